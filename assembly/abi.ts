@@ -1,0 +1,499 @@
+/**
+ * The boundary between the two halves: every offset, size and code that both compilers need.
+ *
+ * Plain numeric constants only, so that AssemblyScript and TypeScript read the same file. Sizes are
+ * bytes, `…Be` fields are in network order, everything else is little-endian. A table of regions in
+ * the header says where things lie: they are sized once, when the engine is created.
+ *
+ * Names carry meaning: the text after `DROP_`, `PUNT_` and `STAT_` is the name of the counter that
+ * users see (in lower case), so that no reason is spelt twice.
+ */
+export const ABI_VERSION = 1;
+export const ABI_MAGIC = 0x6d6f6f6c; // "loom"
+
+/** Packets handled by one call of the data plane, at most. */
+export const BURST = 256;
+export const MAX_PORTS = 256;
+export const MAX_WORKERS = 16;
+export const CACHE_LINE = 64;
+/** "no descriptor", "end of chain", "owned by the application". */
+export const NONE = 0xffffffff;
+
+// ── Regions, in the order in which they lie ─────────────────────────────────────────────────────
+export const REGION_WORKERS = 0;
+export const REGION_STAGES = 1;
+export const REGION_PORTS = 2;
+export const REGION_PORT_STATS = 3;
+export const REGION_RINGS = 4;
+export const REGION_PUNTS = 5;
+export const REGION_RESERVES = 6;
+export const REGION_DESCRIPTORS = 7;
+export const REGION_BUFFERS = 8;
+export const REGION_TABLES = 9;
+export const REGION_NEXT_HOPS = 10;
+export const REGION_GROUPS = 11;
+export const REGION_FIB = 12;
+export const REGION_RIB = 13;
+export const REGION_BRIDGES = 14;
+export const REGION_GENERATORS = 15;
+export const REGION_SAMPLES = 16;
+export const REGION_APP = 17;
+/** The calling thread's own: ids, punt records and route records on their way in or out. */
+export const REGION_HOST = 18;
+export const REGION_COUNT = 19;
+
+/*
+ * Header, at a fixed address so that every instance finds it.
+ *
+ *   +0  magic | version | memory bytes | workers
+ *  +16  ports | buffers | descriptors  | buffer stride
+ *  +32  headroom | tables | hash secret (u64)
+ *  +48  ring capacity | punt capacity | bare descriptors | sample stride
+ *  +64  region table: base, size … (REGION_COUNT × 8)
+ * +256  byte classes of IPv4 first octets (256 × u8)
+ * +512  epoch, run, wake (own line)
+ * +576  Toeplitz key (52) | indirection mask
+ * +640  RSS indirection (128 × u8)
+ */
+export const HEADER = 1024;
+export const HEADER_SIZE = 1024;
+export const HEADER_MAGIC = 0;
+export const HEADER_VERSION = 4;
+export const HEADER_MEMORY = 8;
+export const HEADER_WORKERS = 12;
+export const HEADER_PORTS = 16;
+export const HEADER_BUFFERS = 20;
+export const HEADER_DESCRIPTORS = 24;
+export const HEADER_STRIDE = 28;
+export const HEADER_HEADROOM = 32;
+export const HEADER_TABLES = 36;
+export const HEADER_SECRET = 40;
+export const HEADER_RING_CAPACITY = 48;
+export const HEADER_PUNT_CAPACITY = 52;
+export const HEADER_BRIDGES = 56;
+export const HEADER_GENERATORS = 60;
+export const HEADER_REGIONS = 64;
+export const HEADER_CLASSES = 256;
+export const HEADER_EPOCH = 512;
+/** Threads run while this is 1 and end when it is 2; written and waited on with atomics. */
+export const HEADER_RUN = 528;
+/** Bumped (with a notify) when a sleeping thread should look again. */
+export const HEADER_WAKE = 532;
+export const RUN_PAUSED = 0;
+export const RUN_POLLING = 1;
+export const RUN_ENDED = 2;
+export const HEADER_RSS_KEY = 576;
+export const HEADER_RSS_QUEUES = 640;
+export const RSS_KEY_SIZE = 52;
+export const RSS_QUEUES = 128;
+
+/** Bytes of headroom in front of a received frame: room for tunnels and tags, and for 16-byte stores. */
+export const MIN_HEADROOM = 64;
+
+/*
+ * Descriptor: one per buffer, and "bare" ones for clones and for payload by reference.
+ *
+ *   +0  data (address) | length of this segment | next (id) | owner (id of the buffer's home)
+ *  +16  references     | packet length (head)   | ingress port u16, egress port u16 | flow hash
+ *  +32  l3 u16, l4 u16 | flags                  | vlan tci u16, next hop u16 | protocol u8, segments u8, table u16
+ *  +48  checksum start u16, offset u16 | segment size u16, kind u16 | cookie | spare
+ */
+export const DESC_SIZE = 64;
+export const DESC_SHIFT = 6;
+export const DESC_DATA = 0;
+export const DESC_LENGTH = 4;
+export const DESC_NEXT = 8;
+export const DESC_OWNER = 12;
+export const DESC_REFS = 16;
+export const DESC_PACKET_LENGTH = 20;
+export const DESC_INGRESS = 24;
+export const DESC_EGRESS = 26;
+export const DESC_HASH = 28;
+export const DESC_L3 = 32;
+export const DESC_L4 = 34;
+export const DESC_FLAGS = 36;
+export const DESC_VLAN = 40;
+export const DESC_NEXT_HOP = 42;
+export const DESC_PROTOCOL = 44;
+export const DESC_CSUM_START = 48;
+export const DESC_CSUM_OFFSET = 50;
+export const DESC_GSO_SIZE = 52;
+export const DESC_GSO_KIND = 54;
+/** Address of a u32 that counts outstanding references to application memory, or 0. */
+export const DESC_COOKIE = 56;
+
+export const FLAG_IP4 = 1;
+export const FLAG_IP6 = 2;
+export const FLAG_FRAGMENT = 4;
+export const FLAG_FIRST_FRAGMENT = 8;
+export const FLAG_OPTIONS = 16;
+export const FLAG_VLAN = 32;
+export const FLAG_QINQ = 64;
+/** The L4 header was examined (coalescing, local delivery): it is whole and its lengths agree. */
+export const FLAG_L4 = 128;
+/** The checksum field holds only the pseudo-header sum: whoever transmits completes it. */
+export const FLAG_CSUM_PARTIAL = 256;
+/** Checksum was verified below (device or neighbour in the same memory). */
+export const FLAG_CSUM_GOOD = 512;
+export const FLAG_HOP_BY_HOP = 1024;
+export const FLAG_ROUTING = 2048;
+export const FLAG_L2_GROUP = 4096;
+
+export const GSO_NONE = 0;
+export const GSO_TCP4 = 1;
+export const GSO_TCP6 = 2;
+export const GSO_UDP4 = 3;
+export const GSO_UDP6 = 4;
+
+// ── Rings: head and tail on lines of their own ──────────────────────────────────────────────────
+/*
+ * SPSC ring of descriptor ids:  +0 head (consumer) | +64 tail (producer) | +128 rejected | +192 ids
+ * MPSC punt ring of records:    the same, then records {sequence, id, reason, argument}
+ */
+export const RING_HEAD = 0;
+export const RING_TAIL = 64;
+export const RING_REJECTED = 128;
+export const RING_IDS = 192;
+export const RING_HEADER_SIZE = 192;
+export const PUNT_SEQUENCE = 0;
+export const PUNT_ID = 4;
+export const PUNT_REASON = 8;
+export const PUNT_ARGUMENT = 12;
+export const PUNT_SIZE = 16;
+
+/* Reserve of free descriptors shared by all workers: +0 lock | +64 count | +128 ids */
+export const RESERVE_LOCK = 0;
+export const RESERVE_COUNT = 64;
+export const RESERVE_IDS = 128;
+export const RESERVE_HEADER_SIZE = 128;
+export const POOL_BUFFERS = 0;
+export const POOL_BARE = 1;
+
+// ── Counters, per worker, u64 each ──────────────────────────────────────────────────────────────
+export const DROP_NONE = 0;
+export const DROP_ETHER_TOO_SHORT = 1;
+export const DROP_ETHER_TYPE_UNKNOWN = 2;
+export const DROP_ETHER_NOT_FOR_US = 3;
+export const DROP_VLAN_TOO_SHORT = 4;
+export const DROP_VLAN_NOT_MEMBER = 5;
+export const DROP_IP4_TOO_SHORT = 6;
+export const DROP_IP4_BAD_VERSION = 7;
+export const DROP_IP4_BAD_HEADER_LENGTH = 8;
+export const DROP_IP4_BAD_TOTAL_LENGTH = 9;
+export const DROP_IP4_BAD_CHECKSUM = 10;
+export const DROP_IP4_MARTIAN_SOURCE = 11;
+export const DROP_IP4_MARTIAN_DESTINATION = 12;
+export const DROP_IP4_LINK_LOCAL = 13;
+export const DROP_IP4_BROADCAST = 14;
+export const DROP_IP4_MULTICAST = 15;
+export const DROP_IP6_TOO_SHORT = 16;
+export const DROP_IP6_BAD_VERSION = 17;
+export const DROP_IP6_BAD_PAYLOAD_LENGTH = 18;
+export const DROP_IP6_BAD_EXTENSION = 19;
+export const DROP_IP6_TOO_MANY_EXTENSIONS = 20;
+export const DROP_IP6_MARTIAN_SOURCE = 21;
+export const DROP_IP6_MARTIAN_DESTINATION = 22;
+export const DROP_IP6_MULTICAST_SCOPE = 23;
+export const DROP_L2_BROADCAST_OF_UNICAST = 24;
+export const DROP_NO_ROUTE = 25;
+export const DROP_BLACKHOLE = 26;
+export const DROP_DIRECTED_BROADCAST = 27;
+export const DROP_RPF = 28;
+export const DROP_BAD_NEXT_HOP = 29;
+export const DROP_BAD_PORT = 30;
+export const DROP_PORT_DOWN = 31;
+export const DROP_TX_RING_FULL = 32;
+export const DROP_PUNT_RING_FULL = 33;
+export const DROP_NO_BUFFER = 34;
+export const DROP_BRIDGE_SAME_PORT = 35;
+export const DROP_BRIDGE_SOURCE_INVALID = 36;
+export const DROP_BRIDGE_NO_PORT = 37;
+export const DROP_HEADERS_SPLIT = 38;
+export const DROP_BAD_DESCRIPTOR = 39;
+export const DROP_SEGMENT_INVALID = 40;
+export const DROP_TOO_LARGE = 41;
+export const DROP_ROUTE_LOOP = 42;
+export const DROP_COUNT = 43;
+
+export const PUNT_ARP = 64;
+export const PUNT_NEIGHBOUR = 65;
+export const PUNT_TTL_EXCEEDED = 66;
+export const PUNT_FRAGMENTATION_NEEDED = 67;
+export const PUNT_PACKET_TOO_BIG = 68;
+export const PUNT_LOCAL = 69;
+export const PUNT_OPTIONS = 70;
+export const PUNT_MULTICAST = 71;
+export const PUNT_BROADCAST = 72;
+export const PUNT_UNREACHABLE = 73;
+export const PUNT_PROHIBIT = 74;
+export const PUNT_LINK_CONTROL = 75;
+export const PUNT_BEYOND_SCOPE = 76;
+export const PUNT_LINK_LOCAL = 77;
+export const PUNT_POLICY = 78;
+export const PUNT_COUNT = 79;
+
+export const STAT_BURSTS = 80;
+export const STAT_EMPTY_POLLS = 81;
+export const STAT_RECEIVED = 82;
+export const STAT_RECEIVED_BYTES = 83;
+export const STAT_TRANSMITTED = 84;
+export const STAT_TRANSMITTED_BYTES = 85;
+export const STAT_COPIED_BYTES = 86;
+export const STAT_CLONES = 87;
+export const STAT_FLOODED = 88;
+export const STAT_DOUBLE_FREES = 89;
+export const STAT_RING_REJECTED = 90;
+export const STAT_SEGMENTED = 91;
+export const STAT_SEGMENTS = 92;
+export const STAT_COALESCED = 93;
+export const STAT_GENERATED = 94;
+export const STAT_SUNK = 95;
+export const STAT_LEARNED = 96;
+export const STAT_BRIDGE_FULL = 97;
+export const COUNTER_COUNT = 104;
+
+// ── Worker: everything one worker touches and nobody else writes ────────────────────────────────
+export const CACHE_CAPACITY = 1024;
+/** Ids moved between a worker's cache and the shared reserve at a time. */
+export const CACHE_BATCH = 512;
+export const GRO_FLOWS = 32;
+
+export const WORKER_ID = 0;
+export const WORKER_PORT_COUNT = 4;
+export const WORKER_NOW = 8;
+export const WORKER_TOUCHED = 12;
+/** Bytes of the burst in hand. */
+export const WORKER_BURST_BYTES = 24;
+export const WORKER_ON4 = 32;
+export const WORKER_ON6 = 36;
+export const WORKER_EPOCH = 64;
+/** What the worker is doing: STATE_*. */
+export const WORKER_STATE = 68;
+export const STATE_STOPPED = 0;
+export const STATE_POLLING = 1;
+export const STATE_SLEEPING = 2;
+export const WORKER_SLEEPS = 72;
+export const WORKER_BUFFER_COUNT = 136;
+export const WORKER_BARE_COUNT = 140;
+export const WORKER_PORTS = 192;
+export const WORKER_COUNTERS = WORKER_PORTS + 2 * MAX_PORTS;
+export const WORKER_BUFFER_CACHE = WORKER_COUNTERS + 8 * COUNTER_COUNT;
+export const WORKER_BARE_CACHE = WORKER_BUFFER_CACHE + 4 * CACHE_CAPACITY;
+export const VEC_IDS = WORKER_BARE_CACHE + 4 * CACHE_CAPACITY;
+export const VEC_NEXT = VEC_IDS + 4 * BURST;
+export const VEC_LIST4 = VEC_NEXT + 2 * BURST;
+export const VEC_LIST6 = VEC_LIST4 + 2 * BURST;
+export const VEC_ADDR4 = VEC_LIST6 + 2 * BURST;
+export const VEC_SRC4 = VEC_ADDR4 + 4 * BURST;
+export const VEC_ADDR6 = VEC_SRC4 + 4 * BURST;
+export const VEC_SRC6 = VEC_ADDR6 + 16 * BURST;
+export const VEC_RESULT = VEC_SRC6 + 16 * BURST;
+export const VEC_WORK = VEC_RESULT + 4 * BURST;
+export const VEC_OUT = VEC_WORK + 2 * BURST;
+export const VEC_TOUCHED = VEC_OUT + 4 * 2 * BURST;
+export const STAGE_COUNTS = VEC_TOUCHED + 2 * MAX_PORTS;
+export const WORKER_GRO = STAGE_COUNTS + 4 * MAX_PORTS;
+export const GRO_SIZE = 32;
+/** Not a power of two, so that two workers' lines never share cache sets. */
+export const WORKER_SIZE = WORKER_GRO + GRO_FLOWS * GRO_SIZE + 192;
+
+/** Per worker and port: ids waiting for one flush per burst. */
+export const STAGE_CAPACITY = 512;
+
+/** "this packet was dropped, punted or handed over already" in VEC_NEXT. */
+export const NEXT_DONE = 0xffff;
+
+// ── Ports ───────────────────────────────────────────────────────────────────────────────────────
+/*
+ *   +0  kind u8 | mode u8 | flags u16 | mtu u32 | mac (6 bytes, then two zero bytes)
+ *  +16  table4 u16 | table6 u16 | bridge u16 | bridge member u16 | pvid u16 | … | generator u32
+ *  +64  rx rings (MAX_WORKERS × u32) | +128 tx rings (MAX_WORKERS × u32)
+ */
+export const PORT_SIZE = 192;
+export const PORT_KIND = 0;
+export const PORT_MODE = 1;
+export const PORT_FLAGS = 2;
+export const PORT_MTU = 4;
+export const PORT_MAC = 8;
+export const PORT_TABLE4 = 16;
+export const PORT_TABLE6 = 18;
+export const PORT_BRIDGE = 20;
+export const PORT_MEMBER = 22;
+export const PORT_PVID = 24;
+export const PORT_GENERATOR = 28;
+export const PORT_SINK_SAMPLES = 32;
+/** Entry + 1 of the imported function table that sees every classified burst, or 0. */
+export const PORT_PROGRAM = 36;
+export const PORT_RX = 64;
+export const PORT_TX = 128;
+
+export const KIND_UNUSED = 0;
+export const KIND_RINGS = 1;
+/** Receives what its generator makes; what is sent to it is counted, sampled and freed. */
+export const KIND_GENERATOR = 2;
+
+export const MODE_ROUTED = 0;
+export const MODE_BRIDGED = 1;
+
+export const PORT_UP = 1;
+export const PORT_RPF_STRICT = 2;
+export const PORT_RPF_LOOSE = 4;
+export const PORT_PROMISCUOUS = 8;
+/** The device takes scatter-gather chains; otherwise packets are made contiguous for it. */
+export const PORT_TAKES_CHAINS = 16;
+/** The device segments by itself. */
+export const PORT_TAKES_GSO = 32;
+/** The device completes checksums by itself. */
+export const PORT_TAKES_PARTIAL = 64;
+/** Coalesce what arrives here for local delivery. */
+export const PORT_GRO = 128;
+export const PORT_PUNT_OPTIONS = 256;
+
+/** Per worker and port: packets and bytes in and out, drops on output; u64 each. */
+export const PORT_STAT_SIZE = 64;
+export const PORT_STAT_RX_PACKETS = 0;
+export const PORT_STAT_RX_BYTES = 8;
+export const PORT_STAT_TX_PACKETS = 16;
+export const PORT_STAT_TX_BYTES = 24;
+export const PORT_STAT_TX_DROPPED = 32;
+export const PORT_STAT_RX_DROPPED = 40;
+
+// ── Next hops: 64 bytes, local to a table, so that a leaf is the index ──────────────────────────
+/*
+ *  +0 kind u8 | l2 length u8 | port u16 | mtu u32 | id u32 (the host's) | group: buckets u32
+ * +16 group mask u32 | …
+ * +32 L2 header, right-aligned in 32 bytes: one or two 16-byte stores write it
+ */
+export const HOP_SIZE = 64;
+export const HOP_KIND = 0;
+export const HOP_L2_LENGTH = 1;
+export const HOP_PORT = 2;
+export const HOP_MTU = 4;
+export const HOP_ID = 8;
+export const HOP_BUCKETS = 12;
+export const HOP_MASK = 16;
+export const HOP_REWRITE = 32;
+export const HOP_REWRITE_SIZE = 32;
+
+export const HOP_NO_ROUTE = 0;
+export const HOP_FORWARD = 1;
+/** Connected subnet: the neighbour is the destination itself and not known yet. */
+export const HOP_GLEAN = 2;
+/** A gateway whose link-layer address is not known yet. */
+export const HOP_INCOMPLETE = 3;
+export const HOP_LOCAL = 4;
+export const HOP_BLACKHOLE = 5;
+export const HOP_UNREACHABLE = 6;
+export const HOP_PROHIBIT = 7;
+export const HOP_GROUP = 8;
+export const HOP_BROADCAST = 9;
+
+// ── Tables (FIB) ────────────────────────────────────────────────────────────────────────────────
+/*
+ *   +0 family | leaf bytes | root | hops | hop limit | routes | best (cold) | slots (cold)
+ *  +32 uniform nodes | shorts (cold) | pages (cold) | hot bytes | last error
+ */
+export const TABLE_SIZE = 64;
+export const TABLE_FAMILY = 0;
+export const TABLE_LEAF_BYTES = 4;
+export const TABLE_ROOT = 8;
+export const TABLE_HOPS = 12;
+export const TABLE_HOP_LIMIT = 16;
+export const TABLE_ROUTES = 20;
+export const TABLE_SHORTS = 24;
+export const TABLE_SLOTS = 28;
+export const TABLE_UNIFORM = 32;
+export const TABLE_PAGES = 36;
+/** While set, routes are only recorded; nodes are made by one pass at the end (bulk load). */
+export const TABLE_DEFERRED = 40;
+
+/** Results of route changes: positive = done. */
+export const ROUTE_ADDED = 1;
+export const ROUTE_REPLACED = 2;
+export const ROUTE_REMOVED = 3;
+export const ROUTE_ABSENT = 0;
+export const ROUTE_NO_MEMORY = -1;
+export const ROUTE_BAD_ARGUMENT = -2;
+export const ROUTE_BUSY = -3;
+
+/** IPv4: an 18-bit root, one 6-bit node, and 8 bits behind an escape leaf. */
+export const FIB4_ROOT_BITS = 18;
+/** IPv6: a 16-bit root, 10-bit pages, 6-bit nodes, then search nodes of 16 bits. */
+export const FIB6_ROOT_BITS = 16;
+export const FIB6_PAGE_BITS = 10;
+export const NODE_BITS = 6;
+
+/*
+ * Arena (one for hot nodes, one for the cold route lists):
+ *   +0 bump | end | bytes in use | peak bump | limbo head, tail, capacity, address
+ *  +64 free lists by size class (u32 × 320)
+ */
+export const ARENA_BUMP = 0;
+export const ARENA_END = 4;
+export const ARENA_USED = 8;
+export const ARENA_LIMBO_HEAD = 16;
+export const ARENA_LIMBO_TAIL = 20;
+export const ARENA_LIMBO_CAPACITY = 24;
+export const ARENA_LIMBO = 28;
+export const ARENA_SCRATCH = 32;
+export const ARENA_SCRATCH_SIZE = 36;
+export const ARENA_CLASSES = 64;
+export const ARENA_CLASS_COUNT = 320;
+export const ARENA_HEADER_SIZE = 64 + 4 * ARENA_CLASS_COUNT;
+export const LIMBO_SIZE = 12;
+
+// ── Bridges ─────────────────────────────────────────────────────────────────────────────────────
+/*
+ * Bridge: +0 bucket mask | ageing seconds | members | vlan filtering | +16 member ports (64 × u16)
+ *         +192 vlans (4096 × {members u64, untagged u64}) | then buckets of 4 × {key u64, seen u32, member u32}
+ */
+export const BRIDGE_MASK = 0;
+export const BRIDGE_AGEING = 4;
+export const BRIDGE_MEMBERS = 8;
+export const BRIDGE_FILTERING = 12;
+export const BRIDGE_PORTS = 16;
+export const BRIDGE_VLANS = 192;
+export const BRIDGE_MAX_MEMBERS = 64;
+export const BRIDGE_VLAN_SIZE = 16;
+export const BRIDGE_BUCKETS = BRIDGE_VLANS + 4096 * BRIDGE_VLAN_SIZE;
+export const STATION_SIZE = 16;
+export const STATION_KEY = 0;
+export const STATION_SEEN = 8;
+export const STATION_MEMBER = 12;
+export const STATIONS_PER_BUCKET = 4;
+/** A station that never ages (STATION_SEEN). */
+export const SEEN_STATIC = 0xffffffff;
+
+// ── Generators ──────────────────────────────────────────────────────────────────────────────────
+/*
+ *  +0 template | templates | stream | stream length | position per worker: separate generators
+ * +16 next template | next stream entry | stride of a template | stream family
+ * +32 packets left (u64, all ones = endless) | packets per burst
+ * Template: 16 bytes {frame length u32, checksum base u32, …} and TEMPLATE_FRAME bytes of frame.
+ */
+export const GENERATOR_SIZE = 64;
+export const GEN_TEMPLATES = 0;
+export const GEN_TEMPLATE_COUNT = 4;
+export const GEN_STREAM = 8;
+export const GEN_STREAM_LENGTH = 12;
+export const GEN_NEXT_TEMPLATE = 16;
+export const GEN_NEXT_STREAM = 20;
+export const GEN_FAMILY = 24;
+export const GEN_LEFT = 32;
+export const TEMPLATE_SIZE = 96;
+export const TEMPLATE_LENGTH = 0;
+export const TEMPLATE_SUM = 4;
+export const TEMPLATE_FRAME = 16;
+export const TEMPLATE_FRAME_SIZE = 80;
+
+/* Sample ring of a sink: +0 stride (every n-th packet) | countdown | capacity | written | +64 slots {length u32, port u32, sequence u64, bytes} */
+export const SAMPLES_STRIDE = 0;
+export const SAMPLES_COUNTDOWN = 4;
+export const SAMPLES_CAPACITY = 8;
+export const SAMPLES_WRITTEN = 12;
+export const SAMPLES_SLOTS = 64;
+export const SAMPLE_SIZE = 144;
+export const SAMPLE_LENGTH = 0;
+export const SAMPLE_PORT = 4;
+export const SAMPLE_BYTES = 16;
+export const SAMPLE_BYTES_SIZE = 128;

@@ -1,0 +1,238 @@
+/**
+ * What the host may call. Everything else is reached through memory at the offsets of abi.ts.
+ *
+ * Workers and ports are named by index, blocks of memory by address. No function allocates, throws or
+ * calls back; all of them check the indices they are given.
+ */
+import {
+  ABI_VERSION as VERSION, ARENA_SCRATCH, ARENA_SCRATCH_SIZE, BURST, HEADER, HEADER_BRIDGES, HEADER_DESCRIPTORS,
+  HEADER_PORTS, HEADER_RSS_QUEUES, HEADER_TABLES, HEADER_WORKERS, NEXT_DONE, NONE, POOL_BARE, POOL_BUFFERS,
+  REGION_FIB, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, TABLE_DEFERRED, TABLE_FAMILY, VEC_ADDR4,
+  VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, VEC_WORK,
+} from "./abi";
+import { collect, initArena } from "./core/arena";
+import { descriptorAt, header, portAt, region, regionSize, tableAt, workerAt } from "./core/layout";
+import { punt } from "./core/packet";
+import { clonePacket, freeInReserve, initPools, reference, release, takeBare, takeBuffer, takeBuffers } from "./core/pool";
+import { initPunts, puntPop, puntPush, ringPop, ringPush, ringUsed } from "./core/ring";
+import { flush, gather, completeChecksum, stage } from "./device/transmit";
+import { classifyBurst } from "./node/classify";
+import { coalesceBurst } from "./node/coalesce";
+import { bridgeAt } from "./node/switch";
+import { pollWorker } from "./pipeline";
+import { create4, exact4, insert4, lookup4, lookup4Burst, rebuild4 } from "./table/fib4";
+import { create6, exact6, insert6, lookup6, lookup6Burst, rebuild6 } from "./table/fib6";
+import { findStation, setStation, stationKey } from "./table/stations";
+import { checksum, pseudo4, pseudo6, sum, update16, update32 } from "./wire/checksum";
+import { segmentPacket } from "./wire/segment";
+import { frameHash } from "./wire/rss";
+import { toeplitz } from "./wire/toeplitz";
+
+export function abiVersion(): u32 {
+  return VERSION;
+}
+
+/** Lays out what the header describes; once per memory, before any worker runs. */
+export function init(limbo: u32, fibBytes: u32, ribBytes: u32): void {
+  initPools();
+  initPunts();
+  initArena(region(REGION_FIB), fibBytes, limbo);
+  const cold = region(REGION_RIB);
+  initArena(cold, ribBytes, 16);
+  // What the arena leaves of its region is scratch for building nodes.
+  store<u32>(cold, <u32>cold + ribBytes, ARENA_SCRATCH);
+  store<u32>(cold, regionSize(REGION_RIB) - ribBytes, ARENA_SCRATCH_SIZE);
+}
+
+/** Handles up to `budget` packets of a worker's ports; returns how many. */
+export function poll(worker: u32, now: u32, budget: u32): u32 {
+  return worker < header(HEADER_WORKERS) ? pollWorker(workerAt(worker), now, budget) : 0;
+}
+
+// ── Buffers ─────────────────────────────────────────────────────────────────────────────────────
+export function bufferTake(worker: u32): u32 {
+  return takeBuffer(workerAt(worker));
+}
+
+/** Up to BURST buffers at once, their ids at `out`; descriptors still need DESC_* set by the taker. */
+export function buffersTake(worker: u32, out: usize, n: u32): u32 {
+  return takeBuffers(workerAt(worker), out, min<u32>(n, BURST));
+}
+
+export function bareTake(worker: u32): u32 {
+  return takeBare(workerAt(worker));
+}
+
+export function packetRelease(worker: u32, id: u32): void {
+  if (id < header(HEADER_DESCRIPTORS)) release(workerAt(worker), id);
+}
+
+export function packetsRelease(worker: u32, ids: usize, n: u32): void {
+  for (let i: u32 = 0; i < n; i++) packetRelease(worker, load<u32>(ids + (<usize>i << 2)));
+}
+
+export function packetClone(worker: u32, id: u32): u32 {
+  return id < header(HEADER_DESCRIPTORS) ? clonePacket(workerAt(worker), id) : NONE;
+}
+
+export function packetReference(worker: u32, id: u32, data: u32, length: u32): u32 {
+  return id < header(HEADER_DESCRIPTORS) ? reference(workerAt(worker), id, data, length) : NONE;
+}
+
+/** The packet in one piece: itself, or a copy (counted); NONE when it does not fit into a buffer. */
+export function packetGather(worker: u32, id: u32): u32 {
+  return id < header(HEADER_DESCRIPTORS) ? gather(workerAt(worker), id) : NONE;
+}
+
+export function packetCompleteChecksum(id: u32): void {
+  if (id < header(HEADER_DESCRIPTORS)) completeChecksum(id);
+}
+
+/** Ids of the segments go to `out` (`most` words). Number of segments, -1 invalid, -2 no buffers. */
+export function packetSegment(worker: u32, id: u32, out: usize, most: u32): i32 {
+  return id < header(HEADER_DESCRIPTORS) ? segmentPacket(workerAt(worker), id, out, most) : -1;
+}
+
+/** Hands a packet to a port's output at once. */
+export function packetSend(worker: u32, port: u32, id: u32): void {
+  if (port >= header(HEADER_PORTS) || id >= header(HEADER_DESCRIPTORS)) return;
+  stage(workerAt(worker), port, id);
+  flush(workerAt(worker));
+}
+
+export function reserveCount(bare: u32): u32 {
+  return freeInReserve(bare != 0 ? POOL_BARE : POOL_BUFFERS);
+}
+
+/**
+ * Classifies and coalesces `n` packets at `ids` as if they had come in on `port`, without forwarding them;
+ * the heads that remain are written back to `ids`. Returns their number.
+ */
+export function packetsCoalesce(worker: u32, port: u32, ids: usize, n: u32): u32 {
+  const w = workerAt(worker);
+  if (port >= header(HEADER_PORTS)) return n;
+  n = min<u32>(n, BURST);
+  memory.copy(w + VEC_IDS, ids, <usize>n << 2);
+  memory.fill(w + VEC_NEXT, 0, BURST * 2);
+  const lists = classifyBurst(w, portAt(port), port, n);
+  coalesceBurst(w, VEC_LIST4, VEC_ADDR4, VEC_SRC4, 4, lists & 0xffff);
+  coalesceBurst(w, VEC_LIST6, VEC_ADDR6, VEC_SRC6, 16, lists >>> 16);
+  let kept: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    if (load<u16>(w + (<usize>i << 1), VEC_NEXT) == NEXT_DONE) continue;
+    store<u32>(ids + (<usize>kept << 2), load<u32>(w + (<usize>i << 2), VEC_IDS));
+    kept++;
+  }
+  return kept;
+}
+
+// ── Rings ───────────────────────────────────────────────────────────────────────────────────────
+export { ringPop, ringPush, ringUsed, puntPop, puntPush };
+
+// ── Tables ──────────────────────────────────────────────────────────────────────────────────────
+/** Makes the empty trie of a table whose family, leaf width and hops are set. */
+export function tableCreate(index: u32): i32 {
+  if (index >= header(HEADER_TABLES)) return ROUTE_BAD_ARGUMENT;
+  const table = tableAt(index);
+  return load<u32>(table, TABLE_FAMILY) == 4 ? create4(table) : create6(table);
+}
+
+/** While deferred, routes are recorded but not yet seen by lookups; ending it builds all nodes in one pass. */
+export function tableDefer(index: u32, deferred: u32): i32 {
+  if (index >= header(HEADER_TABLES)) return ROUTE_BAD_ARGUMENT;
+  const table = tableAt(index);
+  const was = load<u32>(table, TABLE_DEFERRED);
+  store<u32>(table, deferred, TABLE_DEFERRED);
+  if (was == 0 || deferred != 0) return ROUTE_ADDED;
+  return load<u32>(table, TABLE_FAMILY) == 4 ? rebuild4(table) : rebuild6(table);
+}
+
+/** Sets a route (hop 0 removes it); one of ROUTE_*. ROUTE_BUSY: workers hold old nodes, try again. */
+export function route4Set(index: u32, prefix: u32, length: u32, hop: u32): i32 {
+  return index < header(HEADER_TABLES) ? insert4(tableAt(index), prefix, length, hop) : ROUTE_BAD_ARGUMENT;
+}
+
+export function route6Set(index: u32, high: u64, low: u64, length: u32, hop: u32): i32 {
+  return index < header(HEADER_TABLES) ? insert6(tableAt(index), high, low, length, hop) : ROUTE_BAD_ARGUMENT;
+}
+
+/** Applies `n` IPv4 changes of 8 bytes {prefix u32, length u8, spare, hop u16}; returns how many were done before a negative result. */
+export function routes4Set(index: u32, records: usize, n: u32): u32 {
+  if (index >= header(HEADER_TABLES)) return 0;
+  const table = tableAt(index);
+  for (let i: u32 = 0; i < n; i++) {
+    const r = records + (<usize>i << 3);
+    if (insert4(table, load<u32>(r), load<u8>(r, 4), load<u16>(r, 6)) < 0) return i;
+  }
+  return n;
+}
+
+/** Applies `n` IPv6 changes of 24 bytes {high u64, low u64, length u8, spare, hop u16, spare u32}. */
+export function routes6Set(index: u32, records: usize, n: u32): u32 {
+  if (index >= header(HEADER_TABLES)) return 0;
+  const table = tableAt(index);
+  for (let i: u32 = 0; i < n; i++) {
+    const r = records + <usize>i * 24;
+    if (insert6(table, load<u64>(r), load<u64>(r, 8), load<u8>(r, 16), load<u16>(r, 18)) < 0) return i;
+  }
+  return n;
+}
+
+/** The hop of exactly this route, or 0. */
+export function route4Get(index: u32, prefix: u32, length: u32): u32 {
+  return index < header(HEADER_TABLES) ? exact4(tableAt(index), prefix, length) : 0;
+}
+
+export function route6Get(index: u32, high: u64, low: u64, length: u32): u32 {
+  return index < header(HEADER_TABLES) ? exact6(tableAt(index), high, low, length) : 0;
+}
+
+export function route4Lookup(index: u32, address: u32): u32 {
+  return index < header(HEADER_TABLES) ? lookup4(tableAt(index), address) : 0;
+}
+
+/** The 16 bytes at `query` are words in host order, biased by 0x8000. */
+export function route6Lookup(index: u32, query: usize): u32 {
+  return index < header(HEADER_TABLES) ? lookup6(tableAt(index), query) : 0;
+}
+
+/** `n` lookups in bursts; addresses u32 in host order, results u32. */
+export function route4Lookups(index: u32, addresses: usize, out: usize, n: u32): void {
+  if (index >= header(HEADER_TABLES)) return;
+  for (let i: u32 = 0; i < n; i += BURST) lookup4Burst(tableAt(index), addresses + (<usize>i << 2), out + (<usize>i << 2), min<u32>(n - i, BURST));
+}
+
+export function route6Lookups(index: u32, worker: u32, queries: usize, out: usize, n: u32): void {
+  if (index >= header(HEADER_TABLES)) return;
+  const work = workerAt(worker) + VEC_WORK;
+  for (let i: u32 = 0; i < n; i += BURST) {
+    lookup6Burst(tableAt(index), queries + (<usize>i << 4), out + (<usize>i << 2), work, min<u32>(n - i, BURST));
+  }
+}
+
+/** Frees what no reader holds any more; the tables do it by themselves when they need the room. */
+export function tablesCollect(): void {
+  collect(region(REGION_FIB));
+}
+
+// ── Bridges ─────────────────────────────────────────────────────────────────────────────────────
+export function stationSet(bridge: u32, mac: u64, vlan: u32, member: u32, now: u32): u32 {
+  return bridge < header(HEADER_BRIDGES) ? <u32>setStation(bridgeAt(bridge), stationKey(mac, vlan), member, now) : 0;
+}
+
+export function stationFind(bridge: u32, mac: u64, vlan: u32, now: u32): u32 {
+  return bridge < header(HEADER_BRIDGES) ? findStation(bridgeAt(bridge), stationKey(mac, vlan), now) : NONE;
+}
+
+// ── Checksums and hashes ────────────────────────────────────────────────────────────────────────
+export { checksum, sum, update16, update32, pseudo4, pseudo6, toeplitz };
+
+/** Receive queue of a frame: Toeplitz over addresses and ports, then the indirection table; 0 for what is not IP. */
+export function packetQueue(id: u32): u32 {
+  return id < header(HEADER_DESCRIPTORS) ? rssQueue(frameHash(descriptorAt(id))) : 0;
+}
+
+/** Queue of an RSS hash by the indirection table. */
+export function rssQueue(hash: u32): u32 {
+  return load<u8>(<usize>HEADER + HEADER_RSS_QUEUES + (hash & (RSS_QUEUES - 1)));
+}

@@ -1,0 +1,138 @@
+/**
+ * Layer 2: learn where senders are, send known unicast to its port, everything else to all members by
+ * reference. VLAN rules as IEEE 802.1Q §8.6: a frame belongs to the VLAN of its tag or, untagged (or priority
+ * tagged), to its port's; it enters and leaves only through members, tagged or not as the VLAN says.
+ * Without filtering, tags are payload, as in a Linux bridge with vlan_filtering 0.
+ */
+import {
+  BRIDGE_FILTERING, BRIDGE_MEMBERS, BRIDGE_PORTS, BRIDGE_VLANS, BRIDGE_VLAN_SIZE, DESC_DATA, DESC_INGRESS, DESC_L3,
+  DESC_LENGTH, DESC_PACKET_LENGTH, DESC_VLAN, DROP_BRIDGE_NO_PORT, DROP_BRIDGE_SAME_PORT, DROP_BRIDGE_SOURCE_INVALID,
+  DROP_ETHER_TOO_SHORT, DROP_NO_BUFFER, DROP_VLAN_NOT_MEMBER, DROP_VLAN_TOO_SHORT, NEXT_DONE, NONE, PORT_BRIDGE,
+  PORT_MEMBER, PORT_PVID, PUNT_LINK_CONTROL, REGION_BRIDGES, STAT_BRIDGE_FULL, STAT_FLOODED, STAT_LEARNED, VEC_IDS,
+  VEC_NEXT, WORKER_BURST_BYTES, WORKER_NOW,
+} from "../abi";
+import { privateHead } from "../core/head";
+import { count, descriptorAt, region } from "../core/layout";
+import { drop, punt } from "../core/packet";
+import { clonePacket } from "../core/pool";
+import { stage } from "../device/transmit";
+import { findStation, learnStation, stationKey, UNKNOWN } from "../table/stations";
+import { load16, store16 } from "../wire/bytes";
+
+const MAC_MASK: u64 = 0xffffffffffff;
+const UNTAGGED: u32 = 0xffffffff;
+
+/** Addresses of the bridges stand at the start of their region. */
+@inline
+export function bridgeAt(index: u32): usize {
+  return <usize>load<u32>(region(REGION_BRIDGES) + (<usize>index << 2));
+}
+
+export function switchBurst(worker: usize, port: usize, portIndex: u32, n: u32): void {
+  const bridge = bridgeAt(load<u16>(port, PORT_BRIDGE));
+  const ingress = <u32>load<u16>(port, PORT_MEMBER), now = load<u32>(worker, WORKER_NOW);
+  const filtering = load<u32>(bridge, BRIDGE_FILTERING) != 0;
+  let learned: u32 = 0, full: u32 = 0, bytes: u64 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    const id = load<u32>(worker + (<usize>i << 2), VEC_IDS);
+    const d = descriptorAt(id);
+    store<u32>(d, portIndex, DESC_INGRESS);
+    bytes += load<u32>(d, DESC_PACKET_LENGTH);
+    store<u16>(worker + (<usize>i << 1), NEXT_DONE, VEC_NEXT);
+    if (load<u32>(d, DESC_LENGTH) < 14) { drop(worker, id, DROP_ETHER_TOO_SHORT); continue; }
+    const data = <usize>load<u32>(d, DESC_DATA);
+    const destination = load<u64>(data) & MAC_MASK, source = load<u64>(data, 6) & MAC_MASK;
+    // A group address or zero cannot send.
+    if ((source & 1) != 0 || source == 0) { drop(worker, id, DROP_BRIDGE_SOURCE_INVALID); continue; }
+    if ((destination & 0x00ffffffffff) == 0xc28001 && (destination >> 40) < 16) { punt(worker, id, PUNT_LINK_CONTROL, 0); continue; }
+    let vlan: u32 = 0, tci: u32 = UNTAGGED;
+    if (filtering) {
+      if (load<u16>(data, 12) == 0x0081) {
+        if (load<u32>(d, DESC_LENGTH) < 18) { drop(worker, id, DROP_VLAN_TOO_SHORT); continue; }
+        tci = load16(data + 14);
+        vlan = tci & 0xfff;
+      }
+      if (vlan == 0) vlan = <u32>load<u16>(port, PORT_PVID);
+      if (((members(bridge, vlan) >> <u64>ingress) & 1) == 0) { drop(worker, id, DROP_VLAN_NOT_MEMBER); continue; }
+    }
+    const outcome = learnStation(bridge, stationKey(source, vlan), ingress, now);
+    learned += <u32>(outcome == 1);
+    full += <u32>(outcome == 2);
+    const member = (destination & 1) != 0 ? UNKNOWN : findStation(bridge, stationKey(destination, vlan), now);
+    if (member == UNKNOWN) { flood(worker, bridge, id, ingress, filtering, vlan, tci); continue; }
+    if (member == ingress) { drop(worker, id, DROP_BRIDGE_SAME_PORT); continue; }
+    const egress = <u32>load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS);
+    if (filtering) leave(worker, bridge, id, member, egress, vlan, tci);
+    else store<u16>(worker + (<usize>i << 1), <u16>egress, VEC_NEXT);
+  }
+  store<u64>(worker, bytes, WORKER_BURST_BYTES);
+  if (learned != 0) count(worker, STAT_LEARNED, learned);
+  if (full != 0) count(worker, STAT_BRIDGE_FULL, full);
+}
+
+@inline
+function members(bridge: usize, vlan: u32): u64 {
+  return load<u64>(bridge + <usize>vlan * BRIDGE_VLAN_SIZE, BRIDGE_VLANS);
+}
+
+/** A frame to every other member: clones for all but the last, which gets the packet itself. */
+function flood(worker: usize, bridge: usize, id: u32, ingress: u32, filtering: bool, vlan: u32, tci: u32): void {
+  const n = load<u32>(bridge, BRIDGE_MEMBERS);
+  let targets: u64 = n >= 64 ? u64.MAX_VALUE : (<u64>1 << <u64>n) - 1;
+  if (filtering) targets &= members(bridge, vlan);
+  targets &= ~(<u64>1 << <u64>ingress);
+  if (targets == 0) { drop(worker, id, DROP_BRIDGE_NO_PORT); return; }
+  count(worker, STAT_FLOODED, 1);
+  while (targets != 0) {
+    const member = <u32>ctz<u64>(targets);
+    targets &= targets - 1;
+    let copy = id;
+    if (targets != 0) {
+      copy = clonePacket(worker, id);
+      if (copy == NONE) { count(worker, DROP_NO_BUFFER, 1); continue; }
+    }
+    const egress = <u32>load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS);
+    if (filtering) leave(worker, bridge, copy, member, egress, vlan, tci);
+    else stage(worker, egress, copy);
+  }
+}
+
+/** Out through one member, with the tag that member wants. */
+function leave(worker: usize, bridge: usize, id: u32, member: u32, egress: u32, vlan: u32, tci: u32): void {
+  const entry = bridge + BRIDGE_VLANS + <usize>vlan * BRIDGE_VLAN_SIZE;
+  if (((load<u64>(entry) >> <u64>member) & 1) == 0) { drop(worker, id, DROP_VLAN_NOT_MEMBER); return; }
+  const untagged = ((load<u64>(entry, 8) >> <u64>member) & 1) != 0;
+  const isTagged = tci != UNTAGGED;
+  if (untagged == !isTagged && (untagged || (tci & 0xfff) != 0)) { stage(worker, egress, id); return; }
+  const mine = privateHead(worker, id);
+  if (mine == NONE) { drop(worker, id, DROP_NO_BUFFER); return; }
+  const d = descriptorAt(mine);
+  if (untagged) popTag(d);
+  else if (isTagged) store16(<usize>load<u32>(d, DESC_DATA) + 14, (tci & 0xf000) | vlan);
+  else pushTag(d, vlan);
+  stage(worker, egress, mine);
+}
+
+function popTag(d: usize): void {
+  const data = <usize>load<u32>(d, DESC_DATA);
+  memory.copy(data + 4, data, 12);
+  grow(d, -4);
+}
+
+function pushTag(d: usize, vlan: u32): void {
+  const data = <usize>load<u32>(d, DESC_DATA) - 4;
+  memory.copy(data, data + 4, 12);
+  store<u16>(data, 0x0081, 12);
+  store16(data + 14, vlan);
+  store<u16>(d, <u16>vlan, DESC_VLAN);
+  grow(d, 4);
+}
+
+/** The frame begins `bytes` earlier. */
+@inline
+function grow(d: usize, bytes: i32): void {
+  store<u32>(d, load<u32>(d, DESC_DATA) - bytes, DESC_DATA);
+  store<u32>(d, load<u32>(d, DESC_LENGTH) + bytes, DESC_LENGTH);
+  store<u32>(d, load<u32>(d, DESC_PACKET_LENGTH) + bytes, DESC_PACKET_LENGTH);
+  store<u16>(d, <u16>(<u32>load<u16>(d, DESC_L3) + bytes), DESC_L3);
+}

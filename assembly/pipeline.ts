@@ -1,0 +1,98 @@
+/** The nodes, joined: what one worker does in one call. Prose: docs/packet-life.md. */
+import {
+  BURST, HEADER, HEADER_EPOCH, KIND_GENERATOR, KIND_RINGS, MODE_BRIDGED, PORT_FLAGS, PORT_GRO, PORT_KIND, PORT_MODE,
+  PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES, PORT_STAT_RX_PACKETS, PORT_TABLE4, PORT_TABLE6, PORT_UP, STAT_BURSTS,
+  STAT_EMPTY_POLLS, STAT_RECEIVED, STAT_RECEIVED_BYTES, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_SRC4,
+  VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID, WORKER_NOW, WORKER_PORTS, WORKER_PORT_COUNT,
+} from "./abi";
+import { add64, count, portAt, portStats, tableAt } from "./core/layout";
+import { ringPop } from "./core/ring";
+import { loadAcquire, storeRelease } from "./core/sync";
+import { generateBurst } from "./device/generate";
+import { flush, stageBurst } from "./device/transmit";
+import { classifyBurst } from "./node/classify";
+import { coalesceBurst } from "./node/coalesce";
+import { rewrite4Burst, rewrite6Burst } from "./node/rewrite";
+import { route4Burst, route6Burst } from "./node/route";
+import { switchBurst } from "./node/switch";
+
+/** Polls every port of a worker until `budget` packets have been handled or nothing is left; returns how many. */
+export function pollWorker(worker: usize, now: u32, budget: u32): u32 {
+  store<u32>(worker, now, WORKER_NOW);
+  const ports = load<u32>(worker, WORKER_PORT_COUNT);
+  let done: u32 = 0;
+  while (true) {
+    let round: u32 = 0;
+    for (let p: u32 = 0; p < ports; p++) {
+      const left = budget - done;
+      if (left == 0) return done;
+      const n = pollPort(worker, <u32>load<u16>(worker + (<usize>p << 1), WORKER_PORTS), min<u32>(left, BURST));
+      round += n;
+      done += n;
+    }
+    if (round == 0) {
+      if (done == 0) count(worker, STAT_EMPTY_POLLS, 1);
+      break;
+    }
+  }
+  return done;
+}
+
+/** One burst of one port, from reception to transmission. */
+function pollPort(worker: usize, portIndex: u32, wanted: u32): u32 {
+  const port = portAt(portIndex);
+  if ((load<u16>(port, PORT_FLAGS) & PORT_UP) == 0) return 0;
+  const n = receive(worker, port, wanted);
+  if (n == 0) return 0;
+  // While this is set, tables keep what this burst may be reading.
+  storeRelease(worker + WORKER_EPOCH, loadAcquire(HEADER + HEADER_EPOCH));
+  if (load<u8>(port, PORT_MODE) == MODE_BRIDGED) switchBurst(worker, port, portIndex, n);
+  else routeBurst(worker, port, portIndex, n);
+  countReceived(worker, portIndex, n);
+  stageBurst(worker, n);
+  flush(worker);
+  storeRelease(worker + WORKER_EPOCH, 0);
+  return n;
+}
+
+function receive(worker: usize, port: usize, wanted: u32): u32 {
+  const kind = <u32>load<u8>(port, PORT_KIND), id = <usize>load<u32>(worker, WORKER_ID);
+  if (kind == KIND_RINGS) return ringPop(<usize>load<u32>(port + (id << 2), PORT_RX), worker + VEC_IDS, wanted);
+  if (kind != KIND_GENERATOR) return 0;
+  // A generator per worker: PORT_RX holds their addresses.
+  const generator = <usize>load<u32>(port + (id << 2), PORT_RX);
+  return generator == 0 ? 0 : generateBurst(worker, generator, wanted);
+}
+
+function countReceived(worker: usize, portIndex: u32, n: u32): void {
+  const stats = portStats(worker, portIndex), bytes = load<u64>(worker, WORKER_BURST_BYTES);
+  add64(stats + PORT_STAT_RX_PACKETS, n);
+  add64(stats + PORT_STAT_RX_BYTES, bytes);
+  count(worker, STAT_RECEIVED, n);
+  count(worker, STAT_RECEIVED_BYTES, bytes);
+  count(worker, STAT_BURSTS, 1);
+}
+
+function routeBurst(worker: usize, port: usize, portIndex: u32, n: u32): void {
+  const lists = classifyBurst(worker, port, portIndex, n);
+  let on4 = lists & 0xffff, on6 = lists >>> 16;
+  const program = load<u32>(port, PORT_PROGRAM);
+  if (program != 0) {
+    // Code compiled at run time over the same memory: it may shorten the lists, never lengthen them.
+    const kept = call_indirect<u32>(program - 1, worker, on4 | (on6 << 16));
+    on4 = min<u32>(on4, kept & 0xffff);
+    on6 = min<u32>(on6, kept >>> 16);
+  }
+  if ((load<u16>(port, PORT_FLAGS) & PORT_GRO) != 0) {
+    on4 = coalesceBurst(worker, VEC_LIST4, VEC_ADDR4, VEC_SRC4, 4, on4);
+    on6 = coalesceBurst(worker, VEC_LIST6, VEC_ADDR6, VEC_SRC6, 16, on6);
+  }
+  if (on4 != 0) {
+    on4 = route4Burst(worker, port, portIndex, on4);
+    rewrite4Burst(worker, tableAt(load<u16>(port, PORT_TABLE4)), on4);
+  }
+  if (on6 != 0) {
+    on6 = route6Burst(worker, port, portIndex, on6);
+    rewrite6Burst(worker, tableAt(load<u16>(port, PORT_TABLE6)), on6);
+  }
+}

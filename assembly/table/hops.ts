@@ -1,0 +1,22 @@
+/** Next hops as the data plane sees them: 64 bytes each, and groups that point into a bucket array. */
+import {
+  HOP_BUCKETS, HOP_GROUP, HOP_KIND, HOP_MASK, HOP_SIZE, TABLE_HOPS, TABLE_HOP_LIMIT,
+} from "../abi";
+
+@inline
+export function hopAt(table: usize, index: u32): usize {
+  return <usize>load<u32>(table, TABLE_HOPS) + <usize>index * HOP_SIZE;
+}
+
+/**
+ * Follows a group to its member by flow hash (RFC 2992's hash-threshold idea over fixed buckets, so that
+ * a departing member moves only its own flows). Groups do not nest; a bad bucket yields hop 0.
+ */
+@inline
+export function resolveHop(table: usize, index: u32, hash: u32): u32 {
+  const hop = hopAt(table, index);
+  if (load<u8>(hop, HOP_KIND) != HOP_GROUP) return index;
+  const bucket = (hash ^ (hash >>> 16)) & load<u32>(hop, HOP_MASK);
+  const member = <u32>load<u16>(<usize>load<u32>(hop, HOP_BUCKETS) + (<usize>bucket << 1));
+  return member < load<u32>(table, TABLE_HOP_LIMIT) ? member : 0;
+}

@@ -1,0 +1,137 @@
+/**
+ * The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
+ *
+ * Sums are of 16-bit words as they lie in memory: one's-complement addition does not care about byte
+ * order (RFC 1071 §2B), so nothing is swapped. A sum is a u32 ≤ 0xffff unless named `…64`.
+ */
+import {
+  DESC_DATA, DESC_LENGTH, DESC_NEXT, HEADER_DESCRIPTORS, NONE,
+} from "../abi";
+import { descriptorAt, header } from "../core/layout";
+
+/** Below this many bytes the scalar loop wins (measured: 1500 B 48 ns against 131 ns, 20 B 3 ns against 5). */
+const SIMD_FROM: u32 = 64;
+
+@inline
+export function fold64(sum: u64): u32 {
+  let s = (sum >> 32) + (sum & 0xffffffff);
+  s = (s >> 32) + (s & 0xffffffff);
+  return fold32(<u32>s);
+}
+
+@inline
+export function fold32(sum: u32): u32 {
+  let s = (sum >>> 16) + (sum & 0xffff);
+  return (s >>> 16) + (s & 0xffff);
+}
+
+/** One's-complement sum of two folded sums. */
+@inline
+export function addSums(a: u32, b: u32): u32 {
+  return fold32(a + b);
+}
+
+/** Sum of `length` bytes at `at`, folded to 16 bits; an odd last byte counts as if a zero followed. */
+export function sum(at: usize, length: u32): u32 {
+  let total: u64 = 0;
+  if (length >= SIMD_FROM) {
+    const blocks = length >>> 6;
+    total = sumSimd(at, blocks);
+    at += <usize>blocks << 6;
+    length &= 63;
+  }
+  while (length >= 8) {
+    total += <u64>load<u32>(at) + <u64>load<u32>(at, 4);
+    at += 8;
+    length -= 8;
+  }
+  if (length & 4) { total += load<u32>(at); at += 4; }
+  if (length & 2) { total += load<u16>(at); at += 2; }
+  if (length & 1) total += load<u8>(at);
+  return fold64(total);
+}
+
+/** `blocks` × 64 bytes: pairwise widening adds keep 32-bit lanes, which 65,535 blocks cannot overflow. */
+function sumSimd(at: usize, blocks: u32): u64 {
+  let total: u64 = 0;
+  while (blocks != 0) {
+    const turn = min<u32>(blocks, 4096);
+    let a = i64x2.splat(0), b = i64x2.splat(0);
+    for (let i: u32 = 0; i < turn; i++) {
+      a = i32x4.add(a, i32x4.extadd_pairwise_i16x8_u(v128.load(at)));
+      b = i32x4.add(b, i32x4.extadd_pairwise_i16x8_u(v128.load(at, 16)));
+      a = i32x4.add(a, i32x4.extadd_pairwise_i16x8_u(v128.load(at, 32)));
+      b = i32x4.add(b, i32x4.extadd_pairwise_i16x8_u(v128.load(at, 48)));
+      at += 64;
+    }
+    const wide = i64x2.add(
+      i64x2.add(i64x2.extend_low_i32x4_u(a), i64x2.extend_high_i32x4_u(a)),
+      i64x2.add(i64x2.extend_low_i32x4_u(b), i64x2.extend_high_i32x4_u(b)),
+    );
+    total += <u64>i64x2.extract_lane(wide, 0) + <u64>i64x2.extract_lane(wide, 1);
+    blocks -= turn;
+  }
+  return total;
+}
+
+/** The checksum field for `length` bytes whose field is zero; equal to RFC 1071's complement of the sum. */
+export function checksum(at: usize, length: u32): u32 {
+  return ~sum(at, length) & 0xffff;
+}
+
+/** Sum of an IPv4 header without options. */
+@inline
+export function sum20(at: usize): u32 {
+  const a = load<u64>(at), b = load<u64>(at, 8);
+  return fold64((a & 0xffffffff) + (a >> 32) + (b & 0xffffffff) + (b >> 32) + load<u32>(at, 16));
+}
+
+/**
+ * RFC 1624 eqn. 3: HC' = ~(~HC + ~m + m'). Exact for every value, a field of 0xffff (~0) included,
+ * because it never subtracts the field itself.
+ */
+@inline
+export function update16(field: u32, before: u32, after: u32): u32 {
+  return ~fold32((~field & 0xffff) + (~before & 0xffff) + after) & 0xffff;
+}
+
+export function update32(field: u32, before: u32, after: u32): u32 {
+  const down = (~before & 0xffff) + (~before >>> 16);
+  return ~fold32((~field & 0xffff) + down + (after & 0xffff) + (after >>> 16)) & 0xffff;
+}
+
+/** Pseudo-header sum of IPv4 (RFC 9293 §3.1): addresses at `source` (8 bytes), protocol, L4 length. */
+@inline
+export function pseudo4(source: usize, protocol: u32, length: u32): u32 {
+  return fold64(
+    <u64>load<u32>(source) + <u64>load<u32>(source, 4)
+    + <u64>(protocol << 8) + <u64>(((length & 0xff) << 8) | (length >>> 8 & 0xff)) + <u64>(length >>> 16 << 8),
+  );
+}
+
+/** Pseudo-header sum of IPv6 (RFC 8200 §8.1): addresses at `source` (32 bytes). */
+export function pseudo6(source: usize, protocol: u32, length: u32): u32 {
+  let total: u64 = 0;
+  for (let i: usize = 0; i < 32; i += 4) total += load<u32>(source + i);
+  total += <u64>(protocol << 8) + <u64>(((length & 0xff) << 8) | (length >>> 8 & 0xff)) + <u64>(length >>> 16 << 8);
+  return fold64(total);
+}
+
+/** Sum of `length` bytes of a chain from `offset` on; pieces may begin at odd positions (RFC 1071 §2B). */
+export function sumChain(id: u32, offset: u32, length: u32): u32 {
+  let total: u32 = 0, odd: u32 = 0;
+  for (let left = header(HEADER_DESCRIPTORS); left != 0 && id != NONE && length != 0; left--) {
+    const d = descriptorAt(id);
+    const have = load<u32>(d, DESC_LENGTH);
+    id = load<u32>(d, DESC_NEXT);
+    if (offset >= have) { offset -= have; continue; }
+    const n = min<u32>(have - offset, length);
+    let piece = sum(<usize>load<u32>(d, DESC_DATA) + offset, n);
+    if (odd) piece = ((piece << 8) | (piece >>> 8)) & 0xffff;
+    total = addSums(total, piece);
+    odd ^= n & 1;
+    length -= n;
+    offset = 0;
+  }
+  return total;
+}

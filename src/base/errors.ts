@@ -1,0 +1,25 @@
+/** Errors that a program can tell apart: a stable `code`, and one sentence for a person. */
+export type LoomErrorCode =
+  | "EINVAL"
+  | "ENOMEM"
+  | "ENOENT"
+  | "EEXIST"
+  | "EBUSY"
+  | "EPROTO"
+  | "ENOTSUP"
+  | "ENOBUFS";
+
+export class LoomError extends Error {
+  readonly code: LoomErrorCode;
+
+  constructor(code: LoomErrorCode, message: string) {
+    super(message);
+    this.name = "LoomError";
+    this.code = code;
+  }
+}
+
+/** For what a person typed: wrong value, where, what was expected. */
+export function invalid(message: string): LoomError {
+  return new LoomError("EINVAL", message);
+}

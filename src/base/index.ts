@@ -1,0 +1,6 @@
+/** Addresses, clock, chance, errors: what every floor above may use. Imports nothing. */
+export * from "./address.ts";
+export * from "./clock.ts";
+export * from "./errors.ts";
+export * from "./random.ts";
+export * from "./routes.ts";

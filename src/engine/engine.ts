@@ -1,0 +1,336 @@
+/**
+ * The engine: one memory, one data plane, its ports, tables and bridges.
+ *
+ *   const engine = await Engine.create({ ports: 2 });
+ *   const routes = engine.createTable(4);
+ *   const hop = routes.addNextHop({ kind: "forward", port: 1, sourceMac, destinationMac });
+ *   routes.set("0.0.0.0/0", hop);
+ *   engine.port(0).configure({ table4: routes });
+ *   engine.start();
+ */
+import { spawnThread } from "#threads";
+import * as abi from "../../assembly/abi.ts";
+import { type Clock, realClock } from "../base/clock.ts";
+import { invalid, LoomError } from "../base/errors.ts";
+import { secret } from "../base/random.ts";
+import { Bridge, type BridgeOptions, initBridges } from "./bridge.ts";
+import { type Counters, PUNT_NAMES, type PuntReason, readCounters } from "./counters.ts";
+import { type EngineSizes, HOST_IDS, layout, RSS_KEY, SYMMETRIC_RSS_KEY, writeHeader } from "./layout.ts";
+import { EngineMemory } from "./memory.ts";
+import { type Build, canShare, compile, createMemory, type DataPlane, type Instance, instantiate } from "./module.ts";
+import { copyChain, Port } from "./port.ts";
+import { BucketSpace, RouteTable } from "./route-table.ts";
+import { Runner, type RunnerState } from "./runner.ts";
+import type { SpawnThread, Thread } from "./threads.ts";
+
+export interface EngineOptions extends EngineSizes {
+  /** Which build: "shared" for threads, "plain" elsewhere; "auto" takes shared where memory can be shared. */
+  build?: Build | "auto";
+  /** A module compiled by the caller (streamed from a file); must be of the build chosen. */
+  module?: WebAssembly.Module;
+  /** Time. Default: the runtime's. */
+  clock?: Clock;
+  /** Eight bytes that key the flow hash; random unless given (give them to repeat a run bit for bit). */
+  secret?: Uint8Array;
+  /** Key of the Toeplitz hash: Microsoft's, a symmetric one, or 40 to 52 bytes. Default "microsoft". */
+  rssKey?: "microsoft" | "symmetric" | Uint8Array;
+  /** How threads are made. Default: the runtime's way. */
+  spawn?: SpawnThread;
+}
+
+/** A device moves frames between the outside and a port; polled by the engine, in budgets. */
+export interface Device {
+  readonly name: string;
+  /** Moves up to `budget` frames each way and returns how many moved. Never blocks. */
+  poll(budget: number): number;
+  close?(): void;
+}
+
+/** A packet that needs thought. It belongs to the handler's side until `release` or `send`. */
+export interface Punt {
+  readonly id: number;
+  readonly reason: PuntReason;
+  /** The next hop that was chosen, where one was. */
+  readonly nextHop: number;
+  readonly ingress: Port;
+  /** A copy of the whole frame. */
+  bytes(): Uint8Array;
+  /** Sends the packet out by a port, as it is. */
+  send(port: Port): void;
+  release(): void;
+}
+
+export interface PoolUse {
+  readonly total: number;
+  readonly free: number;
+  readonly inFlight: number;
+}
+
+const BUDGET = 4096;
+
+export class Engine {
+  readonly memory: EngineMemory;
+  /** The data plane's own functions; for devices and tools that know the ABI. */
+  readonly plane: DataPlane;
+  /** The function table that ingress programs go into. */
+  readonly programs: WebAssembly.Table;
+  readonly build: Build;
+  readonly clock: Clock;
+  private readonly wasm: { module: WebAssembly.Module; memory: WebAssembly.Memory };
+  private readonly ports: Port[] = [];
+  private readonly tables: RouteTable[] = [];
+  private readonly bridges: Bridge[] = [];
+  private readonly devices: Device[] = [];
+  private readonly threads: Thread[] = [];
+  private readonly runner: Runner;
+  private readonly space: BucketSpace;
+  private onPunt: ((punt: Punt) => void) | undefined;
+
+  private constructor(memory: EngineMemory, instance: Instance, build: Build, clock: Clock, wasm: Engine["wasm"]) {
+    this.memory = memory;
+    this.plane = instance.plane;
+    this.programs = instance.table;
+    this.build = build;
+    this.clock = clock;
+    this.wasm = wasm;
+    this.space = new BucketSpace(memory);
+    this.runner = new Runner(clock, () => this.poll());
+    const scratch = memory.base(abi.REGION_HOST);
+    for (let i = 0; i < memory.layout.sizes.ports; i++) this.ports.push(new Port(memory, this.plane, i, scratch));
+    initBridges(memory);
+  }
+
+  /** Sizes the memory once, compiles, lays everything out, and starts the threads that were asked for (paused). */
+  static async create(options: EngineOptions = {}): Promise<Engine> {
+    const map = layout(options);
+    const build = chooseBuild(options, map.workers);
+    const memory = createMemory(map.bytes, build);
+    const key = options.secret ?? secret(8);
+    if (key.length < 8) throw invalid(`secret has ${key.length} bytes; expected 8`);
+    writeHeader(memory.buffer, map, key, rssKeyOf(options.rssKey));
+    const module = options.module ?? (await compile(build));
+    const instance = await instantiate(module, memory);
+    const fib = map.regions[abi.REGION_FIB].size;
+    instance.plane.init(map.limbo, fib, map.ribArenaBytes);
+    const engine = new Engine(new EngineMemory(memory.buffer, map), instance, build, options.clock ?? realClock, { module, memory });
+    for (let w = 0; w < map.workers; w++) engine.assignPorts(w, engine.allPorts());
+    for (let w = 1; w < map.workers; w++) await engine.startThread(w, options.spawn ?? spawnThread);
+    // With threads the caller handles devices and punts; the threads forward.
+    if (map.workers > 1) {
+      engine.assignPorts(0, []);
+      engine.spreadQueues(Array.from({ length: map.workers - 1 }, (_, i) => i + 1));
+    }
+    return engine;
+  }
+
+  private async startThread(worker: number, spawn: SpawnThread): Promise<void> {
+    const { module, memory } = this.wasm;
+    this.threads.push(await spawn({ module, memory, worker, at: this.memory.worker(worker) }));
+  }
+
+  private allPorts(): number[] {
+    return this.ports.map((port) => port.index);
+  }
+
+  // ── Parts ─────────────────────────────────────────────────────────────────────────────────────
+
+  port(index: number): Port {
+    const port = this.ports[index];
+    if (!port) throw new LoomError("ENOENT", `there is no port ${index}; this engine has ports 0 to ${this.ports.length - 1}`);
+    return port;
+  }
+
+  createTable(family: 4 | 6): RouteTable {
+    const { tables } = this.memory.layout.sizes;
+    if (this.tables.length >= tables) throw new LoomError("ENOMEM", `all ${tables} tables are in use; raise tables`);
+    const stage = this.memory.base(abi.REGION_HOST) + HOST_IDS;
+    const table = new RouteTable(this.memory, this.plane, this.tables.length, family, this.space, stage);
+    this.tables.push(table);
+    return table;
+  }
+
+  createBridge(options: BridgeOptions = {}): Bridge {
+    const { bridges } = this.memory.layout.sizes;
+    if (this.bridges.length >= bridges) throw new LoomError("ENOMEM", `all ${bridges} bridges are in use; raise bridges`);
+    const bridge = new Bridge(this.memory, this.plane, this.bridges.length, options, () => this.seconds());
+    this.bridges.push(bridge);
+    return bridge;
+  }
+
+  attach(device: Device): this {
+    this.devices.push(device);
+    this.runner.wake();
+    return this;
+  }
+
+  detach(device: Device): void {
+    const at = this.devices.indexOf(device);
+    if (at >= 0) this.devices.splice(at, 1);
+    device.close?.();
+  }
+
+  /** Which ports a worker polls (port affinity). Every worker has queues of its own on every port. */
+  assignPorts(worker: number, ports: readonly number[]): void {
+    const at = this.memory.worker(worker);
+    ports.forEach((port, i) => this.memory.setU16(at + abi.WORKER_PORTS + 2 * i, this.port(port).index));
+    this.memory.setU32(at + abi.WORKER_PORT_COUNT, ports.length);
+  }
+
+  /** Which workers' queues received flows are spread over (RSS). */
+  spreadQueues(workers: readonly number[]): void {
+    if (workers.length === 0) throw invalid("flows must be spread over at least one worker");
+    const at = abi.HEADER + abi.HEADER_RSS_QUEUES;
+    for (let i = 0; i < abi.RSS_QUEUES; i++) this.memory.u8[at + i] = workers[i % workers.length];
+  }
+
+  // ── Work ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** One round on the calling thread: devices in, packets through, punts up, devices out. Returns packets handled. */
+  poll(budget = BUDGET): number {
+    let moved = this.pollDevices(budget);
+    const handled = this.plane.poll(0, this.seconds(), budget);
+    moved += handled + this.handlePunts();
+    if (handled !== 0) moved += this.pollDevices(budget);
+    return moved;
+  }
+
+  private pollDevices(budget: number): number {
+    let moved = 0;
+    for (const device of this.devices) moved += device.poll(budget);
+    if (moved !== 0 && this.threads.length !== 0) this.wakeThreads();
+    return moved;
+  }
+
+  /** Polls by itself from now on, threads included; `stop` ends it. */
+  start(): void {
+    this.setRun(abi.RUN_POLLING);
+    this.runner.start();
+  }
+
+  async stop(): Promise<void> {
+    this.setRun(abi.RUN_PAUSED);
+    await this.runner.stop();
+    for (let w = 1; w < this.memory.layout.workers; w++) {
+      while (this.workerState(w) !== "stopped") await this.clock.turn();
+    }
+  }
+
+  /** Ends threads and devices. The engine cannot be used afterwards. */
+  async close(): Promise<void> {
+    await this.stop();
+    this.setRun(abi.RUN_ENDED);
+    await Promise.all(this.threads.map((thread) => thread.end()));
+    for (const device of [...this.devices]) this.detach(device);
+  }
+
+  private setRun(value: number): void {
+    const at = (abi.HEADER + abi.HEADER_RUN) / 4;
+    Atomics.store(this.memory.i32, at, value);
+    if (this.build === "shared") Atomics.notify(this.memory.i32, at);
+    this.wakeThreads();
+  }
+
+  private wakeThreads(): void {
+    if (this.build !== "shared") return;
+    const at = (abi.HEADER + abi.HEADER_WAKE) / 4;
+    Atomics.add(this.memory.i32, at, 1);
+    Atomics.notify(this.memory.i32, at);
+  }
+
+  /** What a worker is doing now; 0 is the calling thread. */
+  workerState(worker: number): RunnerState {
+    if (worker === 0) return this.runner.state;
+    const state = Atomics.load(this.memory.i32, (this.memory.worker(worker) + abi.WORKER_STATE) / 4);
+    return state === abi.STATE_POLLING ? "polling" : state === abi.STATE_SLEEPING ? "sleeping" : "stopped";
+  }
+
+  // ── Punts ─────────────────────────────────────────────────────────────────────────────────────
+
+  /** Who gets packets that need thought. Without a handler they are released. */
+  set punted(handler: ((punt: Punt) => void) | undefined) {
+    this.onPunt = handler;
+  }
+
+  private handlePunts(): number {
+    const at = this.memory.base(abi.REGION_HOST);
+    const n = this.plane.puntPop(at, HOST_IDS / abi.PUNT_SIZE);
+    if (n === 0) return 0;
+    // Copied first: a handler may send, and sending uses the same scratch.
+    const records = this.memory.u32.slice(at / 4, (at + n * abi.PUNT_SIZE) / 4);
+    for (let i = 0; i < n; i++) {
+      const id = records[4 * i + abi.PUNT_ID / 4];
+      if (id >= this.memory.layout.descriptors) continue;
+      if (!this.onPunt) this.plane.packetRelease(0, id);
+      else this.onPunt(this.puntOf(id, records[4 * i + abi.PUNT_REASON / 4], records[4 * i + abi.PUNT_ARGUMENT / 4]));
+    }
+    return n;
+  }
+
+  private puntOf(id: number, reason: number, nextHop: number): Punt {
+    const { memory, plane } = this;
+    const d = memory.descriptor(id);
+    return {
+      id,
+      reason: PUNT_NAMES.get(reason) as PuntReason,
+      nextHop,
+      ingress: this.port(memory.getU16(d + abi.DESC_INGRESS)),
+      bytes() {
+        const out = new Uint8Array(Math.min(memory.getU32(d + abi.DESC_PACKET_LENGTH), 2 ** 20));
+        return out.subarray(0, copyChain(memory, id, out));
+      },
+      send: (port) => plane.packetSend(0, port.index, id),
+      release: () => plane.packetRelease(0, id),
+    };
+  }
+
+  // ── State ─────────────────────────────────────────────────────────────────────────────────────
+
+  counters(): Counters {
+    return readCounters(this.memory);
+  }
+
+  /** Buffers (or bare descriptors): at rest, free + in flight = total, and in flight is what rings and handlers hold. */
+  pool(which: "buffers" | "bare" = "buffers"): PoolUse {
+    const { memory } = this;
+    const bare = which === "bare";
+    const field = bare ? abi.WORKER_BARE_COUNT : abi.WORKER_BUFFER_COUNT;
+    let free = this.plane.reserveCount(bare ? 1 : 0);
+    for (let w = 0; w < memory.layout.workers; w++) free += memory.getU32(memory.worker(w) + field);
+    const total = bare ? memory.layout.sizes.bareDescriptors : memory.layout.sizes.buffers;
+    return { total, free, inFlight: total - free };
+  }
+
+  /** Bytes in use by the tries (hot) and by the routes they are made from (cold). */
+  tableMemory(): { hot: number; cold: number } {
+    const used = (region: number) => this.memory.getU32(this.memory.base(region) + abi.ARENA_USED);
+    return { hot: used(abi.REGION_FIB), cold: used(abi.REGION_RIB) };
+  }
+
+  /** Every region of the memory by name, in bytes. */
+  regions(): Record<string, number> {
+    const names = Object.entries(abi).filter(([name]) => name.startsWith("REGION_") && name !== "REGION_COUNT");
+    return Object.fromEntries(names.map(([name, i]) => [name.slice(7).toLowerCase(), this.memory.size(i)]));
+  }
+
+  private seconds(): number {
+    return Math.floor(this.clock.now() / 1000);
+  }
+}
+
+function chooseBuild(options: EngineOptions, workers: number): Build {
+  const build = options.build ?? "auto";
+  if (build === "plain" && workers > 1) throw invalid("threads need the shared build");
+  if (build !== "auto") return build;
+  if (canShare()) return "shared";
+  if (workers > 1) {
+    throw new LoomError("ENOTSUP", "threads need SharedArrayBuffer; in a browser the page must be cross-origin isolated");
+  }
+  return "plain";
+}
+
+function rssKeyOf(key: EngineOptions["rssKey"] = "microsoft"): Uint8Array {
+  if (key === "microsoft") return RSS_KEY;
+  if (key === "symmetric") return SYMMETRIC_RSS_KEY;
+  if (key.length < 40) throw invalid(`rssKey has ${key.length} bytes; expected 40 to ${abi.RSS_KEY_SIZE}`);
+  return key;
+}

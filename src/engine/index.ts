@@ -1,0 +1,11 @@
+/** The engine: one Wasm data plane over one memory, and the objects that write its tables and move its packets. */
+export * from "./bridge.ts";
+export * from "./counters.ts";
+export * from "./engine.ts";
+export type { EngineSizes, Layout, Region } from "./layout.ts";
+export { EngineMemory } from "./memory.ts";
+export { type Build, canShare, compile, type DataPlane } from "./module.ts";
+export { type FrameHandler, Port, type PortOptions } from "./port.ts";
+export { type GroupMember, type NextHop, type RouteResult, RouteTable } from "./route-table.ts";
+export type { RunnerState } from "./runner.ts";
+export type { SpawnThread, Thread } from "./threads.ts";

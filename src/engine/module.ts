@@ -1,0 +1,112 @@
+/**
+ * The Wasm module: which of the two builds, and what it exports.
+ *
+ * The shared build needs SharedArrayBuffer, which a browser gives only to cross-origin isolated pages; the
+ * plain build runs anywhere with SIMD. Both are embedded; a page that prefers to stream them passes its own
+ * `WebAssembly.Module`.
+ */
+import { ABI_VERSION } from "../../assembly/abi.ts";
+import { LoomError } from "../base/errors.ts";
+import { PLAIN_WASM, SHARED_WASM } from "./wasm-bytes.ts";
+
+export type Build = "shared" | "plain";
+
+/** Exports of the data plane; prose stands at each function in assembly/index.ts. */
+export interface DataPlane {
+  abiVersion(): number;
+  init(limbo: number, fibBytes: number, ribBytes: number): void;
+  poll(worker: number, now: number, budget: number): number;
+  bufferTake(worker: number): number;
+  buffersTake(worker: number, out: number, n: number): number;
+  bareTake(worker: number): number;
+  packetRelease(worker: number, id: number): void;
+  packetsRelease(worker: number, ids: number, n: number): void;
+  packetClone(worker: number, id: number): number;
+  packetReference(worker: number, id: number, data: number, length: number): number;
+  packetGather(worker: number, id: number): number;
+  packetCompleteChecksum(id: number): void;
+  packetSegment(worker: number, id: number, out: number, most: number): number;
+  packetSend(worker: number, port: number, id: number): void;
+  packetQueue(id: number): number;
+  packetsCoalesce(worker: number, port: number, ids: number, n: number): number;
+  reserveCount(bare: number): number;
+  ringPop(ring: number, out: number, n: number): number;
+  ringPush(ring: number, ids: number, n: number): number;
+  ringUsed(ring: number): number;
+  puntPush(id: number, reason: number, argument: number): number;
+  puntPop(out: number, n: number): number;
+  tableCreate(index: number): number;
+  tableDefer(index: number, deferred: number): number;
+  tablesCollect(): void;
+  route4Set(index: number, prefix: number, length: number, hop: number): number;
+  route6Set(index: number, high: bigint, low: bigint, length: number, hop: number): number;
+  routes4Set(index: number, records: number, n: number): number;
+  routes6Set(index: number, records: number, n: number): number;
+  route4Get(index: number, prefix: number, length: number): number;
+  route6Get(index: number, high: bigint, low: bigint, length: number): number;
+  route4Lookup(index: number, address: number): number;
+  route6Lookup(index: number, query: number): number;
+  route4Lookups(index: number, addresses: number, out: number, n: number): void;
+  route6Lookups(index: number, worker: number, queries: number, out: number, n: number): void;
+  stationSet(bridge: number, mac: bigint, vlan: number, member: number, now: number): number;
+  stationFind(bridge: number, mac: bigint, vlan: number, now: number): number;
+  checksum(at: number, length: number): number;
+  sum(at: number, length: number): number;
+  update16(field: number, before: number, after: number): number;
+  update32(field: number, before: number, after: number): number;
+  pseudo4(source: number, protocol: number, length: number): number;
+  pseudo6(source: number, protocol: number, length: number): number;
+  toeplitz(at: number, length: number): number;
+  rssQueue(hash: number): number;
+}
+
+function decode(base64: string): Uint8Array<ArrayBuffer> {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
+/** True where memory can be shared between threads: the constructor exists and the page may use it. */
+export function canShare(): boolean {
+  if (typeof SharedArrayBuffer === "undefined") return false;
+  const isolated = (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated;
+  return isolated !== false;
+}
+
+const compiled: { [build in Build]?: Promise<WebAssembly.Module> } = {};
+
+/** Compiles an embedded build, once. */
+export function compile(build: Build): Promise<WebAssembly.Module> {
+  compiled[build] ??= WebAssembly.compile(decode(build === "shared" ? SHARED_WASM : PLAIN_WASM)).catch((error) => {
+    compiled[build] = undefined;
+    throw new LoomError("ENOTSUP", `this runtime cannot compile the engine (WebAssembly with SIMD is needed): ${error.message}`);
+  });
+  return compiled[build];
+}
+
+export interface Instance {
+  readonly plane: DataPlane;
+  readonly table: WebAssembly.Table;
+}
+
+/** Instantiates over a memory and refuses another ABI. */
+export async function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<Instance> {
+  const table = new WebAssembly.Table({ initial: 16, element: "anyfunc" });
+  const instance = await WebAssembly.instantiate(module, { env: { memory, table } });
+  const plane = instance.exports as unknown as DataPlane;
+  const version = plane.abiVersion?.();
+  if (version !== ABI_VERSION) {
+    throw new LoomError("ENOTSUP", `the Wasm module has ABI version ${version}; expected ${ABI_VERSION}`);
+  }
+  return { plane, table };
+}
+
+export function createMemory(bytes: number, build: Build): WebAssembly.Memory {
+  const pages = Math.ceil(bytes / 65_536);
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: build === "shared" });
+  } catch {
+    throw new LoomError("ENOMEM", `the runtime refused ${(bytes / 2 ** 20).toFixed(0)} MiB of WebAssembly memory; choose smaller sizes`);
+  }
+}

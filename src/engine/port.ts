@@ -1,0 +1,200 @@
+/** A port: where frames enter and leave the engine. Devices are attached to it; it does not know them. */
+import * as abi from "../../assembly/abi.ts";
+import { formatMac, parseMac } from "../base/address.ts";
+import { invalid, LoomError } from "../base/errors.ts";
+import { type PortCounters, readPortCounters } from "./counters.ts";
+import type { EngineMemory } from "./memory.ts";
+import type { DataPlane } from "./module.ts";
+import type { RouteTable } from "./route-table.ts";
+
+export interface PortOptions {
+  /** "02:00:00:00:00:01" or six bytes. */
+  mac?: string | Uint8Array;
+  /** Largest L3 packet, 68 to 65,535. Default 1500. */
+  mtu?: number;
+  up?: boolean;
+  /** Accept frames for any MAC. */
+  promiscuous?: boolean;
+  /** Reverse-path filter (RFC 3704). */
+  rpf?: "off" | "strict" | "loose";
+  /** Coalesce what arrives (GRO). */
+  gro?: boolean;
+  /** Hand packets with IPv4 options or a hop-by-hop header to the host layer. */
+  puntOptions?: boolean;
+  /** What the device behind the port takes as it is. */
+  offload?: { chains?: boolean; segmentation?: boolean; partialChecksum?: boolean };
+  /** Routing tables of a routed port. */
+  table4?: RouteTable;
+  table6?: RouteTable;
+}
+
+/** One frame that left the engine; `bytes` are valid until the callback returns. */
+export type FrameHandler = (bytes: Uint8Array) => void;
+
+export class Port {
+  readonly index: number;
+  private readonly memory: EngineMemory;
+  private readonly plane: DataPlane;
+  private readonly scratch: number;
+
+  constructor(memory: EngineMemory, plane: DataPlane, index: number, scratch: number) {
+    this.memory = memory;
+    this.plane = plane;
+    this.index = index;
+    this.scratch = scratch;
+    const at = memory.port(index);
+    memory.u8[at + abi.PORT_KIND] = abi.KIND_RINGS;
+    memory.setU16(at + abi.PORT_PVID, 1);
+    for (let w = 0; w < memory.layout.workers; w++) {
+      memory.setU32(at + abi.PORT_RX + 4 * w, memory.ring(index, w, false));
+      memory.setU32(at + abi.PORT_TX + 4 * w, memory.ring(index, w, true));
+    }
+    this.configure({ mac: Uint8Array.of(2, 0, 0, 0, index >> 8, index & 255), mtu: 1500, up: true });
+  }
+
+  /** Changes what is given and leaves the rest. Safe while workers run. */
+  configure(options: PortOptions): this {
+    const { memory } = this;
+    const at = memory.port(this.index);
+    if (options.mac !== undefined) memory.u8.set(macOf(options.mac), at + abi.PORT_MAC);
+    if (options.mtu !== undefined) {
+      if (!(Number.isInteger(options.mtu) && options.mtu >= 68 && options.mtu <= 65_535)) {
+        throw invalid(`mtu is ${options.mtu}; expected a whole number from 68 to 65535`);
+      }
+      memory.setU32(at + abi.PORT_MTU, options.mtu);
+    }
+    this.setFlags(at, options);
+    this.setTable(at + abi.PORT_TABLE4, options.table4, 4);
+    this.setTable(at + abi.PORT_TABLE6, options.table6, 6);
+    return this;
+  }
+
+  private setTable(at: number, table: RouteTable | undefined, family: 4 | 6): void {
+    if (!table) return;
+    if (table.family !== family) throw invalid(`table${family} of a port needs a table of IPv${family}`);
+    this.memory.setU16(at, table.index);
+  }
+
+  private setFlags(at: number, options: PortOptions): void {
+    const { offload, rpf } = options;
+    const wanted: [number, boolean | undefined][] = [
+      [abi.PORT_UP, options.up],
+      [abi.PORT_PROMISCUOUS, options.promiscuous],
+      [abi.PORT_GRO, options.gro],
+      [abi.PORT_PUNT_OPTIONS, options.puntOptions],
+      [abi.PORT_RPF_STRICT, rpf === undefined ? undefined : rpf === "strict"],
+      [abi.PORT_RPF_LOOSE, rpf === undefined ? undefined : rpf === "loose"],
+      [abi.PORT_TAKES_CHAINS, offload?.chains],
+      [abi.PORT_TAKES_GSO, offload?.segmentation],
+      [abi.PORT_TAKES_PARTIAL, offload?.partialChecksum],
+    ];
+    let flags = this.memory.getU16(at + abi.PORT_FLAGS);
+    for (const [bit, on] of wanted) if (on !== undefined) flags = on ? flags | bit : flags & ~bit;
+    this.memory.setU16(at + abi.PORT_FLAGS, flags);
+  }
+
+  get mac(): string {
+    const at = this.memory.port(this.index) + abi.PORT_MAC;
+    return formatMac(this.memory.u8.slice(at, at + 6));
+  }
+
+  get macBytes(): Uint8Array {
+    const at = this.memory.port(this.index) + abi.PORT_MAC;
+    return this.memory.u8.slice(at, at + 6);
+  }
+
+  get mtu(): number {
+    return this.memory.getU32(this.memory.port(this.index) + abi.PORT_MTU);
+  }
+
+  counters(): PortCounters {
+    return readPortCounters(this.memory, this.index);
+  }
+
+  /** An ingress program of the imported function table, or undefined to take it off. */
+  setProgram(entry: number | undefined): void {
+    this.memory.setU32(this.memory.port(this.index) + abi.PORT_PROGRAM, entry === undefined ? 0 : entry + 1);
+  }
+
+  // ── Frames, from and to a device on the host's thread ─────────────────────────────────────────
+
+  /** Offers a received frame. False when no buffer or ring place is free: the device keeps or counts it. */
+  receive(frame: Uint8Array): boolean {
+    const { memory, plane } = this;
+    if (frame.length > memory.layout.stride - memory.layout.sizes.headroom) {
+      throw new LoomError("EINVAL", `a frame of ${frame.length} bytes; buffers hold ${memory.layout.stride - memory.layout.sizes.headroom}`);
+    }
+    const id = plane.bufferTake(0) >>> 0;
+    if (id === abi.NONE) return this.refuse();
+    const d = memory.descriptor(id);
+    memory.u8.set(frame, memory.getU32(d + abi.DESC_DATA));
+    memory.setU32(d + abi.DESC_LENGTH, frame.length);
+    memory.setU32(d + abi.DESC_PACKET_LENGTH, frame.length);
+    if (this.push(id)) return true;
+    plane.packetRelease(0, id);
+    return this.refuse();
+  }
+
+  /** Counts a frame that found no place; the calling thread is worker 0. */
+  private refuse(): false {
+    const at = this.memory.base(abi.REGION_PORT_STATS) + this.index * abi.PORT_STAT_SIZE + abi.PORT_STAT_RX_DROPPED;
+    this.memory.u64[at >>> 3] += 1n;
+    return false;
+  }
+
+  private push(id: number): boolean {
+    const { memory, plane } = this;
+    const queue = memory.layout.workers === 1 ? 0 : plane.packetQueue(id);
+    memory.setU32(this.scratch, id);
+    return plane.ringPush(memory.ring(this.index, queue, false), this.scratch, 1) === 1;
+  }
+
+  /** Takes up to `most` frames that left by this port; returns how many. */
+  transmitted(handler: FrameHandler, most = abi.BURST): number {
+    const { memory, plane } = this;
+    let taken = 0;
+    for (let w = 0; w < memory.layout.workers && taken < most; w++) {
+      const ring = memory.getU32(memory.port(this.index) + abi.PORT_TX + 4 * w);
+      const n = plane.ringPop(ring, this.scratch, Math.min(most - taken, abi.BURST));
+      for (let i = 0; i < n; i++) this.deliver(memory.getU32(this.scratch + 4 * i), handler);
+      plane.packetsRelease(0, this.scratch, n);
+      taken += n;
+    }
+    return taken;
+  }
+
+  private deliver(id: number, handler: FrameHandler): void {
+    const { memory } = this;
+    const d = memory.descriptor(id);
+    const next = memory.getU32(d + abi.DESC_NEXT);
+    if (next === abi.NONE) {
+      const data = memory.getU32(d + abi.DESC_DATA);
+      handler(memory.u8.subarray(data, data + memory.getU32(d + abi.DESC_LENGTH)));
+      return;
+    }
+    const whole = new Uint8Array(memory.getU32(d + abi.DESC_PACKET_LENGTH));
+    copyChain(memory, id, whole);
+    handler(whole);
+  }
+}
+
+/** Copies a chain into `out`, as much as fits; returns the bytes written. */
+export function copyChain(memory: EngineMemory, id: number, out: Uint8Array): number {
+  let at = 0;
+  for (let s = id, left = memory.layout.descriptors; s !== abi.NONE && left > 0; left--) {
+    const d = memory.descriptor(s);
+    const data = memory.getU32(d + abi.DESC_DATA);
+    const n = Math.min(memory.getU32(d + abi.DESC_LENGTH), out.length - at);
+    out.set(memory.u8.subarray(data, data + n), at);
+    at += n;
+    s = memory.getU32(d + abi.DESC_NEXT);
+  }
+  return at;
+}
+
+function macOf(mac: string | Uint8Array): Uint8Array {
+  const bytes = typeof mac === "string" ? parseMac(mac) : mac;
+  if (bytes.length !== 6) throw invalid("a MAC address has six bytes");
+  if (bytes[0] & 1) throw invalid(`${formatMac(bytes)} is a group address; a port needs a unicast one`);
+  return bytes;
+}

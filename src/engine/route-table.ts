@@ -1,0 +1,373 @@
+/**
+ * A routing table and its next hops.
+ *
+ * A next hop is a small number, local to its table: it is what the trie's leaves hold. `RouteTable4` and
+ * `RouteTable6` differ only in how an address is handed over.
+ */
+import * as abi from "../../assembly/abi.ts";
+import { parse4, parse6, parsePrefix, type Prefix } from "../base/address.ts";
+import { invalid, LoomError } from "../base/errors.ts";
+import type { Columns4, Columns6 } from "../base/routes.ts";
+import type { EngineMemory } from "./memory.ts";
+import type { DataPlane } from "./module.ts";
+
+/** Where packets go. MACs are six bytes; `vlan` adds an 802.1Q tag. */
+export type NextHop =
+  | { kind: "forward"; port: number; destinationMac: Uint8Array; sourceMac: Uint8Array; vlan?: number; mtu?: number }
+  | { kind: "glean" | "incomplete"; port: number }
+  | { kind: "local" | "blackhole" | "unreachable" | "prohibit" | "broadcast" }
+  | { kind: "group"; members: readonly GroupMember[]; buckets?: number };
+
+/** A member of an ECMP group: a "forward" hop of the same table, and its share. */
+export interface GroupMember {
+  readonly hop: number;
+  /** Relative share, at least 1. Default 1. */
+  readonly weight?: number;
+}
+
+const KINDS = {
+  forward: abi.HOP_FORWARD,
+  glean: abi.HOP_GLEAN,
+  incomplete: abi.HOP_INCOMPLETE,
+  local: abi.HOP_LOCAL,
+  blackhole: abi.HOP_BLACKHOLE,
+  unreachable: abi.HOP_UNREACHABLE,
+  prohibit: abi.HOP_PROHIBIT,
+  broadcast: abi.HOP_BROADCAST,
+  group: abi.HOP_GROUP,
+} as const;
+
+/** Bytes of one record of a bulk change. */
+const RECORD4 = 8;
+const RECORD6 = 24;
+const STAGE_BYTES = 24_576;
+
+export type RouteResult = "added" | "replaced" | "removed" | "absent";
+const RESULTS = new Map<number, RouteResult>([
+  [abi.ROUTE_ADDED, "added"],
+  [abi.ROUTE_REPLACED, "replaced"],
+  [abi.ROUTE_REMOVED, "removed"],
+  [abi.ROUTE_ABSENT, "absent"],
+]);
+
+/** Hands out bucket memory for groups; one per engine. */
+export class BucketSpace {
+  private next: number;
+  private readonly end: number;
+  private readonly free = new Map<number, number[]>();
+
+  constructor(memory: EngineMemory) {
+    this.next = memory.base(abi.REGION_GROUPS);
+    this.end = this.next + memory.size(abi.REGION_GROUPS);
+  }
+
+  take(buckets: number): number {
+    const reused = this.free.get(buckets)?.pop();
+    if (reused !== undefined) return reused;
+    const at = this.next;
+    if (at + 2 * buckets > this.end) throw new LoomError("ENOMEM", `no room for a group of ${buckets} buckets; raise groupBytes`);
+    this.next += 2 * buckets;
+    return at;
+  }
+
+  give(at: number, buckets: number): void {
+    const list = this.free.get(buckets) ?? [];
+    list.push(at);
+    this.free.set(buckets, list);
+  }
+}
+
+export class RouteTable {
+  readonly family: 4 | 6;
+  readonly index: number;
+  private readonly memory: EngineMemory;
+  private readonly plane: DataPlane;
+  private readonly space: BucketSpace;
+  private readonly stage: number;
+  private readonly used: boolean[] = [true];
+
+  constructor(memory: EngineMemory, plane: DataPlane, index: number, family: 4 | 6, space: BucketSpace, stage: number) {
+    this.memory = memory;
+    this.plane = plane;
+    this.index = index;
+    this.family = family;
+    this.space = space;
+    this.stage = stage;
+    const at = memory.table(index);
+    const limit = memory.layout.sizes.nextHops;
+    memory.setU32(at + abi.TABLE_FAMILY, family);
+    memory.setU32(at + abi.TABLE_LEAF_BYTES, limit <= 255 ? 1 : 2);
+    memory.setU32(at + abi.TABLE_HOPS, memory.base(abi.REGION_NEXT_HOPS) + index * limit * abi.HOP_SIZE);
+    memory.setU32(at + abi.TABLE_HOP_LIMIT, limit);
+    this.result(plane.tableCreate(index), "the table itself");
+  }
+
+  /** Number of routes. */
+  get size(): number {
+    return this.memory.getU32(this.memory.table(this.index) + abi.TABLE_ROUTES);
+  }
+
+  // ── Next hops ─────────────────────────────────────────────────────────────────────────────────
+
+  /** Adds a next hop and returns its number (1 or more). */
+  addNextHop(hop: NextHop): number {
+    const limit = this.memory.layout.sizes.nextHops;
+    let index = this.used.indexOf(false);
+    if (index < 0) index = this.used.length;
+    if (index >= limit) throw new LoomError("ENOMEM", `this table holds ${limit - 1} next hops; raise nextHops to have more`);
+    this.writeHop(index, hop);
+    this.used[index] = true;
+    return index;
+  }
+
+  /** Changes what a next hop means: all routes that name it follow at once. */
+  setNextHop(index: number, hop: NextHop): void {
+    if (!this.used[index] || index === 0) throw new LoomError("ENOENT", `there is no next hop ${index} in this table`);
+    this.writeHop(index, hop);
+  }
+
+  /** Gives a next hop back. Routes that still name it find no route. */
+  removeNextHop(index: number): void {
+    if (!this.used[index] || index === 0) throw new LoomError("ENOENT", `there is no next hop ${index} in this table`);
+    this.releaseBuckets(this.hopAt(index));
+    this.memory.u8[this.hopAt(index) + abi.HOP_KIND] = abi.HOP_NO_ROUTE;
+    this.used[index] = false;
+  }
+
+  private hopAt(index: number): number {
+    return this.memory.getU32(this.memory.table(this.index) + abi.TABLE_HOPS) + index * abi.HOP_SIZE;
+  }
+
+  private writeHop(index: number, hop: NextHop): void {
+    const at = this.hopAt(index);
+    const { memory } = this;
+    if (hop.kind === "forward") this.checkForward(hop);
+    if ("port" in hop && !(hop.port >= 0 && hop.port < memory.layout.sizes.ports)) {
+      throw invalid(`next hop names port ${hop.port}; expected 0 to ${memory.layout.sizes.ports - 1}`);
+    }
+    if (hop.kind === "group") return this.writeGroup(index, hop.members, hop.buckets);
+    this.releaseBuckets(at);
+    // Not forwarding while it is half written: packets in flight are dropped by name, never sent wrong.
+    memory.u8[at + abi.HOP_KIND] = abi.HOP_BLACKHOLE;
+    memory.setU32(at + abi.HOP_ID, index);
+    if ("port" in hop) memory.setU16(at + abi.HOP_PORT, hop.port);
+    if (hop.kind === "forward") this.writeRewrite(at, hop);
+    memory.u8[at + abi.HOP_KIND] = KINDS[hop.kind];
+  }
+
+  private checkForward(hop: NextHop & { kind: "forward" }): void {
+    if (hop.destinationMac.length !== 6 || hop.sourceMac.length !== 6) throw invalid("a MAC address has six bytes");
+    if (hop.vlan !== undefined && !(hop.vlan >= 1 && hop.vlan <= 4094)) throw invalid(`VLAN ${hop.vlan}; expected 1 to 4094`);
+    if (hop.mtu !== undefined && !(hop.mtu >= 68 && hop.mtu <= 65_535)) throw invalid(`MTU ${hop.mtu}; expected 68 to 65535`);
+  }
+
+  /** The link-layer header, right-aligned, so that one store in front of L3 writes it. */
+  private writeRewrite(at: number, hop: NextHop & { kind: "forward" }): void {
+    const { memory } = this;
+    const type = this.family === 4 ? [0x08, 0x00] : [0x86, 0xdd];
+    const tag = hop.vlan === undefined ? [] : [0x81, 0x00, hop.vlan >> 8, hop.vlan & 255];
+    const header = [...hop.destinationMac, ...hop.sourceMac, ...tag, ...type];
+    memory.u8.set(header, at + abi.HOP_REWRITE + abi.HOP_REWRITE_SIZE - header.length);
+    memory.u8[at + abi.HOP_L2_LENGTH] = header.length;
+    memory.setU32(at + abi.HOP_MTU, hop.mtu ?? memory.getU32(memory.port(hop.port) + abi.PORT_MTU));
+  }
+
+  private releaseBuckets(at: number): void {
+    const { memory } = this;
+    if (memory.u8[at + abi.HOP_KIND] !== abi.HOP_GROUP) return;
+    this.space.give(memory.getU32(at + abi.HOP_BUCKETS), memory.getU32(at + abi.HOP_MASK) + 1);
+  }
+
+  /**
+   * Resilient hashing: buckets keep their member while it stays in the group and its share allows, so a
+   * change moves as few flows as the weights permit.
+   */
+  private writeGroup(index: number, members: readonly GroupMember[], wanted?: number): void {
+    const { memory } = this;
+    const at = this.hopAt(index);
+    const buckets = wanted ?? Math.max(64, 2 ** Math.ceil(Math.log2(members.length * 16)));
+    this.checkGroup(members, buckets);
+    const isGroup = memory.u8[at + abi.HOP_KIND] === abi.HOP_GROUP;
+    const keeps = isGroup && memory.getU32(at + abi.HOP_MASK) + 1 === buckets;
+    const array = keeps ? memory.getU32(at + abi.HOP_BUCKETS) : this.space.take(buckets);
+    if (!keeps) memory.u16.fill(0, array >>> 1, (array >>> 1) + buckets);
+    fillBuckets(memory.u16.subarray(array >>> 1, (array >>> 1) + buckets), members);
+    if (keeps) return;
+    this.releaseBuckets(at);
+    memory.u8[at + abi.HOP_KIND] = abi.HOP_BLACKHOLE;
+    memory.setU32(at + abi.HOP_ID, index);
+    memory.setU32(at + abi.HOP_BUCKETS, array);
+    memory.setU32(at + abi.HOP_MASK, buckets - 1);
+    memory.u8[at + abi.HOP_KIND] = abi.HOP_GROUP;
+  }
+
+  private checkGroup(members: readonly GroupMember[], buckets: number): void {
+    if (members.length === 0) throw invalid("a next-hop group needs at least one member");
+    if (buckets < members.length || (buckets & (buckets - 1)) !== 0 || buckets > 32_768) {
+      throw invalid(`${buckets} buckets for ${members.length} members; expected a power of two, at least one bucket each`);
+    }
+    for (const member of members) {
+      if (!this.used[member.hop] || this.memory.u8[this.hopAt(member.hop) + abi.HOP_KIND] === abi.HOP_GROUP) {
+        throw invalid(`group member ${member.hop} is no next hop of this table, or a group itself`);
+      }
+      if (member.weight !== undefined && !(member.weight >= 1)) throw invalid(`weight ${member.weight}; expected 1 or more`);
+    }
+  }
+
+  // ── Routes ────────────────────────────────────────────────────────────────────────────────────
+
+  /** Adds or replaces a route: "10.0.0.0/8" and the number of a next hop. */
+  set(prefix: string | Prefix, hop: number): RouteResult {
+    if (!Number.isInteger(hop) || hop < 1 || hop >= this.memory.layout.sizes.nextHops) {
+      throw invalid(`next hop ${hop}; expected a number that addNextHop returned`);
+    }
+    return this.change(prefix, hop);
+  }
+
+  /** Withdraws a route. */
+  delete(prefix: string | Prefix): RouteResult {
+    return this.change(prefix, 0);
+  }
+
+  private change(text: string | Prefix, hop: number): RouteResult {
+    const prefix = this.own(text);
+    const result =
+      prefix.family === 4
+        ? this.plane.route4Set(this.index, prefix.address, prefix.length, hop)
+        : this.plane.route6Set(this.index, prefix.high, prefix.low, prefix.length, hop);
+    return this.result(result, text);
+  }
+
+  private own(text: string | Prefix): Prefix {
+    const prefix = typeof text === "string" ? parsePrefix(text) : text;
+    if (prefix.family !== this.family) throw invalid(`an IPv${prefix.family} prefix for a table of IPv${this.family}`);
+    return prefix;
+  }
+
+  private result(code: number, what: unknown): RouteResult {
+    const result = RESULTS.get(code);
+    if (result !== undefined) return result;
+    if (code === abi.ROUTE_BUSY) throw new LoomError("EBUSY", "workers still read what would be replaced; try again");
+    if (code === abi.ROUTE_NO_MEMORY) {
+      throw new LoomError("ENOMEM", `no room for ${String(what)}; create the engine with larger routes${this.family}`);
+    }
+    throw invalid(`the data plane refused ${String(what)}`);
+  }
+
+  /** The next hop of exactly this route, or 0. */
+  get(text: string | Prefix): number {
+    const prefix = this.own(text);
+    return prefix.family === 4
+      ? this.plane.route4Get(this.index, prefix.address, prefix.length)
+      : this.plane.route6Get(this.index, prefix.high, prefix.low, prefix.length);
+  }
+
+  /** Longest-prefix match: the next hop for an address (text, or a number for IPv4), or 0. */
+  lookup(address: string | number): number {
+    if (this.family === 4) {
+      return this.plane.route4Lookup(this.index, typeof address === "number" ? address : parse4(address));
+    }
+    if (typeof address === "number") throw invalid("an IPv6 address is text, like 2001:db8::1");
+    const { high, low } = parse6(address);
+    return this.lookup6(high, low);
+  }
+
+  lookup6(high: bigint, low: bigint): number {
+    writeQuery(this.memory, this.stage, high, low);
+    return this.plane.route6Lookup(this.index, this.stage);
+  }
+
+  /** Many routes at once: recorded first, then all nodes are built in one pass. Hops must be numbers of next hops. */
+  load(routes: Columns4 | Columns6): number {
+    const { plane } = this;
+    if (routes.family !== this.family) throw invalid(`IPv${routes.family} routes for a table of IPv${this.family}`);
+    this.result(plane.tableDefer(this.index, 1), "a bulk load");
+    try {
+      if (routes.family === 4) this.load4(routes);
+      else this.load6(routes);
+    } finally {
+      this.result(plane.tableDefer(this.index, 0), "a bulk load");
+    }
+    return routes.count;
+  }
+
+  private load4({ count, addresses, lengths, hops }: Columns4): void {
+    const { u32, u16, u8 } = this.memory;
+    const room = Math.floor(STAGE_BYTES / RECORD4);
+    for (let done = 0; done < count; done += room) {
+      const n = Math.min(room, count - done);
+      for (let i = 0; i < n; i++) {
+        const at = this.stage + i * RECORD4;
+        u32[at >>> 2] = addresses[done + i];
+        u8[at + 4] = lengths[done + i];
+        u16[(at + 6) >>> 1] = hops[done + i];
+      }
+      this.applied(this.plane.routes4Set(this.index, this.stage, n), n);
+    }
+  }
+
+  private load6({ count, high, low, lengths, hops }: Columns6): void {
+    const { u64, u16, u8 } = this.memory;
+    const room = Math.floor(STAGE_BYTES / RECORD6);
+    for (let done = 0; done < count; done += room) {
+      const n = Math.min(room, count - done);
+      for (let i = 0; i < n; i++) {
+        const at = this.stage + i * RECORD6;
+        u64[at >>> 3] = high[done + i];
+        u64[(at + 8) >>> 3] = low[done + i];
+        u8[at + 16] = lengths[done + i];
+        u16[(at + 18) >>> 1] = hops[done + i];
+      }
+      this.applied(this.plane.routes6Set(this.index, this.stage, n), n);
+    }
+  }
+
+  private applied(done: number, wanted: number): void {
+    if (done === wanted) return;
+    throw new LoomError("ENOMEM", `the table is full, or a record names a next hop it does not have; create the engine with larger routes${this.family}`);
+  }
+
+  toString(): string {
+    return `RouteTable(IPv${this.family}, ${this.size} routes)`;
+  }
+}
+
+/** Puts an address into the form the search trees want: 16-bit words in host order, biased. */
+export function writeQuery(memory: EngineMemory, at: number, high: bigint, low: bigint): void {
+  for (let i = 0; i < 4; i++) {
+    const shift = BigInt(48 - 16 * i);
+    memory.u16[(at >>> 1) + i] = Number((high >> shift) & 0xffffn) ^ 0x8000;
+    memory.u16[(at >>> 1) + 4 + i] = Number((low >> shift) & 0xffffn) ^ 0x8000;
+  }
+}
+
+/** Gives each member its share of buckets, moving only those that must move. */
+export function fillBuckets(buckets: Uint16Array, members: readonly GroupMember[]): void {
+  const shares = sharesOf(buckets.length, members);
+  const spare: number[] = [];
+  for (let b = 0; b < buckets.length; b++) {
+    const left = shares.get(buckets[b]) ?? 0;
+    if (left > 0) shares.set(buckets[b], left - 1);
+    else spare.push(b);
+  }
+  for (const [hop, left] of shares) {
+    for (let i = 0; i < left; i++) buckets[spare.pop() as number] = hop;
+  }
+}
+
+/** Buckets by weight, largest remainders first, so that they sum to the whole. */
+function sharesOf(buckets: number, members: readonly GroupMember[]): Map<number, number> {
+  const weights = new Map<number, number>();
+  for (const { hop, weight } of members) weights.set(hop, (weights.get(hop) ?? 0) + (weight ?? 1));
+  const total = [...weights.values()].reduce((a, b) => a + b, 0);
+  const exact = [...weights].map(([hop, weight]) => ({ hop, exact: (buckets * weight) / total }));
+  const shares = new Map(exact.map(({ hop, exact }) => [hop, Math.floor(exact)]));
+  let left = buckets - [...shares.values()].reduce((a, b) => a + b, 0);
+  exact.sort((a, b) => (b.exact % 1) - (a.exact % 1));
+  for (const { hop } of exact) {
+    if (left-- <= 0) break;
+    shares.set(hop, (shares.get(hop) as number) + 1);
+  }
+  return shares;
+}
+

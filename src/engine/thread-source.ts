@@ -1,0 +1,54 @@
+/**
+ * What runs in a worker thread, as text: bundlers need no second entry point and pages no second file.
+ * A prelude of the runtime defines `receive(callback)` and `send(message)`.
+ */
+import * as abi from "../../assembly/abi.ts";
+
+/** Empty polls before a worker sleeps, and how long (ms) until it looks again unasked. */
+const SPINS = 2000;
+const NAP_MS = 1;
+/** Packets per call: long enough to amortise the call, short enough to notice a pause within a millisecond. */
+const BUDGET = 16_384;
+
+export interface ThreadStart {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  readonly worker: number;
+  /** Address of the worker's struct. */
+  readonly at: number;
+}
+
+export const THREAD_SOURCE = `
+receive(async ({ module, memory, worker, at }) => {
+  try {
+    const table = new WebAssembly.Table({ initial: 16, element: "anyfunc" });
+    const { exports } = await WebAssembly.instantiate(module, { env: { memory, table } });
+    const words = new Int32Array(memory.buffer);
+    const RUN = ${(abi.HEADER + abi.HEADER_RUN) / 4}, WAKE = ${(abi.HEADER + abi.HEADER_WAKE) / 4};
+    const STATE = (at + ${abi.WORKER_STATE}) / 4, SLEEPS = (at + ${abi.WORKER_SLEEPS}) / 4;
+    send("ready");
+    let idle = 0;
+    for (;;) {
+      const run = Atomics.load(words, RUN);
+      if (run === ${abi.RUN_ENDED}) break;
+      if (run === ${abi.RUN_PAUSED}) {
+        Atomics.store(words, STATE, ${abi.STATE_STOPPED});
+        Atomics.notify(words, STATE);
+        Atomics.wait(words, RUN, ${abi.RUN_PAUSED});
+        continue;
+      }
+      Atomics.store(words, STATE, ${abi.STATE_POLLING});
+      const wake = Atomics.load(words, WAKE);
+      if (exports.poll(worker, performance.now() / 1000, ${BUDGET}) !== 0) { idle = 0; continue; }
+      if (++idle < ${SPINS}) continue;
+      Atomics.store(words, STATE, ${abi.STATE_SLEEPING});
+      words[SLEEPS]++;
+      Atomics.wait(words, WAKE, wake, ${NAP_MS});
+    }
+    Atomics.store(words, STATE, ${abi.STATE_STOPPED});
+    send("ended");
+  } catch (error) {
+    send("failed: " + (error && error.message || error));
+  }
+});
+`;
