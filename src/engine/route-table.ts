@@ -107,6 +107,11 @@ export class RouteTable {
     return this.memory.getU32(this.memory.table(this.index) + abi.TABLE_ROUTES);
   }
 
+  /** Largest number a next hop of this table can have. */
+  get leafHops(): number {
+    return this.memory.layout.sizes.nextHops - 1;
+  }
+
   // ── Next hops ─────────────────────────────────────────────────────────────────────────────────
 
   /** Adds a next hop and returns its number (1 or more). */
