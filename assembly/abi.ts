@@ -213,7 +213,8 @@ export const DROP_BAD_DESCRIPTOR = 39;
 export const DROP_SEGMENT_INVALID = 40;
 export const DROP_TOO_LARGE = 41;
 export const DROP_ROUTE_LOOP = 42;
-export const DROP_COUNT = 43;
+export const DROP_PROGRAM = 43;
+export const DROP_COUNT = 44;
 
 export const PUNT_ARP = 64;
 export const PUNT_NEIGHBOUR = 65;
@@ -302,6 +303,8 @@ export const STAGE_CAPACITY = 512;
 
 /** "this packet was dropped, punted or handed over already" in VEC_NEXT. */
 export const NEXT_DONE = 0xffff;
+/** "an ingress program has not let it through yet". */
+export const NEXT_PENDING = 0xfffe;
 
 // ── Ports ───────────────────────────────────────────────────────────────────────────────────────
 /*

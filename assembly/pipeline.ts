@@ -1,11 +1,13 @@
 /** The nodes, joined: what one worker does in one call. Prose: docs/packet-life.md. */
 import {
-  BURST, HEADER, HEADER_EPOCH, KIND_GENERATOR, KIND_RINGS, MODE_BRIDGED, PORT_FLAGS, PORT_GRO, PORT_KIND, PORT_MODE,
-  PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES, PORT_STAT_RX_PACKETS, PORT_TABLE4, PORT_TABLE6, PORT_UP, STAT_BURSTS,
-  STAT_EMPTY_POLLS, STAT_RECEIVED, STAT_RECEIVED_BYTES, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_SRC4,
-  VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID, WORKER_NOW, WORKER_PORTS, WORKER_PORT_COUNT,
+  BURST, DROP_PROGRAM, HEADER, HEADER_EPOCH, KIND_GENERATOR, KIND_RINGS, MODE_BRIDGED, NEXT_DONE, NEXT_PENDING,
+  PORT_FLAGS, PORT_GRO, PORT_KIND, PORT_MODE, PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES, PORT_STAT_RX_PACKETS,
+  PORT_TABLE4, PORT_TABLE6, PORT_UP, STAT_BURSTS, STAT_EMPTY_POLLS, STAT_RECEIVED, STAT_RECEIVED_BYTES, VEC_ADDR4,
+  VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID,
+  WORKER_NOW, WORKER_PORTS, WORKER_PORT_COUNT,
 } from "./abi";
 import { add64, count, portAt, portStats, tableAt } from "./core/layout";
+import { drop } from "./core/packet";
 import { ringPop } from "./core/ring";
 import { loadAcquire, storeRelease } from "./core/sync";
 import { generateBurst } from "./device/generate";
@@ -78,6 +80,8 @@ function routeBurst(worker: usize, port: usize, portIndex: u32, n: u32): void {
   let on4 = lists & 0xffff, on6 = lists >>> 16;
   const program = load<u32>(port, PORT_PROGRAM);
   if (program != 0) {
+    markPending(worker, VEC_LIST4, on4);
+    markPending(worker, VEC_LIST6, on6);
     // Code compiled at run time over the same memory: it may shorten the lists, never lengthen them.
     const kept = call_indirect<u32>(program - 1, worker, on4 | (on6 << 16));
     on4 = min<u32>(on4, kept & 0xffff);
@@ -94,5 +98,22 @@ function routeBurst(worker: usize, port: usize, portIndex: u32, n: u32): void {
   if (on6 != 0) {
     on6 = route6Burst(worker, port, portIndex, on6);
     rewrite6Burst(worker, tableAt(load<u16>(port, PORT_TABLE6)), on6);
+  }  if (program != 0) dropPending(worker, n);
+}
+
+function markPending(worker: usize, list: usize, n: u32): void {
+  for (let k: u32 = 0; k < n; k++) {
+    const i = <usize>load<u16>(worker + list + (<usize>k << 1));
+    store<u16>(worker + (i << 1), NEXT_PENDING, VEC_NEXT);
+  }
+}
+
+/** What the program took off the lists ends here, by name. */
+function dropPending(worker: usize, n: u32): void {
+  for (let i: u32 = 0; i < n; i++) {
+    const next = worker + (<usize>i << 1);
+    if (<u32>load<u16>(next, VEC_NEXT) != NEXT_PENDING) continue;
+    drop(worker, load<u32>(worker + (<usize>i << 2), VEC_IDS), DROP_PROGRAM);
+    store<u16>(next, NEXT_DONE, VEC_NEXT);
   }
 }
