@@ -2,3 +2,4 @@
 export * from "./base/index.ts";
 export * from "./engine/index.ts";
 export * from "./rib/index.ts";
+export * from "./link/index.ts";

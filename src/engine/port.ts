@@ -1,7 +1,7 @@
 /** A port: where frames enter and leave the engine. Devices are attached to it; it does not know them. */
 import * as abi from "../../assembly/abi.ts";
 import { formatMac, parseMac } from "../base/address.ts";
-import { invalid, LoomError } from "../base/errors.ts";
+import { invalid } from "../base/errors.ts";
 import { type PortCounters, readPortCounters } from "./counters.ts";
 import type { EngineMemory } from "./memory.ts";
 import type { DataPlane } from "./module.ts";
@@ -118,12 +118,15 @@ export class Port {
 
   // ── Frames, from and to a device on the host's thread ─────────────────────────────────────────
 
+  /** Largest frame that a buffer holds. */
+  get frameLimit(): number {
+    return this.memory.layout.stride - this.memory.layout.sizes.headroom;
+  }
+
   /** Offers a received frame. False when no buffer or ring place is free: the device keeps or counts it. */
   receive(frame: Uint8Array): boolean {
     const { memory, plane } = this;
-    if (frame.length > memory.layout.stride - memory.layout.sizes.headroom) {
-      throw new LoomError("EINVAL", `a frame of ${frame.length} bytes; buffers hold ${memory.layout.stride - memory.layout.sizes.headroom}`);
-    }
+    if (frame.length > this.frameLimit) throw invalid(`a frame of ${frame.length} bytes; a buffer holds ${this.frameLimit}`);
     const id = plane.bufferTake(0) >>> 0;
     if (id === abi.NONE) return this.refuse();
     const d = memory.descriptor(id);
