@@ -36,7 +36,7 @@ export interface GeneratorOptions {
   count?: bigint;
 }
 
-/** Memory in the generators' region is handed out once and not given back. */
+/** Memory in the generators' region is handed out in order and taken back all at once. */
 const spaces = new WeakMap<Engine, { next: number; end: number }>();
 
 function take(engine: Engine, bytes: number): number {
@@ -47,6 +47,11 @@ function take(engine: Engine, bytes: number): number {
   space.next += Math.ceil(bytes / 64) * 64;
   if (space.next > space.end) throw new LoomError("ENOMEM", `a generator needs ${bytes} bytes more; raise generatorBytes`);
   return at;
+}
+
+/** Takes all generators' memory back; ports must be given new ones before they are polled again. */
+export function clearGenerators(engine: Engine): void {
+  spaces.delete(engine);
 }
 
 /** Bytes that `attachGenerator` will take, for sizing the engine. */
@@ -61,7 +66,7 @@ export function attachGenerator(engine: Engine, port: Port, options: GeneratorOp
   const flows = options.flows ?? 1024;
   const destinations = options.family === 4 ? options.destinations.length : options.destinations.length / 16;
   if (flows < 1 || destinations < 1) throw invalid("a generator needs at least one flow and one destination");
-  const frames = sizesOf(options);
+  const frames = frameLengths(options);
   const stream = options.everyPacket ? writeStream(engine, options) : 0;
   for (const [share, worker] of workers.entries()) {
     const templates = take(engine, flows * abi.TEMPLATE_SIZE);
@@ -74,6 +79,7 @@ export function attachGenerator(engine: Engine, port: Port, options: GeneratorOp
     memory.setU32(generator + abi.GEN_TEMPLATE_COUNT, flows);
     memory.setU32(generator + abi.GEN_STREAM, stream);
     memory.setU32(generator + abi.GEN_STREAM_LENGTH, options.everyPacket ? destinations : 1);
+    memory.setU32(generator + abi.GEN_NEXT_TEMPLATE, 0);
     memory.setU32(generator + abi.GEN_NEXT_STREAM, options.everyPacket ? Math.floor((destinations * share) / workers.length) : 0);
     memory.setU32(generator + abi.GEN_FAMILY, options.everyPacket ? options.family : 0);
     memory.u64[(generator + abi.GEN_LEFT) / 8] = options.count ?? 0xffffffffffffffffn;
@@ -85,7 +91,8 @@ export function attachGenerator(engine: Engine, port: Port, options: GeneratorOp
   memory.u8[memory.port(port.index) + abi.PORT_KIND] = abi.KIND_GENERATOR;
 }
 
-function sizesOf(options: GeneratorOptions): number[] {
+/** Bytes in memory of the frames a load is made of, in turn. */
+export function frameLengths(options: Pick<GeneratorOptions, "frameSize" | "family">): number[] {
   const sizes = options.frameSize === "imix" ? IMIX : [options.frameSize];
   for (const size of sizes) {
     if (!(size >= 64 && size <= 1518)) throw invalid(`frame size ${size}; expected 64 to 1518 bytes, or "imix"`);
