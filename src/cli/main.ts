@@ -1,0 +1,88 @@
+#!/usr/bin/env node
+/** The command line. Wrong input is one sentence on stderr and exit code 2; a failed verification is exit code 1. */
+import { writeFile } from "node:fs/promises";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { LoomError } from "../base/errors.ts";
+import { coresOf, demo } from "./demo.ts";
+import { demoText } from "./demo-text.ts";
+import { forward, forwardText } from "./forward.ts";
+import { reportHtml } from "./report.ts";
+
+const VERSION = "0.1.0";
+
+function numberBetween(low: number, high: number, whole = true) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (text.trim() === "" || !(value >= low && value <= high) || (whole && !Number.isInteger(value))) {
+      throw new InvalidArgumentError(`expected a ${whole ? "whole " : ""}number from ${low} to ${high}.`);
+    }
+    return value;
+  };
+}
+
+const collect = (value: string, before: string[] = []) => [...before, value];
+
+function oneOf(...values: string[]) {
+  return (text: string): string => {
+    if (!values.includes(text)) throw new InvalidArgumentError(`expected ${values.join(" or ")}.`);
+    return text;
+  };
+}
+
+const program = new Command("packetloom");
+program
+  .description("A network you can import: the packet engine at the command line.")
+  .version(VERSION)
+  .exitOverride()
+  .configureOutput({ writeErr: (text) => void process.stderr.write(text) });
+
+program
+  .command("demo")
+  .description("load the Internet's routing tables, forward traffic through them, verify and compare")
+  .option("--routes <file>", "use these routes instead (text, `ip route`, MRT; gz or bz2); may be repeated", collect)
+  .option("--seconds <n>", "time for each row of the result", numberBetween(0.05, 60, false), 1)
+  .option("--cores <n>", "workers of the all-cores rows; 1 leaves them out", numberBetween(1, 15))
+  .option("--seed <n>", "seed of the traffic", numberBetween(0, 2 ** 32 - 1), 1)
+  .option("--json", "print the result as one JSON object")
+  .option("--report <file>", "write a self-contained page with charts")
+  .action(async (options) => {
+    const result = await demo({ ...options, cores: coresOf(options.cores), quiet: options.json === true });
+    console.log(options.json ? JSON.stringify(result) : demoText(result));
+    if (options.report) {
+      const html = await reportHtml(result);
+      await writeFile(options.report, html).catch((error: Error) => {
+        throw new LoomError("EINVAL", `cannot write ${options.report}: ${error.message}`);
+      });
+    }
+    if (!result.verified) process.exitCode = 1;
+  });
+
+program
+  .command("forward")
+  .description("forward the packets of a capture through a routing table into another capture")
+  .requiredOption("--pcap <file>", "capture to read (pcap or pcapng)")
+  .requiredOption("--routes <file>", "routes (text, `ip route`, MRT; gz or bz2); may be repeated", collect)
+  .requiredOption("--out <file>", "capture to write")
+  .option("--format <format>", "pcap or pcapng", oneOf("pcap", "pcapng"), "pcap")
+  .option("--mtu <n>", "MTU of every next hop", numberBetween(68, 65_535), 1500)
+  .option("--json", "print the result as one JSON object")
+  .action(async (options) => {
+    const result = await forward(options);
+    console.log(options.json ? JSON.stringify(result) : forwardText(result, options.out));
+  });
+
+async function main(): Promise<void> {
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? 0 : 2;
+      return;
+    }
+    if (!(error instanceof LoomError)) throw error;
+    process.stderr.write(`packetloom: ${error.message}\n`);
+    process.exitCode = 2;
+  }
+}
+
+await main();
