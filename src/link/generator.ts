@@ -32,6 +32,8 @@ export interface GeneratorOptions {
   /** Link-layer destination; default the port's own MAC (it is addressed to this router). */
   destinationMac?: Uint8Array;
   sourceMac?: Uint8Array;
+  /** Stations behind the port and behind the others: flow i is from `sources[i]` to `targets[i]` (a switch's load). */
+  stations?: { sources: readonly Uint8Array[]; targets: readonly Uint8Array[] };
   /** Packets to make per worker; default endless. */
   count?: bigint;
 }
@@ -124,7 +126,11 @@ function source6(flow: number): Uint8Array {
 /** One frame of a flow, as the templates are cut from and the oracle is fed. */
 export function flowFrame(options: GeneratorOptions, mac: Uint8Array, flow: number, length: number, destination: number | Uint8Array): Uint8Array {
   const ports = { sourcePort: 1024 + (flow % 60_000), destinationPort: 9 };
-  const link = { destination: options.destinationMac ?? mac, source: options.sourceMac ?? Uint8Array.of(2, 0xff, 0, 0, 0, 1) };
+  const { stations } = options;
+  const link = {
+    destination: stations?.targets[flow % stations.targets.length] ?? options.destinationMac ?? mac,
+    source: stations?.sources[flow % stations.sources.length] ?? options.sourceMac ?? Uint8Array.of(2, 0xff, 0, 0, 0, 1),
+  };
   if (typeof destination === "number") {
     const addresses = { source: addressBytes4(source4(flow)), destination: addressBytes4(destination) };
     const udp = serializeUdp({ ...ports, payload: new Uint8Array(length - 42) }, addresses);

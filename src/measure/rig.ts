@@ -132,12 +132,23 @@ export class Rig {
   rival(): PlainForwarder {
     const load = this.load as GeneratorOptions;
     const { family, destinations } = load;
+    const frames = this.framesOf(load);
     this.tries[family] ??= family === 4 ? MultibitTrie.from4(this.routes.v4) : MultibitTrie.from6(this.routes.v6);
-    const sizes = frameLengths(load);
-    const at = (i: number) => (family === 4 ? (destinations[i] as number) : (destinations as Uint8Array).slice(16 * i, 16 * i + 16));
-    const frames = Array.from({ length: load.flows ?? 1024 }, (_, i) => flowFrame(load, OWN_MAC, i, sizes[i % sizes.length], at(i)));
     const stream = load.everyPacket ? networkOrder(destinations) : undefined;
     return new PlainForwarder(this.tries[family] as MultibitTrie, this.routes.nextHops.length, OWN_MAC, frames, stream, family);
+  }
+
+  /** The frames of a load, one for each flow, as they enter. */
+  frames(load: Load): Uint8Array[] {
+    this.offer(load);
+    return this.framesOf(this.load as GeneratorOptions);
+  }
+
+  private framesOf(load: GeneratorOptions): Uint8Array[] {
+    const { family, destinations } = load;
+    const sizes = frameLengths(load);
+    const at = (i: number) => (family === 4 ? (destinations[i] as number) : (destinations as Uint8Array).slice(16 * i, 16 * i + 16));
+    return Array.from({ length: load.flows ?? 1024 }, (_, i) => flowFrame(load, OWN_MAC, i, sizes[i % sizes.length], at(i)));
   }
 
   /** Forwards for `ms` milliseconds on the calling thread without a pause; returns what was done. */

@@ -1,0 +1,64 @@
+/** What every profile shares: tables, readings with warm-up and spread, one line of JSON. */
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { shippedTables, userTables } from "../src/cli/tables.ts";
+import type { RouteSet } from "../src/index.ts";
+
+export interface Result {
+  readonly profile: string;
+  readonly value: number;
+  readonly unit: string;
+  /** Slowest and fastest run, as a share of the median. */
+  readonly spread: [number, number];
+  /** Ratios to others measured in the same run. */
+  readonly vs: Record<string, number>;
+  /** The output was checked against the oracle in this run. */
+  readonly verified: boolean;
+  readonly note?: string;
+}
+
+export interface Context {
+  /** Runs of each measurement and milliseconds of each. */
+  readonly runs: number;
+  readonly ms: number;
+  routes(): Promise<RouteSet>;
+}
+
+export type Profile = (context: Context) => Promise<Result[]>;
+
+const median = (values: number[]) => [...values].sort((a, b) => a - b)[values.length >> 1];
+
+/** A result from the rates of several runs. */
+export function result(profile: string, unit: string, rates: number[], rest: Partial<Result> = {}): Result {
+  const value = median(rates);
+  return { profile, value, unit, spread: [Math.min(...rates) / value, Math.max(...rates) / value], vs: {}, verified: true, ...rest };
+}
+
+/** Calls `run` once to warm up, then as often as the context says. */
+export function repeat(context: Context, run: () => number): number[] {
+  run();
+  return Array.from({ length: context.runs }, run);
+}
+
+/** The full tables where PACKETLOOM_DATA has them, the files given, or the shipped ones. */
+export async function benchRoutes(files: readonly string[]): Promise<RouteSet> {
+  const data = process.env.PACKETLOOM_DATA;
+  const full = data ? ["full4", "full6"].map((name) => join(data, "rib", `${name}.txt.gz`)) : [];
+  if (files.length) return userTables(files);
+  return full.length && full.every((path) => existsSync(path)) ? userTables(full) : shippedTables();
+}
+
+export function machine(): string {
+  const [cpu] = cpus();
+  return `${cpu?.model.trim() ?? "unknown"} ×${cpus().length}, Node ${process.versions.node}`;
+}
+
+export function commit(): string {
+  try {
+    return execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  } catch {
+    return "unknown";
+  }
+}
