@@ -6,17 +6,17 @@
  */
 import {
   BRIDGE_FILTERING, BRIDGE_MEMBERS, BRIDGE_PORTS, BRIDGE_VLANS, BRIDGE_VLAN_SIZE, DESC_DATA, DESC_INGRESS, DESC_L3,
-  DESC_LENGTH, DESC_PACKET_LENGTH, DESC_VLAN, DROP_BRIDGE_NO_PORT, DROP_BRIDGE_SAME_PORT, DROP_BRIDGE_SOURCE_INVALID,
-  DROP_ETHER_TOO_SHORT, DROP_NO_BUFFER, DROP_VLAN_NOT_MEMBER, DROP_VLAN_TOO_SHORT, NEXT_DONE, NONE, PORT_BRIDGE,
-  PORT_MEMBER, PORT_PVID, PUNT_LINK_CONTROL, REGION_BRIDGES, STAT_BRIDGE_FULL, STAT_FLOODED, STAT_LEARNED, VEC_IDS,
-  VEC_NEXT, WORKER_BURST_BYTES, WORKER_NOW,
+  DESC_LENGTH, DESC_PACKET_LENGTH, DESC_SHIFT, DESC_VLAN, DROP_BRIDGE_NO_PORT, DROP_BRIDGE_SAME_PORT,
+  DROP_BRIDGE_SOURCE_INVALID, DROP_ETHER_TOO_SHORT, DROP_NO_BUFFER, DROP_VLAN_NOT_MEMBER, DROP_VLAN_TOO_SHORT,
+  NEXT_DONE, NONE, PORT_BRIDGE, PORT_MEMBER, PORT_PVID, PUNT_LINK_CONTROL, REGION_BRIDGES, REGION_DESCRIPTORS,
+  STATION_SEEN, STAT_BRIDGE_FULL, STAT_FLOODED, STAT_LEARNED, VEC_IDS, VEC_NEXT, WORKER_BURST_BYTES, WORKER_NOW,
 } from "../abi";
 import { privateHead } from "../core/head";
-import { count, descriptorAt, region } from "../core/layout";
+import { add64, count, descriptorAt, region } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { clonePacket } from "../core/pool";
 import { stage } from "../device/transmit";
-import { findStation, learnStation, stationKey, UNKNOWN } from "../table/stations";
+import { findEntry, findStation, hasExpired, learnStation, stationKey, UNKNOWN } from "../table/stations";
 import { load16, store16 } from "../wire/bytes";
 
 const MAC_MASK: u64 = 0xffffffffffff;
@@ -30,44 +30,75 @@ export function bridgeAt(index: u32): usize {
 
 export function switchBurst(worker: usize, port: usize, portIndex: u32, n: u32): void {
   const bridge = bridgeAt(load<u16>(port, PORT_BRIDGE));
-  const ingress = <u32>load<u16>(port, PORT_MEMBER), now = load<u32>(worker, WORKER_NOW);
   const filtering = load<u32>(bridge, BRIDGE_FILTERING) != 0;
-  let learned: u32 = 0, full: u32 = 0, bytes: u64 = 0;
-  for (let i: u32 = 0; i < n; i++) {
-    const id = load<u32>(worker + (<usize>i << 2), VEC_IDS);
-    const d = descriptorAt(id);
+  store<u64>(worker, 0, WORKER_BURST_BYTES);
+  for (let i: u32 = 0; ; i++) {
+    if (!filtering) i = switchRun(worker, port, portIndex, bridge, i, n);
+    if (i == n) break;
+    switchOne(worker, port, portIndex, bridge, filtering, i);
+  }
+}
+
+/**
+ * The common road: a known sender heard within this second, a known unicast destination elsewhere. Stops at the
+ * first frame that needs more. No call stands in this loop (see classifyRun).
+ */
+function switchRun(worker: usize, port: usize, portIndex: u32, bridge: usize, i: u32, n: u32): u32 {
+  const descriptors = region(REGION_DESCRIPTORS), now = load<u32>(worker, WORKER_NOW);
+  const here = <u64>now | (<u64>load<u16>(port, PORT_MEMBER) << 32);
+  let bytes = load<u64>(worker, WORKER_BURST_BYTES);
+  for (; i < n; i++) {
+    const d = descriptors + (<usize>load<u32>(worker + (<usize>i << 2), VEC_IDS) << DESC_SHIFT);
+    const data = <usize>load<u32>(d, DESC_DATA);
+    if (load<u32>(d, DESC_LENGTH) < 14) break;
+    const destination = load<u64>(data) & MAC_MASK, source = load<u64>(data, 6) & MAC_MASK;
+    if (((destination | source) & 1) != 0) break;
+    const from = findEntry(bridge, stationKey(source, 0)), to = findEntry(bridge, stationKey(destination, 0));
+    // {seen, member} of the sender: exactly here and now.
+    if (from == 0 || to == 0 || load<u64>(from, STATION_SEEN) != here) break;
+    const target = load<u64>(to, STATION_SEEN);
+    if (<u32>(target >> 32) == <u32>(here >> 32) || hasExpired(bridge, <u32>target, now)) break;
     store<u32>(d, portIndex, DESC_INGRESS);
     bytes += load<u32>(d, DESC_PACKET_LENGTH);
-    store<u16>(worker + (<usize>i << 1), NEXT_DONE, VEC_NEXT);
-    if (load<u32>(d, DESC_LENGTH) < 14) { drop(worker, id, DROP_ETHER_TOO_SHORT); continue; }
-    const data = <usize>load<u32>(d, DESC_DATA);
-    const destination = load<u64>(data) & MAC_MASK, source = load<u64>(data, 6) & MAC_MASK;
-    // A group address or zero cannot send.
-    if ((source & 1) != 0 || source == 0) { drop(worker, id, DROP_BRIDGE_SOURCE_INVALID); continue; }
-    if ((destination & 0x00ffffffffff) == 0xc28001 && (destination >> 40) < 16) { punt(worker, id, PUNT_LINK_CONTROL, 0); continue; }
-    let vlan: u32 = 0, tci: u32 = UNTAGGED;
-    if (filtering) {
-      if (load<u16>(data, 12) == 0x0081) {
-        if (load<u32>(d, DESC_LENGTH) < 18) { drop(worker, id, DROP_VLAN_TOO_SHORT); continue; }
-        tci = load16(data + 14);
-        vlan = tci & 0xfff;
-      }
-      if (vlan == 0) vlan = <u32>load<u16>(port, PORT_PVID);
-      if (((members(bridge, vlan) >> <u64>ingress) & 1) == 0) { drop(worker, id, DROP_VLAN_NOT_MEMBER); continue; }
-    }
-    const outcome = learnStation(bridge, stationKey(source, vlan), ingress, now);
-    learned += <u32>(outcome == 1);
-    full += <u32>(outcome == 2);
-    const member = (destination & 1) != 0 ? UNKNOWN : findStation(bridge, stationKey(destination, vlan), now);
-    if (member == UNKNOWN) { flood(worker, bridge, id, ingress, filtering, vlan, tci); continue; }
-    if (member == ingress) { drop(worker, id, DROP_BRIDGE_SAME_PORT); continue; }
-    const egress = <u32>load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS);
-    if (filtering) leave(worker, bridge, id, member, egress, vlan, tci);
-    else store<u16>(worker + (<usize>i << 1), <u16>egress, VEC_NEXT);
+    store<u16>(worker + (<usize>i << 1), load<u16>(bridge + ((<usize>(target >> 32)) << 1), BRIDGE_PORTS), VEC_NEXT);
   }
   store<u64>(worker, bytes, WORKER_BURST_BYTES);
-  if (learned != 0) count(worker, STAT_LEARNED, learned);
-  if (full != 0) count(worker, STAT_BRIDGE_FULL, full);
+  return i;
+}
+
+/** One frame with every rule. */
+function switchOne(worker: usize, port: usize, portIndex: u32, bridge: usize, filtering: bool, i: u32): void {
+  const ingress = <u32>load<u16>(port, PORT_MEMBER), now = load<u32>(worker, WORKER_NOW);
+  const id = load<u32>(worker + (<usize>i << 2), VEC_IDS);
+  const d = descriptorAt(id);
+  store<u32>(d, portIndex, DESC_INGRESS);
+  add64(worker + WORKER_BURST_BYTES, load<u32>(d, DESC_PACKET_LENGTH));
+  store<u16>(worker + (<usize>i << 1), NEXT_DONE, VEC_NEXT);
+  if (load<u32>(d, DESC_LENGTH) < 14) { drop(worker, id, DROP_ETHER_TOO_SHORT); return; }
+  const data = <usize>load<u32>(d, DESC_DATA);
+  const destination = load<u64>(data) & MAC_MASK, source = load<u64>(data, 6) & MAC_MASK;
+  // A group address or zero cannot send.
+  if ((source & 1) != 0 || source == 0) { drop(worker, id, DROP_BRIDGE_SOURCE_INVALID); return; }
+  if ((destination & 0x00ffffffffff) == 0xc28001 && (destination >> 40) < 16) { punt(worker, id, PUNT_LINK_CONTROL, 0); return; }
+  let vlan: u32 = 0, tci: u32 = UNTAGGED;
+  if (filtering) {
+    if (load<u16>(data, 12) == 0x0081) {
+      if (load<u32>(d, DESC_LENGTH) < 18) { drop(worker, id, DROP_VLAN_TOO_SHORT); return; }
+      tci = load16(data + 14);
+      vlan = tci & 0xfff;
+    }
+    if (vlan == 0) vlan = <u32>load<u16>(port, PORT_PVID);
+    if (((members(bridge, vlan) >> <u64>ingress) & 1) == 0) { drop(worker, id, DROP_VLAN_NOT_MEMBER); return; }
+  }
+  const outcome = learnStation(bridge, stationKey(source, vlan), ingress, now);
+  if (outcome == 1) count(worker, STAT_LEARNED, 1);
+  else if (outcome == 2) count(worker, STAT_BRIDGE_FULL, 1);
+  const member = (destination & 1) != 0 ? UNKNOWN : findStation(bridge, stationKey(destination, vlan), now);
+  if (member == UNKNOWN) { flood(worker, bridge, id, ingress, filtering, vlan, tci); return; }
+  if (member == ingress) { drop(worker, id, DROP_BRIDGE_SAME_PORT); return; }
+  const egress = <u32>load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS);
+  if (filtering) leave(worker, bridge, id, member, egress, vlan, tci);
+  else store<u16>(worker + (<usize>i << 1), <u16>egress, VEC_NEXT);
 }
 
 @inline
