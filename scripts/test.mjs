@@ -9,5 +9,5 @@ const tests = readdirSync("dist/test", { recursive: true })
   .map((name) => join("dist/test", name));
 const run = (command, args) => spawnSync(command, args, { stdio: "inherit" }).status ?? 1;
 const node = run(process.execPath, ["--test", "--test-reporter=spec", "--test-concurrency=2", ...tests]);
-const specs = only.length === 0 ? run(process.execPath, ["node_modules/@as-pect/cli/bin/asp.js", "--no-logo", "--summary"]) : 0;
+const specs = only.length === 0 ? run(process.execPath, ["node_modules/@as-pect/cli/bin/asp.js", "--summary"]) : 0;
 process.exit(node || specs);

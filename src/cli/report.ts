@@ -37,13 +37,13 @@ const axis = { stroke: ink, grid: { stroke: line }, ticks: { stroke: line } };
 const width = Math.min(960, document.body.clientWidth - 32);
 const one = rows.filter((r) => r.workers === 1);
 const bars = (align) => uPlot.paths.bars({ size: [0.35, 90], align });
-new uPlot({ width, height: 320, title: "million packets a second, one worker", scales: { x: { time: false, range: [-0.6, one.length - 0.4] }, y: { range: (u, low, high) => [0, high * 1.1] } },
+new uPlot({ width, height: 320, legend: { live: false }, title: "million packets a second, one worker", scales: { x: { time: false, range: [-0.6, one.length - 0.4] }, y: { range: (u, low, high) => [0, high * 1.1] } },
   axes: [{ ...axis, splits: () => one.map((r, i) => i), values: () => one.map((r) => r.name) }, axis],
   series: [{ label: "traffic", value: (u, v) => v === null ? "" : one[v].name }, { label: "packetloom", fill: loom, stroke: loom, paths: bars(-1), points: { show: false } },
     { label: "plain JavaScript", fill: plain, stroke: plain, paths: bars(1), points: { show: false } }] },
   [one.map((r, i) => i), one.map((r) => r.mpps), one.map((r) => r.plainMpps ?? null)], document.getElementById("bars"));
 const colours = ["#0b6e99", "#c2571a", "#5b8c2a", "#8e4ea8", "#b8972b", "#3d7f8f"];
-new uPlot({ width, height: 280, title: "over each row's time, one worker", scales: { x: { time: false }, y: { range: (u, low, high) => [0, high * 1.1] } }, axes: [{ ...axis, label: "tenth of the run", stroke: ink }, axis],
+new uPlot({ width, height: 280, legend: { live: false }, title: "over each row's time, one worker", scales: { x: { time: false }, y: { range: (u, low, high) => [0, high * 1.1] } }, axes: [{ ...axis, label: "tenth of the run", stroke: ink }, axis],
   series: [{ label: "tenth" }, ...one.map((r, i) => ({ label: r.name, stroke: colours[i % colours.length], width: 2 }))] },
   [one[0].series.map((_, i) => i + 1), ...one.map((r) => r.series)], document.getElementById("lines"));`;
 

@@ -31,6 +31,7 @@ function makeChart(): uPlot {
       width,
       height: 300,
       title: "million packets a second",
+      legend: { live: false },
       scales: { x: { time: false }, y: { range: (_u, _low, high) => [0, Math.max(high * 1.15, 1)] } },
       axes: [{ ...axis, label: "seconds" }, axis],
       series: [{ label: "time", value: (_, v) => v?.toFixed(1) ?? "–" }, line("packetloom", colour("--loom")), line("plain JavaScript", colour("--plain"))],
