@@ -71,7 +71,8 @@ export const HEADER_SECRET = 40;
 export const HEADER_RING_CAPACITY = 48;
 export const HEADER_PUNT_CAPACITY = 52;
 export const HEADER_BRIDGES = 56;
-export const HEADER_GENERATORS = 60;
+/** Free descriptors a worker may keep to itself; half of that moves at a time. */
+export const HEADER_CACHE_LIMIT = 60;
 export const HEADER_REGIONS = 64;
 export const HEADER_CLASSES = 256;
 export const HEADER_EPOCH = 512;
@@ -255,8 +256,6 @@ export const COUNTER_COUNT = 104;
 
 // ── Worker: everything one worker touches and nobody else writes ────────────────────────────────
 export const CACHE_CAPACITY = 1024;
-/** Ids moved between a worker's cache and the shared reserve at a time. */
-export const CACHE_BATCH = 512;
 export const GRO_FLOWS = 32;
 
 export const WORKER_ID = 0;
@@ -273,6 +272,8 @@ export const WORKER_STATE = 68;
 export const STATE_STOPPED = 0;
 export const STATE_POLLING = 1;
 export const STATE_SLEEPING = 2;
+/** A fault stopped the thread; its message went to the calling thread. */
+export const STATE_FAILED = 3;
 export const WORKER_SLEEPS = 72;
 export const WORKER_BUFFER_COUNT = 136;
 export const WORKER_BARE_COUNT = 140;
@@ -291,7 +292,9 @@ export const VEC_SRC6 = VEC_ADDR6 + 16 * BURST;
 export const VEC_RESULT = VEC_SRC6 + 16 * BURST;
 export const VEC_WORK = VEC_RESULT + 4 * BURST;
 export const VEC_OUT = VEC_WORK + 2 * BURST;
-export const VEC_TOUCHED = VEC_OUT + 4 * 2 * BURST;
+/** One id on its own. */
+export const VEC_ONE = VEC_OUT + 4 * 2 * BURST;
+export const VEC_TOUCHED = VEC_ONE + 16;
 export const STAGE_COUNTS = VEC_TOUCHED + 2 * MAX_PORTS;
 export const WORKER_GRO = STAGE_COUNTS + 4 * MAX_PORTS;
 export const GRO_SIZE = 32;
@@ -361,13 +364,16 @@ export const PORT_STAT_TX_BYTES = 24;
 export const PORT_STAT_TX_DROPPED = 32;
 export const PORT_STAT_RX_DROPPED = 40;
 
-// ── Next hops: 64 bytes, local to a table, so that a leaf is the index ──────────────────────────
+// ── Next hops: local to a table, so that a leaf is the index ────────────────────────────────────
+// A table of addresses (u32 each) comes first, then two versions of every hop: the one in use is never written.
+// The other is filled, the address swapped, and readers see the old hop or the new one.
 /*
  *  +0 kind u8 | l2 length u8 | port u16 | mtu u32 | id u32 (the host's) | group: buckets u32
  * +16 group mask u32 | …
  * +32 L2 header, right-aligned in 32 bytes: one or two 16-byte stores write it
  */
 export const HOP_SIZE = 64;
+export const HOP_VERSIONS = 2;
 export const HOP_KIND = 0;
 export const HOP_L2_LENGTH = 1;
 export const HOP_PORT = 2;
@@ -409,6 +415,10 @@ export const TABLE_UNIFORM = 32;
 export const TABLE_PAGES = 36;
 /** While set, routes are only recorded; nodes are made by one pass at the end (bulk load). */
 export const TABLE_DEFERRED = 40;
+/** Set when memory ran out between lists and nodes: the next change rebuilds everything first. */
+export const TABLE_DIRTY = 44;
+/** "no table" in a port. */
+export const NO_TABLE = 0xffff;
 
 /** Results of route changes: positive = done. */
 export const ROUTE_ADDED = 1;

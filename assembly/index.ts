@@ -6,11 +6,12 @@
  */
 import {
   ABI_VERSION as VERSION, ARENA_SCRATCH, ARENA_SCRATCH_SIZE, BURST, HEADER, HEADER_BRIDGES, HEADER_DESCRIPTORS,
-  HEADER_PORTS, HEADER_RSS_QUEUES, HEADER_TABLES, HEADER_WORKERS, NEXT_DONE, NONE, POOL_BARE, POOL_BUFFERS,
-  REGION_FIB, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, TABLE_DEFERRED, TABLE_FAMILY, VEC_ADDR4,
-  VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, VEC_WORK,
+  HEADER_EPOCH, HEADER_PORTS, HEADER_RSS_QUEUES, HEADER_TABLES, HEADER_WORKERS, NEXT_DONE, NONE, POOL_BARE,
+  POOL_BUFFERS, REGION_FIB, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, TABLE_DEFERRED, TABLE_DIRTY,
+  TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6,
+  VEC_WORK,
 } from "./abi";
-import { collect, initArena } from "./core/arena";
+import { advanceEpoch, collect, hasPassed, initArena } from "./core/arena";
 import { descriptorAt, header, portAt, region, regionSize, tableAt, workerAt } from "./core/layout";
 import { punt } from "./core/packet";
 import { clonePacket, freeInReserve, initPools, reference, release, takeBare, takeBuffer, takeBuffers } from "./core/pool";
@@ -20,8 +21,8 @@ import { classifyBurst } from "./node/classify";
 import { coalesceBurst } from "./node/coalesce";
 import { bridgeAt } from "./node/switch";
 import { pollWorker } from "./pipeline";
-import { create4, exact4, insert4, lookup4, lookup4Burst, rebuild4 } from "./table/fib4";
-import { create6, exact6, insert6, lookup6, lookup6Burst, rebuild6 } from "./table/fib6";
+import { create4, exact4, insert4, uses4, lookup4, lookup4Burst, rebuild4 } from "./table/fib4";
+import { create6, exact6, insert6, uses6, lookup6, lookup6Burst, rebuild6 } from "./table/fib6";
 import { findStation, setStation, stationKey } from "./table/stations";
 import { checksum, pseudo4, pseudo6, sum, update16, update32 } from "./wire/checksum";
 import { segmentPacket } from "./wire/segment";
@@ -84,8 +85,9 @@ export function packetGather(worker: u32, id: u32): u32 {
   return id < header(HEADER_DESCRIPTORS) ? gather(workerAt(worker), id) : NONE;
 }
 
-export function packetCompleteChecksum(id: u32): void {
-  if (id < header(HEADER_DESCRIPTORS)) completeChecksum(id);
+/** 1 when done, 0 when the descriptor's offsets make no sense. */
+export function packetCompleteChecksum(id: u32): u32 {
+  return id < header(HEADER_DESCRIPTORS) ? <u32>completeChecksum(id) : 0;
 }
 
 /** Ids of the segments go to `out` (`most` words). Number of segments, -1 invalid, -2 no buffers. */
@@ -144,21 +146,43 @@ export function tableDefer(index: u32, deferred: u32): i32 {
   const was = load<u32>(table, TABLE_DEFERRED);
   store<u32>(table, deferred, TABLE_DEFERRED);
   if (was == 0 || deferred != 0) return ROUTE_ADDED;
-  return load<u32>(table, TABLE_FAMILY) == 4 ? rebuild4(table) : rebuild6(table);
+  return rebuild(table);
+}
+
+/** Builds all nodes anew; when memory runs out the table is marked and the next change tries again first. */
+function rebuild(table: usize): i32 {
+  const result = load<u32>(table, TABLE_FAMILY) == 4 ? rebuild4(table) : rebuild6(table);
+  store<u32>(table, <u32>(result < 0), TABLE_DIRTY);
+  return result;
+}
+
+/** A table that exists and whose nodes agree with its routes (made so now, if they do not), else a negative result. */
+function changeable(index: u32, family: u32): i32 {
+  if (!exists(index, family)) return ROUTE_BAD_ARGUMENT;
+  const table = tableAt(index);
+  return load<u32>(table, TABLE_DIRTY) != 0 && load<u32>(table, TABLE_DEFERRED) == 0 ? rebuild(table) : ROUTE_ADDED;
+}
+
+function exists(index: u32, family: u32): bool {
+  if (index >= header(HEADER_TABLES)) return false;
+  const table = tableAt(index);
+  return load<u32>(table, TABLE_FAMILY) == family && load<u32>(table, TABLE_ROOT) != 0;
 }
 
 /** Sets a route (hop 0 removes it); one of ROUTE_*. ROUTE_BUSY: workers hold old nodes, try again. */
 export function route4Set(index: u32, prefix: u32, length: u32, hop: u32): i32 {
-  return index < header(HEADER_TABLES) ? insert4(tableAt(index), prefix, length, hop) : ROUTE_BAD_ARGUMENT;
+  const ready = changeable(index, 4);
+  return ready < 0 ? ready : insert4(tableAt(index), prefix, length, hop);
 }
 
 export function route6Set(index: u32, high: u64, low: u64, length: u32, hop: u32): i32 {
-  return index < header(HEADER_TABLES) ? insert6(tableAt(index), high, low, length, hop) : ROUTE_BAD_ARGUMENT;
+  const ready = changeable(index, 6);
+  return ready < 0 ? ready : insert6(tableAt(index), high, low, length, hop);
 }
 
 /** Applies `n` IPv4 changes of 8 bytes {prefix u32, length u8, spare, hop u16}; returns how many were done before a negative result. */
 export function routes4Set(index: u32, records: usize, n: u32): u32 {
-  if (index >= header(HEADER_TABLES)) return 0;
+  if (changeable(index, 4) < 0) return 0;
   const table = tableAt(index);
   for (let i: u32 = 0; i < n; i++) {
     const r = records + (<usize>i << 3);
@@ -169,7 +193,7 @@ export function routes4Set(index: u32, records: usize, n: u32): u32 {
 
 /** Applies `n` IPv6 changes of 24 bytes {high u64, low u64, length u8, spare, hop u16, spare u32}. */
 export function routes6Set(index: u32, records: usize, n: u32): u32 {
-  if (index >= header(HEADER_TABLES)) return 0;
+  if (changeable(index, 6) < 0) return 0;
   const table = tableAt(index);
   for (let i: u32 = 0; i < n; i++) {
     const r = records + <usize>i * 24;
@@ -180,34 +204,51 @@ export function routes6Set(index: u32, records: usize, n: u32): u32 {
 
 /** The hop of exactly this route, or 0. */
 export function route4Get(index: u32, prefix: u32, length: u32): u32 {
-  return index < header(HEADER_TABLES) ? exact4(tableAt(index), prefix, length) : 0;
+  return exists(index, 4) ? exact4(tableAt(index), prefix, length) : 0;
 }
 
 export function route6Get(index: u32, high: u64, low: u64, length: u32): u32 {
-  return index < header(HEADER_TABLES) ? exact6(tableAt(index), high, low, length) : 0;
+  return exists(index, 6) ? exact6(tableAt(index), high, low, length) : 0;
 }
 
 export function route4Lookup(index: u32, address: u32): u32 {
-  return index < header(HEADER_TABLES) ? lookup4(tableAt(index), address) : 0;
+  return exists(index, 4) ? lookup4(tableAt(index), address) : 0;
 }
 
 /** The 16 bytes at `query` are words in host order, biased by 0x8000. */
 export function route6Lookup(index: u32, query: usize): u32 {
-  return index < header(HEADER_TABLES) ? lookup6(tableAt(index), query) : 0;
+  return exists(index, 6) ? lookup6(tableAt(index), query) : 0;
 }
 
 /** `n` lookups in bursts; addresses u32 in host order, results u32. */
 export function route4Lookups(index: u32, addresses: usize, out: usize, n: u32): void {
-  if (index >= header(HEADER_TABLES)) return;
+  if (!exists(index, 4)) return;
   for (let i: u32 = 0; i < n; i += BURST) lookup4Burst(tableAt(index), addresses + (<usize>i << 2), out + (<usize>i << 2), min<u32>(n - i, BURST));
 }
 
 export function route6Lookups(index: u32, worker: u32, queries: usize, out: usize, n: u32): void {
-  if (index >= header(HEADER_TABLES)) return;
+  if (!exists(index, 6)) return;
   const work = workerAt(worker) + VEC_WORK;
   for (let i: u32 = 0; i < n; i += BURST) {
     lookup6Burst(tableAt(index), queries + (<usize>i << 4), out + (<usize>i << 2), work, min<u32>(n - i, BURST));
   }
+}
+
+/** How many routes name a hop; looks at every route. */
+export function hopUses(index: u32, hop: u32): u32 {
+  if (exists(index, 4)) return uses4(tableAt(index), hop);
+  return exists(index, 6) ? uses6(tableAt(index), hop) : 0;
+}
+
+/** Ends an epoch and returns it: what was unpublished before may be written again once `epochPassed`. */
+export function epochEnd(): u32 {
+  const epoch = header(HEADER_EPOCH);
+  advanceEpoch();
+  return epoch;
+}
+
+export function epochPassed(epoch: u32): u32 {
+  return <u32>hasPassed(epoch);
 }
 
 /** Frees what no reader holds any more; the tables do it by themselves when they need the room. */

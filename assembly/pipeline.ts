@@ -1,16 +1,16 @@
 /** The nodes, joined: what one worker does in one call. Prose: docs/packet-life.md. */
 import {
-  BURST, DROP_PROGRAM, HEADER, HEADER_EPOCH, KIND_GENERATOR, KIND_RINGS, MODE_BRIDGED, NEXT_DONE, NEXT_PENDING,
-  PORT_FLAGS, PORT_GRO, PORT_KIND, PORT_MODE, PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES, PORT_STAT_RX_PACKETS,
-  PORT_TABLE4, PORT_TABLE6, PORT_UP, STAT_BURSTS, STAT_EMPTY_POLLS, STAT_RECEIVED, STAT_RECEIVED_BYTES, VEC_ADDR4,
-  VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID,
-  WORKER_NOW, WORKER_PORTS, WORKER_PORT_COUNT,
+  BURST, DROP_NO_ROUTE, DROP_PROGRAM, HEADER, HEADER_EPOCH, HEADER_TABLES, KIND_GENERATOR, KIND_RINGS, MODE_BRIDGED,
+  NEXT_DONE, NEXT_PENDING, PORT_FLAGS, PORT_GRO, PORT_KIND, PORT_MODE, PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES,
+  PORT_STAT_RX_PACKETS, PORT_TABLE4, PORT_TABLE6, PORT_UP, STAT_BURSTS, STAT_EMPTY_POLLS, STAT_RECEIVED,
+  STAT_RECEIVED_BYTES, TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT,
+  VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID, WORKER_NOW, WORKER_PORTS, WORKER_PORT_COUNT,
 } from "./abi";
-import { add64, count, portAt, portStats, tableAt } from "./core/layout";
+import { add64, count, header, portAt, portStats, tableAt } from "./core/layout";
 import { drop } from "./core/packet";
-import { ringPop } from "./core/ring";
 import { loadAcquire, storeRelease } from "./core/sync";
 import { generateBurst } from "./device/generate";
+import { receiveBurst } from "./device/receive";
 import { flush, stageBurst } from "./device/transmit";
 import { classifyBurst } from "./node/classify";
 import { coalesceBurst } from "./node/coalesce";
@@ -48,6 +48,8 @@ function pollPort(worker: usize, portIndex: u32, wanted: u32): u32 {
   if (n == 0) return 0;
   // While this is set, tables keep what this burst may be reading.
   storeRelease(worker + WORKER_EPOCH, loadAcquire(HEADER + HEADER_EPOCH));
+  // Nothing of a table may be read before that store is seen: an acquire behind it (needed on ARM).
+  loadAcquire(HEADER + HEADER_EPOCH);
   if (load<u8>(port, PORT_MODE) == MODE_BRIDGED) switchBurst(worker, port, portIndex, n);
   else routeBurst(worker, port, portIndex, n);
   countReceived(worker, portIndex, n);
@@ -59,7 +61,7 @@ function pollPort(worker: usize, portIndex: u32, wanted: u32): u32 {
 
 function receive(worker: usize, port: usize, wanted: u32): u32 {
   const kind = <u32>load<u8>(port, PORT_KIND), id = <usize>load<u32>(worker, WORKER_ID);
-  if (kind == KIND_RINGS) return ringPop(<usize>load<u32>(port + (id << 2), PORT_RX), worker + VEC_IDS, wanted);
+  if (kind == KIND_RINGS) return receiveBurst(worker, <usize>load<u32>(port + (id << 2), PORT_RX), wanted);
   if (kind != KIND_GENERATOR) return 0;
   // A generator per worker: PORT_RX holds their addresses.
   const generator = <usize>load<u32>(port + (id << 2), PORT_RX);
@@ -92,13 +94,31 @@ function routeBurst(worker: usize, port: usize, portIndex: u32, n: u32): void {
     on6 = coalesceBurst(worker, VEC_LIST6, VEC_ADDR6, VEC_SRC6, 16, on6);
   }
   if (on4 != 0) {
-    on4 = route4Burst(worker, port, portIndex, on4);
-    rewrite4Burst(worker, tableAt(load<u16>(port, PORT_TABLE4)), on4);
+    const index = <u32>load<u16>(port, PORT_TABLE4);
+    if (hasTable(index, 4)) rewrite4Burst(worker, tableAt(index), route4Burst(worker, port, portIndex, on4));
+    else dropList(worker, VEC_LIST4, on4);
   }
   if (on6 != 0) {
-    on6 = route6Burst(worker, port, portIndex, on6);
-    rewrite6Burst(worker, tableAt(load<u16>(port, PORT_TABLE6)), on6);
-  }  if (program != 0) dropPending(worker, n);
+    const index = <u32>load<u16>(port, PORT_TABLE6);
+    if (hasTable(index, 6)) rewrite6Burst(worker, tableAt(index), route6Burst(worker, port, portIndex, on6));
+    else dropList(worker, VEC_LIST6, on6);
+  }
+  if (program != 0) dropPending(worker, n);
+}
+
+/** A port may have no table for a family, and a table may not be made yet. */
+function hasTable(index: u32, family: u32): bool {
+  if (index >= header(HEADER_TABLES)) return false;
+  const table = tableAt(index);
+  return load<u32>(table, TABLE_FAMILY) == family && load<u32>(table, TABLE_ROOT) != 0;
+}
+
+function dropList(worker: usize, list: usize, n: u32): void {
+  for (let k: u32 = 0; k < n; k++) {
+    const i = <usize>load<u16>(worker + list + (<usize>k << 1));
+    drop(worker, load<u32>(worker + (i << 2), VEC_IDS), DROP_NO_ROUTE);
+    store<u16>(worker + (i << 1), NEXT_DONE, VEC_NEXT);
+  }
 }
 
 function markPending(worker: usize, list: usize, n: u32): void {

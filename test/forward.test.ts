@@ -308,8 +308,7 @@ describe("rules that need a setting", () => {
     // (func (param i32 i32) (result i32) i32.const 0): keeps nothing of the lists.
     const bytes = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 7, 1, 96, 2, 127, 127, 1, 127, 3, 2, 1, 0, 7, 5, 1, 1, 102, 0, 0, 10, 6, 1, 4, 0, 65, 0, 11);
     const { instance } = await WebAssembly.instantiate(bytes);
-    engine.programs.set(3, instance.exports.f as CallableFunction);
-    engine.port(0).setProgram(3);
+    engine.port(0).setProgram(engine.addProgram(instance.exports.f as () => number));
     assert.equal(through(engine, [udp4(0xc0000201, 0x0a000001)]).sent.length, 0);
     engine.port(0).setProgram(undefined);
     assert.equal(through(engine, [udp4(0xc0000201, 0x0a000001)]).sent.length, 1);

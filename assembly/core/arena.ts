@@ -46,10 +46,33 @@ export function allocate(arena: usize, size: u32): u32 {
   else {
     block = carve(arena, bytes);
     if (block == 0) block = split(arena, index);
+    if (block == 0) block = waitForReaders(arena, index);
     if (block == 0) return 0;
   }
   store<u32>(arena, load<u32>(arena, ARENA_USED) + bytes, ARENA_USED);
   return block;
+}
+
+/** Turns of waiting for readers to leave a burst before memory counts as used up: some ten milliseconds. */
+const PATIENCE: u32 = 100000;
+
+/** With nothing free: what is in limbo comes back as readers move on. */
+function waitForReaders(arena: usize, index: u32): u32 {
+  const list = arena + ARENA_CLASSES + (<usize>index << 2);
+  advanceEpoch();
+  for (let turn: u32 = 0; turn < PATIENCE && load<u32>(arena, ARENA_LIMBO_HEAD) != load<u32>(arena, ARENA_LIMBO_TAIL); turn++) {
+    collect(arena);
+    const block = load<u32>(list);
+    if (block == 0) continue;
+    store<u32>(list, load<u32>(<usize>block));
+    return block;
+  }
+  return split(arena, index);
+}
+
+/** True when every reader that might have seen what was unpublished at `epoch` has moved on. */
+export function hasPassed(epoch: u32): bool {
+  return <i32>(oldestReader() - epoch) > 0;
 }
 
 function carve(arena: usize, bytes: u32): u32 {

@@ -1,6 +1,6 @@
 /** Headers of one's own for a packet whose bytes others see. */
 import {
-  DESC_DATA, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH, NONE, STAT_COPIED_BYTES,
+  DESC_CSUM_START, DESC_DATA, DESC_L3, DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH, NONE, STAT_COPIED_BYTES,
 } from "../abi";
 import { count, descriptorAt } from "./layout";
 import { isExclusive, reference, release, releaseSegment, takeBuffer } from "./pool";
@@ -32,4 +32,11 @@ export function privateHead(worker: usize, id: u32): u32 {
   store<u32>(d, NONE, DESC_NEXT);
   release(worker, id);
   return fresh;
+}
+
+/** The link-layer header grew by `bytes` (or shrank): everything counted from the frame's start moves along. */
+export function moveOffsets(d: usize, bytes: u32): void {
+  store<u16>(d, <u16>(<u32>load<u16>(d, DESC_L3) + bytes), DESC_L3);
+  store<u16>(d, <u16>(<u32>load<u16>(d, DESC_L4) + bytes), DESC_L4);
+  store<u16>(d, <u16>(<u32>load<u16>(d, DESC_CSUM_START) + bytes), DESC_CSUM_START);
 }

@@ -7,9 +7,9 @@
  * seen and counted, and free + in flight = total at any quiet moment.
  */
 import {
-  CACHE_BATCH, CACHE_CAPACITY, DESC_COOKIE, DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_GSO_SIZE, DESC_LENGTH,
-  DESC_NEXT, DESC_OWNER, DESC_PACKET_LENGTH, DESC_REFS, DESC_SHIFT, DESC_SIZE, HEADER_BUFFERS, HEADER_DESCRIPTORS,
-  NONE, POOL_BARE, POOL_BUFFERS, REGION_DESCRIPTORS, REGION_RESERVES, RESERVE_COUNT, RESERVE_HEADER_SIZE, RESERVE_IDS,
+  DESC_COOKIE, DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_GSO_SIZE, DESC_LENGTH, DESC_NEXT, DESC_OWNER,
+  DESC_PACKET_LENGTH, DESC_REFS, DESC_SHIFT, DESC_SIZE, HEADER_BUFFERS, HEADER_CACHE_LIMIT, HEADER_DESCRIPTORS, NONE,
+  POOL_BARE, POOL_BUFFERS, REGION_DESCRIPTORS, REGION_RESERVES, RESERVE_COUNT, RESERVE_HEADER_SIZE, RESERVE_IDS,
   RESERVE_LOCK, STAT_CLONES, STAT_DOUBLE_FREES, WORKER_BARE_CACHE, WORKER_BARE_COUNT, WORKER_BUFFER_CACHE,
   WORKER_BUFFER_COUNT,
 } from "../abi";
@@ -53,7 +53,7 @@ function refill(worker: usize, pool: u32): void {
   const reserve = reserveOf(pool);
   lock(reserve + RESERVE_LOCK);
   const have = load<u32>(reserve, RESERVE_COUNT);
-  const take = min<u32>(have, CACHE_BATCH);
+  const take = min<u32>(have, header(HEADER_CACHE_LIMIT) >>> 1);
   const cached = load<u32>(worker + countField(pool));
   memory.copy(
     worker + cacheField(pool) + (<usize>cached << 2),
@@ -68,14 +68,14 @@ function refill(worker: usize, pool: u32): void {
 function spill(worker: usize, pool: u32): void {
   const reserve = reserveOf(pool);
   const cached = load<u32>(worker + countField(pool));
-  const cache = worker + cacheField(pool);
+  const cache = worker + cacheField(pool), batch = header(HEADER_CACHE_LIMIT) >>> 1;
   lock(reserve + RESERVE_LOCK);
   const have = load<u32>(reserve, RESERVE_COUNT);
-  memory.copy(reserve + RESERVE_IDS + (<usize>have << 2), cache, CACHE_BATCH << 2);
-  store<u32>(reserve, have + CACHE_BATCH, RESERVE_COUNT);
+  memory.copy(reserve + RESERVE_IDS + (<usize>have << 2), cache, <usize>batch << 2);
+  store<u32>(reserve, have + batch, RESERVE_COUNT);
   unlock(reserve + RESERVE_LOCK);
-  memory.copy(cache, cache + (CACHE_BATCH << 2), <usize>(cached - CACHE_BATCH) << 2);
-  store<u32>(worker + countField(pool), cached - CACHE_BATCH);
+  memory.copy(cache, cache + (<usize>batch << 2), <usize>(cached - batch) << 2);
+  store<u32>(worker + countField(pool), cached - batch);
 }
 
 /** Writes up to `wanted` fresh buffer ids to `out`; they hold one reference and nothing else. */
@@ -144,7 +144,7 @@ export function resetDescriptor(id: u32): void {
 
 function pushFree(worker: usize, id: u32, pool: u32): void {
   let cached = load<u32>(worker + countField(pool));
-  if (cached >= <u32>CACHE_CAPACITY) {
+  if (cached >= header(HEADER_CACHE_LIMIT)) {
     spill(worker, pool);
     cached = load<u32>(worker + countField(pool));
   }
@@ -193,12 +193,12 @@ export function releaseBurst(worker: usize, ids: usize, n: u32): u64 {
 
 /** The usual packet (one segment, its own buffer, nobody else's) takes a few words; stops at the first other one. */
 function releaseRun(worker: usize, ids: usize, i: u32, n: u32): u32 {
-  const descriptors = region(REGION_DESCRIPTORS), cache = worker + WORKER_BUFFER_CACHE;
+  const descriptors = region(REGION_DESCRIPTORS), cache = worker + WORKER_BUFFER_CACHE, limit = header(HEADER_CACHE_LIMIT);
   let cached = load<u32>(worker, WORKER_BUFFER_COUNT);
   for (; i < n; i++) {
     const id = load<u32>(ids + (<usize>i << 2));
     const d = descriptors + (<usize>id << DESC_SHIFT);
-    const odd = (load<u64>(d, DESC_NEXT) ^ (<u64>NONE | (<u64>id << 32))) | <u64>((load<u32>(d, DESC_REFS) ^ 1) | (cached & CACHE_CAPACITY));
+    const odd = (load<u64>(d, DESC_NEXT) ^ (<u64>NONE | (<u64>id << 32))) | <u64>((load<u32>(d, DESC_REFS) ^ 1) | <u32>(cached >= limit));
     if (odd != 0) break;
     store<u32>(d, 0, DESC_REFS);
     store<u32>(cache + (<usize>cached << 2), id);
@@ -236,8 +236,8 @@ export function reference(worker: usize, id: u32, data: u32, length: u32): u32 {
 
 /** Clones a packet without copying a byte; NONE when descriptors run out. */
 export function clonePacket(worker: usize, id: u32): u32 {
-  let first: u32 = NONE, last: usize = 0;
-  for (let from = id; from != NONE; from = load<u32>(descriptorAt(from), DESC_NEXT)) {
+  let first: u32 = NONE, last: usize = 0, left = header(HEADER_DESCRIPTORS);
+  for (let from = id; from != NONE && left != 0; left--, from = load<u32>(descriptorAt(from), DESC_NEXT)) {
     const d = descriptorAt(from);
     const clone = reference(worker, from, load<u32>(d, DESC_DATA), load<u32>(d, DESC_LENGTH));
     if (clone == NONE) { if (first != NONE) release(worker, first); return NONE; }

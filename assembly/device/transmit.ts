@@ -4,13 +4,14 @@
  */
 import {
   BURST, DESC_CSUM_OFFSET, DESC_CSUM_START, DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_LENGTH, DESC_NEXT,
-  DESC_PACKET_LENGTH, DROP_BAD_PORT, DROP_NO_BUFFER, DROP_PORT_DOWN, DROP_SEGMENT_INVALID, DROP_TOO_LARGE,
-  DROP_TX_RING_FULL, FLAG_CSUM_PARTIAL, HEADER_DESCRIPTORS, HEADER_HEADROOM, HEADER_PORTS, HEADER_STRIDE,
-  KIND_GENERATOR, KIND_RINGS, NEXT_DONE, NONE, PORT_FLAGS, PORT_KIND, PORT_STAT_TX_BYTES, PORT_STAT_TX_DROPPED,
-  PORT_STAT_TX_PACKETS, PORT_TAKES_CHAINS, PORT_TAKES_GSO, PORT_TAKES_PARTIAL, PORT_TX, PORT_UP, REGION_STAGES,
-  STAGE_CAPACITY, STAGE_COUNTS, STAT_COPIED_BYTES, STAT_TRANSMITTED, STAT_TRANSMITTED_BYTES, VEC_IDS, VEC_NEXT,
-  VEC_OUT, VEC_TOUCHED, WORKER_ID, WORKER_TOUCHED,
+  DESC_PACKET_LENGTH, DROP_BAD_DESCRIPTOR, DROP_BAD_PORT, DROP_NO_BUFFER, DROP_PORT_DOWN, DROP_SEGMENT_INVALID,
+  DROP_TOO_LARGE, DROP_TX_RING_FULL, FLAG_CSUM_PARTIAL, HEADER_DESCRIPTORS, HEADER_HEADROOM, HEADER_PORTS,
+  HEADER_STRIDE, KIND_GENERATOR, KIND_RINGS, NEXT_DONE, NONE, PORT_FLAGS, PORT_KIND, PORT_STAT_TX_BYTES,
+  PORT_STAT_TX_DROPPED, PORT_STAT_TX_PACKETS, PORT_TAKES_CHAINS, PORT_TAKES_GSO, PORT_TAKES_PARTIAL, PORT_TX, PORT_UP,
+  REGION_STAGES, STAGE_CAPACITY, STAGE_COUNTS, STAT_COPIED_BYTES, STAT_TRANSMITTED, STAT_TRANSMITTED_BYTES, VEC_IDS,
+  VEC_NEXT, VEC_ONE, VEC_OUT, VEC_TOUCHED, WORKER_ID, WORKER_TOUCHED,
 } from "../abi";
+import { privateHead } from "../core/head";
 import { add64, count, descriptorAt, header, portAt, portStats, region } from "../core/layout";
 import { drop } from "../core/packet";
 import { release, takeBuffer } from "../core/pool";
@@ -141,7 +142,9 @@ function dropAll(worker: usize, stats: usize, ids: usize, n: u32, reason: u32): 
 /** One packet for a device that lacks an offload it would need. */
 function prepare(worker: usize, stats: usize, ring: usize, flags: u32, id: u32): void {
   let d = descriptorAt(id);
-  if (<u32>load<u16>(d, DESC_GSO_KIND) != 0 && (flags & PORT_TAKES_GSO) == 0) {
+  // A device that cannot take chains or open checksums cannot take a large segment either.
+  const large = PORT_TAKES_GSO | PORT_TAKES_CHAINS | PORT_TAKES_PARTIAL;
+  if (<u32>load<u16>(d, DESC_GSO_KIND) != 0 && (flags & large) != large) {
     const out = worker + VEC_OUT;
     const n = segmentPacket(worker, id, out, 2 * BURST);
     if (n < 0) {
@@ -157,15 +160,25 @@ function prepare(worker: usize, stats: usize, ring: usize, flags: u32, id: u32):
     }
     return;
   }
-  if ((load<u32>(d, DESC_FLAGS) & FLAG_CSUM_PARTIAL) != 0 && (flags & PORT_TAKES_PARTIAL) == 0) completeChecksum(id);
+  if ((load<u32>(d, DESC_FLAGS) & FLAG_CSUM_PARTIAL) != 0 && (flags & PORT_TAKES_PARTIAL) == 0) {
+    // Others may hold the same bytes, still open: the checksum goes into a head of our own.
+    const mine = privateHead(worker, id);
+    if (mine == NONE || !completeChecksum(mine)) {
+      drop(worker, mine == NONE ? id : mine, mine == NONE ? DROP_NO_BUFFER : DROP_BAD_DESCRIPTOR);
+      add64(stats + PORT_STAT_TX_DROPPED, 1);
+      return;
+    }
+    id = mine;
+    d = descriptorAt(id);
+  }
   if (load<u32>(d, DESC_NEXT) != NONE && (flags & PORT_TAKES_CHAINS) == 0) { gatherAndPush(worker, stats, ring, id); return; }
-  const one = worker + VEC_OUT;
+  const one = worker + VEC_ONE;
   store<u32>(one, id);
   push(worker, stats, ring, one, 1);
 }
 
 function gatherAndPush(worker: usize, stats: usize, ring: usize, id: u32): void {
-  const one = worker + VEC_OUT + BURST * 8 - 4;
+  const one = worker + VEC_ONE;
   const whole = gather(worker, id);
   if (whole == NONE) {
     const tooLarge = load<u32>(descriptorAt(id), DESC_PACKET_LENGTH) > header(HEADER_STRIDE) - header(HEADER_HEADROOM);
@@ -203,15 +216,16 @@ export function gather(worker: usize, id: u32): u32 {
   return fresh;
 }
 
-/** Completes a checksum that was handed over with only the pseudo-header in its field (csum_start, csum_offset). */
-export function completeChecksum(id: u32): void {
+/** Completes a checksum whose field holds only the pseudo-header's sum (csum_start, csum_offset). False when these lie outside the head. */
+export function completeChecksum(id: u32): bool {
   const d = descriptorAt(id);
-  store<u32>(d, load<u32>(d, DESC_FLAGS) & ~FLAG_CSUM_PARTIAL, DESC_FLAGS);
   const start = <u32>load<u16>(d, DESC_CSUM_START), field = start + <u32>load<u16>(d, DESC_CSUM_OFFSET);
   const total = load<u32>(d, DESC_PACKET_LENGTH);
-  if (start >= total || field + 2 > load<u32>(d, DESC_LENGTH)) return;
+  if (start >= total || field + 2 > load<u32>(d, DESC_LENGTH)) return false;
+  store<u32>(d, load<u32>(d, DESC_FLAGS) & ~FLAG_CSUM_PARTIAL, DESC_FLAGS);
   let value = ~sumChain(id, start, total - start) & 0xffff;
   // UDP sends a computed zero as ~0 (RFC 768); for TCP the two are equal.
   if (value == 0) value = 0xffff;
   store<u16>(<usize>load<u32>(d, DESC_DATA) + field, <u16>value);
+  return true;
 }

@@ -13,6 +13,7 @@ import {
   STAT_COALESCED, VEC_IDS, VEC_NEXT, WORKER_GRO,
 } from "../abi";
 import { count, descriptorAt } from "../core/layout";
+import { isExclusive } from "../core/pool";
 import { load16, load32, store16 } from "../wire/bytes";
 import { addSums, pseudo4, pseudo6, sum, sum20 } from "../wire/checksum";
 import { examineL4, TCP, UDP } from "../wire/l4";
@@ -40,7 +41,7 @@ export function coalesceBurst(
     const id = load<u32>(worker + (<usize>i << 2), VEC_IDS);
     const d = descriptorAt(id);
     const flow = find(worker, flows, load<u32>(d, DESC_HASH));
-    const headers = mergeable(d);
+    const headers = isExclusive(id) ? mergeable(d) : 0;
     if (flow != 0 && headers != 0 && tryMerge(flow, d, id, headers)) {
       count(worker, STAT_COALESCED, 1);
       store<u16>(worker + (<usize>i << 1), NEXT_DONE, VEC_NEXT);

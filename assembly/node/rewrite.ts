@@ -3,16 +3,16 @@
  * new link-layer header. RFC 1812 §5.3.1 (TTL), RFC 1624 (checksum), RFC 8200 §3 (hop limit).
  */
 import {
-  DESC_DATA, DESC_GSO_SIZE, DESC_HASH, DESC_L3, DESC_L4, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER, DESC_PACKET_LENGTH,
-  DESC_SHIFT, DROP_BAD_NEXT_HOP, DROP_BLACKHOLE, DROP_DIRECTED_BROADCAST, DROP_NO_BUFFER, HOP_BLACKHOLE,
-  HOP_BROADCAST, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_NO_ROUTE,
-  HOP_PORT, HOP_PROHIBIT, HOP_REWRITE, HOP_SIZE, HOP_UNREACHABLE, NEXT_DONE, NONE, PUNT_FRAGMENTATION_NEEDED,
-  PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG, PUNT_PROHIBIT, PUNT_TTL_EXCEEDED, PUNT_UNREACHABLE,
-  REGION_DESCRIPTORS, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_RESULT,
+  DESC_DATA, DESC_GSO_KIND, DESC_GSO_SIZE, DESC_HASH, DESC_L3, DESC_L4, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER,
+  DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP, DROP_BLACKHOLE, DROP_DIRECTED_BROADCAST, DROP_NO_BUFFER,
+  GSO_TCP4, GSO_TCP6, HOP_BLACKHOLE, HOP_BROADCAST, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH,
+  HOP_LOCAL, HOP_MTU, HOP_NO_ROUTE, HOP_PORT, HOP_PROHIBIT, HOP_REWRITE, HOP_UNREACHABLE, NEXT_DONE, NONE,
+  PUNT_FRAGMENTATION_NEEDED, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG, PUNT_PROHIBIT, PUNT_TTL_EXCEEDED,
+  PUNT_UNREACHABLE, REGION_DESCRIPTORS, TABLE_HOPS, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_RESULT,
 } from "../abi";
 import { descriptorAt, region } from "../core/layout";
 import { drop, punt } from "../core/packet";
-import { privateHead } from "../core/head";
+import { moveOffsets, privateHead } from "../core/head";
 import { hopAt, resolveHop } from "../table/hops";
 import { update16 } from "../wire/checksum";
 import { examineL4 } from "../wire/l4";
@@ -38,8 +38,11 @@ function largestPiece(d: usize, l3: u32): u32 {
   const gso = <u32>load<u16>(d, DESC_GSO_SIZE);
   const whole = load<u32>(d, DESC_PACKET_LENGTH) - l3;
   if (gso == 0) return whole;
-  const headers = <u32>load<u16>(d, DESC_L4) - l3 + 60;
-  return min<u32>(whole, headers + gso);
+  const l4 = <u32>load<u16>(d, DESC_L4), kind = <u32>load<u16>(d, DESC_GSO_KIND);
+  if (l4 + 13 > load<u32>(d, DESC_LENGTH)) return whole;
+  const tcp = kind == GSO_TCP4 || kind == GSO_TCP6;
+  const header = tcp ? <u32>(load<u8>(<usize>load<u32>(d, DESC_DATA) + l4, 12) >>> 4) << 2 : 8;
+  return min<u32>(whole, l4 - l3 + header + gso);
 }
 
 /** Writes the prebuilt link-layer header in front of L3; one store for up to 16 bytes, two beyond. */
@@ -51,8 +54,7 @@ function rewriteLink(d: usize, at: usize, hop: usize, l2: u32, l3: u32): void {
     store<u32>(d, <u32>at - l2, DESC_DATA);
     store<u32>(d, load<u32>(d, DESC_LENGTH) + l2 - l3, DESC_LENGTH);
     store<u32>(d, load<u32>(d, DESC_PACKET_LENGTH) + l2 - l3, DESC_PACKET_LENGTH);
-    store<u16>(d, <u16>(<u32>load<u16>(d, DESC_L4) + l2 - l3), DESC_L4);
-    store<u16>(d, <u16>l2, DESC_L3);
+    moveOffsets(d, l2 - l3);
   }
 }
 
@@ -69,13 +71,13 @@ const PLAIN_FORWARD: u32 = HOP_FORWARD | (14 << 8);
 
 /** The common road (plain hop, exclusive untagged packet that fits, TTL left); stops at the first that needs more. */
 function rewrite4Run(worker: usize, table: usize, k: u32, n: u32): u32 {
-  const descriptors = region(REGION_DESCRIPTORS), hops = hopAt(table, 0);
+  const descriptors = region(REGION_DESCRIPTORS), hops = <usize>load<u32>(table, TABLE_HOPS);
   for (; k < n; k++) {
     const i = <u32>load<u16>(worker + (<usize>k << 1), VEC_LIST4);
     const id = load<u32>(worker + (<usize>i << 2), VEC_IDS);
     const d = descriptors + (<usize>id << DESC_SHIFT);
     const index = load<u32>(worker + (<usize>k << 2), VEC_RESULT);
-    const hop = hops + <usize>index * HOP_SIZE;
+    const hop = <usize>load<u32>(hops + (<usize>index << 2));
     const what = load<u64>(hop), at = <usize>load<u32>(d, DESC_DATA) + 14, ttl = load<u32>(at, 8);
     const odd = ((<u32>what & 0xffff) ^ PLAIN_FORWARD) | (<u32>load<u16>(d, DESC_L3) ^ 14)
       | <u32>(load<u32>(d, DESC_PACKET_LENGTH) - 14 > <u32>(what >> 32)) | <u32>((ttl & 0xff) < 2);
@@ -93,13 +95,13 @@ function rewrite4Run(worker: usize, table: usize, k: u32, n: u32): u32 {
 }
 
 function rewrite6Run(worker: usize, table: usize, k: u32, n: u32): u32 {
-  const descriptors = region(REGION_DESCRIPTORS), hops = hopAt(table, 0);
+  const descriptors = region(REGION_DESCRIPTORS), hops = <usize>load<u32>(table, TABLE_HOPS);
   for (; k < n; k++) {
     const i = <u32>load<u16>(worker + (<usize>k << 1), VEC_LIST6);
     const id = load<u32>(worker + (<usize>i << 2), VEC_IDS);
     const d = descriptors + (<usize>id << DESC_SHIFT);
     const index = load<u32>(worker + (<usize>k << 2), VEC_RESULT);
-    const hop = hops + <usize>index * HOP_SIZE;
+    const hop = <usize>load<u32>(hops + (<usize>index << 2));
     const what = load<u64>(hop), at = <usize>load<u32>(d, DESC_DATA) + 14, limit = <u32>load<u8>(at, 7);
     const odd = ((<u32>what & 0xffff) ^ PLAIN_FORWARD) | (<u32>load<u16>(d, DESC_L3) ^ 14)
       | <u32>(load<u32>(d, DESC_PACKET_LENGTH) - 14 > <u32>(what >> 32)) | <u32>(limit < 2);

@@ -5,13 +5,13 @@
  * Without filtering, tags are payload, as in a Linux bridge with vlan_filtering 0.
  */
 import {
-  BRIDGE_FILTERING, BRIDGE_MEMBERS, BRIDGE_PORTS, BRIDGE_VLANS, BRIDGE_VLAN_SIZE, DESC_DATA, DESC_INGRESS, DESC_L3,
+  BRIDGE_FILTERING, BRIDGE_MEMBERS, BRIDGE_PORTS, BRIDGE_VLANS, BRIDGE_VLAN_SIZE, DESC_DATA, DESC_INGRESS,
   DESC_LENGTH, DESC_PACKET_LENGTH, DESC_SHIFT, DESC_VLAN, DROP_BRIDGE_NO_PORT, DROP_BRIDGE_SAME_PORT,
   DROP_BRIDGE_SOURCE_INVALID, DROP_ETHER_TOO_SHORT, DROP_NO_BUFFER, DROP_VLAN_NOT_MEMBER, DROP_VLAN_TOO_SHORT,
   NEXT_DONE, NONE, PORT_BRIDGE, PORT_MEMBER, PORT_PVID, PUNT_LINK_CONTROL, REGION_BRIDGES, REGION_DESCRIPTORS,
   STATION_SEEN, STAT_BRIDGE_FULL, STAT_FLOODED, STAT_LEARNED, VEC_IDS, VEC_NEXT, WORKER_BURST_BYTES, WORKER_NOW,
 } from "../abi";
-import { privateHead } from "../core/head";
+import { moveOffsets, privateHead } from "../core/head";
 import { add64, count, descriptorAt, region } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { clonePacket } from "../core/pool";
@@ -165,5 +165,5 @@ function grow(d: usize, bytes: i32): void {
   store<u32>(d, load<u32>(d, DESC_DATA) - bytes, DESC_DATA);
   store<u32>(d, load<u32>(d, DESC_LENGTH) + bytes, DESC_LENGTH);
   store<u32>(d, load<u32>(d, DESC_PACKET_LENGTH) + bytes, DESC_PACKET_LENGTH);
-  store<u16>(d, <u16>(<u32>load<u16>(d, DESC_L3) + bytes), DESC_L3);
+  moveOffsets(d, <u32>bytes);
 }

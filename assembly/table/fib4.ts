@@ -13,11 +13,12 @@
  */
 import {
   ARENA_SCRATCH, FIB4_ROOT_BITS, REGION_FIB, REGION_RIB, ROUTE_ABSENT, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, ROUTE_BUSY,
-  ROUTE_NO_MEMORY, ROUTE_REMOVED, ROUTE_REPLACED, TABLE_DEFERRED, TABLE_HOP_LIMIT, TABLE_LEAF_BYTES, TABLE_ROOT,
-  TABLE_ROUTES, TABLE_SHORTS, TABLE_SLOTS, TABLE_UNIFORM,
+  ROUTE_NO_MEMORY, ROUTE_REMOVED, ROUTE_REPLACED, TABLE_DEFERRED, TABLE_DIRTY, TABLE_HOP_LIMIT, TABLE_LEAF_BYTES,
+  TABLE_ROOT, TABLE_ROUTES, TABLE_SHORTS, TABLE_SLOTS, TABLE_UNIFORM,
 } from "../abi";
 import { advanceEpoch, allocate, free, limboRoom, retire } from "../core/arena";
 import { region } from "../core/layout";
+import { storeRelease } from "../core/sync";
 import { fillRange, rank, runs, writeLeaves } from "./nodes";
 import { listInsert, listRemove, SLOT_SIZE, slotCount, slotEntry } from "./route-list";
 
@@ -152,7 +153,7 @@ function emit(table: usize, slot: u32, cover: u32): i32 {
   const node = slotCount(list) == 0 ? uniformNode(table, cover) : build(table, list, cover);
   if (node == 0) return ROUTE_NO_MEMORY;
   if (node == before) return ROUTE_ADDED;
-  store<u32>(at, node);
+  storeRelease(at, node);
   discard(table, hot, before);
   return ROUTE_ADDED;
 }
@@ -294,10 +295,17 @@ function changeShort(table: usize, prefix: u32, length: u32, hop: u32): i32 {
   const span = <u32>1 << (ROOT_BITS - length), first = prefix >>> LOW_BITS;
   for (let slot = first; slot < first + span; slot++) {
     if ((slot & 1023) == 0 && limboRoom(region(REGION_FIB)) < 1024 * 66) advanceEpoch();
-    if (emit(table, slot, coverOf(table, slot)) < 0) return ROUTE_NO_MEMORY;
+    if (emit(table, slot, coverOf(table, slot)) < 0) { undoShort(table, at, before, hop); return ROUTE_NO_MEMORY; }
   }
   advanceEpoch();
   return result;
+}
+
+/** Memory ran out half-way: the route is as it was, and the next change makes all nodes agree with that first. */
+function undoShort(table: usize, at: usize, before: u32, hop: u32): void {
+  store<u16>(at, <u16>before);
+  countChange(table, hop, before);
+  store<u32>(table, 1, TABLE_DIRTY);
 }
 
 function changeLong(table: usize, prefix: u32, length: u32, hop: u32): i32 {
@@ -367,4 +375,16 @@ export function exact4(table: usize, prefix: u32, length: u32): u32 {
   const n = slotCount(list);
   for (let i: u32 = 0; i < n; i++) if (slotEntry(list, i) >> 16 == key) return <u32>slotEntry(list, i) & 0xffff;
   return 0;
+}
+
+/** Routes that name a hop. */
+export function uses4(table: usize, hop: u32): u32 {
+  const shorts = <usize>load<u32>(table, TABLE_SHORTS), slots = <usize>load<u32>(table, TABLE_SLOTS);
+  let uses: u32 = 0;
+  for (let i: usize = 1; i < <usize>ROOT_SIZE * 2; i++) uses += <u32>(<u32>load<u16>(shorts + (i << 1)) == hop);
+  for (let slot: usize = 0; slot < <usize>ROOT_SIZE; slot++) {
+    const list = slots + slot * SLOT_SIZE, n = slotCount(list);
+    for (let i: u32 = 0; i < n; i++) uses += <u32>((<u32>slotEntry(list, i) & 0xffff) == hop);
+  }
+  return uses;
 }

@@ -13,11 +13,12 @@
  */
 import {
   ARENA_SCRATCH, BURST, FIB6_PAGE_BITS, FIB6_ROOT_BITS, REGION_FIB, REGION_RIB, ROUTE_ABSENT, ROUTE_ADDED,
-  ROUTE_BAD_ARGUMENT, ROUTE_BUSY, ROUTE_NO_MEMORY, ROUTE_REMOVED, ROUTE_REPLACED, TABLE_DEFERRED, TABLE_HOP_LIMIT,
-  TABLE_PAGES, TABLE_ROOT, TABLE_ROUTES, TABLE_SHORTS, TABLE_UNIFORM,
+  ROUTE_BAD_ARGUMENT, ROUTE_BUSY, ROUTE_NO_MEMORY, ROUTE_REMOVED, ROUTE_REPLACED, TABLE_DEFERRED, TABLE_DIRTY,
+  TABLE_HOP_LIMIT, TABLE_PAGES, TABLE_ROOT, TABLE_ROUTES, TABLE_SHORTS, TABLE_UNIFORM,
 } from "../abi";
 import { advanceEpoch, allocate, free, limboRoom, retire } from "../core/arena";
 import { region } from "../core/layout";
+import { storeRelease } from "../core/sync";
 import { fillRange, rank, runs, writeLeaves } from "./nodes";
 import {
   count6, find6, insert6At, list6, position6, remove6At, ROUTE6_HOP, ROUTE6_LENGTH, ROUTE6_SIZE, SLOT6_SIZE,
@@ -188,7 +189,7 @@ function ownPage(table: usize, slot: u32): usize {
   memory.fill(cold, 0, COLD_PAGE_SIZE);
   fillRange(<usize>page, 0, PAGE_SIZE, node);
   store<u32>(<usize>load<u32>(table, TABLE_PAGES) + (<usize>slot << 2), <u32>cold);
-  store<u32>(<usize>load<u32>(table, TABLE_ROOT) + (<usize>slot << 2), page);
+  storeRelease(<usize>load<u32>(table, TABLE_ROOT) + (<usize>slot << 2), page);
   return cold;
 }
 
@@ -201,7 +202,7 @@ function countOnPage(table: usize, slot: u32, cold: usize, before: u32, after: u
   if (shared == 0) return; // without memory for it the page stays, correct if larger
   const at = <usize>load<u32>(table, TABLE_ROOT) + (<usize>slot << 2);
   const page = load<u32>(at);
-  store<u32>(at, shared);
+  storeRelease(at, shared);
   store<u32>(<usize>load<u32>(table, TABLE_PAGES) + (<usize>slot << 2), 0);
   if (load<u32>(table, TABLE_DEFERRED) != 0) {
     // Nodes were not kept up with the lists: whatever the page still names goes with it.
@@ -239,7 +240,7 @@ function emit(table: usize, slot: u32, sub: u32, from: u32, to: u32): i32 {
   else node = build(table, list, cover, before, from, to);
   if (node == 0) return ROUTE_NO_MEMORY;
   if (node == <u32>before) return ROUTE_ADDED;
-  store<u32>(at, node);
+  storeRelease(at, node);
   discard(table, before, from, to);
   return ROUTE_ADDED;
 }
@@ -337,16 +338,23 @@ function changeRoot(table: usize, high: u64, length: u32, hop: u32): i32 {
   countChange(table, before, hop);
   if (load<u32>(table, TABLE_DEFERRED) != 0) return resultOf(before, hop);
   const first = <u32>(high >> 48), last = first + ((<u32>1) << (16 - length)) - 1;
-  for (let slot = first; slot <= last; slot++) if (emitRoot(table, slot) < 0) return ROUTE_NO_MEMORY;
+  for (let slot = first; slot <= last; slot++) if (emitRoot(table, slot) < 0) { undo(table, at, before, hop); return ROUTE_NO_MEMORY; }
   advanceEpoch();
   return resultOf(before, hop);
+}
+
+/** Memory ran out half-way: the route is as it was, and the next change makes all nodes agree with that first. */
+function undo(table: usize, at: usize, before: u32, hop: u32): void {
+  store<u16>(at, <u16>before);
+  countChange(table, hop, before);
+  store<u32>(table, 1, TABLE_DIRTY);
 }
 
 function emitRoot(table: usize, slot: u32): i32 {
   if (coldPage(table, slot) != 0) return emitSubs(table, slot, 0, PAGE_SIZE);
   const page = uniformPage(table, coverOfRoot(table, slot));
   if (page == 0) return ROUTE_NO_MEMORY;
-  store<u32>(<usize>load<u32>(table, TABLE_ROOT) + (<usize>slot << 2), page);
+  storeRelease(<usize>load<u32>(table, TABLE_ROOT) + (<usize>slot << 2), page);
   return ROUTE_ADDED;
 }
 
@@ -367,7 +375,7 @@ function changePage(table: usize, high: u64, length: u32, hop: u32): i32 {
   store<u16>(at, <u16>hop);
   countChange(table, before, hop);
   if (load<u32>(table, TABLE_DEFERRED) != 0) { countOnPage(table, slot, cold, before, hop); return resultOf(before, hop); }
-  if (emitSubs(table, slot, within, within + ((<u32>1) << (FIB6_PAGE_BITS - bits))) < 0) return ROUTE_NO_MEMORY;
+  if (emitSubs(table, slot, within, within + ((<u32>1) << (FIB6_PAGE_BITS - bits))) < 0) { undo(table, at, before, hop); return ROUTE_NO_MEMORY; }
   countOnPage(table, slot, cold, before, hop);
   advanceEpoch();
   return resultOf(before, hop);
@@ -422,4 +430,21 @@ export function exact6(table: usize, high: u64, low: u64, length: u32): u32 {
     return <u32>load<u16>(cold + (<usize>(((<u32>1) << bits) | (within >>> (FIB6_PAGE_BITS - bits))) << 1));
   }
   return find6(slot6(cold, within), high, low, length);
+}
+
+/** Routes that name a hop. */
+export function uses6(table: usize, hop: u32): u32 {
+  const shorts = <usize>load<u32>(table, TABLE_SHORTS);
+  let uses: u32 = 0;
+  for (let i: usize = 1; i < <usize>ROOT_SIZE * 2; i++) uses += <u32>(<u32>load<u16>(shorts + (i << 1)) == hop);
+  for (let slot: u32 = 0; slot < ROOT_SIZE; slot++) {
+    const cold = coldPage(table, slot);
+    if (cold == 0) continue;
+    for (let i: usize = 1; i < <usize>PAGE_SIZE * 2; i++) uses += <u32>(<u32>load<u16>(cold + (i << 1)) == hop);
+    for (let sub: u32 = 0; sub < PAGE_SIZE; sub++) {
+      const list = slot6(cold, sub), n = count6(list);
+      for (let i: u32 = 0; i < n; i++) uses += <u32>(<u32>load<u16>(list6(list) + <usize>i * ROUTE6_SIZE, ROUTE6_HOP) == hop);
+    }
+  }
+  return uses;
 }

@@ -1,11 +1,11 @@
-/** Next hops as the data plane sees them: 64 bytes each, and groups that point into a bucket array. */
+/** Next hops as the data plane sees them: by address (see abi.ts), and groups that point into a bucket array. */
 import {
-  HOP_BUCKETS, HOP_GROUP, HOP_KIND, HOP_MASK, HOP_SIZE, TABLE_HOPS, TABLE_HOP_LIMIT,
+  HOP_BUCKETS, HOP_GROUP, HOP_KIND, HOP_MASK, TABLE_HOPS, TABLE_HOP_LIMIT,
 } from "../abi";
 
 @inline
 export function hopAt(table: usize, index: u32): usize {
-  return <usize>load<u32>(table, TABLE_HOPS) + <usize>index * HOP_SIZE;
+  return <usize>load<u32>(<usize>load<u32>(table, TABLE_HOPS) + (<usize>index << 2));
 }
 
 /**

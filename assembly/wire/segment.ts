@@ -20,6 +20,8 @@ const TCP_FIN_PSH: u32 = 0x09;
 const TCP_CWR: u32 = 0x80;
 /** More than any sane stack of headers; fits every buffer. */
 const MAX_HEADERS: u32 = 256;
+/** Empty pieces passed over at once; more is a chain that bites its tail. */
+const MAX_SEGMENTS: u32 = 4096;
 
 /** Header bytes in front of the payload, or 0 when the descriptor and the bytes do not agree. */
 function headersOf(d: usize): u32 {
@@ -38,11 +40,12 @@ function headersOf(d: usize): u32 {
 /** The first segment from `id` on that still has bytes behind `offset`. */
 @inline
 function skipEmpty(id: u32, offset: u32): u32 {
-  while (id != NONE && offset >= load<u32>(descriptorAt(id), DESC_LENGTH)) {
+  for (let left: u32 = MAX_SEGMENTS; left != 0; left--) {
+    if (id == NONE || offset < load<u32>(descriptorAt(id), DESC_LENGTH)) return id;
     offset = 0;
     id = load<u32>(descriptorAt(id), DESC_NEXT);
   }
-  return id;
+  return NONE;
 }
 
 /** Writes the segments' ids to `out`: their number, -1 for an invalid request, -2 without buffers (nothing taken then). */

@@ -77,6 +77,12 @@ export class Bridge {
     return this;
   }
 
+  /** Where untagged frames of a port are looked up. */
+  private defaultVlan(port: Port): number {
+    const filtering = this.memory.getU32(this.at + abi.BRIDGE_FILTERING) !== 0;
+    return filtering ? this.memory.getU16(this.memory.port(port.index) + abi.PORT_PVID) : 0;
+  }
+
   private membership(port: Port, vlan: number): { entry: number; bit: bigint } {
     const member = this.ports.indexOf(port);
     if (member < 0) throw new LoomError("ENOENT", `port ${port.index} is no member of this bridge`);
@@ -85,7 +91,7 @@ export class Bridge {
   }
 
   /** Pins a station to a port; it neither moves nor ages. */
-  pin(mac: string, port: Port, vlan = 0): void {
+  pin(mac: string, port: Port, vlan = this.defaultVlan(port)): void {
     const member = this.ports.indexOf(port);
     if (member < 0) throw new LoomError("ENOENT", `port ${port.index} is no member of this bridge`);
     const ok = this.plane.stationSet(this.index, macWord(parseMac(mac)), vlan, member, this.now());

@@ -67,6 +67,7 @@ export interface PoolUse {
 }
 
 const BUDGET = 4096;
+const STATES: Record<number, RunnerState> = { [abi.STATE_POLLING]: "polling", [abi.STATE_SLEEPING]: "sleeping", [abi.STATE_FAILED]: "failed" };
 
 export class Engine {
   readonly memory: EngineMemory;
@@ -96,7 +97,7 @@ export class Engine {
     this.space = new BucketSpace(memory);
     this.runner = new Runner(clock, () => this.poll());
     const scratch = memory.base(abi.REGION_HOST);
-    for (let i = 0; i < memory.layout.sizes.ports; i++) this.ports.push(new Port(memory, this.plane, i, scratch));
+    for (let i = 0; i < memory.layout.sizes.ports; i++) this.ports.push(new Port(memory, this.plane, i, scratch, (port) => this.refreshMtu(port)));
     initBridges(memory);
   }
 
@@ -115,17 +116,18 @@ export class Engine {
     const engine = new Engine(new EngineMemory(memory.buffer, map), instance, build, options.clock ?? realClock, { module, memory });
     for (let w = 0; w < map.workers; w++) engine.assignPorts(w, engine.allPorts());
     for (let w = 1; w < map.workers; w++) await engine.startThread(w, options.spawn ?? spawnThread);
-    // With threads the caller handles devices and punts; the threads forward.
-    if (map.workers > 1) {
-      engine.assignPorts(0, []);
-      engine.spreadQueues(Array.from({ length: map.workers - 1 }, (_, i) => i + 1));
-    }
+    // With threads the caller handles devices, punts and what it sends itself; the threads forward the rest.
+    if (map.workers > 1) engine.spreadQueues(Array.from({ length: map.workers - 1 }, (_, i) => i + 1));
     return engine;
   }
 
   private async startThread(worker: number, spawn: SpawnThread): Promise<void> {
     const { module, memory } = this.wasm;
-    this.threads.push(await spawn({ module, memory, worker, at: this.memory.worker(worker) }));
+    this.threads.push(await spawn({ module, memory, worker, at: this.memory.worker(worker), now: this.clock.now() }));
+  }
+
+  private refreshMtu(port: number): void {
+    for (const table of this.tables) table.refreshMtu(port);
   }
 
   private allPorts(): number[] {
@@ -211,8 +213,21 @@ export class Engine {
     this.setRun(abi.RUN_PAUSED);
     await this.runner.stop();
     for (let w = 1; w < this.memory.layout.workers; w++) {
-      while (this.workerState(w) !== "stopped") await this.clock.turn();
+      while (this.workerState(w) === "polling" || this.workerState(w) === "sleeping") await this.clock.turn();
     }
+  }
+
+  /** Why a worker's state is "failed". */
+  workerFailure(worker: number): string | undefined {
+    return this.threads[worker - 1]?.failure();
+  }
+
+  /** Puts a function into the table that ingress programs are called through; returns its entry for `Port.setProgram`. */
+  addProgram(program: (...args: never[]) => unknown): number {
+    if (this.threads.length) throw new LoomError("ENOTSUP", "each thread has a function table of its own; programs need an engine without threads");
+    const entry = this.programs.grow(1);
+    this.programs.set(entry, program);
+    return entry;
   }
 
   /** Ends threads and devices. The engine cannot be used afterwards. */
@@ -241,7 +256,7 @@ export class Engine {
   workerState(worker: number): RunnerState {
     if (worker === 0) return this.runner.state;
     const state = Atomics.load(this.memory.i32, (this.memory.worker(worker) + abi.WORKER_STATE) / 4);
-    return state === abi.STATE_POLLING ? "polling" : state === abi.STATE_SLEEPING ? "sleeping" : "stopped";
+    return STATES[state] ?? "stopped";
   }
 
   // ── Punts ─────────────────────────────────────────────────────────────────────────────────────
@@ -257,13 +272,21 @@ export class Engine {
     if (n === 0) return 0;
     // Copied first: a handler may send, and sending uses the same scratch.
     const records = this.memory.u32.slice(at / 4, (at + n * abi.PUNT_SIZE) / 4);
-    for (let i = 0; i < n; i++) {
-      const id = records[4 * i + abi.PUNT_ID / 4];
-      if (id >= this.memory.layout.descriptors) continue;
-      if (!this.onPunt) this.plane.packetRelease(0, id);
-      else this.onPunt(this.puntOf(id, records[4 * i + abi.PUNT_REASON / 4], records[4 * i + abi.PUNT_ARGUMENT / 4]));
+    let i = 0;
+    try {
+      for (; i < n; i++) this.handlePunt(records.subarray(4 * i, 4 * i + 4));
+    } finally {
+      // A handler that throws loses its own packet to itself; the rest of the batch is given back.
+      for (i++; i < n; i++) this.plane.packetRelease(0, records[4 * i + abi.PUNT_ID / 4]);
     }
     return n;
+  }
+
+  private handlePunt(record: Uint32Array): void {
+    const id = record[abi.PUNT_ID / 4];
+    if (id >= this.memory.layout.descriptors) return;
+    if (!this.onPunt) this.plane.packetRelease(0, id);
+    else this.onPunt(this.puntOf(id, record[abi.PUNT_REASON / 4], record[abi.PUNT_ARGUMENT / 4]));
   }
 
   private puntOf(id: number, reason: number, nextHop: number): Punt {

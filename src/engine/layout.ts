@@ -120,6 +120,11 @@ function tableBytes(sizes: Required<EngineSizes>): { hot: number; cold: number }
   return { hot: Math.ceil(hot), cold: Math.ceil(cold) };
 }
 
+/** A table's next hops: their addresses, then two versions of each. */
+export function hopBytes(hops: number): number {
+  return Math.ceil(hops / 16) * 64 + hops * abi.HOP_VERSIONS * abi.HOP_SIZE;
+}
+
 export function bridgeSize(stations: number): number {
   return abi.BRIDGE_BUCKETS + buckets(stations) * abi.STATION_SIZE * abi.STATIONS_PER_BUCKET;
 }
@@ -154,7 +159,7 @@ export function layout(options: EngineSizes): Layout {
   wanted[abi.REGION_DESCRIPTORS] = descriptors * abi.DESC_SIZE;
   wanted[abi.REGION_BUFFERS] = sizes.buffers * stride;
   wanted[abi.REGION_TABLES] = sizes.tables * abi.TABLE_SIZE;
-  wanted[abi.REGION_NEXT_HOPS] = sizes.tables * sizes.nextHops * abi.HOP_SIZE;
+  wanted[abi.REGION_NEXT_HOPS] = sizes.tables * hopBytes(sizes.nextHops);
   wanted[abi.REGION_GROUPS] = sizes.groupBytes;
   wanted[abi.REGION_FIB] = hot;
   wanted[abi.REGION_RIB] = cold + scratch;
@@ -215,6 +220,9 @@ export function writeHeader(memory: ArrayBufferLike, map: Layout, secret: Uint8A
   u32(abi.HEADER_BRIDGES, map.sizes.bridges);
   u32(abi.HEADER_RING_CAPACITY, map.sizes.ringCapacity);
   u32(abi.HEADER_PUNT_CAPACITY, map.sizes.puntCapacity);
+  // So small that even all workers' caches together leave half of the pool to others.
+  const share = Math.floor(Math.min(map.sizes.buffers, map.sizes.bareDescriptors || map.sizes.buffers) / (2 * map.workers));
+  u32(abi.HEADER_CACHE_LIMIT, Math.min(Math.max(share & ~1, 2), abi.CACHE_CAPACITY));
   u32(abi.HEADER_EPOCH, 1);
   const bytes = new Uint8Array(memory, abi.HEADER, abi.HEADER_SIZE);
   bytes.set(secret.subarray(0, 8), abi.HEADER_SECRET);

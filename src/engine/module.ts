@@ -24,7 +24,7 @@ export interface DataPlane {
   packetClone(worker: number, id: number): number;
   packetReference(worker: number, id: number, data: number, length: number): number;
   packetGather(worker: number, id: number): number;
-  packetCompleteChecksum(id: number): void;
+  packetCompleteChecksum(id: number): number;
   packetSegment(worker: number, id: number, out: number, most: number): number;
   packetSend(worker: number, port: number, id: number): void;
   packetQueue(id: number): number;
@@ -38,6 +38,9 @@ export interface DataPlane {
   tableCreate(index: number): number;
   tableDefer(index: number, deferred: number): number;
   tablesCollect(): void;
+  hopUses(index: number, hop: number): number;
+  epochEnd(): number;
+  epochPassed(epoch: number): number;
   route4Set(index: number, prefix: number, length: number, hop: number): number;
   route6Set(index: number, high: bigint, low: bigint, length: number, hop: number): number;
   routes4Set(index: number, records: number, n: number): number;

@@ -36,15 +36,19 @@ export class Port {
   private readonly memory: EngineMemory;
   private readonly plane: DataPlane;
   private readonly scratch: number;
+  private readonly mtuChanged: (port: number) => void;
 
-  constructor(memory: EngineMemory, plane: DataPlane, index: number, scratch: number) {
+  constructor(memory: EngineMemory, plane: DataPlane, index: number, scratch: number, mtuChanged: (port: number) => void) {
     this.memory = memory;
     this.plane = plane;
     this.index = index;
     this.scratch = scratch;
+    this.mtuChanged = mtuChanged;
     const at = memory.port(index);
     memory.u8[at + abi.PORT_KIND] = abi.KIND_RINGS;
     memory.setU16(at + abi.PORT_PVID, 1);
+    memory.setU16(at + abi.PORT_TABLE4, abi.NO_TABLE);
+    memory.setU16(at + abi.PORT_TABLE6, abi.NO_TABLE);
     for (let w = 0; w < memory.layout.workers; w++) {
       memory.setU32(at + abi.PORT_RX + 4 * w, memory.ring(index, w, false));
       memory.setU32(at + abi.PORT_TX + 4 * w, memory.ring(index, w, true));
@@ -62,6 +66,7 @@ export class Port {
         throw invalid(`mtu is ${options.mtu}; expected a whole number from 68 to 65535`);
       }
       memory.setU32(at + abi.PORT_MTU, options.mtu);
+      this.mtuChanged(this.index);
     }
     this.setFlags(at, options);
     this.setTable(at + abi.PORT_TABLE4, options.table4, 4);
@@ -159,11 +164,22 @@ export class Port {
     for (let w = 0; w < memory.layout.workers && taken < most; w++) {
       const ring = memory.getU32(memory.port(this.index) + abi.PORT_TX + 4 * w);
       const n = plane.ringPop(ring, this.scratch, Math.min(most - taken, abi.BURST));
-      for (let i = 0; i < n; i++) this.deliver(memory.getU32(this.scratch + 4 * i), handler);
-      plane.packetsRelease(0, this.scratch, n);
+      if (n === 0) continue;
+      // Copied first: the handler may itself receive or transmit, over the same scratch.
+      const ids = memory.u32.slice(this.scratch / 4, this.scratch / 4 + n);
       taken += n;
+      this.deliverAll(ids, handler);
     }
     return taken;
+  }
+
+  /** Whatever the handler does, every packet of the batch is given back. */
+  private deliverAll(ids: Uint32Array, handler: FrameHandler): void {
+    try {
+      for (const id of ids) this.deliver(id, handler);
+    } finally {
+      for (const id of ids) this.plane.packetRelease(0, id);
+    }
   }
 
   private deliver(id: number, handler: FrameHandler): void {

@@ -8,6 +8,7 @@ import * as abi from "../../assembly/abi.ts";
 import { parse4, parse6, parsePrefix, type Prefix } from "../base/address.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import type { Columns4, Columns6 } from "../base/routes.ts";
+import { hopBytes } from "./layout.ts";
 import type { EngineMemory } from "./memory.ts";
 import type { DataPlane } from "./module.ts";
 
@@ -54,27 +55,36 @@ const RESULTS = new Map<number, RouteResult>([
 export class BucketSpace {
   private next: number;
   private readonly end: number;
-  private readonly free = new Map<number, number[]>();
+  private readonly free = new Map<number, { at: number; epoch: number }[]>();
 
   constructor(memory: EngineMemory) {
     this.next = memory.base(abi.REGION_GROUPS);
     this.end = this.next + memory.size(abi.REGION_GROUPS);
   }
 
-  take(buckets: number): number {
-    const reused = this.free.get(buckets)?.pop();
-    if (reused !== undefined) return reused;
+  /** `passed` waits until nobody reads a reused array any more. */
+  take(buckets: number, passed: (epoch: number) => void): number {
     const at = this.next;
-    if (at + 2 * buckets > this.end) throw new LoomError("ENOMEM", `no room for a group of ${buckets} buckets; raise groupBytes`);
-    this.next += 2 * buckets;
-    return at;
+    if (at + 2 * buckets <= this.end) {
+      this.next += 2 * buckets;
+      return at;
+    }
+    const reused = this.free.get(buckets)?.shift();
+    if (!reused) throw new LoomError("ENOMEM", `no room for a group of ${buckets} buckets; raise groupBytes`);
+    passed(reused.epoch);
+    return reused.at;
   }
 
-  give(at: number, buckets: number): void {
+  give(at: number, buckets: number, epoch: number): void {
     const list = this.free.get(buckets) ?? [];
-    list.push(at);
+    list.push({ at, epoch });
     this.free.set(buckets, list);
   }
+}
+
+/** Buckets of a group: as asked for, or sixteen for each member, 64 at least. */
+function bucketsOf(group: NextHop & { kind: "group" }): number {
+  return group.buckets ?? Math.max(64, 2 ** Math.ceil(Math.log2(group.members.length * 16 || 1)));
 }
 
 export class RouteTable {
@@ -84,7 +94,11 @@ export class RouteTable {
   private readonly plane: DataPlane;
   private readonly space: BucketSpace;
   private readonly stage: number;
-  private readonly used: boolean[] = [true];
+  private readonly hops: number;
+  /** What each next hop means; undefined where the number is free. Number 0 is "no route". */
+  private readonly specs: (NextHop | undefined)[] = [{ kind: "unreachable" }];
+  /** Epoch at which a hop's other version went out of use. */
+  private readonly swapped = new Map<number, number>();
 
   constructor(memory: EngineMemory, plane: DataPlane, index: number, family: 4 | 6, space: BucketSpace, stage: number) {
     this.memory = memory;
@@ -97,7 +111,9 @@ export class RouteTable {
     const limit = memory.layout.sizes.nextHops;
     memory.setU32(at + abi.TABLE_FAMILY, family);
     memory.setU32(at + abi.TABLE_LEAF_BYTES, limit <= 255 ? 1 : 2);
-    memory.setU32(at + abi.TABLE_HOPS, memory.base(abi.REGION_NEXT_HOPS) + index * limit * abi.HOP_SIZE);
+    this.hops = memory.base(abi.REGION_NEXT_HOPS) + index * hopBytes(limit);
+    memory.setU32(at + abi.TABLE_HOPS, this.hops);
+    for (let i = 0; i < limit; i++) memory.setU32(this.hops + 4 * i, this.versionAt(i, 0));
     memory.setU32(at + abi.TABLE_HOP_LIMIT, limit);
     this.result(plane.tableCreate(index), "the table itself");
   }
@@ -117,47 +133,84 @@ export class RouteTable {
   /** Adds a next hop and returns its number (1 or more). */
   addNextHop(hop: NextHop): number {
     const limit = this.memory.layout.sizes.nextHops;
-    let index = this.used.indexOf(false);
-    if (index < 0) index = this.used.length;
+    let index = this.specs.indexOf(undefined);
+    if (index < 0) index = this.specs.length;
     if (index >= limit) throw new LoomError("ENOMEM", `this table holds ${limit - 1} next hops; raise nextHops to have more`);
     this.writeHop(index, hop);
-    this.used[index] = true;
+    this.specs[index] = hop;
     return index;
   }
 
-  /** Changes what a next hop means: all routes that name it follow at once. */
+  /** Changes what a next hop means. A packet in flight sees the old meaning or the new one. */
   setNextHop(index: number, hop: NextHop): void {
-    if (!this.used[index] || index === 0) throw new LoomError("ENOENT", `there is no next hop ${index} in this table`);
+    this.known(index);
     this.writeHop(index, hop);
+    this.specs[index] = hop;
   }
 
-  /** Gives a next hop back. Routes that still name it find no route. */
+  /** Gives a next hop back; refused (EBUSY) while a route or a group names it. */
   removeNextHop(index: number): void {
-    if (!this.used[index] || index === 0) throw new LoomError("ENOENT", `there is no next hop ${index} in this table`);
-    this.releaseBuckets(this.hopAt(index));
-    this.memory.u8[this.hopAt(index) + abi.HOP_KIND] = abi.HOP_NO_ROUTE;
-    this.used[index] = false;
+    this.known(index);
+    const routes = this.plane.hopUses(this.index, index);
+    const groups = this.specs.filter((spec) => spec?.kind === "group" && spec.members.some((member) => member.hop === index));
+    if (routes || groups.length) {
+      throw new LoomError("EBUSY", `next hop ${index} is named by ${routes} routes and ${groups.length} groups; withdraw those first`);
+    }
+    this.writeHop(index, { kind: "unreachable" });
+    this.specs[index] = undefined;
   }
 
+  /** A port's MTU changed: hops that did not set their own follow it. */
+  refreshMtu(port: number): void {
+    for (const [index, spec] of this.specs.entries()) {
+      if (spec?.kind === "forward" && spec.port === port && spec.mtu === undefined) this.writeHop(index, spec);
+    }
+  }
+
+  private known(index: number): void {
+    if (index === 0 || !this.specs[index]) throw new LoomError("ENOENT", `there is no next hop ${index} in this table`);
+  }
+
+  private versionAt(index: number, version: number): number {
+    const first = this.hops + Math.ceil(this.memory.layout.sizes.nextHops / 16) * 64;
+    return first + (index * abi.HOP_VERSIONS + version) * abi.HOP_SIZE;
+  }
+
+  /** The version in use. */
   private hopAt(index: number): number {
-    return this.memory.getU32(this.memory.table(this.index) + abi.TABLE_HOPS) + index * abi.HOP_SIZE;
+    return this.memory.getU32(this.hops + 4 * index);
   }
 
+  /** Waits (microseconds) until no worker can still read what went out of use at an epoch. */
+  private passed(epoch: number | undefined): void {
+    if (epoch === undefined) return;
+    for (let turn = 0; turn < 1_000_000; turn++) if (this.plane.epochPassed(epoch)) return;
+    throw new LoomError("EBUSY", "a worker has been in one burst for too long; try again");
+  }
+
+  /** Fills the version that nobody reads, then swaps the address. */
   private writeHop(index: number, hop: NextHop): void {
-    const at = this.hopAt(index);
     const { memory } = this;
     if (hop.kind === "forward") this.checkForward(hop);
     if ("port" in hop && !(hop.port >= 0 && hop.port < memory.layout.sizes.ports)) {
       throw invalid(`next hop names port ${hop.port}; expected 0 to ${memory.layout.sizes.ports - 1}`);
     }
-    if (hop.kind === "group") return this.writeGroup(index, hop.members, hop.buckets);
-    this.releaseBuckets(at);
-    // Not forwarding while it is half written: packets in flight are dropped by name, never sent wrong.
-    memory.u8[at + abi.HOP_KIND] = abi.HOP_BLACKHOLE;
+    if (hop.kind === "group") this.checkGroup(hop.members, bucketsOf(hop));
+    this.passed(this.swapped.get(index));
+    const current = this.hopAt(index);
+    const at = current === this.versionAt(index, 0) ? this.versionAt(index, 1) : this.versionAt(index, 0);
+    memory.u8.fill(0, at, at + abi.HOP_SIZE);
+    memory.u8[at + abi.HOP_KIND] = KINDS[hop.kind];
     memory.setU32(at + abi.HOP_ID, index);
     if ("port" in hop) memory.setU16(at + abi.HOP_PORT, hop.port);
     if (hop.kind === "forward") this.writeRewrite(at, hop);
-    memory.u8[at + abi.HOP_KIND] = KINDS[hop.kind];
+    if (hop.kind === "group") this.writeGroup(at, current, hop);
+    Atomics.store(memory.i32, (this.hops + 4 * index) / 4, at);
+    const epoch = this.plane.epochEnd();
+    this.swapped.set(index, epoch);
+    if (memory.u8[current + abi.HOP_KIND] === abi.HOP_GROUP) {
+      this.space.give(memory.getU32(current + abi.HOP_BUCKETS), memory.getU32(current + abi.HOP_MASK) + 1, epoch);
+    }
   }
 
   private checkForward(hop: NextHop & { kind: "forward" }): void {
@@ -177,33 +230,21 @@ export class RouteTable {
     memory.setU32(at + abi.HOP_MTU, hop.mtu ?? memory.getU32(memory.port(hop.port) + abi.PORT_MTU));
   }
 
-  private releaseBuckets(at: number): void {
-    const { memory } = this;
-    if (memory.u8[at + abi.HOP_KIND] !== abi.HOP_GROUP) return;
-    this.space.give(memory.getU32(at + abi.HOP_BUCKETS), memory.getU32(at + abi.HOP_MASK) + 1);
-  }
-
   /**
    * Resilient hashing: buckets keep their member while it stays in the group and its share allows, so a
    * change moves as few flows as the weights permit.
    */
-  private writeGroup(index: number, members: readonly GroupMember[], wanted?: number): void {
+  private writeGroup(at: number, current: number, group: NextHop & { kind: "group" }): void {
     const { memory } = this;
-    const at = this.hopAt(index);
-    const buckets = wanted ?? Math.max(64, 2 ** Math.ceil(Math.log2(members.length * 16)));
-    this.checkGroup(members, buckets);
-    const isGroup = memory.u8[at + abi.HOP_KIND] === abi.HOP_GROUP;
-    const keeps = isGroup && memory.getU32(at + abi.HOP_MASK) + 1 === buckets;
-    const array = keeps ? memory.getU32(at + abi.HOP_BUCKETS) : this.space.take(buckets);
-    if (!keeps) memory.u16.fill(0, array >>> 1, (array >>> 1) + buckets);
-    fillBuckets(memory.u16.subarray(array >>> 1, (array >>> 1) + buckets), members);
-    if (keeps) return;
-    this.releaseBuckets(at);
-    memory.u8[at + abi.HOP_KIND] = abi.HOP_BLACKHOLE;
-    memory.setU32(at + abi.HOP_ID, index);
+    const buckets = bucketsOf(group);
+    const array = this.space.take(buckets, (epoch) => this.passed(epoch));
+    const wasGroup = memory.u8[current + abi.HOP_KIND] === abi.HOP_GROUP && memory.getU32(current + abi.HOP_MASK) + 1 === buckets;
+    const before = memory.getU32(current + abi.HOP_BUCKETS);
+    if (wasGroup) memory.u8.copyWithin(array, before, before + 2 * buckets);
+    else memory.u8.fill(0, array, array + 2 * buckets);
+    fillBuckets(memory.u16.subarray(array >>> 1, (array >>> 1) + buckets), group.members);
     memory.setU32(at + abi.HOP_BUCKETS, array);
     memory.setU32(at + abi.HOP_MASK, buckets - 1);
-    memory.u8[at + abi.HOP_KIND] = abi.HOP_GROUP;
   }
 
   private checkGroup(members: readonly GroupMember[], buckets: number): void {
@@ -212,7 +253,8 @@ export class RouteTable {
       throw invalid(`${buckets} buckets for ${members.length} members; expected a power of two, at least one bucket each`);
     }
     for (const member of members) {
-      if (!this.used[member.hop] || this.memory.u8[this.hopAt(member.hop) + abi.HOP_KIND] === abi.HOP_GROUP) {
+      const spec = member.hop > 0 ? this.specs[member.hop] : undefined;
+      if (!spec || spec.kind === "group") {
         throw invalid(`group member ${member.hop} is no next hop of this table, or a group itself`);
       }
       if (member.weight !== undefined && !(member.weight >= 1)) throw invalid(`weight ${member.weight}; expected 1 or more`);

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../base/clock.ts";
 
-export type RunnerState = "stopped" | "polling" | "sleeping";
+export type RunnerState = "stopped" | "polling" | "sleeping" | "failed";
 
 /** Longest stretch (ms) without giving the event loop a turn. */
 const SLICE_MS = 1;
@@ -17,6 +17,8 @@ export class Runner {
   private readonly work: () => number;
   private current: RunnerState = "stopped";
   private finished: Promise<void> = Promise.resolve();
+  /** A stop that nobody awaited must not leave two loops behind the next start. */
+  private generation = 0;
   private interrupt: (() => void) | undefined;
   /** How often the runner went to sleep. */
   sleeps = 0;
@@ -31,9 +33,11 @@ export class Runner {
   }
 
   start(): void {
-    if (this.current !== "stopped") return;
+    if (this.current === "polling" || this.current === "sleeping") return;
     this.current = "polling";
-    this.finished = this.loop();
+    const before = this.finished;
+    const generation = ++this.generation;
+    this.finished = before.then(() => this.loop(generation));
   }
 
   async stop(): Promise<void> {
@@ -47,10 +51,10 @@ export class Runner {
     this.interrupt?.();
   }
 
-  private async loop(): Promise<void> {
+  private async loop(generation: number): Promise<void> {
     let empty = 0;
-    while (this.isRunning()) {
-      if (this.slice()) {
+    while (this.isRunning() && generation === this.generation) {
+      if (this.sliceOrFail()) {
         empty = 0;
         await this.clock.turn();
       } else if (++empty < EMPTY_TURNS) await this.clock.turn();
@@ -60,7 +64,7 @@ export class Runner {
 
   // A method, so that the compiler does not believe the state cannot change across an await.
   private isRunning(): boolean {
-    return this.current !== "stopped";
+    return this.current !== "stopped" && this.current !== "failed";
   }
 
   /** Works until there is nothing left or the slice is over; true if there was something. */
@@ -72,6 +76,16 @@ export class Runner {
       worked = true;
     } while (this.clock.now() < end);
     return worked;
+  }
+
+  /** An error of a device or a handler ends the loop and is the program's to see. */
+  private sliceOrFail(): boolean {
+    try {
+      return this.slice();
+    } catch (error) {
+      this.current = "failed";
+      throw error;
+    }
   }
 
   private async nap(ms: number): Promise<void> {

@@ -16,14 +16,17 @@ export interface ThreadStart {
   readonly worker: number;
   /** Address of the worker's struct. */
   readonly at: number;
+  /** The engine's clock at this moment (ms), so that all workers count the same seconds. */
+  readonly now: number;
 }
 
 export const THREAD_SOURCE = `
-receive(async ({ module, memory, worker, at }) => {
+receive(async ({ module, memory, worker, at, now }) => {
+  const words = new Int32Array(memory.buffer);
+  const started = performance.now();
   try {
     const table = new WebAssembly.Table({ initial: 16, element: "anyfunc" });
     const { exports } = await WebAssembly.instantiate(module, { env: { memory, table } });
-    const words = new Int32Array(memory.buffer);
     const RUN = ${(abi.HEADER + abi.HEADER_RUN) / 4}, WAKE = ${(abi.HEADER + abi.HEADER_WAKE) / 4};
     const STATE = (at + ${abi.WORKER_STATE}) / 4, SLEEPS = (at + ${abi.WORKER_SLEEPS}) / 4;
     send("ready");
@@ -38,8 +41,10 @@ receive(async ({ module, memory, worker, at }) => {
         continue;
       }
       Atomics.store(words, STATE, ${abi.STATE_POLLING});
+      // Looked at again: whoever paused us in between has seen the old state.
+      if (Atomics.load(words, RUN) !== ${abi.RUN_POLLING}) continue;
       const wake = Atomics.load(words, WAKE);
-      if (exports.poll(worker, performance.now() / 1000, ${BUDGET}) !== 0) { idle = 0; continue; }
+      if (exports.poll(worker, (now + performance.now() - started) / 1000, ${BUDGET}) !== 0) { idle = 0; continue; }
       if (++idle < ${SPINS}) continue;
       Atomics.store(words, STATE, ${abi.STATE_SLEEPING});
       words[SLEEPS]++;
@@ -48,6 +53,9 @@ receive(async ({ module, memory, worker, at }) => {
     Atomics.store(words, STATE, ${abi.STATE_STOPPED});
     send("ended");
   } catch (error) {
+    // Tables must not wait for a burst that will never end, nor the engine for a thread that is gone.
+    Atomics.store(words, (at + ${abi.WORKER_EPOCH}) / 4, 0);
+    Atomics.store(words, (at + ${abi.WORKER_STATE}) / 4, ${abi.STATE_FAILED});
     send("failed: " + (error && error.message || error));
   }
 });

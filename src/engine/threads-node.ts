@@ -13,11 +13,15 @@ const send = (message) => parentPort.postMessage(message);
 export function spawnThread(start: ThreadStart): Promise<Thread> {
   const worker = new Worker(PRELUDE + THREAD_SOURCE, { eval: true });
   worker.unref();
+  let failure: string | undefined;
   return new Promise((resolve, reject) => {
     worker.once("error", reject);
-    worker.once("message", (message) => {
-      if (message === "ready") resolve({ end: async () => void (await worker.terminate()) });
-      else reject(new LoomError("ENOTSUP", `a worker thread could not start: ${message}`));
+    worker.on("message", (message) => {
+      if (message === "ready") resolve({ end: async () => void (await worker.terminate()), failure: () => failure });
+      else if (message !== "ended") {
+        failure = String(message);
+        reject(new LoomError("ENOTSUP", `a worker thread could not start: ${message}`));
+      }
     });
     worker.postMessage(start);
   });

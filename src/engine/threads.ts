@@ -4,6 +4,8 @@ import type { ThreadStart } from "./thread-source.ts";
 export interface Thread {
   /** Resolves when the thread is gone. */
   end(): Promise<void>;
+  /** What stopped the thread, if a fault did. */
+  failure(): string | undefined;
 }
 
 export type SpawnThread = (start: ThreadStart) => Promise<Thread>;

@@ -74,7 +74,7 @@ export function decodeCompact(bytes: Uint8Array, name: string): RouteSet {
         delta |= BigInt(byte & 127) << bits;
         bits += 7n;
       }
-      delta |= BigInt(byte) << bits;
+      delta |= BigInt(byte ?? 0) << bits;
     }
     if (byte === undefined) fail(`the table is cut off at route ${i}`);
     if (is4) routes.v4.add((address4 += low), lengths[i], bytes[hopsAt + i]);

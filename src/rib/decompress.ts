@@ -53,7 +53,13 @@ async function bunzip2(bytes: Uint8Array): Promise<Inflated> {
   const { default: Bunzip } = await import("seek-bzip");
   const out = new Collector();
   let at = 0;
-  const input = { readByte: () => (at < bytes.length ? bytes[at++] : -1), eof: () => at >= bytes.length };
+  const readByte = () => (at < bytes.length ? bytes[at++] : -1);
+  const read = (buffer: Uint8Array, offset: number, length: number) => {
+    const n = Math.min(length, bytes.length - at);
+    for (let i = 0; i < n; i++) buffer[offset + i] = bytes[at++];
+    return n;
+  };
+  const input = { readByte, read, eof: () => at >= bytes.length };
   let problem: string | undefined;
   try {
     Bunzip.decode(input, out, true);
