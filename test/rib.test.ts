@@ -48,7 +48,7 @@ multicast ff00::/8 dev eth0 table local proto kernel metric 256 pref medium
       "10.5.0.0/16 forward 10.0.0.2 dev eth1",
     ]);
     assert.deepEqual(rows6(routes), ["::/0 forward fe80::1 dev eth0", "fe80::/64 forward dev eth0"]);
-    assert.match(routes.warnings[0], /line 10: 10.5.0.0\/16 has several next hops/);
+    assert.match(routes.warnings[0], /1 routes have several next hops; the first of each is used/);
   });
 
   for (const [line, message] of [
@@ -190,5 +190,55 @@ describe("compact tables", () => {
     assert.equal(routes.v6.count, 167_903);
     const plain = encodeCompact(routes.v6);
     await assert.rejects(loadRoutes(gzipSync(plain.subarray(0, plain.length - 10)), "internet6"), /internet6: the table is cut off at route/);
+  });
+});
+
+describe("what an attack on the parsers found", () => {
+  it("a default route of ip -6 route belongs to IPv6, with or without a gateway", async () => {
+    const routes = await loadRoutes(text("default dev wg0 metric 1024 pref medium\n"), "x");
+    assert.deepEqual(rows6(routes), ["::/0 forward dev wg0"]);
+  });
+
+  it("the best metric wins, not the last line", async () => {
+    const routes = await loadRoutes(text("default via 10.0.0.1 dev a metric 100\ndefault via 10.0.0.2 dev b metric 600\n"), "x");
+    assert.deepEqual(rows4(routes), ["0.0.0.0/0 forward 10.0.0.1 dev a"]);
+  });
+
+  for (const lines of ["10.0.0.0/8 proto bgp metric 20\n", "11.0.0.0/8 nhid 12\n", "unicast 12.0.0.0/8\n11.0.0.0/8 1\n", "\tnexthop via 1.1.1.1\n", "10.0.0.0/8 via\n", "constructor 10.0.0.0/8 via 1.2.3.4\n"]) {
+    it(`no route is lost silently: ${JSON.stringify(lines)}`, async () => {
+      await assert.rejects(loadRoutes(text(lines), "x"), /^LoomError: x, line 1: /);
+    });
+  }
+
+  it("lines may end in a carriage return alone, and comments stand between a route and its next hops", async () => {
+    assert.equal((await loadRoutes(text("1.0.0.0/8 via 1.1.1.1 dev a\r2.0.0.0/8 via 1.1.1.1 dev a\r"), "x")).size, 2);
+    assert.equal((await loadRoutes(text("1.0.0.0/8 proto bgp\n# two\n\tnexthop via 1.1.1.1 dev a\n"), "x")).size, 1);
+  });
+
+  it("text that gzip cut off loses its half line, and says so", async () => {
+    const whole = gzipSync(text(Array.from({ length: 5000 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24 ${1000 + i}`).join("\n")));
+    for (let at = 6000; at < 6400; at += 10) {
+      const routes = await loadRoutes(whole.subarray(0, at), "x");
+      const last = routes.v4.count - 1;
+      assert.equal(routes.nextHops[routes.v4.hops[last] - 1].name, String(1000 + last));
+      assert.match(routes.warnings[0], /the gzip data is cut off/);
+    }
+  });
+
+  it("hostile compact tables are refused at once", async () => {
+    const head = [0x4c, 0x4f, 0x4f, 0x4d, 1, 6, 0, 0, 1, 0, 0, 0, 64, 1];
+    await assert.rejects(loadRoutes(Uint8Array.from([...head, ...new Array(250_000).fill(255), 1]), "x"), /more than 128 bits/);
+    await assert.rejects(loadRoutes(Uint8Array.from([0x4c, 0x4f, 0x4f, 0x4d, 1, 4, 0, 0, 1, 0, 0, 0, 8, 1, 0x80]), "x"), /cut off at route 0/);
+  });
+
+  it("an update with both families keeps their next hops apart", async () => {
+    const reach = attribute(14, [0, 2, 1, 16, 0x20, 1, 0x0d, 0xb8, ...new Array(11).fill(0), 1, 0, 32, 0x20, 1, 0x0d, 0xb8]);
+    const routes = await load(update("192.0.2.1", [], [...reach, ...path4(1), ...hop("9.9.9.9")], [8, 10]));
+    assert.deepEqual([...rows4(routes), ...rows6(routes)], ["10.0.0.0/8 forward 9.9.9.9", "2001:db8::/32 forward 2001:db8::1"]);
+  });
+
+  it("IPv4 in MP_REACH_NLRI is read", async () => {
+    const reach = attribute(14, [0, 1, 1, 4, 10, 0, 0, 7, 0, 16, 172, 16]);
+    assert.deepEqual(rows4(await load(update("192.0.2.1", [], [...path4(1), ...reach], []))), ["172.16.0.0/16 forward 10.0.0.7"]);
   });
 });

@@ -16,7 +16,7 @@ import {
   ROUTE_NO_MEMORY, ROUTE_REMOVED, ROUTE_REPLACED, TABLE_DEFERRED, TABLE_DIRTY, TABLE_HOP_LIMIT, TABLE_LEAF_BYTES,
   TABLE_ROOT, TABLE_ROUTES, TABLE_SHORTS, TABLE_SLOTS, TABLE_UNIFORM,
 } from "../abi";
-import { advanceEpoch, allocate, free, limboRoom, retire } from "../core/arena";
+import { advanceEpoch, allocate, free, limboRoom, collect, retire } from "../core/arena";
 import { region } from "../core/layout";
 import { storeRelease } from "../core/sync";
 import { fillRange, rank, runs, writeLeaves } from "./nodes";
@@ -288,6 +288,7 @@ function changeShort(table: usize, prefix: u32, length: u32, hop: u32): i32 {
   const at = <usize>load<u32>(table, TABLE_SHORTS) + (<usize>index << 1);
   const before = <u32>load<u16>(at);
   if (before == hop) return hop == 0 ? ROUTE_ABSENT : ROUTE_REPLACED;
+  collect(region(REGION_FIB));
   store<u16>(at, <u16>hop);
   countChange(table, before, hop);
   const result = before == 0 ? ROUTE_ADDED : hop == 0 ? ROUTE_REMOVED : ROUTE_REPLACED;

@@ -16,7 +16,7 @@ import {
   ROUTE_BAD_ARGUMENT, ROUTE_BUSY, ROUTE_NO_MEMORY, ROUTE_REMOVED, ROUTE_REPLACED, TABLE_DEFERRED, TABLE_DIRTY,
   TABLE_HOP_LIMIT, TABLE_PAGES, TABLE_ROOT, TABLE_ROUTES, TABLE_SHORTS, TABLE_UNIFORM,
 } from "../abi";
-import { advanceEpoch, allocate, free, limboRoom, retire } from "../core/arena";
+import { advanceEpoch, allocate, free, limboRoom, collect, retire } from "../core/arena";
 import { region } from "../core/layout";
 import { storeRelease } from "../core/sync";
 import { fillRange, rank, runs, writeLeaves } from "./nodes";
@@ -334,6 +334,7 @@ function changeRoot(table: usize, high: u64, length: u32, hop: u32): i32 {
   const at = <usize>load<u32>(table, TABLE_SHORTS) + (<usize>index << 1);
   const before = <u32>load<u16>(at);
   if (before == hop) return hop == 0 ? ROUTE_ABSENT : ROUTE_REPLACED;
+  collect(region(REGION_FIB));
   store<u16>(at, <u16>hop);
   countChange(table, before, hop);
   if (load<u32>(table, TABLE_DEFERRED) != 0) return resultOf(before, hop);
@@ -372,6 +373,7 @@ function changePage(table: usize, high: u64, length: u32, hop: u32): i32 {
   const at = cold + (<usize>(((<u32>1) << bits) | (within >>> (FIB6_PAGE_BITS - bits))) << 1);
   const before = <u32>load<u16>(at);
   if (before == hop) return hop == 0 ? ROUTE_ABSENT : ROUTE_REPLACED;
+  collect(region(REGION_FIB));
   store<u16>(at, <u16>hop);
   countChange(table, before, hop);
   if (load<u32>(table, TABLE_DEFERRED) != 0) { countOnPage(table, slot, cold, before, hop); return resultOf(before, hop); }

@@ -3,6 +3,7 @@
  * so that it can become the number of a next hop in a table.
  */
 import { format4, format6, type Prefix } from "./address.ts";
+import { LoomError } from "./errors.ts";
 
 /** IPv4 routes: address (host order), length and hop of row i stand at index i. */
 export class Columns4 {
@@ -74,6 +75,9 @@ export class Columns6 {
   }
 }
 
+/** Hops are 16 bits; 0 is "no route" and the last one marks an escape. */
+const MOST_HOPS = 65_534;
+
 export type Columns = Columns4 | Columns6;
 
 function copyInto<T extends { set(from: T): void }>(to: T, from: T): T {
@@ -106,6 +110,7 @@ export class RouteSet {
     const key = `${kind} ${name}`;
     const known = this.byName.get(key);
     if (known !== undefined) return known;
+    if (this.nextHops.length === MOST_HOPS) throw new LoomError("ENOMEM", `more than ${MOST_HOPS} different next hops; a table holds no more`);
     this.nextHops.push({ kind, name });
     this.byName.set(key, this.nextHops.length);
     return this.nextHops.length;

@@ -29,6 +29,12 @@ function oneOf(...values: string[]) {
   };
 }
 
+async function write(path: string, text: string): Promise<void> {
+  await writeFile(path, text).catch((error: Error) => {
+    throw new LoomError("EINVAL", `cannot write "${path}": ${error.message}`);
+  });
+}
+
 const program = new Command("packetloom");
 program
   .description("A network you can import: the packet engine at the command line.")
@@ -46,14 +52,11 @@ program
   .option("--json", "print the result as one JSON object")
   .option("--report <file>", "write a self-contained page with charts")
   .action(async (options) => {
+    // Before the run, not after it: a page that cannot be written is known at once.
+    if (options.report) await write(options.report, "");
     const result = await demo({ ...options, cores: coresOf(options.cores), quiet: options.json === true });
     console.log(options.json ? JSON.stringify(result) : demoText(result));
-    if (options.report) {
-      const html = await reportHtml(result);
-      await writeFile(options.report, html).catch((error: Error) => {
-        throw new LoomError("EINVAL", `cannot write ${options.report}: ${error.message}`);
-      });
-    }
+    if (options.report) await write(options.report, await reportHtml(result));
     if (!result.verified) process.exitCode = 1;
   });
 

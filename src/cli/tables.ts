@@ -36,7 +36,7 @@ function join(sets: readonly RouteSet[]): RouteSet {
     const hops = Uint16Array.from([0, ...set.nextHops.map(({ name, kind }) => out.hop(name, kind))]);
     copy4(set.v4, out.v4, hops);
     copy6(set.v6, out.v6, hops);
-    out.warnings.push(...set.warnings);
+    for (const warning of set.warnings) out.warnings.push(warning);
   }
   return out;
 }

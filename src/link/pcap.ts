@@ -187,6 +187,9 @@ function slice(body: DataView, at: number, length: number): Uint8Array {
   return new Uint8Array(body.buffer, body.byteOffset + at, length);
 }
 
+/** Seconds are 32 bits in pcap. */
+const PCAP_END = 4_294_967_296n * 1_000_000_000n;
+
 export interface WriterOptions {
   format?: "pcap" | "pcapng";
   linkType?: number;
@@ -216,6 +219,7 @@ export class CaptureWriter {
   write(bytes: Uint8Array, timestamp = 0n, wireLength = bytes.length): void {
     const kept = bytes.subarray(0, this.snapLength);
     if (this.format === "pcap") {
+      if (timestamp >= PCAP_END) throw new LoomError("EINVAL", "a packet of the year 2106 or later does not fit into pcap; write pcapng");
       this.parts.push(words([Number(timestamp / 1_000_000_000n), Number(timestamp % 1_000_000_000n), kept.length, wireLength]), kept.slice());
       return;
     }

@@ -192,6 +192,7 @@ export class Rig {
     const accounted = stats.sunk + dropped + punted;
     const samples = (this.samples as Samples).read();
     let problem = generated === accounted ? undefined : `${generated} packets went in and ${accounted} are accounted for`;
+    if (stats.sunk === 0) problem ??= "not one packet was forwarded";
     for (const sample of samples) problem ??= this.compare(sample);
     if (samples.length === 0 && stats.sunk > SAMPLE_STRIDE * 2 && this.workers[0] === 0) problem ??= "no sample was taken";
     return { samples: samples.length, problem, generated, accounted };

@@ -46,7 +46,9 @@ export function decodeCompact(bytes: Uint8Array, name: string): RouteSet {
   const fail = (what: string): never => {
     throw new LoomError("EPROTO", `${name}: ${what}`);
   };
-  if (bytes.length < HEADER || bytes[4] !== VERSION) fail(`table version ${bytes[4]}; expected ${VERSION}`);
+  if (bytes.length < HEADER) fail("the table is cut off");
+  if (bytes[4] !== VERSION) fail(`table version ${bytes[4]}; expected ${VERSION}`);
+  if (bytes[5] !== 4 && bytes[5] !== 6) fail(`address family ${bytes[5]}; expected 4 or 6`);
   const is4 = bytes[5] === 4;
   const count = view.getUint32(8, true);
   if (bytes.length < HEADER + 3 * count) fail("the table is cut off");
@@ -71,12 +73,15 @@ export function decodeCompact(bytes: Uint8Array, name: string): RouteSet {
     else {
       let bits = 42n;
       for (; byte >= 128; byte = bytes[at++]) {
+        if (bits > 128n) fail(`route ${i} has an address of more than 128 bits`);
         delta |= BigInt(byte & 127) << bits;
         bits += 7n;
       }
       delta |= BigInt(byte ?? 0) << bits;
     }
     if (byte === undefined) fail(`the table is cut off at route ${i}`);
+    if (lengths[i] > (is4 ? 32 : 128)) fail(`route ${i} has a length of ${lengths[i]} bits`);
+    if (bytes[hopsAt + i] === 0) fail(`route ${i} has no next hop`);
     if (is4) routes.v4.add((address4 += low), lengths[i], bytes[hopsAt + i]);
     else {
       address6 += delta + BigInt(low);

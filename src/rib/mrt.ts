@@ -96,10 +96,13 @@ interface Path {
 }
 
 interface Attributes {
+  /** Of the NEXT_HOP attribute: for IPv4 routes in the message itself. */
   nextHop?: string;
+  /** Of MP_REACH_NLRI: for the routes in it, and for a table dump's IPv6 routes. */
+  reachHop?: string;
   pathLength: number;
-  announced6: Reader | undefined;
-  withdrawn6: Reader | undefined;
+  announced: { is6: boolean; routes: Reader } | undefined;
+  withdrawn: { is6: boolean; routes: Reader } | undefined;
 }
 
 function addressText(bytes: Uint8Array): string {
@@ -109,7 +112,7 @@ function addressText(bytes: Uint8Array): string {
 
 /** Path attributes (RFC 4271 §4.3); `short6`: in TABLE_DUMP_V2 MP_REACH_NLRI holds only a next hop (RFC 6396 §4.3.4). */
 function attributes(reader: Reader, asBytes: 2 | 4, short6: boolean): Attributes {
-  const out: Attributes = { pathLength: 0, announced6: undefined, withdrawn6: undefined };
+  const out: Attributes = { pathLength: 0, announced: undefined, withdrawn: undefined };
   while (reader.left > 0) {
     const flags = reader.u8();
     const type = reader.u8();
@@ -117,19 +120,24 @@ function attributes(reader: Reader, asBytes: 2 | 4, short6: boolean): Attributes
     if (type === 2) out.pathLength = pathLength(body, asBytes);
     else if (type === 3) out.nextHop = addressText(body.address(false));
     else if (type === 14) reach(body, short6, out);
-    else if (type === 15 && body.u16() === 2 && body.u8() === 1) out.withdrawn6 = body;
+    else if (type === 15) unreach(body, out);
   }
   return out;
 }
 
-/** ASes in sequences, one for each set (RFC 4271 §9.1.2.2). */
+function unreach(body: Reader, out: Attributes): void {
+  const family = body.u16();
+  if (body.u8() === 1 && (family === 1 || family === 2)) out.withdrawn = { is6: family === 2, routes: body };
+}
+
+/** ASes in sequences, one for each set (RFC 4271 §9.1.2.2); confederation segments count for nothing (RFC 5065 §5.3). */
 function pathLength(body: Reader, asBytes: number): number {
   let length = 0;
   while (body.left > 0) {
     const type = body.u8();
     const n = body.u8();
     body.skip(n * asBytes);
-    length += type === 1 ? 1 : n;
+    length += type === 1 ? 1 : type === 2 ? n : 0;
   }
   return length;
 }
@@ -139,31 +147,35 @@ function reach(body: Reader, short: boolean, out: Attributes): void {
     const family = body.u16();
     if (body.u8() !== 1 || (family !== 1 && family !== 2)) return;
     const hop = body.sub(body.u8());
-    if (hop.left >= 16) out.nextHop = addressText(hop.address(true));
+    if (hop.left >= 4) out.reachHop = addressText(hop.address(hop.left >= 16));
     body.skip(1);
-    if (family === 2) out.announced6 = body;
+    out.announced = { is6: family === 2, routes: body };
     return;
   }
   const hop = body.sub(body.u8());
-  if (hop.left >= 16) out.nextHop = addressText(hop.address(true));
+  if (hop.left >= 4) out.reachHop = addressText(hop.address(hop.left >= 16));
 }
 
 /** All that is known while a file is read. */
 class Rib {
   readonly paths = new Map<string, Path>();
   skipped = 0;
+  withoutHop = 0;
 
+  /** A path of a table dump: kept when it is shorter than what is known. */
   offer(prefix: ReturnType<Reader["prefix"]>, attrs: Attributes, peer: string): void {
-    if (attrs.nextHop === undefined) return;
     const known = this.paths.get(prefix.key);
     if (known && known.pathLength <= attrs.pathLength) return;
-    this.set(prefix, attrs, peer);
+    const is6 = prefix.bytes.length === 16;
+    this.set(prefix, is6 ? (attrs.reachHop ?? attrs.nextHop) : (attrs.nextHop ?? attrs.reachHop), attrs.pathLength, peer);
   }
 
-  set(prefix: ReturnType<Reader["prefix"]>, attrs: Attributes, peer: string): void {
-    if (attrs.nextHop === undefined) return;
-    const { bytes, length } = prefix;
-    this.paths.set(prefix.key, { bytes, length, nextHop: attrs.nextHop, pathLength: attrs.pathLength, peer });
+  set(prefix: ReturnType<Reader["prefix"]>, nextHop: string | undefined, pathLength: number, peer: string): void {
+    if (nextHop === undefined) {
+      this.withoutHop++;
+      return;
+    }
+    this.paths.set(prefix.key, { bytes: prefix.bytes, length: prefix.length, nextHop, pathLength, peer });
   }
 
   withdraw(prefix: ReturnType<Reader["prefix"]>, peer: string): void {
@@ -244,13 +256,14 @@ function update(message: Reader, asBytes: 2 | 4, peer: string, rib: Rib): void {
   const withdrawn = message.sub(message.u16());
   while (withdrawn.left > 0) rib.withdraw(withdrawn.prefix(false), peer);
   const attrs = attributes(message.sub(message.u16()), asBytes, false);
-  const { withdrawn6, announced6 } = attrs;
-  while (withdrawn6 && withdrawn6.left > 0) rib.withdraw(withdrawn6.prefix(true), peer);
-  while (message.left > 0) rib.set(message.prefix(false), attrs, peer);
-  while (announced6 && announced6.left > 0) rib.set(announced6.prefix(true), attrs, peer);
+  const { withdrawn: gone, announced, pathLength } = attrs;
+  while (gone && gone.routes.left > 0) rib.withdraw(gone.routes.prefix(gone.is6), peer);
+  while (message.left > 0) rib.set(message.prefix(false), attrs.nextHop, pathLength, peer);
+  while (announced && announced.routes.left > 0) rib.set(announced.routes.prefix(announced.is6), attrs.reachHop, pathLength, peer);
 }
 
-export function parseMrt(bytes: Uint8Array, name: string, progress?: Progress): RouteSet {
+/** `damaged`: the bytes are known to end badly, so a broken record ends the reading instead of failing it. */
+export function parseMrt(bytes: Uint8Array, name: string, progress?: Progress, damaged = false): RouteSet {
   const rib = new Rib();
   const warnings: string[] = [];
   let record = 0;
@@ -267,7 +280,7 @@ export function parseMrt(bytes: Uint8Array, name: string, progress?: Progress): 
     const type = header.u16();
     const subtype = header.u16();
     const length = header.u32();
-    if (length > LARGEST_RECORD) throw new LoomError("EPROTO", `${where}: a length of ${length} bytes; this is no MRT file, or a damaged one`);
+    if (length > LARGEST_RECORD && !damaged) throw new LoomError("EPROTO", `${where}: a length of ${length} bytes; this is no MRT file, or a damaged one`);
     if (at + HEADER + length > bytes.length) {
       warnings.push(`${where}: the file ends ${at + HEADER + length - bytes.length} bytes short; what came before is kept`);
       break;
@@ -276,6 +289,10 @@ export function parseMrt(bytes: Uint8Array, name: string, progress?: Progress): 
       one(new Reader(bytes, at + HEADER, at + HEADER + length), type, subtype, rib);
     } catch (error) {
       if (!(error instanceof LoomError)) throw error;
+      if (damaged) {
+        warnings.push(`${where}: ${error.message}; what came before is kept`);
+        break;
+      }
       throw new LoomError("EPROTO", `${where} (type ${type}, subtype ${subtype}): ${error.message}`);
     }
     at += HEADER + length;
@@ -283,6 +300,7 @@ export function parseMrt(bytes: Uint8Array, name: string, progress?: Progress): 
   progress?.(bytes.length, bytes.length);
   const routes = rib.routes();
   if (rib.skipped) warnings.push(`${name}: ${rib.skipped} records hold no unicast routes and were passed over`);
+  if (rib.withoutHop) warnings.push(`${name}: ${rib.withoutHop} announcements name no next hop and were passed over`);
   routes.warnings.push(...warnings);
   return routes;
 }

@@ -4,27 +4,48 @@
  * Read as bytes, because a full table is fourteen megabytes; a line that is not understood is an error that
  * names it.
  */
-import { tryParse6, tryParsePrefix } from "../base/address.ts";
+import { formatPrefix, type Prefix, tryParse6, tryParsePrefix } from "../base/address.ts";
 import { LoomError } from "../base/errors.ts";
 import { type HopSpec, RouteSet } from "../base/routes.ts";
 
 export type Progress = (done: number, total: number) => void;
 
 const NEWLINE = 10;
+const RETURN = 13;
 const SPACE = 32;
 const HASH = 35;
 const DOT = 46;
 const SLASH = 47;
 
+/** Routes as they are read, with what lines say about each other. */
+class Lines {
+  readonly routes = new RouteSet();
+  /** A route whose next hops stand on the lines that follow. */
+  pending: { prefix: Prefix; text: string; line: number; kind: HopSpec["kind"]; hops: number } | undefined;
+  multipath = 0;
+  private readonly metrics = new Map<string, number>();
+
+  /** False when the same prefix has been seen with a better (lower) metric; the kernel would not use this one. */
+  isBest(prefix: Prefix, metric: number): boolean {
+    const key = formatPrefix(prefix);
+    const known = this.metrics.get(key);
+    if (known !== undefined && known <= metric) return false;
+    this.metrics.set(key, metric);
+    return true;
+  }
+}
+
 export function parseText(bytes: Uint8Array, name: string, progress?: Progress): RouteSet {
-  const routes = new RouteSet();
+  const lines = new Lines();
+  const { routes } = lines;
   const hops = new Map<number, number>();
+  // Lines end in \n; files of old Macs have \r alone.
+  const end0 = bytes.includes(NEWLINE) ? NEWLINE : RETURN;
   let line = 0;
-  let last = "";
   for (let at = 0; at < bytes.length; ) {
     line++;
     if (progress && (line & 0xffff) === 0) progress(at, bytes.length);
-    const row = fastLine(bytes, at);
+    const row = lines.pending ? undefined : fastLine(bytes, at);
     if (row) {
       let hop = hops.get(row.id);
       if (hop === undefined) {
@@ -35,13 +56,13 @@ export function parseText(bytes: Uint8Array, name: string, progress?: Progress):
       at = row.end;
       continue;
     }
-    let end = bytes.indexOf(NEWLINE, at);
+    let end = bytes.indexOf(end0, at);
     if (end < 0) end = bytes.length;
-    const text = decodeLine(bytes, at, end);
-    if (/^\s+nexthop\s/.test(text)) last = continueRoute(routes, text, last, name, line);
-    else last = slowLine(routes, text, name, line);
+    slowLine(lines, decodeLine(bytes, at, end), name, line);
     at = end + 1;
   }
+  finishPending(lines, name);
+  if (lines.multipath) routes.warnings.push(`${name}: ${lines.multipath} routes have several next hops; the first of each is used`);
   progress?.(bytes.length, bytes.length);
   return routes;
 }
@@ -98,76 +119,94 @@ function number(bytes: Uint8Array, at: number): number {
   return value < 1e9 ? value : -1;
 }
 
-const TYPES: Record<string, HopSpec["kind"]> = {
-  unicast: "forward",
-  local: "local",
-  broadcast: "broadcast",
-  anycast: "local",
-  blackhole: "blackhole",
-  unreachable: "unreachable",
-  prohibit: "prohibit",
-  throw: "unreachable",
-};
+const TYPES = new Map<string, HopSpec["kind"]>([
+  ["unicast", "forward"],
+  ["local", "local"],
+  ["broadcast", "broadcast"],
+  ["anycast", "local"],
+  ["blackhole", "blackhole"],
+  ["unreachable", "unreachable"],
+  ["prohibit", "prohibit"],
+  ["throw", "unreachable"],
+]);
+/** Words of `ip route` that are followed by something else than a next hop. */
+const KEYWORDS = new Set(["via", "dev", "proto", "metric", "scope", "src", "nhid", "table", "pref", "mtu", "advmss", "error", "weight", "onlink", "linkdown", "expires"]);
 
 function fail(name: string, line: number, what: string): never {
   throw new LoomError("EINVAL", `${name}, line ${line}: ${what}`);
 }
 
-/** Any line of either form; returns the prefix that "nexthop" lines would continue. */
-function slowLine(routes: RouteSet, text: string, name: string, line: number): string {
-  const comment = text.indexOf("#");
-  const words = (comment >= 0 ? text.slice(0, comment) : text).split(/\s+/).filter(Boolean);
-  if (words.length === 0) return "";
-  const kind = TYPES[words[0]];
-  if (kind) words.shift();
-  const target = words.shift();
-  if (!target) fail(name, line, `"${text.trim().slice(0, 60)}" names no prefix`);
-  if (target === "multicast") return "";
-  const prefix = prefixOf(target, words, text, name, line);
-  if (words.length === 0 && !kind) fail(name, line, `"${target}" has no next hop; expected "prefix next-hop" or a line of \`ip route\``);
-  if (words.length === 0 && kind === undefined) return target;
-  const hop = hopName(words, kind);
-  if (hop === undefined) return target; // its nexthop lines follow
-  routes.add(prefix, routes.hop(hop, kind ?? "forward"));
-  return "";
+const shorten = (text: string) => (text.length > 60 ? `${text.slice(0, 60)}…` : text);
+
+function finishPending(lines: Lines, name: string): void {
+  const { pending } = lines;
+  if (pending && pending.hops === 0) fail(name, pending.line, `"${shorten(pending.text)}" has no next hop`);
+  lines.pending = undefined;
 }
 
-function prefixOf(target: string, words: string[], text: string, name: string, line: number) {
+/** Any line of either form. */
+function slowLine(lines: Lines, text: string, name: string, line: number): void {
+  const comment = text.indexOf("#");
+  const words = (comment >= 0 ? text.slice(0, comment) : text).split(/\s+/).filter(Boolean);
+  if (words.length === 0) return;
+  if (words[0] === "nexthop") return nextHopLine(lines, words.slice(1), name, line);
+  finishPending(lines, name);
+  const kind = TYPES.get(words[0]);
+  if (kind) words.shift();
+  const target = words.shift();
+  if (!target) fail(name, line, `"${shorten(text.trim())}" names no prefix`);
+  if (target === "multicast") return;
+  const prefix = prefixOf(target, words, text, name, line);
+  const hop = hopName(words, kind);
+  if (hop === undefined) {
+    if (words.length === 0 && !kind) fail(name, line, `"${shorten(target)}" has no next hop; expected "prefix next-hop" or a line of \`ip route\``);
+    // Its nexthop lines must follow.
+    lines.pending = { prefix, text: text.trim(), line, kind: kind ?? "forward", hops: 0 };
+    return;
+  }
+  if (hop === "") fail(name, line, `"${shorten(text.trim())}" has no next hop behind "via" or "dev"`);
+  const at = words.indexOf("metric");
+  const metric = at >= 0 ? Number(words[at + 1]) : 0;
+  if (KEYWORDS.has(words[0]) || kind ? lines.isBest(prefix, metric) : true) lines.routes.add(prefix, lines.routes.hop(hop, kind ?? "forward"));
+}
+
+function prefixOf(target: string, words: string[], text: string, name: string, line: number): Prefix {
   const isDefault = target === "default" || target === "any";
-  const wants6 = words.some((word) => word.includes(":") && tryParse6(word) !== undefined);
+  // `pref` is printed for IPv6 routes only.
+  const wants6 = words.includes("pref") || words.some((word) => word.includes(":") && tryParse6(word) !== undefined);
   const prefix = tryParsePrefix(isDefault ? (wants6 ? "::/0" : "0.0.0.0/0") : target);
   if (typeof prefix === "string") {
-    fail(name, line, `${prefix}; expected "prefix next-hop" or a line of \`ip route\`, found "${text.trim().slice(0, 60)}"`);
+    fail(name, line, `${prefix.length > 200 ? shorten(prefix) : prefix}; expected "prefix next-hop" or a line of \`ip route\`, found "${shorten(text.trim())}"`);
   }
   return prefix;
 }
 
-/** "via X dev Y" → "X dev Y", "dev Y" → "dev Y", a single word → itself. */
+/** "via X dev Y" → "X dev Y", "dev Y" → "dev Y", a single word → itself; undefined without one, "" when it is missing. */
 function hopName(words: string[], kind: HopSpec["kind"] | undefined): string | undefined {
   const after = (key: string) => {
     const at = words.indexOf(key);
-    return at >= 0 ? words[at + 1] : undefined;
+    return at >= 0 ? (words[at + 1] ?? "") : undefined;
   };
   let via = after("via");
-  if (via === "inet6" || via === "inet") via = words[words.indexOf("via") + 2];
+  if (via === "inet6" || via === "inet") via = words[words.indexOf("via") + 2] ?? "";
   const device = after("dev");
+  if (via === "" || device === "") return "";
   if (via) return device ? `${via} dev ${device}` : via;
   if (device) return `dev ${device}`;
   if (kind && kind !== "forward") return kind;
-  if (words.length === 0 || words[0] === "proto" || words[0] === "metric" || words[0] === "nhid") return undefined;
+  if (words.length === 0 || KEYWORDS.has(words[0])) return undefined;
   return words[0];
 }
 
-/** The first "nexthop" line of a multipath route gives its hop; the others are noted. */
-function continueRoute(routes: RouteSet, text: string, target: string, name: string, line: number): string {
-  if (target === "") return "";
-  const words = text.split(/\s+/).filter(Boolean).slice(1);
-  const prefix = tryParsePrefix(target === "default" ? (text.includes(":") ? "::/0" : "0.0.0.0/0") : target);
-  const hop = hopName(words, "forward");
-  if (typeof prefix === "string" || hop === undefined) fail(name, line, "a nexthop line without a next hop");
-  routes.add(prefix, routes.hop(hop));
-  routes.warnings.push(`${name}, line ${line}: ${target} has several next hops; the first is used`);
-  return "";
+/** The first "nexthop" line of a multipath route gives its hop; the others are counted. */
+function nextHopLine(lines: Lines, words: string[], name: string, line: number): void {
+  const { pending } = lines;
+  if (!pending) fail(name, line, "a nexthop line that follows no route");
+  const hop = hopName(words, undefined);
+  if (!hop) fail(name, line, "a nexthop line without a next hop");
+  if (pending.hops++ === 0) {
+    if (lines.isBest(pending.prefix, 0)) lines.routes.add(pending.prefix, lines.routes.hop(hop, pending.kind));
+  } else if (pending.hops === 2) lines.multipath++;
 }
 
 /** True for the bytes that begin a line of text. */
