@@ -27,7 +27,12 @@ const lpm4: Profile = async (context) => {
   const out = at + 4 * N;
   const random = new Random(1);
   const oracle = PrefixMap4.from(routes.v4);
-  const alone = await EngineClass.create({ routes4: routes.v4.count, routes6: 0, tables: 1, nextHops: Math.max(routes.nextHops.length + 1, 255) });
+  const alone = await EngineClass.create({
+    routes4: routes.v4.count,
+    routes6: 0,
+    tables: 1,
+    nextHops: Math.max(routes.nextHops.length + 1, 255),
+  });
   const before = alone.tableMemory().hot;
   alone.createTable(4).load(routes.v4);
   const bytes = alone.tableMemory().hot - before;
@@ -58,7 +63,8 @@ const lpm6: Profile = async (context) => {
   const measured = await rates(context, N / 1e6, () => plane.route6Lookups(1, 0, at, out, N));
   const oracle = PrefixMap6.from(routes.v6);
   let verified = true;
-  for (let i = 0; i < N; i += 31) verified &&= memory.getU32(out + 4 * i) === oracle.lookup(view.getBigUint64(16 * i), view.getBigUint64(16 * i + 8));
+  for (let i = 0; i < N; i += 31)
+    verified &&= memory.getU32(out + 4 * i) === oracle.lookup(view.getBigUint64(16 * i), view.getBigUint64(16 * i + 8));
   return [result("lpm6 inside", "M/s", measured, { verified, note: `${routes.v6.count} routes` })];
 };
 
@@ -93,7 +99,12 @@ function largePacket(engine: Engine): number {
   const options = Uint8Array.of(1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2);
   const upper = serializeTcp({ ...tcp, options, payload: new Uint8Array(0) }, addresses);
   const packet = serializeIpv4({ protocol: 6, source: 0x0a000001, destination: 0x0a000002, payload: upper });
-  const headers = serializeEthernet({ destination: engine.port(0).macBytes, source: Uint8Array.of(2, 9, 9, 9, 9, 9), type: ETHERTYPE.ipv4, payload: packet });
+  const headers = serializeEthernet({
+    destination: engine.port(0).macBytes,
+    source: Uint8Array.of(2, 9, 9, 9, 9, 9),
+    type: ETHERTYPE.ipv4,
+    payload: packet,
+  });
   const head = plane.bufferTake(0) >>> 0;
   const d = memory.descriptor(head);
   memory.u8.set(headers, memory.getU32(d + abi.DESC_DATA));
@@ -126,7 +137,10 @@ function segmentsSound(engine: Engine, ids: number, n: number): boolean {
     const d = memory.descriptor(id);
     const data = memory.getU32(d + abi.DESC_DATA);
     const bytes = memory.u8.slice(data, data + memory.getU32(d + abi.DESC_LENGTH));
-    const pseudo = [bytes.subarray(26, 30), bytes.subarray(30, 34)].reduce((s, a) => s + ((a[0] << 8) | a[1]) + ((a[2] << 8) | a[3]), 6 + bytes.length - 34);
+    const pseudo = [bytes.subarray(26, 30), bytes.subarray(30, 34)].reduce(
+      (s, a) => s + ((a[0] << 8) | a[1]) + ((a[2] << 8) | a[3]),
+      6 + bytes.length - 34,
+    );
     if (checksum(bytes.subarray(34), pseudo) !== 0 || checksum(bytes.subarray(14, 34)) !== 0) return false;
   }
   return true;

@@ -49,7 +49,9 @@ if (!options.json) {
     one.value >= 1000 ? Math.round(one.value).toLocaleString("en-US") : one.value.toFixed(1),
     one.unit,
     one.spread.map((share) => share.toFixed(2)).join("–"),
-    Object.entries(one.vs).map(([peer, ratio]) => `${ratio.toFixed(2)}× ${peer}`).join(", "),
+    Object.entries(one.vs)
+      .map(([peer, ratio]) => `${ratio.toFixed(2)}× ${peer}`)
+      .join(", "),
     one.verified ? "yes" : "NO",
     one.note ?? "",
   ]);

@@ -32,7 +32,9 @@ function forwarding(name: string): Profile {
     const vs: Record<string, number> = { "plain-js": result(name, "", rates).value / plainRate(rig, context.ms) };
     const dpdk = name === "ip4-64" ? await dpdkRate(rig, LOADS[name]) : undefined;
     if (dpdk?.mpps) vs["dpdk-testpmd-csum"] = result(name, "", rates).value / dpdk.mpps;
-    return [result(name, "Mpps", rates, { vs, verified: check.problem === undefined && check.samples > 0, note: check.problem ?? dpdk?.note })];
+    return [
+      result(name, "Mpps", rates, { vs, verified: check.problem === undefined && check.samples > 0, note: check.problem ?? dpdk?.note }),
+    ];
   };
 }
 
@@ -53,7 +55,13 @@ const bridge: Profile = async (context) => {
     engine.poll();
     engine.port(0).transmitted(() => {});
   }
-  attachGenerator(engine, engine.port(0), { family: 4, frameSize: 64, flows: stations, destinations: Uint32Array.of(0x0a000001), stations: { sources, targets } });
+  attachGenerator(engine, engine.port(0), {
+    family: 4,
+    frameSize: 64,
+    flows: stations,
+    destinations: Uint32Array.of(0x0a000001),
+    stations: { sources, targets },
+  });
   engine.memory.u8[engine.memory.port(1) + abi.PORT_KIND] = abi.KIND_GENERATOR;
   for (let w = 0; w < engine.memory.layout.workers; w++) engine.memory.setU32(engine.memory.port(1) + abi.PORT_RX + 4 * w, 0);
   const flooded = engine.counters().stats.flooded;
@@ -65,7 +73,10 @@ const bridge: Profile = async (context) => {
   };
   const rates = repeat(context, run);
   const { stats, dropped } = engine.counters();
-  const verified = stats.flooded === flooded && dropped === 0 && targets.every((_, i) => joined.find(`02:aa:01:00:${hex(i >>> 8)}:${hex(i & 255)}`) === engine.port(1));
+  const verified =
+    stats.flooded === flooded &&
+    dropped === 0 &&
+    targets.every((_, i) => joined.find(`02:aa:01:00:${hex(i >>> 8)}:${hex(i & 255)}`) === engine.port(1));
   return [result("l2-64", "Mpps", rates, { verified })];
 };
 
@@ -174,7 +185,16 @@ async function twoProcesses(args: string[]): Promise<number> {
 
 const workers: Profile = async (context) => {
   const apart: number[] = [];
-  for (let i = 0; i < 3; i++) apart.push(await twoProcesses(["--ms", String(context.ms), "--runs", String(context.runs), ...process.argv.slice(2).filter((word, at, all) => word === "--routes" || all[at - 1] === "--routes")]));
+  for (let i = 0; i < 3; i++)
+    apart.push(
+      await twoProcesses([
+        "--ms",
+        String(context.ms),
+        "--runs",
+        String(context.runs),
+        ...process.argv.slice(2).filter((word, at, all) => word === "--routes" || all[at - 1] === "--routes"),
+      ]),
+    );
   const rig = await Rig.create(await context.routes(), { threads: 2 });
   rig.offer(LOADS["ip4-64-random"]);
   rig.engine.start();
@@ -185,7 +205,13 @@ const workers: Profile = async (context) => {
   const problem = rig.verify().problem;
   await rig.engine.close();
   const sum = result("", "", apart).value;
-  return [result("workers", "Mpps", rates, { vs: { "two processes": result("", "", rates).value / sum }, verified: problem === undefined, note: `two processes together ${sum.toFixed(1)} Mpps` })];
+  return [
+    result("workers", "Mpps", rates, {
+      vs: { "two processes": result("", "", rates).value / sum },
+      verified: problem === undefined,
+      note: `two processes together ${sum.toFixed(1)} Mpps`,
+    }),
+  ];
 };
 
 const loadTables: Profile = async (context) => {
@@ -217,4 +243,3 @@ export const paths: Record<string, Profile> = {
   workers,
   "load-tables": loadTables,
 };
-

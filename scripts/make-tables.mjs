@@ -59,7 +59,10 @@ const source = folder();
 const v4 = await make(join(source.path, "asn-ipv4.csv"), new Columns4(), (text) => BigInt(parse4(text)), 32n);
 const v6 = await make(join(source.path, "asn-ipv6.csv"), new Columns6(), wide, 128n);
 mkdirSync("data", { recursive: true });
-for (const [name, columns] of [["internet4", v4], ["internet6", v6]]) {
+for (const [name, columns] of [
+  ["internet4", v4],
+  ["internet6", v6],
+]) {
   const bytes = gzipSync(encodeCompact(columns), { level: 9 });
   writeFileSync(`data/${name}.bin.gz`, bytes);
   console.log(`data/${name}.bin.gz: ${columns.count} prefixes, ${bytes.length} bytes`);

@@ -11,11 +11,25 @@ import { build } from "esbuild";
 const root = join(fileURLToPath(import.meta.url), "../..");
 const out = join(root, "build/play");
 const { values } = parseArgs({
-  options: { port: { type: "string", default: "8080" }, "not-isolated": { type: "boolean", default: false }, "bundle-only": { type: "boolean", default: false } },
+  options: {
+    port: { type: "string", default: "8080" },
+    "not-isolated": { type: "boolean", default: false },
+    "bundle-only": { type: "boolean", default: false },
+  },
 });
 
 const entry = (name) => join(root, `dist/src/playground/${name}.js`);
-await build({ entryPoints: [entry("page"), entry("worker")], outdir: out, bundle: true, format: "esm", minify: true, sourcemap: true, platform: "browser", target: "es2022", logLevel: "warning" });
+await build({
+  entryPoints: [entry("page"), entry("worker")],
+  outdir: out,
+  bundle: true,
+  format: "esm",
+  minify: true,
+  sourcemap: true,
+  platform: "browser",
+  target: "es2022",
+  logLevel: "warning",
+});
 mkdirSync(out, { recursive: true });
 for (const [from, to] of [
   ["src/playground/index.html", "index.html"],
@@ -27,7 +41,13 @@ for (const [from, to] of [
   copyFileSync(join(root, from), join(out, to));
 }
 
-const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".gz": "application/octet-stream", ".map": "application/json" };
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".gz": "application/octet-stream",
+  ".map": "application/json",
+};
 
 function serve(request, response) {
   const path = normalize(new URL(request.url, "http://localhost").pathname);
@@ -35,7 +55,8 @@ function serve(request, response) {
   try {
     const body = readFileSync(join(out, name));
     const headers = { "content-type": TYPES[extname(name)] ?? "application/octet-stream", "cache-control": "no-cache" };
-    if (!values["not-isolated"]) Object.assign(headers, { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" });
+    if (!values["not-isolated"])
+      Object.assign(headers, { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" });
     response.writeHead(200, headers).end(body);
   } catch {
     response.writeHead(404, { "content-type": "text/plain" }).end("there is no such page\n");

@@ -19,9 +19,13 @@ const STRUCTS: [string, string, number, number?][] = [
 
 describe("abi.ts", () => {
   it("holds plain whole numbers only", () => {
-    for (const [name, value] of entries) assert.ok(Number.isInteger(value) && value >= 0 || name.startsWith("ROUTE_"), name);
+    for (const [name, value] of entries) assert.ok((Number.isInteger(value) && value >= 0) || name.startsWith("ROUTE_"), name);
     const text = readFileSync("assembly/abi.ts", "utf8");
-    const code = text.replace(/\/\*[\s\S]*?\*\//g, "").split("\n").map((line) => line.replace(/\/\/.*/, "").trim()).filter(Boolean);
+    const code = text
+      .replace(/\/\*[\s\S]*?\*\//g, "")
+      .split("\n")
+      .map((line) => line.replace(/\/\/.*/, "").trim())
+      .filter(Boolean);
     for (const line of code) assert.match(line, /^export const [A-Z0-9_]+ = -?[A-Z0-9x_a-f +*]+;$/);
   });
 
@@ -41,7 +45,8 @@ describe("abi.ts", () => {
     for (const size of [abi.DESC_SIZE, abi.HOP_SIZE, abi.TABLE_SIZE, abi.PORT_SIZE, abi.PORT_STAT_SIZE, abi.GENERATOR_SIZE]) {
       assert.equal(size % 64, 0);
     }
-    for (const at of [abi.WORKER_COUNTERS, abi.WORKER_BURST_BYTES, abi.HEADER_SECRET, abi.GEN_LEFT, abi.BRIDGE_VLANS]) assert.equal(at % 8, 0);
+    for (const at of [abi.WORKER_COUNTERS, abi.WORKER_BURST_BYTES, abi.HEADER_SECRET, abi.GEN_LEFT, abi.BRIDGE_VLANS])
+      assert.equal(at % 8, 0);
     for (const [, field] of starting("VEC_")) assert.equal(field % 16, 0);
     assert.ok(abi.DESC_SHIFT === Math.log2(abi.DESC_SIZE));
     for (const [name, , size] of STRUCTS) assert.ok(size > 0, name);
@@ -113,7 +118,9 @@ describe("the Wasm modules", () => {
     });
 
     const wat = `build/wasm/packetloom.${build}.wat`;
-    it(`are free of the AssemblyScript runtime, mutable globals and data, ${build} build`, { skip: existsSync(wat) ? false : "built elsewhere" }, () => {
+    it(`are free of the AssemblyScript runtime, mutable globals and data, ${build} build`, {
+      skip: existsSync(wat) ? false : "built elsewhere",
+    }, () => {
       const text = readFileSync(wat, "utf8");
       assert.doesNotMatch(text, /~lib\/rt/);
       assert.doesNotMatch(text, /\(global \$\S+ \(mut/);
@@ -128,7 +135,9 @@ describe("the Wasm modules", () => {
     table.set("10.0.0.0/8", 7);
     const module = await WebAssembly.compile(fixture("dist/wasm/packetloom.shared.wasm") as Uint8Array<ArrayBuffer>);
     const wasm = (engine as unknown as { wasm: { memory: WebAssembly.Memory } }).wasm;
-    const again = await WebAssembly.instantiate(module, { env: { memory: wasm.memory, table: new WebAssembly.Table({ initial: 1, element: "anyfunc" }) } });
+    const again = await WebAssembly.instantiate(module, {
+      env: { memory: wasm.memory, table: new WebAssembly.Table({ initial: 1, element: "anyfunc" }) },
+    });
     const lookup = again.exports.route4Lookup as (table: number, address: number) => number;
     assert.equal(lookup(0, 0x0a010203), 7);
     assert.equal(table.lookup("10.1.2.3"), 7);

@@ -8,7 +8,13 @@ import { BUILDS, engineOf, mac, random, through } from "./support.ts";
 const BROADCAST = new Uint8Array(6).fill(255);
 const payload = new Uint8Array(200).map((_, i) => i);
 const frame = (destination: Uint8Array, source: Uint8Array, vlan?: number) =>
-  serializeEthernet({ destination, source, type: 0x88b5, payload, tags: vlan === undefined ? [] : [{ protocol: 0x8100, vlan, priority: 5, dropEligible: false }] });
+  serializeEthernet({
+    destination,
+    source,
+    type: 0x88b5,
+    payload,
+    tags: vlan === undefined ? [] : [{ protocol: 0x8100, vlan, priority: 5, dropEligible: false }],
+  });
 const out = (sent: { port: number; bytes: Uint8Array }[]) => sent.map(({ port }) => port).sort();
 
 for (const build of BUILDS) {
@@ -74,7 +80,10 @@ for (const build of BUILDS) {
       assert.deepEqual(out(flood), [1, 2]);
       for (const { port, bytes } of flood) {
         const parsed = parseEthernet(bytes);
-        assert.deepEqual(parsed.tags.map((tag) => tag.vlan), port === 2 ? [10] : []);
+        assert.deepEqual(
+          parsed.tags.map((tag) => tag.vlan),
+          port === 2 ? [10] : [],
+        );
         assert.deepEqual(parsed.payload, payload);
         assert.deepEqual(parsed.source, mac(1));
       }
@@ -86,7 +95,10 @@ for (const build of BUILDS) {
       const { engine: other, bridge: joined } = await make(true);
       joined.allow(other.port(2), 1, { tagged: true });
       const tagged = through(other, [frame(BROADCAST, mac(1))], 0).sent.find(({ port }) => port === 2);
-      assert.deepEqual(parseEthernet(tagged?.bytes as Uint8Array).tags.map((tag) => tag.vlan), [1]);
+      assert.deepEqual(
+        parseEthernet(tagged?.bytes as Uint8Array).tags.map((tag) => tag.vlan),
+        [1],
+      );
       assert.equal(engine.pool().inFlight + engine.pool("bare").inFlight, 0);
     });
 

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { CaptureWriter, frameOf, readCapture, Recorder, Replay, VirtualClock } from "../src/index.ts";
+import { CaptureWriter, frameOf, Recorder, Replay, readCapture, VirtualClock } from "../src/index.ts";
 import { plainFrame } from "./frames.ts";
 import { BUILDS, engineOf, mac, SEED, through } from "./support.ts";
 
@@ -16,16 +16,20 @@ describe("capture files", () => {
   for (const format of ["pcap", "pcapng"] as const) {
     it(`reads back what it wrote, ${format}`, () => {
       fc.assert(
-        fc.property(fc.array(fc.tuple(fc.uint8Array({ maxLength: 200 }), fc.bigInt(0n, 4_000_000_000_000_000_000n)), { maxLength: 20 }), fc.integer({ min: 1, max: 300 }), (packets, snapLength) => {
-          const writer = new CaptureWriter({ format, snapLength });
-          for (const [bytes, stamp] of packets) writer.write(bytes, stamp);
-          const capture = readCapture(writer.bytes(), "x");
-          assert.equal(capture.problem, undefined);
-          assert.deepEqual(
-            capture.packets.map(({ bytes, timestamp, wireLength }) => [[...bytes], timestamp, wireLength]),
-            packets.map(([bytes, stamp]) => [[...bytes.subarray(0, snapLength)], stamp, bytes.length]),
-          );
-        }),
+        fc.property(
+          fc.array(fc.tuple(fc.uint8Array({ maxLength: 200 }), fc.bigInt(0n, 4_000_000_000_000_000_000n)), { maxLength: 20 }),
+          fc.integer({ min: 1, max: 300 }),
+          (packets, snapLength) => {
+            const writer = new CaptureWriter({ format, snapLength });
+            for (const [bytes, stamp] of packets) writer.write(bytes, stamp);
+            const capture = readCapture(writer.bytes(), "x");
+            assert.equal(capture.problem, undefined);
+            assert.deepEqual(
+              capture.packets.map(({ bytes, timestamp, wireLength }) => [[...bytes], timestamp, wireLength]),
+              packets.map(([bytes, stamp]) => [[...bytes.subarray(0, snapLength)], stamp, bytes.length]),
+            );
+          },
+        ),
         { seed: SEED, numRuns: 100 },
       );
     });
@@ -36,7 +40,10 @@ describe("capture files", () => {
       const whole = writer.bytes();
       const cut = readCapture(whole.subarray(0, whole.length - 30), "trace");
       assert.equal(cut.packets.length, 2);
-      assert.match(cut.problem as string, format === "pcap" ? /trace, packet 3: the file ends 30 bytes short/ : /trace, block 5 \(after packet 2\)/);
+      assert.match(
+        cut.problem as string,
+        format === "pcap" ? /trace, packet 3: the file ends 30 bytes short/ : /trace, block 5 \(after packet 2\)/,
+      );
     });
   }
 
@@ -107,7 +114,10 @@ describe("replay and record", () => {
     }
     assert.equal(replay.done, true);
     const { packets: out } = readCapture(writer.bytes(), "x");
-    assert.deepEqual(out.map(({ timestamp }) => timestamp / 1_000_000n), [0n, 10n, 25n]);
+    assert.deepEqual(
+      out.map(({ timestamp }) => timestamp / 1_000_000n),
+      [0n, 10n, 25n],
+    );
     assert.deepEqual(out[1].bytes, out[0].bytes);
     assert.equal(frameOf({ ...packets[0], linkType: 105 }, mac(1)), undefined);
   });
@@ -122,7 +132,10 @@ describe("tcpdump's captures", { skip }, () => {
       const engine = await engineOf(build, { ports: 4, bridges: 1, buffers: 1024 });
       const [table4, table6] = [engine.createTable(4), engine.createTable(6)];
       for (const table of [table4, table6]) {
-        table.set(table.family === 4 ? "0.0.0.0/0" : "::/0", table.addNextHop({ kind: "forward", port: 1, destinationMac: mac(1), sourceMac: mac(2) }));
+        table.set(
+          table.family === 4 ? "0.0.0.0/0" : "::/0",
+          table.addNextHop({ kind: "forward", port: 1, destinationMac: mac(1), sourceMac: mac(2) }),
+        );
       }
       engine.port(0).configure({ table4, table6, promiscuous: true, gro: true });
       const bridge = engine.createBridge({ vlanFiltering: true });

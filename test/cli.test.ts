@@ -26,15 +26,36 @@ describe("packetloom forward", () => {
     const { status, stdout, stderr } = run("forward", "--pcap", path("in.pcap"), "--routes", path("rib.txt"), "--out", path("out.pcap"));
     assert.equal(stderr, "");
     assert.equal(status, 0);
-    assert.match(stdout, /6 packets through 2 IPv4 and 0 IPv6 routes\nforwarded to .*: 5\nfor the host \(not forwarded\):\n {2}unreachable {18}1/);
+    assert.match(
+      stdout,
+      /6 packets through 2 IPv4 and 0 IPv6 routes\nforwarded to .*: 5\nfor the host \(not forwarded\):\n {2}unreachable {18}1/,
+    );
     const { packets } = readCapture(new Uint8Array(readFileSync(path("out.pcap"))), "out");
-    assert.deepEqual(packets.map(({ bytes }) => bytes[5]), [1, 1, 1, 1, 2], "the MAC names the next hop");
-    assert.deepEqual(packets.map(({ timestamp }) => timestamp), [0n, 1_000_000n, 2_000_000n, 3_000_000n, 4_000_000n]);
+    assert.deepEqual(
+      packets.map(({ bytes }) => bytes[5]),
+      [1, 1, 1, 1, 2],
+      "the MAC names the next hop",
+    );
+    assert.deepEqual(
+      packets.map(({ timestamp }) => timestamp),
+      [0n, 1_000_000n, 2_000_000n, 3_000_000n, 4_000_000n],
+    );
     assert.ok(packets.every(({ bytes }) => bytes[22] === 63));
   });
 
   it("writes pcapng and JSON", () => {
-    const { status, stdout } = run("forward", "--pcap", path("in.pcap"), "--routes", path("rib.txt"), "--out", path("out.pcapng"), "--format", "pcapng", "--json");
+    const { status, stdout } = run(
+      "forward",
+      "--pcap",
+      path("in.pcap"),
+      "--routes",
+      path("rib.txt"),
+      "--out",
+      path("out.pcapng"),
+      "--format",
+      "pcapng",
+      "--json",
+    );
     assert.equal(status, 0);
     assert.deepEqual(JSON.parse(stdout).punts, { unreachable: 1 });
     assert.equal(readCapture(new Uint8Array(readFileSync(path("out.pcapng"))), "out").format, "pcapng");

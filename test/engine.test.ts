@@ -120,7 +120,10 @@ describe("pairs", () => {
   it("carry packets between two ports without a copy, chains and all", async () => {
     const engine = await engineOf("plain", { ports: 4 });
     const table = engine.createTable(4);
-    table.set("10.0.0.0/8", table.addNextHop({ kind: "forward", port: 1, destinationMac: engine.port(2).macBytes, sourceMac: engine.port(1).macBytes }));
+    table.set(
+      "10.0.0.0/8",
+      table.addNextHop({ kind: "forward", port: 1, destinationMac: engine.port(2).macBytes, sourceMac: engine.port(1).macBytes }),
+    );
     const second = engine.createTable(4);
     second.set("10.0.0.0/8", second.addNextHop({ kind: "forward", port: 3, destinationMac: mac(1), sourceMac: mac(2) }));
     engine.port(0).configure({ table4: table });
@@ -144,7 +147,10 @@ describe("settings", () => {
     assert.throws(() => engine.port(0).configure({ mtu: 10 }), /mtu is 10; expected/);
     assert.throws(() => engine.createBridge(), /raise bridges/);
     const table = engine.createTable(4);
-    assert.throws(() => table.addNextHop({ kind: "forward", port: 7, destinationMac: mac(1), sourceMac: mac(1) }), /port 7; expected 0 to 1/);
+    assert.throws(
+      () => table.addNextHop({ kind: "forward", port: 7, destinationMac: mac(1), sourceMac: mac(1) }),
+      /port 7; expected 0 to 1/,
+    );
     assert.throws(() => table.addNextHop({ kind: "group", members: [] }), /at least one member/);
     assert.throws(() => table.addNextHop({ kind: "group", members: [{ hop: 5 }] }), /group member 5 is no next hop/);
     assert.throws(() => table.setNextHop(5, { kind: "local" }), /no next hop 5/);

@@ -185,7 +185,8 @@ describe("real tables", () => {
 
   it("forwards the shipped tables like the oracle", async (t) => {
     const engine = await engineOf("shared", sizes);
-    for (const family of [4, 6]) await compareWhole(engine, fixture(`data/internet${family}.bin.gz`), `internet${family}`, random(t), 100_000);
+    for (const family of [4, 6])
+      await compareWhole(engine, fixture(`data/internet${family}.bin.gz`), `internet${family}`, random(t), 100_000);
   });
 
   const data = process.env.PACKETLOOM_DATA;

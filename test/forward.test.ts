@@ -40,7 +40,17 @@ const HOPS: NextHop[] = [
   { kind: "glean", port: 1 },
   { kind: "broadcast" },
 ];
-const NETS4 = ["10.0.0.0/8", "20.0.0.0/8", "30.0.0.0/8", "40.0.0.0/8", "50.0.0.0/8", "60.0.0.0/8", "70.0.0.0/8", "80.0.0.0/8", "90.0.0.0/8"];
+const NETS4 = [
+  "10.0.0.0/8",
+  "20.0.0.0/8",
+  "30.0.0.0/8",
+  "40.0.0.0/8",
+  "50.0.0.0/8",
+  "60.0.0.0/8",
+  "70.0.0.0/8",
+  "80.0.0.0/8",
+  "90.0.0.0/8",
+];
 const NETS6 = NETS4.map((_, i) => `2001:db8:${i + 1}::/48`);
 
 function oracleHop(hop: NextHop): OracleHop {
@@ -93,7 +103,10 @@ function frame(r: Random): Uint8Array {
   const source = r.below(12) === 0 ? ODD4[r.below(ODD4.length)] : 0xc0000200 + r.below(256);
   const packet = is6 ? packet6(r, net, payload) : packet4(r, source >>> 0, destination >>> 0, payload);
   const tags = r.below(8) === 0 ? [tag(r), ...(r.below(2) ? [tag(r)] : [])] : [];
-  const link = r.below(12) === 0 ? [mac(7), Uint8Array.of(255, 255, 255, 255, 255, 255), Uint8Array.of(1, 128, 194, 0, 0, r.below(20))][r.below(3)] : ROUTER;
+  const link =
+    r.below(12) === 0
+      ? [mac(7), Uint8Array.of(255, 255, 255, 255, 255, 255), Uint8Array.of(1, 128, 194, 0, 0, r.below(20))][r.below(3)]
+      : ROUTER;
   const out = serializeEthernet({ destination: link, source: SENDER, tags, type: is6 ? ETHERTYPE.ipv6 : ETHERTYPE.ipv4, payload: packet });
   // Padding behind the packet, as Ethernet's minimum brings it.
   return r.below(4) === 0 ? new Uint8Array([...out, ...new Uint8Array(r.below(20))]) : out;
@@ -102,10 +115,19 @@ function frame(r: Random): Uint8Array {
 const ODD4 = [0, 0x7f000001, 0xe0000001, 0xffffffff, 0xf0000001, 0xa9fe0101, 0x00000001, 0xa9000001, 0xefffffff];
 
 function tag(r: Random) {
-  return { protocol: r.below(3) === 0 ? ETHERTYPE.qinq : ETHERTYPE.vlan, vlan: r.below(4096), priority: r.below(8), dropEligible: r.below(2) === 0 };
+  return {
+    protocol: r.below(3) === 0 ? ETHERTYPE.qinq : ETHERTYPE.vlan,
+    vlan: r.below(4096),
+    priority: r.below(8),
+    dropEligible: r.below(2) === 0,
+  };
 }
 
-function l4(r: Random, addresses: { source: Uint8Array; destination: Uint8Array }, payload: Uint8Array): { protocol: number; payload: Uint8Array } {
+function l4(
+  r: Random,
+  addresses: { source: Uint8Array; destination: Uint8Array },
+  payload: Uint8Array,
+): { protocol: number; payload: Uint8Array } {
   const ports = { sourcePort: r.below(65536), destinationPort: r.below(65536) };
   if (r.below(2)) return { protocol: PROTOCOL.udp, payload: serializeUdp({ ...ports, payload }, addresses) };
   const tcp = { ...ports, sequence: r.u32(), acknowledgement: r.u32(), flags: r.below(256), window: 1, urgentPointer: 0 };
@@ -143,7 +165,13 @@ function packet6(r: Random, net: number, payload: Uint8Array): Uint8Array {
   const destination = r.below(8) === 0 ? words(ODD6[r.below(ODD6.length)]) : near;
   const source = r.below(12) === 0 ? words(ODD6[r.below(ODD6.length)]) : words("2001:db8:ffff::5");
   const extensions = r.below(4) === 0 ? Array.from({ length: r.below(4) + (r.below(20) === 0 ? 8 : 0) }, () => extension(r)) : [];
-  const common = { source, destination, trafficClass: r.below(256), flowLabel: r.below(1 << 20), hopLimit: r.below(6) === 0 ? r.below(3) : 64 };
+  const common = {
+    source,
+    destination,
+    trafficClass: r.below(256),
+    flowLabel: r.below(1 << 20),
+    hopLimit: r.below(6) === 0 ? r.below(3) : 64,
+  };
   return serializeIpv6({ ...common, extensions, ...l4(r, { source, destination }, payload) });
 }
 
@@ -204,7 +232,22 @@ for (const build of BUILDS) {
         seen.set(name, (seen.get(name) ?? 0) + 1);
       }
       // The generator reaches the rules it is meant to test.
-      for (const name of ["forward", "punt ttl_exceeded", "punt fragmentation_needed", "punt packet_too_big", "drop ip4_bad_checksum", "drop ip6_bad_extension", "drop ip6_too_many_extensions", "punt local", "punt neighbour", "punt link_local", "punt beyond_scope", "drop ip4_martian_source", "drop ip6_martian_source", "drop l2_broadcast_of_unicast"]) {
+      for (const name of [
+        "forward",
+        "punt ttl_exceeded",
+        "punt fragmentation_needed",
+        "punt packet_too_big",
+        "drop ip4_bad_checksum",
+        "drop ip6_bad_extension",
+        "drop ip6_too_many_extensions",
+        "punt local",
+        "punt neighbour",
+        "punt link_local",
+        "punt beyond_scope",
+        "drop ip4_martian_source",
+        "drop ip6_martian_source",
+        "drop l2_broadcast_of_unicast",
+      ]) {
         assert.ok((seen.get(name) ?? 0) > 0, `no frame led to "${name}" (${[...seen].join(" ")})`);
       }
       assert.equal(engine.pool().inFlight, 0);
@@ -277,7 +320,13 @@ describe("rules that need a setting", () => {
 
   it("punts options only where the port asks for it", async () => {
     const { engine } = await routerOf("plain");
-    const packet = serializeIpv4({ protocol: 17, source: 0xc0000201, destination: 0x0a000001, options: Uint8Array.of(1, 1, 1, 1), payload: new Uint8Array(8) });
+    const packet = serializeIpv4({
+      protocol: 17,
+      source: 0xc0000201,
+      destination: 0x0a000001,
+      options: Uint8Array.of(1, 1, 1, 1),
+      payload: new Uint8Array(8),
+    });
     const bytes = serializeEthernet({ destination: ROUTER, source: SENDER, type: ETHERTYPE.ipv4, payload: packet });
     assert.equal(through(engine, [bytes]).sent.length, 1);
     engine.port(0).configure({ puntOptions: true });
@@ -288,7 +337,11 @@ describe("rules that need a setting", () => {
     const { engine } = await routerOf("shared");
     const table = (engine as unknown as { tables: import("../src/index.ts").RouteTable[] }).tables[0];
     const members = [1, 2, 3].map((i) => table.addNextHop({ kind: "forward", port: 1, destinationMac: mac(100 + i), sourceMac: mac(0) }));
-    const group = table.addNextHop({ kind: "group", members: [{ hop: members[0], weight: 2 }, { hop: members[1] }, { hop: members[2] }], buckets: 256 });
+    const group = table.addNextHop({
+      kind: "group",
+      members: [{ hop: members[0], weight: 2 }, { hop: members[1] }, { hop: members[2] }],
+      buckets: 256,
+    });
     table.set("11.0.0.0/8", group);
     const r = new Random(7);
     const frames = Array.from({ length: 4000 }, () => udp4(0xc0000200 + r.below(256), 0x0b000000 + r.below(1 << 24)));
@@ -306,7 +359,44 @@ describe("rules that need a setting", () => {
   it("runs an ingress program compiled at run time over the same memory", async () => {
     const { engine } = await routerOf("plain");
     // (func (param i32 i32) (result i32) i32.const 0): keeps nothing of the lists.
-    const bytes = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 7, 1, 96, 2, 127, 127, 1, 127, 3, 2, 1, 0, 7, 5, 1, 1, 102, 0, 0, 10, 6, 1, 4, 0, 65, 0, 11);
+    const bytes = Uint8Array.of(
+      0,
+      97,
+      115,
+      109,
+      1,
+      0,
+      0,
+      0,
+      1,
+      7,
+      1,
+      96,
+      2,
+      127,
+      127,
+      1,
+      127,
+      3,
+      2,
+      1,
+      0,
+      7,
+      5,
+      1,
+      1,
+      102,
+      0,
+      0,
+      10,
+      6,
+      1,
+      4,
+      0,
+      65,
+      0,
+      11,
+    );
     const { instance } = await WebAssembly.instantiate(bytes);
     engine.port(0).setProgram(engine.addProgram(instance.exports.f as () => number));
     assert.equal(through(engine, [udp4(0xc0000201, 0x0a000001)]).sent.length, 0);
@@ -314,4 +404,3 @@ describe("rules that need a setting", () => {
     assert.equal(through(engine, [udp4(0xc0000201, 0x0a000001)]).sent.length, 1);
   });
 });
-

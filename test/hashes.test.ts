@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import * as abi from "../assembly/abi.ts";
-import { parse4, parse6, bytes6 } from "../src/index.ts";
-import { checksum, concat, addressBytes4, pseudoSum } from "../src/wire/index.ts";
+import { bytes6, parse4, parse6 } from "../src/index.ts";
+import { addressBytes4, checksum, concat, pseudoSum } from "../src/wire/index.ts";
 import { BUILDS, engineOf, SEED } from "./support.ts";
 
 /** [destination, destination port, source, source port, hash with ports, hash of addresses]: the published suite. */
@@ -57,7 +57,10 @@ for (const build of BUILDS) {
       };
       const [a, b] = [addressBytes4(0x01020304), addressBytes4(0xc0a80101)];
       assert.equal(hash(concat(a, b, ports(1, 2))), hash(concat(b, a, ports(2, 1))));
-      assert.equal(hash(concat(six("2001:db8::1"), six("2001:db8::2"), ports(5, 6))), hash(concat(six("2001:db8::2"), six("2001:db8::1"), ports(6, 5))));
+      assert.equal(
+        hash(concat(six("2001:db8::1"), six("2001:db8::2"), ports(5, 6))),
+        hash(concat(six("2001:db8::2"), six("2001:db8::1"), ports(6, 5))),
+      );
     });
 
     it("sums what the codecs sum, at any alignment, and updates as if anew", async () => {

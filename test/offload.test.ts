@@ -7,12 +7,12 @@ import {
   addressBytes4,
   concat,
   ETHERTYPE,
+  PROTOCOL,
   parseEthernet,
   parseIpv4,
   parseIpv6,
   parseTcp,
   parseUdp,
-  PROTOCOL,
   serializeEthernet,
   serializeIpv4,
   serializeIpv6,
@@ -54,7 +54,15 @@ function frame(shape: Shape, payload: Uint8Array): Uint8Array {
   const number = PROTOCOL[protocol];
   const packet =
     family === 4
-      ? serializeIpv4({ ...V4, protocol: number, payload: upper, id: shape.id ?? 65_530, tos: shape.tos, ttl: shape.ttl, dontFragment: true })
+      ? serializeIpv4({
+          ...V4,
+          protocol: number,
+          payload: upper,
+          id: shape.id ?? 65_530,
+          tos: shape.tos,
+          ttl: shape.ttl,
+          dontFragment: true,
+        })
       : serializeIpv6({ ...V6, protocol: number, payload: upper, trafficClass: shape.tos, hopLimit: shape.ttl });
   const type = family === 4 ? ETHERTYPE.ipv4 : ETHERTYPE.ipv6;
   return serializeEthernet({ destination: ROUTER, source: mac(9), type, payload: packet });
@@ -131,7 +139,10 @@ function checkSegments(shape: Shape, frames: Uint8Array[], payload: Uint8Array, 
     let flags = shape.flags ?? TCP_FLAG.ack;
     if (!isLast) flags &= ~(TCP_FLAG.fin | TCP_FLAG.psh);
     if (i > 0) flags &= ~TCP_FLAG.cwr;
-    const expected = frame({ ...shape, flags, id: ((shape.id ?? 65_530) + i) & 0xffff, sequence: ((shape.sequence ?? 0xfffff000) + done) >>> 0 }, piece.slice());
+    const expected = frame(
+      { ...shape, flags, id: ((shape.id ?? 65_530) + i) & 0xffff, sequence: ((shape.sequence ?? 0xfffff000) + done) >>> 0 },
+      piece.slice(),
+    );
     assert.equal(Buffer.from(bytes).toString("hex"), Buffer.from(expected).toString("hex"), `segment ${i}`);
     done += gso;
   });
@@ -154,7 +165,11 @@ for (const build of BUILDS) {
             checkSegments(shape, segment(engine, chain(engine, shape, payload, gso, cuts)), payload, gso);
             assert.equal(engine.pool().inFlight, 0);
             assert.equal(engine.pool("bare").inFlight, 0);
-            assert.equal(engine.memory.getU32(engine.memory.base(abi.REGION_APP)), 0, "every reference to application memory is given back");
+            assert.equal(
+              engine.memory.getU32(engine.memory.base(abi.REGION_APP)),
+              0,
+              "every reference to application memory is given back",
+            );
           }
           const { stats } = engine.counters();
           assert.ok(stats.copied_bytes <= stats.segments * 120, "only headers are copied");
@@ -293,7 +308,10 @@ function mixture(r: Random): Uint8Array[] {
     const size = odd && r.below(2) ? 1 + r.below(flow.size) : flow.size;
     const flags = TCP_FLAG.ack | (odd && r.below(2) ? [TCP_FLAG.psh, TCP_FLAG.fin, TCP_FLAG.urg, TCP_FLAG.ece][r.below(4)] : 0);
     const options = odd && r.below(3) === 0 ? Uint8Array.of(1, 1, 1, 0) : undefined;
-    const bytes = frame({ ...flow.shape, id: flow.id, sequence: flow.sequence, flags, options, ttl: odd && r.below(4) === 0 ? 9 : 60 }, r.fill(new Uint8Array(size)));
+    const bytes = frame(
+      { ...flow.shape, id: flow.id, sequence: flow.sequence, flags, options, ttl: odd && r.below(4) === 0 ? 9 : 60 },
+      r.fill(new Uint8Array(size)),
+    );
     flow.id = (flow.id + (odd && r.below(5) === 0 ? 2 : 1)) & 0xffff;
     flow.sequence = (flow.sequence + size) >>> 0;
     // A damaged checksum must come out damaged.

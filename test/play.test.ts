@@ -6,7 +6,15 @@ import { describe, it } from "node:test";
 import { chromium } from "playwright-core";
 
 const EXECUTABLE = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 const skip = EXECUTABLE ? false : "no Chromium on this machine";
 
 async function served(args: string[]): Promise<{ url: string; child: ChildProcess }> {
@@ -36,7 +44,7 @@ for (const [mode, args, build] of [
       page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
       await page.goto(url);
       await page.waitForSelector("#run:not([disabled])", { timeout: 60_000 });
-      assert.match(await page.innerText("#facts"), new RegExp(`564,579 IPv4 and 167,903 IPv6 routes .*${build} build`));
+      assert.match(await page.locator("#facts").innerText(), new RegExp(`564,579 IPv4 and 167,903 IPv6 routes .*${build} build`));
       await page.click("#run");
       await page.waitForFunction(() => Number(document.getElementById("mpps")?.textContent) > 0);
       // Frames drawn in two seconds while the engine runs in its worker.
@@ -59,12 +67,14 @@ for (const [mode, args, build] of [
       await page.screenshot({ path: `build/screenshots/play-${build}.png`, fullPage: true });
       await page.selectOption('select[name="family"]', "6");
       await page.selectOption('select[name="distribution"]', "uniform");
-      await page.waitForFunction(() => /unreachable/.test(document.getElementById("drops")?.textContent ?? ""), undefined, { timeout: 30_000 });
+      await page.waitForFunction(() => /unreachable/.test(document.getElementById("drops")?.textContent ?? ""), undefined, {
+        timeout: 30_000,
+      });
       await page.click("#run");
       await page.waitForFunction(() => /Stopped|Not verified/.test(document.getElementById("status")?.textContent ?? ""));
-      assert.match(await page.innerText("#status"), /equal the oracle's; every packet is accounted for/);
+      assert.match(await page.locator("#status").innerText(), /equal the oracle's; every packet is accounted for/);
       await page.waitForTimeout(200);
-      const shown = Number((await page.innerText("#total")).replaceAll(",", ""));
+      const shown = Number((await page.locator("#total").innerText()).replaceAll(",", ""));
       const counted = Number(await page.getAttribute("#total", "data-transmitted"));
       assert.ok(shown > 0 && shown === counted, `the page shows ${shown}, the engine counts ${counted}`);
       assert.deepEqual(errors, []);

@@ -7,14 +7,27 @@ import { plainFrame } from "./frames.ts";
 import { BUILDS, engineOf, mac, through } from "./support.ts";
 
 const frame6 = (destination: Uint8Array) =>
-  serializeEthernet({ destination, source: mac(9), type: ETHERTYPE.ipv6, payload: serializeIpv6({ source: new Uint8Array(16).fill(0x20), destination: new Uint8Array(16).fill(0x21), protocol: 59, payload: new Uint8Array(20) }) });
+  serializeEthernet({
+    destination,
+    source: mac(9),
+    type: ETHERTYPE.ipv6,
+    payload: serializeIpv6({
+      source: new Uint8Array(16).fill(0x20),
+      destination: new Uint8Array(16).fill(0x21),
+      protocol: 59,
+      payload: new Uint8Array(20),
+    }),
+  });
 
 for (const build of BUILDS) {
   describe(`regressions, ${build} build`, () => {
     it("a port without a table for a family drops by name", async () => {
       const engine = await engineOf(build);
       engine.port(0).configure({ table4: engine.createTable(4) });
-      through(engine, Array.from({ length: 50 }, () => frame6(engine.port(0).macBytes)));
+      through(
+        engine,
+        Array.from({ length: 50 }, () => frame6(engine.port(0).macBytes)),
+      );
       through(engine, [plainFrame(engine.port(1).macBytes)], 1);
       assert.deepEqual(engine.counters().drops, { no_route: 51 });
       assert.equal(engine.pool().inFlight, 0);
@@ -90,7 +103,10 @@ for (const build of BUILDS) {
       assert.throws(() => table.removeNextHop(hop), /named by 1 routes and 0 groups/);
       engine.port(0).configure({ table4: table });
       engine.port(1).configure({ mtu: 100 });
-      assert.equal(through(engine, [plainFrame(engine.port(0).macBytes, 0x0a000001, new Uint8Array(200))]).punted[0].reason, "fragmentation_needed");
+      assert.equal(
+        through(engine, [plainFrame(engine.port(0).macBytes, 0x0a000001, new Uint8Array(200))]).punted[0].reason,
+        "fragmentation_needed",
+      );
       table.delete("10.0.0.0/8");
       table.removeNextHop(hop);
       assert.equal(table.addNextHop({ kind: "local" }), hop);
@@ -121,7 +137,10 @@ for (const build of BUILDS) {
       const bridge = engine.createBridge({ vlanFiltering: true });
       for (let p = 0; p < 3; p++) bridge.add(engine.port(p));
       bridge.pin("02:00:00:00:01:07", engine.port(2));
-      assert.deepEqual(through(engine, [plainFrame(mac(7))]).sent.map(({ port }) => port), [2]);
+      assert.deepEqual(
+        through(engine, [plainFrame(mac(7))]).sent.map(({ port }) => port),
+        [2],
+      );
     });
   });
 }
@@ -162,7 +181,12 @@ describe("regressions with threads", () => {
   it("a next hop that changes is the old one or the new one", async () => {
     const engine = await engineOf("shared", { threads: 1, ports: 3, buffers: 2048, ringCapacity: 4096 });
     const table = engine.createTable(4);
-    const meaning = (n: number) => ({ kind: "forward" as const, port: n, destinationMac: new Uint8Array(6).fill(2 * n), sourceMac: new Uint8Array(6).fill(2 * n) });
+    const meaning = (n: number) => ({
+      kind: "forward" as const,
+      port: n,
+      destinationMac: new Uint8Array(6).fill(2 * n),
+      sourceMac: new Uint8Array(6).fill(2 * n),
+    });
     const hop = table.addNextHop(meaning(1));
     table.set("10.0.0.0/8", hop);
     engine.port(0).configure({ table4: table });

@@ -9,12 +9,17 @@ import { Columns6, decodeCompact, encodeCompact, loadRoutes, parse4, type RouteS
 import { fixture, SEED } from "./support.ts";
 
 const text = (lines: string) => new TextEncoder().encode(lines);
-const rows4 = ({ v4, nextHops }: RouteSet) => Array.from({ length: v4.count }, (_, i) => `${v4.prefix(i)} ${nextHops[v4.hops[i] - 1].kind} ${nextHops[v4.hops[i] - 1].name}`);
-const rows6 = ({ v6, nextHops }: RouteSet) => Array.from({ length: v6.count }, (_, i) => `${v6.prefix(i)} ${nextHops[v6.hops[i] - 1].kind} ${nextHops[v6.hops[i] - 1].name}`);
+const rows4 = ({ v4, nextHops }: RouteSet) =>
+  Array.from({ length: v4.count }, (_, i) => `${v4.prefix(i)} ${nextHops[v4.hops[i] - 1].kind} ${nextHops[v4.hops[i] - 1].name}`);
+const rows6 = ({ v6, nextHops }: RouteSet) =>
+  Array.from({ length: v6.count }, (_, i) => `${v6.prefix(i)} ${nextHops[v6.hops[i] - 1].kind} ${nextHops[v6.hops[i] - 1].name}`);
 
 describe("route text", () => {
   it("reads prefixes and next hops with any white space and comments", async () => {
-    const routes = await loadRoutes(text("# a table\n10.0.0.0/8 1\r\n\n10.1.0.0/16\r 2\n192.0.2.0/24\tcore # edge\n2001:db8::/32 fe80::1\n0.0.0.0/0 1"), "rib.txt");
+    const routes = await loadRoutes(
+      text("# a table\n10.0.0.0/8 1\r\n\n10.1.0.0/16\r 2\n192.0.2.0/24\tcore # edge\n2001:db8::/32 fe80::1\n0.0.0.0/0 1"),
+      "rib.txt",
+    );
     assert.deepEqual(rows4(routes), ["10.0.0.0/8 forward 1", "10.1.0.0/16 forward 2", "192.0.2.0/24 forward core", "0.0.0.0/0 forward 1"]);
     assert.deepEqual(rows6(routes), ["2001:db8::/32 forward fe80::1"]);
   });
@@ -67,7 +72,13 @@ multicast ff00::/8 dev eth0 table local proto kernel metric 256 pref medium
   it("refuses other files with one sentence", async () => {
     await assert.rejects(loadRoutes(new Uint8Array(0), "x"), /x is empty/);
     await assert.rejects(loadRoutes(text("# nothing\n"), "x"), /x holds no routes/);
-    await assert.rejects(loadRoutes(Uint8Array.from({ length: 100 }, (_, i) => i * 3), "x"), /x is neither text/);
+    await assert.rejects(
+      loadRoutes(
+        Uint8Array.from({ length: 100 }, (_, i) => i * 3),
+        "x",
+      ),
+      /x is neither text/,
+    );
   });
 });
 
@@ -82,7 +93,18 @@ const path4 = (...list: number[]) => attribute(2, [2, list.length, ...list.flatM
 const hop = (address: string) => attribute(3, ip(address));
 
 function v1(prefix: string, length: number, peer: string, attributes: number[]): number[] {
-  return record(12, 1, [...u16(0), ...u16(0), ...ip(prefix), length, 1, ...u32(0), ...ip(peer), ...u16(65000), ...u16(attributes.length), ...attributes]);
+  return record(12, 1, [
+    ...u16(0),
+    ...u16(0),
+    ...ip(prefix),
+    length,
+    1,
+    ...u32(0),
+    ...ip(peer),
+    ...u16(65000),
+    ...u16(attributes.length),
+    ...attributes,
+  ]);
 }
 
 function v2(prefix: number[], entries: number[][]): number[] {
@@ -110,8 +132,30 @@ describe("MRT", () => {
 
   it("reads TABLE_DUMP_V2 of both families", async () => {
     const reach6 = [16, ...new Array(15).fill(0), 9];
-    const six = record(13, 4, [...u32(0), 32, 0x20, 1, 0x0d, 0xb8, ...u16(1), ...u16(0), ...u32(0), ...u16(reach6.length + 3), ...attribute(14, reach6)]);
-    const routes = await load([...record(13, 1, [0]), ...v2([24, 192, 0, 2], [[...path4(1, 2), ...hop("10.0.0.1")], [...path4(1), ...hop("10.0.0.2")]]), ...six]);
+    const six = record(13, 4, [
+      ...u32(0),
+      32,
+      0x20,
+      1,
+      0x0d,
+      0xb8,
+      ...u16(1),
+      ...u16(0),
+      ...u32(0),
+      ...u16(reach6.length + 3),
+      ...attribute(14, reach6),
+    ]);
+    const routes = await load([
+      ...record(13, 1, [0]),
+      ...v2(
+        [24, 192, 0, 2],
+        [
+          [...path4(1, 2), ...hop("10.0.0.1")],
+          [...path4(1), ...hop("10.0.0.2")],
+        ],
+      ),
+      ...six,
+    ]);
     assert.deepEqual(rows4(routes), ["192.0.2.0/24 forward 10.0.0.2"]);
     assert.deepEqual(rows6(routes), ["2001:db8::/32 forward ::9"]);
   });
@@ -135,7 +179,11 @@ describe("MRT", () => {
   });
 
   it("answers any damage with a sentence", async () => {
-    const bytes = [...v1("10.0.0.0", 8, "192.0.2.1", [...path2(1, 2, 3), ...hop("192.0.2.1")]), ...v2([24, 192, 0, 2], [[...path4(1, 2), ...hop("10.0.0.1")]]), ...update("192.0.2.1", [], [...path4(1), ...hop("10.0.0.1")], [8, 10])];
+    const bytes = [
+      ...v1("10.0.0.0", 8, "192.0.2.1", [...path2(1, 2, 3), ...hop("192.0.2.1")]),
+      ...v2([24, 192, 0, 2], [[...path4(1, 2), ...hop("10.0.0.1")]]),
+      ...update("192.0.2.1", [], [...path4(1), ...hop("10.0.0.1")], [8, 10]),
+    ];
     await fc.assert(
       fc.asyncProperty(fc.array(fc.tuple(fc.nat(bytes.length - 1), fc.nat(255)), { maxLength: 4 }), async (changes) => {
         const damaged = Uint8Array.from(bytes);
@@ -153,11 +201,17 @@ describe("MRT", () => {
     ["rib6.20151101.0600_firstMB.bz2", 1000, /cut off/],
     ["updates.20160811.1600.gz", 1000, undefined],
   ] as const) {
-    it(`reads the genuine ${name}`, { skip: existsSync(join(data, name)) && data ? false : "PACKETLOOM_DATA names no folder with it" }, async (t) => {
+    it(`reads the genuine ${name}`, {
+      skip: existsSync(join(data, name)) && data ? false : "PACKETLOOM_DATA names no folder with it",
+    }, async (t) => {
       const routes = await loadRoutes(new Uint8Array(readFileSync(join(data, name))), name);
       t.diagnostic(`${routes.size} routes, ${routes.nextHops.length} next hops`);
       assert.ok(routes.size >= least, `${routes.size} routes`);
-      if (warning) assert.ok(routes.warnings.some((sentence) => warning.test(sentence)), routes.warnings.join());
+      if (warning)
+        assert.ok(
+          routes.warnings.some((sentence) => warning.test(sentence)),
+          routes.warnings.join(),
+        );
     });
   }
 });
@@ -178,7 +232,10 @@ describe("compact tables", () => {
         const columns = new Columns6();
         for (const address of sorted) columns.add(address >> 64n, address & 0xffffffffffffffffn, 128, 5);
         const { v6 } = decodeCompact(encodeCompact(columns), "x");
-        assert.deepEqual(Array.from({ length: v6.count }, (_, i) => (v6.high[i] << 64n) | v6.low[i]), sorted);
+        assert.deepEqual(
+          Array.from({ length: v6.count }, (_, i) => (v6.high[i] << 64n) | v6.low[i]),
+          sorted,
+        );
       }),
       { seed: SEED },
     );
@@ -189,7 +246,10 @@ describe("compact tables", () => {
     const routes = await loadRoutes(bytes, "internet6");
     assert.equal(routes.v6.count, 167_903);
     const plain = encodeCompact(routes.v6);
-    await assert.rejects(loadRoutes(gzipSync(plain.subarray(0, plain.length - 10)), "internet6"), /internet6: the table is cut off at route/);
+    await assert.rejects(
+      loadRoutes(gzipSync(plain.subarray(0, plain.length - 10)), "internet6"),
+      /internet6: the table is cut off at route/,
+    );
   });
 });
 
@@ -204,7 +264,14 @@ describe("what an attack on the parsers found", () => {
     assert.deepEqual(rows4(routes), ["0.0.0.0/0 forward 10.0.0.1 dev a"]);
   });
 
-  for (const lines of ["10.0.0.0/8 proto bgp metric 20\n", "11.0.0.0/8 nhid 12\n", "unicast 12.0.0.0/8\n11.0.0.0/8 1\n", "\tnexthop via 1.1.1.1\n", "10.0.0.0/8 via\n", "constructor 10.0.0.0/8 via 1.2.3.4\n"]) {
+  for (const lines of [
+    "10.0.0.0/8 proto bgp metric 20\n",
+    "11.0.0.0/8 nhid 12\n",
+    "unicast 12.0.0.0/8\n11.0.0.0/8 1\n",
+    "\tnexthop via 1.1.1.1\n",
+    "10.0.0.0/8 via\n",
+    "constructor 10.0.0.0/8 via 1.2.3.4\n",
+  ]) {
     it(`no route is lost silently: ${JSON.stringify(lines)}`, async () => {
       await assert.rejects(loadRoutes(text(lines), "x"), /^LoomError: x, line 1: /);
     });
@@ -228,7 +295,10 @@ describe("what an attack on the parsers found", () => {
   it("hostile compact tables are refused at once", async () => {
     const head = [0x4c, 0x4f, 0x4f, 0x4d, 1, 6, 0, 0, 1, 0, 0, 0, 64, 1];
     await assert.rejects(loadRoutes(Uint8Array.from([...head, ...new Array(250_000).fill(255), 1]), "x"), /more than 128 bits/);
-    await assert.rejects(loadRoutes(Uint8Array.from([0x4c, 0x4f, 0x4f, 0x4d, 1, 4, 0, 0, 1, 0, 0, 0, 8, 1, 0x80]), "x"), /cut off at route 0/);
+    await assert.rejects(
+      loadRoutes(Uint8Array.from([0x4c, 0x4f, 0x4f, 0x4d, 1, 4, 0, 0, 1, 0, 0, 0, 8, 1, 0x80]), "x"),
+      /cut off at route 0/,
+    );
   });
 
   it("an update with both families keeps their next hops apart", async () => {

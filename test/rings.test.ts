@@ -105,8 +105,14 @@ describe("rings between threads", () => {
   });
 
   it("shares one pool of buffers between threads: free + in flight = total", async () => {
-    const engine = await engineOf("shared", { buffers: 600, threads: 2, spawn: async () => ({ end: async () => {}, failure: () => undefined }) });
-    const churners = [1, 2].map((worker) => new Worker(CHURNER, { eval: true, workerData: { ...wasmOf(engine), worker, rounds: 400_000 } }));
+    const engine = await engineOf("shared", {
+      buffers: 600,
+      threads: 2,
+      spawn: async () => ({ end: async () => {}, failure: () => undefined }),
+    });
+    const churners = [1, 2].map(
+      (worker) => new Worker(CHURNER, { eval: true, workerData: { ...wasmOf(engine), worker, rounds: 400_000 } }),
+    );
     await Promise.all(churners.map(ended));
     assert.deepEqual(engine.pool(), { total: 600, free: 600, inFlight: 0 });
     assert.equal(engine.pool("bare").inFlight, 0);
@@ -178,7 +184,10 @@ for (const build of BUILDS) {
       assert.equal(engine.counters().drops.tx_ring_full, 24);
       assert.equal(engine.port(1).counters().txDropped, 24);
       assert.equal(engine.pool().inFlight, 16);
-      assert.equal(engine.port(1).transmitted(() => {}, 100), 16);
+      assert.equal(
+        engine.port(1).transmitted(() => {}, 100),
+        16,
+      );
       assert.equal(engine.pool().inFlight, 0);
     });
   });

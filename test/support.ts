@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { Engine, type EngineOptions, Random } from "../src/index.ts";
 
 /** Seed of this run: SEED from the environment to repeat one. */
-export const SEED = Number(process.env.SEED ?? (Date.now() & 0x7fffffff));
+export const SEED = Number(process.env.SEED ?? Date.now() & 0x7fffffff);
 
 /** A seeded generator whose seed is printed when the test fails. */
 export function random(t: { diagnostic(message: string): void }): Random {

@@ -44,7 +44,19 @@ function cpuSeconds(pid: number): number {
 }
 
 async function run(capture: string, folder: string): Promise<Peer> {
-  const eal = ["-l", "0,1", "--no-huge", "-m", "1024", "--no-pci", "--no-telemetry", "--file-prefix", `pl${process.pid}`, "--log-level", "4"];
+  const eal = [
+    "-l",
+    "0,1",
+    "--no-huge",
+    "-m",
+    "1024",
+    "--no-pci",
+    "--no-telemetry",
+    "--file-prefix",
+    `pl${process.pid}`,
+    "--log-level",
+    "4",
+  ];
   const ports = ["--vdev", `net_pcap0,rx_pcap=${capture},tx_pcap=/dev/null,infinite_rx=1`, "--vdev", "net_null0"];
   const app = ["--", "-i", "--forward-mode=csum", "--total-num-mbufs=16384", "--burst=64", "--portmask=0x3"];
   const child = spawn("dpdk-testpmd", [...eal, ...ports, ...app], { stdio: ["pipe", "pipe", "pipe"], cwd: folder });

@@ -137,7 +137,7 @@ export function tryParsePrefix(text: string): Prefix | string {
   if (!is6) {
     const address = tryParse4(head);
     if (address < 0) return `"${head}" is not an IPv4 or IPv6 address`;
-    if (((address & mask4(length)) >>> 0) !== address) return `"${text}" has bits set behind its length`;
+    if ((address & mask4(length)) >>> 0 !== address) return `"${text}" has bits set behind its length`;
     return { family: 4, address, length };
   }
   const words = tryParse6(head);
@@ -158,9 +158,7 @@ export function mask64(length: number): bigint {
 }
 
 export function formatPrefix(prefix: Prefix): string {
-  return prefix.family === 4
-    ? `${format4(prefix.address)}/${prefix.length}`
-    : `${format6(prefix.high, prefix.low)}/${prefix.length}`;
+  return prefix.family === 4 ? `${format4(prefix.address)}/${prefix.length}` : `${format6(prefix.high, prefix.low)}/${prefix.length}`;
 }
 
 /** "02:00:00:00:00:01" (or with dashes) to six bytes. */

@@ -1,13 +1,5 @@
 /** Errors that a program can tell apart: a stable `code`, and one sentence for a person. */
-export type LoomErrorCode =
-  | "EINVAL"
-  | "ENOMEM"
-  | "ENOENT"
-  | "EEXIST"
-  | "EBUSY"
-  | "EPROTO"
-  | "ENOTSUP"
-  | "ENOBUFS";
+export type LoomErrorCode = "EINVAL" | "ENOMEM" | "ENOENT" | "EEXIST" | "EBUSY" | "EPROTO" | "ENOTSUP" | "ENOBUFS";
 
 export class LoomError extends Error {
   readonly code: LoomErrorCode;

@@ -110,7 +110,8 @@ export class RouteSet {
     const key = `${kind} ${name}`;
     const known = this.byName.get(key);
     if (known !== undefined) return known;
-    if (this.nextHops.length === MOST_HOPS) throw new LoomError("ENOMEM", `more than ${MOST_HOPS} different next hops; a table holds no more`);
+    if (this.nextHops.length === MOST_HOPS)
+      throw new LoomError("ENOMEM", `more than ${MOST_HOPS} different next hops; a table holds no more`);
     this.nextHops.push({ kind, name });
     this.byName.set(key, this.nextHops.length);
     return this.nextHops.length;

@@ -58,10 +58,20 @@ export async function forward(options: ForwardOptions): Promise<ForwardResult> {
   const { drops, punts, stats } = engine.counters();
   const warnings = [...routes.warnings, ...(capture.problem ? [capture.problem] : [])];
   const result = { packets: capture.packets.length, forwarded: stats.transmitted, ...lost, warnings };
-  return { ...result, drops: drops as Record<string, number>, punts: punts as Record<string, number>, routes4: table4.size, routes6: table6.size };
+  return {
+    ...result,
+    drops: drops as Record<string, number>,
+    punts: punts as Record<string, number>,
+    routes4: table4.size,
+    routes6: table6.size,
+  };
 }
 
-function run(engine: Engine, packets: ReturnType<typeof readCapture>["packets"], writer: CaptureWriter): { unsupported: number; oversized: number } {
+function run(
+  engine: Engine,
+  packets: ReturnType<typeof readCapture>["packets"],
+  writer: CaptureWriter,
+): { unsupported: number; oversized: number } {
   const [ingress, egress] = [engine.port(0), engine.port(1)];
   let unsupported = 0;
   let oversized = 0;

@@ -15,7 +15,10 @@ export function progress(total: number, quiet: boolean): Progress {
     const line = (text: string) => void process.stderr.write(`${text}\n`);
     return { set: line, step: () => {}, stop() {} };
   }
-  const bar = new cliProgress.SingleBar({ format: " {bar} {percentage}%  {text}", hideCursor: true, clearOnComplete: true, stream: process.stderr }, cliProgress.Presets.shades_classic);
+  const bar = new cliProgress.SingleBar(
+    { format: " {bar} {percentage}%  {text}", hideCursor: true, clearOnComplete: true, stream: process.stderr },
+    cliProgress.Presets.shades_classic,
+  );
   bar.start(total, 0, { text: "" });
   return {
     set: (text) => bar.update({ text }),
@@ -26,7 +29,11 @@ export function progress(total: number, quiet: boolean): Progress {
 
 /** Numbers to the right, the first column to the left; no colours. */
 export function table(head: string[], rows: (string | number)[][]): string {
-  const out = new Table({ head, colAligns: head.map((_, i) => (i === 0 ? "left" : "right")), style: { head: [], border: [], compact: true } });
+  const out = new Table({
+    head,
+    colAligns: head.map((_, i) => (i === 0 ? "left" : "right")),
+    style: { head: [], border: [], compact: true },
+  });
   out.push(...rows);
   return out.toString();
 }

@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import type { DemoResult, Row } from "./demo.ts";
 import { decimal, grouped, mebibytes } from "./output.ts";
 
-const escape = (text: string) => text.replace(/[&<>"]/g, (c) => `&${{ "&": "amp", "<": "lt", ">": "gt", '"': "quot" }[c]};`);
+const escapeHtml = (text: string) => text.replace(/[&<>"]/g, (c) => `&${{ "&": "amp", "<": "lt", ">": "gt", '"': "quot" }[c]};`);
 
 const STYLE = `
 :root { color-scheme: light dark; --ink: #1b2733; --paper: #fbfaf7; --line: #d8d4ca; --loom: #0b6e99; --plain: #c2571a }
@@ -25,7 +25,7 @@ function cells(row: Row): string {
     row.ratio === undefined ? "" : `${decimal(row.ratio)}×`,
     row.verified ? "yes" : "NO",
   ];
-  return `<tr>${values.map((value) => `<td>${escape(value)}</td>`).join("")}</tr>`;
+  return `<tr>${values.map((value) => `<td>${escapeHtml(value)}</td>`).join("")}</tr>`;
 }
 
 /** Draws with the uPlot that stands above it; data comes from the page's JSON. */
@@ -63,7 +63,7 @@ Every packet goes to another destination inside the table. ${result.verified ? "
 <div class="chart" id="bars"></div>
 <table><tr>${head.map((name) => `<th>${name}</th>`).join("")}</tr>${result.rows.map(cells).join("")}</table>
 <div class="chart" id="lines"></div>
-<p><small>Drops: ${drops.length ? escape(drops.map(([name, n]) => `${name} ${grouped(n)}`).join(", ")) : "none"}. Memory: ${memory.map(([name, bytes]) => `${name} ${mebibytes(bytes)}`).join(", ")}.
+<p><small>Drops: ${drops.length ? escapeHtml(drops.map(([name, n]) => `${name} ${grouped(n)}`).join(", ")) : "none"}. Memory: ${memory.map(([name, bytes]) => `${name} ${mebibytes(bytes)}`).join(", ")}.
 Frame sizes with FCS (RFC 2544); ns per packet and worker. Route data: RouteViews and DB-IP, CC BY 4.0, unless a file was given.</small></p>
 <script type="application/json" id="data">${JSON.stringify(result).replace(/</g, "\\u003c")}</script>
 <script>${script}</script><script>${SCRIPT}</script></html>

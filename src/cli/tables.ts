@@ -18,9 +18,7 @@ export async function readInput(path: string, what: string): Promise<Uint8Array>
 /** The Internet as RouteViews and DB-IP saw it (data/ATTRIBUTION.md). */
 export async function shippedTables(): Promise<RouteSet> {
   const file = (name: string) => readFile(new URL(`../../../data/${name}.bin.gz`, import.meta.url));
-  const [four, six] = await Promise.all(
-    ["internet4", "internet6"].map(async (name) => loadRoutes(new Uint8Array(await file(name)), name)),
-  );
+  const [four, six] = await Promise.all(["internet4", "internet6"].map(async (name) => loadRoutes(new Uint8Array(await file(name)), name)));
   return join([four, six]);
 }
 

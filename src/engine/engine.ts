@@ -67,7 +67,11 @@ export interface PoolUse {
 }
 
 const BUDGET = 4096;
-const STATES: Record<number, RunnerState> = { [abi.STATE_POLLING]: "polling", [abi.STATE_SLEEPING]: "sleeping", [abi.STATE_FAILED]: "failed" };
+const STATES: Record<number, RunnerState> = {
+  [abi.STATE_POLLING]: "polling",
+  [abi.STATE_SLEEPING]: "sleeping",
+  [abi.STATE_FAILED]: "failed",
+};
 
 export class Engine {
   readonly memory: EngineMemory;
@@ -97,7 +101,8 @@ export class Engine {
     this.space = new BucketSpace(memory);
     this.runner = new Runner(clock, () => this.poll());
     const scratch = memory.base(abi.REGION_HOST);
-    for (let i = 0; i < memory.layout.sizes.ports; i++) this.ports.push(new Port(memory, this.plane, i, scratch, (port) => this.refreshMtu(port)));
+    for (let i = 0; i < memory.layout.sizes.ports; i++)
+      this.ports.push(new Port(memory, this.plane, i, scratch, (port) => this.refreshMtu(port)));
     initBridges(memory);
   }
 
@@ -224,7 +229,8 @@ export class Engine {
 
   /** Puts a function into the table that ingress programs are called through; returns its entry for `Port.setProgram`. */
   addProgram(program: (...args: never[]) => unknown): number {
-    if (this.threads.length) throw new LoomError("ENOTSUP", "each thread has a function table of its own; programs need an engine without threads");
+    if (this.threads.length)
+      throw new LoomError("ENOTSUP", "each thread has a function table of its own; programs need an engine without threads");
     const entry = this.programs.grow(1);
     this.programs.set(entry, program);
     return entry;

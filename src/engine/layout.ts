@@ -195,9 +195,9 @@ function classes(): Uint8Array {
 
 /** Microsoft's default RSS key, 40 bytes, as its verification suite uses it; the rest repeats its start. */
 export const RSS_KEY = Uint8Array.from(
-  (
-    "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa" + "6d5a56da255b0ec24167253d"
-  ).match(/../g) as string[],
+  ("6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa" + "6d5a56da255b0ec24167253d").match(
+    /../g,
+  ) as string[],
   (pair) => Number.parseInt(pair, 16),
 );
 

@@ -5,7 +5,7 @@
  * `RouteTable6` differ only in how an address is handed over.
  */
 import * as abi from "../../assembly/abi.ts";
-import { parse4, parse6, parsePrefix, type Prefix } from "../base/address.ts";
+import { type Prefix, parse4, parse6, parsePrefix } from "../base/address.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import type { Columns4, Columns6 } from "../base/routes.ts";
 import { hopBytes } from "./layout.ts";
@@ -371,7 +371,10 @@ export class RouteTable {
 
   private applied(done: number, wanted: number): void {
     if (done === wanted) return;
-    throw new LoomError("ENOMEM", `the table is full, or a record names a next hop it does not have; create the engine with larger routes${this.family}`);
+    throw new LoomError(
+      "ENOMEM",
+      `the table is full, or a record names a next hop it does not have; create the engine with larger routes${this.family}`,
+    );
   }
 
   toString(): string {
@@ -417,4 +420,3 @@ function sharesOf(buckets: number, members: readonly GroupMember[]): Map<number,
   }
   return shares;
 }
-

@@ -124,7 +124,13 @@ function source6(flow: number): Uint8Array {
 }
 
 /** One frame of a flow, as the templates are cut from and the oracle is fed. */
-export function flowFrame(options: GeneratorOptions, mac: Uint8Array, flow: number, length: number, destination: number | Uint8Array): Uint8Array {
+export function flowFrame(
+  options: GeneratorOptions,
+  mac: Uint8Array,
+  flow: number,
+  length: number,
+  destination: number | Uint8Array,
+): Uint8Array {
   const ports = { sourcePort: 1024 + (flow % 60_000), destinationPort: 9 };
   const { stations } = options;
   const link = {

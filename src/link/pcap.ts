@@ -114,7 +114,10 @@ function readPcapng(view: DataView, bytes: Uint8Array, name: string): Capture {
     }
     const length = view.getUint32(at + 4, little);
     if (length < 12 || length % 4 !== 0 || at + length > bytes.length) {
-      problem = at + length > bytes.length ? `${where}: the file ends ${at + length - bytes.length} bytes short` : `${where}: a length of ${length}`;
+      problem =
+        at + length > bytes.length
+          ? `${where}: the file ends ${at + length - bytes.length} bytes short`
+          : `${where}: a length of ${length}`;
       break;
     }
     if (view.getUint32(at + length - 4, little) !== length) {
@@ -140,7 +143,7 @@ function readPcapng(view: DataView, bytes: Uint8Array, name: string): Capture {
 function readInterface(body: DataView, little: boolean): Interface {
   let resolution = 1_000_000n;
   let offset = 0n;
-  const options = body.byteLength >= 8 ? 8 : body.byteLength;
+  const options = Math.min(body.byteLength, 8);
   for (let at = options; at + 4 <= body.byteLength; ) {
     const code = body.getUint16(at, little);
     const length = body.getUint16(at + 2, little);
@@ -163,7 +166,13 @@ function resolutionOf(value: number): bigint {
 }
 
 /** A packet, a sentence when the block is broken, undefined for blocks without packets. */
-function readBlock(type: number, body: DataView, little: boolean, interfaces: Interface[], number: number): CapturedPacket | string | undefined {
+function readBlock(
+  type: number,
+  body: DataView,
+  little: boolean,
+  interfaces: Interface[],
+  number: number,
+): CapturedPacket | string | undefined {
   if (type === SIMPLE_PACKET) {
     const on = interfaces[0];
     if (!on || body.byteLength < 4) return "a simple packet without an interface";
@@ -220,7 +229,10 @@ export class CaptureWriter {
     const kept = bytes.subarray(0, this.snapLength);
     if (this.format === "pcap") {
       if (timestamp >= PCAP_END) throw new LoomError("EINVAL", "a packet of the year 2106 or later does not fit into pcap; write pcapng");
-      this.parts.push(words([Number(timestamp / 1_000_000_000n), Number(timestamp % 1_000_000_000n), kept.length, wireLength]), kept.slice());
+      this.parts.push(
+        words([Number(timestamp / 1_000_000_000n), Number(timestamp % 1_000_000_000n), kept.length, wireLength]),
+        kept.slice(),
+      );
       return;
     }
     const padded = new Uint8Array((kept.length + 3) & ~3);

@@ -131,7 +131,7 @@ export class PlainForwarder {
     const { memory, stream, width } = this;
     const template = this.templates[this.turn];
     if (++this.turn === this.templates.length) this.turn = 0;
-    const copied = template.length < 80 ? template.length : 80;
+    const copied = Math.min(template.length, 80);
     for (let i = 0; i < copied; i++) memory[slot + i] = template[i];
     if (stream) {
       const at = slot + (width === 4 ? 30 : 38);

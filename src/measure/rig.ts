@@ -110,7 +110,14 @@ export class Rig {
   offer(load: Load): void {
     const destinations = this.stream(load);
     clearGenerators(this.engine);
-    this.load = { family: load.family, frameSize: load.frameSize, flows: load.flows, destinations, everyPacket: load.everyPacket, sourceMac: Uint8Array.of(2, 0xff, 0, 0, 0, 1) };
+    this.load = {
+      family: load.family,
+      frameSize: load.frameSize,
+      flows: load.flows,
+      destinations,
+      everyPacket: load.everyPacket,
+      sourceMac: Uint8Array.of(2, 0xff, 0, 0, 0, 1),
+    };
     attachGenerator(this.engine, this.engine.port(0), this.load, this.workers);
     this.samples = new Samples(this.engine, [this.engine.port(1)], SAMPLE_STRIDE);
     this.before = this.engine.counters();
@@ -122,7 +129,10 @@ export class Rig {
     if (!stream) {
       const count = family === 4 ? this.routes.v4.count : this.routes.v6.count;
       if (count === 0 && distribution !== "uniform") throw new LoomError("ENOENT", `the routes hold no IPv${family} prefix to send to`);
-      stream = family === 4 ? destinations4(this.routes.v4, STREAM, distribution, this.random) : destinations6(this.routes.v6, STREAM, distribution, this.random);
+      stream =
+        family === 4
+          ? destinations4(this.routes.v4, STREAM, distribution, this.random)
+          : destinations6(this.routes.v6, STREAM, distribution, this.random);
       this.streams.set(key, stream);
     }
     return stream;
@@ -246,7 +256,11 @@ function networkOrder(destinations: Uint32Array | Uint8Array): Uint8Array {
 
 function difference(now: Counters, then: Counters): Counters {
   const minus = (a: Record<string, number>, b: Record<string, number>) =>
-    Object.fromEntries(Object.entries(a).map(([name, n]) => [name, n - (b[name] ?? 0)]).filter(([, n]) => n !== 0));
+    Object.fromEntries(
+      Object.entries(a)
+        .map(([name, n]) => [name, n - (b[name] ?? 0)])
+        .filter(([, n]) => n !== 0),
+    );
   const stats = Object.fromEntries(Object.entries(now.stats).map(([name, n]) => [name, n - then.stats[name as keyof typeof then.stats]]));
   return {
     drops: minus(now.drops as Record<string, number>, then.drops as Record<string, number>),
@@ -256,4 +270,3 @@ function difference(now: Counters, then: Counters): Counters {
     punted: now.punted - then.punted,
   };
 }
-

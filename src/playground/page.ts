@@ -24,7 +24,12 @@ let chart: uPlot | undefined;
 
 function makeChart(): uPlot {
   const axis = { stroke: colour("--ink"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } };
-  const line = (label: string, stroke: string) => ({ label, stroke, width: 2, value: (_: uPlot, v: number | null) => v?.toFixed(2) ?? "–" });
+  const line = (label: string, stroke: string) => ({
+    label,
+    stroke,
+    width: 2,
+    value: (_: uPlot, v: number | null) => v?.toFixed(2) ?? "–",
+  });
   const width = byId("chart").clientWidth;
   return new uPlot(
     {
@@ -34,7 +39,11 @@ function makeChart(): uPlot {
       legend: { live: false },
       scales: { x: { time: false }, y: { range: (_u, _low, high) => [0, Math.max(high * 1.15, 1)] } },
       axes: [{ ...axis, label: "seconds" }, axis],
-      series: [{ label: "time", value: (_, v) => v?.toFixed(1) ?? "–" }, line("packetloom", colour("--loom")), line("plain JavaScript", colour("--plain"))],
+      series: [
+        { label: "time", value: (_, v) => v?.toFixed(1) ?? "–" },
+        line("packetloom", colour("--loom")),
+        line("plain JavaScript", colour("--plain")),
+      ],
     },
     history,
     byId("chart"),
@@ -62,7 +71,10 @@ function draw(): void {
 }
 
 function drawDrops({ drops, punts }: Figures): void {
-  const rows = [...Object.entries(drops).map(([name, n]) => [`dropped: ${name}`, n] as const), ...Object.entries(punts).map(([name, n]) => [`to the host: ${name}`, n] as const)];
+  const rows = [
+    ...Object.entries(drops).map(([name, n]) => [`dropped: ${name}`, n] as const),
+    ...Object.entries(punts).map(([name, n]) => [`to the host: ${name}`, n] as const),
+  ];
   const body = byId("drops").querySelector("tbody") as HTMLElement;
   body.replaceChildren(
     ...(rows.length ? rows : [["none", ""] as const]).map(([name, n]) => {
@@ -107,7 +119,11 @@ function stopped(message: FromWorker & { type: "stopped" }): void {
   latest = message.figures;
   running = false;
   button.textContent = "Start";
-  status(message.verified ? `Stopped. ${message.samples} sampled packets equal the oracle's; every packet is accounted for.` : `Not verified: ${message.problem}`);
+  status(
+    message.verified
+      ? `Stopped. ${message.samples} sampled packets equal the oracle's; every packet is accounted for.`
+      : `Not verified: ${message.problem}`,
+  );
   if (restart) {
     restart = false;
     start();
@@ -116,7 +132,8 @@ function stopped(message: FromWorker & { type: "stopped" }): void {
 
 worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
   if (data.type === "loaded") {
-    byId("facts").textContent = `${data.routes4.toLocaleString("en-US")} IPv4 and ${data.routes6.toLocaleString("en-US")} IPv6 routes loaded in ${data.ms.toFixed(0)} ms into tries of ${(data.bytes / 2 ** 20).toFixed(1)} MiB (${data.build} build).`;
+    byId("facts").textContent =
+      `${data.routes4.toLocaleString("en-US")} IPv4 and ${data.routes6.toLocaleString("en-US")} IPv6 routes loaded in ${data.ms.toFixed(0)} ms into tries of ${(data.bytes / 2 ** 20).toFixed(1)} MiB (${data.build} build).`;
     status("Ready.");
     button.disabled = false;
   } else if (data.type === "figures") note(data.figures);

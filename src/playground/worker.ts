@@ -25,7 +25,14 @@ async function load(urls: string[]): Promise<void> {
   }
   rig = await Rig.create(routes);
   const { engine, table4, table6, loadMs } = rig;
-  scope.postMessage({ type: "loaded", routes4: table4.size, routes6: table6.size, ms: loadMs, bytes: engine.tableMemory().hot, build: engine.build });
+  scope.postMessage({
+    type: "loaded",
+    routes4: table4.size,
+    routes6: table6.size,
+    ms: loadMs,
+    bytes: engine.tableMemory().hot,
+    build: engine.build,
+  });
 }
 
 async function run(on: Rig, wanted: Load): Promise<void> {

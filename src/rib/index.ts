@@ -3,4 +3,4 @@ export * from "./compact.ts";
 export * from "./load.ts";
 export { parseMrt } from "./mrt.ts";
 export * from "./prefix-map.ts";
-export { parseText, type Progress } from "./text.ts";
+export { type Progress, parseText } from "./text.ts";

@@ -18,7 +18,8 @@ export async function loadRoutes(bytes: Uint8Array, name: string, progress?: Pro
   try {
     routes = parse(cut, name, progress, problem !== undefined);
   } catch (error) {
-    if (problem && error instanceof LoomError) throw new LoomError("EPROTO", `${name}: ${problem}; and what could be read: ${error.message}`);
+    if (problem && error instanceof LoomError)
+      throw new LoomError("EPROTO", `${name}: ${problem}; and what could be read: ${error.message}`);
     throw error;
   }
   if (problem) routes.warnings.push(`${name}: ${problem}; what came before is kept`);

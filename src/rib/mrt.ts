@@ -280,7 +280,8 @@ export function parseMrt(bytes: Uint8Array, name: string, progress?: Progress, d
     const type = header.u16();
     const subtype = header.u16();
     const length = header.u32();
-    if (length > LARGEST_RECORD && !damaged) throw new LoomError("EPROTO", `${where}: a length of ${length} bytes; this is no MRT file, or a damaged one`);
+    if (length > LARGEST_RECORD && !damaged)
+      throw new LoomError("EPROTO", `${where}: a length of ${length} bytes; this is no MRT file, or a damaged one`);
     if (at + HEADER + length > bytes.length) {
       warnings.push(`${where}: the file ends ${at + HEADER + length - bytes.length} bytes short; what came before is kept`);
       break;

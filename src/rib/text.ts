@@ -130,7 +130,24 @@ const TYPES = new Map<string, HopSpec["kind"]>([
   ["throw", "unreachable"],
 ]);
 /** Words of `ip route` that are followed by something else than a next hop. */
-const KEYWORDS = new Set(["via", "dev", "proto", "metric", "scope", "src", "nhid", "table", "pref", "mtu", "advmss", "error", "weight", "onlink", "linkdown", "expires"]);
+const KEYWORDS = new Set([
+  "via",
+  "dev",
+  "proto",
+  "metric",
+  "scope",
+  "src",
+  "nhid",
+  "table",
+  "pref",
+  "mtu",
+  "advmss",
+  "error",
+  "weight",
+  "onlink",
+  "linkdown",
+  "expires",
+]);
 
 function fail(name: string, line: number, what: string): never {
   throw new LoomError("EINVAL", `${name}, line ${line}: ${what}`);
@@ -149,7 +166,10 @@ function slowLine(lines: Lines, text: string, name: string, line: number): void 
   const comment = text.indexOf("#");
   const words = (comment >= 0 ? text.slice(0, comment) : text).split(/\s+/).filter(Boolean);
   if (words.length === 0) return;
-  if (words[0] === "nexthop") return nextHopLine(lines, words.slice(1), name, line);
+  if (words[0] === "nexthop") {
+    nextHopLine(lines, words.slice(1), name, line);
+    return;
+  }
   finishPending(lines, name);
   const kind = TYPES.get(words[0]);
   if (kind) words.shift();
@@ -159,7 +179,8 @@ function slowLine(lines: Lines, text: string, name: string, line: number): void 
   const prefix = prefixOf(target, words, text, name, line);
   const hop = hopName(words, kind);
   if (hop === undefined) {
-    if (words.length === 0 && !kind) fail(name, line, `"${shorten(target)}" has no next hop; expected "prefix next-hop" or a line of \`ip route\``);
+    if (words.length === 0 && !kind)
+      fail(name, line, `"${shorten(target)}" has no next hop; expected "prefix next-hop" or a line of \`ip route\``);
     // Its nexthop lines must follow.
     lines.pending = { prefix, text: text.trim(), line, kind: kind ?? "forward", hops: 0 };
     return;
@@ -167,7 +188,8 @@ function slowLine(lines: Lines, text: string, name: string, line: number): void 
   if (hop === "") fail(name, line, `"${shorten(text.trim())}" has no next hop behind "via" or "dev"`);
   const at = words.indexOf("metric");
   const metric = at >= 0 ? Number(words[at + 1]) : 0;
-  if (KEYWORDS.has(words[0]) || kind ? lines.isBest(prefix, metric) : true) lines.routes.add(prefix, lines.routes.hop(hop, kind ?? "forward"));
+  if (KEYWORDS.has(words[0]) || kind ? lines.isBest(prefix, metric) : true)
+    lines.routes.add(prefix, lines.routes.hop(hop, kind ?? "forward"));
 }
 
 function prefixOf(target: string, words: string[], text: string, name: string, line: number): Prefix {
@@ -176,7 +198,11 @@ function prefixOf(target: string, words: string[], text: string, name: string, l
   const wants6 = words.includes("pref") || words.some((word) => word.includes(":") && tryParse6(word) !== undefined);
   const prefix = tryParsePrefix(isDefault ? (wants6 ? "::/0" : "0.0.0.0/0") : target);
   if (typeof prefix === "string") {
-    fail(name, line, `${prefix.length > 200 ? shorten(prefix) : prefix}; expected "prefix next-hop" or a line of \`ip route\`, found "${shorten(text.trim())}"`);
+    fail(
+      name,
+      line,
+      `${prefix.length > 200 ? shorten(prefix) : prefix}; expected "prefix next-hop" or a line of \`ip route\`, found "${shorten(text.trim())}"`,
+    );
   }
   return prefix;
 }

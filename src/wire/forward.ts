@@ -165,9 +165,7 @@ function endOf(hop: OracleHop | undefined): Verdict | undefined {
 }
 
 function sent(hop: OracleHop, payload: Uint8Array, type: number): Verdict {
-  const tags =
-    hop.vlan === undefined ? [] : [{ protocol: ETHERTYPE.vlan, vlan: hop.vlan, priority: 0, dropEligible: false }];
+  const tags = hop.vlan === undefined ? [] : [{ protocol: ETHERTYPE.vlan, vlan: hop.vlan, priority: 0, dropEligible: false }];
   const bytes = serializeEthernet({ destination: hop.destinationMac, source: hop.sourceMac, tags, type, payload });
   return { verdict: "forward", port: hop.port, bytes };
 }
-

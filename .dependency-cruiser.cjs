@@ -1,0 +1,54 @@
+// The import rule between floors (docs/architecture.md): imports point down, across the two halves only through abi.ts.
+const floors = [
+  ["base", ["base"]],
+  ["wire", ["base", "wire"]],
+  ["rib", ["base", "rib"]],
+  ["engine", ["base", "engine"]],
+  ["link", ["base", "wire", "engine", "link"]],
+  ["measure", ["base", "wire", "rib", "engine", "link", "measure"]],
+  ["cli", ["base", "wire", "rib", "engine", "link", "measure", "cli"]],
+  ["playground", ["base", "wire", "rib", "engine", "link", "measure", "playground"]],
+];
+const ownFloors = floors.map(([floor, allowed]) => ({
+  name: `floor-${floor}`,
+  comment: `src/${floor} may import ${allowed.map((name) => `src/${name}`).join(", ")} and assembly/abi.ts`,
+  severity: "error",
+  from: { path: `^src/${floor}/` },
+  to: { path: "^(src|assembly|test|bench)/", pathNot: `^(src/(${allowed.join("|")})/|assembly/abi\\.ts$)` },
+}));
+const plane = [
+  ["core", ["core"]],
+  ["wire", ["core", "wire"]],
+  ["table", ["core", "wire", "table"]],
+  ["device", ["core", "wire", "table", "device"]],
+  ["node", ["core", "wire", "table", "device"]],
+].map(([floor, allowed]) => ({
+  name: `plane-${floor}`,
+  comment: `assembly/${floor} may import ${allowed.map((name) => `assembly/${name}`).join(", ")} and abi.ts; nodes never import nodes`,
+  severity: "error",
+  from: { path: `^assembly/${floor}/` },
+  to: { path: "^(src|assembly)/", pathNot: `^assembly/((${allowed.join("|")})/|abi\\.ts$)` },
+}));
+
+module.exports = {
+  forbidden: [
+    ...ownFloors,
+    ...plane,
+    { name: "no-circular", severity: "error", from: {}, to: { circular: true } },
+    {
+      name: "no-runtime-in-core",
+      comment: "the core knows no runtime: node: imports live in adapters and in the command line",
+      severity: "error",
+      from: { path: "^src/", pathNot: "^src/(cli/|engine/threads-node\\.ts$)" },
+      to: { dependencyTypes: ["core"] },
+    },
+    { name: "unresolvable", severity: "error", from: {}, to: { couldNotResolve: true, pathNot: "^(#threads|uplot)" } },
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    exclude: { path: "__tests__" },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: "tsconfig.json" },
+    enhancedResolveOptions: { extensions: [".ts", ".js"], exportsFields: ["exports"], conditionNames: ["node", "import", "default"] },
+  },
+};

@@ -1,0 +1,119 @@
+/** One target for each parser: bytes in, nothing but a sentence out, and nothing broken behind. */
+import assert from "node:assert/strict";
+import { joinPorts, loadRoutes, readCapture } from "../../src/index.ts";
+import { plainFrame } from "../frames.ts";
+import { engineOf, mac } from "../support.ts";
+
+export interface Target {
+  /** First inputs, beside the committed corpus. */
+  readonly seeds: Uint8Array[];
+  run(input: Uint8Array): Promise<void> | void;
+}
+
+const text = (lines: string) => new TextEncoder().encode(lines);
+const expected = ["EPROTO", "EINVAL", "ENOMEM"];
+
+function refusal(error: unknown): void {
+  assert.ok(expected.includes((error as { code: string }).code), (error as Error).stack);
+  assert.ok((error as Error).message.length < 500, "a sentence, not the input");
+}
+
+/** A router with every port flag, and a bridge, that must neither trap nor lose a buffer. */
+async function frames(build: "shared" | "plain"): Promise<Target> {
+  const engine = await engineOf(build, { ports: 6, bridges: 1, buffers: 256 });
+  const [table4, table6] = [engine.createTable(4), engine.createTable(6)];
+  for (const table of [table4, table6]) {
+    table.set(
+      table.family === 4 ? "0.0.0.0/0" : "::/0",
+      table.addNextHop({ kind: "forward", port: 1, destinationMac: mac(1), sourceMac: mac(2), vlan: 7 }),
+    );
+  }
+  engine.port(0).configure({ mac: mac(0), table4, table6, promiscuous: true, gro: true, rpf: "loose" });
+  engine.port(2).configure({ mac: mac(0), table4, table6, promiscuous: true });
+  joinPorts(engine, engine.port(1), engine.port(2));
+  const bridge = engine.createBridge({ vlanFiltering: true });
+  for (const p of [3, 4, 5]) bridge.add(engine.port(p));
+  bridge.allow(engine.port(4), 7, { tagged: true });
+  const { memory } = engine;
+  // Red zones: headroom of every buffer and the bytes behind it stay as they were.
+  return {
+    seeds: [plainFrame(mac(0))],
+    run(input) {
+      const frame = input.subarray(0, Math.min(input.length, engine.port(0).frameLimit));
+      for (const port of [0, 3]) for (let twice = 0; twice < 2; twice++) engine.port(port).receive(frame);
+      // Two routers joined in a ring: the hop limit ends it.
+      for (let round = 0; round < 300 && engine.poll() > 0; round++) for (let p = 3; p < 6; p++) engine.port(p).transmitted(() => {});
+      assert.equal(engine.pool().inFlight + engine.pool("bare").inFlight, 0);
+      assert.equal(engine.counters().stats.double_frees, 0);
+      assert.equal(memory.getU32(1024), 0x6d6f6f6c, "the header was written");
+    },
+  };
+}
+
+export const TARGETS: Record<string, () => Promise<Target>> = {
+  frames: () => frames("shared"),
+  "frames-plain": () => frames("plain"),
+  capture: async () => ({
+    seeds: [Uint8Array.of(0xd4, 0xc3, 0xb2, 0xa1), Uint8Array.of(0x0a, 0x0d, 0x0d, 0x0a)],
+    run(input) {
+      try {
+        for (const packet of readCapture(input, "x").packets) assert.ok(packet.bytes.length <= input.length);
+      } catch (error) {
+        refusal(error);
+      }
+    },
+  }),
+  routes: async () => ({
+    seeds: [
+      text("10.0.0.0/8 1\n2001:db8::/32 fe80::1\n"),
+      text("default via 10.0.0.1 dev eth0\n10.0.0.0/8 proto bgp\n\tnexthop via 10.0.0.2 dev e\n"),
+      Uint8Array.of(0x4c, 0x4f, 0x4f, 0x4d, 1, 4, 0, 0, 1, 0, 0, 0, 8, 1, 10),
+      // MRT: TABLE_DUMP_V2, one IPv4 route of one path.
+      Uint8Array.of(
+        0,
+        0,
+        0,
+        1,
+        0,
+        13,
+        0,
+        2,
+        0,
+        0,
+        0,
+        30,
+        0,
+        0,
+        0,
+        0,
+        8,
+        10,
+        0,
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        14,
+        64,
+        2,
+        4,
+        2,
+        1,
+        0,
+        0,
+        64,
+        3,
+        4,
+        10,
+        0,
+        0,
+        1,
+      ),
+    ],
+    run: (input) => loadRoutes(input, "x").then(() => {}, refusal),
+  }),
+};
