@@ -22,7 +22,12 @@ const nodes = [process.execPath, ...(process.env.NODE_BINARIES ?? "").split(":")
 
 describe("the packed package", () => {
   before(() => {
-    const packed = spawnSync("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], { cwd: root, encoding: "utf8" });
+    // The npm that runs this, not one that a dependency brings along.
+    const { npm_execpath: npm } = process.env;
+    const args = ["pack", "--ignore-scripts", "--pack-destination", folder];
+    const packed = npm
+      ? spawnSync(process.execPath, [npm, ...args], { cwd: root, encoding: "utf8" })
+      : spawnSync("npm", args, { cwd: root, encoding: "utf8" });
     assert.equal(packed.status, 0, packed.stderr);
     const [name] = readdirSync(folder).filter((file) => file.endsWith(".tgz"));
     mkdirSync(join(folder, "node_modules/packetloom"), { recursive: true });
