@@ -71,8 +71,9 @@ export const HEADER_SECRET = 40;
 export const HEADER_RING_CAPACITY = 48;
 export const HEADER_PUNT_CAPACITY = 52;
 export const HEADER_BRIDGES = 56;
-/** Free descriptors a worker may keep to itself; half of that moves at a time. */
-export const HEADER_CACHE_LIMIT = 60;
+/** Free buffers, and free bare descriptors, that a worker may keep to itself; half of that moves at a time. */
+export const HEADER_BUFFER_LIMIT = 60;
+export const HEADER_BARE_LIMIT = 248;
 export const HEADER_REGIONS = 64;
 export const HEADER_CLASSES = 256;
 export const HEADER_EPOCH = 512;

@@ -91,7 +91,7 @@ describe("the memory map", () => {
       end = base + size;
     }
     assert.ok(end <= map.bytes);
-    assert.ok(abi.HEADER_REGIONS + 8 * abi.REGION_COUNT <= abi.HEADER_CLASSES);
+    assert.ok(abi.HEADER_REGIONS + 8 * abi.REGION_COUNT <= abi.HEADER_BARE_LIMIT);
     assert.notEqual(Math.log2(map.stride) % 1, 0, "buffers a power of two apart share cache sets");
   });
 

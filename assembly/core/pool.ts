@@ -8,10 +8,10 @@
  */
 import {
   DESC_COOKIE, DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_GSO_SIZE, DESC_LENGTH, DESC_NEXT, DESC_OWNER,
-  DESC_PACKET_LENGTH, DESC_REFS, DESC_SHIFT, DESC_SIZE, HEADER_BUFFERS, HEADER_CACHE_LIMIT, HEADER_DESCRIPTORS, NONE,
-  POOL_BARE, POOL_BUFFERS, REGION_DESCRIPTORS, REGION_RESERVES, RESERVE_COUNT, RESERVE_HEADER_SIZE, RESERVE_IDS,
-  RESERVE_LOCK, STAT_CLONES, STAT_DOUBLE_FREES, WORKER_BARE_CACHE, WORKER_BARE_COUNT, WORKER_BUFFER_CACHE,
-  WORKER_BUFFER_COUNT,
+  DESC_PACKET_LENGTH, DESC_REFS, DESC_SHIFT, DESC_SIZE, HEADER_BARE_LIMIT, HEADER_BUFFERS, HEADER_BUFFER_LIMIT,
+  HEADER_DESCRIPTORS, NONE, POOL_BARE, POOL_BUFFERS, REGION_DESCRIPTORS, REGION_RESERVES, RESERVE_COUNT,
+  RESERVE_HEADER_SIZE, RESERVE_IDS, RESERVE_LOCK, STAT_CLONES, STAT_DOUBLE_FREES, WORKER_BARE_CACHE,
+  WORKER_BARE_COUNT, WORKER_BUFFER_CACHE, WORKER_BUFFER_COUNT,
 } from "../abi";
 import { count, descriptorAt, frameAt, header, region } from "./layout";
 import { fetchAdd, lock, unlock } from "./sync";
@@ -30,6 +30,11 @@ function countField(pool: u32): usize {
 @inline
 function cacheField(pool: u32): usize {
   return pool == POOL_BUFFERS ? WORKER_BUFFER_CACHE : WORKER_BARE_CACHE;
+}
+
+@inline
+function cacheLimit(pool: u32): u32 {
+  return header(pool == POOL_BUFFERS ? HEADER_BUFFER_LIMIT : HEADER_BARE_LIMIT);
 }
 
 /** Puts every descriptor into the shared reserves; once, before any worker runs. */
@@ -53,7 +58,7 @@ function refill(worker: usize, pool: u32): void {
   const reserve = reserveOf(pool);
   lock(reserve + RESERVE_LOCK);
   const have = load<u32>(reserve, RESERVE_COUNT);
-  const take = min<u32>(have, header(HEADER_CACHE_LIMIT) >>> 1);
+  const take = min<u32>(have, cacheLimit(pool) >>> 1);
   const cached = load<u32>(worker + countField(pool));
   memory.copy(
     worker + cacheField(pool) + (<usize>cached << 2),
@@ -68,7 +73,7 @@ function refill(worker: usize, pool: u32): void {
 function spill(worker: usize, pool: u32): void {
   const reserve = reserveOf(pool);
   const cached = load<u32>(worker + countField(pool));
-  const cache = worker + cacheField(pool), batch = header(HEADER_CACHE_LIMIT) >>> 1;
+  const cache = worker + cacheField(pool), batch = cacheLimit(pool) >>> 1;
   lock(reserve + RESERVE_LOCK);
   const have = load<u32>(reserve, RESERVE_COUNT);
   memory.copy(reserve + RESERVE_IDS + (<usize>have << 2), cache, <usize>batch << 2);
@@ -144,7 +149,7 @@ export function resetDescriptor(id: u32): void {
 
 function pushFree(worker: usize, id: u32, pool: u32): void {
   let cached = load<u32>(worker + countField(pool));
-  if (cached >= header(HEADER_CACHE_LIMIT)) {
+  if (cached >= cacheLimit(pool)) {
     spill(worker, pool);
     cached = load<u32>(worker + countField(pool));
   }
@@ -193,7 +198,7 @@ export function releaseBurst(worker: usize, ids: usize, n: u32): u64 {
 
 /** The usual packet (one segment, its own buffer, nobody else's) takes a few words; stops at the first other one. */
 function releaseRun(worker: usize, ids: usize, i: u32, n: u32): u32 {
-  const descriptors = region(REGION_DESCRIPTORS), cache = worker + WORKER_BUFFER_CACHE, limit = header(HEADER_CACHE_LIMIT);
+  const descriptors = region(REGION_DESCRIPTORS), cache = worker + WORKER_BUFFER_CACHE, limit = cacheLimit(POOL_BUFFERS);
   let cached = load<u32>(worker, WORKER_BUFFER_COUNT);
   for (; i < n; i++) {
     const id = load<u32>(ids + (<usize>i << 2));

@@ -221,8 +221,9 @@ export function writeHeader(memory: ArrayBufferLike, map: Layout, secret: Uint8A
   u32(abi.HEADER_RING_CAPACITY, map.sizes.ringCapacity);
   u32(abi.HEADER_PUNT_CAPACITY, map.sizes.puntCapacity);
   // So small that even all workers' caches together leave half of the pool to others.
-  const share = Math.floor(Math.min(map.sizes.buffers, map.sizes.bareDescriptors || map.sizes.buffers) / (2 * map.workers));
-  u32(abi.HEADER_CACHE_LIMIT, Math.min(Math.max(share & ~1, 2), abi.CACHE_CAPACITY));
+  const limit = (total: number) => Math.min(Math.max(Math.floor(total / (2 * map.workers)) & ~1, 2), abi.CACHE_CAPACITY);
+  u32(abi.HEADER_BUFFER_LIMIT, limit(map.sizes.buffers));
+  u32(abi.HEADER_BARE_LIMIT, limit(map.sizes.bareDescriptors));
   u32(abi.HEADER_EPOCH, 1);
   const bytes = new Uint8Array(memory, abi.HEADER, abi.HEADER_SIZE);
   bytes.set(secret.subarray(0, 8), abi.HEADER_SECRET);
