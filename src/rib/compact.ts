@@ -55,7 +55,9 @@ export function decodeCompact(bytes: Uint8Array, name: string): RouteSet {
   const routes = new RouteSet();
   const lengths = bytes.subarray(HEADER, HEADER + count);
   const hopsAt = HEADER + count;
-  for (let hop = 1; hop <= 255; hop++) routes.hop(String(hop));
+  // As many next hops as are named: one too many would make every leaf two bytes.
+  const most = bytes.subarray(hopsAt, hopsAt + count).reduce((a, b) => Math.max(a, b), 0);
+  for (let hop = 1; hop <= most; hop++) routes.hop(String(hop));
   let at = HEADER + 2 * count;
   let address4 = 0;
   let address6 = 0n;
