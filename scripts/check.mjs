@@ -5,8 +5,8 @@ import { readFileSync } from "node:fs";
 const bin = (path) => `node_modules/${path}`;
 const steps = [
   ["format and lint", bin("@biomejs/biome/bin/biome"), ["check", "."]],
-  ["import rule", bin("dependency-cruiser/bin/dependency-cruise.mjs"), ["--config", ".dependency-cruiser.cjs", "src", "assembly"]],
   ["both Wasm builds and types", "scripts/build.mjs", ["--quiet"]],
+  ["import rule", bin("dependency-cruiser/bin/dependency-cruise.mjs"), ["--config", ".dependency-cruiser.cjs", "src", "assembly"]],
   ["API reference", bin("typedoc/bin/typedoc"), []],
   ["all tests", "scripts/test.mjs", []],
 ];
