@@ -505,6 +505,8 @@ export const SAMPLES_STRIDE = 0;
 export const SAMPLES_COUNTDOWN = 4;
 export const SAMPLES_CAPACITY = 8;
 export const SAMPLES_WRITTEN = 12;
+/** The worker whose packets are sampled. */
+export const SAMPLES_WORKER = 16;
 export const SAMPLES_SLOTS = 64;
 export const SAMPLE_SIZE = 144;
 export const SAMPLE_LENGTH = 0;

@@ -8,6 +8,9 @@ import { join, resolve } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { build } from "esbuild";
 import { chromium } from "playwright-core";
+import { CaptureWriter, readCapture } from "../src/index.ts";
+import { plainFrame } from "./frames.ts";
+import { mac } from "./support.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "loom-pack-"));
 const root = resolve(".");
@@ -98,6 +101,30 @@ describe("the packed package", () => {
     ]);
     assert.equal(status, 0, stderr);
     assert.equal(JSON.parse(stdout).verified, true);
+  });
+
+  it("runs the front door, examples/forward.ts", async () => {
+    const outfile = join(folder, "forward.mjs");
+    await build({
+      entryPoints: ["examples/forward.ts"],
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      external: ["packetloom"],
+      outfile,
+      logLevel: "error",
+    });
+    const writer = new CaptureWriter();
+    for (const to of [0x0a000001, 0x0a420001, 0x08080808]) writer.write(plainFrame(mac(1), to));
+    writeFileSync(join(folder, "in.pcap"), writer.bytes());
+    const { status, stdout, stderr } = run(process.execPath, ["forward.mjs", "in.pcap", "out.pcap"]);
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /received: 3,\s+transmitted: 2,\s+drops: { blackhole: 1 }/);
+    const { packets } = readCapture(new Uint8Array(readFileSync(join(folder, "out.pcap"))), "out");
+    assert.deepEqual(
+      packets.map(({ bytes }) => bytes[5]),
+      [0xbb, 0xaa],
+    );
   });
 
   const executable = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));

@@ -189,12 +189,12 @@ function sum6(frame: Uint8Array): number {
 
 const swapped = (word: number) => ((word & 255) << 8) | (word >>> 8);
 
-/** Copies of every n-th packet that a generator port swallowed (worker 0). */
+/** Copies of every n-th packet that a generator port swallowed, of one worker. */
 export class Samples {
   private readonly engine: Engine;
   private readonly at: number;
 
-  constructor(engine: Engine, ports: readonly Port[], stride: number) {
+  constructor(engine: Engine, ports: readonly Port[], stride: number, worker = 0) {
     const { memory } = engine;
     const { samples } = memory.layout.sizes;
     if (samples === 0) throw new LoomError("ENOMEM", "this engine keeps no samples; create it with samples");
@@ -204,6 +204,7 @@ export class Samples {
     memory.setU32(this.at + abi.SAMPLES_COUNTDOWN, 0);
     memory.setU32(this.at + abi.SAMPLES_CAPACITY, samples);
     memory.setU32(this.at + abi.SAMPLES_WRITTEN, 0);
+    memory.setU32(this.at + abi.SAMPLES_WORKER, worker);
     for (const port of ports) memory.setU32(memory.port(port.index) + abi.PORT_SINK_SAMPLES, this.at);
   }
 
