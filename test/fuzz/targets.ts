@@ -1,6 +1,7 @@
 /** One target for each parser: bytes in, nothing but a sentence out, and nothing broken behind. */
 import assert from "node:assert/strict";
-import { joinPorts, loadRoutes, readCapture } from "../../src/index.ts";
+import * as abi from "../../assembly/abi.ts";
+import { type Engine, joinPorts, loadRoutes, readCapture } from "../../src/index.ts";
 import { plainFrame } from "../frames.ts";
 import { engineOf, mac } from "../support.ts";
 
@@ -20,7 +21,7 @@ function refusal(error: unknown): void {
 
 /** A router with every port flag, and a bridge, that must neither trap nor lose a buffer. */
 async function frames(build: "shared" | "plain"): Promise<Target> {
-  const engine = await engineOf(build, { ports: 6, bridges: 1, buffers: 256 });
+  const engine = await engineOf(build, { ports: 6, bridges: 1, buffers: 64 });
   const [table4, table6] = [engine.createTable(4), engine.createTable(6)];
   for (const table of [table4, table6]) {
     table.set(
@@ -35,17 +36,41 @@ async function frames(build: "shared" | "plain"): Promise<Target> {
   for (const p of [3, 4, 5]) bridge.add(engine.port(p));
   bridge.allow(engine.port(4), 7, { tagged: true });
   const { memory } = engine;
-  // Red zones: headroom of every buffer and the bytes behind it stay as they were.
+  const zones = redZones(engine);
   return {
     seeds: [plainFrame(mac(0))],
     run(input) {
-      const frame = input.subarray(0, Math.min(input.length, engine.port(0).frameLimit));
+      // A line short of the slot's end, which is the red zone.
+      const frame = input.subarray(0, Math.min(input.length, engine.port(0).frameLimit - 64));
       for (const port of [0, 3]) for (let twice = 0; twice < 2; twice++) engine.port(port).receive(frame);
       // Two routers joined in a ring: the hop limit ends it.
       for (let round = 0; round < 300 && engine.poll() > 0; round++) for (let p = 3; p < 6; p++) engine.port(p).transmitted(() => {});
       assert.equal(engine.pool().inFlight + engine.pool("bare").inFlight, 0);
       assert.equal(engine.counters().stats.double_frees, 0);
       assert.equal(memory.getU32(1024), 0x6d6f6f6c, "the header was written");
+      zones.check();
+    },
+  };
+}
+
+/** Half the headroom in front of every frame and the last line of every slot: nothing may ever write there. */
+function redZones({ memory }: Engine): { check(): void } {
+  const { stride, sizes } = memory.layout;
+  const base = memory.base(abi.REGION_BUFFERS);
+  const zone = sizes.headroom / 2;
+  const colour = 0xa5a5a5a5 | 0;
+  const slots = Array.from({ length: sizes.buffers }, (_, i) => (base + i * stride) / 4);
+  const last = (stride - 64) / 4;
+  for (const at of slots) {
+    memory.i32.fill(colour, at, at + zone / 4);
+    memory.i32.fill(colour, at + last, at + stride / 4);
+  }
+  return {
+    check() {
+      for (const at of slots) {
+        for (let i = 0; i < zone / 4; i++) if (memory.i32[at + i] !== colour) assert.fail("a write in front of a buffer");
+        for (let i = last; i < stride / 4; i++) if (memory.i32[at + i] !== colour) assert.fail("a write behind a buffer");
+      }
     },
   };
 }
