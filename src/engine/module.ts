@@ -17,14 +17,11 @@ export interface DataPlane {
   init(limbo: number, fibBytes: number, ribBytes: number): void;
   poll(worker: number, now: number, budget: number): number;
   bufferTake(worker: number): number;
-  buffersTake(worker: number, out: number, n: number): number;
   bareTake(worker: number): number;
   packetRelease(worker: number, id: number): void;
   packetsRelease(worker: number, ids: number, n: number): void;
   packetClone(worker: number, id: number): number;
-  packetReference(worker: number, id: number, data: number, length: number): number;
   packetGather(worker: number, id: number): number;
-  packetCompleteChecksum(id: number): number;
   packetSegment(worker: number, id: number, out: number, most: number): number;
   packetSend(worker: number, port: number, id: number): void;
   packetQueue(id: number): number;
@@ -60,7 +57,6 @@ export interface DataPlane {
   pseudo4(source: number, protocol: number, length: number): number;
   pseudo6(source: number, protocol: number, length: number): number;
   toeplitz(at: number, length: number): number;
-  rssQueue(hash: number): number;
 }
 
 function decode(base64: string): Uint8Array<ArrayBuffer> {
