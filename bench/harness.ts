@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
+import { progress } from "../src/cli/output.ts";
 import { shippedTables, userTables } from "../src/cli/tables.ts";
 import type { RouteSet } from "../src/index.ts";
 
@@ -46,8 +47,8 @@ export function repeat(context: Context, run: () => number): number[] {
 export async function benchRoutes(files: readonly string[]): Promise<RouteSet> {
   const data = process.env.PACKETLOOM_DATA;
   const full = data ? ["full4", "full6"].map((name) => join(data, "rib", `${name}.txt.gz`)) : [];
-  if (files.length) return userTables(files);
-  return full.length && full.every((path) => existsSync(path)) ? userTables(full) : shippedTables();
+  if (files.length) return userTables(files, progress(1, true));
+  return full.length && full.every((path) => existsSync(path)) ? userTables(full, progress(1, true)) : shippedTables();
 }
 
 export function machine(): string {

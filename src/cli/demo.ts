@@ -153,7 +153,7 @@ export async function demo(options: DemoOptions): Promise<DemoResult> {
   try {
     steps.set(options.routes ? "reading routes" : "reading the Internet's routes");
     const start = realClock.now();
-    const routes = options.routes ? await userTables(options.routes) : await shippedTables();
+    const routes = options.routes ? await userTables(options.routes, steps) : await shippedTables();
     const decodeMs = realClock.now() - start;
     steps.step("loading tables");
     const say = (text: string) => {

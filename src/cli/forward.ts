@@ -2,11 +2,12 @@
 import { writeFile } from "node:fs/promises";
 import * as abi from "../../assembly/abi.ts";
 import { LoomError } from "../base/errors.ts";
+import type { RouteSet } from "../base/routes.ts";
 import { Engine } from "../engine/engine.ts";
 import { CaptureWriter, readCapture } from "../link/pcap.ts";
 import { frameOf } from "../link/replay.ts";
 import { nextHop } from "../measure/rig.ts";
-import { grouped } from "./output.ts";
+import { grouped, progress } from "./output.ts";
 import { readInput, userTables } from "./tables.ts";
 
 export interface ForwardOptions {
@@ -15,6 +16,8 @@ export interface ForwardOptions {
   out: string;
   format: "pcap" | "pcapng";
   mtu: number;
+  /** No progress on the terminal. */
+  quiet: boolean;
 }
 
 export interface ForwardResult {
@@ -33,7 +36,7 @@ export interface ForwardResult {
 const BURST = abi.BURST;
 
 export async function forward(options: ForwardOptions): Promise<ForwardResult> {
-  const [bytes, routes] = await Promise.all([readInput(options.pcap, "capture"), userTables(options.routes)]);
+  const [bytes, routes] = await inputs(options);
   const capture = readCapture(bytes, options.pcap);
   if (!(options.mtu >= 68 && options.mtu <= 65_535)) throw new LoomError("EINVAL", `--mtu ${options.mtu}; expected 68 to 65535`);
   const engine = await Engine.create({
@@ -65,6 +68,15 @@ export async function forward(options: ForwardOptions): Promise<ForwardResult> {
     routes4: table4.size,
     routes6: table6.size,
   };
+}
+
+async function inputs(options: ForwardOptions): Promise<[Uint8Array, RouteSet]> {
+  const steps = progress(1, options.quiet || !process.stderr.isTTY);
+  try {
+    return [await readInput(options.pcap, "capture"), await userTables(options.routes, steps)];
+  } finally {
+    steps.stop();
+  }
 }
 
 function run(

@@ -70,7 +70,7 @@ program
   .option("--mtu <n>", "MTU of every next hop", numberBetween(68, 65_535), 1500)
   .option("--json", "print the result as one JSON object")
   .action(async (options) => {
-    const result = await forward(options);
+    const result = await forward({ ...options, quiet: options.json === true });
     console.log(options.json ? JSON.stringify(result) : forwardText(result, options.out));
   });
 

@@ -5,15 +5,17 @@ import Table from "cli-table3";
 export interface Progress {
   set(text: string): void;
   step(text: string): void;
+  /** How far the current step is; seen on a terminal only. */
+  detail(text: string): void;
   stop(): void;
 }
 
 /** A bar on stderr where that is a terminal; elsewhere a line for each step. */
 export function progress(total: number, quiet: boolean): Progress {
-  if (quiet) return { set() {}, step() {}, stop() {} };
+  if (quiet) return { set() {}, step() {}, detail() {}, stop() {} };
   if (!process.stderr.isTTY) {
     const line = (text: string) => void process.stderr.write(`${text}\n`);
-    return { set: line, step: () => {}, stop() {} };
+    return { set: line, step() {}, detail() {}, stop() {} };
   }
   const bar = new cliProgress.SingleBar(
     { format: " {bar} {percentage}%  {text}", hideCursor: true, clearOnComplete: true, stream: process.stderr },
@@ -23,6 +25,7 @@ export function progress(total: number, quiet: boolean): Progress {
   return {
     set: (text) => bar.update({ text }),
     step: (text) => bar.increment(1, { text }),
+    detail: (text) => bar.update({ text }),
     stop: () => bar.stop(),
   };
 }

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { LoomError } from "../base/errors.ts";
 import { type Columns4, type Columns6, RouteSet } from "../base/routes.ts";
 import { loadRoutes } from "../rib/load.ts";
+import type { Progress } from "./output.ts";
 
 /** A file of the user's, with a sentence when it cannot be read. */
 export async function readInput(path: string, what: string): Promise<Uint8Array> {
@@ -23,8 +24,13 @@ export async function shippedTables(): Promise<RouteSet> {
 }
 
 /** Any number of files; hops of the same name are one. */
-export async function userTables(paths: readonly string[]): Promise<RouteSet> {
-  return join(await Promise.all(paths.map(async (path) => loadRoutes(await readInput(path, "routes"), path))));
+export async function userTables(paths: readonly string[], progress: Progress): Promise<RouteSet> {
+  const sets: RouteSet[] = [];
+  for (const path of paths) {
+    const percent = (done: number, total: number) => progress.detail(`reading ${path}: ${Math.floor((100 * done) / total)}%`);
+    sets.push(await loadRoutes(await readInput(path, "routes"), path, percent));
+  }
+  return join(sets);
 }
 
 function join(sets: readonly RouteSet[]): RouteSet {

@@ -1,18 +1,15 @@
-/** A plain mutating fuzzer: seeds and corpus in, small damages, findings written down. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+/** A plain mutating fuzzer: corpus in, small damages, findings written down. */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Random } from "../../src/index.ts";
 import type { Target } from "./targets.ts";
 
 export const CORPUS = "test/fuzz/corpus";
 
-export function corpusOf(name: string): Uint8Array[] {
-  try {
-    const folder = join(CORPUS, name);
-    return readdirSync(folder).map((file) => new Uint8Array(readFileSync(join(folder, file))));
-  } catch {
-    return [];
-  }
+/** Inputs that came before: one small file for each kind of input a parser knows, and what broke something once. */
+export function corpusOf(folder: string): Uint8Array[] {
+  const at = join(CORPUS, folder);
+  return readdirSync(at).map((file) => new Uint8Array(readFileSync(join(at, file))));
 }
 
 const INTERESTING = [0, 1, 4, 20, 40, 60, 63, 64, 127, 128, 254, 255];
@@ -42,9 +39,9 @@ export interface Found {
 }
 
 /** Runs until the time is over or something breaks; a finding goes into the corpus folder. */
-export async function fuzz(name: string, target: Target, seed: number, milliseconds: number): Promise<Found> {
+export async function fuzz(target: Target, seed: number, milliseconds: number): Promise<Found> {
   const random = new Random(seed);
-  const pool = [...target.seeds, ...corpusOf(name)];
+  const pool = corpusOf(target.corpus);
   const end = Date.now() + milliseconds;
   let runs = 0;
   const all = [...pool];
@@ -54,8 +51,7 @@ export async function fuzz(name: string, target: Target, seed: number, milliseco
     try {
       await target.run(input);
     } catch (error) {
-      const path = join(CORPUS, name, `found-${seed}-${runs}`);
-      mkdirSync(join(CORPUS, name), { recursive: true });
+      const path = join(CORPUS, target.corpus, `found-${seed}-${runs}`);
       writeFileSync(path, input);
       return { runs, failure: { input, error: error as Error, path } };
     }

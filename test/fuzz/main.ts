@@ -13,7 +13,7 @@ if (!make || !(Number(values.minutes) > 0)) {
   console.error(`usage: npm run fuzz -- NAME --minutes N, where NAME is one of ${Object.keys(TARGETS).join(", ")}`);
   process.exit(2);
 }
-const { runs, failure } = await fuzz(name, await make(), Number(values.seed), Number(values.minutes) * 60_000);
+const { runs, failure } = await fuzz(await make(), Number(values.seed), Number(values.minutes) * 60_000);
 console.log(`${name}: ${runs.toLocaleString("en-US")} runs, seed ${values.seed}`);
 if (failure) {
   console.error(`${failure.error.stack}\nwritten to ${failure.path}`);

@@ -2,16 +2,14 @@
 import assert from "node:assert/strict";
 import * as abi from "../../assembly/abi.ts";
 import { type Engine, joinPorts, loadRoutes, readCapture } from "../../src/index.ts";
-import { plainFrame } from "../frames.ts";
 import { engineOf, mac } from "../support.ts";
 
 export interface Target {
-  /** First inputs, beside the committed corpus. */
-  readonly seeds: Uint8Array[];
+  /** Folder of the committed corpus that inputs start from. */
+  readonly corpus: string;
   run(input: Uint8Array): Promise<void> | void;
 }
 
-const text = (lines: string) => new TextEncoder().encode(lines);
 const expected = ["EPROTO", "EINVAL", "ENOMEM"];
 
 function refusal(error: unknown): void {
@@ -20,7 +18,7 @@ function refusal(error: unknown): void {
 }
 
 /** A router with every port flag, and a bridge, that must neither trap nor lose a buffer. */
-async function frames(build: "shared" | "plain"): Promise<Target> {
+export async function frames(build: "shared" | "plain"): Promise<Target> {
   const engine = await engineOf(build, { ports: 6, bridges: 1, buffers: 64 });
   const [table4, table6] = [engine.createTable(4), engine.createTable(6)];
   for (const table of [table4, table6]) {
@@ -38,7 +36,7 @@ async function frames(build: "shared" | "plain"): Promise<Target> {
   const { memory } = engine;
   const zones = redZones(engine);
   return {
-    seeds: [plainFrame(mac(0))],
+    corpus: "frames",
     run(input) {
       // A line short of the slot's end, which is the red zone.
       const frame = input.subarray(0, Math.min(input.length, engine.port(0).frameLimit - 64));
@@ -79,7 +77,7 @@ export const TARGETS: Record<string, () => Promise<Target>> = {
   frames: () => frames("shared"),
   "frames-plain": () => frames("plain"),
   capture: async () => ({
-    seeds: [Uint8Array.of(0xd4, 0xc3, 0xb2, 0xa1), Uint8Array.of(0x0a, 0x0d, 0x0d, 0x0a)],
+    corpus: "capture",
     run(input) {
       try {
         for (const packet of readCapture(input, "x").packets) assert.ok(packet.bytes.length <= input.length);
@@ -89,56 +87,7 @@ export const TARGETS: Record<string, () => Promise<Target>> = {
     },
   }),
   routes: async () => ({
-    seeds: [
-      text("10.0.0.0/8 1\n2001:db8::/32 fe80::1\n"),
-      text("default via 10.0.0.1 dev eth0\n10.0.0.0/8 proto bgp\n\tnexthop via 10.0.0.2 dev e\n"),
-      Uint8Array.of(0x4c, 0x4f, 0x4f, 0x4d, 1, 4, 0, 0, 1, 0, 0, 0, 8, 1, 10),
-      // MRT: TABLE_DUMP_V2, one IPv4 route of one path.
-      Uint8Array.of(
-        0,
-        0,
-        0,
-        1,
-        0,
-        13,
-        0,
-        2,
-        0,
-        0,
-        0,
-        30,
-        0,
-        0,
-        0,
-        0,
-        8,
-        10,
-        0,
-        1,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        14,
-        64,
-        2,
-        4,
-        2,
-        1,
-        0,
-        0,
-        64,
-        3,
-        4,
-        10,
-        0,
-        0,
-        1,
-      ),
-    ],
+    corpus: "routes",
     run: (input) => loadRoutes(input, "x").then(() => {}, refusal),
   }),
 };
