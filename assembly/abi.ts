@@ -210,6 +210,11 @@ export const DROP_BAD_DESCRIPTOR = 39;
 export const DROP_SEGMENT_INVALID = 40;
 export const DROP_TOO_LARGE = 41;
 export const DROP_PROGRAM = 43;
+/** For a transport of this host: header not whole, or lengths that contradict each other. */
+/** A packet for somebody else at a port of a host that does not forward. */
+export const DROP_NOT_FORWARDING = 42;
+export const DROP_L4_BAD_LENGTH = 44;
+export const DROP_L4_BAD_CHECKSUM = 45;
 
 export const PUNT_ARP = 64;
 export const PUNT_NEIGHBOUR = 65;
@@ -301,6 +306,77 @@ export const NEXT_DONE = 0xffff;
 /** "an ingress program has not let it through yet". */
 export const NEXT_PENDING = 0xfffe;
 
+// ── Transport records: what the host layer reads of a segment, and what it wants built ──────────
+/*
+ * Words of 32 bits in host order; IPv4 addresses stand as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2).
+ *
+ * Received, by transportRead:
+ *   +0  family, protocol, traffic class, hop limit (u8 each) | flow label | source (4 words)
+ *  +24  destination (4 words) | source port | destination port | payload offset in the frame | payload length
+ *  +56  TCP: sequence | acknowledgement | flags | window | urgent pointer | options address | options length
+ *  +84  TSval | TSecr | largest piece (MSS of a coalesced packet, else the payload) | option kinds seen
+ *
+ * To be built, by tcpBuild and udpBuild: the same up to the ports, then
+ *  +40  source port | destination port | identification | segment size, 0 without | pieces
+ *  +60  sequence | acknowledgement | flags | window | urgent pointer | option bytes | options (40)
+ * +124  pieces: {address, bytes, address of a reference count or 0} …
+ */
+export const SEG_FAMILY = 0;
+export const SEG_PROTOCOL = 1;
+export const SEG_TRAFFIC_CLASS = 2;
+export const SEG_HOP_LIMIT = 3;
+export const SEG_FLOW_LABEL = 4;
+export const SEG_SOURCE = 8;
+export const SEG_DESTINATION = 24;
+export const SEG_SOURCE_PORT = 40;
+export const SEG_DESTINATION_PORT = 44;
+export const SEG_PAYLOAD = 48;
+export const SEG_PAYLOAD_LENGTH = 52;
+export const SEG_SEQUENCE = 56;
+export const SEG_ACKNOWLEDGEMENT = 60;
+export const SEG_FLAGS = 64;
+export const SEG_WINDOW = 68;
+export const SEG_URGENT = 72;
+export const SEG_OPTIONS = 76;
+export const SEG_OPTIONS_LENGTH = 80;
+export const SEG_TSVAL = 84;
+export const SEG_TSECR = 88;
+export const SEG_PIECE = 92;
+/** Bit 0: timestamps and nothing else but padding; bit 1: other options. */
+export const SEG_OPTION_KINDS = 96;
+export const SEG_SIZE = 128;
+export const SEG_TIMESTAMPS = 1;
+export const SEG_OTHER_OPTIONS = 2;
+
+export const OUT_IDENTIFICATION = 48;
+export const OUT_SEGMENT_SIZE = 52;
+export const OUT_PIECES = 56;
+export const OUT_SEQUENCE = 60;
+export const OUT_ACKNOWLEDGEMENT = 64;
+export const OUT_FLAGS = 68;
+export const OUT_WINDOW = 72;
+export const OUT_URGENT = 76;
+export const OUT_OPTION_BYTES = 80;
+export const OUT_OPTIONS = 84;
+export const OUT_PIECE = 124;
+export const OUT_PIECE_SIZE = 12;
+export const OUT_MOST_PIECES = 16;
+export const OUT_SIZE = OUT_PIECE + OUT_MOST_PIECES * OUT_PIECE_SIZE;
+
+/** What transportRead found; 0 is "dropped and released". */
+export const TRANSPORT_TCP = 1;
+export const TRANSPORT_UDP = 2;
+export const TRANSPORT_ICMP = 3;
+export const TRANSPORT_OTHER = 4;
+export const TRANSPORT_FRAGMENT = 5;
+
+/** What packetRoute did; on anything but SENT the packet stays with the caller. */
+export const SENT = 0;
+export const SENT_NEIGHBOUR = 1;
+export const SENT_TOO_BIG = 2;
+export const SENT_NO_ROUTE = 3;
+export const SENT_LOCAL = 4;
+
 // ── Ports ───────────────────────────────────────────────────────────────────────────────────────
 /*
  *   +0  kind u8 | mode u8 | flags u16 | mtu u32 | mac (6 bytes, then two zero bytes)
@@ -343,6 +419,8 @@ export const PORT_TAKES_PARTIAL = 64;
 /** Coalesce what arrives here for local delivery. */
 export const PORT_GRO = 128;
 export const PORT_PUNT_OPTIONS = 256;
+/** Not a router: what is for somebody else is dropped. */
+export const PORT_HOST = 512;
 
 /** Per worker and port: packets and bytes in and out, drops on output; u64 each. */
 export const PORT_STAT_SIZE = 64;

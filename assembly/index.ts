@@ -7,8 +7,8 @@
 import {
   ABI_VERSION as VERSION, ARENA_SCRATCH, ARENA_SCRATCH_SIZE, BURST, HEADER, HEADER_BRIDGES, HEADER_DESCRIPTORS,
   HEADER_EPOCH, HEADER_PORTS, HEADER_RSS_QUEUES, HEADER_TABLES, HEADER_WORKERS, NEXT_DONE, NONE, POOL_BARE,
-  POOL_BUFFERS, REGION_FIB, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, TABLE_DEFERRED, TABLE_DIRTY,
-  TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6,
+  POOL_BUFFERS, REGION_FIB, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, SENT_NO_ROUTE,
+  TABLE_DEFERRED, TABLE_DIRTY, TABLE_FAMILY, TABLE_HOP_LIMIT, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6,
   VEC_WORK,
 } from "./abi";
 import { advanceEpoch, collect, hasPassed, initArena } from "./core/arena";
@@ -16,9 +16,11 @@ import { descriptorAt, header, portAt, region, regionSize, tableAt, workerAt } f
 import { punt } from "./core/packet";
 import { clonePacket, freeInReserve, initPools, release, takeBare, takeBuffer } from "./core/pool";
 import { initPunts, puntPop, puntPush, ringPop, ringPush, ringUsed } from "./core/ring";
+import { buildTcp, buildUdp, sendByHop } from "./device/send";
 import { flush, gather, stage } from "./device/transmit";
 import { classifyBurst } from "./node/classify";
 import { coalesceBurst } from "./node/coalesce";
+import { copyOut, readTransport } from "./node/deliver";
 import { bridgeAt } from "./node/switch";
 import { pollWorker } from "./pipeline";
 import { create4, exact4, insert4, uses4, lookup4, lookup4Burst, rebuild4 } from "./table/fib4";
@@ -112,6 +114,37 @@ export function packetsCoalesce(worker: u32, port: u32, ids: usize, n: u32): u32
     kept++;
   }
   return kept;
+}
+
+// ── The host's own packets ──────────────────────────────────────────────────────────────────────
+/** Reads a packet for this host into a transport record; one of TRANSPORT_*, 0 when it was dropped. */
+export function transportRead(worker: u32, id: u32, out: usize): u32 {
+  return id < header(HEADER_DESCRIPTORS) ? readTransport(workerAt(worker), id, out) : 0;
+}
+
+/** Copies bytes of a packet, from `offset` of its frame on, to `to`; returns how many there were. */
+export function packetCopy(id: u32, offset: u32, to: usize, n: u32): u32 {
+  return id < header(HEADER_DESCRIPTORS) ? copyOut(id, offset, to, n) : 0;
+}
+
+/** Builds a TCP segment (UDP datagram) from a record; NONE when descriptors run out. */
+export function tcpBuild(worker: u32, record: usize): u32 {
+  return buildTcp(workerAt(worker), record);
+}
+
+export function udpBuild(worker: u32, record: usize): u32 {
+  return buildUdp(workerAt(worker), record);
+}
+
+/** Stages a packet that begins with its network header for a next hop; one of SENT_*. `packetsFlush` sends. */
+export function packetRoute(worker: u32, table: u32, hop: u32, id: u32): u32 {
+  if (table >= header(HEADER_TABLES) || id >= header(HEADER_DESCRIPTORS)) return SENT_NO_ROUTE;
+  if (hop >= load<u32>(tableAt(table), TABLE_HOP_LIMIT)) return SENT_NO_ROUTE;
+  return sendByHop(workerAt(worker), tableAt(table), hop, id);
+}
+
+export function packetsFlush(worker: u32): void {
+  flush(workerAt(worker));
 }
 
 // ── Rings ───────────────────────────────────────────────────────────────────────────────────────

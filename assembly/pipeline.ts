@@ -1,7 +1,7 @@
 /** The nodes, joined: what one worker does in one call. Prose: docs/packet-life.md. */
 import {
   BURST, DROP_NO_ROUTE, DROP_PROGRAM, HEADER, HEADER_EPOCH, HEADER_TABLES, KIND_GENERATOR, KIND_RINGS, MODE_BRIDGED,
-  NEXT_DONE, NEXT_PENDING, PORT_FLAGS, PORT_GRO, PORT_KIND, PORT_MODE, PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES,
+  NEXT_DONE, NEXT_PENDING, PORT_FLAGS, PORT_GRO, PORT_HOST, PORT_KIND, PORT_MODE, PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES,
   PORT_STAT_RX_PACKETS, PORT_TABLE4, PORT_TABLE6, PORT_UP, STAT_BURSTS, STAT_EMPTY_POLLS, STAT_RECEIVED,
   STAT_RECEIVED_BYTES, TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT,
   VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID, WORKER_NOW, WORKER_PORTS, WORKER_PORT_COUNT,
@@ -14,7 +14,7 @@ import { receiveBurst } from "./device/receive";
 import { flush, stageBurst } from "./device/transmit";
 import { classifyBurst } from "./node/classify";
 import { coalesceBurst } from "./node/coalesce";
-import { rewrite4Burst, rewrite6Burst } from "./node/rewrite";
+import { deliverBurst, rewrite4Burst, rewrite6Burst } from "./node/rewrite";
 import { route4Burst, route6Burst } from "./node/route";
 import { switchBurst } from "./node/switch";
 
@@ -93,17 +93,29 @@ function routeBurst(worker: usize, port: usize, portIndex: u32, n: u32): void {
     on4 = coalesceBurst(worker, VEC_LIST4, VEC_ADDR4, VEC_SRC4, 4, on4);
     on6 = coalesceBurst(worker, VEC_LIST6, VEC_ADDR6, VEC_SRC6, 16, on6);
   }
+  const isHost = (load<u16>(port, PORT_FLAGS) & PORT_HOST) != 0;
   if (on4 != 0) {
     const index = <u32>load<u16>(port, PORT_TABLE4);
-    if (hasTable(index, 4)) rewrite4Burst(worker, tableAt(index), route4Burst(worker, port, portIndex, on4));
+    if (hasTable(index, 4)) leave4(worker, tableAt(index), isHost, route4Burst(worker, port, portIndex, on4));
     else dropList(worker, VEC_LIST4, on4);
   }
   if (on6 != 0) {
     const index = <u32>load<u16>(port, PORT_TABLE6);
-    if (hasTable(index, 6)) rewrite6Burst(worker, tableAt(index), route6Burst(worker, port, portIndex, on6));
+    if (hasTable(index, 6)) leave6(worker, tableAt(index), isHost, route6Burst(worker, port, portIndex, on6));
     else dropList(worker, VEC_LIST6, on6);
   }
   if (program != 0) dropPending(worker, n);
+}
+
+/** A router rewrites and sends on, a host keeps what is its own. */
+function leave4(worker: usize, table: usize, isHost: bool, n: u32): void {
+  if (isHost) deliverBurst(worker, table, VEC_LIST4, n);
+  else rewrite4Burst(worker, table, n);
+}
+
+function leave6(worker: usize, table: usize, isHost: bool, n: u32): void {
+  if (isHost) deliverBurst(worker, table, VEC_LIST6, n);
+  else rewrite6Burst(worker, table, n);
 }
 
 /** A port may have no table for a family, and a table may not be made yet. */

@@ -4,7 +4,7 @@
  */
 import {
   DESC_DATA, DESC_GSO_KIND, DESC_GSO_SIZE, DESC_HASH, DESC_L3, DESC_L4, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER,
-  DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP, DROP_BLACKHOLE, DROP_DIRECTED_BROADCAST, DROP_NO_BUFFER,
+  DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP, DROP_BLACKHOLE, DROP_DIRECTED_BROADCAST, DROP_NOT_FORWARDING, DROP_NO_BUFFER,
   GSO_TCP4, GSO_TCP6, HOP_BLACKHOLE, HOP_BROADCAST, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH,
   HOP_LOCAL, HOP_MTU, HOP_NO_ROUTE, HOP_PORT, HOP_PROHIBIT, HOP_REWRITE, HOP_UNREACHABLE, NEXT_DONE, NONE,
   PUNT_FRAGMENTATION_NEEDED, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG, PUNT_PROHIBIT, PUNT_TTL_EXCEEDED,
@@ -64,6 +64,18 @@ export function rewrite4Burst(worker: usize, table: usize, n: u32): void {
 
 export function rewrite6Burst(worker: usize, table: usize, n: u32): void {
   for (let k: u32 = 0; (k = rewrite6Run(worker, table, k, n)) < n; k++) rewriteSlow(worker, table, k, VEC_LIST6, false);
+}
+
+/** At a host that is not a router: own addresses are delivered, everything else ends here (RFC 1122 §3.3.1.1). */
+export function deliverBurst(worker: usize, table: usize, list: usize, n: u32): void {
+  for (let k: u32 = 0; k < n; k++) {
+    const i = <usize>load<u16>(worker + list + (<usize>k << 1));
+    const id = load<u32>(worker + (i << 2), VEC_IDS), index = load<u32>(worker + (<usize>k << 2), VEC_RESULT);
+    const hop = hopAt(table, index);
+    if (<u32>load<u8>(hop, HOP_KIND) == HOP_LOCAL) finish(worker, id, hop, index);
+    else drop(worker, id, DROP_NOT_FORWARDING);
+    store<u16>(worker + (i << 1), NEXT_DONE, VEC_NEXT);
+  }
 }
 
 /** Kind, header length, port and MTU of a hop in one word: an untagged "forward" hop has this in its low half-word. */

@@ -1,5 +1,28 @@
 /** Errors that a program can tell apart: a stable `code`, and one sentence for a person. */
-export type LoomErrorCode = "EINVAL" | "ENOMEM" | "ENOENT" | "EEXIST" | "EBUSY" | "EPROTO" | "ENOTSUP" | "ENOBUFS";
+export type LoomErrorCode =
+  | "EINVAL"
+  | "ENOMEM"
+  | "ENOENT"
+  | "EEXIST"
+  | "EBUSY"
+  | "EPROTO"
+  | "ENOTSUP"
+  | "ENOBUFS"
+  | "EADDRINUSE"
+  | "EADDRNOTAVAIL"
+  | "ECONNREFUSED"
+  | "ECONNRESET"
+  | "ECONNABORTED"
+  | "ETIMEDOUT"
+  | "EHOSTUNREACH"
+  | "ENETUNREACH"
+  | "EMSGSIZE"
+  | "EPIPE"
+  | "EISCONN"
+  | "ENOTCONN"
+  | "EACCES"
+  | "EAGAIN"
+  | "EPERM";
 
 export class LoomError extends Error {
   readonly code: LoomErrorCode;

@@ -21,6 +21,7 @@ import { type Build, canShare, compile, createMemory, type DataPlane, type Insta
 import { copyChain, Port } from "./port.ts";
 import { BucketSpace, RouteTable } from "./route-table.ts";
 import { Runner, type RunnerState } from "./runner.ts";
+import { SlabPool } from "./slabs.ts";
 import type { SpawnThread, Thread } from "./threads.ts";
 
 export interface EngineOptions extends EngineSizes {
@@ -60,6 +61,12 @@ export interface Punt {
   release(): void;
 }
 
+/** Who gets the packets of a port that need thought, by id: without an object for each. */
+export interface PuntReceiver {
+  /** The packet belongs to the receiver from now on. `reason` is one of abi.PUNT_*. */
+  receive(id: number, reason: number, nextHop: number, port: number): void;
+}
+
 export interface PoolUse {
   readonly total: number;
   readonly free: number;
@@ -81,6 +88,8 @@ export class Engine {
   readonly programs: WebAssembly.Table;
   readonly build: Build;
   readonly clock: Clock;
+  /** The application's region (appBytes) in slabs; one pool for all hosts of this engine. */
+  readonly slabs: SlabPool;
   private readonly wasm: { module: WebAssembly.Module; memory: WebAssembly.Memory };
   private readonly ports: Port[] = [];
   private readonly tables: RouteTable[] = [];
@@ -89,6 +98,8 @@ export class Engine {
   private readonly threads: Thread[] = [];
   private readonly runner: Runner;
   private readonly space: BucketSpace;
+  private readonly puntRecords = new Uint32Array(HOST_IDS / 4);
+  private readonly receivers: (PuntReceiver | undefined)[] = [];
   private onPunt: ((punt: Punt) => void) | undefined;
 
   private constructor(memory: EngineMemory, instance: Instance, build: Build, clock: Clock, wasm: Engine["wasm"]) {
@@ -98,6 +109,7 @@ export class Engine {
     this.build = build;
     this.clock = clock;
     this.wasm = wasm;
+    this.slabs = new SlabPool(memory);
     this.space = new BucketSpace(memory);
     this.runner = new Runner(clock, () => this.poll());
     const scratch = memory.base(abi.REGION_HOST);
@@ -208,6 +220,11 @@ export class Engine {
     return moved;
   }
 
+  /** There is work: an idle engine looks at once instead of after its nap. */
+  wake(): void {
+    this.runner.wake();
+  }
+
   /** Polls by itself from now on, threads included; `stop` ends it. */
   start(): void {
     this.setRun(abi.RUN_POLLING);
@@ -272,27 +289,39 @@ export class Engine {
     this.onPunt = handler;
   }
 
+  /** Who gets what needs thought of the packets that came in by a port; before `punted`. */
+  setReceiver(port: Port, receiver: PuntReceiver | undefined): void {
+    this.receivers[port.index] = receiver;
+  }
+
   private handlePunts(): number {
     const at = this.memory.base(abi.REGION_HOST);
     const n = this.plane.puntPop(at, HOST_IDS / abi.PUNT_SIZE);
     if (n === 0) return 0;
     // Copied first: a handler may send, and sending uses the same scratch.
-    const records = this.memory.u32.slice(at / 4, (at + n * abi.PUNT_SIZE) / 4);
+    const records = this.puntRecords;
+    records.set(this.memory.u32.subarray(at / 4, (at + n * abi.PUNT_SIZE) / 4));
+    const step = abi.PUNT_SIZE / 4;
     let i = 0;
     try {
-      for (; i < n; i++) this.handlePunt(records.subarray(4 * i, 4 * i + 4));
+      for (; i < n; i++) this.handlePunt(records, i * step);
     } finally {
       // A handler that throws loses its own packet to itself; the rest of the batch is given back.
-      for (i++; i < n; i++) this.plane.packetRelease(0, records[4 * i + abi.PUNT_ID / 4]);
+      for (i++; i < n; i++) this.plane.packetRelease(0, records[i * step + abi.PUNT_ID / 4]);
     }
     return n;
   }
 
-  private handlePunt(record: Uint32Array): void {
-    const id = record[abi.PUNT_ID / 4];
+  private handlePunt(records: Uint32Array, at: number): void {
+    const id = records[at + abi.PUNT_ID / 4];
     if (id >= this.memory.layout.descriptors) return;
-    if (!this.onPunt) this.plane.packetRelease(0, id);
-    else this.onPunt(this.puntOf(id, record[abi.PUNT_REASON / 4], record[abi.PUNT_ARGUMENT / 4]));
+    const reason = records[at + abi.PUNT_REASON / 4];
+    const nextHop = records[at + abi.PUNT_ARGUMENT / 4];
+    const port = this.memory.getU16(this.memory.descriptor(id) + abi.DESC_INGRESS);
+    const receiver = this.receivers[port];
+    if (receiver) receiver.receive(id, reason, nextHop, port);
+    else if (!this.onPunt) this.plane.packetRelease(0, id);
+    else this.onPunt(this.puntOf(id, reason, nextHop));
   }
 
   private puntOf(id: number, reason: number, nextHop: number): Punt {

@@ -8,4 +8,5 @@ export { type Build, canShare, compile, type DataPlane } from "./module.ts";
 export { type FrameHandler, Port, type PortOptions } from "./port.ts";
 export { type GroupMember, type NextHop, type RouteResult, RouteTable } from "./route-table.ts";
 export type { RunnerState } from "./runner.ts";
+export { ByteQueue, SLAB_BYTES, SlabPool } from "./slabs.ts";
 export type { SpawnThread, Thread } from "./threads.ts";

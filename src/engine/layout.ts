@@ -62,7 +62,10 @@ export const BUFFER_BYTES = 2048;
 const LIMBO = 1 << 17;
 /** Ids and punt records first, then records of bulk route changes. */
 export const HOST_IDS = 8192;
-const HOST_BYTES = HOST_IDS + 32_768;
+/** Transport records, read and to be built. */
+export const HOST_SEGMENT = HOST_IDS + 32_768;
+export const HOST_OUT = HOST_SEGMENT + abi.SEG_SIZE;
+const HOST_BYTES = HOST_OUT + 512;
 
 const DEFAULTS: Required<EngineSizes> = {
   ports: 2,

@@ -26,6 +26,12 @@ export interface DataPlane {
   packetSend(worker: number, port: number, id: number): void;
   packetQueue(id: number): number;
   packetsCoalesce(worker: number, port: number, ids: number, n: number): number;
+  transportRead(worker: number, id: number, out: number): number;
+  packetCopy(id: number, offset: number, to: number, n: number): number;
+  tcpBuild(worker: number, record: number): number;
+  udpBuild(worker: number, record: number): number;
+  packetRoute(worker: number, table: number, hop: number, id: number): number;
+  packetsFlush(worker: number): void;
   reserveCount(bare: number): number;
   ringPop(ring: number, out: number, n: number): number;
   ringPush(ring: number, ids: number, n: number): number;

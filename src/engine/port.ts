@@ -19,6 +19,8 @@ export interface PortOptions {
   rpf?: "off" | "strict" | "loose";
   /** Coalesce what arrives (GRO). */
   gro?: boolean;
+  /** Keep what is for this host and drop everything else, instead of routing it on. */
+  host?: boolean;
   /** Hand packets with IPv4 options or a hop-by-hop header to the host layer. */
   puntOptions?: boolean;
   /** What the device behind the port takes as it is. */
@@ -87,6 +89,7 @@ export class Port {
       [abi.PORT_PROMISCUOUS, options.promiscuous],
       [abi.PORT_GRO, options.gro],
       [abi.PORT_PUNT_OPTIONS, options.puntOptions],
+      [abi.PORT_HOST, options.host],
       [abi.PORT_RPF_STRICT, rpf === undefined ? undefined : rpf === "strict"],
       [abi.PORT_RPF_LOOSE, rpf === undefined ? undefined : rpf === "loose"],
       [abi.PORT_TAKES_CHAINS, offload?.chains],
@@ -143,6 +146,13 @@ export class Port {
     return this.refuse();
   }
 
+  /** Offers a descriptor that a device filled. It is the engine's from now on; false when there was no place for it. */
+  offer(id: number): boolean {
+    if (this.push(id)) return true;
+    this.plane.packetRelease(0, id);
+    return this.refuse();
+  }
+
   /** Counts a frame that found no place; the calling thread is worker 0. */
   private refuse(): false {
     const at = this.memory.base(abi.REGION_PORT_STATS) + this.index * abi.PORT_STAT_SIZE + abi.PORT_STAT_RX_DROPPED;
@@ -157,8 +167,13 @@ export class Port {
     return plane.ringPush(memory.ring(this.index, queue, false), this.scratch, 1) === 1;
   }
 
-  /** Takes up to `most` frames that left by this port; returns how many. */
+  /** Takes up to `most` frames that left by this port; returns how many. Call it again for those that leave later. */
   transmitted(handler: FrameHandler, most = abi.BURST): number {
+    return this.takeTransmitted((id) => this.deliver(id, handler), most);
+  }
+
+  /** As `transmitted`, by descriptor: for devices that read chains, open checksums and large segments themselves. */
+  takeTransmitted(handler: (id: number) => void, most = abi.BURST): number {
     const { memory, plane } = this;
     let taken = 0;
     for (let w = 0; w < memory.layout.workers && taken < most; w++) {
@@ -174,9 +189,9 @@ export class Port {
   }
 
   /** Whatever the handler does, every packet of the batch is given back. */
-  private deliverAll(ids: Uint32Array, handler: FrameHandler): void {
+  private deliverAll(ids: Uint32Array, handler: (id: number) => void): void {
     try {
-      for (const id of ids) this.deliver(id, handler);
+      for (const id of ids) handler(id);
     } finally {
       for (const id of ids) this.plane.packetRelease(0, id);
     }

@@ -1,0 +1,178 @@
+/**
+ * The application's region of memory in slabs: what sockets keep until it is acknowledged or read.
+ *
+ * Packets refer to bytes in a slab; the word in front of it counts them. A slab that is given back while packets
+ * still name it waits until the last of them is gone, so that a late copy on a slow link never changes.
+ */
+import * as abi from "../../assembly/abi.ts";
+import type { EngineMemory } from "./memory.ts";
+
+/** Bytes of data in a slab. */
+export const SLAB_BYTES = 16_384;
+/** Not a power of two, so that slabs do not fall on the same cache sets. */
+const STRIDE = SLAB_BYTES + 64;
+
+export class SlabPool {
+  readonly total: number;
+  private readonly memory: EngineMemory;
+  private readonly free: Int32Array;
+  private count: number;
+  /** Given back, but still named by packets. */
+  private readonly waiting: number[] = [];
+
+  constructor(memory: EngineMemory) {
+    this.memory = memory;
+    const base = memory.base(abi.REGION_APP);
+    this.total = Math.floor(memory.size(abi.REGION_APP) / STRIDE);
+    this.free = Int32Array.from({ length: this.total }, (_, i) => base + i * STRIDE + 64);
+    this.count = this.total;
+  }
+
+  /** Slabs that nobody holds. */
+  get available(): number {
+    return this.count + this.waiting.length;
+  }
+
+  /** Address of a slab's data, or 0 when none is free. */
+  take(): number {
+    if (this.count === 0) this.sweep();
+    return this.count === 0 ? 0 : this.free[--this.count];
+  }
+
+  /** Address of the first of `n` slabs that lie side by side, as one piece of `runBytes(n)`; 0 when there is no such run. */
+  takeRun(n: number): number {
+    const free = this.free.subarray(0, this.count).sort();
+    for (let i = 0; i + n <= free.length; i++) {
+      if (free[i + n - 1] - free[i] !== (n - 1) * STRIDE) continue;
+      const first = free[i];
+      free.copyWithin(i, i + n);
+      this.count -= n;
+      return first;
+    }
+    return 0;
+  }
+
+  runBytes(n: number): number {
+    return n * STRIDE - 64;
+  }
+
+  giveRun(first: number, n: number): void {
+    for (let i = 0; i < n; i++) this.give(first + i * STRIDE);
+  }
+
+  give(slab: number): void {
+    if (this.references(slab) === 0) this.free[this.count++] = slab;
+    else this.waiting.push(slab);
+  }
+
+  /** Address of the word that counts the packets that name a slab. */
+  cookie(slab: number): number {
+    return slab - 64;
+  }
+
+  private references(slab: number): number {
+    return Atomics.load(this.memory.i32, (slab - 64) >>> 2);
+  }
+
+  private sweep(): void {
+    const { waiting } = this;
+    let kept = 0;
+    for (const slab of waiting) {
+      if (this.references(slab) === 0) this.free[this.count++] = slab;
+      else waiting[kept++] = slab;
+    }
+    waiting.length = kept;
+  }
+}
+
+/**
+ * Bytes of a stream in slabs, addressed by their distance from the first that is still kept. What lies behind the
+ * end may be written too (a segment that overtook another): `length` is moved by whoever knows that the gap is closed.
+ */
+export class ByteQueue {
+  length = 0;
+  private readonly slabs: number[] = [];
+  /** Offset of the first kept byte in the first slab. */
+  private head = 0;
+  private readonly pool: SlabPool;
+  private readonly memory: EngineMemory;
+
+  constructor(pool: SlabPool, memory: EngineMemory) {
+    this.pool = pool;
+    this.memory = memory;
+  }
+
+  /** Makes room for bytes up to `end`; false when the pool is empty. */
+  reserve(end: number): boolean {
+    const wanted = Math.ceil((this.head + end) / SLAB_BYTES);
+    while (this.slabs.length < wanted) {
+      const slab = this.pool.take();
+      if (slab === 0) return false;
+      this.slabs.push(slab);
+    }
+    return true;
+  }
+
+  /** Bytes that lie in one piece from `offset` on, in a slab that exists. */
+  run(offset: number): number {
+    return SLAB_BYTES - ((this.head + offset) % SLAB_BYTES);
+  }
+
+  /** Address in memory of the byte at `offset`. */
+  address(offset: number): number {
+    const at = this.head + offset;
+    return this.slabs[Math.floor(at / SLAB_BYTES)] + (at % SLAB_BYTES);
+  }
+
+  /** Address of the reference count of the slab that holds the byte at `offset`. */
+  cookie(offset: number): number {
+    return this.pool.cookie(this.slabs[Math.floor((this.head + offset) / SLAB_BYTES)]);
+  }
+
+  /** Appends what fits; returns how many bytes that was. */
+  append(bytes: Uint8Array): number {
+    let done = 0;
+    while (done < bytes.length && this.reserve(this.length + 1)) {
+      const n = Math.min(this.run(this.length), bytes.length - done);
+      this.memory.u8.set(n === bytes.length ? bytes : bytes.subarray(done, done + n), this.address(this.length));
+      this.length += n;
+      done += n;
+    }
+    return done;
+  }
+
+  /** Copies bytes from `offset` on into `out`; returns how many there were. */
+  copy(offset: number, out: Uint8Array): number {
+    const n = Math.min(out.length, this.length - offset);
+    for (let done = 0; done < n; ) {
+      const piece = Math.min(this.run(offset + done), n - done);
+      const at = this.address(offset + done);
+      out.set(this.memory.u8.subarray(at, at + piece), done);
+      done += piece;
+    }
+    return n;
+  }
+
+  /** Forgets the first `n` bytes. */
+  drop(n: number): void {
+    this.head += n;
+    this.length -= n;
+    while (this.head >= SLAB_BYTES && this.slabs.length > 0) {
+      this.pool.give(this.slabs.shift() as number);
+      this.head -= SLAB_BYTES;
+    }
+    if (this.length === 0 && this.head === 0) this.trim();
+  }
+
+  /** Gives everything back that lies behind the end. */
+  trim(): void {
+    const wanted = this.length === 0 ? 0 : Math.ceil((this.head + this.length) / SLAB_BYTES);
+    while (this.slabs.length > wanted) this.pool.give(this.slabs.pop() as number);
+    if (this.slabs.length === 0) this.head = 0;
+  }
+
+  clear(): void {
+    this.length = 0;
+    this.trim();
+  }
+}

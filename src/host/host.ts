@@ -1,0 +1,255 @@
+/**
+ * A host: what Linux calls a network namespace. Its own interfaces, addresses, routes, neighbours and sockets.
+ *
+ *   const host = await Host.create({ interfaces: [{ name: "eth0", device, addresses: ["192.0.2.2/24"], gateway: "192.0.2.1" }] });
+ *   const socket = await host.connect({ hostname: "192.0.2.1", port: 80 });
+ */
+import { parsePrefix } from "../base/address.ts";
+import { invalid, LoomError } from "../base/errors.ts";
+import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
+import { Random, secret } from "../base/random.ts";
+import { type Device, Engine, type EngineOptions } from "../engine/engine.ts";
+import type { Port } from "../engine/port.ts";
+import type { NetInterface } from "../ip/interface.ts";
+import { type EchoReply, Pinger } from "../ip/ping.ts";
+import type { RouteKind } from "../ip/routes.ts";
+import { IpStack } from "../ip/stack.ts";
+import { DatagramSocket } from "../socket/datagram.ts";
+import { TcpListenerSocket } from "../socket/listener.ts";
+import { TcpSocket } from "../socket/stream.ts";
+import { TcpLayer } from "../tcp/layer.ts";
+import type { TcpOptions } from "../tcp/tcb.ts";
+import { UdpLayer } from "../udp/layer.ts";
+
+/** A device for a port that the host gives it. */
+export type DeviceFor = (engine: Engine, port: Port) => Device | Promise<Device>;
+
+export interface InterfaceOptions {
+  /** Default "eth0", "eth1", … */
+  name?: string;
+  /** What moves the frames; without one the port is the program's (or joined to another). */
+  device?: DeviceFor;
+  /** A port of the host's engine; default: the next free one. */
+  port?: Port;
+  mac?: string;
+  mtu?: number;
+  /** "192.0.2.2/24", "2001:db8::2/64". */
+  addresses?: readonly string[];
+  /** Default gateways of either family. */
+  gateway?: string | readonly string[];
+}
+
+export interface HostOptions {
+  interfaces?: readonly InterfaceOptions[];
+  /** An engine that several hosts share; default: one of its own. */
+  engine?: Engine;
+  /** Sizes of the host's own engine. */
+  memory?: EngineOptions;
+  /** Forward packets for others. Default false. */
+  forwarding?: boolean;
+  /** Most neighbours. Default 1024. */
+  neighbours?: number;
+  /** Defaults of TCP connections. */
+  tcp?: Partial<TcpOptions>;
+  /** Handshakes kept per listener before SYN cookies are used. Default 1024. */
+  handshakes?: number;
+  /** Seed of everything that is left to chance; random unless given. */
+  seed?: number;
+}
+
+export interface ConnectOptions extends Partial<TcpOptions> {
+  hostname: string;
+  port: number;
+  localAddress?: string;
+  localPort?: number;
+  /** Gives up: resets what was begun and rejects. */
+  signal?: AbortSignal;
+}
+
+export interface ListenOptions extends Partial<TcpOptions> {
+  /** Default: all addresses. */
+  hostname?: string;
+  /** 0: any free port. */
+  port: number;
+  backlog?: number;
+}
+
+export interface DatagramOptions {
+  hostname?: string;
+  port?: number;
+  reusePort?: boolean;
+  broadcast?: boolean;
+}
+
+export interface RouteOptions {
+  to: string;
+  via?: string;
+  interface?: string;
+  metric?: number;
+  kind?: RouteKind;
+  /** Several next hops share the traffic. */
+  nextHops?: readonly { via?: string; interface?: string; weight?: number }[];
+}
+
+/** Room for a hundred connections in full flight; raise `memory` for more. */
+const MEMORY: EngineOptions = {
+  ports: 8,
+  tables: 2,
+  buffers: 4096,
+  bareDescriptors: 16_384,
+  nextHops: 2048,
+  routes4: 10_000,
+  routes6: 10_000,
+  appBytes: 64 << 20,
+};
+
+export class Host {
+  readonly engine: Engine;
+  readonly ip: IpStack;
+  readonly tcp: TcpLayer;
+  readonly udp: UdpLayer;
+  private readonly ownsEngine: boolean;
+  private readonly pinger: Pinger;
+  private readonly devices: Device[] = [];
+  private readonly clockwork: Device;
+  private nextPort = 0;
+
+  private constructor(engine: Engine, options: HostOptions) {
+    this.engine = engine;
+    this.ownsEngine = !options.engine;
+    const random = new Random(options.seed ?? new DataView(secret(4).buffer).getUint32(0));
+    this.ip = new IpStack(engine, { random, forwarding: options.forwarding, neighbours: options.neighbours });
+    // A seed fixes the secrets too, so that a run can be repeated bit for bit.
+    const key = options.seed === undefined ? undefined : random.fill(new Uint8Array(16));
+    this.tcp = new TcpLayer(this.ip, { defaults: options.tcp, secret: key, handshakes: options.handshakes });
+    this.udp = new UdpLayer(this.ip);
+    this.pinger = new Pinger(this.ip);
+    this.clockwork = { name: "timers", poll: () => this.ip.tick() };
+    engine.attach(this.clockwork);
+  }
+
+  /** Makes a host with its interfaces up. It runs by itself unless it shares an engine, which its owner runs. */
+  static async create(options: HostOptions = {}): Promise<Host> {
+    const engine = options.engine ?? (await Engine.create({ ...MEMORY, ...options.memory }));
+    const host = new Host(engine, options);
+    try {
+      for (const each of options.interfaces ?? []) await host.addInterface(each);
+    } catch (error) {
+      await host.close();
+      throw error;
+    }
+    if (host.ownsEngine) engine.start();
+    return host;
+  }
+
+  // ── Interfaces, routes ────────────────────────────────────────────────────────────────────────
+
+  async addInterface(options: InterfaceOptions): Promise<NetInterface> {
+    const { engine } = this;
+    const port = options.port ?? engine.port(this.nextPort);
+    this.nextPort = Math.max(this.nextPort, port.index + 1);
+    port.configure({ mac: options.mac ?? randomMac(this.ip.random), mtu: options.mtu });
+    const iface = this.ip.addInterface(options.name ?? `eth${this.ip.interfaces.length}`, port);
+    if (options.device) {
+      const device = await options.device(engine, port);
+      this.devices.push(device);
+      engine.attach(device);
+    }
+    for (const text of options.addresses ?? []) this.addAddress(iface.name, text);
+    for (const via of [options.gateway ?? []].flat()) {
+      this.addRoute({ to: via.includes(":") ? "::/0" : "0.0.0.0/0", via, interface: iface.name });
+    }
+    return iface;
+  }
+
+  addAddress(name: string, address: string): void {
+    this.ip.addAddress(this.ip.interface(name), parseInterfaceAddress(address));
+  }
+
+  /** `ip route add`. */
+  addRoute(route: RouteOptions): void {
+    const hops = route.nextHops ?? (route.via || route.interface ? [{ via: route.via, interface: route.interface }] : []);
+    const nextHops = hops.map((hop) => {
+      const via = hop.via === undefined ? undefined : IpAddress.parse(hop.via);
+      const iface = hop.interface === undefined ? this.interfaceTo(via) : this.ip.interface(hop.interface);
+      return { via, iface, weight: "weight" in hop ? (hop.weight as number | undefined) : undefined };
+    });
+    const prefix = parsePrefix(route.to);
+    this.ip.routes.add({ prefix, kind: route.kind ?? "unicast", nextHops, metric: route.metric ?? 0, protocol: "static" });
+  }
+
+  private interfaceTo(via: IpAddress | undefined): NetInterface {
+    const iface = via && this.ip.pathTo(via).iface;
+    if (!iface) throw new LoomError("ENETUNREACH", `no interface leads to gateway ${via}; name one`);
+    return iface;
+  }
+
+  removeRoute(to: string, metric?: number): void {
+    this.ip.routes.delete(parsePrefix(to), metric);
+  }
+
+  // ── Sockets ───────────────────────────────────────────────────────────────────────────────────
+
+  /** Opens a TCP connection. Resolves when it is established; rejects with ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH … */
+  async connect(options: ConnectOptions): Promise<TcpSocket> {
+    const { hostname, port, localAddress, localPort, signal, ...tcp } = options;
+    signal?.throwIfAborted();
+    this.ip.touch();
+    const local = { address: localAddress === undefined ? undefined : IpAddress.parse(localAddress), port: localPort };
+    const socket = new TcpSocket(this.tcp.connect(IpAddress.parse(hostname), port, local, tcp));
+    const stop = () => socket.abort();
+    signal?.addEventListener("abort", stop, { once: true });
+    try {
+      await socket.opened;
+    } catch (error) {
+      throw signal?.aborted ? signal.reason : error;
+    } finally {
+      signal?.removeEventListener("abort", stop);
+    }
+    return socket;
+  }
+
+  /** Listens for TCP connections. */
+  listen(options: ListenOptions): TcpListenerSocket {
+    const { hostname, port, backlog, ...tcp } = options;
+    checkPort(port, 0);
+    return new TcpListenerSocket(this.tcp.listen(hostname === undefined ? undefined : IpAddress.parse(hostname), port, backlog, tcp));
+  }
+
+  /** A UDP socket on a port (default: a free one) of one address or of all. */
+  datagram(options: DatagramOptions = {}): DatagramSocket {
+    const { hostname, port = 0, reusePort, broadcast = false } = options;
+    checkPort(port, 0);
+    const endpoint = this.udp.bind(hostname === undefined ? undefined : IpAddress.parse(hostname), port, { reusePort });
+    endpoint.broadcast = broadcast;
+    return new DatagramSocket(endpoint);
+  }
+
+  /** One echo request. */
+  ping(address: string, options: { size?: number; timeout?: number; hopLimit?: number } = {}): Promise<EchoReply> {
+    return this.pinger.ping(IpAddress.parse(address), options.size ?? 56, options.timeout ?? 1000, options.hopLimit ?? 64);
+  }
+
+  /** Stops the host: its own engine with everything on it, or its part of a shared one. */
+  async close(): Promise<void> {
+    for (const port of this.ip.interfaces.map((iface) => iface.port)) this.engine.setReceiver(port, undefined);
+    if (this.ownsEngine) {
+      await this.engine.close();
+      return;
+    }
+    for (const device of [...this.devices, this.clockwork]) this.engine.detach(device);
+  }
+}
+
+function checkPort(port: number, low: number): void {
+  if (!(Number.isInteger(port) && port >= low && port <= 65_535)) {
+    throw invalid(`port ${port}; expected a whole number from ${low} to 65535`);
+  }
+}
+
+/** A locally administered unicast address (IEEE 802 §8.4). */
+function randomMac(random: Random): string {
+  const bytes = random.fill(new Uint8Array(6));
+  bytes[0] = (bytes[0] & 0xfc) | 2;
+  return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join(":");
+}

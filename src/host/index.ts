@@ -1,0 +1,2 @@
+/** A host: interfaces, routes, neighbours and sockets of one network namespace. */
+export * from "./host.ts";

@@ -1,0 +1,42 @@
+/** Neighbour solicitations and advertisements as messages (RFC 4861 §4.3, §4.4). */
+import { IpAddress } from "../base/ip-address.ts";
+
+export const SOLICITATION = 135;
+export const ADVERTISEMENT = 136;
+const SOURCE_MAC = 1;
+const TARGET_MAC = 2;
+
+export interface NeighbourMessage {
+  readonly type: typeof SOLICITATION | typeof ADVERTISEMENT;
+  readonly target: IpAddress;
+  /** Link-layer address of the sender (solicitation) or of the target (advertisement). */
+  readonly mac: Uint8Array | undefined;
+  readonly router: boolean;
+  readonly solicited: boolean;
+  readonly override: boolean;
+}
+
+/** Bytes of an ICMPv6 message from its type on; undefined when RFC 4861 §7.1 says to discard it. */
+export function parseNeighbour(bytes: Uint8Array): NeighbourMessage | undefined {
+  const type = bytes[0];
+  if ((type !== SOLICITATION && type !== ADVERTISEMENT) || bytes[1] !== 0 || bytes.length < 24) return undefined;
+  const target = IpAddress.fromBytes(bytes.subarray(8, 24));
+  if (target.isMulticast) return undefined;
+  let mac: Uint8Array | undefined;
+  for (let at = 24; at < bytes.length; ) {
+    const length = bytes[at + 1] * 8;
+    if (length === 0 || at + length > bytes.length) return undefined;
+    if (bytes[at] === (type === SOLICITATION ? SOURCE_MAC : TARGET_MAC) && length === 8) mac = bytes.slice(at + 2, at + 8);
+    at += length;
+  }
+  const flags = type === ADVERTISEMENT ? bytes[4] : 0;
+  return { type, target, mac, router: (flags & 0x80) !== 0, solicited: (flags & 0x40) !== 0, override: (flags & 0x20) !== 0 };
+}
+
+/** Data behind the first eight bytes of a message: target and the option with a MAC. */
+export function neighbourData(type: NeighbourMessage["type"], target: IpAddress, mac: Uint8Array | undefined): Uint8Array {
+  const out = new Uint8Array(mac ? 24 : 16);
+  out.set(target.bytes());
+  if (mac) out.set([type === SOLICITATION ? SOURCE_MAC : TARGET_MAC, 1, ...mac], 16);
+  return out;
+}

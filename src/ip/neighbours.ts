@@ -1,0 +1,303 @@
+/**
+ * Neighbours of both families: one machine for ARP and NDP (RFC 4861 §7.3.2 with the names of `ip neigh`).
+ *
+ * A neighbour owns a next hop of its family's table. While it is reachable the data plane sends to it by itself.
+ * When it turns STALE its hop asks again: the first packet that comes up is sent, and starts DELAY and PROBE.
+ */
+import type { IpAddress } from "../base/ip-address.ts";
+import type { Random } from "../base/random.ts";
+import { Timer, type Timers } from "../base/timers.ts";
+import type { RouteTable } from "../engine/route-table.ts";
+import type { NetInterface } from "./interface.ts";
+
+export type NeighbourState = "INCOMPLETE" | "REACHABLE" | "STALE" | "DELAY" | "PROBE" | "FAILED" | "PERMANENT";
+
+/** RFC 4861 §10, in milliseconds and tries. */
+const REACHABLE_MS = 30_000;
+const RETRANS_MS = 1000;
+const DELAY_MS = 5000;
+const MULTICAST_SOLICIT = 3;
+const UNICAST_SOLICIT = 3;
+/** Packets kept for one neighbour while it is looked for (Linux: unres_qlen, by packets). */
+const QUEUE = 16;
+
+export class Neighbour {
+  readonly address: IpAddress;
+  readonly iface: NetInterface;
+  readonly hop: number;
+  readonly timer: Timer;
+  mac: Uint8Array | undefined;
+  state: NeighbourState = "INCOMPLETE";
+  isRouter = false;
+  probes = 0;
+  /** When it was last heard of or asked for (ms). */
+  touched = 0;
+  /** A route to exactly this address was made for it. */
+  hasRoute = false;
+  /** Packets that wait: ids. */
+  readonly queue: number[] = [];
+
+  constructor(address: IpAddress, iface: NetInterface, hop: number, timer: Timer) {
+    this.address = address;
+    this.iface = iface;
+    this.hop = hop;
+    this.timer = timer;
+  }
+}
+
+/** What the machine needs of its surroundings. */
+export interface NeighbourWorld {
+  readonly timers: Timers;
+  readonly random: Random;
+  now(): number;
+  table(family: 4 | 6): RouteTable;
+  /** Asks who has an address: to all (`mac` undefined), or to the one who had it. */
+  solicit(neighbour: Neighbour, mac: Uint8Array | undefined): void;
+  /** A packet that waited may go. */
+  release(id: number): void;
+  /** A packet that waited in vain. */
+  unreachable(id: number): void;
+  drop(id: number): void;
+  /** Next hops changed. */
+  changed(): void;
+}
+
+export interface NeighbourCounters {
+  queueDrops: number;
+  evicted: number;
+  failed: number;
+}
+
+export class Neighbours {
+  readonly counters: NeighbourCounters = { queueDrops: 0, evicted: 0, failed: 0 };
+  private readonly world: NeighbourWorld;
+  private readonly limit: number;
+  private readonly entries = new Map<string, Neighbour>();
+  private readonly byHop: { 4: Map<number, Neighbour>; 6: Map<number, Neighbour> } = { 4: new Map(), 6: new Map() };
+
+  constructor(world: NeighbourWorld, limit: number) {
+    this.world = world;
+    this.limit = limit;
+  }
+
+  get size(): number {
+    return this.entries.size;
+  }
+
+  list(): Neighbour[] {
+    return [...this.entries.values()];
+  }
+
+  find(iface: NetInterface, address: IpAddress): Neighbour | undefined {
+    return this.entries.get(keyOf(iface, address));
+  }
+
+  ofHop(family: 4 | 6, hop: number): Neighbour | undefined {
+    return this.byHop[family].get(hop);
+  }
+
+  /** The entry for an address, made (and not yet asked for) when new; undefined when the table is full of better ones. */
+  entry(iface: NetInterface, address: IpAddress): Neighbour | undefined {
+    const key = keyOf(iface, address);
+    const known = this.entries.get(key);
+    if (known) return known;
+    if (this.entries.size >= this.limit && !this.evict()) return undefined;
+    const hop = this.world.table(address.family).addNextHop({ kind: "incomplete", port: iface.port.index });
+    const neighbour: Neighbour = new Neighbour(address, iface, hop, new Timer(() => this.expired(neighbour)));
+    neighbour.touched = this.world.now();
+    this.entries.set(key, neighbour);
+    this.byHop[address.family].set(hop, neighbour);
+    return neighbour;
+  }
+
+  /** A packet wants to go to a neighbour that its hop does not lead to: it waits, or goes at once if the MAC is known. */
+  want(neighbour: Neighbour, id: number): void {
+    neighbour.touched = this.world.now();
+    if (neighbour.mac) {
+      if (neighbour.state === "STALE") {
+        this.enter(neighbour, "DELAY", DELAY_MS);
+        this.writeHop(neighbour);
+      }
+      this.world.release(id);
+      return;
+    }
+    neighbour.queue.push(id);
+    if (neighbour.queue.length > QUEUE) {
+      this.counters.queueDrops++;
+      this.world.drop(neighbour.queue.shift() as number);
+    }
+    if (!neighbour.timer.armed) this.look(neighbour);
+  }
+
+  private look(neighbour: Neighbour): void {
+    neighbour.probes = 1;
+    this.enter(neighbour, "INCOMPLETE", RETRANS_MS);
+    this.world.solicit(neighbour, undefined);
+  }
+
+  /**
+   * Somebody said which MAC an address has. `solicited`: in answer to us; `override`: believed over what is known.
+   * Unasked for, it changes entries that exist and makes none (RFC 826, RFC 4861 §7.2.5).
+   */
+  heard(iface: NetInterface, address: IpAddress, mac: Uint8Array, solicited: boolean, override: boolean, create = false): void {
+    const neighbour = create ? this.entry(iface, address) : this.find(iface, address);
+    if (!neighbour || neighbour.state === "PERMANENT") return;
+    const differs = neighbour.mac !== undefined && !sameMac(neighbour.mac, mac);
+    if (differs && !override) {
+      if (neighbour.state === "REACHABLE") this.enter(neighbour, "STALE");
+      return;
+    }
+    neighbour.touched = this.world.now();
+    const isNew = neighbour.mac === undefined;
+    if (isNew || differs) neighbour.mac = mac.slice();
+    if (solicited) this.enter(neighbour, "REACHABLE", this.reachableTime());
+    else if (isNew || differs) this.enter(neighbour, "STALE");
+    if (solicited || isNew || differs) this.writeHop(neighbour);
+    if (isNew) this.releaseAll(neighbour);
+  }
+
+  /** An upper layer saw progress: the neighbour is alive without asking (RFC 4861 §7.3.1). */
+  confirm(neighbour: Neighbour): void {
+    if (neighbour.state !== "STALE" && neighbour.state !== "DELAY" && neighbour.state !== "PROBE" && neighbour.state !== "REACHABLE")
+      return;
+    const was = neighbour.state;
+    this.enter(neighbour, "REACHABLE", this.reachableTime());
+    if (was === "STALE") this.writeHop(neighbour);
+  }
+
+  /** A neighbour that somebody configured; never asked for and never forgotten. */
+  setPermanent(iface: NetInterface, address: IpAddress, mac: Uint8Array): void {
+    const neighbour = this.entry(iface, address);
+    if (!neighbour) return;
+    neighbour.mac = mac.slice();
+    this.enter(neighbour, "PERMANENT");
+    this.writeHop(neighbour);
+    this.releaseAll(neighbour);
+  }
+
+  remove(neighbour: Neighbour): void {
+    const { address } = neighbour;
+    this.world.timers.remove(neighbour.timer);
+    for (const id of neighbour.queue.splice(0)) this.world.drop(id);
+    this.entries.delete(keyOf(neighbour.iface, address));
+    this.byHop[address.family].delete(neighbour.hop);
+    const table = this.world.table(address.family);
+    if (neighbour.hasRoute) table.delete(hostPrefix(address));
+    neighbour.hasRoute = false;
+    this.world.changed();
+    try {
+      table.removeNextHop(neighbour.hop);
+    } catch {
+      // A gateway's hop stays while routes name it; it asks again for whoever is there then.
+      table.setNextHop(neighbour.hop, { kind: "incomplete", port: neighbour.iface.port.index });
+      this.entries.set(keyOf(neighbour.iface, address), neighbour);
+      this.byHop[address.family].set(neighbour.hop, neighbour);
+      neighbour.mac = undefined;
+      neighbour.state = "FAILED";
+    }
+  }
+
+  /** RFC 4861 §6.3.2: between half and one and a half of the base time, so that neighbours do not ask in step. */
+  private reachableTime(): number {
+    return REACHABLE_MS * (0.5 + this.world.random.float());
+  }
+
+  private enter(neighbour: Neighbour, state: NeighbourState, after?: number): void {
+    neighbour.state = state;
+    if (after === undefined) this.world.timers.cancel(neighbour.timer);
+    else this.world.timers.arm(neighbour.timer, this.world.now() + after);
+  }
+
+  private expired(neighbour: Neighbour): void {
+    switch (neighbour.state) {
+      case "INCOMPLETE":
+        if (neighbour.probes++ < MULTICAST_SOLICIT) {
+          this.enter(neighbour, "INCOMPLETE", RETRANS_MS);
+          this.world.solicit(neighbour, undefined);
+        } else this.fail(neighbour);
+        return;
+      case "REACHABLE":
+        this.enter(neighbour, "STALE");
+        this.writeHop(neighbour);
+        return;
+      case "DELAY":
+        neighbour.probes = 1;
+        this.enter(neighbour, "PROBE", RETRANS_MS);
+        this.world.solicit(neighbour, neighbour.mac);
+        return;
+      case "PROBE":
+        if (neighbour.probes++ < UNICAST_SOLICIT) {
+          this.enter(neighbour, "PROBE", RETRANS_MS);
+          this.world.solicit(neighbour, neighbour.mac);
+        } else this.fail(neighbour);
+    }
+  }
+
+  private fail(neighbour: Neighbour): void {
+    this.counters.failed++;
+    this.enter(neighbour, "FAILED");
+    neighbour.mac = undefined;
+    for (const id of neighbour.queue.splice(0)) this.world.unreachable(id);
+    this.remove(neighbour);
+  }
+
+  private releaseAll(neighbour: Neighbour): void {
+    for (const id of neighbour.queue.splice(0)) this.world.release(id);
+  }
+
+  /** Puts the MAC into the next hop; a stale one asks, so that its next use is noticed. */
+  private writeHop(neighbour: Neighbour): void {
+    const { address, iface, hop, mac } = neighbour;
+    const table = this.world.table(address.family);
+    const { index } = iface.port;
+    if (!mac || neighbour.state === "STALE") table.setNextHop(hop, { kind: "incomplete", port: index });
+    else table.setNextHop(hop, { kind: "forward", port: index, destinationMac: mac, sourceMac: iface.mac });
+    if (!neighbour.hasRoute && mac) {
+      const exact = table.get(hostPrefix(address));
+      if (exact === 0 && onLink(iface, address)) {
+        table.set(hostPrefix(address), hop);
+        neighbour.hasRoute = true;
+      }
+    }
+    this.world.changed();
+  }
+
+  /** Forgets the one that matters least and was used longest ago; false when all matter. */
+  private evict(): boolean {
+    const order: NeighbourState[] = ["FAILED", "INCOMPLETE", "STALE", "DELAY", "PROBE", "REACHABLE"];
+    let worst: Neighbour | undefined;
+    let rank = order.length;
+    for (const neighbour of this.entries.values()) {
+      const at = order.indexOf(neighbour.state);
+      if (at < 0 || at > rank || (at === rank && worst && neighbour.touched >= worst.touched)) continue;
+      worst = neighbour;
+      rank = at;
+      // The map is in order of age: the first unresolved one is the oldest of them.
+      if (rank <= 1) break;
+    }
+    if (!worst) return false;
+    this.counters.evicted++;
+    const before = this.entries.size;
+    this.remove(worst);
+    return this.entries.size < before;
+  }
+}
+
+function keyOf(iface: NetInterface, address: IpAddress): string {
+  return `${iface.port.index} ${address.key}`;
+}
+
+function sameMac(a: Uint8Array, b: Uint8Array): boolean {
+  return a.every((byte, i) => byte === b[i]);
+}
+
+function onLink(iface: NetInterface, address: IpAddress): boolean {
+  if (address.isLinkLocal && address.family === 6) return false;
+  return iface.addresses.some((own) => own.address.family === address.family && own.address.commonPrefix(address) >= own.length);
+}
+
+export function hostPrefix(address: IpAddress) {
+  return address.family === 4
+    ? ({ family: 4, address: address.v4, length: 32 } as const)
+    : ({ family: 6, high: address.high, low: address.low, length: 128 } as const);
+}

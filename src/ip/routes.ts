@@ -1,0 +1,156 @@
+/**
+ * The routes of a host, as `ip route` shows them: several may lead to one prefix, the one with the lowest metric is
+ * in the data plane's table.
+ */
+import { formatPrefix, type Prefix } from "../base/address.ts";
+import { invalid, LoomError } from "../base/errors.ts";
+import type { IpAddress } from "../base/ip-address.ts";
+import type { RouteTable } from "../engine/route-table.ts";
+import type { NetInterface } from "./interface.ts";
+import type { Neighbour, Neighbours } from "./neighbours.ts";
+
+export type RouteKind = "unicast" | "local" | "blackhole" | "unreachable" | "prohibit";
+
+export interface NextHopSpec {
+  readonly via?: IpAddress;
+  readonly iface: NetInterface;
+  /** Share of a multipath route, 1 to 255. Default 1. */
+  readonly weight?: number;
+}
+
+export interface Route {
+  readonly prefix: Prefix;
+  readonly kind: RouteKind;
+  /** One for a plain route, several for multipath; none for routes that end here. */
+  readonly nextHops: readonly NextHopSpec[];
+  readonly metric: number;
+  /** Who made it, as `ip route` says it. */
+  readonly protocol: "kernel" | "static" | "ra" | "dhcp";
+}
+
+/** What a next hop of a table means to the host. */
+export type HopMeaning =
+  | { readonly kind: "local" | "blackhole" | "unreachable" | "prohibit" }
+  | { readonly kind: "glean"; readonly iface: NetInterface }
+  | { readonly kind: "neighbour"; readonly neighbour: Neighbour; readonly iface: NetInterface }
+  | { readonly kind: "group"; readonly iface: NetInterface };
+
+interface Installed {
+  readonly routes: Route[];
+  hop: number;
+  isGroup: boolean;
+}
+
+export class Routes {
+  /** Rises with every change: what was looked up before may be wrong since. */
+  generation = 1;
+  private readonly tables: { readonly 4: RouteTable; readonly 6: RouteTable };
+  private readonly neighbours: Neighbours;
+  private readonly byPrefix = new Map<string, Installed>();
+  private readonly ends = new Map<string, number>();
+  private readonly meanings = { 4: new Map<number, HopMeaning>(), 6: new Map<number, HopMeaning>() };
+
+  constructor(tables: Routes["tables"], neighbours: Neighbours) {
+    this.tables = tables;
+    this.neighbours = neighbours;
+  }
+
+  list(): Route[] {
+    return [...this.byPrefix.values()].flatMap(({ routes }) => routes);
+  }
+
+  add(route: Route): void {
+    const key = formatPrefix(route.prefix);
+    const known = this.byPrefix.get(key) ?? { routes: [], hop: 0, isGroup: false };
+    if (known.routes.some((other) => other.metric === route.metric)) {
+      throw new LoomError("EEXIST", `there is a route to ${key} with metric ${route.metric} already`);
+    }
+    known.routes.push(route);
+    known.routes.sort((a, b) => a.metric - b.metric);
+    this.byPrefix.set(key, known);
+    this.install(route.prefix, known);
+  }
+
+  delete(prefix: Prefix, metric?: number): void {
+    const key = formatPrefix(prefix);
+    const known = this.byPrefix.get(key);
+    const at = known ? known.routes.findIndex((route) => metric === undefined || route.metric === metric) : -1;
+    if (!known || at < 0)
+      throw new LoomError("ENOENT", `there is no route to ${key}${metric === undefined ? "" : ` with metric ${metric}`}`);
+    known.routes.splice(at, 1);
+    this.install(prefix, known);
+    if (known.routes.length === 0) this.byPrefix.delete(key);
+  }
+
+  private install(prefix: Prefix, known: Installed): void {
+    const table = this.tables[prefix.family];
+    const [best] = known.routes;
+    const { hop: before, isGroup: wasGroup } = known;
+    if (best) {
+      known.hop = this.hopOf(best);
+      known.isGroup = best.nextHops.length > 1;
+      table.set(prefix, known.hop);
+    } else table.delete(prefix);
+    if (wasGroup && before !== known.hop) {
+      this.meanings[prefix.family].delete(before);
+      table.removeNextHop(before);
+    }
+    this.generation++;
+  }
+
+  private hopOf(route: Route): number {
+    const { family } = route.prefix;
+    if (route.kind !== "unicast") return this.endHop(family, route.kind);
+    if (route.nextHops.length === 0) throw invalid(`the route to ${formatPrefix(route.prefix)} names neither a gateway nor a device`);
+    const members = route.nextHops.map((spec) => ({ hop: this.memberHop(family, spec), weight: spec.weight ?? 1 }));
+    if (members.length === 1) return members[0].hop;
+    const hop = this.tables[family].addNextHop({ kind: "group", members });
+    this.meanings[family].set(hop, { kind: "group", iface: route.nextHops[0].iface });
+    return hop;
+  }
+
+  private memberHop(family: 4 | 6, { via, iface }: NextHopSpec): number {
+    if (!via) return this.gleanHop(family, iface);
+    if (via.family !== family) throw invalid(`gateway ${via} for a route of IPv${family}`);
+    const neighbour = this.neighbours.entry(iface, via);
+    if (!neighbour) throw new LoomError("ENOBUFS", "the neighbour table is full");
+    return neighbour.hop;
+  }
+
+  /** One hop for all that ends in the same way. */
+  endHop(family: 4 | 6, kind: Exclude<RouteKind, "unicast">): number {
+    const key = `${family} ${kind}`;
+    let hop = this.ends.get(key);
+    if (hop === undefined) {
+      hop = this.tables[family].addNextHop({ kind });
+      this.ends.set(key, hop);
+      this.meanings[family].set(hop, { kind });
+    }
+    return hop;
+  }
+
+  /** "Whoever has the destination address on this link." */
+  gleanHop(family: 4 | 6, iface: NetInterface): number {
+    let hop = family === 4 ? iface.glean4 : iface.glean6;
+    if (hop === 0) {
+      hop = this.tables[family].addNextHop({ kind: "glean", port: iface.port.index });
+      if (family === 4) iface.glean4 = hop;
+      else iface.glean6 = hop;
+      this.meanings[family].set(hop, { kind: "glean", iface });
+    }
+    return hop;
+  }
+
+  /** What a hop number means; undefined for "no route". */
+  meaning(family: 4 | 6, hop: number): HopMeaning | undefined {
+    const known = this.meanings[family].get(hop);
+    if (known) return known;
+    const neighbour = this.neighbours.ofHop(family, hop);
+    return neighbour && { kind: "neighbour", neighbour, iface: neighbour.iface };
+  }
+
+  /** Longest-prefix match: a hop number, 0 for none. */
+  lookup(address: IpAddress): number {
+    return address.family === 4 ? this.tables[4].lookup(address.v4) : this.tables[6].lookup6(address.high, address.low);
+  }
+}

@@ -1,0 +1,4 @@
+/** Sockets as JavaScript knows them: streams for TCP, messages for UDP. */
+export * from "./datagram.ts";
+export * from "./listener.ts";
+export * from "./stream.ts";

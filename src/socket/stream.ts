@@ -1,0 +1,204 @@
+/**
+ * A TCP connection as WHATWG streams (the shape of the WinterTC Sockets API and of Deno's `connect`): `readable` gives
+ * chunks of up to 64 KiB or fills a caller's buffer (BYOB), `writable` takes any, both with back-pressure to the wire.
+ */
+import type { LoomError } from "../base/errors.ts";
+import { abort } from "../tcp/end.ts";
+import { CLOSED, ESTABLISHED, type Tcb } from "../tcp/tcb.ts";
+import * as user from "../tcp/user.ts";
+
+export interface SocketAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface SocketInfo {
+  readonly localAddress: SocketAddress;
+  readonly remoteAddress: SocketAddress;
+}
+
+/** Largest chunk that `readable` makes by itself. */
+const CHUNK = 65_536;
+
+export class TcpSocket {
+  readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
+  readonly writable: WritableStream<Uint8Array>;
+  /** Settles when the handshake did. */
+  readonly opened: Promise<SocketInfo>;
+  /** Settles when both directions are closed; rejects when the connection broke. */
+  readonly closed: Promise<void>;
+  private readonly tcb: Tcb;
+  private reader: ReadableByteStreamController | undefined;
+  private wakeReader: (() => void) | undefined;
+  private wakeWriter: (() => void) | undefined;
+  private error: LoomError | undefined;
+  private readEnded = false;
+  private writeEnded = false;
+  private settleOpened!: { resolve: (info: SocketInfo) => void; reject: (error: unknown) => void };
+  private settleClosed!: { resolve: () => void; reject: (error: unknown) => void };
+
+  constructor(tcb: Tcb) {
+    this.tcb = tcb;
+    this.opened = new Promise((resolve, reject) => {
+      this.settleOpened = { resolve, reject };
+    });
+    this.closed = new Promise((resolve, reject) => {
+      this.settleClosed = { resolve, reject };
+    });
+    // Whoever does not ask is not told by a crash.
+    this.opened.catch(() => {});
+    this.closed.catch(() => {});
+    tcb.events = {
+      established: () => this.settleOpened.resolve(this.info),
+      readable: () => this.wake("reader"),
+      writable: () => this.wake("writer"),
+      closed: (error) => this.finish(error),
+    };
+    if (tcb.state >= ESTABLISHED) this.settleOpened.resolve(this.info);
+    this.readable = new ReadableStream({
+      type: "bytes",
+      start: (controller) => {
+        this.reader = controller;
+      },
+      pull: (controller) => this.pull(controller),
+      cancel: () => this.stopReading(),
+    }) as ReadableStream<Uint8Array<ArrayBuffer>>;
+    this.writable = new WritableStream(
+      {
+        write: (chunk) => this.write(chunk),
+        close: () => this.endWriting(),
+        abort: () => abort(tcb),
+      },
+      { highWaterMark: 1 },
+    );
+  }
+
+  get info(): SocketInfo {
+    const { local, localPort, remote, remotePort } = this.tcb;
+    return { localAddress: { address: String(local), port: localPort }, remoteAddress: { address: String(remote), port: remotePort } };
+  }
+
+  get localAddress(): SocketAddress {
+    return this.info.localAddress;
+  }
+
+  get remoteAddress(): SocketAddress {
+    return this.info.remoteAddress;
+  }
+
+  /** What `ss -i` shows: state, windows, RTT, congestion control. */
+  status(): ReturnType<typeof user.status> {
+    return user.status(this.tcb);
+  }
+
+  /** Sends a FIN when what was written is out; reading goes on (`shutdown(SHUT_WR)`). */
+  closeWrite(): Promise<void> {
+    return this.writable.close();
+  }
+
+  /** Ends both directions. Resolves when the connection is closed. */
+  async close(): Promise<void> {
+    if (!this.writeEnded) this.endWriting();
+    if (!this.readEnded) user.close(this.tcb);
+    await this.closed.catch(() => {});
+  }
+
+  /** Resets the connection. */
+  abort(): void {
+    abort(this.tcb);
+  }
+
+  /** Seconds of silence before probes, or false (RFC 9293 §3.8.4). */
+  setKeepAlive(seconds: number | false): void {
+    this.tcb.options.keepAlive = seconds === false ? 0 : seconds;
+    this.tcb.world.keepAlive(this.tcb);
+  }
+
+  setNoDelay(on = true): void {
+    this.tcb.options.noDelay = on;
+  }
+
+  private wake(which: "reader" | "writer"): void {
+    const wake = which === "reader" ? this.wakeReader : this.wakeWriter;
+    if (which === "reader") this.wakeReader = undefined;
+    else this.wakeWriter = undefined;
+    wake?.();
+  }
+
+  // ── Reading ───────────────────────────────────────────────────────────────────────────────────
+
+  private async pull(controller: ReadableByteStreamController): Promise<void> {
+    while (user.readable(this.tcb) === 0 && !this.tcb.finReceived) {
+      if (this.error) throw this.error;
+      if (this.tcb.state === CLOSED) break;
+      await new Promise<void>((resolve) => {
+        this.wakeReader = resolve;
+      });
+    }
+    if (this.readEnded) return;
+    const available = user.readable(this.tcb);
+    if (available === 0) {
+      if (this.error) throw this.error;
+      this.endReading(controller);
+      return;
+    }
+    const request = controller.byobRequest;
+    if (request?.view) {
+      const { buffer, byteOffset, byteLength } = request.view;
+      request.respond(user.read(this.tcb, new Uint8Array(buffer, byteOffset, byteLength)));
+    } else {
+      const chunk = new Uint8Array(Math.min(available, CHUNK));
+      user.read(this.tcb, chunk);
+      controller.enqueue(chunk);
+    }
+  }
+
+  private endReading(controller: ReadableByteStreamController): void {
+    this.readEnded = true;
+    controller.close();
+    controller.byobRequest?.respond(0);
+    if (this.writeEnded) user.close(this.tcb);
+  }
+
+  private stopReading(): void {
+    this.readEnded = true;
+    if (this.writeEnded) user.close(this.tcb);
+  }
+
+  // ── Writing ───────────────────────────────────────────────────────────────────────────────────
+
+  private async write(chunk: Uint8Array): Promise<void> {
+    if (!(chunk instanceof Uint8Array)) throw new TypeError("a socket takes Uint8Array chunks");
+    let rest = chunk;
+    for (;;) {
+      if (this.error) throw this.error;
+      const taken = user.write(this.tcb, rest);
+      if (taken === rest.length) return;
+      rest = rest.subarray(taken);
+      await new Promise<void>((resolve) => {
+        this.wakeWriter = resolve;
+      });
+    }
+  }
+
+  private endWriting(): void {
+    this.writeEnded = true;
+    if (this.error) throw this.error;
+    user.shutdown(this.tcb);
+    if (this.readEnded) user.close(this.tcb);
+  }
+
+  private finish(error: LoomError | undefined): void {
+    this.error = error;
+    if (error) {
+      this.settleOpened.reject(error);
+      this.settleClosed.reject(error);
+      if (!this.readEnded) {
+        this.readEnded = true;
+        this.reader?.error(error);
+      }
+    } else this.settleClosed.resolve();
+    this.wake("reader");
+    this.wake("writer");
+  }
+}

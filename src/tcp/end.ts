@@ -1,0 +1,43 @@
+/** How connections end: in order, by reset, or by giving up (RFC 9293 §3.6, §3.10.5). */
+import { LoomError, type LoomErrorCode } from "../base/errors.ts";
+import { transmit } from "./output.ts";
+import { ACK, RST } from "./sequence.ts";
+import { CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, type Tcb, TIME_WAIT } from "./tcb.ts";
+
+/** Gives everything back and tells the owner, once. */
+export function destroy(tcb: Tcb, error: LoomError | undefined): void {
+  if (tcb.state === CLOSED) return;
+  const { timers } = tcb.world.stack;
+  if (error && (tcb.state === ESTABLISHED || tcb.state === CLOSE_WAIT)) tcb.world.counters.estab_resets++;
+  if (error && tcb.state <= SYN_RECEIVED) tcb.world.counters.attempt_fails++;
+  const wasTimeWait = tcb.state === TIME_WAIT;
+  tcb.state = CLOSED;
+  for (const timer of [tcb.retransmitTimer, tcb.ackTimer, tcb.stateTimer]) timers.remove(timer);
+  release(tcb, error !== undefined);
+  tcb.world.remove(tcb);
+  if (!wasTimeWait) tcb.events.closed?.(error);
+}
+
+/** Buffers go back; what was received may still be read, unless the connection broke. */
+export function release(tcb: Tcb, alsoReceived: boolean): void {
+  tcb.sent.clear();
+  tcb.queue?.clear();
+  tcb.early.length = 0;
+  if (alsoReceived) tcb.inbox?.clear();
+  else tcb.inbox?.trim();
+}
+
+/** Resets the connection: the peer learns of it at once. */
+export function abort(tcb: Tcb, code: LoomErrorCode = "ECONNABORTED", message = "the connection was aborted"): void {
+  if (tcb.state >= SYN_RECEIVED && tcb.state !== TIME_WAIT) {
+    transmit(tcb, tcb.nxt, 0, RST | ACK);
+    tcb.world.counters.out_rsts++;
+    tcb.world.stack.flush();
+  }
+  destroy(tcb, new LoomError(code, message));
+}
+
+/** "192.0.2.1 port 80", for messages. */
+export function peerOf(tcb: Tcb): string {
+  return `${tcb.remote} port ${tcb.remotePort}`;
+}

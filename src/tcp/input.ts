@@ -1,0 +1,378 @@
+/**
+ * A segment arrives: RFC 9293 §3.10.7, in its order of steps, with RFC 5961's defences, RFC 7323's PAWS and RFC 2883's
+ * reports. The segment stands in the stack's transport record.
+ */
+import * as abi from "../../assembly/abi.ts";
+import { LoomError } from "../base/errors.ts";
+import { initialWindow } from "./congestion/control.ts";
+import { abort, destroy, peerOf } from "./end.ts";
+import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
+import { ownMss, transmit } from "./output.ts";
+import { reportDuplicate, takeData } from "./receiver.ts";
+import { acknowledge } from "./recovery.ts";
+import { send } from "./sender.ts";
+import { ACK, after, before, distance, FIN, later, RST, SYN, URG } from "./sequence.ts";
+import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, SYN_RECEIVED, SYN_SENT, type Tcb, TIME_WAIT } from "./tcb.ts";
+
+/** RFC 7323 §5.5: a timestamp older than this says nothing. */
+const TIMESTAMP_LIFE = 24 * 24 * 3600 * 1000;
+const DELAYED_ACK = 40;
+const QUICK_ACKS = 16;
+/** RFC 9293 §3.4.2: MSL of 30 s, as Linux has it. */
+export const TIME_WAIT_MS = 60_000;
+export const FIN_WAIT_2_MS = 60_000;
+
+export const options: SynOptions = { mss: 0, windowScale: -1, sackPermitted: false, timestamps: false, tsval: 0, tsecr: 0 };
+export const sack = new SackBlocks();
+
+/** The segment in hand, read once. */
+const segment = { seq: 0, ack: 0, flags: 0, window: 0, offset: 0, length: 0, hasTimestamps: false, tsval: 0, tsecr: 0, piece: 0 };
+
+/** Reads the record (and the options, when there are others than timestamps). */
+export function readSegment(words: Int32Array, bytes: Uint8Array): typeof segment {
+  segment.seq = words[abi.SEG_SEQUENCE / 4];
+  segment.ack = words[abi.SEG_ACKNOWLEDGEMENT / 4];
+  segment.flags = words[abi.SEG_FLAGS / 4];
+  segment.window = words[abi.SEG_WINDOW / 4];
+  segment.offset = words[abi.SEG_PAYLOAD / 4];
+  segment.length = words[abi.SEG_PAYLOAD_LENGTH / 4];
+  segment.piece = words[abi.SEG_PIECE / 4];
+  const kinds = words[abi.SEG_OPTION_KINDS / 4];
+  segment.hasTimestamps = (kinds & abi.SEG_TIMESTAMPS) !== 0;
+  segment.tsval = words[abi.SEG_TSVAL / 4];
+  segment.tsecr = words[abi.SEG_TSECR / 4];
+  sack.count = 0;
+  options.mss = 0;
+  options.windowScale = -1;
+  options.sackPermitted = options.timestamps = false;
+  if (kinds & abi.SEG_OTHER_OPTIONS) {
+    readOptions(bytes, words[abi.SEG_OPTIONS / 4], words[abi.SEG_OPTIONS_LENGTH / 4], options, sack);
+    if (options.timestamps) {
+      segment.hasTimestamps = true;
+      segment.tsval = options.tsval;
+      segment.tsecr = options.tsecr;
+    }
+  }
+  return segment;
+}
+
+/** What the handshake's options settle, for both roles. */
+export function agree(tcb: Tcb): void {
+  const own = tcb.options;
+  tcb.scaleOffered = options.windowScale >= 0;
+  if (own.windowScaling && tcb.scaleOffered) tcb.sendScale = options.windowScale;
+  else tcb.receiveScale = 0;
+  tcb.sackOk = own.sack && options.sackPermitted;
+  tcb.timestampsOk = own.timestamps && segment.hasTimestamps;
+  if (tcb.timestampsOk) {
+    tcb.tsRecent = segment.tsval;
+    tcb.tsRecentAt = tcb.now;
+  }
+  if (!(own.windowScaling && tcb.scaleOffered)) tcb.receiveSpace = Math.min(tcb.receiveSpace, 65_535);
+  // RFC 6691: the MSS option leaves out options, so what every segment carries comes off here. Below 88 nothing sane is (Linux: tcp_min_snd_mss is 48).
+  const peer = Math.max(options.mss || (tcb.remote.family === 4 ? 536 : 1220), 88);
+  tcb.mss = Math.min(peer, ownMss(tcb)) - (tcb.timestampsOk ? 12 : 0);
+  tcb.receivedMss = tcb.mss;
+  tcb.cwnd = initialWindow(tcb.mss);
+}
+
+export function receive(tcb: Tcb, id: number): void {
+  const { stack, counters } = tcb.world;
+  const s = readSegment(stack.words, stack.engine.memory.u8);
+  tcb.lastReceivedAt = stack.now;
+  if (tcb.state === SYN_SENT) {
+    receiveInSynSent(tcb);
+    return;
+  }
+  if (!isFresh(tcb)) return;
+  const { flags } = s;
+  if (!isAcceptable(tcb)) {
+    if (flags & RST) return;
+    if (tcb.state === SYN_RECEIVED && flags & SYN && s.seq === tcb.irs) transmit(tcb, tcb.iss, 0, SYN | ACK);
+    else if (flags & SYN) challenge(tcb);
+    else {
+      if (s.length > 0) noteDuplicate(tcb);
+      if (tcb.state === TIME_WAIT && flags & FIN) stack.timers.arm(tcb.stateTimer, stack.now + TIME_WAIT_MS);
+      transmit(tcb, tcb.nxt, 0, ACK);
+      // The acknowledgement itself may be news, even behind a closed window (RFC 9293 §3.10.7.4).
+      if (s.seq === tcb.received && flags & ACK) takeAck(tcb);
+    }
+    return;
+  }
+  if (flags & RST) {
+    receiveReset(tcb);
+    return;
+  }
+  if (flags & SYN) {
+    challenge(tcb);
+    return;
+  }
+  if (!(flags & ACK)) return;
+  if (s.hasTimestamps && tcb.timestampsOk && !after(s.seq, tcb.lastAckSent)) {
+    tcb.tsRecent = s.tsval;
+    tcb.tsRecentAt = tcb.now;
+  }
+  if (tcb.state === SYN_RECEIVED && !finishHandshake(tcb)) return;
+  if (!takeAck(tcb)) return;
+  if (flags & URG) takeUrgent(tcb);
+  const moved = s.length > 0 ? takeText(tcb, id) : 0;
+  if (flags & FIN) takeFin(tcb);
+  const ended = processFin(tcb);
+  acknowledgeWhenDue(tcb, moved);
+  send(tcb);
+  if (tcb.ackNow) transmit(tcb, tcb.nxt, 0, ACK);
+  counters.in_segs++;
+  if (moved > 0 || ended) tcb.events.readable?.();
+}
+
+// ── Before anything is believed ─────────────────────────────────────────────────────────────────
+
+/** PAWS (RFC 7323 §5.3): a timestamp that went back belongs to an old incarnation. */
+function isFresh(tcb: Tcb): boolean {
+  if (!tcb.timestampsOk || segment.flags & RST) return true;
+  // RFC 7323 §3.2: without the option that was agreed on, a segment is dropped.
+  if (!segment.hasTimestamps) return false;
+  if (!before(segment.tsval, tcb.tsRecent) || tcb.now - tcb.tsRecentAt > TIMESTAMP_LIFE) return true;
+  tcb.world.counters.paws_rejected++;
+  noteDuplicate(tcb);
+  transmit(tcb, tcb.nxt, 0, ACK);
+  return false;
+}
+
+/** RFC 9293 §3.10.7.4, first step, over the window that was announced. */
+function isAcceptable(tcb: Tcb): boolean {
+  const { seq, flags, length } = segment;
+  const window = Math.max(0, distance(tcb.announced, tcb.received));
+  const size = length + (flags & SYN ? 1 : 0) + (flags & FIN ? 1 : 0);
+  const offset = distance(seq, tcb.received);
+  if (size === 0) return window === 0 ? offset === 0 : offset >= 0 && offset < window;
+  if (window === 0) return false;
+  return offset < window && offset + size > 0;
+}
+
+function noteDuplicate(tcb: Tcb): void {
+  const end = (segment.seq + segment.length) | 0;
+  if (segment.length > 0 && !after(end, tcb.received)) reportDuplicate(tcb, segment.seq, end);
+  tcb.quickAcks = Math.max(tcb.quickAcks, 2);
+}
+
+/** RFC 5961 §3.2: only the exact sequence number resets; anything else in the window is asked to prove itself. */
+function receiveReset(tcb: Tcb): void {
+  if (segment.seq !== tcb.received) {
+    challenge(tcb);
+    return;
+  }
+  if (tcb.state === TIME_WAIT) return; // RFC 1337: a reset does not cut TIME-WAIT short.
+  const refused = tcb.state === SYN_RECEIVED && !tcb.listener;
+  destroy(tcb, refused ? refusal(tcb) : new LoomError("ECONNRESET", `${peerOf(tcb)} reset the connection`));
+}
+
+function refusal(tcb: Tcb): LoomError {
+  return new LoomError("ECONNREFUSED", `${peerOf(tcb)} refused the connection`);
+}
+
+/** RFC 5961 §7: not more of them than a fixed number a second, over all connections. */
+function challenge(tcb: Tcb): void {
+  if (!tcb.world.mayChallenge()) return;
+  tcb.world.counters.challenge_acks++;
+  transmit(tcb, tcb.nxt, 0, ACK);
+}
+
+// ── Handshake ───────────────────────────────────────────────────────────────────────────────────
+
+/** §3.10.7.3. */
+function receiveInSynSent(tcb: Tcb): void {
+  const { seq, ack, flags } = segment;
+  const hasAck = (flags & ACK) !== 0;
+  if (hasAck && (!after(ack, tcb.iss) || after(ack, tcb.nxt))) {
+    if (!(flags & RST)) tcb.world.resetUnknown(flags);
+    return;
+  }
+  if (flags & RST) {
+    if (hasAck) destroy(tcb, refusal(tcb));
+    return;
+  }
+  if (!(flags & SYN)) return;
+  tcb.irs = seq;
+  tcb.received = tcb.announced = tcb.lastAckSent = (seq + 1) | 0;
+  agree(tcb);
+  if (!hasAck) {
+    // Simultaneous open: both SYNs cross.
+    tcb.state = SYN_RECEIVED;
+    tcb.window = segment.window;
+    transmit(tcb, tcb.iss, 0, SYN | ACK);
+    return;
+  }
+  sack.count = 0;
+  acknowledge(tcb, ack, sack, false, segment.tsecr);
+  tcb.window = segment.window;
+  establish(tcb);
+  transmit(tcb, tcb.nxt, 0, ACK);
+  send(tcb);
+  tcb.events.established?.();
+}
+
+function finishHandshake(tcb: Tcb): boolean {
+  if (!after(segment.ack, tcb.una) || after(segment.ack, tcb.nxt)) {
+    tcb.world.resetUnknown(segment.flags);
+    return false;
+  }
+  tcb.window = segment.window * 2 ** tcb.sendScale;
+  establish(tcb);
+  if (tcb.listener) tcb.world.accepted(tcb);
+  else tcb.events.established?.();
+  return tcb.state === ESTABLISHED;
+}
+
+function establish(tcb: Tcb): void {
+  tcb.state = ESTABLISHED;
+  tcb.wl1 = segment.seq;
+  tcb.wl2 = segment.ack;
+  tcb.maxWindow = tcb.window;
+  tcb.quickAcks = QUICK_ACKS;
+  tcb.queueStart = (tcb.iss + 1) | 0;
+  tcb.measuredAt = tcb.now;
+  tcb.retries = 0;
+  tcb.world.keepAlive(tcb);
+}
+
+// ── Acknowledgement, window ─────────────────────────────────────────────────────────────────────
+
+/** Step five; false when the segment is to be dropped. */
+function takeAck(tcb: Tcb): boolean {
+  const { ack, seq, length, flags } = segment;
+  // RFC 5961 §5.2: only what was sent, and not older than the largest window.
+  if (after(ack, tcb.nxt) || before(ack, (tcb.una - tcb.maxWindow) | 0)) {
+    challenge(tcb);
+    return false;
+  }
+  const window = segment.window * 2 ** tcb.sendScale;
+  const isDuplicate = ack === tcb.una && length === 0 && window === tcb.window && !(flags & FIN) && tcb.sent.first !== undefined;
+  if (before(tcb.wl1, seq) || (tcb.wl1 === seq && !after(tcb.wl2, ack))) {
+    if (tcb.window === 0 && window > 0) tcb.retries = 0;
+    tcb.window = window;
+    tcb.wl1 = seq;
+    tcb.wl2 = ack;
+    if (window > tcb.maxWindow) tcb.maxWindow = window;
+  }
+  const unaBefore = tcb.una;
+  if (acknowledge(tcb, ack, sack, isDuplicate, segment.hasTimestamps ? segment.tsecr : 0)) {
+    freeQueue(tcb, unaBefore);
+    tcb.rearm = true;
+    const { path } = tcb;
+    if (path && path.generation === tcb.world.stack.routes.generation) tcb.world.confirm(path);
+  }
+  return !closeOnAck(tcb);
+}
+
+/** Acknowledged bytes leave the queue; the owner hears when a third of it is free. */
+function freeQueue(tcb: Tcb, unaBefore: number): void {
+  const { queue } = tcb;
+  if (!queue) return;
+  const bytes = Math.min(distance(tcb.una, tcb.queueStart), queue.length);
+  if (bytes <= 0 || tcb.una === unaBefore) return;
+  queue.drop(bytes);
+  tcb.queueStart = (tcb.queueStart + bytes) | 0;
+  if (tcb.wantsRoom && queue.length < (tcb.options.sendBuffer * 2) / 3) {
+    tcb.wantsRoom = false;
+    tcb.events.writable?.();
+  }
+}
+
+/** Our FIN was acknowledged: the states that follow. True when the connection is gone. */
+function closeOnAck(tcb: Tcb): boolean {
+  if (!tcb.finSent || tcb.una !== tcb.nxt) return false;
+  const { stack } = tcb.world;
+  if (tcb.state === FIN_WAIT_1) {
+    tcb.state = FIN_WAIT_2;
+    if (tcb.orphan) stack.timers.arm(tcb.stateTimer, stack.now + FIN_WAIT_2_MS);
+  } else if (tcb.state === CLOSING) enterTimeWait(tcb);
+  else if (tcb.state === LAST_ACK) {
+    destroy(tcb, undefined);
+    return true;
+  }
+  return false;
+}
+
+export function enterTimeWait(tcb: Tcb): void {
+  const { stack } = tcb.world;
+  tcb.state = TIME_WAIT;
+  stack.timers.cancel(tcb.retransmitTimer);
+  stack.timers.arm(tcb.stateTimer, stack.now + TIME_WAIT_MS);
+  tcb.world.timeWait(tcb);
+}
+
+// ── Text, FIN ───────────────────────────────────────────────────────────────────────────────────
+
+function takeUrgent(tcb: Tcb): void {
+  const end = (segment.seq + tcb.world.stack.words[abi.SEG_URGENT / 4]) | 0;
+  if (!tcb.hasUrgent || after(end, tcb.urgentEnd)) tcb.urgentEnd = end;
+  tcb.hasUrgent = true;
+}
+
+/** Trims to the window and takes the rest; bytes by which the stream moved. */
+function takeText(tcb: Tcb, id: number): number {
+  const { state } = tcb;
+  let { seq, offset, length } = segment;
+  if (state !== ESTABLISHED && state !== FIN_WAIT_1 && state !== FIN_WAIT_2) return 0;
+  if (tcb.orphan) {
+    // Nobody will read it: the peer should know (RFC 2525 §2.17).
+    abort(tcb, "ECONNRESET", "data arrived after close");
+    return 0;
+  }
+  const old = distance(tcb.received, seq);
+  if (old > 0) {
+    reportDuplicate(tcb, seq, old >= length ? (seq + length) | 0 : tcb.received);
+    seq = tcb.received;
+    offset += old;
+    length -= old;
+    tcb.ackNow = true;
+  }
+  const room = distance(tcb.announced, seq);
+  if (length > room) length = room;
+  if (length <= 0) {
+    tcb.ackNow = true;
+    return 0;
+  }
+  if (segment.piece > tcb.receivedMss) tcb.receivedMss = Math.min(segment.piece, 65_535);
+  const hadEarly = tcb.early.length > 0;
+  const moved = takeData(tcb, id, offset, seq, length);
+  // Out of order, or the gap closed: at once (RFC 5681 §4.2).
+  if (moved === 0 || hadEarly) tcb.ackNow = true;
+  return moved;
+}
+
+function takeFin(tcb: Tcb): void {
+  const at = (segment.seq + segment.length) | 0;
+  if (tcb.hasFinSequence || after(at, tcb.announced)) return;
+  tcb.hasFinSequence = true;
+  tcb.finSequence = at;
+}
+
+/** The FIN's turn has come: everything before it is here. True then. */
+function processFin(tcb: Tcb): boolean {
+  if (!tcb.hasFinSequence || tcb.finReceived || tcb.received !== tcb.finSequence) {
+    if (tcb.hasFinSequence && !tcb.finReceived) tcb.ackNow = true;
+    return false;
+  }
+  tcb.finReceived = true;
+  tcb.received = (tcb.received + 1) | 0;
+  tcb.announced = later(tcb.announced, tcb.received);
+  tcb.ackNow = true;
+  if (tcb.state === ESTABLISHED) tcb.state = CLOSE_WAIT;
+  else if (tcb.state === FIN_WAIT_1) tcb.state = CLOSING;
+  else if (tcb.state === FIN_WAIT_2) enterTimeWait(tcb);
+  return true;
+}
+
+/** Every second full segment at once, the others within the delay (RFC 1122 §4.2.3.2, RFC 5681 §4.2). */
+function acknowledgeWhenDue(tcb: Tcb, moved: number): void {
+  if (moved === 0) return;
+  tcb.unackedBytes += moved;
+  if (tcb.quickAcks > 0) {
+    tcb.quickAcks--;
+    tcb.ackNow = true;
+  } else if (tcb.unackedBytes >= 2 * tcb.receivedMss) tcb.ackNow = true;
+  const { timers } = tcb.world.stack;
+  if (!tcb.ackNow && !tcb.ackTimer.armed) timers.arm(tcb.ackTimer, tcb.now + DELAYED_ACK);
+}

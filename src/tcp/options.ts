@@ -1,0 +1,105 @@
+/** TCP options (RFC 9293 §3.2, RFC 7323, RFC 2018): read from a segment's bytes, written into a record. */
+export interface SynOptions {
+  /** 0 when the option was absent. */
+  mss: number;
+  /** -1 when absent. */
+  windowScale: number;
+  sackPermitted: boolean;
+  timestamps: boolean;
+  tsval: number;
+  tsecr: number;
+}
+
+/** SACK blocks of the segment in hand: left and right edges in turn. */
+export class SackBlocks {
+  readonly edges = new Int32Array(8);
+  count = 0;
+}
+
+const END = 0;
+const NOP = 1;
+const MSS = 2;
+const WINDOW_SCALE = 3;
+const SACK_PERMITTED = 4;
+const SACK = 5;
+const TIMESTAMPS = 8;
+/** RFC 7323 §2.3: larger ones are taken as this. */
+const MAX_SCALE = 14;
+
+function be32(bytes: Uint8Array, at: number): number {
+  return (bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3];
+}
+
+/** Reads everything that a segment's options say; malformed ones end the reading, what came before counts. */
+export function readOptions(bytes: Uint8Array, at: number, length: number, out: SynOptions, sack: SackBlocks): void {
+  out.mss = 0;
+  out.windowScale = -1;
+  out.sackPermitted = false;
+  out.timestamps = false;
+  sack.count = 0;
+  const end = at + length;
+  while (at < end) {
+    const kind = bytes[at];
+    if (kind === END) return;
+    if (kind === NOP) {
+      at++;
+      continue;
+    }
+    const size = at + 1 < end ? bytes[at + 1] : 0;
+    if (size < 2 || at + size > end) return;
+    if (kind === MSS && size === 4) out.mss = (bytes[at + 2] << 8) | bytes[at + 3];
+    else if (kind === WINDOW_SCALE && size === 3) out.windowScale = Math.min(bytes[at + 2], MAX_SCALE);
+    else if (kind === SACK_PERMITTED && size === 2) out.sackPermitted = true;
+    else if (kind === TIMESTAMPS && size === 10) {
+      out.timestamps = true;
+      out.tsval = be32(bytes, at + 2);
+      out.tsecr = be32(bytes, at + 6);
+    } else if (kind === SACK && size >= 10 && (size - 2) % 8 === 0) {
+      sack.count = Math.min((size - 2) / 8, 4);
+      for (let i = 0; i < 2 * sack.count; i++) sack.edges[i] = be32(bytes, at + 2 + 4 * i);
+    }
+    at += size;
+  }
+}
+
+/** Network order in a word of little-endian memory. */
+function swap(x: number): number {
+  return ((x & 0xff) << 24) | ((x & 0xff00) << 8) | ((x >>> 8) & 0xff00) | (x >>> 24);
+}
+
+/** NOP NOP timestamps (RFC 7323 appendix A); returns the words written. */
+export function writeTimestamps(out: Int32Array, at: number, tsval: number, tsecr: number): number {
+  out[at] = 0x0a080101;
+  out[at + 1] = swap(tsval);
+  out[at + 2] = swap(tsecr);
+  return 3;
+}
+
+/** NOP NOP SACK with `count` blocks of `edges`; returns the words written. */
+export function writeSack(out: Int32Array, at: number, edges: Int32Array, count: number): number {
+  out[at] = 0x00050101 | ((2 + 8 * count) << 24);
+  for (let i = 0; i < 2 * count; i++) out[at + 1 + i] = swap(edges[i]);
+  return 1 + 2 * count;
+}
+
+/** MSS, then SACK-permitted with timestamps, then window scale, as Linux orders them; returns the words written. */
+export function writeSyn(
+  out: Int32Array,
+  at: number,
+  mss: number,
+  scale: number,
+  sack: boolean,
+  timestamps: boolean,
+  tsval: number,
+  tsecr: number,
+): number {
+  let n = at;
+  out[n++] = swap((MSS << 24) | (4 << 16) | mss);
+  if (timestamps) {
+    out[n++] = sack ? 0x0a080204 : 0x0a080101;
+    out[n++] = swap(tsval);
+    out[n++] = swap(tsecr);
+  } else if (sack) out[n++] = 0x02040101;
+  if (scale >= 0) out[n++] = 0x00030301 | (scale << 24);
+  return n - at;
+}

@@ -1,0 +1,165 @@
+/** One segment out: its header fields and options into the record, its payload by reference, and down the stack. */
+import * as abi from "../../assembly/abi.ts";
+import type { IpAddress } from "../base/ip-address.ts";
+import type { IpStack, Path } from "../ip/stack.ts";
+import { writeSack, writeSyn, writeTimestamps } from "./options.ts";
+import { windowToAnnounce } from "./receiver.ts";
+import { ACK, RST, SYN } from "./sequence.ts";
+import { SYN_RECEIVED, type Tcb } from "./tcb.ts";
+
+const OPTIONS = abi.OUT_OPTIONS / 4;
+const PIECE = abi.OUT_PIECE / 4;
+const edges = new Int32Array(8);
+
+/** The path to the peer, looked up again when routes or neighbours changed. */
+export function pathOf(tcb: Tcb): Path {
+  const { stack } = tcb.world;
+  if (!tcb.path || tcb.path.generation !== stack.routes.generation) tcb.path = stack.pathTo(tcb.remote);
+  return tcb.path;
+}
+
+/** Bytes of options that every data segment carries now. */
+export function optionBytes(tcb: Tcb): number {
+  const timestamps = tcb.timestampsOk ? 12 : 0;
+  if (!tcb.sackOk || (tcb.early.length === 0 && !tcb.hasDsack)) return timestamps;
+  return timestamps + 4 + 8 * sackCount(tcb);
+}
+
+function sackCount(tcb: Tcb): number {
+  return Math.min(tcb.early.length + (tcb.hasDsack ? 1 : 0), tcb.timestampsOk ? 3 : 4);
+}
+
+/** D-SACK first, then the most recent range, then the others (RFC 2018 §4, RFC 2883 §4). */
+function collectSack(tcb: Tcb): number {
+  const most = sackCount(tcb);
+  let n = 0;
+  const put = (start: number, end: number) => {
+    edges[2 * n] = start;
+    edges[2 * n + 1] = end;
+    n++;
+  };
+  if (tcb.hasDsack) put(tcb.dsackStart, tcb.dsackEnd);
+  const recent = tcb.early[tcb.recent];
+  if (recent && n < most) put(recent.start, recent.end);
+  for (let i = 0; i < tcb.early.length && n < most; i++) if (tcb.early[i] !== recent) put(tcb.early[i].start, tcb.early[i].end);
+  return n;
+}
+
+function addresses(stack: IpStack, local: IpAddress, remote: IpAddress, localPort: number, remotePort: number, hopLimit: number): void {
+  const { out } = stack;
+  out[abi.SEG_FAMILY / 4] = remote.family | (6 << 8) | (hopLimit << 24);
+  out[abi.SEG_FLOW_LABEL / 4] = 0;
+  local.write(out, abi.SEG_SOURCE / 4);
+  remote.write(out, abi.SEG_DESTINATION / 4);
+  out[abi.SEG_SOURCE_PORT / 4] = localPort;
+  out[abi.SEG_DESTINATION_PORT / 4] = remotePort;
+  out[abi.OUT_IDENTIFICATION / 4] = stack.nextIdentification();
+  out[abi.OUT_SEGMENT_SIZE / 4] = 0;
+  out[abi.OUT_PIECES / 4] = 0;
+  out[abi.OUT_URGENT / 4] = 0;
+}
+
+function writeOptions(tcb: Tcb, flags: number, announcedMss: number): number {
+  const { out } = tcb.world.stack;
+  if (flags & SYN) {
+    const { options } = tcb;
+    // An answer offers only what the peer offered.
+    const answers = tcb.state === SYN_RECEIVED;
+    const scaling = answers ? tcb.scaleOffered : options.windowScaling;
+    const scale = scaling ? tcb.receiveScale : -1;
+    const sack = answers ? tcb.sackOk : options.sack;
+    const timestamps = answers ? tcb.timestampsOk : options.timestamps;
+    return writeSyn(out, OPTIONS, announcedMss, scale, sack, timestamps, tcb.tsval, answers ? tcb.tsRecent : 0);
+  }
+  let n = tcb.timestampsOk ? writeTimestamps(out, OPTIONS, tcb.tsval, tcb.tsRecent) : 0;
+  if (tcb.sackOk && (tcb.early.length > 0 || tcb.hasDsack)) n += writeSack(out, OPTIONS + n, edges, collectSack(tcb));
+  return n;
+}
+
+/** MSS to announce: what fits the interface (RFC 9293 §3.7.1). */
+export function ownMss(tcb: Tcb): number {
+  const { mtu } = pathOf(tcb);
+  return Math.min(tcb.options.maxMss, mtu - (tcb.remote.family === 4 ? 40 : 60));
+}
+
+/** Sends `length` bytes of the queue from `seq` on (0: none) with these flags; false when no buffer was free. */
+export function transmit(tcb: Tcb, seq: number, length: number, flags: number, segmentSize = 0): boolean {
+  const { world } = tcb;
+  const { stack } = world;
+  const { out } = stack;
+  const path = pathOf(tcb);
+  addresses(stack, tcb.local, tcb.remote, tcb.localPort, tcb.remotePort, tcb.options.hopLimit);
+  const words = writeOptions(tcb, flags, flags & SYN ? ownMss(tcb) : 0);
+  out[abi.OUT_OPTION_BYTES / 4] = 4 * words;
+  out[abi.OUT_SEQUENCE / 4] = seq;
+  out[abi.OUT_ACKNOWLEDGEMENT / 4] = flags & ACK ? tcb.received : 0;
+  out[abi.OUT_FLAGS / 4] = flags;
+  out[abi.OUT_WINDOW / 4] = windowToAnnounce(tcb, (flags & SYN) !== 0);
+  if (length > 0) attach(tcb, seq, length, segmentSize);
+  const id = stack.engine.plane.tcpBuild(0, stack.outAddress) >>> 0;
+  if (id === abi.NONE) {
+    world.counters.memory_drops++;
+    return false;
+  }
+  world.counters.out_segs += segmentSize > 0 ? Math.ceil(length / segmentSize) : 1;
+  stack.route(id, tcb.remote.family, path.hop);
+  tcb.lastSentAt = stack.now;
+  if (flags & ACK) acknowledged(tcb);
+  return true;
+}
+
+function attach(tcb: Tcb, seq: number, length: number, segmentSize: number): void {
+  const { out } = tcb.world.stack;
+  const queue = tcb.queue as NonNullable<Tcb["queue"]>;
+  let offset = (seq - tcb.queueStart) | 0;
+  let piece = PIECE;
+  for (let left = length; left > 0; piece += 3) {
+    const n = Math.min(queue.run(offset), left);
+    out[piece] = queue.address(offset);
+    out[piece + 1] = n;
+    out[piece + 2] = queue.cookie(offset);
+    offset += n;
+    left -= n;
+  }
+  out[abi.OUT_PIECES / 4] = (piece - PIECE) / 3;
+  out[abi.OUT_SEGMENT_SIZE / 4] = segmentSize;
+}
+
+/** An acknowledgement went out with this segment: nothing is owed any more. */
+function acknowledged(tcb: Tcb): void {
+  tcb.ackNow = false;
+  tcb.unackedBytes = 0;
+  tcb.hasDsack = false;
+  tcb.lastAckSent = tcb.received;
+  tcb.world.stack.timers.cancel(tcb.ackTimer);
+}
+
+/** A reset without a connection, in answer to the segment in hand (RFC 9293 §3.10.7.1). */
+export function sendReset(stack: IpStack, flags: number, seq: number, ack: number): void {
+  const { words } = stack;
+  const local = stack.destination();
+  const remote = stack.source();
+  if (local.isMulticast || remote.isMulticast || remote.isUnspecified) return;
+  addresses(stack, local, remote, words[abi.SEG_DESTINATION_PORT / 4], words[abi.SEG_SOURCE_PORT / 4], 64);
+  sendBare(stack, remote, flags | RST, seq, ack, 0, 0);
+}
+
+/** A SYN-ACK for a connection that exists only as a cookie; its options are in the record's words already. */
+export function sendBare(
+  stack: IpStack,
+  remote: IpAddress,
+  flags: number,
+  seq: number,
+  ack: number,
+  window: number,
+  optionWords: number,
+): void {
+  const { out } = stack;
+  out[abi.OUT_OPTION_BYTES / 4] = 4 * optionWords;
+  out[abi.OUT_SEQUENCE / 4] = seq;
+  out[abi.OUT_ACKNOWLEDGEMENT / 4] = ack;
+  out[abi.OUT_FLAGS / 4] = flags;
+  out[abi.OUT_WINDOW / 4] = window;
+  const id = stack.engine.plane.tcpBuild(0, stack.outAddress) >>> 0;
+  if (id !== abi.NONE) stack.route(id, remote.family, stack.pathTo(remote).hop);
+}

@@ -1,0 +1,127 @@
+/**
+ * The receiving half: the window, what arrived early, acknowledgements and how large the buffer grows
+ * (RFC 9293 §3.8.6, RFC 2018, RFC 2883, RFC 5681 §4.2; dynamic right-sizing as Linux does it).
+ */
+import { after, before, distance, later } from "./sequence.ts";
+import type { Range, Tcb } from "./tcb.ts";
+
+/** Ranges that one connection keeps apart; more than any honest network makes. */
+const MOST_RANGES = 64;
+
+/** Bytes that the buffer can still take beyond what was received. */
+function freeSpace(tcb: Tcb): number {
+  const unread = tcb.inbox ? tcb.inbox.length : 0;
+  return Math.max(0, tcb.receiveSpace - unread);
+}
+
+/** The window field: never takes back what was announced, and opens only by steps worth an ACK (RFC 9293 §3.8.6.2.2). */
+export function windowToAnnounce(tcb: Tcb, isSyn: boolean): number {
+  const promised = tcb.received === 0 && tcb.announced === 0 ? 0 : Math.max(0, distance(tcb.announced, tcb.received));
+  let window = freeSpace(tcb);
+  const step = Math.min(tcb.receiveSpace / 2, tcb.receivedMss);
+  if (window < promised + step) window = promised;
+  const scale = isSyn ? 0 : tcb.receiveScale;
+  const field = Math.min(window >>> scale, 0xffff);
+  tcb.announced = later((tcb.received + field * 2 ** scale) | 0, isSyn ? tcb.received : tcb.announced);
+  return field;
+}
+
+/** True when reading has opened the window enough that the peer should hear of it. */
+export function worthUpdate(tcb: Tcb): boolean {
+  const promised = Math.max(0, distance(tcb.announced, tcb.received));
+  const gain = freeSpace(tcb) - promised;
+  return gain >= 2 * tcb.receivedMss && (gain >= tcb.receiveSpace / 4 || promised < 2 * tcb.receivedMss);
+}
+
+/**
+ * Takes `length` bytes of the packet `id` (at `offset` of its frame) for sequence `seq`. Returns the bytes by which
+ * `received` moved; what came early is kept, what came twice is reported.
+ */
+export function takeData(tcb: Tcb, id: number, offset: number, seq: number, length: number): number {
+  const { world } = tcb;
+  const end = (seq + length) | 0;
+  tcb.inbox ??= world.newQueue();
+  const { inbox } = tcb;
+  // The inbox's first free byte is the one that `received` names.
+  const at = inbox.length + distance(seq, tcb.received);
+  if (!inbox.reserve(at + length)) {
+    world.counters.memory_drops++;
+    world.counters.ofo_dropped++;
+    return 0;
+  }
+  const { plane } = world.stack.engine;
+  for (let done = 0; done < length; ) {
+    const n = Math.min(inbox.run(at + done), length - done);
+    plane.packetCopy(id, offset + done, inbox.address(at + done), n);
+    done += n;
+  }
+  if (after(seq, tcb.received)) {
+    keepEarly(tcb, seq, end);
+    return 0;
+  }
+  const before = tcb.received;
+  tcb.received = end;
+  absorbEarly(tcb);
+  const moved = distance(tcb.received, before);
+  inbox.length += moved;
+  tcb.bytesReceived += moved;
+  return moved;
+}
+
+/** Notes a range that overtook others; a part that was there already is reported as duplicate. */
+function keepEarly(tcb: Tcb, start: number, end: number): void {
+  const { early } = tcb;
+  tcb.world.counters.ofo_queued++;
+  let i = 0;
+  while (i < early.length && before(early[i].end, start)) i++;
+  const there = early[i];
+  if (there && !before(start, there.start) && !after(end, there.end)) {
+    reportDuplicate(tcb, start, end);
+    tcb.recent = i;
+    return;
+  }
+  if (!there || after(there.start, end)) {
+    if (early.length < MOST_RANGES) early.splice(i, 0, { start, end });
+    tcb.recent = i;
+    return;
+  }
+  if (before(start, there.start)) there.start = start;
+  if (after(end, there.end)) there.end = end;
+  while (early[i + 1] && !after(early[i + 1].start, there.end)) {
+    there.end = later(there.end, early[i + 1].end);
+    early.splice(i + 1, 1);
+  }
+  tcb.recent = i;
+}
+
+/** Ranges that are no longer early. */
+function absorbEarly(tcb: Tcb): void {
+  const { early } = tcb;
+  while (early.length > 0 && !after(early[0].start, tcb.received)) {
+    const { end } = early.shift() as Range;
+    tcb.received = later(tcb.received, end);
+    tcb.recent = Math.max(0, tcb.recent - 1);
+  }
+}
+
+/** The next acknowledgement says that these bytes came twice (RFC 2883). */
+export function reportDuplicate(tcb: Tcb, start: number, end: number): void {
+  if (!tcb.sackOk) return;
+  tcb.hasDsack = true;
+  tcb.dsackStart = start;
+  tcb.dsackEnd = end;
+}
+
+/**
+ * The application read `bytes`. Once in an RTT the buffer becomes twice what was read in it, so that the window never
+ * holds the sender back (dynamic right-sizing, Fisk and Feng 2001).
+ */
+export function noteRead(tcb: Tcb, bytes: number): void {
+  tcb.readInRtt += bytes;
+  const rtt = tcb.rtt.srtt || 100;
+  if (tcb.now - tcb.measuredAt < rtt) return;
+  const wanted = 2 * tcb.readInRtt + 16 * tcb.receivedMss;
+  if (wanted > tcb.receiveSpace) tcb.receiveSpace = Math.min(wanted, tcb.options.receiveBuffer);
+  tcb.readInRtt = 0;
+  tcb.measuredAt = tcb.now;
+}

@@ -1,0 +1,273 @@
+/**
+ * Acknowledgements: what they free, what they show to be lost, and how fast to go on. SACK (RFC 2018, RFC 2883),
+ * RACK-TLP (RFC 8985), PRR (RFC 6937); NewReno (RFC 6582) where the peer has no SACK; Eifel detection (RFC 3522).
+ */
+import type { AckSample } from "./congestion/control.ts";
+import type { SackBlocks } from "./options.ts";
+import type { SentRecord } from "./scoreboard.ts";
+import { after, before, distance, later } from "./sequence.ts";
+import type { Tcb } from "./tcb.ts";
+
+const DUPLICATE_THRESHOLD = 3;
+const sample: AckSample = { now: 0, delivered: 0, rtt: 0, srtt: 0, minRtt: 0, inRecovery: false, ackSeq: 0, sendSeq: 0 };
+/** What one acknowledgement did; one is enough, acknowledgements do not nest. */
+const seen = { delivered: 0, rtt: 0, acked: 0, freshAfterTimeout: false, lost: false };
+
+/** Takes an acknowledgement of `ack` with the SACK blocks that came along. True when it acknowledged something new. */
+export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate: boolean, tsecr: number): boolean {
+  const { sent, now } = tcb;
+  seen.delivered = seen.rtt = seen.acked = 0;
+  seen.freshAfterTimeout = seen.lost = false;
+  const lostBefore = sent.lostBytes;
+  const flight = distance(tcb.nxt, tcb.una);
+  if (tcb.sackOk && sack.count > 0) applySack(tcb, ack, sack);
+  if (after(ack, tcb.una)) advance(tcb, ack);
+  else if (isDuplicate && !tcb.sackOk) {
+    tcb.duplicateAcks++;
+    seen.delivered += Math.min(tcb.mss, sent.pipe);
+  }
+  if (seen.rtt > 0) tcb.rtt.sample(seen.rtt, now);
+  else if (seen.acked > 0 && tcb.timestampsOk && tsecr !== 0) sampleByTimestamp(tcb, tsecr);
+  if (seen.acked > 0) {
+    tcb.retries = 0;
+    tcb.rtt.reset();
+    tcb.stalledSince = now;
+    checkSpurious(tcb, tsecr);
+  }
+  tcb.delivered += seen.delivered;
+  endProbe(tcb, ack);
+  if (tcb.sackOk) detectLosses(tcb);
+  else detectByDuplicates(tcb, ack);
+  seen.lost = sent.lostBytes > lostBefore;
+  steer(tcb, ack, flight);
+  return seen.acked > 0;
+}
+
+/** Cumulative part: records that are covered go. */
+function advance(tcb: Tcb, ack: number): void {
+  const { sent } = tcb;
+  seen.acked = distance(ack, tcb.una);
+  tcb.bytesAcked += seen.acked;
+  for (let record = sent.first; record && before(record.start, ack); record = sent.first) {
+    if (after(record.end, ack)) sent.split(record, ack);
+    if (!record.sacked) arrived(tcb, record);
+    sent.remove(record);
+  }
+  tcb.una = ack;
+  if (!tcb.sackOk)
+    tcb.duplicateAcks =
+      tcb.inRecovery && before(ack, tcb.recoveryEnd) ? Math.max(0, tcb.duplicateAcks - Math.ceil(seen.acked / tcb.mss)) : 0;
+}
+
+/** A record is known to have arrived: delivery, RTT (never of what was sent twice), RACK's newest. */
+function arrived(tcb: Tcb, record: SentRecord): void {
+  const { now } = tcb;
+  seen.delivered += distance(record.end, record.start);
+  const rtt = now - record.sentAt;
+  if (!record.retransmitted) {
+    seen.rtt = seen.rtt === 0 ? Math.max(rtt, 0.001) : Math.min(seen.rtt, Math.max(rtt, 0.001));
+    if (tcb.afterTimeout && record.lost) seen.freshAfterTimeout = true;
+  } else if (rtt < tcb.rtt.min) return;
+  // Sent later than the newest known to have arrived (RFC 8985 §6.2 step 2).
+  if (record.sentAt > tcb.rackTime || (record.sentAt === tcb.rackTime && after(record.end, tcb.rackEnd))) {
+    tcb.rackTime = record.sentAt;
+    tcb.rackEnd = record.end;
+    tcb.rackRtt = rtt;
+  }
+  // Step 3: something older than what had arrived before was never sent twice, so the network reorders.
+  if (before(record.end, tcb.forwardAck) && !record.retransmitted) tcb.reorderingSeen = true;
+  tcb.forwardAck = later(tcb.forwardAck, record.end);
+}
+
+function applySack(tcb: Tcb, ack: number, sack: SackBlocks): void {
+  const { edges, count } = sack;
+  for (let i = 0; i < count; i++) {
+    const start = edges[2 * i];
+    const end = edges[2 * i + 1];
+    // Not a range, or one that was never sent: ignored (RFC 2018 §8 with RFC 5961's caution).
+    if (!after(end, start) || after(end, tcb.nxt)) continue;
+    if (i === 0 && isDsack(ack, start, end, sack)) {
+      tcb.world.counters.dsack_received++;
+      tcb.hasPeerDuplicate = true;
+      if (tcb.reorderWindowMult < 16) tcb.reorderWindowMult++;
+      continue;
+    }
+    if (before(start, tcb.una)) continue;
+    markSacked(tcb, start, end);
+  }
+}
+
+/** RFC 2883 §4: the first block repeats what is acknowledged already, or what a later block holds. */
+function isDsack(ack: number, start: number, end: number, sack: SackBlocks): boolean {
+  if (!after(end, ack) || before(start, ack)) return true;
+  return sack.count > 1 && !before(start, sack.edges[2]) && !after(end, sack.edges[3]);
+}
+
+function markSacked(tcb: Tcb, start: number, end: number): void {
+  const { sent } = tcb;
+  for (let record = sent.first; record && before(record.start, end); record = record.next) {
+    if (record.sacked || !after(record.end, start)) continue;
+    if (before(record.start, start)) {
+      sent.split(record, start);
+      continue;
+    }
+    if (after(record.end, end)) sent.split(record, end);
+    arrived(tcb, record);
+    sent.markSacked(record);
+  }
+}
+
+function sampleByTimestamp(tcb: Tcb, tsecr: number): void {
+  const rtt = distance(tcb.tsval, tsecr);
+  if (rtt >= 0 && rtt < 600_000) tcb.rtt.sample(Math.max(rtt, 0.5), tcb.now);
+}
+
+/** RACK: whatever was sent long enough before something that arrived is lost (RFC 8985 §6.2 step 5). */
+export function detectLosses(tcb: Tcb): void {
+  const { sent, now } = tcb;
+  const wait = reorderWindow(tcb);
+  let soonest = 0;
+  for (let record = sent.first; record; record = record.next) {
+    if (!record.retransmitted && record.sentAt > tcb.rackTime) break;
+    if (record.sacked || record.lost) continue;
+    const older = record.sentAt < tcb.rackTime || (record.sentAt === tcb.rackTime && before(record.end, tcb.rackEnd));
+    if (!older) continue;
+    const left = record.sentAt + tcb.rackRtt + wait - now;
+    if (left <= 0) sent.markLost(record);
+    else soonest = Math.max(soonest, left);
+  }
+  if (soonest > 0) {
+    tcb.timerMode = "rack";
+    tcb.world.stack.timers.arm(tcb.retransmitTimer, now + soonest);
+  } else if (tcb.timerMode === "rack") {
+    tcb.timerMode = "none";
+    tcb.world.stack.timers.cancel(tcb.retransmitTimer);
+  }
+}
+
+/** §6.2 step 4: no patience when three segments beyond arrived and the network never reordered. */
+function reorderWindow(tcb: Tcb): number {
+  if (!tcb.reorderingSeen && (tcb.inRecovery || tcb.sent.sackedBytes >= DUPLICATE_THRESHOLD * tcb.mss)) return 0;
+  const { min, srtt } = tcb.rtt;
+  return Number.isFinite(min) ? Math.min((tcb.reorderWindowMult * min) / 4, srtt) : 0;
+}
+
+/** RFC 6582: three duplicates, or a partial acknowledgement during recovery, name the first segment lost. */
+function detectByDuplicates(tcb: Tcb, ack: number): void {
+  const { sent } = tcb;
+  const { first } = sent;
+  if (!first || first.lost) return;
+  const partial = tcb.inRecovery && seen.acked > 0 && before(ack, tcb.recoveryEnd);
+  if (!partial && (tcb.inRecovery || tcb.duplicateAcks < DUPLICATE_THRESHOLD)) return;
+  if (distance(first.end, first.start) > tcb.mss) sent.split(first, (first.start + tcb.mss) | 0);
+  sent.markLost(first);
+}
+
+/** The tail-loss probe's answer: if it only repaired a loss, that loss counts (RFC 8985 §7.4). */
+function endProbe(tcb: Tcb, ack: number): void {
+  if (!tcb.probing || before(ack, tcb.probeEnd)) return;
+  tcb.probing = false;
+  if (tcb.probeWasRetransmission && !tcb.hasPeerDuplicate && !tcb.inRecovery) reduce(tcb);
+  tcb.hasPeerDuplicate = false;
+}
+
+/** Into recovery, through it and out of it; and the window meanwhile. */
+function steer(tcb: Tcb, ack: number, flight: number): void {
+  const { sent } = tcb;
+  if (tcb.inRecovery && !before(ack, tcb.recoveryEnd)) {
+    tcb.inRecovery = false;
+    tcb.cwnd = tcb.ssthresh;
+  }
+  if (tcb.afterTimeout && !before(ack, tcb.recoveryEnd)) tcb.afterTimeout = false;
+  if (sent.lostBytes > 0 && !tcb.inRecovery && !tcb.afterTimeout) enterRecovery(tcb, flight);
+  if (tcb.inRecovery) proportional(tcb);
+  else if (seen.delivered > 0) grow(tcb, ack);
+}
+
+function enterRecovery(tcb: Tcb, flight: number): void {
+  tcb.world.counters.fast_retrans++;
+  tcb.ssthresh = tcb.control.reduce(tcb, tcb.now);
+  tcb.inRecovery = true;
+  tcb.recoveryEnd = tcb.nxt;
+  tcb.prrDelivered = 0;
+  tcb.prrOut = 0;
+  tcb.recoverFlight = Math.max(flight, tcb.mss);
+}
+
+/** A reduction without a recovery. */
+function reduce(tcb: Tcb): void {
+  tcb.ssthresh = tcb.control.reduce(tcb, tcb.now);
+  tcb.cwnd = tcb.ssthresh;
+}
+
+/** Proportional rate reduction (RFC 6937 §3, with slow-start reduction bound). */
+function proportional(tcb: Tcb): void {
+  const pipe = tcb.sent.pipe;
+  tcb.prrDelivered += seen.delivered;
+  let count: number;
+  if (pipe > tcb.ssthresh) count = Math.ceil((tcb.prrDelivered * tcb.ssthresh) / tcb.recoverFlight) - tcb.prrOut;
+  else {
+    const limit = seen.lost ? tcb.prrDelivered - tcb.prrOut : Math.max(tcb.prrDelivered - tcb.prrOut, seen.delivered) + tcb.mss;
+    count = Math.min(tcb.ssthresh - pipe, limit);
+  }
+  // The first retransmission always goes (§3: "fast retransmit").
+  if (tcb.prrOut === 0) count = Math.max(count, tcb.mss);
+  tcb.cwnd = Math.max(pipe + Math.max(count, 0), tcb.mss);
+}
+
+function grow(tcb: Tcb, ack: number): void {
+  sample.now = tcb.now;
+  sample.delivered = seen.delivered;
+  sample.rtt = seen.rtt;
+  sample.srtt = tcb.rtt.srtt;
+  sample.minRtt = tcb.rtt.min;
+  sample.inRecovery = false;
+  sample.ackSeq = ack;
+  sample.sendSeq = tcb.nxt;
+  tcb.control.acked(tcb, sample);
+}
+
+// ── Timeout ─────────────────────────────────────────────────────────────────────────────────────
+
+/** The retransmission timer expired (RFC 6298 §5.4–5.7, RFC 5681 §3.1): everything unacknowledged counts as lost. */
+export function timedOut(tcb: Tcb): void {
+  const { sent } = tcb;
+  tcb.world.counters.timeouts++;
+  if (!tcb.afterTimeout) {
+    tcb.ssthresh = tcb.control.reduce(tcb, tcb.now);
+    tcb.recoveryEnd = tcb.nxt;
+  }
+  tcb.control.timedOut(tcb, tcb.now);
+  tcb.inRecovery = false;
+  tcb.afterTimeout = true;
+  tcb.timeoutStamp = tcb.tsval;
+  tcb.probing = false;
+  tcb.duplicateAcks = 0;
+  // A receiver that threw away what it had SACKed shows by not acknowledging the first (RFC 2018 §8).
+  if (sent.first?.sacked) sent.forgetSacks();
+  for (let record = sent.first; record; record = record.next) sent.markLost(record);
+  tcb.cwnd = tcb.mss;
+  tcb.retries++;
+  tcb.rtt.backOff();
+}
+
+/** Eifel (RFC 3522): the first acknowledgement after a timeout echoes a time before it, so the original had arrived. */
+function checkSpurious(tcb: Tcb, tsecr: number): void {
+  if (!tcb.afterTimeout || !tcb.timestampsOk || tcb.timeoutStamp === 0) return;
+  const stamp = tcb.timeoutStamp;
+  tcb.timeoutStamp = 0;
+  if (tsecr === 0 || distance(tsecr, stamp) >= 0 || !seen.freshAfterTimeout) return;
+  tcb.world.counters.spurious_rtos++;
+  tcb.afterTimeout = false;
+  for (let record = tcb.sent.first; record; record = record.next) if (record.lost) tcb.sent.unmarkLost(record);
+  tcb.control.undone(tcb);
+}
+
+/** The time that reordering was allowed is over (RFC 8985 §6.3). */
+export function rackExpired(tcb: Tcb): void {
+  seen.delivered = seen.acked = 0;
+  const flight = distance(tcb.nxt, tcb.una);
+  detectLosses(tcb);
+  seen.lost = tcb.sent.lostBytes > 0;
+  steer(tcb, tcb.una, flight);
+}

@@ -1,0 +1,42 @@
+/** Round-trip time and retransmission timeout (RFC 6298), with the smallest RTT of the last minutes. Milliseconds. */
+export const RTO_INITIAL = 1000;
+/** Linux's TCP_RTO_MIN; RFC 6298 §2.4 says a second "until research shows otherwise", and §5 of RFC 8961 allows less. */
+export const RTO_MIN = 200;
+export const RTO_MAX = 120_000;
+const MIN_WINDOW = 300_000;
+
+export class RttEstimator {
+  /** Smoothed RTT, 0 before the first measurement. */
+  srtt = 0;
+  rttvar = 0;
+  rto = RTO_INITIAL;
+  min = Number.POSITIVE_INFINITY;
+  latest = 0;
+  private minAt = 0;
+
+  sample(rtt: number, now: number): void {
+    this.latest = rtt;
+    if (rtt < this.min || now - this.minAt > MIN_WINDOW) {
+      this.min = rtt;
+      this.minAt = now;
+    }
+    if (this.srtt === 0) {
+      this.srtt = Math.max(rtt, 0.001);
+      this.rttvar = rtt / 2;
+    } else {
+      this.rttvar = 0.75 * this.rttvar + 0.25 * Math.abs(this.srtt - rtt);
+      this.srtt = 0.875 * this.srtt + 0.125 * rtt;
+    }
+    this.reset();
+  }
+
+  /** The timeout without back-off; the variance term is at least RTO_MIN, as in Linux. */
+  reset(): void {
+    if (this.srtt === 0) this.rto = RTO_INITIAL;
+    else this.rto = Math.min(this.srtt + Math.max(4 * this.rttvar, RTO_MIN), RTO_MAX);
+  }
+
+  backOff(): void {
+    this.rto = Math.min(this.rto * 2, RTO_MAX);
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * What was sent and not yet acknowledged: one record for each transmission unit (up to a large segment), in sequence
+ * order, split where a SACK block or a loss cuts through. Records are recycled: none is made in steady state.
+ */
+import { after, before, distance } from "./sequence.ts";
+
+export class SentRecord {
+  start = 0;
+  end = 0;
+  /** When it was last sent (ms). */
+  sentAt = 0;
+  sacked = false;
+  lost = false;
+  retransmitted = false;
+  /** Counted in the pipe. */
+  inFlight = false;
+  isSyn = false;
+  isFin = false;
+  /** For delivery-rate samples: what had been delivered, and when, as this left. */
+  delivered = 0;
+  deliveredAt = 0;
+  firstSentAt = 0;
+  appLimited = false;
+  next: SentRecord | undefined;
+  prev: SentRecord | undefined;
+}
+
+/** Spare records, shared by all connections of a host. */
+const spare: SentRecord[] = [];
+const MOST_SPARE = 4096;
+
+export class Scoreboard {
+  first: SentRecord | undefined;
+  last: SentRecord | undefined;
+  /** Bytes in flight: sent, and neither acknowledged, SACKed nor deemed lost. */
+  pipe = 0;
+  sackedBytes = 0;
+  lostBytes = 0;
+  /** Highest edge that was SACKed; meaningful while sackedBytes is not 0. */
+  highestSacked = 0;
+
+  append(start: number, end: number, now: number): SentRecord {
+    const record = spare.pop() ?? new SentRecord();
+    record.start = start;
+    record.end = end;
+    record.sentAt = now;
+    record.sacked = record.lost = record.retransmitted = record.isSyn = record.isFin = record.appLimited = false;
+    record.inFlight = true;
+    record.next = undefined;
+    record.prev = this.last;
+    if (this.last) this.last.next = record;
+    else this.first = record;
+    this.last = record;
+    this.pipe += distance(end, start);
+    return record;
+  }
+
+  /** Cuts a record in two at `seq`; the second half is its `next`. */
+  split(record: SentRecord, seq: number): SentRecord {
+    const rest = spare.pop() ?? new SentRecord();
+    Object.assign(rest, record);
+    rest.start = seq;
+    rest.prev = record;
+    rest.next = record.next;
+    if (record.next) record.next.prev = rest;
+    else this.last = rest;
+    record.next = rest;
+    record.end = seq;
+    record.isFin = false;
+    rest.isSyn = false;
+    return rest;
+  }
+
+  /** Forgets a record that was acknowledged. */
+  remove(record: SentRecord): void {
+    const bytes = distance(record.end, record.start);
+    if (record.inFlight) this.pipe -= bytes;
+    if (record.sacked) this.sackedBytes -= bytes;
+    if (record.lost) this.lostBytes -= bytes;
+    if (record.prev) record.prev.next = record.next;
+    else this.first = record.next;
+    if (record.next) record.next.prev = record.prev;
+    else this.last = record.prev;
+    record.next = record.prev = undefined;
+    if (spare.length < MOST_SPARE) spare.push(record);
+  }
+
+  markSacked(record: SentRecord): void {
+    const bytes = distance(record.end, record.start);
+    if (record.inFlight) this.pipe -= bytes;
+    if (record.lost) this.lostBytes -= bytes;
+    record.inFlight = record.lost = false;
+    record.sacked = true;
+    this.sackedBytes += bytes;
+    if (this.sackedBytes === bytes || after(record.end, this.highestSacked)) this.highestSacked = record.end;
+  }
+
+  markLost(record: SentRecord): void {
+    if (record.lost || record.sacked) return;
+    const bytes = distance(record.end, record.start);
+    if (record.inFlight) this.pipe -= bytes;
+    record.inFlight = false;
+    record.lost = true;
+    this.lostBytes += bytes;
+  }
+
+  /** It was not lost after all. */
+  unmarkLost(record: SentRecord): void {
+    const bytes = distance(record.end, record.start);
+    this.lostBytes -= bytes;
+    this.pipe += bytes;
+    record.lost = false;
+    record.inFlight = true;
+  }
+
+  /** A lost record goes out once more. */
+  markResent(record: SentRecord, now: number): void {
+    const bytes = distance(record.end, record.start);
+    if (record.lost) this.lostBytes -= bytes;
+    if (!record.inFlight) this.pipe += bytes;
+    record.lost = false;
+    record.inFlight = true;
+    record.retransmitted = true;
+    record.sentAt = now;
+  }
+
+  /** What the receiver said it had, it may have thrown away (RFC 2018 §8): after a timeout nothing is believed. */
+  forgetSacks(): void {
+    for (let record = this.first; record; record = record.next) {
+      if (!record.sacked) continue;
+      record.sacked = false;
+      this.sackedBytes -= distance(record.end, record.start);
+    }
+  }
+
+  firstLost(): SentRecord | undefined {
+    if (this.lostBytes === 0) return undefined;
+    for (let record = this.first; record; record = record.next) if (record.lost) return record;
+    return undefined;
+  }
+
+  clear(): void {
+    while (this.first) this.remove(this.first);
+  }
+
+  /** The record that begins at or holds `seq`. */
+  find(seq: number): SentRecord | undefined {
+    for (let record = this.first; record; record = record.next) if (before(seq, record.end)) return record;
+    return undefined;
+  }
+}

@@ -1,0 +1,196 @@
+/**
+ * The sending half: what may go out now, and in which pieces. Lost data first, then new data as far as both windows
+ * reach; Nagle with Minshall's variant, silly-window avoidance, FIN (RFC 9293 §3.7.4, §3.8.6.2.1; RFC 1122 §4.2.3.4).
+ */
+import { optionBytes, transmit } from "./output.ts";
+import type { SentRecord } from "./scoreboard.ts";
+import { ACK, after, distance, FIN, PSH, SYN } from "./sequence.ts";
+import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, type Tcb } from "./tcb.ts";
+
+/** Largest unit handed down at once: what IPv4's length field leaves, in whole segments. */
+const LARGEST = 65_535 - 120;
+/** RFC 8985 §7.2: an ACK may be delayed this long (ms) when only one segment is in flight. */
+const WORST_DELAYED_ACK = 200;
+const PERSIST_MIN = 200;
+const PERSIST_MAX = 60_000;
+
+/** Sends whatever may be sent, and sees to it that the right timer runs. */
+export function send(tcb: Tcb): void {
+  const { state } = tcb;
+  const open = state === ESTABLISHED || state === CLOSE_WAIT || state === FIN_WAIT_1 || state === CLOSING || state === LAST_ACK;
+  if (open) {
+    let sentNew = false;
+    for (;;) {
+      const lost = tcb.sent.firstLost();
+      if (lost ? !resend(tcb, lost) : !sendNew(tcb)) break;
+      sentNew = true;
+    }
+    arm(tcb, sentNew || tcb.rearm);
+    tcb.rearm = false;
+  }
+}
+
+/** Bytes that the congestion window leaves. Without SACK each duplicate ACK stands for a segment that arrived. */
+function congestionRoom(tcb: Tcb): number {
+  const arrived = tcb.sackOk ? 0 : Math.min(tcb.duplicateAcks * tcb.mss, tcb.sent.pipe);
+  return tcb.cwnd - (tcb.sent.pipe - arrived);
+}
+
+/** Retransmits a lost record, or as much of its front as the window takes. */
+export function resend(tcb: Tcb, record: SentRecord, force = false): boolean {
+  const { mss, sent } = tcb;
+  const room = force ? mss : congestionRoom(tcb);
+  const bytes = distance(record.end, record.start);
+  if (room < Math.min(mss, bytes) && sent.pipe > 0) return false;
+  if (record.isSyn) return resendSyn(tcb, record);
+  const size = mss - extraOptions(tcb);
+  const most = Math.min(Math.max(size, Math.floor(Math.min(room, LARGEST) / size) * size), Math.floor(LARGEST / size) * size);
+  if (bytes - (record.isFin ? 1 : 0) > most) sent.split(record, (record.start + most) | 0);
+  const length = distance(record.end, record.start) - (record.isFin ? 1 : 0);
+  const isLast = record.end === tcb.nxt;
+  const flags = ACK | (record.isFin ? FIN : 0) | (isLast && length > 0 ? PSH : 0);
+  if (!transmit(tcb, record.start, length, flags, size)) return false;
+  sent.markResent(record, tcb.now);
+  tcb.retransmissions++;
+  tcb.world.counters.retrans_segs += Math.max(1, Math.ceil(length / size));
+  tcb.prrOut += length;
+  return true;
+}
+
+function resendSyn(tcb: Tcb, record: SentRecord): boolean {
+  if (!transmit(tcb, record.start, 0, tcb.state === SYN_RECEIVED ? SYN | ACK : SYN)) return false;
+  tcb.sent.markResent(record, tcb.now);
+  tcb.world.counters.retrans_segs++;
+  return true;
+}
+
+/** Bytes by which this segment's options exceed the timestamps that `mss` allows for. */
+function extraOptions(tcb: Tcb): number {
+  return optionBytes(tcb) - (tcb.timestampsOk ? 12 : 0);
+}
+
+/** Sends one unit of new data, or the FIN; false when nothing may go. */
+function sendNew(tcb: Tcb): boolean {
+  const { sent } = tcb;
+  if (tcb.finSent) return false;
+  const unsent = tcb.unsent;
+  if (unsent === 0 && !tcb.finQueued) return false;
+  const window = tcb.window - distance(tcb.nxt, tcb.una);
+  const size = tcb.mss - extraOptions(tcb);
+  const room = congestionRoom(tcb);
+  tcb.appLimited = false;
+  let length = Math.min(unsent, window, room, Math.floor(LARGEST / size) * size);
+  if (unsent > 0 && length <= 0) return false;
+  if (length > size) {
+    const whole = length - (length % size);
+    // A rest that is all there is may go along; a rest that the windows cut off waits.
+    if (length !== unsent || !mayBeSmall(tcb, unsent % size)) length = whole;
+  } else if (length < size && !maySendSmall(tcb, length, unsent, room)) return false;
+  const fin = tcb.finQueued && length === Math.max(unsent, 0);
+  if (unsent === 0 && window < 1 && sent.first) return false;
+  const start = tcb.nxt;
+  const end = (start + length + (fin ? 1 : 0)) | 0;
+  const flags = ACK | (length === unsent && length > 0 ? PSH : 0) | (fin ? FIN : 0);
+  if (!transmit(tcb, start, length, flags, size)) return false;
+  if (!sent.first) tcb.stalledSince = tcb.now;
+  const record = sent.append(start, end, tcb.now);
+  record.isFin = fin;
+  record.delivered = tcb.delivered;
+  tcb.nxt = end;
+  if (fin) tcb.finSent = true;
+  if (length % size !== 0) tcb.smallEnd = end;
+  if (length === unsent && room > length) tcb.appLimited = true;
+  tcb.prrOut += length;
+  return true;
+}
+
+/** Nagle with Minshall's variant: a small segment waits only for a small one that is still unacknowledged. */
+function mayBeSmall(tcb: Tcb, rest: number): boolean {
+  return rest === 0 || tcb.options.noDelay || tcb.finQueued || !after(tcb.smallEnd, tcb.una);
+}
+
+/** Less than a segment: the end of the data, if Nagle agrees; or half the largest window there ever was (RFC 1122 §4.2.3.4). */
+function maySendSmall(tcb: Tcb, length: number, unsent: number, room: number): boolean {
+  if (length === unsent) return mayBeSmall(tcb, length) || !tcb.sent.first;
+  // Cut by the congestion window: whole segments come with the next ACK.
+  if (room === length) return !tcb.sent.first;
+  return length >= tcb.maxWindow / 2 || !tcb.sent.first;
+}
+
+// ── Timers of the sender ────────────────────────────────────────────────────────────────────────
+
+/** Runs the timer that fits: tail-loss probe, retransmission, or persist; `restart` counts from now. */
+export function arm(tcb: Tcb, restart: boolean): void {
+  const { timers } = tcb.world.stack;
+  if (!tcb.sent.first) {
+    if (tcb.unsent > 0 && tcb.state >= ESTABLISHED) armPersist(tcb);
+    else {
+      tcb.timerMode = "none";
+      timers.cancel(tcb.retransmitTimer);
+    }
+    return;
+  }
+  if (tcb.timerMode === "rack" && tcb.retransmitTimer.armed && !restart) return;
+  if (!restart && tcb.retransmitTimer.armed && (tcb.timerMode === "rto" || tcb.timerMode === "tlp")) return;
+  if (probeFits(tcb)) {
+    const oneInFlight = tcb.sent.first === tcb.sent.last && distance(tcb.nxt, tcb.una) <= tcb.mss;
+    const wait = tcb.rtt.srtt > 0 ? 2 * tcb.rtt.srtt + (oneInFlight ? WORST_DELAYED_ACK : 2) : 1000;
+    if (wait < tcb.rtt.rto) {
+      tcb.timerMode = "tlp";
+      timers.arm(tcb.retransmitTimer, tcb.now + wait);
+      return;
+    }
+  }
+  tcb.timerMode = "rto";
+  timers.arm(tcb.retransmitTimer, tcb.now + tcb.rtt.rto);
+}
+
+/** RFC 8985 §7.2: a probe instead of a timeout, once, while nothing is known to be missing. */
+function probeFits(tcb: Tcb): boolean {
+  return (
+    tcb.sackOk &&
+    !tcb.probing &&
+    !tcb.inRecovery &&
+    !tcb.afterTimeout &&
+    tcb.sent.sackedBytes === 0 &&
+    tcb.state > SYN_RECEIVED &&
+    tcb.state !== SYN_SENT
+  );
+}
+
+function armPersist(tcb: Tcb): void {
+  if (tcb.timerMode === "persist" && tcb.retransmitTimer.armed) return;
+  tcb.timerMode = "persist";
+  const wait = Math.min(Math.max(tcb.rtt.rto * 2 ** tcb.retries, PERSIST_MIN), PERSIST_MAX);
+  tcb.world.stack.timers.arm(tcb.retransmitTimer, tcb.now + wait);
+}
+
+/** One byte beyond a closed window, or an old sequence number when there is none (RFC 9293 §3.8.6.1). */
+export function probeWindow(tcb: Tcb): void {
+  transmit(tcb, (tcb.una - 1) | 0, 0, ACK);
+}
+
+/** A tail-loss probe: new data if the window allows it, else the last segment again (RFC 8985 §7.3). */
+export function probeTail(tcb: Tcb): void {
+  tcb.world.counters.loss_probes++;
+  const { last } = tcb.sent;
+  if (!last) return;
+  tcb.probing = true;
+  tcb.probeEnd = tcb.nxt;
+  const window = tcb.window - distance(tcb.nxt, tcb.una);
+  if (tcb.unsent > 0 && window >= Math.min(tcb.unsent, tcb.mss)) {
+    const { cwnd } = tcb;
+    tcb.cwnd = tcb.sent.pipe + tcb.mss;
+    tcb.probeWasRetransmission = !sendNew(tcb);
+    tcb.cwnd = cwnd;
+    if (!tcb.probeWasRetransmission) {
+      tcb.probeEnd = tcb.nxt;
+      return;
+    }
+  }
+  tcb.probeWasRetransmission = true;
+  const size = tcb.mss - extraOptions(tcb);
+  const bytes = distance(last.end, last.start);
+  const tail = bytes > size ? tcb.sent.split(last, (last.end - Math.min(bytes - 1, size)) | 0) : last;
+  resend(tcb, tail, true);
+}

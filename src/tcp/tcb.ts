@@ -1,0 +1,310 @@
+/**
+ * The transmission control block: everything one connection remembers (RFC 9293 §3.3.1), and nothing it does. What is
+ * done with it stands by concern in sender, receiver, recovery, input and timers.
+ */
+import type { LoomError } from "../base/errors.ts";
+import type { IpAddress } from "../base/ip-address.ts";
+import { Timer } from "../base/timers.ts";
+import type { ByteQueue } from "../engine/slabs.ts";
+import type { IpStack, Path } from "../ip/stack.ts";
+import type { CongestionControl, Flow } from "./congestion/control.ts";
+import { RttEstimator } from "./rtt.ts";
+import { Scoreboard } from "./scoreboard.ts";
+
+/** RFC 9293 §3.3.2, in the order in which a connection lives. */
+export const STATES = [
+  "CLOSED",
+  "LISTEN",
+  "SYN-SENT",
+  "SYN-RECEIVED",
+  "ESTABLISHED",
+  "FIN-WAIT-1",
+  "FIN-WAIT-2",
+  "CLOSE-WAIT",
+  "CLOSING",
+  "LAST-ACK",
+  "TIME-WAIT",
+] as const;
+export type TcpState = (typeof STATES)[number];
+export const CLOSED = 0;
+export const SYN_SENT = 2;
+export const SYN_RECEIVED = 3;
+export const ESTABLISHED = 4;
+export const FIN_WAIT_1 = 5;
+export const FIN_WAIT_2 = 6;
+export const CLOSE_WAIT = 7;
+export const CLOSING = 8;
+export const LAST_ACK = 9;
+export const TIME_WAIT = 10;
+
+export interface TcpOptions {
+  /** "cubic" or "reno". Default "cubic". */
+  congestion: string;
+  noDelay: boolean;
+  sack: boolean;
+  timestamps: boolean;
+  windowScaling: boolean;
+  /** Largest MSS to announce, whatever the MTU would allow. */
+  maxMss: number;
+  /** Bytes that may wait unacknowledged, and the most that may wait unread. */
+  sendBuffer: number;
+  receiveBuffer: number;
+  /** Seconds of silence before the first keepalive probe (RFC 1122 §4.2.3.6); 0: none. */
+  keepAlive: number;
+  keepAliveInterval: number;
+  keepAliveProbes: number;
+  /** Milliseconds that data may stay unacknowledged (RFC 5482); 0: until the retransmissions are used up. */
+  userTimeout: number;
+  hopLimit: number;
+}
+
+export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
+  congestion: "cubic",
+  noDelay: false,
+  sack: true,
+  timestamps: true,
+  windowScaling: true,
+  maxMss: 65_535,
+  sendBuffer: 4 << 20,
+  receiveBuffer: 6 << 20,
+  keepAlive: 0,
+  keepAliveInterval: 75,
+  keepAliveProbes: 9,
+  userTimeout: 0,
+  hopLimit: 64,
+};
+
+/** Counters by the names of `nstat`, lower case. */
+export interface TcpCounters {
+  active_opens: number;
+  passive_opens: number;
+  attempt_fails: number;
+  estab_resets: number;
+  in_segs: number;
+  out_segs: number;
+  retrans_segs: number;
+  in_errs: number;
+  out_rsts: number;
+  timeouts: number;
+  loss_probes: number;
+  fast_retrans: number;
+  challenge_acks: number;
+  paws_rejected: number;
+  dsack_received: number;
+  ofo_queued: number;
+  ofo_dropped: number;
+  listen_overflows: number;
+  syncookies_sent: number;
+  syncookies_received: number;
+  syncookies_failed: number;
+  time_wait_overflow: number;
+  spurious_rtos: number;
+  memory_drops: number;
+}
+
+/** What the connection's owner wants to hear of. */
+export interface TcpEvents {
+  established?(): void;
+  /** Bytes can be read, or the end of the stream was reached. */
+  readable?(): void;
+  /** The send buffer has room again. */
+  writable?(): void;
+  /** The connection is gone; with an error when it did not end in order. */
+  closed?(error: LoomError | undefined): void;
+}
+
+/** What a connection needs of its host. */
+export interface TcpWorld {
+  readonly stack: IpStack;
+  readonly counters: TcpCounters;
+  /** Milliseconds since the epoch of timestamps; differs by connection through `tsOffset`. */
+  newQueue(): ByteQueue;
+  /** The connection is over: out of the demultiplexer. */
+  remove(tcb: Tcb): void;
+  /** It entered TIME-WAIT. */
+  timeWait(tcb: Tcb): void;
+  /** May another challenge ACK go out this second (RFC 5961 §7)? */
+  mayChallenge(): boolean;
+  /** Answers the segment in hand with a reset, as if there were no connection. */
+  resetUnknown(flags: number): void;
+  /** Starts the keepalive timer, where the connection wants one. */
+  keepAlive(tcb: Tcb): void;
+  /** Progress was made over this path: its neighbour is alive. */
+  confirm(path: Path): void;
+  /** A passive connection finished its handshake. */
+  accepted(tcb: Tcb): void;
+}
+
+/** Sequence range that arrived ahead of its turn. */
+export interface Range {
+  start: number;
+  end: number;
+}
+
+export class Tcb implements Flow {
+  readonly world: TcpWorld;
+  readonly local: IpAddress;
+  readonly remote: IpAddress;
+  readonly localPort: number;
+  readonly remotePort: number;
+  readonly options: TcpOptions;
+  events: TcpEvents = {};
+  state = CLOSED;
+  /** Set by a listener: whose connection this is until it is accepted. */
+  listener: { readonly closed: boolean } | undefined;
+  hashNext: Tcb | undefined;
+  hash = 0;
+  path: Path | undefined;
+
+  // ── Sending (RFC 9293 §3.3.1: SND.*) ──
+  iss = 0;
+  una = 0;
+  nxt = 0;
+  /** The peer's window in bytes, and the segment that said so. */
+  window = 0;
+  wl1 = 0;
+  wl2 = 0;
+  maxWindow = 0;
+  sendScale = 0;
+  scaleOffered = false;
+  /** Largest payload of a segment without options beyond timestamps. */
+  mss = 536;
+  queue: ByteQueue | undefined;
+  /** Sequence number of the queue's first byte. */
+  queueStart = 0;
+  finQueued = false;
+  finSent = false;
+  /** End of the last small segment sent (Minshall's variant of Nagle). */
+  smallEnd = 0;
+  urgentEnd = 0;
+  hasUrgent = false;
+  readonly sent = new Scoreboard();
+
+  // ── Receiving (RCV.*) ──
+  irs = 0;
+  received = 0;
+  /** Right edge of the window that was announced. */
+  announced = 0;
+  receiveScale = 0;
+  inbox: ByteQueue | undefined;
+  /** Ranges that arrived early, in order; and the most recent one, for SACK's first block. */
+  readonly early: Range[] = [];
+  recent = 0;
+  /** Duplicate to be reported (RFC 2883), start and end. */
+  dsackStart = 0;
+  dsackEnd = 0;
+  hasDsack = false;
+  finReceived = false;
+  finSequence = 0;
+  hasFinSequence = false;
+  eofSeen = false;
+  /** Announced buffer size, grown as the application reads. */
+  receiveSpace = 131_072;
+  measuredAt = 0;
+  readInRtt = 0;
+  /** Segments to be acknowledged at once. */
+  quickAcks = 0;
+  unackedBytes = 0;
+  ackNow = false;
+  lastAckSent = 0;
+  receivedMss = 536;
+
+  // ── Options in use ──
+  sackOk = false;
+  timestampsOk = false;
+  tsRecent = 0;
+  tsRecentAt = 0;
+  tsOffset = 0;
+
+  // ── Loss and congestion ──
+  readonly rtt = new RttEstimator();
+  readonly control: CongestionControl;
+  cwnd = 0;
+  ssthresh = Number.MAX_SAFE_INTEGER;
+  pacingRate = 0;
+  appLimited = false;
+  inRecovery = false;
+  afterTimeout = false;
+  recoveryEnd = 0;
+  duplicateAcks = 0;
+  /** PRR (RFC 6937). */
+  prrDelivered = 0;
+  prrOut = 0;
+  recoverFlight = 0;
+  /** RACK (RFC 8985). */
+  rackTime = 0;
+  rackEnd = 0;
+  rackRtt = 0;
+  reorderingSeen = false;
+  reorderWindowMult = 1;
+  forwardAck = 0;
+  probeEnd = 0;
+  probing = false;
+  probeWasRetransmission = false;
+  retries = 0;
+  /** The retransmission timer counts anew: something was acknowledged. */
+  rearm = false;
+  /** The owner waits for room in the send buffer. */
+  wantsRoom = false;
+  /** What ICMP said while the connection was trying; its error if it never succeeds. */
+  softError: LoomError | undefined;
+  /** The owner has let go: nobody reads any more. */
+  orphan = false;
+  /** When the oldest unacknowledged byte was first sent; for the user timeout. */
+  stalledSince = 0;
+  /** The peer said that something came twice since the probe. */
+  hasPeerDuplicate = false;
+  /** Timestamp at the last timeout, 0 when its question is answered. */
+  timeoutStamp = 0;
+  delivered = 0;
+  bytesAcked = 0;
+  bytesReceived = 0;
+  retransmissions = 0;
+  lastSentAt = 0;
+  lastReceivedAt = 0;
+  keepProbes = 0;
+
+  // ── Timers ──
+  timerMode: "none" | "rto" | "tlp" | "rack" | "persist" = "none";
+  readonly retransmitTimer: Timer;
+  readonly ackTimer: Timer;
+  /** Keepalive, FIN-WAIT-2 or TIME-WAIT, by state. */
+  readonly stateTimer: Timer;
+
+  constructor(
+    world: TcpWorld,
+    ends: { local: IpAddress; localPort: number; remote: IpAddress; remotePort: number },
+    options: TcpOptions,
+    control: CongestionControl,
+    timers: { retransmit(tcb: Tcb): void; ack(tcb: Tcb): void; state(tcb: Tcb): void },
+  ) {
+    this.world = world;
+    this.local = ends.local;
+    this.remote = ends.remote;
+    this.localPort = ends.localPort;
+    this.remotePort = ends.remotePort;
+    this.options = options;
+    this.control = control;
+    this.retransmitTimer = new Timer(() => timers.retransmit(this));
+    this.ackTimer = new Timer(() => timers.ack(this));
+    this.stateTimer = new Timer(() => timers.state(this));
+  }
+
+  get pipe(): number {
+    return this.sent.pipe;
+  }
+
+  get now(): number {
+    return this.world.stack.now;
+  }
+
+  /** Value of the timestamp clock: milliseconds, shifted by connection (RFC 7323 §5.4). */
+  get tsval(): number {
+    return (Math.floor(this.now) + this.tsOffset) | 0;
+  }
+
+  /** Bytes that wait in the queue and were never sent. */
+  get unsent(): number {
+    return this.queue ? this.queue.length - ((this.nxt - this.queueStart) | 0) + (this.finSent ? 1 : 0) : 0;
+  }
+}

@@ -1,0 +1,94 @@
+/** What happens when nothing happens: retransmission, probes, persist, keepalive, and the waits at the end. */
+import { LoomError } from "../base/errors.ts";
+import { destroy, peerOf } from "./end.ts";
+import { transmit } from "./output.ts";
+import { rackExpired, timedOut } from "./recovery.ts";
+import { arm, probeTail, probeWindow, resend, send } from "./sender.ts";
+import { ACK } from "./sequence.ts";
+import { ESTABLISHED, FIN_WAIT_2, SYN_RECEIVED, type Tcb, TIME_WAIT } from "./tcb.ts";
+
+/** Linux's tcp_retries2, tcp_syn_retries and tcp_synack_retries. */
+const RETRIES = 15;
+const SYN_RETRIES = 6;
+const SYN_ACK_RETRIES = 5;
+
+export function retransmitExpired(tcb: Tcb): void {
+  const mode = tcb.timerMode;
+  tcb.timerMode = "none";
+  if (mode === "tlp") {
+    probeTail(tcb);
+    arm(tcb, true);
+  } else if (mode === "rack") {
+    rackExpired(tcb);
+    send(tcb);
+  } else if (mode === "persist") persist(tcb);
+  else if (mode === "rto") retransmit(tcb);
+}
+
+function giveUp(tcb: Tcb, most: number): boolean {
+  const { userTimeout } = tcb.options;
+  const tooLong = userTimeout > 0 && tcb.now - tcb.stalledSince >= userTimeout;
+  if (tcb.retries < most && !tooLong) return false;
+  destroy(tcb, tcb.softError ?? new LoomError("ETIMEDOUT", `${peerOf(tcb)} does not answer`));
+  return true;
+}
+
+function retransmit(tcb: Tcb): void {
+  const { first } = tcb.sent;
+  if (!first) return;
+  if (tcb.state <= SYN_RECEIVED) {
+    if (giveUp(tcb, tcb.state === SYN_RECEIVED ? SYN_ACK_RETRIES : SYN_RETRIES)) return;
+    tcb.retries++;
+    tcb.rtt.backOff();
+    resend(tcb, first, true);
+    arm(tcb, true);
+    return;
+  }
+  if (giveUp(tcb, RETRIES)) return;
+  timedOut(tcb);
+  send(tcb);
+  arm(tcb, true);
+}
+
+function persist(tcb: Tcb): void {
+  // A peer that keeps acknowledging may keep its window shut; one that is silent is given up like any other.
+  if (tcb.now - tcb.lastReceivedAt > 2 * 60_000 && giveUp(tcb, RETRIES)) return;
+  if (tcb.orphan && giveUp(tcb, 8)) return;
+  tcb.retries++;
+  probeWindow(tcb);
+  send(tcb);
+}
+
+export function ackExpired(tcb: Tcb): void {
+  // Waiting that long means the peer does not send in pairs: the next ones are answered at once.
+  tcb.quickAcks = Math.max(tcb.quickAcks, 1);
+  transmit(tcb, tcb.nxt, 0, ACK);
+}
+
+export function stateExpired(tcb: Tcb): void {
+  if (tcb.state === TIME_WAIT || tcb.state === FIN_WAIT_2) {
+    destroy(tcb, undefined);
+    return;
+  }
+  probePeer(tcb);
+}
+
+/** Keepalive (RFC 9293 §3.8.4): an old sequence number that must be acknowledged. */
+function probePeer(tcb: Tcb): void {
+  const { options, world } = tcb;
+  if (options.keepAlive === 0 || tcb.state < ESTABLISHED) return;
+  const { timers } = world.stack;
+  const idle = tcb.now - tcb.lastReceivedAt;
+  if (idle < options.keepAlive * 1000) {
+    tcb.keepProbes = 0;
+    timers.arm(tcb.stateTimer, tcb.lastReceivedAt + options.keepAlive * 1000);
+    return;
+  }
+  if (tcb.keepProbes >= options.keepAliveProbes) {
+    destroy(tcb, new LoomError("ETIMEDOUT", `${peerOf(tcb)} did not answer ${tcb.keepProbes} keepalive probes`));
+    return;
+  }
+  tcb.keepProbes++;
+  transmit(tcb, (tcb.una - 1) | 0, 0, ACK);
+  timers.arm(tcb.stateTimer, tcb.now + options.keepAliveInterval * 1000);
+}

@@ -1,0 +1,115 @@
+/** The calls a user of a connection makes (RFC 9293 §3.9.1): SEND, RECEIVE, CLOSE, ABORT, STATUS. */
+import { LoomError } from "../base/errors.ts";
+import { abort, destroy } from "./end.ts";
+import { FIN_WAIT_2_MS } from "./input.ts";
+import { transmit } from "./output.ts";
+import { noteRead, worthUpdate } from "./receiver.ts";
+import { send } from "./sender.ts";
+import { ACK, distance } from "./sequence.ts";
+import { CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, STATES, SYN_RECEIVED, SYN_SENT, type Tcb } from "./tcb.ts";
+
+/** Queues bytes and sends what may go; returns how many were taken (0: wait for `writable`). */
+export function write(tcb: Tcb, bytes: Uint8Array): number {
+  if (tcb.finQueued || tcb.state === CLOSED || tcb.state > CLOSE_WAIT || tcb.state === FIN_WAIT_1 || tcb.state === FIN_WAIT_2) {
+    throw new LoomError("EPIPE", "the connection cannot be written any more");
+  }
+  tcb.world.stack.touch();
+  tcb.queue ??= tcb.world.newQueue();
+  const room = tcb.options.sendBuffer - tcb.queue.length;
+  const taken = room <= 0 ? 0 : tcb.queue.append(bytes.length <= room ? bytes : bytes.subarray(0, room));
+  if (taken < bytes.length) tcb.wantsRoom = true;
+  if (taken > 0 && (tcb.state === ESTABLISHED || tcb.state === CLOSE_WAIT)) {
+    send(tcb);
+    tcb.world.stack.flush();
+  }
+  return taken;
+}
+
+/** Bytes that can be read now. */
+export function readable(tcb: Tcb): number {
+  return tcb.inbox?.length ?? 0;
+}
+
+/** True when the peer has closed its side and everything was read. */
+export function ended(tcb: Tcb): boolean {
+  return tcb.finReceived && readable(tcb) === 0;
+}
+
+/** Copies what arrived into `out`; returns the bytes, and opens the window. */
+export function read(tcb: Tcb, out: Uint8Array): number {
+  const { inbox } = tcb;
+  if (!inbox || inbox.length === 0) return 0;
+  const n = inbox.copy(0, out);
+  inbox.drop(n);
+  if (tcb.state === CLOSED) return n;
+  tcb.world.stack.touch();
+  noteRead(tcb, n);
+  if (worthUpdate(tcb) && !tcb.finReceived) {
+    transmit(tcb, tcb.nxt, 0, ACK);
+    tcb.world.stack.flush();
+  }
+  return n;
+}
+
+/** No more will be sent: the FIN follows the last byte. Reading goes on. */
+export function shutdown(tcb: Tcb): void {
+  if (tcb.finQueued || tcb.state === CLOSED) return;
+  tcb.world.stack.touch();
+  if (tcb.state === SYN_SENT) {
+    destroy(tcb, undefined);
+    return;
+  }
+  tcb.finQueued = true;
+  if (tcb.state === ESTABLISHED) tcb.state = FIN_WAIT_1;
+  else if (tcb.state === CLOSE_WAIT) tcb.state = LAST_ACK;
+  else if (tcb.state !== SYN_RECEIVED) return;
+  send(tcb);
+  tcb.world.stack.flush();
+}
+
+/** Nobody reads or writes any more: an orderly end, or a reset when unread data is lost by it (RFC 2525 §2.17). */
+export function close(tcb: Tcb): void {
+  if (tcb.state === CLOSED || tcb.orphan) return;
+  if (readable(tcb) > 0 && !tcb.finReceived) {
+    abort(tcb, "ECONNABORTED", "closed with unread data");
+    return;
+  }
+  shutdown(tcb);
+  tcb.orphan = true;
+  const { stack } = tcb.world;
+  if ((tcb.state as number) === FIN_WAIT_2) stack.timers.arm(tcb.stateTimer, stack.now + FIN_WAIT_2_MS);
+}
+
+/** What `ss -i` and TCP_INFO show. Bytes, milliseconds, bytes a second. */
+export function status(tcb: Tcb) {
+  const { rtt } = tcb;
+  return {
+    state: STATES[tcb.state],
+    cwnd: tcb.cwnd,
+    ssthresh: tcb.ssthresh === Number.MAX_SAFE_INTEGER ? undefined : tcb.ssthresh,
+    mss: tcb.mss,
+    rcvMss: tcb.receivedMss,
+    srtt: rtt.srtt,
+    rttvar: rtt.rttvar,
+    minRtt: Number.isFinite(rtt.min) ? rtt.min : undefined,
+    rto: rtt.rto,
+    pacingRate: tcb.pacingRate || undefined,
+    unacked: distance(tcb.nxt, tcb.una),
+    inFlight: tcb.sent.pipe,
+    sacked: tcb.sent.sackedBytes,
+    lost: tcb.sent.lostBytes,
+    retransmissions: tcb.retransmissions,
+    sendWindow: tcb.window,
+    receiveSpace: tcb.receiveSpace,
+    notSent: tcb.unsent,
+    unread: readable(tcb),
+    bytesAcked: tcb.bytesAcked,
+    bytesReceived: tcb.bytesReceived,
+    sack: tcb.sackOk,
+    timestamps: tcb.timestampsOk,
+    windowScale: [tcb.sendScale, tcb.receiveScale] as const,
+    congestion: tcb.control.name,
+    inRecovery: tcb.inRecovery,
+    control: tcb.control.state(),
+  };
+}
