@@ -10,13 +10,28 @@ import { build } from "esbuild";
 
 const root = join(fileURLToPath(import.meta.url), "../..");
 const out = join(root, "build/play");
-const { values } = parseArgs({
+function usage(problem) {
+  process.stderr.write(`${problem}\nusage: npm run play -- [--port N] [--not-isolated]\n`);
+  process.exit(2);
+}
+
+function readArguments(config) {
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    return usage(error.message);
+  }
+}
+
+const { values } = readArguments({
   options: {
     port: { type: "string", default: "8080" },
     "not-isolated": { type: "boolean", default: false },
     "bundle-only": { type: "boolean", default: false },
   },
 });
+
+if (!/^\d+$/.test(values.port) || Number(values.port) > 65_535) usage(`--port ${values.port}: expected a number from 0 to 65535`);
 
 const entry = (name) => join(root, `dist/src/playground/${name}.js`);
 await build({

@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 /** The command line. Wrong input is one sentence on stderr and exit code 2; a failed verification is exit code 1. */
-import { writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { access, rename, stat, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { LoomError } from "../base/errors.ts";
 import { coresOf, demo } from "./demo.ts";
@@ -29,11 +31,39 @@ function oneOf(...values: string[]) {
   };
 }
 
-async function write(path: string, text: string): Promise<void> {
-  await writeFile(path, text).catch((error: Error) => {
-    throw new LoomError("EINVAL", `cannot write "${path}": ${error.message}`);
+/** A sentence for a file that cannot be written; a file that is there stays as it is. */
+async function checkWritable(path: string): Promise<void> {
+  const there = await access(path).then(
+    () => true,
+    () => false,
+  );
+  await access(there ? path : dirname(path), constants.W_OK).catch(() => {
+    throw new LoomError("EINVAL", `cannot write ${path}: ${there ? "it is not writable" : "its folder does not exist or is not writable"}`);
   });
+  if (there && (await stat(path)).isDirectory()) throw new LoomError("EINVAL", `cannot write ${path}: it is a folder`);
 }
+
+/** The whole file or nothing: written beside its place, then moved there. Devices and pipes are written directly. */
+async function write(path: string, text: string): Promise<void> {
+  const special = await stat(path).then(
+    (found) => !found.isFile(),
+    () => false,
+  );
+  const beside = special ? path : `${path}.${process.pid}.part`;
+  try {
+    await writeFile(beside, text);
+    if (!special) await rename(beside, path);
+  } catch (error) {
+    throw new LoomError("EINVAL", `cannot write ${path}: ${(error as Error).message}`);
+  }
+}
+
+/** Whoever reads our output may stop; whatever else goes wrong with it is said. */
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(process.exitCode ?? 0);
+  process.stderr.write(`packetloom: cannot write the output: ${error.message}\n`);
+  process.exit(2);
+});
 
 const program = new Command("packetloom");
 program
@@ -53,7 +83,7 @@ program
   .option("--report <file>", "write a self-contained page with charts")
   .action(async (options) => {
     // Before the run, not after it: a page that cannot be written is known at once.
-    if (options.report) await write(options.report, "");
+    if (options.report) await checkWritable(options.report);
     const result = await demo({ ...options, cores: coresOf(options.cores), quiet: options.json === true });
     console.log(options.json ? JSON.stringify(result) : demoText(result));
     if (options.report) await write(options.report, await reportHtml(result));
@@ -62,7 +92,9 @@ program
 
 program
   .command("forward")
-  .description("forward the packets of a capture through a routing table into another capture")
+  .description(
+    "forward the packets of a capture through a routing table into another capture; next hop n gets the made-up MAC 02:01:00:00:00:n, multipath routes use their first next hop",
+  )
   .requiredOption("--pcap <file>", "capture to read (pcap or pcapng)")
   .requiredOption("--routes <file>", "routes (text, `ip route`, MRT; gz or bz2); may be repeated", collect)
   .requiredOption("--out <file>", "capture to write")
@@ -72,6 +104,7 @@ program
   .action(async (options) => {
     const result = await forward({ ...options, quiet: options.json === true });
     console.log(options.json ? JSON.stringify(result) : forwardText(result, options.out));
+    if (!options.json) for (const warning of result.warnings) process.stderr.write(`warning: ${warning}\n`);
   });
 
 async function main(): Promise<void> {

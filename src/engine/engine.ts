@@ -15,7 +15,7 @@ import { invalid, LoomError } from "../base/errors.ts";
 import { secret } from "../base/random.ts";
 import { Bridge, type BridgeOptions, initBridges } from "./bridge.ts";
 import { type Counters, PUNT_NAMES, type PuntReason, readCounters } from "./counters.ts";
-import { type EngineSizes, HOST_IDS, layout, RSS_KEY, SYMMETRIC_RSS_KEY, writeHeader } from "./layout.ts";
+import { type EngineSizes, HOST_IDS, layout, RSS_KEY, SIZE_NAMES, SYMMETRIC_RSS_KEY, writeHeader } from "./layout.ts";
 import { EngineMemory } from "./memory.ts";
 import { type Build, canShare, compile, createMemory, type DataPlane, type Instance, instantiate } from "./module.ts";
 import { copyChain, Port } from "./port.ts";
@@ -120,6 +120,7 @@ export class Engine {
 
   /** Sizes the memory once, compiles, lays everything out, and starts the threads that were asked for (paused). */
   static async create(options: EngineOptions = {}): Promise<Engine> {
+    checkNames(options);
     const map = layout(options);
     const build = chooseBuild(options, map.workers);
     const memory = createMemory(map.bytes, build);
@@ -127,7 +128,11 @@ export class Engine {
     if (key.length < 8) throw invalid(`secret has ${key.length} bytes; expected 8`);
     writeHeader(memory.buffer, map, key, rssKeyOf(options.rssKey));
     const module = options.module ?? (await compile(build));
-    const instance = await instantiate(module, memory);
+    const instance = await instantiate(module, memory).catch((error: Error) => {
+      throw error instanceof LoomError
+        ? error
+        : new LoomError("EINVAL", `the module is not the ${build} build; pass the build it is of (${error.message})`);
+    });
     const fib = map.regions[abi.REGION_FIB].size;
     instance.plane.init(map.limbo, fib, map.ribArenaBytes);
     const engine = new Engine(new EngineMemory(memory.buffer, map), instance, build, options.clock ?? realClock, { module, memory });
@@ -373,6 +378,14 @@ export class Engine {
   private seconds(): number {
     return Math.floor(this.clock.now() / 1000);
   }
+}
+
+const OPTIONS = new Set(["build", "module", "clock", "secret", "rssKey", "spawn", ...SIZE_NAMES]);
+
+/** A misspelt option would silently be its default. */
+function checkNames(options: EngineOptions): void {
+  const unknown = Object.keys(options).find((name) => !OPTIONS.has(name));
+  if (unknown) throw invalid(`there is no engine option "${unknown}"; expected one of ${[...OPTIONS].join(", ")}`);
 }
 
 function chooseBuild(options: EngineOptions, workers: number): Build {

@@ -87,9 +87,12 @@ const DEFAULTS: Required<EngineSizes> = {
   appBytes: 0,
 };
 
+/** Every size that can be chosen. */
+export const SIZE_NAMES: readonly string[] = Object.keys(DEFAULTS);
+
 function check(name: keyof EngineSizes, value: number, low: number, high: number): void {
   if (!Number.isInteger(value) || value < low || value > high) {
-    throw invalid(`${name} is ${value}; expected a whole number from ${low} to ${high}`);
+    throw invalid(`${name} is ${JSON.stringify(value)}; expected a whole number from ${low} to ${high}`);
   }
 }
 

@@ -191,6 +191,8 @@ export class RouteTable {
   /** Fills the version that nobody reads, then swaps the address. */
   private writeHop(index: number, hop: NextHop): void {
     const { memory } = this;
+    if (!Object.hasOwn(KINDS, hop.kind))
+      throw invalid(`there is no next hop of kind "${hop.kind}"; expected one of ${Object.keys(KINDS).join(", ")}`);
     if (hop.kind === "forward") this.checkForward(hop);
     if ("port" in hop && !(hop.port >= 0 && hop.port < memory.layout.sizes.ports)) {
       throw invalid(`next hop names port ${hop.port}; expected 0 to ${memory.layout.sizes.ports - 1}`);
@@ -214,7 +216,7 @@ export class RouteTable {
   }
 
   private checkForward(hop: NextHop & { kind: "forward" }): void {
-    if (hop.destinationMac.length !== 6 || hop.sourceMac.length !== 6) throw invalid("a MAC address has six bytes");
+    if (hop.destinationMac?.length !== 6 || hop.sourceMac?.length !== 6) throw invalid("a MAC address has six bytes");
     if (hop.vlan !== undefined && !(hop.vlan >= 1 && hop.vlan <= 4094)) throw invalid(`VLAN ${hop.vlan}; expected 1 to 4094`);
     if (hop.mtu !== undefined && !(hop.mtu >= 68 && hop.mtu <= 65_535)) throw invalid(`MTU ${hop.mtu}; expected 68 to 65535`);
   }
