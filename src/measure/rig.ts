@@ -78,7 +78,7 @@ export class Rig {
     this.before = engine.counters();
   }
 
-  static async create(routes: RouteSet, options: RigOptions = {}): Promise<Rig> {
+  static async create(routes: RouteSet, { seed, ...options }: RigOptions = {}): Promise<Rig> {
     const hops = routes.nextHops.length + 1;
     if (hops > 65_535) throw new LoomError("ENOMEM", `the routes name ${hops - 1} next hops; a table holds 65,534`);
     const threads = options.threads ?? 0;
@@ -103,7 +103,7 @@ export class Rig {
     engine.port(0).configure({ mac: OWN_MAC, table4, table6 });
     engine.memory.u8[engine.memory.port(1) + abi.PORT_KIND] = abi.KIND_GENERATOR;
     for (let w = 0; w < engine.memory.layout.workers; w++) engine.memory.setU32(engine.memory.port(1) + abi.PORT_RX + 4 * w, 0);
-    return new Rig(engine, routes, [table4, table6], loadMs, options.seed ?? 1);
+    return new Rig(engine, routes, [table4, table6], loadMs, seed ?? 1);
   }
 
   /** Sets the traffic; counters are taken as zero from here. */
