@@ -10,6 +10,7 @@ const floors = [
   ["tcp", ["base", "engine", "ip", "tcp"]],
   ["socket", ["base", "engine", "ip", "udp", "tcp", "socket"]],
   ["host", ["base", "wire", "engine", "link", "ip", "udp", "tcp", "socket", "host"]],
+  ["lab", ["base", "engine", "link", "host", "lab"]],
   ["measure", ["base", "wire", "rib", "engine", "link", "measure"]],
   ["cli", ["base", "wire", "rib", "engine", "link", "measure", "cli"]],
   ["playground", ["base", "wire", "rib", "engine", "link", "measure", "playground"]],

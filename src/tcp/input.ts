@@ -85,6 +85,11 @@ export function receive(tcb: Tcb, id: number): void {
     return;
   }
   if (!isFresh(tcb)) return;
+  if (tcb.state === SYN_RECEIVED && (s.flags & (SYN | ACK)) === (SYN | ACK) && s.seq === tcb.irs) {
+    // The other half of a simultaneous open: its SYN is known, its acknowledgement is not.
+    s.seq = (s.seq + 1) | 0;
+    s.flags &= ~SYN;
+  }
   const { flags } = s;
   if (!isAcceptable(tcb)) {
     if (flags & RST) return;
@@ -300,6 +305,7 @@ export function enterTimeWait(tcb: Tcb): void {
   stack.timers.cancel(tcb.retransmitTimer);
   stack.timers.arm(tcb.stateTimer, stack.now + TIME_WAIT_MS);
   tcb.world.timeWait(tcb);
+  tcb.events.closed?.(undefined);
 }
 
 // ── Text, FIN ───────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,104 @@
+/**
+ * Hosts over links in one engine and one virtual time: nothing waits, nothing is left to chance but by the seed, so a
+ * run with one seed is the same run every time.
+ */
+import { VirtualClock } from "../base/clock.ts";
+import { Random } from "../base/random.ts";
+import { Engine, type EngineOptions } from "../engine/engine.ts";
+import { Host, type HostOptions } from "../host/host.ts";
+import { joinPorts } from "../link/pair.ts";
+import { ImpairedLink, type Impairment } from "./link.ts";
+
+export interface LabOptions {
+  seed: number;
+  /** Most interfaces and hosts. Defaults 8 and 4. */
+  interfaces?: number;
+  hosts?: number;
+  memory?: EngineOptions;
+}
+
+/** Rounds without the time moving, at most: more is a loop. */
+const MOST_ROUNDS = 1_000_000;
+
+export class Lab {
+  readonly clock: VirtualClock;
+  readonly engine: Engine;
+  readonly random: Random;
+  readonly hosts: Host[] = [];
+  readonly links: ImpairedLink[] = [];
+  private nextPort = 0;
+
+  private constructor(engine: Engine, clock: VirtualClock, seed: number) {
+    this.engine = engine;
+    this.clock = clock;
+    this.random = new Random(seed);
+  }
+
+  static async create(options: LabOptions): Promise<Lab> {
+    const clock = new VirtualClock();
+    const engine = await Engine.create({
+      ports: options.interfaces ?? 8,
+      tables: 2 * (options.hosts ?? 4),
+      buffers: 8192,
+      bareDescriptors: 16_384,
+      nextHops: 1024,
+      routes4: 4000,
+      routes6: 4000,
+      appBytes: 64 << 20,
+      secret: new Random(options.seed).fill(new Uint8Array(8)),
+      clock,
+      ...options.memory,
+    });
+    return new Lab(engine, clock, options.seed);
+  }
+
+  async host(options: Omit<HostOptions, "engine" | "seed"> = {}): Promise<Host> {
+    const interfaces = (options.interfaces ?? []).map((each) => ({ ...each, port: each.port ?? this.engine.port(this.nextPort++) }));
+    const host = await Host.create({ ...options, interfaces, engine: this.engine, seed: this.random.u32() });
+    this.hosts.push(host);
+    return host;
+  }
+
+  /** Joins interfaces of two hosts by a link with these properties. */
+  link(a: Host, b: Host, impairment: Impairment = {}, names: [string, string] = ["eth0", "eth0"]): ImpairedLink {
+    const [from, to] = [a.ip.interface(names[0]).port, b.ip.interface(names[1]).port];
+    const link = new ImpairedLink(this.engine, from, to, new Random(this.random.u32()), impairment);
+    this.engine.attach(link);
+    this.links.push(link);
+    return link;
+  }
+
+  /** Joins them without a link in between: large segments and open checksums cross as they are. */
+  join(a: Host, b: Host): void {
+    joinPorts(this.engine, a.ip.interface("eth0").port, b.ip.interface("eth0").port);
+  }
+
+  /** When something will happen (ms). */
+  private next(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { ip } of this.hosts) next = Math.min(next, ip.timers.next());
+    for (const { timers } of this.links) next = Math.min(next, timers.next());
+    return next;
+  }
+
+  /** Works until nothing is left to do at this moment. */
+  settle(): void {
+    for (let round = 0; this.engine.poll() > 0; round++) {
+      if (round > MOST_ROUNDS) throw new Error("the lab does not come to rest");
+    }
+  }
+
+  /** Lets `ms` milliseconds pass, or fewer when `done` says so. Programs' promises run in between. */
+  async run(ms: number, done?: () => boolean): Promise<void> {
+    const end = this.clock.now() + ms;
+    for (;;) {
+      this.settle();
+      // What the programs did because of it.
+      for (let i = 0; i < 8; i++) await Promise.resolve();
+      if (this.engine.poll() > 0) continue;
+      if (done?.() || this.clock.now() >= end) return;
+      const next = Math.min(this.next(), end);
+      await this.clock.advance(Math.max(next - this.clock.now(), 0));
+    }
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * A link between two ports that does what real ones do: it takes time, has a rate and a queue, loses, repeats,
+ * reorders and damages frames, and can be cut. All chance comes from one seeded generator, all time from the clock.
+ */
+import type { Random } from "../base/random.ts";
+import { Timer, Timers } from "../base/timers.ts";
+import type { Device, Engine } from "../engine/engine.ts";
+import type { Port } from "../engine/port.ts";
+
+export interface Impairment {
+  /** One-way delay (ms), and how much more at most, uniformly. Frames keep their order unless `reorder` says otherwise. */
+  delay?: number;
+  jitter?: number;
+  /** Bits a second of the frames (without preamble); absent: infinite. */
+  rate?: number;
+  /** Bytes that wait at most when the rate is used up; what comes then is dropped. Default: 256 KiB. */
+  queue?: number;
+  /** Shares from 0 to 1. */
+  loss?: number;
+  duplicate?: number;
+  /** Frames that overtake: they skip the delay. */
+  reorder?: number;
+  /** One random bit is flipped. */
+  corrupt?: number;
+  /** Burst loss (Gilbert and Elliott): chance to enter the bad state, to leave it, and the loss inside it. */
+  burst?: { enter: number; leave: number; loss: number };
+  /** Nothing passes. */
+  cut?: boolean;
+}
+
+export interface LinkCounters {
+  frames: number;
+  lost: number;
+  queueDrops: number;
+  duplicated: number;
+  reordered: number;
+  corrupted: number;
+}
+
+const QUEUE = 256 << 10;
+
+/** One direction. */
+class Lane {
+  readonly counters: LinkCounters = { frames: 0, lost: 0, queueDrops: 0, duplicated: 0, reordered: 0, corrupted: 0 };
+  impairment: Impairment = {};
+  private readonly to: Port;
+  private readonly random: Random;
+  private readonly timers: Timers;
+  private readonly now: () => number;
+  /** When the transmitter is free again, and when the last frame in order arrives. */
+  private freeAt = 0;
+  private lastArrival = 0;
+  private bad = false;
+
+  constructor(to: Port, random: Random, timers: Timers, now: () => number) {
+    this.to = to;
+    this.random = random;
+    this.timers = timers;
+    this.now = now;
+  }
+
+  carry(frame: Uint8Array): void {
+    const { impairment, counters, random } = this;
+    counters.frames++;
+    if (impairment.cut || this.isLost()) {
+      counters.lost++;
+      return;
+    }
+    const now = this.now();
+    const start = Math.max(now, this.freeAt);
+    const rate = impairment.rate ?? Number.POSITIVE_INFINITY;
+    if (((start - now) * rate) / 8000 > (impairment.queue ?? QUEUE)) {
+      counters.queueDrops++;
+      return;
+    }
+    this.freeAt = start + (frame.length * 8000) / rate;
+    const copies = random.float() < (impairment.duplicate ?? 0) ? 2 : 1;
+    if (copies === 2) counters.duplicated++;
+    for (let i = 0; i < copies; i++) this.schedule(this.damaged(frame.slice()));
+  }
+
+  private isLost(): boolean {
+    const { loss = 0, burst } = this.impairment;
+    if (burst) {
+      this.bad = this.random.float() < (this.bad ? 1 - burst.leave : burst.enter);
+      if (this.bad && this.random.float() < burst.loss) return true;
+    }
+    return loss > 0 && this.random.float() < loss;
+  }
+
+  private damaged(frame: Uint8Array): Uint8Array {
+    const { corrupt = 0 } = this.impairment;
+    if (corrupt === 0 || this.random.float() >= corrupt) return frame;
+    this.counters.corrupted++;
+    frame[this.random.below(frame.length)] ^= 1 << this.random.below(8);
+    return frame;
+  }
+
+  private schedule(frame: Uint8Array): void {
+    const { delay = 0, jitter = 0, reorder = 0 } = this.impairment;
+    let at = this.freeAt;
+    if (reorder > 0 && this.random.float() < reorder) this.counters.reordered++;
+    else {
+      at = Math.max(at + delay + jitter * this.random.float(), this.lastArrival);
+      this.lastArrival = at;
+    }
+    if (at <= this.now()) this.to.receive(frame);
+    else this.timers.arm(new Timer(() => void this.to.receive(frame)), at);
+  }
+}
+
+export class ImpairedLink implements Device {
+  readonly name: string;
+  /** What is on the way. */
+  readonly timers = new Timers();
+  private readonly engine: Engine;
+  private readonly ends: readonly [Port, Port];
+  private readonly lanes: readonly [Lane, Lane];
+
+  constructor(engine: Engine, a: Port, b: Port, random: Random, impairment: Impairment = {}) {
+    this.engine = engine;
+    this.name = `link ${a.index}–${b.index}`;
+    this.ends = [a, b];
+    const now = () => engine.clock.now();
+    this.lanes = [new Lane(b, random, this.timers, now), new Lane(a, random, this.timers, now)];
+    this.set(impairment);
+  }
+
+  /** Changes both directions, or one: 0 from the first port, 1 from the second. */
+  set(impairment: Impairment, direction?: 0 | 1): this {
+    for (const i of direction === undefined ? [0, 1] : [direction]) this.lanes[i].impairment = { ...impairment };
+    return this;
+  }
+
+  counters(direction: 0 | 1): LinkCounters {
+    return this.lanes[direction].counters;
+  }
+
+  poll(budget: number): number {
+    let moved = this.timers.run(this.engine.clock.now());
+    for (const i of [0, 1] as const) moved += this.ends[i].transmitted((frame) => this.lanes[i].carry(frame), budget);
+    return moved;
+  }
+}
