@@ -95,7 +95,9 @@ export interface RouteOptions {
 const MEMORY: EngineOptions = {
   ports: 8,
   tables: 2,
-  buffers: 4096,
+  buffers: 8192,
+  ringCapacity: 4096,
+  puntCapacity: 8192,
   bareDescriptors: 16_384,
   nextHops: 2048,
   routes4: 10_000,

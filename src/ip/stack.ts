@@ -61,6 +61,14 @@ export interface Path {
   neighbour: Neighbour | undefined;
 }
 
+/** Somebody who holds back because an interface's transmit ring is nearly full. */
+export interface Throttled {
+  resume(): void;
+}
+
+/** Ring places kept for what cannot wait: acknowledgements, other flows, one large segment cut up. */
+const RESERVED_PLACES = 256;
+
 const ECHO = { 4: { request: 8, reply: 0 }, 6: { request: 128, reply: 129 } } as const;
 /** Linux's icmp_msgs_per_sec and icmp_msgs_burst. */
 const ICMP_RATE = 1000;
@@ -102,6 +110,7 @@ export class IpStack implements PuntReceiver {
   private readonly icmpLimit = new RateLimit(ICMP_RATE, ICMP_BURST);
   private tcp: Transport | undefined;
   private udp: Transport | undefined;
+  private readonly throttled = new Set<Throttled>();
   private pending = false;
   private identification = 1;
 
@@ -202,6 +211,17 @@ export class IpStack implements PuntReceiver {
 
   // ── Rounds ────────────────────────────────────────────────────────────────────────────────────
 
+  /** False while an interface's transmit ring is nearly full: bulk data waits here instead of being dropped there. */
+  hasRoom(path: Path, who: Throttled): boolean {
+    const { iface } = path;
+    if (!iface) return true;
+    const { memory, plane } = this.engine;
+    const used = plane.ringUsed(memory.getU32(memory.port(iface.port.index) + abi.PORT_TX));
+    if (used + RESERVED_PLACES <= memory.layout.sizes.ringCapacity) return true;
+    this.throttled.add(who);
+    return false;
+  }
+
   /** A call from outside a round: the time is read anew. */
   touch(): void {
     this.now = this.engine.clock.now();
@@ -210,9 +230,20 @@ export class IpStack implements PuntReceiver {
   /** Time moves on: timers that are due. Returns how many. */
   tick(): number {
     this.now = this.engine.clock.now();
-    const fired = this.timers.run(this.now);
+    let fired = this.timers.run(this.now);
+    if (this.throttled.size > 0) fired += this.resume();
     this.flush();
     return fired;
+  }
+
+  private resume(): number {
+    // What was staged must be in the ring before room is asked for.
+    this.flush();
+    const before = this.counters.out_requests;
+    const waiting = [...this.throttled];
+    this.throttled.clear();
+    for (const who of waiting) who.resume();
+    return this.counters.out_requests - before;
   }
 
   /** Sends what was staged. */

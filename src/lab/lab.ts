@@ -40,6 +40,8 @@ export class Lab {
       ports: options.interfaces ?? 8,
       tables: 2 * (options.hosts ?? 4),
       buffers: 8192,
+      ringCapacity: 2048,
+      puntCapacity: 8192,
       bareDescriptors: 16_384,
       nextHops: 1024,
       routes4: 4000,

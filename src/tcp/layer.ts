@@ -18,7 +18,7 @@ import { agree, options as offered, readSegment, receive } from "./input.ts";
 import { TcpListener } from "./listener.ts";
 import { writeSyn } from "./options.ts";
 import { sendBare, sendReset, transmit } from "./output.ts";
-import { arm } from "./sender.ts";
+import { arm, send } from "./sender.ts";
 import { ACK, after, distance, FIN, RST, SYN } from "./sequence.ts";
 import {
   DEFAULT_OPTIONS,
@@ -40,7 +40,7 @@ const LAST_EPHEMERAL = 60_999;
 const MOST_TIME_WAIT = 16_384;
 /** Linux's tcp_challenge_ack_limit was 1000 a second. */
 const CHALLENGES = 1000;
-const timers = { retransmit: retransmitExpired, ack: ackExpired, state: stateExpired };
+const timers = { retransmit: retransmitExpired, ack: ackExpired, state: stateExpired, room: send };
 
 export interface TcpLayerOptions {
   /** Defaults of new connections. */

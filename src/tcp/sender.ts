@@ -2,7 +2,7 @@
  * The sending half: what may go out now, and in which pieces. Lost data first, then new data as far as both windows
  * reach; Nagle with Minshall's variant, silly-window avoidance, FIN (RFC 9293 §3.7.4, §3.8.6.2.1; RFC 1122 §4.2.3.4).
  */
-import { optionBytes, transmit } from "./output.ts";
+import { optionBytes, pathOf, transmit } from "./output.ts";
 import type { SentRecord } from "./scoreboard.ts";
 import { ACK, after, distance, FIN, PSH, SYN } from "./sequence.ts";
 import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, type Tcb } from "./tcb.ts";
@@ -20,7 +20,8 @@ export function send(tcb: Tcb): void {
   const open = state === ESTABLISHED || state === CLOSE_WAIT || state === FIN_WAIT_1 || state === CLOSING || state === LAST_ACK;
   if (open) {
     let sentNew = false;
-    for (;;) {
+    const path = pathOf(tcb);
+    while (tcb.world.stack.hasRoom(path, tcb)) {
       const lost = tcb.sent.firstLost();
       if (lost ? !resend(tcb, lost) : !sendNew(tcb)) break;
       sentNew = true;

@@ -6,7 +6,7 @@ import type { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { Timer } from "../base/timers.ts";
 import type { ByteQueue } from "../engine/slabs.ts";
-import type { IpStack, Path } from "../ip/stack.ts";
+import type { IpStack, Path, Throttled } from "../ip/stack.ts";
 import type { CongestionControl, Flow } from "./congestion/control.ts";
 import { RttEstimator } from "./rtt.ts";
 import { Scoreboard } from "./scoreboard.ts";
@@ -141,7 +141,7 @@ export interface Range {
   end: number;
 }
 
-export class Tcb implements Flow {
+export class Tcb implements Flow, Throttled {
   readonly world: TcpWorld;
   readonly local: IpAddress;
   readonly remote: IpAddress;
@@ -266,6 +266,7 @@ export class Tcb implements Flow {
 
   // ── Timers ──
   timerMode: "none" | "rto" | "tlp" | "rack" | "persist" = "none";
+  private readonly onRoom: (tcb: Tcb) => void;
   readonly retransmitTimer: Timer;
   readonly ackTimer: Timer;
   /** Keepalive, FIN-WAIT-2 or TIME-WAIT, by state. */
@@ -276,7 +277,7 @@ export class Tcb implements Flow {
     ends: { local: IpAddress; localPort: number; remote: IpAddress; remotePort: number },
     options: TcpOptions,
     control: CongestionControl,
-    timers: { retransmit(tcb: Tcb): void; ack(tcb: Tcb): void; state(tcb: Tcb): void },
+    timers: { retransmit(tcb: Tcb): void; ack(tcb: Tcb): void; state(tcb: Tcb): void; room(tcb: Tcb): void },
   ) {
     this.world = world;
     this.local = ends.local;
@@ -285,9 +286,15 @@ export class Tcb implements Flow {
     this.remotePort = ends.remotePort;
     this.options = options;
     this.control = control;
+    this.onRoom = timers.room;
     this.retransmitTimer = new Timer(() => timers.retransmit(this));
     this.ackTimer = new Timer(() => timers.ack(this));
     this.stateTimer = new Timer(() => timers.state(this));
+  }
+
+  /** The interface has room again. */
+  resume(): void {
+    this.onRoom(this);
   }
 
   get pipe(): number {
