@@ -6,7 +6,7 @@ const floors = [
   ["engine", ["base", "engine"]],
   ["link", ["base", "wire", "engine", "link"]],
   ["ip", ["base", "wire", "engine", "ip"]],
-  ["udp", ["base", "engine", "ip", "udp"]],
+  ["udp", ["base", "wire", "engine", "ip", "udp"]],
   ["tcp", ["base", "engine", "ip", "tcp"]],
   ["socket", ["base", "engine", "ip", "udp", "tcp", "socket"]],
   ["host", ["base", "wire", "engine", "link", "ip", "udp", "tcp", "socket", "host"]],

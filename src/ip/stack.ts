@@ -12,11 +12,13 @@ import { HOST_OUT, HOST_SEGMENT } from "../engine/layout.ts";
 import { copyChain, type Port } from "../engine/port.ts";
 import type { RouteTable } from "../engine/route-table.ts";
 import type { SlabPool } from "../engine/slabs.ts";
-import { ETHERTYPE, parseArp, serializeArp, serializeEthernet, serializeIpv4, serializeIpv6 } from "../wire/index.ts";
+import { checksum, ETHERTYPE, parseArp, serializeArp, serializeEthernet, serializeIpv4, serializeIpv6 } from "../wire/index.ts";
 import { deservesError, ICMP_ERROR, type IcmpErrorKind, type IcmpErrorReport, icmpMessage, parseError, quoted, RateLimit } from "./icmp.ts";
 import { groupMac, linkLocalOf, NetInterface, solicitedNode } from "./interface.ts";
 import { ADVERTISEMENT, neighbourData, parseNeighbour, SOLICITATION } from "./ndp.ts";
 import { hostPrefix, type Neighbour, Neighbours, type NeighbourWorld } from "./neighbours.ts";
+import { PathMtus } from "./path-mtu.ts";
+import { fragmentPacket, Reassembly } from "./reassembly.ts";
 import { type HopMeaning, Routes } from "./routes.ts";
 
 /** An upper layer. The record of the packet in hand stands in `IpStack.words` and `IpStack.bytes8`. */
@@ -32,7 +34,6 @@ export interface IpCounters {
   in_delivers: number;
   in_addr_errors: number;
   in_unknown_protos: number;
-  in_fragments_dropped: number;
   in_icmp_errors: number;
   out_requests: number;
   out_no_routes: number;
@@ -82,12 +83,13 @@ export class IpStack implements PuntReceiver {
   readonly tables: { readonly 4: RouteTable; readonly 6: RouteTable };
   readonly neighbours: Neighbours;
   readonly routes: Routes;
+  readonly reassembly: Reassembly;
+  readonly mtus = new PathMtus();
   readonly slabs: SlabPool;
   readonly counters: IpCounters = {
     in_delivers: 0,
     in_addr_errors: 0,
     in_unknown_protos: 0,
-    in_fragments_dropped: 0,
     in_icmp_errors: 0,
     out_requests: 0,
     out_no_routes: 0,
@@ -113,12 +115,15 @@ export class IpStack implements PuntReceiver {
   private readonly throttled = new Set<Throttled>();
   private pending = false;
   private identification = 1;
+  private fragmentId: number;
 
   constructor(engine: Engine, options: IpStackOptions) {
     this.engine = engine;
     this.random = options.random;
     this.forwarding = options.forwarding ?? false;
     this.now = engine.clock.now();
+    this.fragmentId = options.random.u32();
+    this.reassembly = new Reassembly(this.timers, (first) => this.reassemblyTimedOut(first));
     this.tables = { 4: engine.createTable(4), 6: engine.createTable(6) };
     this.neighbours = new Neighbours(this.world(), options.neighbours ?? 1024);
     this.routes = new Routes(this.tables, this.neighbours);
@@ -312,9 +317,55 @@ export class IpStack implements PuntReceiver {
     if (kind === abi.TRANSPORT_TCP && this.tcp) this.tcp.receive(id);
     else if (kind === abi.TRANSPORT_UDP && this.udp) this.udp.receive(id);
     else if (kind === abi.TRANSPORT_ICMP) this.receiveIcmp(id);
-    else if (kind === abi.TRANSPORT_FRAGMENT) this.counters.in_fragments_dropped++;
+    else if (kind === abi.TRANSPORT_FRAGMENT) this.receiveFragment(id);
     else this.receiveUnknown(id);
     plane.packetRelease(0, id);
+  }
+
+  private receiveFragment(id: number): void {
+    const whole = this.reassembly.add(this.packetBytes(id), this.now);
+    const chain = whole && this.chainOf(whole);
+    if (chain === undefined) return;
+    const { memory } = this.engine;
+    memory.setU16(memory.descriptor(chain) + abi.DESC_INGRESS, memory.getU16(memory.descriptor(id) + abi.DESC_INGRESS));
+    this.deliver(chain);
+  }
+
+  /** A packet's bytes in as many buffers as it takes; undefined without buffers. */
+  private chainOf(packet: Uint8Array): number | undefined {
+    const { memory, plane } = this.engine;
+    const size = memory.layout.stride - memory.layout.sizes.headroom - 64;
+    let first: number | undefined;
+    let last = 0;
+    for (let at = 0; at < packet.length; at += size) {
+      const id = plane.bufferTake(0) >>> 0;
+      if (id === abi.NONE) {
+        if (first !== undefined) plane.packetRelease(0, first);
+        this.counters.out_no_buffers++;
+        return undefined;
+      }
+      const d = memory.descriptor(id);
+      const piece = packet.subarray(at, at + size);
+      memory.u8.set(piece, memory.getU32(d + abi.DESC_DATA));
+      memory.setU32(d + abi.DESC_LENGTH, piece.length);
+      if (first === undefined) first = id;
+      else memory.setU32(last + abi.DESC_NEXT, id);
+      last = d;
+    }
+    if (first !== undefined) this.describe(first, packet);
+    return first;
+  }
+
+  /** What the data plane would have found out about a packet that begins with its network header. */
+  private describe(id: number, packet: Uint8Array): void {
+    const { memory } = this.engine;
+    const d = memory.descriptor(id);
+    const is4 = packet[0] >>> 4 === 4;
+    memory.setU32(d + abi.DESC_PACKET_LENGTH, packet.length);
+    memory.setU16(d + abi.DESC_L3, 0);
+    memory.setU16(d + abi.DESC_L4, is4 ? (packet[0] & 15) * 4 : 40);
+    memory.setU32(d + abi.DESC_FLAGS, is4 ? abi.FLAG_IP4 : abi.FLAG_IP6);
+    memory.u8[d + abi.DESC_PROTOCOL] = is4 ? packet[9] : packet[6];
   }
 
   private receiveUnknown(id: number): void {
@@ -376,8 +427,14 @@ export class IpStack implements PuntReceiver {
       const report = parseError(message, from);
       if (!report) return;
       this.counters.in_icmp_errors++;
+      if (report.kind === "tooBig" && report.source.equals(to)) this.learnMtu(report);
       this.transports.get(report.protocol)?.failed?.(report);
     }
+  }
+
+  private learnMtu(report: IcmpErrorReport): void {
+    const before = this.pathTo(report.destination).mtu;
+    if (this.mtus.learn(report.destination, report.mtu, before, this.now)) this.routes.generation++;
   }
 
   /** Sends an ICMP message; from the best address of the route when none is given. */
@@ -412,6 +469,13 @@ export class IpStack implements PuntReceiver {
     return this.identification;
   }
 
+  private reassemblyTimedOut(first: Uint8Array): void {
+    const from = IpAddress.fromBytes(first[0] >>> 4 === 4 ? first.subarray(12, 16) : first.subarray(8, 24));
+    if (!this.icmpLimit.take(this.now) || from.isMulticast || from.isUnspecified) return;
+    const [type, code] = ICMP_ERROR.reassemblyTime[from.family];
+    this.sendIcmp(undefined, undefined, from, type, code, 0, quoted(first));
+  }
+
   /** Tells a packet's sender what went wrong, if it deserves to know and the rate allows. */
   sendErrorFor(id: number, kind: IcmpErrorKind, rest: number): void {
     const packet = this.packetBytes(id, 1280);
@@ -434,8 +498,19 @@ export class IpStack implements PuntReceiver {
     const packet = this.packetBytes(id, 20);
     const family = packet[0] >>> 4 === 4 ? 4 : 6;
     const mtu = this.mtuOf(family, nextHop);
-    if (family === 4 && (packet[6] & 0x40) === 0) this.counters.out_too_big++;
-    this.sendErrorFor(id, "tooBig", mtu);
+    if (family === 4 && (packet[6] & 0x40) === 0) this.forwardFragments(id, nextHop, mtu);
+    else this.sendErrorFor(id, "tooBig", mtu);
+  }
+
+  /** A router cuts what it may cut (RFC 1812 §5.2.6). */
+  private forwardFragments(id: number, hop: number, mtu: number): void {
+    const packet = this.packetBytes(id);
+    packet[8]--;
+    packet[10] = packet[11] = 0;
+    const sum = checksum(packet.subarray(0, (packet[0] & 15) * 4));
+    packet[10] = sum >>> 8;
+    packet[11] = sum;
+    this.sendFragments(packet, { generation: 0, hop, iface: undefined, isLocal: false, mtu, neighbour: undefined });
   }
 
   private mtuOf(family: 4 | 6, hop: number): number {
@@ -577,7 +652,9 @@ export class IpStack implements PuntReceiver {
     if (scoped) return this.scopedPath(to, iface ?? this.interfaces[0]);
     const hop = to.isLoopback ? this.routes.endHop(family, "local") : this.routes.lookup(to);
     const meaning = this.routes.meaning(family, hop);
-    return this.path(hop, meaning);
+    const path = this.path(hop, meaning);
+    if (!path.isLocal) path.mtu = this.mtus.get(to, path.mtu, this.now);
+    return path;
   }
 
   private path(hop: number, meaning: HopMeaning | undefined): Path {
@@ -624,22 +701,20 @@ export class IpStack implements PuntReceiver {
 
   /** Sends a whole IP packet, copied into a buffer. */
   sendPacket(packet: Uint8Array, path: Path): boolean {
-    const { memory, plane } = this.engine;
-    const id = packet.length > memory.layout.stride - memory.layout.sizes.headroom ? abi.NONE : plane.bufferTake(0) >>> 0;
-    if (id === abi.NONE) {
-      this.counters.out_no_buffers++;
-      return false;
+    if (packet.length > path.mtu && !path.isLocal) return this.sendFragments(packet, path);
+    const id = this.chainOf(packet);
+    if (id === undefined) return false;
+    return this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop);
+  }
+
+  private sendFragments(packet: Uint8Array, path: Path): boolean {
+    this.fragmentId = (this.fragmentId + 1) >>> 0;
+    let sent = true;
+    for (const piece of fragmentPacket(packet, path.mtu, this.fragmentId)) {
+      const id = this.chainOf(piece);
+      sent = id !== undefined && this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop) && sent;
     }
-    const d = memory.descriptor(id);
-    memory.u8.set(packet, memory.getU32(d + abi.DESC_DATA));
-    memory.setU32(d + abi.DESC_LENGTH, packet.length);
-    memory.setU32(d + abi.DESC_PACKET_LENGTH, packet.length);
-    const is4 = packet[0] >>> 4 === 4;
-    memory.setU16(d + abi.DESC_L3, 0);
-    memory.setU16(d + abi.DESC_L4, is4 ? (packet[0] & 15) * 4 : 40);
-    memory.setU32(d + abi.DESC_FLAGS, (is4 ? abi.FLAG_IP4 : abi.FLAG_IP6) | abi.FLAG_CSUM_GOOD);
-    memory.u8[d + abi.DESC_PROTOCOL] = is4 ? packet[9] : packet[6];
-    return this.route(id, is4 ? 4 : 6, path.hop);
+    return sent;
   }
 
   /** Sends a built packet by a next hop; whatever happens, it is no longer the caller's. True when it is on its way. */

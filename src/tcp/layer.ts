@@ -17,7 +17,8 @@ import { destroy, peerOf } from "./end.ts";
 import { agree, options as offered, readSegment, receive } from "./input.ts";
 import { TcpListener } from "./listener.ts";
 import { writeSyn } from "./options.ts";
-import { sendBare, sendReset, transmit } from "./output.ts";
+import { ownMss, sendBare, sendReset, transmit } from "./output.ts";
+import { shrink } from "./recovery.ts";
 import { arm, send } from "./sender.ts";
 import { ACK, after, distance, FIN, RST, SYN } from "./sequence.ts";
 import {
@@ -472,7 +473,12 @@ export class TcpLayer implements Transport, TcpWorld {
     // RFC 5927 §4.1: the quoted sequence number must be one that is in flight.
     const seq = view.getInt32(4);
     if (!tcb || distance(seq, tcb.una) < 0 || distance(seq, tcb.nxt) >= 0) return;
-    this.report(tcb, report);
+    if (report.kind === "tooBig") {
+      tcb.path = undefined;
+      const mss = ownMss(tcb) - (tcb.timestampsOk ? 12 : 0);
+      if (mss < tcb.mss) shrink(tcb, mss);
+      send(tcb);
+    } else this.report(tcb, report);
   }
 
   /** RFC 1122 §4.2.3.9: hard errors end a handshake; later ones are remembered. */
@@ -482,8 +488,7 @@ export class TcpLayer implements Transport, TcpWorld {
       code,
       `${peerOf(tcb)} cannot be reached (ICMP type ${report.type} code ${report.code} from ${report.from})`,
     );
-    if (tcb.state === SYN_SENT && report.kind !== "timeExceeded" && report.kind !== "other" && report.kind !== "tooBig")
-      destroy(tcb, error);
+    if (tcb.state === SYN_SENT && report.kind !== "timeExceeded" && report.kind !== "other") destroy(tcb, error);
     else tcb.softError = error;
   }
 }

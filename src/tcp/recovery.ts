@@ -271,3 +271,19 @@ export function rackExpired(tcb: Tcb): void {
   seen.lost = tcb.sent.lostBytes > 0;
   steer(tcb, tcb.una, flight);
 }
+
+/** The path takes less than was thought (RFC 1191 §6.5): what is too large goes again, and nobody is to blame. */
+export function shrink(tcb: Tcb, mss: number): void {
+  tcb.cwnd = Math.max(tcb.cwnd, 2 * mss);
+  tcb.mss = mss;
+  for (let record = tcb.sent.first; record; record = record.next) {
+    if (distance(record.end, record.start) > mss && !record.sacked) tcb.sent.markLost(record);
+  }
+  if (tcb.sent.lostBytes > 0 && !tcb.inRecovery && !tcb.afterTimeout) {
+    tcb.inRecovery = true;
+    tcb.recoveryEnd = tcb.nxt;
+    tcb.ssthresh = Math.min(tcb.ssthresh, tcb.cwnd);
+    tcb.prrDelivered = tcb.prrOut = 0;
+    tcb.recoverFlight = Math.max(distance(tcb.nxt, tcb.una), mss);
+  }
+}

@@ -6,6 +6,7 @@ import { copyChain } from "../engine/port.ts";
 import { SLAB_BYTES, type SlabPool } from "../engine/slabs.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
 import type { IpStack, Path, Transport } from "../ip/stack.ts";
+import { serializeUdp } from "../wire/l4.ts";
 import { ANY4, ANY6, UdpEndpoint, type UdpWorld } from "./endpoint.ts";
 
 /** Dynamic ports (RFC 6335 §6). */
@@ -120,8 +121,11 @@ export class UdpLayer implements Transport, UdpWorld {
     const { stack } = this;
     const { out, engine } = stack;
     const headers = (to.family === 4 ? 20 : 40) + 8;
-    if (data.length > 65_535 - headers || headers + data.length > path.mtu) {
-      throw new LoomError("EMSGSIZE", `a datagram of ${data.length} bytes; the path takes ${path.mtu - headers}`);
+    if (data.length > 65_535 - headers)
+      throw new LoomError("EMSGSIZE", `a datagram of ${data.length} bytes; the most is ${65_535 - headers}`);
+    if (headers + data.length > path.mtu) {
+      this.transmitLarge(source, sourcePort, to, port, data, path, hopLimit);
+      return;
     }
     out[abi.SEG_FAMILY / 4] = to.family | (17 << 8) | (hopLimit << 24);
     out[abi.SEG_FLOW_LABEL / 4] = 0;
@@ -141,6 +145,27 @@ export class UdpLayer implements Transport, UdpWorld {
     }
     this.counters.out_datagrams++;
     stack.route(id, to.family, path.hop);
+    stack.flush();
+  }
+
+  /** What the path does not take in one piece goes in fragments. */
+  private transmitLarge(
+    source: IpAddress,
+    sourcePort: number,
+    to: IpAddress,
+    port: number,
+    payload: Uint8Array,
+    path: Path,
+    hopLimit: number,
+  ): void {
+    const { stack } = this;
+    const addresses = { source: source.bytes(), destination: to.bytes() };
+    const datagram = serializeUdp({ sourcePort, destinationPort: port, payload }, addresses);
+    if (!stack.sendPacket(stack.packetOf(source, to, 17, datagram, hopLimit), path)) {
+      this.counters.sndbuf_errors++;
+      throw new LoomError("ENOBUFS", "no buffers for a datagram");
+    }
+    this.counters.out_datagrams++;
     stack.flush();
   }
 

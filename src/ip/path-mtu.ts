@@ -1,0 +1,35 @@
+/** What routers said about the way to a destination (RFC 1191, RFC 8201): forgotten after ten minutes, limited in number. */
+import type { IpAddress } from "../base/ip-address.ts";
+
+/** RFC 1191 §6.3. */
+const LIFETIME = 600_000;
+/** Linux's min_pmtu; RFC 8200 §5. */
+const SMALLEST = { 4: 552, 6: 1280 } as const;
+/** Plateaus of RFC 1191 §7.1, for routers that name no MTU. */
+const PLATEAUS = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 552];
+const MOST = 4096;
+
+export class PathMtus {
+  private readonly known = new Map<string, { mtu: number; until: number }>();
+
+  /** MTU towards an address when the interface has `mtu`. */
+  get(to: IpAddress, mtu: number, now: number): number {
+    if (this.known.size === 0) return mtu;
+    const entry = this.known.get(to.key);
+    if (!entry) return mtu;
+    if (entry.until < now) {
+      this.known.delete(to.key);
+      return mtu;
+    }
+    return Math.min(mtu, entry.mtu);
+  }
+
+  /** A router wants packets of at most `said` bytes (0: it did not say). True when that is news. */
+  learn(to: IpAddress, said: number, before: number, now: number): boolean {
+    const mtu = Math.max(said || (PLATEAUS.find((plateau) => plateau < before) ?? SMALLEST[to.family]), SMALLEST[to.family]);
+    if (mtu >= before) return false;
+    if (this.known.size >= MOST) this.known.delete(this.known.keys().next().value as string);
+    this.known.set(to.key, { mtu, until: now + LIFETIME });
+    return true;
+  }
+}

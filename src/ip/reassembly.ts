@@ -1,0 +1,221 @@
+/**
+ * Fragments back into packets (RFC 791 §3.2, RFC 1122 §3.3.2, RFC 8200 §4.5). Pieces that overlap end the whole packet,
+ * for IPv6 by RFC 5722 and for IPv4 as Linux does; exact repetitions are ignored. Memory, time and the packets of one
+ * source are limited.
+ */
+import { Timer, type Timers } from "../base/timers.ts";
+import { parseIpv4, parseIpv6, serializeIpv4, serializeIpv6 } from "../wire/index.ts";
+
+/** Milliseconds: Linux's 30 s for IPv4, RFC 8200's 60 s for IPv6. */
+const LIFETIME = { 4: 30_000, 6: 60_000 } as const;
+const MOST_BYTES = 4 << 20;
+const MOST_PER_SOURCE = 64;
+const MOST_PIECES = 512;
+
+export interface ReassemblyCounters {
+  /** Names of RFC 4293. */
+  reasm_reqds: number;
+  reasm_oks: number;
+  reasm_fails: number;
+  reasm_timeout: number;
+  reasm_overlaps: number;
+}
+
+interface Piece {
+  readonly start: number;
+  readonly end: number;
+  readonly bytes: Uint8Array;
+}
+
+interface Unfinished {
+  readonly key: string;
+  readonly source: string;
+  readonly family: 4 | 6;
+  readonly pieces: Piece[];
+  readonly timer: Timer;
+  /** The first fragment as it came, for the error that its sender gets. */
+  first: Uint8Array | undefined;
+  /** Bytes of the whole payload; -1 until the last fragment came. */
+  total: number;
+  have: number;
+}
+
+interface Fragment {
+  readonly key: string;
+  readonly source: string;
+  readonly family: 4 | 6;
+  readonly offset: number;
+  readonly more: boolean;
+  readonly payload: Uint8Array;
+}
+
+export class Reassembly {
+  readonly counters: ReassemblyCounters = { reasm_reqds: 0, reasm_oks: 0, reasm_fails: 0, reasm_timeout: 0, reasm_overlaps: 0 };
+  private readonly queues = new Map<string, Unfinished>();
+  private readonly bySource = new Map<string, number>();
+  private readonly timers: Timers;
+  private readonly expired: (first: Uint8Array) => void;
+  private bytes = 0;
+
+  /** `expired` gets the first fragment of a packet whose others did not come in time. */
+  constructor(timers: Timers, expired: (first: Uint8Array) => void) {
+    this.timers = timers;
+    this.expired = expired;
+  }
+
+  get size(): number {
+    return this.queues.size;
+  }
+
+  /** Takes one fragment, from its IP header on; the whole packet when it was the last that was missing. */
+  add(packet: Uint8Array, now: number): Uint8Array | undefined {
+    this.counters.reasm_reqds++;
+    const fragment = read(packet);
+    if (!fragment || !isSound(fragment)) {
+      this.counters.reasm_fails++;
+      return undefined;
+    }
+    const queue = this.queues.get(fragment.key) ?? this.open(fragment, now);
+    if (!queue) return undefined;
+    if (fragment.offset === 0) queue.first ??= packet.slice();
+    if (!this.insert(queue, fragment)) return undefined;
+    if (queue.total !== queue.have || !queue.first) return undefined;
+    this.close(queue);
+    this.counters.reasm_oks++;
+    return assemble(queue);
+  }
+
+  private open(fragment: Fragment, now: number): Unfinished | undefined {
+    const open = this.bySource.get(fragment.source) ?? 0;
+    if (open >= MOST_PER_SOURCE) {
+      this.counters.reasm_fails++;
+      return undefined;
+    }
+    const { key, source, family } = fragment;
+    const queue: Unfinished = {
+      key,
+      source,
+      family,
+      pieces: [],
+      timer: new Timer(() => this.timeOut(queue)),
+      first: undefined,
+      total: -1,
+      have: 0,
+    };
+    this.queues.set(key, queue);
+    this.bySource.set(source, open + 1);
+    this.timers.arm(queue.timer, now + LIFETIME[family]);
+    return queue;
+  }
+
+  /** False when the fragment ended its packet or was there already. */
+  private insert(queue: Unfinished, { offset, more, payload }: Fragment): boolean {
+    const end = offset + payload.length;
+    const { pieces } = queue;
+    if (pieces.some((piece) => piece.start === offset && piece.end === end)) return false;
+    const overlaps = pieces.some((piece) => piece.start < end && offset < piece.end);
+    const contradicts = queue.total >= 0 && (more ? end > queue.total : end !== queue.total);
+    const beyond = !more && pieces.some((piece) => piece.end > end);
+    if (overlaps) this.counters.reasm_overlaps++;
+    if (overlaps || contradicts || beyond || pieces.length >= MOST_PIECES || this.bytes + payload.length > MOST_BYTES) {
+      this.fail(queue);
+      return false;
+    }
+    pieces.push({ start: offset, end, bytes: payload.slice() });
+    this.bytes += payload.length;
+    queue.have += payload.length;
+    if (!more) queue.total = end;
+    return true;
+  }
+
+  private timeOut(queue: Unfinished): void {
+    this.counters.reasm_timeout++;
+    this.fail(queue);
+    if (queue.first) this.expired(queue.first);
+  }
+
+  private fail(queue: Unfinished): void {
+    this.counters.reasm_fails++;
+    this.close(queue);
+  }
+
+  private close(queue: Unfinished): void {
+    this.timers.remove(queue.timer);
+    this.queues.delete(queue.key);
+    this.bytes -= queue.have;
+    const open = (this.bySource.get(queue.source) ?? 1) - 1;
+    if (open > 0) this.bySource.set(queue.source, open);
+    else this.bySource.delete(queue.source);
+  }
+}
+
+/** All but the last are whole multiples of eight, and nothing reaches beyond what a length field can say. */
+function isSound({ offset, more, payload }: Fragment): boolean {
+  return payload.length > 0 && (!more || payload.length % 8 === 0) && offset + payload.length <= 65_535;
+}
+
+function read(packet: Uint8Array): Fragment | undefined {
+  try {
+    if (packet[0] >>> 4 === 4) {
+      const { source, destination, id, protocol, fragmentOffset, moreFragments, payload } = parseIpv4(packet);
+      return {
+        key: `4 ${source} ${destination} ${id} ${protocol}`,
+        source: `${source}`,
+        family: 4,
+        offset: fragmentOffset,
+        more: moreFragments,
+        payload,
+      };
+    }
+    const { source, destination, fragment, payload } = parseIpv6(packet);
+    if (!fragment) return undefined;
+    return {
+      key: `6 ${source} ${destination} ${fragment.id}`,
+      source: `${source}`,
+      family: 6,
+      offset: fragment.offset,
+      more: fragment.more,
+      payload,
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The packet as it was before; IPv6 without the headers in front of the fragment header, which have done their work. */
+function assemble(queue: Unfinished): Uint8Array {
+  const payload = new Uint8Array(queue.total);
+  for (const piece of queue.pieces) payload.set(piece.bytes, piece.start);
+  const first = queue.first as Uint8Array;
+  if (queue.family === 4) {
+    const { tos, ttl, protocol, source, destination } = parseIpv4(first);
+    return serializeIpv4({ tos, ttl, protocol, source, destination, payload });
+  }
+  const { trafficClass, flowLabel, hopLimit, protocol, source, destination } = parseIpv6(first);
+  return serializeIpv6({ trafficClass, flowLabel, hopLimit, protocol, source, destination, payload });
+}
+
+/** Pieces of an IPv4 packet (header included) that fit `mtu`, or of an IPv6 payload behind a fragment header. */
+export function fragmentPacket(packet: Uint8Array, mtu: number, id: number): Uint8Array[] {
+  const out: Uint8Array[] = [];
+  if (packet[0] >>> 4 === 4) {
+    const whole = parseIpv4(packet);
+    const size = (mtu - 20 - whole.options.length) & ~7;
+    for (let at = 0; at < whole.payload.length; at += size) {
+      const payload = whole.payload.subarray(at, at + size);
+      const moreFragments = whole.moreFragments || at + size < whole.payload.length;
+      out.push(serializeIpv4({ ...whole, id: whole.id || id, fragmentOffset: whole.fragmentOffset + at, moreFragments, payload }));
+    }
+    return out;
+  }
+  const whole = parseIpv6(packet);
+  const size = (mtu - 48) & ~7;
+  for (let at = 0; at < whole.payload.length; at += size) {
+    const bytes = new Uint8Array(8);
+    const view = new DataView(bytes.buffer);
+    view.setUint16(2, at | (at + size < whole.payload.length ? 1 : 0));
+    view.setUint32(4, id);
+    out.push(serializeIpv6({ ...whole, extensions: [{ type: 44, bytes }], payload: whole.payload.subarray(at, at + size) }));
+  }
+  return out;
+}
