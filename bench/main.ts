@@ -9,8 +9,9 @@ import { table } from "../src/cli/output.ts";
 import { functions } from "./functions.ts";
 import { benchRoutes, type Context, commit, machine, type Result } from "./harness.ts";
 import { paths, soloWorker } from "./paths.ts";
+import { transport } from "./transport.ts";
 
-const profiles = { ...paths, ...functions };
+const profiles = { ...paths, ...functions, ...transport };
 const program = new Command("bench")
   .argument("[profiles...]", `any of ${Object.keys(profiles).join(", ")}`)
   .option("--json", "one JSON object a line")

@@ -75,7 +75,7 @@ describe("hosts and routers", () => {
       const client = a.tcp.connect(IpAddress.parse(to), 80);
       await lab.run(100);
       const server = listener.accept() as Tcb;
-      const sent = bytes(300_000);
+      const sent = bytes(200_000);
       // The announced MSS hides the small link, so that only the router can tell.
       client.mss = 1448;
       user.write(client, sent);

@@ -94,6 +94,8 @@ export class ByteQueue {
   private readonly slabs: number[] = [];
   /** Offset of the first kept byte in the first slab. */
   private head = 0;
+  /** End of what was reserved: beyond `length` when something came early. */
+  private extent = 0;
   private readonly pool: SlabPool;
   private readonly memory: EngineMemory;
 
@@ -110,6 +112,7 @@ export class ByteQueue {
       if (slab === 0) return false;
       this.slabs.push(slab);
     }
+    this.extent = Math.max(this.extent, end);
     return true;
   }
 
@@ -136,6 +139,7 @@ export class ByteQueue {
       const n = Math.min(this.run(this.length), bytes.length - done);
       this.memory.u8.set(n === bytes.length ? bytes : bytes.subarray(done, done + n), this.address(this.length));
       this.length += n;
+      this.extent = Math.max(this.extent, this.length);
       done += n;
     }
     return done;
@@ -157,11 +161,13 @@ export class ByteQueue {
   drop(n: number): void {
     this.head += n;
     this.length -= n;
+    this.extent -= n;
     while (this.head >= SLAB_BYTES && this.slabs.length > 0) {
       this.pool.give(this.slabs.shift() as number);
       this.head -= SLAB_BYTES;
     }
-    if (this.length === 0 && this.head === 0) this.trim();
+    // An empty queue holds nothing: idle connections cost no slab.
+    if (this.length === 0 && this.extent <= 0) this.trim();
   }
 
   /** Gives everything back that lies behind the end. */
@@ -169,6 +175,7 @@ export class ByteQueue {
     const wanted = this.length === 0 ? 0 : Math.ceil((this.head + this.length) / SLAB_BYTES);
     while (this.slabs.length > wanted) this.pool.give(this.slabs.pop() as number);
     if (this.slabs.length === 0) this.head = 0;
+    this.extent = this.length;
   }
 
   clear(): void {

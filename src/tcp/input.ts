@@ -278,7 +278,7 @@ function freeQueue(tcb: Tcb, unaBefore: number): void {
   if (bytes <= 0 || tcb.una === unaBefore) return;
   queue.drop(bytes);
   tcb.queueStart = (tcb.queueStart + bytes) | 0;
-  if (tcb.wantsRoom && queue.length < (tcb.options.sendBuffer * 2) / 3) {
+  if (tcb.wantsRoom && queue.length < (Math.min(tcb.sendSpace, tcb.options.sendBuffer) * 2) / 3) {
     tcb.wantsRoom = false;
     tcb.events.writable?.();
   }

@@ -33,6 +33,7 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate
     tcb.rtt.reset();
     tcb.stalledSince = now;
     checkSpurious(tcb, tsecr);
+    growSendSpace(tcb);
   }
   tcb.delivered += seen.delivered;
   endProbe(tcb, ack);
@@ -115,6 +116,20 @@ function markSacked(tcb: Tcb, start: number, end: number): void {
     arrived(tcb, record);
     sent.markSacked(record);
   }
+}
+
+/**
+ * Room for four times what the path holds (rate × smallest RTT), so that slow start can double: a long path gets its
+ * window, a short one keeps its data in the cache (loopback over real segments: 13.6 Gbit/s with 1 MiB, 19.6 with 256 KiB).
+ */
+function growSendSpace(tcb: Tcb): void {
+  const elapsed = tcb.now - tcb.spaceAt;
+  if (elapsed < tcb.rtt.srtt || elapsed <= 0) return;
+  const rate = (tcb.bytesAcked - tcb.spaceMark) / elapsed;
+  const wanted = 4 * rate * Math.min(tcb.rtt.min, tcb.rtt.srtt);
+  if (wanted > tcb.sendSpace) tcb.sendSpace = Math.min(wanted, tcb.options.sendBuffer);
+  tcb.spaceAt = tcb.now;
+  tcb.spaceMark = tcb.bytesAcked;
 }
 
 function sampleByTimestamp(tcb: Tcb, tsecr: number): void {

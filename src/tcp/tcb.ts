@@ -170,6 +170,10 @@ export class Tcb implements Flow, Throttled {
   /** Largest payload of a segment without options beyond timestamps. */
   mss = 536;
   queue: ByteQueue | undefined;
+  /** Bytes that the queue takes now; grows with the path up to `options.sendBuffer`. */
+  sendSpace = 262_144;
+  spaceAt = 0;
+  spaceMark = 0;
   /** Sequence number of the queue's first byte. */
   queueStart = 0;
   finQueued = false;

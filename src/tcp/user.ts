@@ -15,7 +15,7 @@ export function write(tcb: Tcb, bytes: Uint8Array): number {
   }
   tcb.world.stack.touch();
   tcb.queue ??= tcb.world.newQueue();
-  const room = tcb.options.sendBuffer - tcb.queue.length;
+  const room = Math.min(tcb.sendSpace, tcb.options.sendBuffer) - tcb.queue.length;
   const taken = room <= 0 ? 0 : tcb.queue.append(bytes.length <= room ? bytes : bytes.subarray(0, room));
   if (taken < bytes.length) tcb.wantsRoom = true;
   if (taken > 0 && (tcb.state === ESTABLISHED || tcb.state === CLOSE_WAIT)) {

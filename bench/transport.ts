@@ -1,0 +1,248 @@
+/**
+ * TCP and UDP between two hosts in one thread: socket API on both ends, real clock. `node:net` over the kernel's
+ * loopback does the same job in the same run.
+ */
+import { once } from "node:events";
+import * as net from "node:net";
+import { Host } from "../src/host/host.ts";
+import { Engine, joinPorts } from "../src/index.ts";
+import type { TcpSocket } from "../src/socket/stream.ts";
+import { type Context, type Profile, repeat, result } from "./harness.ts";
+
+const ADDRESS = ["10.0.0.1", "10.0.0.2"] as const;
+
+/** Two hosts over joined ports; `segments`: every frame is cut to the MTU, summed, and put together again. */
+async function twoHosts(segments: boolean): Promise<{ a: Host; b: Host; engine: Engine }> {
+  const engine = await Engine.create({
+    ports: 2,
+    tables: 4,
+    buffers: 8192,
+    bareDescriptors: 16_384,
+    ringCapacity: 2048,
+    puntCapacity: 8192,
+    nextHops: 255,
+    routes4: 1000,
+    routes6: 1000,
+    appBytes: 64 << 20,
+  });
+  const host = (i: 0 | 1) => Host.create({ engine, interfaces: [{ port: engine.port(i), addresses: [`${ADDRESS[i]}/24`] }] });
+  const [a, b] = [await host(0), await host(1)];
+  joinPorts(engine, engine.port(0), engine.port(1));
+  if (segments)
+    for (const i of [0, 1]) engine.port(i).configure({ offload: { chains: false, segmentation: false, partialChecksum: false } });
+  engine.start();
+  return { a, b, engine };
+}
+
+/** Median over runs of an asynchronous measurement, with one to warm up. */
+async function several(context: Context, run: () => Promise<number>): Promise<number[]> {
+  await run();
+  const rates: number[] = [];
+  for (let i = 0; i < context.runs; i++) rates.push(await run());
+  return rates;
+}
+
+/** A stream that never ends: `measure` reads for `ms` and says Gbit/s of what arrived and was right. */
+function endless(from: TcpSocket, to: TcpSocket): (ms: number) => Promise<number> {
+  const chunk = new Uint8Array(262_144).map((_, i) => i * 7);
+  const writer = from.writable.getWriter();
+  const reader = to.readable.getReader({ mode: "byob" });
+  void (async () => {
+    for (;;) await writer.write(chunk);
+  })().catch(() => {});
+  let position = 0;
+  let space = new Uint8Array(262_144);
+  return async (ms) => {
+    const start = performance.now();
+    const first = position;
+    while (performance.now() - start < ms) {
+      const { value } = await reader.read(space);
+      if (!value) throw new Error("the stream ended");
+      // A byte of each chunk, at a place that moves, against what was written there.
+      const probe = position % value.length;
+      if (value[probe] !== chunk[(position + probe) % chunk.length]) throw new Error(`a wrong byte at ${position + probe}`);
+      position += value.length;
+      space = new Uint8Array(value.buffer);
+    }
+    return ((position - first) * 8) / (performance.now() - start) / 1e6;
+  };
+}
+
+/** Gbit/s of `node:net` over loopback, both ends in this thread. */
+async function loopback(ms: number): Promise<number> {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const client = net.connect((server.address() as net.AddressInfo).port, "127.0.0.1");
+  const [socket] = (await once(server, "connection")) as [net.Socket];
+  const chunk = Buffer.alloc(262_144, 7);
+  let bytes = 0;
+  socket.on("data", (data) => {
+    bytes += data.length;
+  });
+  const fill = () => {
+    while (client.write(chunk)) {}
+  };
+  client.on("drain", fill);
+  fill();
+  await new Promise((resolve) => setTimeout(resolve, ms / 4));
+  bytes = 0;
+  const start = performance.now();
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  const rate = (bytes * 8) / (performance.now() - start) / 1e6;
+  client.destroy();
+  socket.destroy();
+  server.close();
+  return rate;
+}
+
+const bulk =
+  (name: string, segments: boolean): Profile =>
+  async (context) => {
+    const { a, b, engine } = await twoHosts(segments);
+    const listener = b.listen({ port: 80 });
+    const client = await a.connect({ hostname: ADDRESS[1], port: 80 });
+    const server = await listener.accept();
+    const measure = endless(client, server);
+    const rates = await several(context, () => measure(context.ms));
+    const peer = await loopback(context.ms);
+    const { retransmissions } = client.status();
+    await engine.close();
+    return [
+      result(name, "Gbit/s", rates, {
+        vs: { "node:net loopback": result("", "", rates).value / peer },
+        note: `node:net ${peer.toFixed(1)} Gbit/s; ${retransmissions} retransmissions`,
+      }),
+    ];
+  };
+
+/** Connect, one request, one answer, close; per second. */
+const connections: Profile = async (context) => {
+  const { a, b, engine } = await twoHosts(false);
+  const listener = b.listen({ port: 80, backlog: 4096 });
+  const question = new Uint8Array(64);
+  void (async () => {
+    for await (const socket of listener) void answer(socket);
+  })();
+  const rates = await several(context, async () => {
+    let done = 0;
+    const end = performance.now() + context.ms;
+    const start = performance.now();
+    const one = async () => {
+      while (performance.now() < end) {
+        const socket = await a.connect({ hostname: ADDRESS[1], port: 80 });
+        const writer = socket.writable.getWriter();
+        await writer.write(question);
+        const reader = socket.readable.getReader();
+        await reader.read();
+        await writer.close();
+        await reader.read();
+        done++;
+      }
+    };
+    await Promise.all(Array.from({ length: 64 }, one));
+    return (done * 1000) / (performance.now() - start);
+  });
+  listener.close();
+  await engine.close();
+  const peer = await loopbackConnections(context.ms);
+  return [
+    result("tcp-crr", "connections/s", rates, {
+      vs: { "node:net loopback": result("", "", rates).value / peer },
+      note: `node:net ${Math.round(peer)}/s`,
+    }),
+  ];
+};
+
+async function answer(socket: TcpSocket): Promise<void> {
+  const reader = socket.readable.getReader();
+  const { value } = await reader.read();
+  const writer = socket.writable.getWriter();
+  if (value) await writer.write(value);
+  await reader.read();
+  await writer.close();
+}
+
+async function loopbackConnections(ms: number): Promise<number> {
+  const server = net.createServer({ allowHalfOpen: true }, (socket) =>
+    socket.on("data", (data) => socket.write(data)).on("end", () => socket.end()),
+  );
+  server.on("error", () => {});
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as net.AddressInfo;
+  let done = 0;
+  const start = performance.now();
+  const one = async () => {
+    while (performance.now() - start < ms) {
+      const socket = net.connect(port, "127.0.0.1");
+      socket.write(Buffer.alloc(64));
+      await once(socket, "data");
+      socket.end();
+      await once(socket, "close");
+      done++;
+    }
+  };
+  await Promise.all(Array.from({ length: 64 }, one));
+  server.close();
+  return (done * 1000) / (performance.now() - start);
+}
+
+/** One byte there and back, one connection: median in microseconds. */
+const roundTrip: Profile = async (context) => {
+  const { a, b, engine } = await twoHosts(false);
+  const listener = b.listen({ port: 80 });
+  const client = await a.connect({ hostname: ADDRESS[1], port: 80, noDelay: true });
+  const server = await listener.accept();
+  server.setNoDelay();
+  void (async () => {
+    const writer = server.writable.getWriter();
+    for await (const chunk of server.readable) await writer.write(chunk);
+  })().catch(() => {});
+  const writer = client.writable.getWriter();
+  const reader = client.readable.getReader();
+  const rates = await several(context, async () => {
+    const times: number[] = [];
+    const end = performance.now() + context.ms;
+    while (performance.now() < end) {
+      const start = performance.now();
+      await writer.write(Uint8Array.of(1));
+      await reader.read();
+      times.push((performance.now() - start) * 1000);
+    }
+    return times.sort((x, y) => x - y)[times.length >> 1];
+  });
+  await engine.close();
+  return [result("tcp-rr", "µs", rates)];
+};
+
+/** 64-byte frames one way through the socket API, in batches. */
+const datagrams: Profile = async (context) => {
+  const { a, b, engine } = await twoHosts(false);
+  await engine.stop();
+  const inbox = b.datagram({ port: 7 });
+  const socket = a.datagram();
+  const data = new Uint8Array(22);
+  const to = { address: ADDRESS[1], port: 7 };
+  socket.send(data, to);
+  while (engine.poll() > 0) {}
+  const rates = repeat(context, () => {
+    let received = 0;
+    const start = performance.now();
+    while (performance.now() - start < context.ms) {
+      for (let i = 0; i < 256; i++) socket.send(data, to);
+      while (engine.poll() > 0) {}
+      while (inbox.tryReceive()) received++;
+    }
+    return received / (performance.now() - start) / 1000;
+  });
+  await engine.close();
+  return [result("udp-64", "Mpps", rates)];
+};
+
+export const transport: Record<string, Profile> = {
+  "tcp-bulk": bulk("tcp-bulk", true),
+  "tcp-bulk-gso": bulk("tcp-bulk-gso", false),
+  "tcp-crr": connections,
+  "tcp-rr": roundTrip,
+  "udp-64": datagrams,
+};
