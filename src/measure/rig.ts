@@ -40,6 +40,8 @@ export interface Reading {
   readonly packets: number;
   readonly bytes: number;
   readonly seconds: number;
+  /** Packets handled, those that ended in a drop or at the host included. */
+  readonly handled: number;
 }
 
 export interface Check {
@@ -113,7 +115,8 @@ export class Rig {
     this.load = {
       family: load.family,
       frameSize: load.frameSize,
-      flows: load.flows,
+      // The mix has twelve sizes, one for each flow: fewer flows would not be the mix.
+      flows: load.frameSize === "imix" ? Math.ceil(load.flows / 12) * 12 : load.flows,
       destinations,
       everyPacket: load.everyPacket,
       sourceMac: Uint8Array.of(2, 0xff, 0, 0, 0, 1),
@@ -164,7 +167,7 @@ export class Rig {
   /** Forwards for `ms` milliseconds on the calling thread without a pause; returns what was done. */
   burst(ms: number): Reading {
     const { plane, clock } = this.engine;
-    const from = this.engine.port(1).counters();
+    const from = this.mark();
     const start = clock.now();
     let now = start;
     while (now - start < ms) {
@@ -177,16 +180,21 @@ export class Rig {
   /** Lets the threads forward for `ms` milliseconds. */
   async parallel(ms: number): Promise<Reading> {
     const { clock } = this.engine;
-    const from = this.engine.port(1).counters();
+    const from = this.mark();
     const start = clock.now();
     await clock.sleep(ms);
     return this.since(from, (clock.now() - start) / 1000);
   }
 
-  private since(from: { txPackets: number; txBytes: number }, seconds: number): Reading {
-    const to = this.engine.port(1).counters();
+  private mark(): { txPackets: number; txBytes: number; received: number } {
+    const { txPackets, txBytes } = this.engine.port(1).counters();
+    return { txPackets, txBytes, received: this.engine.counters().stats.received };
+  }
+
+  private since(from: ReturnType<Rig["mark"]>, seconds: number): Reading {
+    const to = this.mark();
     const packets = to.txPackets - from.txPackets;
-    return { packets, bytes: to.txBytes - from.txBytes + 4 * packets, seconds };
+    return { packets, bytes: to.txBytes - from.txBytes + 4 * packets, seconds, handled: to.received - from.received };
   }
 
   /** Counters since the traffic was set. */
@@ -202,7 +210,7 @@ export class Rig {
     const accounted = stats.sunk + dropped + punted;
     const samples = (this.samples as Samples).read();
     let problem = generated === accounted ? undefined : `${generated} packets went in and ${accounted} are accounted for`;
-    if (stats.sunk === 0) problem ??= "not one packet was forwarded";
+    if (generated === 0) problem ??= "not one packet was made";
     for (const sample of samples) problem ??= this.compare(sample);
     if (samples.length === 0 && stats.sunk > SAMPLE_STRIDE * 2) problem ??= "no sample was taken";
     return { samples: samples.length, problem, generated, accounted };

@@ -18,16 +18,23 @@ const HISTORY = 600;
 const history: [number[], number[], number[]] = [[], [], []];
 let started = 0;
 let running = false;
+/** Stop was pressed and the worker has not answered yet. */
+let stopping = false;
+/** What should happen when the worker has stopped. */
 let restart = false;
+/** Readings are smoothed over about a second; a tenth of one says little. */
+const SMOOTHING = 0.2;
+let smooth: { mpps: number; plainMpps: number; gbps: number } | undefined;
 let latest: Figures | undefined;
 let chart: uPlot | undefined;
 
 function makeChart(): uPlot {
-  const axis = { stroke: colour("--ink"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } };
+  const axis = { stroke: colour("--ink"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
   const line = (label: string, stroke: string) => ({
     label,
     stroke,
     width: 2,
+    points: { show: false },
     value: (_: uPlot, v: number | null) => v?.toFixed(2) ?? "–",
   });
   const width = byId("chart").clientWidth;
@@ -37,7 +44,10 @@ function makeChart(): uPlot {
       height: 300,
       title: "million packets a second",
       legend: { live: false },
-      scales: { x: { time: false }, y: { range: (_u, _low, high) => [0, Math.max(high * 1.15, 1)] } },
+      scales: {
+        x: { time: false, range: (_u, low, high) => [low ?? 0, Math.max(high ?? 0, (low ?? 0) + 10)] },
+        y: { range: (_u, _low, high) => [0, Math.max(high * 1.15, 1)] },
+      },
       axes: [{ ...axis, label: "seconds" }, axis],
       series: [
         { label: "time", value: (_, v) => v?.toFixed(1) ?? "–" },
@@ -71,9 +81,15 @@ function draw(): void {
 }
 
 function drawDrops({ drops, punts }: Figures): void {
+  // A packet without a route goes to the host, and is dropped once the host's queue is full: one reason, one row.
+  const { unreachable = 0, ...otherPunts } = punts;
+  const { punt_ring_full: full = 0, ...otherDrops } = drops;
+  const noRoute = Object.keys(otherPunts).length === 0 ? unreachable + full : unreachable;
   const rows = [
-    ...Object.entries(drops).map(([name, n]) => [`dropped: ${name}`, n] as const),
-    ...Object.entries(punts).map(([name, n]) => [`to the host: ${name}`, n] as const),
+    ...(noRoute ? [["no route to the destination", noRoute] as const] : []),
+    ...(full && noRoute === unreachable ? [["the host's queue was full", full] as const] : []),
+    ...Object.entries(otherDrops).map(([name, n]) => [`dropped: ${name.replaceAll("_", " ")}`, n] as const),
+    ...Object.entries(otherPunts).map(([name, n]) => [`to the host: ${name.replaceAll("_", " ")}`, n] as const),
   ];
   const body = byId("drops").querySelector("tbody") as HTMLElement;
   body.replaceChildren(
@@ -99,6 +115,7 @@ function chosen(): Load {
 
 function start(): void {
   running = true;
+  smooth = undefined;
   button.textContent = "Stop";
   started = performance.now();
   for (const column of history) column.length = 0;
@@ -106,8 +123,16 @@ function start(): void {
   send({ type: "run", load: chosen() });
 }
 
+/** New settings are not the old ones' figures. */
+function setStale(stale: boolean): void {
+  byId("numbers").classList.toggle("stale", stale);
+}
+
 function note(figures: Figures): void {
-  latest = figures;
+  setStale(restart);
+  const mix = (key: "mpps" | "plainMpps" | "gbps") => (smooth ? smooth[key] + SMOOTHING * (figures[key] - smooth[key]) : figures[key]);
+  smooth = { mpps: mix("mpps"), plainMpps: mix("plainMpps"), gbps: mix("gbps") };
+  latest = { ...figures, ...smooth };
   const row = [(performance.now() - started) / 1000, figures.mpps, figures.plainMpps];
   row.forEach((value, i) => {
     history[i].push(value);
@@ -115,19 +140,27 @@ function note(figures: Figures): void {
   });
 }
 
+const count = (n: number, what: string) => `${n.toLocaleString("en-US")} ${what}${n === 1 ? "" : "s"}`;
+
 function stopped(message: FromWorker & { type: "stopped" }): void {
   latest = message.figures;
-  running = false;
+  running = stopping = false;
   button.textContent = "Start";
   status(
     message.verified
-      ? `Stopped. ${message.samples} sampled packets equal the oracle's; every packet is accounted for.`
+      ? `Stopped; the figures are the whole run's. ${count(message.samples, "sampled packet")} as the reference router makes them; every packet is accounted for.`
       : `Not verified: ${message.problem}`,
   );
   if (restart) {
     restart = false;
     start();
   }
+}
+
+function failed(message: string): void {
+  running = stopping = restart = false;
+  button.textContent = "Start";
+  status(`Something went wrong: ${message}`);
 }
 
 worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
@@ -138,20 +171,34 @@ worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
     button.disabled = false;
   } else if (data.type === "figures") note(data.figures);
   else if (data.type === "stopped") stopped(data);
-  else status(`Something went wrong: ${data.message}`);
+  else failed(data.message);
 };
-worker.onerror = (event) => status(`Something went wrong: ${event.message}`);
+worker.onerror = (event) => failed(event.message ?? "the worker could not be loaded; reload the page to try again");
 
 button.onclick = () => {
-  if (running) send({ type: "stop" });
-  else start();
+  if (!running) {
+    start();
+    return;
+  }
+  // A stop is a stop, whatever was changed a moment before.
+  restart = false;
+  stopping = true;
+  send({ type: "stop" });
 };
 form.onchange = () => {
-  if (!running) return;
+  const small = form.querySelector('option[value="64"]') as HTMLOptionElement;
+  small.textContent = chosen().family === 6 ? "66 B" : "64 B";
+  setStale(true);
+  if (!running || stopping) return;
   restart = true;
+  status("Changing…");
   send({ type: "stop" });
 };
 chart = makeChart();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  chart?.destroy();
+  chart = makeChart();
+});
 addEventListener("resize", () => chart?.setSize({ width: byId("chart").clientWidth, height: 300 }));
 requestAnimationFrame(draw);
 send({ type: "load", tables: ["internet4.bin.gz", "internet6.bin.gz"] });
