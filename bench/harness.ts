@@ -1,7 +1,7 @@
 /** What every profile shares: tables, readings with warm-up and spread, one line of JSON. */
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { cpus } from "node:os";
+import { availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
 import { progress } from "../src/cli/output.ts";
 import { shippedTables, userTables } from "../src/cli/tables.ts";
@@ -37,10 +37,25 @@ export function result(profile: string, unit: string, rates: number[], rest: Par
   return { profile, value, unit, spread: [Math.min(...rates) / value, Math.max(...rates) / value], vs: {}, verified: true, ...rest };
 }
 
-/** Calls `run` once to warm up, then as often as the context says. */
+/** Calls `run` once to warm up, then as often as the context says, on one core where the system lets us choose it. */
 export function repeat(context: Context, run: () => number): number[] {
-  run();
-  return Array.from({ length: context.runs }, run);
+  const all = pin(String(availableParallelism() - 1));
+  try {
+    run();
+    return Array.from({ length: context.runs }, run);
+  } finally {
+    if (all) pin(all);
+  }
+}
+
+/** Moves the main thread to these cores; returns where it was, or undefined where that cannot be chosen. */
+function pin(cores: string): string | undefined {
+  try {
+    const said = execFileSync("taskset", ["-cp", cores, String(process.pid)], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+    return /current affinity list: (\S+)/.exec(said)?.[1];
+  } catch {
+    return undefined;
+  }
 }
 
 /** The full tables where PACKETLOOM_DATA has them, the files given, or the shipped ones. */
