@@ -43,6 +43,22 @@ describe("packetloom forward", () => {
     assert.ok(packets.every(({ bytes }) => bytes[22] === 63));
   });
 
+  it("spreads the flows of a multipath route by their shares", () => {
+    const many = new CaptureWriter();
+    for (let i = 0; i < 400; i++) many.write(plainFrame(mac(50), 0x0a000000 + i), BigInt(i) * 1_000_000n);
+    writeFileSync(path("many.pcap"), many.bytes());
+    writeFileSync(
+      path("multi.txt"),
+      "10.0.0.0/8 proto static\n\tnexthop via 192.0.2.1 dev a weight 1\n\tnexthop via 192.0.2.2 dev b weight 3\n",
+    );
+    const { status, stderr } = run("forward", "--pcap", path("many.pcap"), "--routes", path("multi.txt"), "--out", path("many-out.pcap"));
+    assert.deepEqual([status, stderr], [0, ""]);
+    const { packets } = readCapture(new Uint8Array(readFileSync(path("many-out.pcap"))), "out");
+    const first = packets.filter(({ bytes }) => bytes[5] === 1).length;
+    assert.equal(packets.length, 400);
+    assert.ok(first > 50 && first < 150, `${first} of 400 by the next hop that has a quarter`);
+  });
+
   it("writes pcapng and JSON", () => {
     const { status, stdout } = run(
       "forward",

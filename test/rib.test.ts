@@ -35,12 +35,13 @@ broadcast 10.0.0.255 dev eth1 table local proto kernel scope link src 10.0.0.1
 local 10.0.0.1 dev eth1 table local proto kernel scope host src 10.0.0.1
 10.5.0.0/16 proto static
 \tnexthop via 10.0.0.2 dev eth1 weight 1
-\tnexthop via 10.0.0.3 dev eth1 weight 1
+\tnexthop via 10.0.0.3 dev eth1 weight 3
 default via fe80::1 dev eth0 proto ra metric 1024 pref medium
 fe80::/64 dev eth0 proto kernel metric 256 pref medium
 multicast ff00::/8 dev eth0 table local proto kernel metric 256 pref medium
 `;
     const routes = await loadRoutes(text(printed), "routes");
+    const numberOf = (name: string) => routes.nextHops.findIndex((hop) => hop.name === name) + 1;
     assert.deepEqual(rows4(routes), [
       "0.0.0.0/0 forward 192.168.1.1 dev eth0",
       "10.0.0.0/24 forward dev eth1",
@@ -50,10 +51,10 @@ multicast ff00::/8 dev eth0 table local proto kernel metric 256 pref medium
       "10.6.0.0/16 prohibit prohibit",
       "10.0.0.255/32 broadcast dev eth1",
       "10.0.0.1/32 local dev eth1",
-      "10.5.0.0/16 forward 10.0.0.2 dev eth1",
+      `10.5.0.0/16 group ${numberOf("10.0.0.2 dev eth1")}×1 ${numberOf("10.0.0.3 dev eth1")}×3`,
     ]);
     assert.deepEqual(rows6(routes), ["::/0 forward fe80::1 dev eth0", "fe80::/64 forward dev eth0"]);
-    assert.match(routes.warnings[0], /1 routes have several next hops; the first of each is used/);
+    assert.deepEqual(routes.warnings, []);
   });
 
   for (const [line, message] of [

@@ -87,7 +87,9 @@ function copyInto<T extends { set(from: T): void }>(to: T, from: T): T {
 
 /** What a route file says about where packets go. */
 export interface HopSpec {
-  readonly kind: "forward" | "local" | "blackhole" | "unreachable" | "prohibit" | "broadcast";
+  readonly kind: "forward" | "local" | "blackhole" | "unreachable" | "prohibit" | "broadcast" | "group";
+  /** Hop numbers and shares of a group. */
+  readonly members?: readonly { readonly hop: number; readonly weight: number }[];
   /** As written: an address, a device, an id; unique within a RouteSet. */
   readonly name: string;
 }
@@ -115,6 +117,13 @@ export class RouteSet {
     this.nextHops.push({ kind, name });
     this.byName.set(key, this.nextHops.length);
     return this.nextHops.length;
+  }
+
+  /** The hop number of a group (multipath), added when new. */
+  group(members: NonNullable<HopSpec["members"]>): number {
+    const hop = this.hop(members.map((member) => `${member.hop}×${member.weight}`).join(" "), "group");
+    this.nextHops[hop - 1] = { ...this.nextHops[hop - 1], members };
+    return hop;
   }
 
   add(prefix: Prefix, hop: number): void {

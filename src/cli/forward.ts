@@ -51,7 +51,9 @@ export async function forward(options: ForwardOptions): Promise<ForwardResult> {
   engine.port(1).configure({ mtu: options.mtu });
   const [table4, table6] = [engine.createTable(4), engine.createTable(6)];
   for (const table of [table4, table6]) {
-    for (const [i, spec] of routes.nextHops.entries()) table.addNextHop(nextHop(spec, i + 1));
+    for (const [i, spec] of routes.nextHops.entries()) {
+      table.addNextHop(spec.members ? { kind: "group", members: spec.members } : nextHop(spec, i + 1));
+    }
     table.load(table.family === 4 ? routes.v4 : routes.v6);
   }
   engine.port(0).configure({ table4, table6, promiscuous: true });

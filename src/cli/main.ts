@@ -93,7 +93,7 @@ program
 program
   .command("forward")
   .description(
-    "forward the packets of a capture through a routing table into another capture; next hop n gets the made-up MAC 02:01:00:00:00:n, multipath routes use their first next hop",
+    "forward the packets of a capture through a routing table into another capture; next hop n gets the made-up MAC 02:01:00:00:00:n",
   )
   .requiredOption("--pcap <file>", "capture to read (pcap or pcapng)")
   .requiredOption("--routes <file>", "routes (text, `ip route`, MRT; gz or bz2); may be repeated", collect)

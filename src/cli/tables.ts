@@ -37,7 +37,11 @@ function join(sets: readonly RouteSet[]): RouteSet {
   if (sets.length === 1) return sets[0];
   const out = new RouteSet();
   for (const set of sets) {
-    const hops = Uint16Array.from([0, ...set.nextHops.map(({ name, kind }) => out.hop(name, kind))]);
+    const hops = new Uint16Array(set.nextHops.length + 1);
+    // A group's members stand before it.
+    set.nextHops.forEach(({ name, kind, members }, i) => {
+      hops[i + 1] = members ? out.group(members.map((member) => ({ ...member, hop: hops[member.hop] }))) : out.hop(name, kind);
+    });
     copy4(set.v4, out.v4, hops);
     copy6(set.v6, out.v6, hops);
     for (const warning of set.warnings) out.warnings.push(warning);

@@ -243,14 +243,16 @@ export class Rig {
 
   private oracleHop(hop: number): OracleHop | undefined {
     if (hop === 0) return undefined;
-    const { kind } = this.routes.nextHops[hop - 1];
+    const spec = this.routes.nextHops[hop - 1];
+    const kind = spec.kind === "group" ? "forward" : spec.kind;
     return { kind, port: 1, mtu: 1500, destinationMac: CORE_MAC(hop), sourceMac: OWN_MAC };
   }
 }
 
 /** Each next hop of a table gets a MAC of its own, so that the output shows which route was taken. */
 export function nextHop(spec: HopSpec, hop: number) {
-  if (spec.kind !== "forward") return { kind: spec.kind };
+  // A measurement takes a group for one next hop.
+  if (spec.kind !== "forward" && spec.kind !== "group") return { kind: spec.kind };
   return { kind: "forward" as const, port: 1, destinationMac: CORE_MAC(hop), sourceMac: OWN_MAC };
 }
 

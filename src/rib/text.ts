@@ -21,8 +21,7 @@ const SLASH = 47;
 class Lines {
   readonly routes = new RouteSet();
   /** A route whose next hops stand on the lines that follow. */
-  pending: { prefix: Prefix; text: string; line: number; kind: HopSpec["kind"]; hops: number } | undefined;
-  multipath = 0;
+  pending: { prefix: Prefix; text: string; line: number; kind: HopSpec["kind"]; members: { hop: number; weight: number }[] } | undefined;
   private readonly metrics = new Map<string, number>();
 
   /** False when the same prefix has been seen with a better (lower) metric; the kernel would not use this one. */
@@ -62,7 +61,6 @@ export function parseText(bytes: Uint8Array, name: string, progress?: Progress):
     at = end + 1;
   }
   finishPending(lines, name);
-  if (lines.multipath) routes.warnings.push(`${name}: ${lines.multipath} routes have several next hops; the first of each is used`);
   progress?.(bytes.length, bytes.length);
   return routes;
 }
@@ -157,8 +155,11 @@ const shorten = (text: string) => (text.length > 60 ? `${text.slice(0, 60)}…` 
 
 function finishPending(lines: Lines, name: string): void {
   const { pending } = lines;
-  if (pending && pending.hops === 0) fail(name, pending.line, `"${shorten(pending.text)}" has no next hop`);
   lines.pending = undefined;
+  if (!pending) return;
+  const { members, prefix } = pending;
+  if (members.length === 0) fail(name, pending.line, `"${shorten(pending.text)}" has no next hop`);
+  if (lines.isBest(prefix, 0)) lines.routes.add(prefix, members.length === 1 ? members[0].hop : lines.routes.group(members));
 }
 
 /** Any line of either form. */
@@ -182,7 +183,7 @@ function slowLine(lines: Lines, text: string, name: string, line: number): void 
     if (words.length === 0 && !kind)
       fail(name, line, `"${shorten(target)}" has no next hop; expected "prefix next-hop" or a line of \`ip route\``);
     // Its nexthop lines must follow.
-    lines.pending = { prefix, text: text.trim(), line, kind: kind ?? "forward", hops: 0 };
+    lines.pending = { prefix, text: text.trim(), line, kind: kind ?? "forward", members: [] };
     return;
   }
   if (hop === "") fail(name, line, `"${shorten(text.trim())}" has no next hop behind "via" or "dev"`);
@@ -224,15 +225,16 @@ function hopName(words: string[], kind: HopSpec["kind"] | undefined): string | u
   return words[0];
 }
 
-/** The first "nexthop" line of a multipath route gives its hop; the others are counted. */
+/** A "nexthop" line of a multipath route: one member and its share. */
 function nextHopLine(lines: Lines, words: string[], name: string, line: number): void {
   const { pending } = lines;
   if (!pending) fail(name, line, "a nexthop line that follows no route");
   const hop = hopName(words, undefined);
   if (!hop) fail(name, line, "a nexthop line without a next hop");
-  if (pending.hops++ === 0) {
-    if (lines.isBest(pending.prefix, 0)) lines.routes.add(pending.prefix, lines.routes.hop(hop, pending.kind));
-  } else if (pending.hops === 2) lines.multipath++;
+  const at = words.indexOf("weight");
+  const weight = at >= 0 ? Number(words[at + 1]) : 1;
+  if (!(Number.isInteger(weight) && weight >= 1 && weight <= 256)) fail(name, line, `weight ${words[at + 1]}; expected 1 to 256`);
+  pending.members.push({ hop: lines.routes.hop(hop, pending.kind), weight });
 }
 
 /** True for the bytes that begin a line of text. */
