@@ -18,6 +18,7 @@ import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, SYN
 const TIMESTAMP_LIFE = 24 * 24 * 3600 * 1000;
 const DELAYED_ACK = 40;
 const QUICK_ACKS = 16;
+const ANSWER_MS = 500;
 /** RFC 9293 §3.4.2: MSL of 30 s, as Linux has it. */
 export const TIME_WAIT_MS = 60_000;
 export const FIN_WAIT_2_MS = 60_000;
@@ -98,7 +99,7 @@ export function receive(tcb: Tcb, id: number): void {
     else {
       if (s.length > 0) noteDuplicate(tcb);
       if (tcb.state === TIME_WAIT && flags & FIN) stack.timers.arm(tcb.stateTimer, stack.now + TIME_WAIT_MS);
-      transmit(tcb, tcb.nxt, 0, ACK);
+      answer(tcb);
       // The acknowledgement itself may be news, even behind a closed window (RFC 9293 §3.10.7.4).
       if (s.seq === tcb.received && flags & ACK) takeAck(tcb);
     }
@@ -140,7 +141,7 @@ function isFresh(tcb: Tcb): boolean {
   if (!before(segment.tsval, tcb.tsRecent) || tcb.now - tcb.tsRecentAt > TIMESTAMP_LIFE) return true;
   tcb.world.counters.paws_rejected++;
   noteDuplicate(tcb);
-  transmit(tcb, tcb.nxt, 0, ACK);
+  answer(tcb);
   return false;
 }
 
@@ -176,9 +177,24 @@ function refusal(tcb: Tcb): LoomError {
   return new LoomError("ECONNREFUSED", `${peerOf(tcb)} refused the connection`);
 }
 
+/**
+ * Says what is expected to somebody who sent something else. To segments without text only every half second: two ends
+ * that disagree would otherwise answer each other's answers for ever (Linux's tcp_invalid_ratelimit).
+ */
+function answer(tcb: Tcb): void {
+  if (segment.length === 0 && !mayAnswer(tcb)) return;
+  transmit(tcb, tcb.nxt, 0, ACK);
+}
+
+function mayAnswer(tcb: Tcb): boolean {
+  if (tcb.now - tcb.lastAnswerAt < ANSWER_MS) return false;
+  tcb.lastAnswerAt = tcb.now;
+  return true;
+}
+
 /** RFC 5961 §7: not more of them than a fixed number a second, over all connections. */
 function challenge(tcb: Tcb): void {
-  if (!tcb.world.mayChallenge()) return;
+  if (!mayAnswer(tcb) || !tcb.world.mayChallenge()) return;
   tcb.world.counters.challenge_acks++;
   transmit(tcb, tcb.nxt, 0, ACK);
 }

@@ -267,6 +267,8 @@ export class Tcb implements Flow, Throttled {
   lastSentAt = 0;
   lastReceivedAt = 0;
   keepProbes = 0;
+  /** When something unacceptable was last answered. */
+  lastAnswerAt = Number.NEGATIVE_INFINITY;
 
   // ── Timers ──
   timerMode: "none" | "rto" | "tlp" | "rack" | "persist" = "none";

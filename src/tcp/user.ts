@@ -69,6 +69,7 @@ export function shutdown(tcb: Tcb): void {
 
 /** Nobody reads or writes any more: an orderly end, or a reset when unread data is lost by it (RFC 2525 §2.17). */
 export function close(tcb: Tcb): void {
+  if (tcb.state === CLOSED) tcb.inbox?.clear();
   if (tcb.state === CLOSED || tcb.orphan) return;
   if (readable(tcb) > 0 && !tcb.finReceived) {
     abort(tcb, "ECONNABORTED", "closed with unread data");

@@ -1,0 +1,216 @@
+/** What an attacker may send: segments with every field wrong, in every state; floods; injections. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { IpAddress } from "../src/base/ip-address.ts";
+import type { Host } from "../src/host/host.ts";
+import { Random } from "../src/index.ts";
+import { Lab } from "../src/lab/lab.ts";
+import { stateName } from "../src/tcp/layer.ts";
+import { STATES, type Tcb } from "../src/tcp/tcb.ts";
+import * as user from "../src/tcp/user.ts";
+import { addressBytes4, ETHERTYPE, serializeEthernet, serializeIpv4, serializeTcp, type TcpSegment } from "../src/wire/index.ts";
+import { SEED } from "./support.ts";
+
+const A = 0x0a000001;
+const B = 0x0a000002;
+
+async function twoHosts(seed: number, handshakes?: number): Promise<{ lab: Lab; a: Host; b: Host }> {
+  const lab = await Lab.create({ seed });
+  const a = await lab.host({ interfaces: [{ addresses: ["10.0.0.1/24"] }] });
+  const b = await lab.host({ handshakes, interfaces: [{ addresses: ["10.0.0.2/24"], gateway: "10.0.0.1" }] });
+  lab.link(a, b, { delay: 1 });
+  a.ping("10.0.0.2").catch(() => {});
+  await lab.run(100);
+  return { lab, a, b };
+}
+
+/** Puts a segment on b's interface as if it came from an address (default: a). */
+function inject(b: Host, segment: Partial<TcpSegment> & Pick<TcpSegment, "sourcePort" | "destinationPort">, source = A): void {
+  const whole = {
+    sequence: 0,
+    acknowledgement: 0,
+    flags: 0,
+    window: 65_535,
+    urgentPointer: 0,
+    options: new Uint8Array(0),
+    payload: new Uint8Array(0),
+    ...segment,
+  };
+  const addresses = { source: addressBytes4(source), destination: addressBytes4(B) };
+  const packet = serializeIpv4({ protocol: 6, source, destination: B, payload: serializeTcp(whole, addresses) });
+  const { port, mac } = b.ip.interface("eth0");
+  port.receive(serializeEthernet({ destination: mac, source: Uint8Array.of(2, 0, 0, 0, 0, 9), type: ETHERTYPE.ipv4, payload: packet }));
+}
+
+/** A server connection on b in the state that was asked for. */
+async function inState(
+  wanted: (typeof STATES)[number],
+  seed: number,
+): Promise<{ lab: Lab; a: Host; b: Host; client: Tcb; server: Tcb | undefined }> {
+  const hosts = await twoHosts(seed);
+  const { lab, a, b } = hosts;
+  const listener = b.tcp.listen(undefined, 80);
+  const client = a.tcp.connect(IpAddress.v4(B), 80, { port: 4000 });
+  if (wanted === "SYN-RECEIVED") {
+    lab.links[0].set({ cut: true }, 1);
+    await lab.run(2);
+    return { ...hosts, client, server: b.tcp.list()[0] };
+  }
+  await lab.run(20);
+  const server = listener.accept() as Tcb;
+  if (wanted === "CLOSE-WAIT" || wanted === "LAST-ACK") user.shutdown(client);
+  if (wanted === "FIN-WAIT-1" || wanted === "LAST-ACK") {
+    await lab.run(20);
+    lab.links[0].set({ cut: true });
+  }
+  if (wanted === "FIN-WAIT-1" || wanted === "FIN-WAIT-2" || wanted === "LAST-ACK" || wanted === "CLOSING" || wanted === "TIME-WAIT")
+    user.shutdown(server);
+  if (wanted === "CLOSING") {
+    // The FINs cross, and what acknowledges them is lost.
+    user.shutdown(client);
+    lab.settle();
+    lab.links[0].set({ cut: true });
+  }
+  if (wanted === "TIME-WAIT") user.shutdown(client);
+  await lab.run(20);
+  return { ...hosts, client, server };
+}
+
+const EDGES = [0, 1, -1, 2, 1000, -1000, 65_535, -65_536, 0x7fffffff, -0x80000000, 1_000_000];
+
+/** A segment that is nearly right: fields at the edges of what is expected. */
+function nearly(random: Random, server: Tcb): Partial<TcpSegment> {
+  const pick = <T>(from: readonly T[]) => from[random.below(from.length)];
+  const options = random.below(3) === 0 ? random.fill(new Uint8Array(4 * random.below(11))) : optionsOf(server, random);
+  return {
+    sequence: (server.received + (random.below(2) ? 0 : pick(EDGES))) >>> 0,
+    acknowledgement: (server.nxt + (random.below(2) ? 0 : pick(EDGES))) >>> 0,
+    flags: random.below(2) ? 0x10 : random.below(256),
+    window: pick([0, 1, 1000, 65_535]),
+    urgentPointer: pick([0, 1, 65_535]),
+    options,
+    payload: random.fill(new Uint8Array(pick([0, 0, 1, 100, 1400]))),
+  };
+}
+
+function optionsOf(server: Tcb, random: Random): Uint8Array {
+  if (!server.timestampsOk) return new Uint8Array(0);
+  const out = new Uint8Array(random.below(3) ? 12 : 32);
+  const view = new DataView(out.buffer);
+  view.setUint32(0, 0x0101080a);
+  view.setUint32(4, (server.tsRecent + random.below(100)) >>> 0);
+  view.setUint32(8, server.tsval >>> 0);
+  if (out.length === 32) {
+    view.setUint32(12, 0x01010512);
+    for (let i = 16; i < 32; i += 4) view.setUint32(i, (server.una + EDGES[random.below(EDGES.length)]) >>> 0);
+  }
+  return out;
+}
+
+describe("segments from an attacker", () => {
+  for (const state of STATES.filter((name) => !["CLOSED", "LISTEN", "SYN-SENT"].includes(name))) {
+    it(`in ${state}: nothing throws, nothing leaks`, async (t) => {
+      t.diagnostic(`SEED=${SEED}`);
+      const random = new Random(SEED);
+      for (let round = 0; round < 12; round++) {
+        const { lab, a, b, server } = await inState(state, SEED + round);
+        assert.ok(server);
+        assert.equal(stateName(server), state);
+        if (random.below(2) && (state === "ESTABLISHED" || state === "CLOSE-WAIT")) user.write(server, new Uint8Array(20_000));
+        for (let i = 0; i < 150; i++) {
+          inject(b, { sourcePort: 4000, destinationPort: 80, ...nearly(random, server) });
+          lab.settle();
+          if (i % 30 === 29) await lab.run(300);
+        }
+        for (const tcb of [...a.tcp.list(), ...b.tcp.list(), server]) user.close(tcb);
+        lab.links[0].set({ cut: false });
+        await lab.run(2_000_000);
+        assert.equal(lab.engine.pool().inFlight, 0, "buffers");
+        assert.equal(lab.engine.pool("bare").inFlight, 0, "bare descriptors");
+        assert.equal(lab.engine.counters().stats.double_frees, 0);
+        assert.equal(b.tcp.size, 0, `connections: ${b.tcp.list().map(stateName)}`);
+        assert.equal(lab.engine.slabs.available, lab.engine.slabs.total, "slabs");
+      }
+    });
+  }
+
+  it("blind resets, SYNs and data do not end a connection (RFC 5961)", async () => {
+    const { lab, b, client, server } = await inState("ESTABLISHED", SEED);
+    assert.ok(server);
+    const random = new Random(SEED);
+    for (let i = 0; i < 20_000; i++) {
+      // Everywhere but at the one sequence number that resets; every second time inside the window.
+      const seq = (server.received + 1 + random.below(i & 4 ? 60_000 : 0xfffffffe)) >>> 0;
+      inject(b, {
+        sourcePort: 4000,
+        destinationPort: 80,
+        sequence: seq,
+        acknowledgement: random.u32(),
+        flags: [4, 2, 0x14, 0x18][i & 3],
+        payload: new Uint8Array(i & 3 ? 0 : 9),
+      });
+      if (i % 100 === 0) lab.settle();
+    }
+    await lab.run(1000);
+    assert.equal(stateName(server), "ESTABLISHED");
+    assert.equal(stateName(client), "ESTABLISHED");
+    assert.ok(b.tcp.counters.challenge_acks > 0 && b.tcp.counters.challenge_acks <= 10, "challenges are limited");
+    user.write(client, new Uint8Array(1000));
+    await lab.run(100);
+    assert.equal(user.readable(server), 1000);
+  });
+
+  it("a SYN flood leaves memory flat while honest handshakes finish", async () => {
+    const { lab, a, b } = await twoHosts(SEED, 256);
+    const listener = b.tcp.listen(undefined, 80, 1024);
+    const random = new Random(SEED);
+    let opened = 0;
+    for (let round = 0; round < 100; round++) {
+      for (let i = 0; i < 200; i++) {
+        inject(
+          b,
+          { sourcePort: 1024 + random.below(60_000), destinationPort: 80, sequence: random.u32(), flags: 2 },
+          0x0a000100 + random.below(0xff00),
+        );
+        if (i % 50 === 49) lab.settle();
+      }
+      const tcb = a.tcp.connect(IpAddress.v4(B), 80);
+      tcb.events.established = () => opened++;
+      await lab.run(50);
+    }
+    await lab.run(3000);
+    assert.ok(opened >= 99, `${opened} of 100 honest handshakes`);
+    assert.ok(b.tcp.size <= 256 + 100, `${b.tcp.size} connections are kept`);
+    assert.equal(listener.waiting, opened);
+    assert.ok(b.tcp.counters.syncookies_sent > 10_000);
+  });
+
+  it("optimistic and divided acknowledgements do not inflate the window beyond what was sent", async () => {
+    const { lab, b, server } = await inState("ESTABLISHED", SEED);
+    assert.ok(server);
+    user.write(server, new Uint8Array(200_000));
+    const before = server.cwnd;
+    for (let i = 1; i <= 200; i++) {
+      inject(b, {
+        sourcePort: 4000,
+        destinationPort: 80,
+        sequence: server.received >>> 0,
+        acknowledgement: (server.una + 1) >>> 0,
+        flags: 0x10,
+        options: optionsOf(server, new Random(3)).subarray(0, 12),
+      });
+      inject(b, {
+        sourcePort: 4000,
+        destinationPort: 80,
+        sequence: server.received >>> 0,
+        acknowledgement: (server.nxt + 50_000) >>> 0,
+        flags: 0x10,
+        options: optionsOf(server, new Random(3)).subarray(0, 12),
+      });
+      lab.settle();
+    }
+    // 200 bytes were acknowledged: byte counting (RFC 3465) grows by no more.
+    assert.ok(server.cwnd - before <= 200 + server.mss, `${server.cwnd - before} bytes of growth`);
+    assert.equal(stateName(server), "ESTABLISHED");
+  });
+});
