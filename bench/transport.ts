@@ -128,14 +128,13 @@ const connections: Profile = async (context) => {
     const end = performance.now() + context.ms;
     const start = performance.now();
     const one = async () => {
+      const space = new Uint8Array(64);
       while (performance.now() < end) {
         const socket = await a.connect({ hostname: ADDRESS[1], port: 80 });
-        const writer = socket.writable.getWriter();
-        await writer.write(question);
-        const reader = socket.readable.getReader();
-        await reader.read();
-        await writer.close();
-        await reader.read();
+        await socket.write(question);
+        await socket.read(space);
+        await socket.closeWrite();
+        await socket.read(space);
         done++;
       }
     };
@@ -154,12 +153,11 @@ const connections: Profile = async (context) => {
 };
 
 async function answer(socket: TcpSocket): Promise<void> {
-  const reader = socket.readable.getReader();
-  const { value } = await reader.read();
-  const writer = socket.writable.getWriter();
-  if (value) await writer.write(value);
-  await reader.read();
-  await writer.close();
+  const space = new Uint8Array(64);
+  const n = await socket.read(space);
+  if (n !== null) await socket.write(space.subarray(0, n));
+  await socket.read(space);
+  await socket.closeWrite();
 }
 
 async function loopbackConnections(ms: number): Promise<number> {
@@ -195,18 +193,17 @@ const roundTrip: Profile = async (context) => {
   const server = await listener.accept();
   server.setNoDelay();
   void (async () => {
-    const writer = server.writable.getWriter();
-    for await (const chunk of server.readable) await writer.write(chunk);
+    const space = new Uint8Array(64);
+    for (let n = await server.read(space); n !== null; n = await server.read(space)) await server.write(space.subarray(0, n));
   })().catch(() => {});
-  const writer = client.writable.getWriter();
-  const reader = client.readable.getReader();
+  const [question, space] = [Uint8Array.of(1), new Uint8Array(64)];
   const rates = await several(context, async () => {
     const times: number[] = [];
     const end = performance.now() + context.ms;
     while (performance.now() < end) {
       const start = performance.now();
-      await writer.write(Uint8Array.of(1));
-      await reader.read();
+      await client.write(question);
+      await client.read(space);
       times.push((performance.now() - start) * 1000);
     }
     return times.sort((x, y) => x - y)[times.length >> 1];

@@ -30,9 +30,13 @@ export function l4Valid(at: usize, protocol: u32, length: u32): bool {
 export function examineL4(d: usize): void {
   const flags = load<u32>(d, DESC_FLAGS);
   if ((flags & FLAG_FRAGMENT) != 0) return;
-  const l4 = <u32>load<u16>(d, DESC_L4), whole = load<u32>(d, DESC_PACKET_LENGTH);
-  if (l4 > whole || load<u32>(d, DESC_LENGTH) < l4 + min<u32>(20, whole - l4)) return;
-  if (l4Valid(<usize>load<u32>(d, DESC_DATA) + l4, load<u8>(d, DESC_PROTOCOL), whole - l4)) store<u32>(d, flags | FLAG_L4, DESC_FLAGS);
+  const l4 = <u32>load<u16>(d, DESC_L4), whole = load<u32>(d, DESC_PACKET_LENGTH), protocol = <u32>load<u8>(d, DESC_PROTOCOL);
+  const at = <usize>load<u32>(d, DESC_DATA) + l4, have = load<u32>(d, DESC_LENGTH);
+  // The header must lie in the first segment; what follows it may be a chain.
+  if (l4 > whole || have < l4 + min<u32>(protocol == TCP ? 20 : 8, whole - l4)) return;
+  if (!l4Valid(at, protocol, whole - l4)) return;
+  if (protocol == TCP && have < l4 + (<u32>(load<u8>(at, 12) >>> 4) << 2)) return;
+  store<u32>(d, flags | FLAG_L4, DESC_FLAGS);
 }
 
 /** One multiplication: the high half of the product depends on every bit below it. */

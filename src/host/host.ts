@@ -235,6 +235,8 @@ export class Host {
   /** Stops the host: its own engine with everything on it, or its part of a shared one. */
   async close(): Promise<void> {
     for (const port of this.ip.interfaces.map((iface) => iface.port)) this.engine.setReceiver(port, undefined);
+    // Packets that wait for a neighbour go back.
+    for (const neighbour of this.ip.neighbours.list()) this.ip.neighbours.remove(neighbour);
     if (this.ownsEngine) {
       await this.engine.close();
       return;

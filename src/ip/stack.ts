@@ -67,6 +67,11 @@ export interface Throttled {
   resume(): void;
 }
 
+/** Somebody who had bytes to send and found no slab for them. */
+export interface Starved {
+  memoryBack(): void;
+}
+
 /** Ring places kept for what cannot wait: acknowledgements, other flows, one large segment cut up. */
 const RESERVED_PLACES = 256;
 
@@ -113,6 +118,7 @@ export class IpStack implements PuntReceiver {
   private tcp: Transport | undefined;
   private udp: Transport | undefined;
   private readonly throttled = new Set<Throttled>();
+  private readonly starved = new Set<Starved>();
   private pending = false;
   private identification = 1;
   private fragmentId: number;
@@ -237,8 +243,24 @@ export class IpStack implements PuntReceiver {
     this.now = this.engine.clock.now();
     let fired = this.timers.run(this.now);
     if (this.throttled.size > 0) fired += this.resume();
+    if (this.starved.size > 0 && this.slabs.available > 0) fired += this.feed();
     this.flush();
     return fired;
+  }
+
+  /** Nothing was free for `who`: it is told when something is. */
+  starve(who: Starved): void {
+    this.starved.add(who);
+  }
+
+  private feed(): number {
+    const before = this.starved.size;
+    for (const who of [...this.starved]) {
+      if (this.slabs.available === 0) break;
+      this.starved.delete(who);
+      who.memoryBack();
+    }
+    return before - this.starved.size;
   }
 
   private resume(): number {

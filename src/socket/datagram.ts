@@ -10,6 +10,8 @@ export interface ReceivedDatagram extends SocketAddress {
 
 export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   private readonly endpoint: UdpEndpoint;
+  private lastText = "";
+  private lastAddress: IpAddress | undefined;
   private readonly waiters: (() => void)[] = [];
 
   constructor(endpoint: UdpEndpoint) {
@@ -30,8 +32,14 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
 
   /** Sends one datagram: to the connected peer, or to the one named. */
   send(data: Uint8Array, to?: SocketAddress): void {
-    if (to) this.endpoint.send(data, IpAddress.parse(to.address), to.port);
-    else this.endpoint.send(data);
+    if (to) {
+      // Datagrams go in runs to one peer: its address is read once.
+      if (to.address !== this.lastText) {
+        this.lastAddress = IpAddress.parse(to.address);
+        this.lastText = to.address;
+      }
+      this.endpoint.send(data, this.lastAddress, to.port);
+    } else this.endpoint.send(data);
   }
 
   /** The next datagram. Rejects with what came back for one that was sent (connected sockets), or when closed. */

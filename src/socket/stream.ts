@@ -21,13 +21,13 @@ export interface SocketInfo {
 const CHUNK = 65_536;
 
 export class TcpSocket {
-  readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
-  readonly writable: WritableStream<Uint8Array>;
   /** Settles when the handshake did. */
   readonly opened: Promise<SocketInfo>;
   /** Settles when both directions are closed; rejects when the connection broke. */
   readonly closed: Promise<void>;
   private readonly tcb: Tcb;
+  private readableStream: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
+  private writableStream: WritableStream<Uint8Array> | undefined;
   private reader: ReadableByteStreamController | undefined;
   private wakeReader: (() => void) | undefined;
   private wakeWriter: (() => void) | undefined;
@@ -55,7 +55,11 @@ export class TcpSocket {
       closed: (error) => this.finish(error),
     };
     if (tcb.state >= ESTABLISHED) this.settleOpened.resolve(this.info);
-    this.readable = new ReadableStream({
+  }
+
+  /** What arrives, as a byte stream: made on first use. */
+  get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    this.readableStream ??= new ReadableStream({
       type: "bytes",
       start: (controller) => {
         this.reader = controller;
@@ -63,14 +67,39 @@ export class TcpSocket {
       pull: (controller) => this.pull(controller),
       cancel: () => this.stopReading(),
     }) as ReadableStream<Uint8Array<ArrayBuffer>>;
-    this.writable = new WritableStream(
+    return this.readableStream;
+  }
+
+  /** What is sent, with back-pressure from the peer's window: made on first use. */
+  get writable(): WritableStream<Uint8Array> {
+    this.writableStream ??= new WritableStream(
       {
-        write: (chunk) => this.write(chunk),
+        write: (chunk) => this.writeAll(chunk),
         close: () => this.endWriting(),
-        abort: () => abort(tcb),
+        abort: () => abort(this.tcb),
       },
       { highWaterMark: 1 },
     );
+    return this.writableStream;
+  }
+
+  /**
+   * Reads into `into` without a stream in between (the shape of `Deno.Conn`): bytes read, or null at the end. Not together
+   * with `readable`.
+   */
+  async read(into: Uint8Array): Promise<number | null> {
+    await this.arrival();
+    if (user.readable(this.tcb) > 0) return user.read(this.tcb, into);
+    if (this.error) throw this.error;
+    this.readEnded = true;
+    if (this.writeEnded) user.close(this.tcb);
+    return null;
+  }
+
+  /** Sends all of `bytes`, or waits until the peer has taken enough of it. Not together with `writable`. */
+  async write(bytes: Uint8Array): Promise<number> {
+    await this.writeAll(bytes);
+    return bytes.length;
   }
 
   get info(): SocketInfo {
@@ -92,8 +121,9 @@ export class TcpSocket {
   }
 
   /** Sends a FIN when what was written is out; reading goes on (`shutdown(SHUT_WR)`). */
-  closeWrite(): Promise<void> {
-    return this.writable.close();
+  async closeWrite(): Promise<void> {
+    if (this.writableStream) await this.writableStream.close();
+    else this.endWriting();
   }
 
   /** Ends both directions. Resolves when the connection is closed. */
@@ -127,14 +157,17 @@ export class TcpSocket {
 
   // ── Reading ───────────────────────────────────────────────────────────────────────────────────
 
-  private async pull(controller: ReadableByteStreamController): Promise<void> {
-    while (user.readable(this.tcb) === 0 && !this.tcb.finReceived) {
-      if (this.error) throw this.error;
-      if (this.tcb.state === CLOSED) break;
+  /** Until something can be read, or nothing ever will. */
+  private async arrival(): Promise<void> {
+    while (user.readable(this.tcb) === 0 && !this.tcb.finReceived && !this.error && this.tcb.state !== CLOSED) {
       await new Promise<void>((resolve) => {
         this.wakeReader = resolve;
       });
     }
+  }
+
+  private async pull(controller: ReadableByteStreamController): Promise<void> {
+    await this.arrival();
     if (this.readEnded) return;
     const available = user.readable(this.tcb);
     if (available === 0) {
@@ -167,7 +200,7 @@ export class TcpSocket {
 
   // ── Writing ───────────────────────────────────────────────────────────────────────────────────
 
-  private async write(chunk: Uint8Array): Promise<void> {
+  private async writeAll(chunk: Uint8Array): Promise<void> {
     if (!(chunk instanceof Uint8Array)) throw new TypeError("a socket takes Uint8Array chunks");
     let rest = chunk;
     for (;;) {

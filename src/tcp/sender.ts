@@ -44,7 +44,7 @@ export function resend(tcb: Tcb, record: SentRecord, force = false): boolean {
   const bytes = distance(record.end, record.start);
   if (room < Math.min(mss, bytes) && sent.pipe > 0) return false;
   if (record.isSyn) return resendSyn(tcb, record);
-  const size = mss - extraOptions(tcb);
+  const size = segmentSize(tcb);
   const most = Math.min(Math.max(size, Math.floor(Math.min(room, LARGEST) / size) * size), Math.floor(LARGEST / size) * size);
   if (bytes - (record.isFin ? 1 : 0) > most) sent.split(record, (record.start + most) | 0);
   const length = distance(record.end, record.start) - (record.isFin ? 1 : 0);
@@ -70,6 +70,11 @@ function extraOptions(tcb: Tcb): number {
   return optionBytes(tcb) - (tcb.timestampsOk ? 12 : 0);
 }
 
+/** Largest payload of a segment now; on a loopback with an MTU of 65,535 the unit is the limit. */
+function segmentSize(tcb: Tcb): number {
+  return Math.min(tcb.mss - extraOptions(tcb), LARGEST);
+}
+
 /** Sends one unit of new data, or the FIN; false when nothing may go. */
 function sendNew(tcb: Tcb): boolean {
   const { sent } = tcb;
@@ -77,7 +82,7 @@ function sendNew(tcb: Tcb): boolean {
   const unsent = tcb.unsent;
   if (unsent === 0 && !tcb.finQueued) return false;
   const window = tcb.window - distance(tcb.nxt, tcb.una);
-  const size = tcb.mss - extraOptions(tcb);
+  const size = segmentSize(tcb);
   const room = congestionRoom(tcb);
   tcb.appLimited = false;
   let length = Math.min(unsent, window, room, Math.floor(LARGEST / size) * size);
@@ -190,7 +195,7 @@ export function probeTail(tcb: Tcb): void {
     }
   }
   tcb.probeWasRetransmission = true;
-  const size = tcb.mss - extraOptions(tcb);
+  const size = segmentSize(tcb);
   const bytes = distance(last.end, last.start);
   const tail = bytes > size ? tcb.sent.split(last, (last.end - Math.min(bytes - 1, size)) | 0) : last;
   resend(tcb, tail, true);

@@ -6,7 +6,7 @@ import type { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { Timer } from "../base/timers.ts";
 import type { ByteQueue } from "../engine/slabs.ts";
-import type { IpStack, Path, Throttled } from "../ip/stack.ts";
+import type { IpStack, Path, Starved, Throttled } from "../ip/stack.ts";
 import type { CongestionControl, Flow } from "./congestion/control.ts";
 import { RttEstimator } from "./rtt.ts";
 import { Scoreboard } from "./scoreboard.ts";
@@ -141,7 +141,7 @@ export interface Range {
   end: number;
 }
 
-export class Tcb implements Flow, Throttled {
+export class Tcb implements Flow, Starved, Throttled {
   readonly world: TcpWorld;
   readonly local: IpAddress;
   readonly remote: IpAddress;
@@ -301,6 +301,13 @@ export class Tcb implements Flow, Throttled {
   /** The interface has room again. */
   resume(): void {
     this.onRoom(this);
+  }
+
+  /** There are slabs again. */
+  memoryBack(): void {
+    if (!this.wantsRoom) return;
+    this.wantsRoom = false;
+    this.events.writable?.();
   }
 
   get pipe(): number {

@@ -18,6 +18,7 @@ export function write(tcb: Tcb, bytes: Uint8Array): number {
   const room = Math.min(tcb.sendSpace, tcb.options.sendBuffer) - tcb.queue.length;
   const taken = room <= 0 ? 0 : tcb.queue.append(bytes.length <= room ? bytes : bytes.subarray(0, room));
   if (taken < bytes.length) tcb.wantsRoom = true;
+  if (taken < Math.min(bytes.length, room)) tcb.world.stack.starve(tcb);
   if (taken > 0 && (tcb.state === ESTABLISHED || tcb.state === CLOSE_WAIT)) {
     send(tcb);
     tcb.world.stack.flush();

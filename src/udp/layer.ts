@@ -37,6 +37,8 @@ export class UdpLayer implements Transport, UdpWorld {
   readonly stack: IpStack;
   readonly counters: UdpCounters = { in_datagrams: 0, no_ports: 0, rcvbuf_errors: 0, out_datagrams: 0, sndbuf_errors: 0 };
   private readonly ports = new Map<number, UdpEndpoint[]>();
+  private lastSource = ANY6;
+  private lastDestination = ANY6;
   private staging = 0;
   private staged = 0;
 
@@ -78,43 +80,76 @@ export class UdpLayer implements Transport, UdpWorld {
   }
 
   receive(id: number): void {
-    const { words } = this.stack;
-    const port = words[abi.SEG_DESTINATION_PORT / 4];
-    const endpoints = this.ports.get(port);
-    const source = this.stack.source();
-    const sourcePort = words[abi.SEG_SOURCE_PORT / 4];
-    const destination = this.stack.destination();
-    const takers = endpoints?.filter((each) => isFor(each.local, destination, this.stack) && each.accepts(source, sourcePort)) ?? [];
-    if (takers.length === 0) {
+    const { stack } = this;
+    const { words } = stack;
+    const endpoints = this.ports.get(words[abi.SEG_DESTINATION_PORT / 4]);
+    const source = this.sourceOf(words);
+    const port = words[abi.SEG_SOURCE_PORT / 4];
+    const destination = this.destinationOf(words);
+    // The usual case first: one endpoint on the port.
+    const only = endpoints?.length === 1 ? endpoints[0] : undefined;
+    const takers = only
+      ? isFor(only.local, destination, stack) && only.accepts(source, port)
+        ? endpoints
+        : undefined
+      : this.choose(endpoints, source, port, destination);
+    if (!takers || takers.length === 0) {
       this.counters.no_ports++;
-      this.stack.sendErrorFor(id, "portUnreachable", 0);
+      stack.sendErrorFor(id, "portUnreachable", 0);
       return;
     }
-    const toMany = destination.isMulticast || !this.stack.isLocal(destination);
-    // A connected endpoint is closer than a bound one; of several alike, the flow decides (SO_REUSEPORT).
+    const length = words[abi.SEG_PAYLOAD_LENGTH / 4];
+    const size = words[abi.SEG_PIECE / 4];
+    if (size >= length) this.deliver(takers, this.payload(id, 0, length), source, port);
+    // Several datagrams of one size that were coalesced on the way.
+    else for (let at = 0; at < length; at += size) this.deliver(takers, this.payload(id, at, Math.min(size, length - at)), source, port);
+  }
+
+  /** Everybody, for what goes to many; else the closest: connected before bound, and of several alike the flow decides (SO_REUSEPORT). */
+  private choose(
+    endpoints: readonly UdpEndpoint[] | undefined,
+    source: IpAddress,
+    port: number,
+    destination: IpAddress,
+  ): readonly UdpEndpoint[] {
+    const takers = endpoints?.filter((each) => isFor(each.local, destination, this.stack) && each.accepts(source, port)) ?? [];
+    if (takers.length < 2 || destination.isMulticast || !this.stack.isLocal(destination)) return takers;
     const connected = takers.filter((each) => each.remote);
-    const group = toMany ? takers : connected.length ? connected : takers;
-    const chosen = toMany ? group : [group[((words[abi.SEG_SOURCE_PORT / 4] * 31 + source.d) % group.length) >>> 0] ?? group[0]];
-    for (const data of this.payloads(id)) {
-      for (const endpoint of chosen) {
-        this.counters.in_datagrams++;
-        if (!endpoint.deliver({ data, address: source, port: sourcePort })) this.counters.rcvbuf_errors++;
-      }
+    const alike = connected.length ? connected : takers;
+    return [alike[((port * 31 + source.d) >>> 0) % alike.length]];
+  }
+
+  private deliver(takers: readonly UdpEndpoint[], data: Uint8Array, address: IpAddress, port: number): void {
+    for (const endpoint of takers) {
+      this.counters.in_datagrams++;
+      if (!endpoint.deliver({ data, address, port })) this.counters.rcvbuf_errors++;
     }
   }
 
-  /** The datagrams of a packet: one, or several of one size that were coalesced on the way. */
-  private payloads(id: number): Uint8Array[] {
+  /** Datagrams come in runs from one peer: its address is made once. */
+  private sourceOf(words: Int32Array): IpAddress {
+    if (!this.lastSource.matches(words, abi.SEG_SOURCE / 4)) this.lastSource = this.stack.source();
+    return this.lastSource;
+  }
+
+  private destinationOf(words: Int32Array): IpAddress {
+    if (!this.lastDestination.matches(words, abi.SEG_DESTINATION / 4)) this.lastDestination = this.stack.destination();
+    return this.lastDestination;
+  }
+
+  /** A copy of `length` bytes of the payload, from `from` on. */
+  private payload(id: number, from: number, length: number): Uint8Array {
     const { words, engine } = this.stack;
-    const length = words[abi.SEG_PAYLOAD_LENGTH / 4];
-    const start = words[abi.SEG_PAYLOAD / 4];
+    const { memory } = engine;
+    const start = words[abi.SEG_PAYLOAD / 4] + from;
+    const d = memory.descriptor(id);
+    if (memory.getU32(d + abi.DESC_NEXT) === abi.NONE) {
+      const at = memory.getU32(d + abi.DESC_DATA) + start;
+      return memory.u8.slice(at, at + length);
+    }
     const whole = new Uint8Array(start + length);
-    copyChain(engine.memory, id, whole);
-    const size = words[abi.SEG_PIECE / 4] || length;
-    if (size >= length) return [whole.subarray(start)];
-    const out: Uint8Array[] = [];
-    for (let at = start; at < whole.length; at += size) out.push(whole.slice(at, Math.min(at + size, whole.length)));
-    return out;
+    copyChain(memory, id, whole);
+    return whole.subarray(start);
   }
 
   transmit(source: IpAddress, sourcePort: number, to: IpAddress, port: number, data: Uint8Array, path: Path, hopLimit: number): void {

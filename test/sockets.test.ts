@@ -1,0 +1,161 @@
+/** Sockets as a program uses them: streams, plain reads and writes, errors, signals, listeners, datagrams. Real time. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { Engine, Host, joinPorts } from "../src/index.ts";
+
+const text = (value: string) => new TextEncoder().encode(value);
+const words = (value: Uint8Array) => new TextDecoder().decode(value);
+
+describe("sockets", () => {
+  let engine: Engine;
+  let client: Host;
+  let server: Host;
+
+  before(async () => {
+    engine = await Engine.create({ ports: 2, tables: 4, appBytes: 16 << 20, bareDescriptors: 8192 });
+    const host = (i: number) =>
+      Host.create({ engine, interfaces: [{ port: engine.port(i), addresses: [`10.0.0.${i + 1}/24`, `2001:db8::${i + 1}/64`] }] });
+    [client, server] = [await host(0), await host(1)];
+    joinPorts(engine, engine.port(0), engine.port(1));
+    engine.start();
+  });
+
+  after(async () => {
+    await Promise.all([client.close(), server.close()]);
+    await engine.close();
+    assert.equal(engine.pool().inFlight, 0);
+  });
+
+  const accepted = async (port: number, options = {}) => {
+    const listener = server.listen({ port });
+    const [near, far] = await Promise.all([client.connect({ hostname: "10.0.0.2", port, ...options }), listener.accept()]);
+    return { near, far, listener };
+  };
+
+  it("pipe a stream back to its sender, end and all", async () => {
+    const { near, far, listener } = await accepted(7);
+    const echoing = far.readable.pipeTo(far.writable);
+    const sent = new Uint8Array(500_000).map((_, i) => i * 13);
+    const writing = (async () => {
+      const writer = near.writable.getWriter();
+      await writer.write(sent);
+      await writer.close();
+    })();
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of near.readable) chunks.push(chunk);
+    assert.deepEqual(new Uint8Array(Buffer.concat(chunks)), sent);
+    await Promise.all([writing, echoing, near.closed, far.closed]);
+    listener.close();
+  });
+
+  it("fill a caller's buffer (BYOB)", async () => {
+    const { near, far, listener } = await accepted(8);
+    await far.write(text("0123456789"));
+    const reader = near.readable.getReader({ mode: "byob" });
+    const { value } = await reader.read(new Uint8Array(4));
+    assert.equal(words(value as Uint8Array), "0123");
+    near.abort();
+    listener.close();
+  });
+
+  it("read and write without streams, half-close, and say where they are", async () => {
+    const { near, far, listener } = await accepted(9);
+    assert.deepEqual(near.remoteAddress, { address: "10.0.0.2", port: 9 });
+    assert.deepEqual(far.remoteAddress, near.localAddress);
+    await near.write(text("ping"));
+    await near.closeWrite();
+    const space = new Uint8Array(100);
+    assert.equal(words(space.subarray(0, (await far.read(space)) as number)), "ping");
+    assert.equal(await far.read(space), null);
+    await far.write(text("pong after your end"));
+    assert.equal(await near.read(space), 19);
+    await far.closeWrite();
+    assert.equal(await near.read(space), null);
+    await near.closed;
+    assert.equal(near.status().state, "TIME-WAIT");
+    listener.close();
+  });
+
+  it("break when the other side resets", async () => {
+    const { near, far, listener } = await accepted(10);
+    const reading = near.readable.getReader().read();
+    far.abort();
+    await assert.rejects(reading, { code: "ECONNRESET" });
+    await assert.rejects(near.closed, { code: "ECONNRESET" });
+    await assert.rejects(near.write(text("x")), { code: "ECONNRESET" });
+    listener.close();
+  });
+
+  it("refuse, time out by signal, and check their arguments", async () => {
+    await assert.rejects(client.connect({ hostname: "2001:db8::2", port: 11 }), { code: "ECONNREFUSED" });
+    const signal = AbortSignal.timeout(30);
+    await assert.rejects(client.connect({ hostname: "10.0.0.99", port: 11, signal }), { name: "TimeoutError" });
+    await assert.rejects(client.connect({ hostname: "192.0.2.1", port: 11 }), { code: "ENETUNREACH" });
+    await assert.rejects(client.connect({ hostname: "nobody", port: 11 }), { code: "EINVAL" });
+    assert.throws(() => client.listen({ port: 70_000 }), { code: "EINVAL" });
+    assert.throws(() => client.listen({ port: 12, hostname: "10.0.0.2" }), { code: "EADDRNOTAVAIL" });
+    const listener = client.listen({ port: 12 });
+    assert.throws(() => client.listen({ port: 12 }), { code: "EADDRINUSE" });
+    listener.close();
+    await assert.rejects(listener.accept(), { code: "ECONNABORTED" });
+  });
+
+  it("connect a host to itself", async () => {
+    const listener = client.listen({ port: 13 });
+    for (const hostname of ["127.0.0.1", "10.0.0.1", "::1"]) {
+      const [near, far] = await Promise.all([client.connect({ hostname, port: 13 }), listener.accept()]);
+      await near.write(new Uint8Array(100_000).fill(5));
+      await near.closeWrite();
+      let n = 0;
+      for await (const chunk of far.readable) n += chunk.length;
+      assert.equal(n, 100_000);
+      await far.closeWrite();
+    }
+    listener.close();
+  });
+
+  it("carry a thousand connections at once", async () => {
+    const listener = server.listen({ port: 14, backlog: 2000 });
+    const serving = (async () => {
+      const space = new Uint8Array(64);
+      for await (const socket of listener) {
+        void socket.read(space).then(async () => {
+          await socket.write(text("yes"));
+          await socket.closeWrite();
+        });
+      }
+    })();
+    const answers = await Promise.all(
+      Array.from({ length: 1000 }, async () => {
+        const socket = await client.connect({ hostname: "2001:db8::2", port: 14 });
+        await socket.write(text("well?"));
+        const space = new Uint8Array(16);
+        const n = (await socket.read(space)) as number;
+        await socket.closeWrite();
+        return words(space.subarray(0, n));
+      }),
+    );
+    assert.ok(answers.every((answer) => answer === "yes"));
+    listener.close();
+    await serving;
+  });
+
+  it("exchange datagrams, several endpoints on one port, and report a full queue", async () => {
+    const inboxes = [0, 1].map(() => server.datagram({ port: 15, reusePort: true }));
+    const senders = Array.from({ length: 32 }, () => client.datagram());
+    for (const sender of senders) sender.send(text("hello"), { address: "10.0.0.2", port: 15 });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const got = inboxes.map((inbox) => {
+      let n = 0;
+      while (inbox.tryReceive()) n++;
+      return n;
+    });
+    assert.equal(got[0] + got[1], 32);
+    assert.ok(got[0] > 0 && got[1] > 0, `shared: ${got}`);
+    for (let i = 0; i < 400; i++) senders[0].send(new Uint8Array(1400), { address: "10.0.0.2", port: 15 });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.ok(inboxes[0].drops + inboxes[1].drops > 0);
+    for (const socket of [...inboxes, ...senders]) socket.close();
+    assert.throws(() => senders[0].send(text("x"), { address: "10.0.0.2", port: 15 }), { code: "EPIPE" });
+  });
+});
