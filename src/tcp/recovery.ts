@@ -9,6 +9,8 @@ import { after, before, distance, later } from "./sequence.ts";
 import type { Tcb } from "./tcb.ts";
 
 const DUPLICATE_THRESHOLD = 3;
+/** A path this short (ms) is this machine: the first send buffer fills it at 4 Gbit/s and more, and a larger one leaves the cache. */
+const NEAR = 0.5;
 const sample: AckSample = { now: 0, delivered: 0, rtt: 0, srtt: 0, minRtt: 0, inRecovery: false, ackSeq: 0, sendSeq: 0 };
 /** What one acknowledgement did; one is enough, acknowledgements do not nest. */
 const seen = { delivered: 0, rtt: 0, acked: 0, freshAfterTimeout: false, lost: false };
@@ -124,7 +126,7 @@ function markSacked(tcb: Tcb, start: number, end: number): void {
  */
 function growSendSpace(tcb: Tcb): void {
   const elapsed = tcb.now - tcb.spaceAt;
-  if (elapsed < tcb.rtt.srtt || elapsed <= 0) return;
+  if (elapsed < tcb.rtt.srtt || elapsed <= 0 || tcb.rtt.min < NEAR) return;
   const rate = (tcb.bytesAcked - tcb.spaceMark) / elapsed;
   const wanted = 4 * rate * Math.min(tcb.rtt.min, tcb.rtt.srtt);
   if (wanted > tcb.sendSpace) tcb.sendSpace = Math.min(wanted, tcb.options.sendBuffer);
