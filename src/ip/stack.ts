@@ -9,39 +9,21 @@ import type { Random } from "../base/random.ts";
 import { Timers } from "../base/timers.ts";
 import type { Engine, PuntReceiver } from "../engine/engine.ts";
 import { HOST_OUT, HOST_SEGMENT } from "../engine/layout.ts";
-import { copyChain, type Port } from "../engine/port.ts";
+import type { Port } from "../engine/port.ts";
 import type { RouteTable } from "../engine/route-table.ts";
 import type { SlabPool } from "../engine/slabs.ts";
-import { checksum, ETHERTYPE, parseArp, serializeArp, serializeEthernet, serializeIpv4, serializeIpv6 } from "../wire/index.ts";
+import { checksum, serializeIpv4, serializeIpv6 } from "../wire/index.ts";
 import { deservesError, ICMP_ERROR, type IcmpErrorKind, type IcmpErrorReport, icmpMessage, parseError, quoted, RateLimit } from "./icmp.ts";
-import { groupMac, linkLocalOf, NetInterface, solicitedNode } from "./interface.ts";
-import { ADVERTISEMENT, neighbourData, parseNeighbour, SOLICITATION } from "./ndp.ts";
+import { groupMac, linkLocalOf, NetInterface } from "./interface.ts";
+import { LinkMessages } from "./link-messages.ts";
+import { ADVERTISEMENT, SOLICITATION } from "./ndp.ts";
 import { hostPrefix, type Neighbour, Neighbours, type NeighbourWorld } from "./neighbours.ts";
+import { PacketIo } from "./packet-io.ts";
 import { PathMtus } from "./path-mtu.ts";
 import { fragmentPacket, Reassembly } from "./reassembly.ts";
 import { type HopMeaning, Routes } from "./routes.ts";
-
-/** An upper layer. The record of the packet in hand stands in `IpStack.words` and `IpStack.bytes8`. */
-export interface Transport {
-  /** A packet for this protocol: its id is the stack's again when this returns. */
-  receive(id: number): void;
-  /** Something that this protocol sent came to grief. */
-  failed?(report: IcmpErrorReport): void;
-}
-
-export interface IpCounters {
-  /** Names of RFC 4293 and of `nstat`, lower case. */
-  in_delivers: number;
-  in_addr_errors: number;
-  in_unknown_protos: number;
-  in_icmp_errors: number;
-  out_requests: number;
-  out_no_routes: number;
-  out_no_buffers: number;
-  out_too_big: number;
-  out_icmp_rate_limited: number;
-  out_unreachable: number;
-}
+import { addressOn } from "./source-address.ts";
+import { type IpCounters, newCounters, type Path, type Starved, type Throttled, type Transport } from "./types.ts";
 
 export interface IpStackOptions {
   /** Forward what is for others. Default false. */
@@ -51,29 +33,10 @@ export interface IpStackOptions {
   random: Random;
 }
 
-/** Where packets for a destination go. Good while `generation` is the routes' own. */
-export interface Path {
-  generation: number;
-  hop: number;
-  iface: NetInterface | undefined;
-  isLocal: boolean;
-  mtu: number;
-  /** Whom packets are handed to, once that is known. */
-  neighbour: Neighbour | undefined;
-}
-
-/** Somebody who holds back because an interface's transmit ring is nearly full. */
-export interface Throttled {
-  resume(): void;
-}
-
-/** Somebody who had bytes to send and found no slab for them. */
-export interface Starved {
-  memoryBack(): void;
-}
-
 /** Ring places kept for what cannot wait: acknowledgements, other flows, one large segment cut up. */
 const RESERVED_PLACES = 256;
+
+export type { IpCounters, Path, Starved, Throttled, Transport };
 
 const ECHO = { 4: { request: 8, reply: 0 }, 6: { request: 128, reply: 129 } } as const;
 /** Linux's icmp_msgs_per_sec and icmp_msgs_burst. */
@@ -91,18 +54,7 @@ export class IpStack implements PuntReceiver {
   readonly reassembly: Reassembly;
   readonly mtus = new PathMtus();
   readonly slabs: SlabPool;
-  readonly counters: IpCounters = {
-    in_delivers: 0,
-    in_addr_errors: 0,
-    in_unknown_protos: 0,
-    in_icmp_errors: 0,
-    out_requests: 0,
-    out_no_routes: 0,
-    out_no_buffers: 0,
-    out_too_big: 0,
-    out_icmp_rate_limited: 0,
-    out_unreachable: 0,
-  };
+  readonly counters: IpCounters = newCounters();
   /** The transport record of the packet in hand, as words; `field` gives their places. */
   readonly words: Int32Array;
   readonly segment: number;
@@ -111,7 +63,9 @@ export class IpStack implements PuntReceiver {
   readonly outAddress: number;
   /** Time of this round (ms): read once, so that all of a burst happens at one moment. */
   now: number;
-  private readonly forwarding: boolean;
+  readonly forwarding: boolean;
+  private readonly io: PacketIo;
+  private readonly link: LinkMessages;
   private readonly byPort: (NetInterface | undefined)[] = [];
   private readonly transports = new Map<number, Transport>();
   private readonly icmpLimit = new RateLimit(ICMP_RATE, ICMP_BURST);
@@ -127,6 +81,8 @@ export class IpStack implements PuntReceiver {
     this.engine = engine;
     this.random = options.random;
     this.forwarding = options.forwarding ?? false;
+    this.io = new PacketIo(engine, this.counters);
+    this.link = new LinkMessages(this);
     this.now = engine.clock.now();
     this.fragmentId = options.random.u32();
     this.reassembly = new Reassembly(this.timers, (first) => this.reassemblyTimedOut(first));
@@ -147,7 +103,7 @@ export class IpStack implements PuntReceiver {
       random: this.random,
       now: () => this.now,
       table: (family) => this.tables[family],
-      solicit: (neighbour, mac) => this.solicit(neighbour, mac),
+      solicit: (neighbour, mac) => this.link.solicit(neighbour, mac),
       release: (id) => this.sendKept(id),
       unreachable: (id) => this.failKept(id),
       drop: (id) => this.engine.plane.packetRelease(0, id),
@@ -201,13 +157,7 @@ export class IpStack implements PuntReceiver {
       const last = (address.v4 | (0xffffffff >>> length)) >>> 0;
       this.routes.add({ prefix: { family: 4, address: last, length: 32 }, kind: "local", nextHops: [], metric: 0, protocol: "kernel" });
     }
-    this.announce(iface, address);
-  }
-
-  /** Tells the link about a new address: gratuitous ARP (RFC 5227 §3), unsolicited advertisement (RFC 4861 §7.2.6). */
-  private announce(iface: NetInterface, address: IpAddress): void {
-    if (address.family === 4) this.sendArp(iface, "request", address.v4, new Uint8Array(6), address.v4, undefined);
-    else this.advertise(iface, address, IpAddress.parse("ff02::1"), false);
+    this.link.announce(iface, address);
   }
 
   isLocal(address: IpAddress): boolean {
@@ -302,7 +252,7 @@ export class IpStack implements PuntReceiver {
         this.receiveScoped(iface, id);
         return;
       case abi.PUNT_ARP:
-        this.receiveArp(iface, id);
+        this.link.receiveArp(iface, id);
         break;
       case abi.PUNT_TTL_EXCEEDED:
         this.sendErrorFor(id, "timeExceeded", 0);
@@ -322,7 +272,7 @@ export class IpStack implements PuntReceiver {
 
   /** Groups, broadcasts and link-local addresses: ours when this interface says so. */
   private receiveScoped(iface: NetInterface, id: number): void {
-    const destination = this.destinationOf(id);
+    const destination = this.io.destinationOf(id);
     const ours = destination.isMulticast ? iface.isMember(destination) : iface.owns(destination) || iface.isBroadcast(destination);
     if (ours) this.deliver(id);
     else {
@@ -346,48 +296,11 @@ export class IpStack implements PuntReceiver {
 
   private receiveFragment(id: number): void {
     const whole = this.reassembly.add(this.packetBytes(id), this.now);
-    const chain = whole && this.chainOf(whole);
+    const chain = whole && this.io.chainOf(whole);
     if (chain === undefined) return;
     const { memory } = this.engine;
     memory.setU16(memory.descriptor(chain) + abi.DESC_INGRESS, memory.getU16(memory.descriptor(id) + abi.DESC_INGRESS));
     this.deliver(chain);
-  }
-
-  /** A packet's bytes in as many buffers as it takes; undefined without buffers. */
-  private chainOf(packet: Uint8Array): number | undefined {
-    const { memory, plane } = this.engine;
-    const size = memory.layout.stride - memory.layout.sizes.headroom - 64;
-    let first: number | undefined;
-    let last = 0;
-    for (let at = 0; at < packet.length; at += size) {
-      const id = plane.bufferTake(0) >>> 0;
-      if (id === abi.NONE) {
-        if (first !== undefined) plane.packetRelease(0, first);
-        this.counters.out_no_buffers++;
-        return undefined;
-      }
-      const d = memory.descriptor(id);
-      const piece = packet.subarray(at, at + size);
-      memory.u8.set(piece, memory.getU32(d + abi.DESC_DATA));
-      memory.setU32(d + abi.DESC_LENGTH, piece.length);
-      if (first === undefined) first = id;
-      else memory.setU32(last + abi.DESC_NEXT, id);
-      last = d;
-    }
-    if (first !== undefined) this.describe(first, packet);
-    return first;
-  }
-
-  /** What the data plane would have found out about a packet that begins with its network header. */
-  private describe(id: number, packet: Uint8Array): void {
-    const { memory } = this.engine;
-    const d = memory.descriptor(id);
-    const is4 = packet[0] >>> 4 === 4;
-    memory.setU32(d + abi.DESC_PACKET_LENGTH, packet.length);
-    memory.setU16(d + abi.DESC_L3, 0);
-    memory.setU16(d + abi.DESC_L4, is4 ? (packet[0] & 15) * 4 : 40);
-    memory.setU32(d + abi.DESC_FLAGS, is4 ? abi.FLAG_IP4 : abi.FLAG_IP6);
-    memory.u8[d + abi.DESC_PROTOCOL] = is4 ? packet[9] : packet[6];
   }
 
   private receiveUnknown(id: number): void {
@@ -414,16 +327,11 @@ export class IpStack implements PuntReceiver {
 
   /** A packet's bytes from its network header on, `most` at most. */
   packetBytes(id: number, most = 65_535): Uint8Array {
-    const { memory } = this.engine;
-    const d = memory.descriptor(id);
-    const skip = memory.getU16(d + abi.DESC_L3);
-    const whole = new Uint8Array(Math.min(memory.getU32(d + abi.DESC_PACKET_LENGTH), skip + most));
-    return whole.subarray(Math.min(skip, whole.length), copyChain(memory, id, whole));
+    return this.io.packetBytes(id, most);
   }
 
-  private destinationOf(id: number): IpAddress {
-    const head = this.packetBytes(id, 40);
-    return IpAddress.fromBytes(head[0] >>> 4 === 4 ? head.subarray(16, 20) : head.subarray(24, 40));
+  sendFrame(iface: NetInterface, frame: Uint8Array): void {
+    this.io.sendFrame(iface, frame);
   }
 
   // ── ICMP ──────────────────────────────────────────────────────────────────────────────────────
@@ -442,7 +350,7 @@ export class IpStack implements PuntReceiver {
       if (family === 4 && !this.isLocal(to)) return;
       this.sendIcmp(iface, this.isLocal(to) ? to : undefined, from, echo.reply, 0, be32(message, 4), message.subarray(8));
     } else if (family === 6 && iface && (message[0] === SOLICITATION || message[0] === ADVERTISEMENT)) {
-      this.receiveNeighbour(iface, from, to, message, (words[0] >>> 24) & 255);
+      this.link.receiveNeighbour(iface, from, to, message, (words[0] >>> 24) & 255);
     } else if (message[0] === echo.reply) {
       this.transports.get(family === 4 ? 1 : 58)?.receive(id);
     } else {
@@ -542,78 +450,6 @@ export class IpStack implements PuntReceiver {
 
   // ── Neighbours ────────────────────────────────────────────────────────────────────────────────
 
-  private receiveArp(iface: NetInterface, id: number): void {
-    let packet: ReturnType<typeof parseArp>;
-    try {
-      packet = parseArp(this.packetBytes(id, 64));
-    } catch {
-      this.counters.in_addr_errors++;
-      return;
-    }
-    const sender = IpAddress.v4(packet.senderAddress);
-    const target = IpAddress.v4(packet.targetAddress);
-    if (packet.senderMac[0] & 1 || iface.owns(sender)) return;
-    const forUs = iface.owns(target);
-    if (!sender.isUnspecified) {
-      // Entries are made only for who talks to us (RFC 826); others' are only brought up to date.
-      const solicited = packet.operation === "reply" && forUs;
-      this.neighbours.heard(iface, sender, packet.senderMac, solicited, true, forUs && packet.operation === "request");
-    }
-    if (packet.operation === "request" && forUs) {
-      this.sendArp(iface, "reply", target.v4, packet.senderMac, sender.v4, packet.senderMac);
-    }
-  }
-
-  private sendArp(
-    iface: NetInterface,
-    operation: "request" | "reply",
-    senderAddress: number,
-    targetMac: Uint8Array,
-    targetAddress: number,
-    to: Uint8Array | undefined,
-  ): void {
-    const payload = serializeArp({ operation, senderMac: iface.mac, senderAddress, targetMac, targetAddress });
-    const destination = to ?? Uint8Array.of(255, 255, 255, 255, 255, 255);
-    this.sendFrame(iface, serializeEthernet({ destination, source: iface.mac, type: ETHERTYPE.arp, payload }));
-  }
-
-  private receiveNeighbour(iface: NetInterface, from: IpAddress, to: IpAddress, bytes: Uint8Array, hopLimit: number): void {
-    // Hop limit 255: nobody beyond the link can have sent it (RFC 4861 §7.1).
-    const message = hopLimit === 255 ? parseNeighbour(bytes) : undefined;
-    if (!message) {
-      this.counters.in_addr_errors++;
-      return;
-    }
-    const { target, mac } = message;
-    if (message.type === ADVERTISEMENT) {
-      if (mac && !iface.owns(target)) this.neighbours.heard(iface, target, mac, message.solicited && !to.isMulticast, message.override);
-      return;
-    }
-    if (!iface.owns(target)) return;
-    if (mac && !from.isUnspecified) this.neighbours.heard(iface, from, mac, false, true, true);
-    this.advertise(iface, target, from.isUnspecified ? IpAddress.parse("ff02::1") : from, !from.isUnspecified);
-  }
-
-  private advertise(iface: NetInterface, target: IpAddress, to: IpAddress, solicited: boolean): void {
-    const flags = ((this.forwarding ? 0x80 : 0) | (solicited ? 0x40 : 0) | 0x20) << 24;
-    this.sendIcmp(iface, target, to, ADVERTISEMENT, 0, flags >>> 0, neighbourData(ADVERTISEMENT, target, iface.mac), 255);
-  }
-
-  private solicit(neighbour: Neighbour, mac: Uint8Array | undefined): void {
-    const { iface, address } = neighbour;
-    const from = this.addressOn(iface, address);
-    if (address.family === 4) {
-      this.sendArp(iface, "request", from?.v4 ?? 0, new Uint8Array(6), address.v4, mac);
-      return;
-    }
-    const source = from ?? linkLocalOf(iface.mac);
-    const to = mac ? address : solicitedNode(address);
-    const data = neighbourData(SOLICITATION, address, iface.mac);
-    const packet = this.packetOf(source, to, 58, icmpMessage(SOLICITATION, 0, 0, data, source, to), 255);
-    const destination = mac ?? groupMac(to);
-    this.sendFrame(iface, serializeEthernet({ destination, source: iface.mac, type: ETHERTYPE.ipv6, payload: packet }));
-  }
-
   /** The data plane knows a hop but no MAC for it. */
   private findNeighbour(id: number, hop: number): void {
     const head = this.packetBytes(id, 40);
@@ -703,28 +539,13 @@ export class IpStack implements PuntReceiver {
   /** Source address for a destination (RFC 6724 §5, rules 1, 2 and 8), of the interface the path leaves by. */
   sourceFor(to: IpAddress, path: Path): IpAddress | undefined {
     if (path.isLocal) return to;
-    return path.iface && this.addressOn(path.iface, to);
-  }
-
-  private addressOn(iface: NetInterface, to: IpAddress): IpAddress | undefined {
-    let best: IpAddress | undefined;
-    for (const { address } of iface.addresses) {
-      if (address.family !== to.family) continue;
-      if (!best || this.isBetterSource(address, best, to)) best = address;
-    }
-    return best;
-  }
-
-  private isBetterSource(a: IpAddress, b: IpAddress, to: IpAddress): boolean {
-    const scope = to.isLinkLocal || (to.family === 6 && to.isMulticast && ((to.a >>> 16) & 15) === 2);
-    if (a.isLinkLocal !== b.isLinkLocal) return a.isLinkLocal === scope;
-    return a.commonPrefix(to) > b.commonPrefix(to);
+    return path.iface && addressOn(path.iface, to);
   }
 
   /** Sends a whole IP packet, copied into a buffer. */
   sendPacket(packet: Uint8Array, path: Path): boolean {
     if (packet.length > path.mtu && !path.isLocal) return this.sendFragments(packet, path);
-    const id = this.chainOf(packet);
+    const id = this.io.chainOf(packet);
     if (id === undefined) return false;
     return this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop);
   }
@@ -733,7 +554,7 @@ export class IpStack implements PuntReceiver {
     this.fragmentId = (this.fragmentId + 1) >>> 0;
     let sent = true;
     for (const piece of fragmentPacket(packet, path.mtu, this.fragmentId)) {
-      const id = this.chainOf(piece);
+      const id = this.io.chainOf(piece);
       sent = id !== undefined && this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop) && sent;
     }
     return sent;
@@ -771,21 +592,6 @@ export class IpStack implements PuntReceiver {
     plane.packetRelease(0, id);
     this.counters.out_no_buffers++;
     return false;
-  }
-
-  private sendFrame(iface: NetInterface, frame: Uint8Array): void {
-    const { memory, plane } = this.engine;
-    const id = plane.bufferTake(0) >>> 0;
-    if (id === abi.NONE) {
-      this.counters.out_no_buffers++;
-      return;
-    }
-    const d = memory.descriptor(id);
-    memory.u8.set(frame, memory.getU32(d + abi.DESC_DATA));
-    memory.setU32(d + abi.DESC_LENGTH, frame.length);
-    memory.setU32(d + abi.DESC_PACKET_LENGTH, frame.length);
-    plane.packetSend(0, iface.port.index, id);
-    this.engine.wake();
   }
 }
 

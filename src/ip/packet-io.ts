@@ -1,0 +1,84 @@
+/** Packets as bytes, in and out of buffers: for what is rare enough to be looked at in JavaScript. */
+import * as abi from "../../assembly/abi.ts";
+import { IpAddress } from "../base/ip-address.ts";
+import type { Engine } from "../engine/engine.ts";
+import { copyChain } from "../engine/port.ts";
+import type { NetInterface } from "./interface.ts";
+import type { IpCounters } from "./types.ts";
+
+export class PacketIo {
+  private readonly engine: Engine;
+  private readonly counters: IpCounters;
+
+  constructor(engine: Engine, counters: IpCounters) {
+    this.engine = engine;
+    this.counters = counters;
+  }
+
+  /** A packet's bytes in as many buffers as it takes; undefined without buffers. */
+  chainOf(packet: Uint8Array): number | undefined {
+    const { memory, plane } = this.engine;
+    const size = memory.layout.stride - memory.layout.sizes.headroom - 64;
+    let first: number | undefined;
+    let last = 0;
+    for (let at = 0; at < packet.length; at += size) {
+      const id = plane.bufferTake(0) >>> 0;
+      if (id === abi.NONE) {
+        if (first !== undefined) plane.packetRelease(0, first);
+        this.counters.out_no_buffers++;
+        return undefined;
+      }
+      const d = memory.descriptor(id);
+      const piece = packet.subarray(at, at + size);
+      memory.u8.set(piece, memory.getU32(d + abi.DESC_DATA));
+      memory.setU32(d + abi.DESC_LENGTH, piece.length);
+      if (first === undefined) first = id;
+      else memory.setU32(last + abi.DESC_NEXT, id);
+      last = d;
+    }
+    if (first !== undefined) this.describe(first, packet);
+    return first;
+  }
+
+  /** What the data plane would have found out about a packet that begins with its network header. */
+  private describe(id: number, packet: Uint8Array): void {
+    const { memory } = this.engine;
+    const d = memory.descriptor(id);
+    const is4 = packet[0] >>> 4 === 4;
+    memory.setU32(d + abi.DESC_PACKET_LENGTH, packet.length);
+    memory.setU16(d + abi.DESC_L3, 0);
+    memory.setU16(d + abi.DESC_L4, is4 ? (packet[0] & 15) * 4 : 40);
+    memory.setU32(d + abi.DESC_FLAGS, is4 ? abi.FLAG_IP4 : abi.FLAG_IP6);
+    memory.u8[d + abi.DESC_PROTOCOL] = is4 ? packet[9] : packet[6];
+  }
+
+  /** A packet's bytes from its network header on, `most` at most. */
+  packetBytes(id: number, most = 65_535): Uint8Array {
+    const { memory } = this.engine;
+    const d = memory.descriptor(id);
+    const skip = memory.getU16(d + abi.DESC_L3);
+    const whole = new Uint8Array(Math.min(memory.getU32(d + abi.DESC_PACKET_LENGTH), skip + most));
+    return whole.subarray(Math.min(skip, whole.length), copyChain(memory, id, whole));
+  }
+
+  destinationOf(id: number): IpAddress {
+    const head = this.packetBytes(id, 40);
+    return IpAddress.fromBytes(head[0] >>> 4 === 4 ? head.subarray(16, 20) : head.subarray(24, 40));
+  }
+
+  /** Sends a whole frame by an interface. */
+  sendFrame(iface: NetInterface, frame: Uint8Array): void {
+    const { memory, plane } = this.engine;
+    const id = plane.bufferTake(0) >>> 0;
+    if (id === abi.NONE) {
+      this.counters.out_no_buffers++;
+      return;
+    }
+    const d = memory.descriptor(id);
+    memory.u8.set(frame, memory.getU32(d + abi.DESC_DATA));
+    memory.setU32(d + abi.DESC_LENGTH, frame.length);
+    memory.setU32(d + abi.DESC_PACKET_LENGTH, frame.length);
+    plane.packetSend(0, iface.port.index, id);
+    this.engine.wake();
+  }
+}

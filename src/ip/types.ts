@@ -1,0 +1,63 @@
+/** What the network layer and those above it say to each other. */
+
+import type { IcmpErrorReport } from "./icmp.ts";
+import type { NetInterface } from "./interface.ts";
+import type { Neighbour } from "./neighbours.ts";
+
+/** An upper layer. The record of the packet in hand stands in `IpStack.words` and `IpStack.bytes8`. */
+export interface Transport {
+  /** A packet for this protocol: its id is the stack's again when this returns. */
+  receive(id: number): void;
+  /** Something that this protocol sent came to grief. */
+  failed?(report: IcmpErrorReport): void;
+}
+
+export interface IpCounters {
+  /** Names of RFC 4293 and of `nstat`, lower case. */
+  in_delivers: number;
+  in_addr_errors: number;
+  in_unknown_protos: number;
+  in_icmp_errors: number;
+  out_requests: number;
+  out_no_routes: number;
+  out_no_buffers: number;
+  out_too_big: number;
+  out_icmp_rate_limited: number;
+  out_unreachable: number;
+}
+
+/** Where packets for a destination go. Good while `generation` is the routes' own. */
+export interface Path {
+  generation: number;
+  hop: number;
+  iface: NetInterface | undefined;
+  isLocal: boolean;
+  mtu: number;
+  /** Whom packets are handed to, once that is known. */
+  neighbour: Neighbour | undefined;
+}
+
+/** Somebody who holds back because an interface's transmit ring is nearly full. */
+export interface Throttled {
+  resume(): void;
+}
+
+/** Somebody who had bytes to send and found no slab for them. */
+export interface Starved {
+  memoryBack(): void;
+}
+
+export function newCounters(): IpCounters {
+  return {
+    in_delivers: 0,
+    in_addr_errors: 0,
+    in_unknown_protos: 0,
+    in_icmp_errors: 0,
+    out_requests: 0,
+    out_no_routes: 0,
+    out_no_buffers: 0,
+    out_too_big: 0,
+    out_icmp_rate_limited: 0,
+    out_unreachable: 0,
+  };
+}
