@@ -119,7 +119,7 @@ const bulk =
 const connections: Profile = async (context) => {
   const { a, b, engine } = await twoHosts(false);
   const listener = b.listen({ port: 80, backlog: 4096 });
-  const question = new Uint8Array(64);
+  const question = new Uint8Array(64).map((_, i) => i);
   void (async () => {
     for await (const socket of listener) void answer(socket);
   })();
@@ -132,7 +132,7 @@ const connections: Profile = async (context) => {
       while (performance.now() < end) {
         const socket = await a.connect({ hostname: ADDRESS[1], port: 80 });
         await socket.write(question);
-        await socket.read(space);
+        if ((await socket.read(space)) !== question.length || space[63] !== question[63]) throw new Error("a wrong answer");
         await socket.closeWrite();
         await socket.read(space);
         done++;
@@ -203,7 +203,7 @@ const roundTrip: Profile = async (context) => {
     while (performance.now() < end) {
       const start = performance.now();
       await client.write(question);
-      await client.read(space);
+      if ((await client.read(space)) !== 1 || space[0] !== question[0]) throw new Error("a wrong answer");
       times.push((performance.now() - start) * 1000);
     }
     return times.sort((x, y) => x - y)[times.length >> 1];
@@ -218,19 +218,26 @@ const datagrams: Profile = async (context) => {
   await engine.stop();
   const inbox = b.datagram({ port: 7 });
   const socket = a.datagram();
-  const data = new Uint8Array(22);
+  const data = new Uint8Array(22).fill(0x5a);
   const to = { address: ADDRESS[1], port: 7 };
   socket.send(data, to);
   while (engine.poll() > 0) {}
+  inbox.tryReceive();
   const rates = repeat(context, () => {
     let received = 0;
+    let sent = 0;
     const start = performance.now();
     while (performance.now() - start < context.ms) {
       for (let i = 0; i < 256; i++) socket.send(data, to);
       while (engine.poll() > 0) {}
-      while (inbox.tryReceive()) received++;
+      for (let got = inbox.tryReceive(); got; got = inbox.tryReceive(), received++) {
+        if (got.data.length !== data.length || got.data[0] !== data[0]) throw new Error("a wrong datagram");
+      }
+      sent += 256;
     }
-    return received / (performance.now() - start) / 1000;
+    const rate = received / (performance.now() - start) / 1000;
+    if (received !== sent) throw new Error(`${sent} datagrams were sent and ${received} arrived`);
+    return rate;
   });
   await engine.close();
   return [result("udp-64", "Mpps", rates)];

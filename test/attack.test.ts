@@ -160,6 +160,39 @@ describe("segments from an attacker", () => {
     assert.equal(user.readable(server), 1000);
   });
 
+  it("an ICMP message about something that was never sent changes no path (RFC 5927)", async () => {
+    const { lab, a, b, server } = await inState("ESTABLISHED", SEED);
+    assert.ok(server);
+    const mss = server.mss;
+    const lie = (sequence: number) => {
+      const addresses = { source: addressBytes4(B), destination: addressBytes4(A) };
+      const segment = {
+        sourcePort: 80,
+        destinationPort: 4000,
+        sequence,
+        acknowledgement: 0,
+        flags: 16,
+        window: 0,
+        urgentPointer: 0,
+        options: new Uint8Array(0),
+        payload: new Uint8Array(0),
+      };
+      const quoted = serializeIpv4({ protocol: 6, source: B, destination: A, payload: serializeTcp(segment, addresses) });
+      a.ip.sendIcmp(undefined, undefined, IpAddress.v4(B), 3, 4, 600, quoted);
+      a.ip.flush();
+    };
+    // What is sent stays in flight: nothing of it arrives.
+    lab.links[0].set({ delay: 1, cut: true }, 1);
+    user.write(server, new Uint8Array(100_000));
+    for (const off of [-1, 1_000_000, -5000]) lie((server.una + off) >>> 0);
+    await lab.run(2);
+    assert.equal(server.mss, mss);
+    lie(server.una >>> 0);
+    await lab.run(2);
+    assert.equal(server.mss, 600 - 40 - 12, "about something in flight it is believed");
+    assert.equal(b.ip.pathTo(IpAddress.v4(A)).mtu, 600);
+  });
+
   it("a SYN flood leaves memory flat while honest handshakes finish", async () => {
     const { lab, a, b } = await twoHosts(SEED, 256);
     const listener = b.tcp.listen(undefined, 80, 1024);

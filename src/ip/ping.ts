@@ -70,10 +70,12 @@ export class Pinger implements Transport {
     waiting?.resolve({ from: String(this.stack.source()), bytes: packet.length - at - 8, hopLimit, time: this.stack.now - waiting.sentAt });
   }
 
-  failed(report: IcmpErrorReport): void {
+  failed(report: IcmpErrorReport): boolean {
     const t = report.transport;
-    if (((t[4] << 8) | t[5]) !== this.identifier) return;
+    if (((t[4] << 8) | t[5]) !== this.identifier) return false;
     const what = report.kind === "timeExceeded" ? "the hop limit was used up" : "it cannot be reached";
-    this.settle((t[6] << 8) | t[7])?.reject(new LoomError("EHOSTUNREACH", `${report.from} says of ${report.destination}: ${what}`));
+    const waiting = this.settle((t[6] << 8) | t[7]);
+    waiting?.reject(new LoomError("EHOSTUNREACH", `${report.from} says of ${report.destination}: ${what}`));
+    return waiting !== undefined;
   }
 }

@@ -357,14 +357,18 @@ export class IpStack implements PuntReceiver {
       const report = parseError(message, from);
       if (!report) return;
       this.counters.in_icmp_errors++;
-      if (report.kind === "tooBig" && report.source.equals(to)) this.learnMtu(report);
-      this.transports.get(report.protocol)?.failed?.(report);
+      const transport = this.transports.get(report.protocol);
+      // Only what was sent can have been too big: anybody may write an ICMP message.
+      if (transport?.failed?.(report) && report.kind === "tooBig" && report.source.equals(to)) this.learnMtu(report, transport);
     }
   }
 
-  private learnMtu(report: IcmpErrorReport): void {
+  private learnMtu(report: IcmpErrorReport, transport: Transport): void {
     const before = this.pathTo(report.destination).mtu;
-    if (this.mtus.learn(report.destination, report.mtu, before, this.now)) this.routes.generation++;
+    if (this.mtus.learn(report.destination, report.mtu, before, this.now)) {
+      this.routes.generation++;
+      transport.pathChanged?.(report);
+    }
   }
 
   /** Sends an ICMP message; from the best address of the route when none is given. */

@@ -8,8 +8,10 @@ import type { Neighbour } from "./neighbours.ts";
 export interface Transport {
   /** A packet for this protocol: its id is the stack's again when this returns. */
   receive(id: number): void;
-  /** Something that this protocol sent came to grief. */
-  failed?(report: IcmpErrorReport): void;
+  /** Something that this protocol sent came to grief. False when it never sent such a thing (RFC 5927). */
+  failed?(report: IcmpErrorReport): boolean;
+  /** The path to the report's destination takes less than before. */
+  pathChanged?(report: IcmpErrorReport): void;
 }
 
 export interface IpCounters {

@@ -11,7 +11,7 @@ import { ownMss, transmit } from "./output.ts";
 import { reportDuplicate, takeData } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
 import { send } from "./sender.ts";
-import { ACK, after, before, distance, FIN, later, RST, SYN, URG } from "./sequence.ts";
+import { ACK, after, before, distance, FIN, later, RST, SYN } from "./sequence.ts";
 import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, SYN_RECEIVED, SYN_SENT, type Tcb, TIME_WAIT } from "./tcb.ts";
 
 /** RFC 7323 §5.5: a timestamp older than this says nothing. */
@@ -78,7 +78,7 @@ export function agree(tcb: Tcb): void {
 }
 
 export function receive(tcb: Tcb, id: number): void {
-  const { stack, counters } = tcb.world;
+  const { stack } = tcb.world;
   const s = readSegment(stack.words, stack.engine.memory.u8);
   tcb.lastReceivedAt = stack.now;
   if (tcb.state === SYN_SENT) {
@@ -120,14 +120,12 @@ export function receive(tcb: Tcb, id: number): void {
   }
   if (tcb.state === SYN_RECEIVED && !finishHandshake(tcb)) return;
   if (!takeAck(tcb)) return;
-  if (flags & URG) takeUrgent(tcb);
   const moved = s.length > 0 ? takeText(tcb, id) : 0;
   if (flags & FIN) takeFin(tcb);
   const ended = processFin(tcb);
   acknowledgeWhenDue(tcb, moved);
   send(tcb);
   if (tcb.ackNow) transmit(tcb, tcb.nxt, 0, ACK);
-  counters.in_segs++;
   if (moved > 0 || ended) tcb.events.readable?.();
 }
 
@@ -325,12 +323,6 @@ export function enterTimeWait(tcb: Tcb): void {
 }
 
 // ── Text, FIN ───────────────────────────────────────────────────────────────────────────────────
-
-function takeUrgent(tcb: Tcb): void {
-  const end = (segment.seq + tcb.world.stack.words[abi.SEG_URGENT / 4]) | 0;
-  if (!tcb.hasUrgent || after(end, tcb.urgentEnd)) tcb.urgentEnd = end;
-  tcb.hasUrgent = true;
-}
 
 /** Trims to the window and takes the rest; bytes by which the stream moved. */
 function takeText(tcb: Tcb, id: number): number {

@@ -23,6 +23,7 @@ import { arm, send } from "./sender.ts";
 import { ACK, after, distance, FIN, RST, SYN } from "./sequence.ts";
 import {
   DEFAULT_OPTIONS,
+  ESTABLISHED,
   STATES,
   SYN_RECEIVED,
   SYN_SENT,
@@ -63,7 +64,6 @@ export class TcpLayer implements Transport, TcpWorld {
     in_segs: 0,
     out_segs: 0,
     retrans_segs: 0,
-    in_errs: 0,
     out_rsts: 0,
     timeouts: 0,
     loss_probes: 0,
@@ -235,6 +235,7 @@ export class TcpLayer implements Transport, TcpWorld {
 
   receive(id: number): void {
     const { words } = this.stack;
+    this.counters.in_segs++;
     const remotePort = words[abi.SEG_SOURCE_PORT / 4];
     const localPort = words[abi.SEG_DESTINATION_PORT / 4];
     const source = abi.SEG_SOURCE / 4;
@@ -467,18 +468,25 @@ export class TcpLayer implements Transport, TcpWorld {
     listener.put(tcb);
   }
 
-  failed(report: IcmpErrorReport): void {
+  failed(report: IcmpErrorReport): boolean {
     const view = new DataView(report.transport.buffer, report.transport.byteOffset, report.transport.length);
     const tcb = this.find(report.source, report.destination, view.getUint16(0), view.getUint16(2));
     // RFC 5927 §4.1: the quoted sequence number must be one that is in flight.
     const seq = view.getInt32(4);
-    if (!tcb || distance(seq, tcb.una) < 0 || distance(seq, tcb.nxt) >= 0) return;
-    if (report.kind === "tooBig") {
-      tcb.path = undefined;
+    if (!tcb || distance(seq, tcb.una) < 0 || distance(seq, tcb.nxt) >= 0) return false;
+    // The smaller MTU is looked up by whoever learnt it; `pathChanged` follows.
+    if (report.kind !== "tooBig") this.report(tcb, report);
+    return true;
+  }
+
+  pathChanged(report: IcmpErrorReport): void {
+    for (const tcb of this.list()) {
+      if (!tcb.remote.equals(report.destination) || tcb.state < ESTABLISHED || tcb.state === TIME_WAIT) continue;
       const mss = ownMss(tcb) - (tcb.timestampsOk ? 12 : 0);
-      if (mss < tcb.mss) shrink(tcb, mss);
+      if (mss >= tcb.mss) continue;
+      shrink(tcb, mss);
       send(tcb);
-    } else this.report(tcb, report);
+    }
   }
 
   /** RFC 1122 §4.2.3.9: hard errors end a handshake; later ones are remembered. */

@@ -103,7 +103,6 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   }
   world.counters.out_segs += segmentSize > 0 ? Math.ceil(length / segmentSize) : 1;
   stack.route(id, tcb.remote.family, path.hop);
-  tcb.lastSentAt = stack.now;
   if (flags & ACK) acknowledged(tcb);
   return true;
 }

@@ -37,7 +37,6 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate
     checkSpurious(tcb, tsecr);
     growSendSpace(tcb);
   }
-  tcb.delivered += seen.delivered;
   endProbe(tcb, ack);
   if (tcb.sackOk) detectLosses(tcb);
   else detectByDuplicates(tcb, ack);

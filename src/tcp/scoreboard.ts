@@ -2,7 +2,7 @@
  * What was sent and not yet acknowledged: one record for each transmission unit (up to a large segment), in sequence
  * order, split where a SACK block or a loss cuts through. Records are recycled: none is made in steady state.
  */
-import { after, before, distance } from "./sequence.ts";
+import { distance } from "./sequence.ts";
 
 export class SentRecord {
   start = 0;
@@ -16,11 +16,6 @@ export class SentRecord {
   inFlight = false;
   isSyn = false;
   isFin = false;
-  /** For delivery-rate samples: what had been delivered, and when, as this left. */
-  delivered = 0;
-  deliveredAt = 0;
-  firstSentAt = 0;
-  appLimited = false;
   next: SentRecord | undefined;
   prev: SentRecord | undefined;
 }
@@ -36,15 +31,13 @@ export class Scoreboard {
   pipe = 0;
   sackedBytes = 0;
   lostBytes = 0;
-  /** Highest edge that was SACKed; meaningful while sackedBytes is not 0. */
-  highestSacked = 0;
 
   append(start: number, end: number, now: number): SentRecord {
     const record = spare.pop() ?? new SentRecord();
     record.start = start;
     record.end = end;
     record.sentAt = now;
-    record.sacked = record.lost = record.retransmitted = record.isSyn = record.isFin = record.appLimited = false;
+    record.sacked = record.lost = record.retransmitted = record.isSyn = record.isFin = false;
     record.inFlight = true;
     record.next = undefined;
     record.prev = this.last;
@@ -92,7 +85,6 @@ export class Scoreboard {
     record.inFlight = record.lost = false;
     record.sacked = true;
     this.sackedBytes += bytes;
-    if (this.sackedBytes === bytes || after(record.end, this.highestSacked)) this.highestSacked = record.end;
   }
 
   markLost(record: SentRecord): void {
@@ -141,11 +133,5 @@ export class Scoreboard {
 
   clear(): void {
     while (this.first) this.remove(this.first);
-  }
-
-  /** The record that begins at or holds `seq`. */
-  find(seq: number): SentRecord | undefined {
-    for (let record = this.first; record; record = record.next) if (before(seq, record.end)) return record;
-    return undefined;
   }
 }

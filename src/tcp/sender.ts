@@ -2,6 +2,7 @@
  * The sending half: what may go out now, and in which pieces. Lost data first, then new data as far as both windows
  * reach; Nagle with Minshall's variant, silly-window avoidance, FIN (RFC 9293 §3.7.4, §3.8.6.2.1; RFC 1122 §4.2.3.4).
  */
+import { initialWindow } from "./congestion/control.ts";
 import { optionBytes, pathOf, transmit } from "./output.ts";
 import type { SentRecord } from "./scoreboard.ts";
 import { ACK, after, distance, FIN, PSH, SYN } from "./sequence.ts";
@@ -83,6 +84,7 @@ function sendNew(tcb: Tcb): boolean {
   if (unsent === 0 && !tcb.finQueued) return false;
   const window = tcb.window - distance(tcb.nxt, tcb.una);
   const size = segmentSize(tcb);
+  if (!sent.first) restartAfterIdle(tcb);
   const room = congestionRoom(tcb);
   tcb.appLimited = false;
   let length = Math.min(unsent, window, room, Math.floor(LARGEST / size) * size);
@@ -101,13 +103,20 @@ function sendNew(tcb: Tcb): boolean {
   if (!sent.first) tcb.stalledSince = tcb.now;
   const record = sent.append(start, end, tcb.now);
   record.isFin = fin;
-  record.delivered = tcb.delivered;
+  tcb.lastSentAt = tcb.now;
   tcb.nxt = end;
   if (fin) tcb.finSent = true;
   if (length % size !== 0) tcb.smallEnd = end;
   if (length === unsent && room > length) tcb.appLimited = true;
   tcb.prrOut += length;
   return true;
+}
+
+/** A window that has not been used for a timeout says nothing about the path any more (RFC 5681 §4.1). */
+function restartAfterIdle(tcb: Tcb): void {
+  if (tcb.lastSentAt === 0 || tcb.now - tcb.lastSentAt <= tcb.rtt.rto) return;
+  tcb.cwnd = Math.min(tcb.cwnd, initialWindow(tcb.mss));
+  tcb.control.idled?.(tcb, tcb.now);
 }
 
 /** Nagle with Minshall's variant: a small segment waits only for a small one that is still unacknowledged. */

@@ -10,6 +10,3 @@ export const SYN = 2;
 export const RST = 4;
 export const PSH = 8;
 export const ACK = 16;
-export const URG = 32;
-export const ECE = 64;
-export const CWR = 128;

@@ -83,7 +83,6 @@ export interface TcpCounters {
   in_segs: number;
   out_segs: number;
   retrans_segs: number;
-  in_errs: number;
   out_rsts: number;
   timeouts: number;
   loss_probes: number;
@@ -180,8 +179,6 @@ export class Tcb implements Flow, Starved, Throttled {
   finSent = false;
   /** End of the last small segment sent (Minshall's variant of Nagle). */
   smallEnd = 0;
-  urgentEnd = 0;
-  hasUrgent = false;
   readonly sent = new Scoreboard();
 
   // ── Receiving (RCV.*) ──
@@ -201,7 +198,6 @@ export class Tcb implements Flow, Starved, Throttled {
   finReceived = false;
   finSequence = 0;
   hasFinSequence = false;
-  eofSeen = false;
   /** Announced buffer size, grown as the application reads. */
   receiveSpace = 131_072;
   measuredAt = 0;
@@ -260,10 +256,10 @@ export class Tcb implements Flow, Starved, Throttled {
   hasPeerDuplicate = false;
   /** Timestamp at the last timeout, 0 when its question is answered. */
   timeoutStamp = 0;
-  delivered = 0;
   bytesAcked = 0;
   bytesReceived = 0;
   retransmissions = 0;
+  /** When new data was last sent. */
   lastSentAt = 0;
   lastReceivedAt = 0;
   keepProbes = 0;

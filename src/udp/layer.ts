@@ -236,11 +236,15 @@ export class UdpLayer implements Transport, UdpWorld {
     return [at, this.staging];
   }
 
-  failed(report: IcmpErrorReport): void {
+  failed(report: IcmpErrorReport): boolean {
     const [sourcePort, port] = [be16(report.transport, 0), be16(report.transport, 2)];
+    let sent = false;
     for (const endpoint of this.ports.get(sourcePort) ?? []) {
-      if (endpoint.remote?.equals(report.destination) && endpoint.remotePort === port) endpoint.failed(report);
+      if (!endpoint.accepts(report.destination, port)) continue;
+      sent = true;
+      endpoint.failed(report);
     }
+    return sent;
   }
 }
 
