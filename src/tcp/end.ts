@@ -13,6 +13,7 @@ export function destroy(tcb: Tcb, error: LoomError | undefined): void {
   const wasTimeWait = tcb.state === TIME_WAIT;
   tcb.state = CLOSED;
   for (const timer of [tcb.retransmitTimer, tcb.ackTimer, tcb.stateTimer]) timers.remove(timer);
+  if (tcb.paceTimer) timers.remove(tcb.paceTimer);
   release(tcb, error !== undefined || tcb.orphan);
   tcb.world.remove(tcb);
   if (!wasTimeWait) tcb.events.closed?.(error);

@@ -18,6 +18,7 @@ import { agree, options as offered, readSegment, receive } from "./input.ts";
 import { TcpListener } from "./listener.ts";
 import { writeSyn } from "./options.ts";
 import { ownMss, sendBare, sendReset, transmit } from "./output.ts";
+import { noteDeparture } from "./pacing.ts";
 import { shrink } from "./recovery.ts";
 import { arm, send } from "./sender.ts";
 import { ACK, after, distance, FIN, RST, SYN } from "./sequence.ts";
@@ -149,7 +150,9 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   private launch(tcb: Tcb): void {
-    tcb.sent.append(tcb.iss, tcb.nxt, this.stack.now).isSyn = true;
+    const record = tcb.sent.append(tcb.iss, tcb.nxt, this.stack.now);
+    record.isSyn = true;
+    noteDeparture(tcb, record);
     arm(tcb, true);
     this.stack.flush();
   }

@@ -2,25 +2,24 @@
  * Acknowledgements: what they free, what they show to be lost, and how fast to go on. SACK (RFC 2018, RFC 2883),
  * RACK-TLP (RFC 8985), PRR (RFC 6937); NewReno (RFC 6582) where the peer has no SACK; Eifel detection (RFC 3522).
  */
-import type { AckSample } from "./congestion/control.ts";
+import { emptySample } from "./congestion/control.ts";
 import type { SackBlocks } from "./options.ts";
-import type { SentRecord } from "./scoreboard.ts";
+import { checkAppLimited, setPace } from "./pacing.ts";
+import { type SentRecord, sentLater } from "./scoreboard.ts";
 import { after, before, distance, later } from "./sequence.ts";
 import type { Tcb } from "./tcb.ts";
 
 const DUPLICATE_THRESHOLD = 3;
 /** A path this short (ms) is this machine: the first send buffer fills it at 4 Gbit/s and more, and a larger one leaves the cache. */
 const NEAR = 0.5;
-const sample: AckSample = { now: 0, delivered: 0, rtt: 0, srtt: 0, minRtt: 0, inRecovery: false, ackSeq: 0, sendSeq: 0 };
+const sample = emptySample();
 /** What one acknowledgement did; one is enough, acknowledgements do not nest. */
-const seen = { delivered: 0, rtt: 0, acked: 0, freshAfterTimeout: false, lost: false };
+const seen = { delivered: 0, rtt: 0, acked: 0, freshAfterTimeout: false, lost: 0 };
 
 /** Takes an acknowledgement of `ack` with the SACK blocks that came along. True when it acknowledged something new. */
 export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate: boolean, tsecr: number): boolean {
   const { sent, now } = tcb;
-  seen.delivered = seen.rtt = seen.acked = 0;
-  seen.freshAfterTimeout = seen.lost = false;
-  const lostBefore = sent.lostBytes;
+  begin(tcb);
   const flight = distance(tcb.nxt, tcb.una);
   if (tcb.sackOk && sack.count > 0) applySack(tcb, ack, sack);
   if (after(ack, tcb.una)) advance(tcb, ack);
@@ -40,9 +39,15 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate
   endProbe(tcb, ack);
   if (tcb.sackOk) detectLosses(tcb);
   else detectByDuplicates(tcb, ack);
-  seen.lost = sent.lostBytes > lostBefore;
   steer(tcb, ack, flight);
   return seen.acked > 0;
+}
+
+function begin(tcb: Tcb): void {
+  seen.delivered = seen.rtt = seen.acked = seen.lost = 0;
+  seen.freshAfterTimeout = false;
+  tcb.rate.begin();
+  checkAppLimited(tcb);
 }
 
 /** Cumulative part: records that are covered go. */
@@ -64,14 +69,18 @@ function advance(tcb: Tcb, ack: number): void {
 /** A record is known to have arrived: delivery, RTT (never of what was sent twice), RACK's newest. */
 function arrived(tcb: Tcb, record: SentRecord): void {
   const { now } = tcb;
-  seen.delivered += distance(record.end, record.start);
+  const bytes = distance(record.end, record.start) - (record.isSyn ? 1 : 0);
+  if (bytes > 0) {
+    seen.delivered += bytes;
+    tcb.rate.arrived(record, bytes, now);
+  }
   const rtt = now - record.sentAt;
   if (!record.retransmitted) {
     seen.rtt = seen.rtt === 0 ? Math.max(rtt, 0.001) : Math.min(seen.rtt, Math.max(rtt, 0.001));
     if (tcb.afterTimeout && record.lost) seen.freshAfterTimeout = true;
   } else if (rtt < tcb.rtt.min) return;
   // Sent later than the newest known to have arrived (RFC 8985 §6.2 step 2).
-  if (record.sentAt > tcb.rackTime || (record.sentAt === tcb.rackTime && after(record.end, tcb.rackEnd))) {
+  if (sentLater(record.sentAt, record.end, tcb.rackTime, tcb.rackEnd)) {
     tcb.rackTime = record.sentAt;
     tcb.rackEnd = record.end;
     tcb.rackRtt = rtt;
@@ -146,10 +155,9 @@ export function detectLosses(tcb: Tcb): void {
   for (let record = sent.first; record; record = record.next) {
     if (!record.retransmitted && record.sentAt > tcb.rackTime) break;
     if (record.sacked || record.lost) continue;
-    const older = record.sentAt < tcb.rackTime || (record.sentAt === tcb.rackTime && before(record.end, tcb.rackEnd));
-    if (!older) continue;
+    if (!sentLater(tcb.rackTime, tcb.rackEnd, record.sentAt, record.end)) continue;
     const left = record.sentAt + tcb.rackRtt + wait - now;
-    if (left <= 0) sent.markLost(record);
+    if (left <= 0) lose(tcb, record);
     else soonest = Math.max(soonest, left);
   }
   if (soonest > 0) {
@@ -176,33 +184,47 @@ function detectByDuplicates(tcb: Tcb, ack: number): void {
   const partial = tcb.inRecovery && seen.acked > 0 && before(ack, tcb.recoveryEnd);
   if (!partial && (tcb.inRecovery || tcb.duplicateAcks < DUPLICATE_THRESHOLD)) return;
   if (distance(first.end, first.start) > tcb.mss) sent.split(first, (first.start + tcb.mss) | 0);
-  sent.markLost(first);
+  lose(tcb, first);
+}
+
+/** A record is deemed lost. */
+function lose(tcb: Tcb, record: SentRecord): void {
+  if (record.lost || record.sacked) return;
+  const bytes = distance(record.end, record.start);
+  tcb.sent.markLost(record);
+  seen.lost += bytes;
+  tcb.rate.lost += bytes;
+  tcb.control.segmentLost?.(tcb, record, bytes);
 }
 
 /** The tail-loss probe's answer: if it only repaired a loss, that loss counts (RFC 8985 §7.4). */
 function endProbe(tcb: Tcb, ack: number): void {
   if (!tcb.probing || before(ack, tcb.probeEnd)) return;
   tcb.probing = false;
-  if (tcb.probeWasRetransmission && !tcb.hasPeerDuplicate && !tcb.inRecovery) reduce(tcb);
+  if (tcb.probeWasRetransmission && !tcb.hasPeerDuplicate && !tcb.inRecovery) {
+    reduce(tcb);
+    if (!tcb.control.steers) tcb.cwnd = tcb.ssthresh;
+  }
   tcb.hasPeerDuplicate = false;
 }
 
 /** Into recovery, through it and out of it; and the window meanwhile. */
 function steer(tcb: Tcb, ack: number, flight: number): void {
-  const { sent } = tcb;
-  if (tcb.inRecovery && !before(ack, tcb.recoveryEnd)) {
-    tcb.inRecovery = false;
-    tcb.cwnd = tcb.ssthresh;
+  const { sent, control } = tcb;
+  if ((tcb.inRecovery || tcb.afterTimeout) && !before(ack, tcb.recoveryEnd)) {
+    if (tcb.inRecovery && !control.steers) tcb.cwnd = tcb.ssthresh;
+    tcb.inRecovery = tcb.afterTimeout = false;
+    control.recovered?.(tcb, tcb.now);
   }
-  if (tcb.afterTimeout && !before(ack, tcb.recoveryEnd)) tcb.afterTimeout = false;
   if (sent.lostBytes > 0 && !tcb.inRecovery && !tcb.afterTimeout) enterRecovery(tcb, flight);
-  if (tcb.inRecovery) proportional(tcb);
-  else if (seen.delivered > 0) grow(tcb, ack);
+  if (seen.delivered > 0 || seen.lost > 0) tell(tcb, ack);
+  if (tcb.inRecovery && !control.steers) proportional(tcb);
+  setPace(tcb);
 }
 
 function enterRecovery(tcb: Tcb, flight: number): void {
   tcb.world.counters.fast_retrans++;
-  tcb.ssthresh = tcb.control.reduce(tcb, tcb.now);
+  reduce(tcb);
   tcb.inRecovery = true;
   tcb.recoveryEnd = tcb.nxt;
   tcb.prrDelivered = 0;
@@ -210,10 +232,9 @@ function enterRecovery(tcb: Tcb, flight: number): void {
   tcb.recoverFlight = Math.max(flight, tcb.mss);
 }
 
-/** A reduction without a recovery. */
 function reduce(tcb: Tcb): void {
-  tcb.ssthresh = tcb.control.reduce(tcb, tcb.now);
-  tcb.cwnd = tcb.ssthresh;
+  const target = tcb.control.reduce(tcb, tcb.now);
+  if (!tcb.control.steers) tcb.ssthresh = target;
 }
 
 /** Proportional rate reduction (RFC 6937 §3, with slow-start reduction bound). */
@@ -223,7 +244,7 @@ function proportional(tcb: Tcb): void {
   let count: number;
   if (pipe > tcb.ssthresh) count = Math.ceil((tcb.prrDelivered * tcb.ssthresh) / tcb.recoverFlight) - tcb.prrOut;
   else {
-    const limit = seen.lost ? tcb.prrDelivered - tcb.prrOut : Math.max(tcb.prrDelivered - tcb.prrOut, seen.delivered) + tcb.mss;
+    const limit = seen.lost > 0 ? tcb.prrDelivered - tcb.prrOut : Math.max(tcb.prrDelivered - tcb.prrOut, seen.delivered) + tcb.mss;
     count = Math.min(tcb.ssthresh - pipe, limit);
   }
   // The first retransmission always goes (§3: "fast retransmit").
@@ -231,15 +252,18 @@ function proportional(tcb: Tcb): void {
   tcb.cwnd = Math.max(pipe + Math.max(count, 0), tcb.mss);
 }
 
-function grow(tcb: Tcb, ack: number): void {
+/** The controller hears of it. */
+function tell(tcb: Tcb, ack: number): void {
   sample.now = tcb.now;
   sample.delivered = seen.delivered;
   sample.rtt = seen.rtt;
   sample.srtt = tcb.rtt.srtt;
   sample.minRtt = tcb.rtt.min;
-  sample.inRecovery = false;
+  sample.lost = seen.lost;
+  sample.inRecovery = tcb.inRecovery;
   sample.ackSeq = ack;
   sample.sendSeq = tcb.nxt;
+  tcb.rate.finish(sample, tcb.rtt.min);
   tcb.control.acked(tcb, sample);
 }
 
@@ -249,8 +273,9 @@ function grow(tcb: Tcb, ack: number): void {
 export function timedOut(tcb: Tcb): void {
   const { sent } = tcb;
   tcb.world.counters.timeouts++;
+  seen.lost = 0;
   if (!tcb.afterTimeout) {
-    tcb.ssthresh = tcb.control.reduce(tcb, tcb.now);
+    reduce(tcb);
     tcb.recoveryEnd = tcb.nxt;
   }
   tcb.control.timedOut(tcb, tcb.now);
@@ -261,7 +286,7 @@ export function timedOut(tcb: Tcb): void {
   tcb.duplicateAcks = 0;
   // A receiver that threw away what it had SACKed shows by not acknowledging the first (RFC 2018 §8).
   if (sent.first?.sacked) sent.forgetSacks();
-  for (let record = sent.first; record; record = record.next) sent.markLost(record);
+  for (let record = sent.first; record; record = record.next) lose(tcb, record);
   tcb.cwnd = tcb.mss;
   tcb.retries++;
   tcb.rtt.backOff();
@@ -281,10 +306,9 @@ function checkSpurious(tcb: Tcb, tsecr: number): void {
 
 /** The time that reordering was allowed is over (RFC 8985 §6.3). */
 export function rackExpired(tcb: Tcb): void {
-  seen.delivered = seen.acked = 0;
+  begin(tcb);
   const flight = distance(tcb.nxt, tcb.una);
   detectLosses(tcb);
-  seen.lost = tcb.sent.lostBytes > 0;
   steer(tcb, tcb.una, flight);
 }
 

@@ -2,7 +2,7 @@
  * What was sent and not yet acknowledged: one record for each transmission unit (up to a large segment), in sequence
  * order, split where a SACK block or a loss cuts through. Records are recycled: none is made in steady state.
  */
-import { distance } from "./sequence.ts";
+import { after, distance } from "./sequence.ts";
 
 export class SentRecord {
   start = 0;
@@ -16,8 +16,20 @@ export class SentRecord {
   inFlight = false;
   isSyn = false;
   isFin = false;
+  // What rate.ts noted when it was last sent.
+  firstSentAt = 0;
+  deliveredAt = 0;
+  delivered = 0;
+  priorLost = 0;
+  txInFlight = 0;
+  appLimited = false;
   next: SentRecord | undefined;
   prev: SentRecord | undefined;
+}
+
+/** Was the first sent after the second? Of what left at one time, the higher sequence number did (RFC 8985 §6.1). */
+export function sentLater(time: number, end: number, otherTime: number, otherEnd: number): boolean {
+  return time > otherTime || (time === otherTime && after(end, otherEnd));
 }
 
 /** Spare records, shared by all connections of a host. */
@@ -51,8 +63,23 @@ export class Scoreboard {
   /** Cuts a record in two at `seq`; the second half is its `next`. */
   split(record: SentRecord, seq: number): SentRecord {
     const rest = spare.pop() ?? new SentRecord();
-    Object.assign(rest, record);
     rest.start = seq;
+    rest.end = record.end;
+    rest.sentAt = record.sentAt;
+    rest.sacked = record.sacked;
+    rest.lost = record.lost;
+    rest.retransmitted = record.retransmitted;
+    rest.inFlight = record.inFlight;
+    rest.isFin = record.isFin;
+    rest.isSyn = false;
+    rest.firstSentAt = record.firstSentAt;
+    rest.deliveredAt = record.deliveredAt;
+    rest.delivered = record.delivered;
+    rest.priorLost = record.priorLost;
+    rest.appLimited = record.appLimited;
+    // The first half left before the second.
+    rest.txInFlight = record.txInFlight;
+    record.txInFlight -= distance(rest.end, seq);
     rest.prev = record;
     rest.next = record.next;
     if (record.next) record.next.prev = rest;
@@ -60,7 +87,6 @@ export class Scoreboard {
     record.next = rest;
     record.end = seq;
     record.isFin = false;
-    rest.isSyn = false;
     return rest;
   }
 

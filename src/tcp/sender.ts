@@ -4,6 +4,7 @@
  */
 import { initialWindow } from "./congestion/control.ts";
 import { optionBytes, pathOf, transmit } from "./output.ts";
+import { holdsBack, noteDeparture, noteUse, quantum, setPace } from "./pacing.ts";
 import type { SentRecord } from "./scoreboard.ts";
 import { ACK, after, distance, FIN, PSH, SYN } from "./sequence.ts";
 import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, type Tcb } from "./tcb.ts";
@@ -21,15 +22,30 @@ export function send(tcb: Tcb): void {
   const open = state === ESTABLISHED || state === CLOSE_WAIT || state === FIN_WAIT_1 || state === CLOSING || state === LAST_ACK;
   if (open) {
     let sentNew = false;
+    let held = false;
     const path = pathOf(tcb);
+    if (tcb.sent.pipe === 0) starting(tcb);
     while (tcb.world.stack.hasRoom(path, tcb)) {
+      held = holdsBack(tcb, send);
+      if (held) break;
       const lost = tcb.sent.firstLost();
       if (lost ? !resend(tcb, lost) : !sendNew(tcb)) break;
       sentNew = true;
     }
+    tcb.heldBack = held;
+    const room = congestionRoom(tcb);
+    if (sentNew || room < tcb.mss) noteUse(tcb, room);
     arm(tcb, sentNew || tcb.rearm);
     tcb.rearm = false;
   }
+}
+
+/** Nothing is in flight, and something is about to be. */
+function starting(tcb: Tcb): void {
+  if (tcb.unsent <= 0 && tcb.sent.lostBytes === 0) return;
+  if (!tcb.sent.first) restartAfterIdle(tcb);
+  tcb.control.starting?.(tcb, tcb.now);
+  setPace(tcb);
 }
 
 /** Bytes that the congestion window leaves. Without SACK each duplicate ACK stands for a segment that arrived. */
@@ -46,13 +62,14 @@ export function resend(tcb: Tcb, record: SentRecord, force = false): boolean {
   if (room < Math.min(mss, bytes) && sent.pipe > 0) return false;
   if (record.isSyn) return resendSyn(tcb, record);
   const size = segmentSize(tcb);
-  const most = Math.min(Math.max(size, Math.floor(Math.min(room, LARGEST) / size) * size), Math.floor(LARGEST / size) * size);
+  const most = Math.max(size, Math.floor(Math.min(room, LARGEST, quantum(tcb)) / size) * size);
   if (bytes - (record.isFin ? 1 : 0) > most) sent.split(record, (record.start + most) | 0);
   const length = distance(record.end, record.start) - (record.isFin ? 1 : 0);
   const isLast = record.end === tcb.nxt;
   const flags = ACK | (record.isFin ? FIN : 0) | (isLast && length > 0 ? PSH : 0);
   if (!transmit(tcb, record.start, length, flags, size)) return false;
   sent.markResent(record, tcb.now);
+  noteDeparture(tcb, record);
   tcb.retransmissions++;
   tcb.world.counters.retrans_segs += Math.max(1, Math.ceil(length / size));
   tcb.prrOut += length;
@@ -62,6 +79,7 @@ export function resend(tcb: Tcb, record: SentRecord, force = false): boolean {
 function resendSyn(tcb: Tcb, record: SentRecord): boolean {
   if (!transmit(tcb, record.start, 0, tcb.state === SYN_RECEIVED ? SYN | ACK : SYN)) return false;
   tcb.sent.markResent(record, tcb.now);
+  noteDeparture(tcb, record);
   tcb.world.counters.retrans_segs++;
   return true;
 }
@@ -84,10 +102,8 @@ function sendNew(tcb: Tcb): boolean {
   if (unsent === 0 && !tcb.finQueued) return false;
   const window = tcb.window - distance(tcb.nxt, tcb.una);
   const size = segmentSize(tcb);
-  if (!sent.first) restartAfterIdle(tcb);
   const room = congestionRoom(tcb);
-  tcb.appLimited = false;
-  let length = Math.min(unsent, window, room, Math.floor(LARGEST / size) * size);
+  let length = Math.min(unsent, window, room, Math.floor(Math.min(LARGEST, quantum(tcb)) / size) * size);
   if (unsent > 0 && length <= 0) return false;
   if (length > size) {
     const whole = length - (length % size);
@@ -107,7 +123,7 @@ function sendNew(tcb: Tcb): boolean {
   tcb.nxt = end;
   if (fin) tcb.finSent = true;
   if (length % size !== 0) tcb.smallEnd = end;
-  if (length === unsent && room > length) tcb.appLimited = true;
+  noteDeparture(tcb, record);
   tcb.prrOut += length;
   return true;
 }
@@ -115,7 +131,7 @@ function sendNew(tcb: Tcb): boolean {
 /** A window that has not been used for a timeout says nothing about the path any more (RFC 5681 §4.1). */
 function restartAfterIdle(tcb: Tcb): void {
   if (tcb.lastSentAt === 0 || tcb.now - tcb.lastSentAt <= tcb.rtt.rto) return;
-  tcb.cwnd = Math.min(tcb.cwnd, initialWindow(tcb.mss));
+  if (!tcb.control.steers) tcb.cwnd = Math.min(tcb.cwnd, initialWindow(tcb.mss));
   tcb.control.idled?.(tcb, tcb.now);
 }
 
@@ -138,7 +154,7 @@ function maySendSmall(tcb: Tcb, length: number, unsent: number, room: number): b
 export function arm(tcb: Tcb, restart: boolean): void {
   const { timers } = tcb.world.stack;
   if (!tcb.sent.first) {
-    if (tcb.unsent > 0 && tcb.state >= ESTABLISHED) armPersist(tcb);
+    if (tcb.unsent > 0 && tcb.state >= ESTABLISHED && !tcb.heldBack) armPersist(tcb);
     else {
       tcb.timerMode = "none";
       timers.cancel(tcb.retransmitTimer);

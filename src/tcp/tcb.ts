@@ -8,6 +8,7 @@ import { Timer } from "../base/timers.ts";
 import type { ByteQueue } from "../engine/slabs.ts";
 import type { IpStack, Path, Starved, Throttled } from "../ip/stack.ts";
 import type { CongestionControl, Flow } from "./congestion/control.ts";
+import { RateSampler } from "./rate.ts";
 import { RttEstimator } from "./rtt.ts";
 import { Scoreboard } from "./scoreboard.ts";
 
@@ -38,8 +39,12 @@ export const LAST_ACK = 9;
 export const TIME_WAIT = 10;
 
 export interface TcpOptions {
-  /** "cubic" or "reno". Default "cubic". */
+  /** A name of `CONGESTION_NAMES`. Default "cubic". */
   congestion: string;
+  /** Spread segments over the round trip, whatever the congestion control; BBR does it always. Default false. */
+  pacing: boolean;
+  /** Most bytes a second that may leave, paced (Linux's SO_MAX_PACING_RATE); 0: no limit. */
+  maxPacingRate: number;
   noDelay: boolean;
   sack: boolean;
   timestamps: boolean;
@@ -60,6 +65,8 @@ export interface TcpOptions {
 
 export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   congestion: "cubic",
+  pacing: false,
+  maxPacingRate: 0,
   noDelay: false,
   sack: true,
   timestamps: true,
@@ -218,11 +225,18 @@ export class Tcb implements Flow, Starved, Throttled {
 
   // ── Loss and congestion ──
   readonly rtt = new RttEstimator();
-  readonly control: CongestionControl;
+  readonly rate = new RateSampler();
+  control: CongestionControl;
   cwnd = 0;
   ssthresh = Number.MAX_SAFE_INTEGER;
+  /** Bytes a second, 0: not paced; when the next may leave, and whether that held something back. */
   pacingRate = 0;
-  appLimited = false;
+  releaseAt = 0;
+  heldBack = false;
+  /** How the last flight used the window: most bytes in flight, and whether the window was full; until this is acknowledged. */
+  usedMost = 0;
+  usedAll = false;
+  usedUntil = 0;
   inRecovery = false;
   afterTimeout = false;
   recoveryEnd = 0;
@@ -269,6 +283,8 @@ export class Tcb implements Flow, Starved, Throttled {
   // ── Timers ──
   timerMode: "none" | "rto" | "tlp" | "rack" | "persist" = "none";
   private readonly onRoom: (tcb: Tcb) => void;
+  /** Releases what pacing holds back; made when it is first needed. */
+  paceTimer: Timer | undefined;
   readonly retransmitTimer: Timer;
   readonly ackTimer: Timer;
   /** Keepalive, FIN-WAIT-2 or TIME-WAIT, by state. */
@@ -308,6 +324,35 @@ export class Tcb implements Flow, Starved, Throttled {
 
   get pipe(): number {
     return this.sent.pipe;
+  }
+
+  get delivered(): number {
+    return this.rate.delivered;
+  }
+
+  get lost(): number {
+    return this.rate.lost;
+  }
+
+  get srtt(): number {
+    return this.rtt.srtt;
+  }
+
+  get appLimited(): boolean {
+    return this.rate.appLimited;
+  }
+
+  markAppLimited(): void {
+    this.rate.markAppLimited(this.sent.pipe);
+  }
+
+  /** In slow start the window may grow to twice what was in flight (RFC 7661's concern, Linux's rule). */
+  get cwndLimited(): boolean {
+    return this.usedAll || (this.cwnd < this.ssthresh && this.cwnd < 2 * this.usedMost);
+  }
+
+  random(): number {
+    return this.world.stack.random.float();
   }
 
   get now(): number {

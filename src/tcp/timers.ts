@@ -2,6 +2,7 @@
 import { LoomError } from "../base/errors.ts";
 import { destroy, peerOf } from "./end.ts";
 import { transmit } from "./output.ts";
+import { checkAppLimited } from "./pacing.ts";
 import { rackExpired, timedOut } from "./recovery.ts";
 import { arm, probeTail, probeWindow, resend, send } from "./sender.ts";
 import { ACK } from "./sequence.ts";
@@ -15,6 +16,7 @@ const SYN_ACK_RETRIES = 5;
 export function retransmitExpired(tcb: Tcb): void {
   const mode = tcb.timerMode;
   tcb.timerMode = "none";
+  checkAppLimited(tcb);
   if (mode === "tlp") {
     probeTail(tcb);
     arm(tcb, true);

@@ -1,8 +1,10 @@
 /** The calls a user of a connection makes (RFC 9293 §3.9.1): SEND, RECEIVE, CLOSE, ABORT, STATUS. */
 import { LoomError } from "../base/errors.ts";
+import { congestionControl } from "./congestion/index.ts";
 import { abort, destroy } from "./end.ts";
 import { FIN_WAIT_2_MS } from "./input.ts";
 import { transmit } from "./output.ts";
+import { checkAppLimited } from "./pacing.ts";
 import { noteRead, worthUpdate } from "./receiver.ts";
 import { send } from "./sender.ts";
 import { ACK, distance } from "./sequence.ts";
@@ -14,6 +16,7 @@ export function write(tcb: Tcb, bytes: Uint8Array): number {
     throw new LoomError("EPIPE", "the connection cannot be written any more");
   }
   tcb.world.stack.touch();
+  checkAppLimited(tcb);
   tcb.queue ??= tcb.world.newQueue();
   const room = Math.min(tcb.sendSpace, tcb.options.sendBuffer) - tcb.queue.length;
   const taken = room <= 0 ? 0 : tcb.queue.append(bytes.length <= room ? bytes : bytes.subarray(0, room));
@@ -82,6 +85,14 @@ export function close(tcb: Tcb): void {
   if ((tcb.state as number) === FIN_WAIT_2) stack.timers.arm(tcb.stateTimer, stack.now + FIN_WAIT_2_MS);
 }
 
+/** Changes the congestion control of a connection, whenever; window and threshold stay (TCP_CONGESTION). EINVAL: no such name. */
+export function setCongestion(tcb: Tcb, name: string): void {
+  if (tcb.control.name === name) return;
+  tcb.control = congestionControl(name);
+  tcb.options.congestion = name;
+  tcb.pacingRate = 0;
+}
+
 /** What `ss -i` and TCP_INFO show. Bytes, milliseconds, bytes a second. */
 export function status(tcb: Tcb) {
   const { rtt } = tcb;
@@ -96,6 +107,9 @@ export function status(tcb: Tcb) {
     minRtt: Number.isFinite(rtt.min) ? rtt.min : undefined,
     rto: rtt.rto,
     pacingRate: tcb.pacingRate || undefined,
+    delivered: tcb.rate.delivered,
+    deliveryRate: tcb.rate.latest || undefined,
+    appLimited: tcb.rate.appLimited,
     unacked: distance(tcb.nxt, tcb.una),
     inFlight: tcb.sent.pipe,
     sacked: tcb.sent.sackedBytes,

@@ -1,14 +1,30 @@
-/** What a congestion controller sees and steers: bytes, milliseconds. */
+/**
+ * What a congestion controller sees and steers. Bytes, milliseconds, and bytes a second. Objects passed in are the
+ * caller's and are used again for the next call.
+ */
 export interface Flow {
   cwnd: number;
   ssthresh: number;
-  readonly mss: number;
-  /** Bytes in flight. */
-  readonly pipe: number;
   /** Bytes a second to pace at; 0: not paced. */
   pacingRate: number;
-  /** The application, not the window, held the last flight back. */
+  readonly mss: number;
+  /** Bytes in flight: sent, and neither acknowledged, SACKed nor deemed lost. */
+  readonly pipe: number;
+  /** The window, not the application, the peer or pacing, held the last flight back (RFC 9438 §5.8, RFC 7661). */
+  readonly cwndLimited: boolean;
+  readonly inRecovery: boolean;
+  readonly sackOk: boolean;
+  /** Bytes that arrived and bytes deemed lost since the connection began. */
+  readonly delivered: number;
+  readonly lost: number;
+  /** Smoothed RTT, 0 while none was measured. */
+  readonly srtt: number;
+  /** Nothing more was there to send when the last flight left. */
   readonly appLimited: boolean;
+  /** Rate samples say nothing until what is in flight now has arrived. */
+  markAppLimited(): void;
+  /** From 0 to 1, from the host's seeded generator. */
+  random(): number;
 }
 
 /** What one acknowledgement brought. */
@@ -16,6 +32,10 @@ export interface AckSample {
   now: number;
   /** Bytes newly acknowledged or selectively acknowledged. */
   delivered: number;
+  /** Bytes newly deemed lost. */
+  lost: number;
+  /** Of `delivered`, bytes that routers had marked (ECN's CE). */
+  ce: number;
   /** RTT of this acknowledgement, 0 when it gave none. */
   rtt: number;
   srtt: number;
@@ -24,21 +44,56 @@ export interface AckSample {
   /** The acknowledgement covers this; for round counting. */
   ackSeq: number;
   sendSeq: number;
+
+  // ── Delivery rate (draft-ietf-ccwg-bbr §4.1), by the newest segment that this acknowledgement covers ──
+  /** Bytes a second; 0 when there is no reliable sample. */
+  rate: number;
+  /** Time that the sample spans, and the bytes that arrived in it. */
+  interval: number;
+  rateDelivered: number;
+  /** `Flow.delivered` when that segment left; -1 when nothing arrived. */
+  priorDelivered: number;
+  /** Bytes in flight when it left, itself included. */
+  txInFlight: number;
+  /** Bytes deemed lost since it left. */
+  lostSince: number;
+  /** It left while the application had nothing more to send. */
+  appLimited: boolean;
+}
+
+/** A segment that is deemed lost, as it was when it left. */
+export interface LostSegment {
+  readonly txInFlight: number;
+  /** `Flow.lost` then. */
+  readonly priorLost: number;
+  readonly appLimited: boolean;
 }
 
 /** One flow's controller. `name` is what `ss` shows. */
 export interface CongestionControl {
   readonly name: string;
+  /** It sets window and pacing rate itself, always: nobody reduces for it, and `acked` is called in recovery too. */
+  readonly steers?: boolean;
+  /** What its segments say of themselves (RFC 3168 §5, RFC 9331); absent: as the connection's options have it. */
+  readonly ecn?: "ect0" | "ect1";
+  /** It answers marks itself, by `AckSample.ce`; otherwise a mark is a `reduce`, once in a window (RFC 3168 §6.1.2). */
+  readonly usesEcn?: boolean;
   /** An acknowledgement arrived outside or inside recovery. */
   acked(flow: Flow, sample: AckSample): void;
-  /** Loss (or a CE mark): returns the window to fall to; the caller sets ssthresh and reduces. */
+  /** A segment of `bytes` is deemed lost; it is counted in `flow.lost` already. */
+  segmentLost?(flow: Flow, segment: LostSegment, bytes: number): void;
+  /** Loss (or a CE mark): returns the window to fall to; the caller sets ssthresh and reduces, unless it `steers`. */
   reduce(flow: Flow, now: number): number;
   /** The retransmission timer expired. */
   timedOut(flow: Flow, now: number): void;
+  /** Everything that was lost has arrived. */
+  recovered?(flow: Flow, now: number): void;
   /** A reduction turned out to be for nothing. */
   undone(flow: Flow): void;
   /** The connection was idle for a retransmission timeout. */
   idled?(flow: Flow, now: number): void;
+  /** Data is about to leave while none is in flight. */
+  starting?(flow: Flow, now: number): void;
   /** What is inside, by the names of its RFC or draft. */
   state(): Record<string, number | string>;
 }
@@ -46,4 +101,27 @@ export interface CongestionControl {
 /** RFC 6928: at most ten segments of at most 14,600 bytes. */
 export function initialWindow(mss: number): number {
   return Math.min(10 * mss, Math.max(2 * mss, 14_600));
+}
+
+/** A sample that says nothing, to be filled in. */
+export function emptySample(): AckSample {
+  return {
+    now: 0,
+    delivered: 0,
+    lost: 0,
+    ce: 0,
+    rtt: 0,
+    srtt: 0,
+    minRtt: 0,
+    inRecovery: false,
+    ackSeq: 0,
+    sendSeq: 0,
+    rate: 0,
+    interval: 0,
+    rateDelivered: 0,
+    priorDelivered: -1,
+    txInFlight: 0,
+    lostSince: 0,
+    appLimited: false,
+  };
 }

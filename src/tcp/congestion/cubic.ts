@@ -25,7 +25,7 @@ export class Cubic implements CongestionControl {
       return;
     }
     // Time in which the application did not fill the window does not count (RFC 9438 §5.8).
-    if (flow.appLimited) {
+    if (!flow.cwndLimited) {
       if (this.epoch >= 0) this.epoch += Math.min(sample.rtt, sample.srtt);
       return;
     }
@@ -39,7 +39,7 @@ export class Cubic implements CongestionControl {
       this.hystart = undefined;
       return;
     }
-    if (flow.appLimited) return;
+    if (!flow.cwndLimited) return;
     flow.cwnd += Math.min(sample.delivered / divisor, Math.max(flow.ssthresh - flow.cwnd, flow.mss));
   }
 

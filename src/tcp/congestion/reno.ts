@@ -7,7 +7,7 @@ export class Reno implements CongestionControl {
   private before = { cwnd: 0, ssthresh: 0 };
 
   acked(flow: Flow, sample: AckSample): void {
-    if (sample.inRecovery || flow.appLimited) return;
+    if (sample.inRecovery || !flow.cwndLimited) return;
     if (flow.cwnd < flow.ssthresh) {
       flow.cwnd += Math.min(sample.delivered, Math.max(flow.ssthresh - flow.cwnd, flow.mss));
       return;
