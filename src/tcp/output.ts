@@ -65,7 +65,7 @@ function writeOptions(tcb: Tcb, flags: number, announcedMss: number): number {
     const { options } = tcb;
     // An answer offers only what the peer offered.
     const answers = tcb.state === SYN_RECEIVED;
-    const scaling = answers ? tcb.scaleOffered : options.windowScaling;
+    const scaling = options.windowScaling && (!answers || tcb.scaleOffered);
     const scale = scaling ? tcb.receiveScale : -1;
     const sack = answers ? tcb.sackOk : options.sack;
     const timestamps = answers ? tcb.timestampsOk : options.timestamps;
