@@ -41,7 +41,7 @@ const controls = (existsSync(AVAILABLE) ? readFileSync(AVAILABLE, "utf8").trim()
 
 /** Every subset. */
 function subsets<T>(all: readonly T[]): T[][] {
-  return all.reduce<T[][]>((sets, one) => [...sets, ...sets.map((set) => [...set, one])], [[]]);
+  return Array.from({ length: 2 ** all.length }, (_, bits) => all.filter((_, i) => bits & (1 << i)));
 }
 
 async function readInto(socket: TcpSocket, out: Uint8Array): Promise<number> {
