@@ -61,11 +61,6 @@ export class PacketIo {
     return whole.subarray(Math.min(skip, whole.length), copyChain(memory, id, whole));
   }
 
-  destinationOf(id: number): IpAddress {
-    const head = this.packetBytes(id, 40);
-    return IpAddress.fromBytes(head[0] >>> 4 === 4 ? head.subarray(16, 20) : head.subarray(24, 40));
-  }
-
   /** Sends a whole frame by an interface. */
   sendFrame(iface: NetInterface, frame: Uint8Array): void {
     const { memory, plane } = this.engine;
@@ -81,4 +76,13 @@ export class PacketIo {
     plane.packetSend(0, iface.port.index, id);
     this.engine.wake();
   }
+}
+
+/** Source and destination of a packet, from its first forty bytes. */
+export function sourceOf(packet: Uint8Array): IpAddress {
+  return IpAddress.fromBytes(packet[0] >>> 4 === 4 ? packet.subarray(12, 16) : packet.subarray(8, 24));
+}
+
+export function destinationOf(packet: Uint8Array): IpAddress {
+  return IpAddress.fromBytes(packet[0] >>> 4 === 4 ? packet.subarray(16, 20) : packet.subarray(24, 40));
 }

@@ -1,6 +1,13 @@
 /**
- * The network layer of one host: what the data plane hands up is answered, delivered or kept; what the host sends
- * gets its route and its neighbour. RFC 1122 §3, RFC 8200, RFC 8504.
+ * The network layer of one host: interfaces, and the parts that bring packets in and out. RFC 1122 §3, RFC 8200, RFC 8504.
+ *
+ * | part | what |
+ * |---|---|
+ * | `Input` | what the data plane hands up |
+ * | `Output` | the way to an address, and packets on it |
+ * | `IcmpIo` | ICMP in and out |
+ * | `LinkMessages`, `Neighbours`, `KeptPackets` | ARP and NDP, and what waits for them |
+ * | `Routes`, `PathMtus`, `Reassembly` | as their names say |
  */
 import * as abi from "../../assembly/abi.ts";
 import { invalid, LoomError } from "../base/errors.ts";
@@ -12,18 +19,22 @@ import { HOST_OUT, HOST_SEGMENT } from "../engine/layout.ts";
 import type { Port } from "../engine/port.ts";
 import type { RouteTable } from "../engine/route-table.ts";
 import type { SlabPool } from "../engine/slabs.ts";
-import { checksum, serializeIpv4, serializeIpv6 } from "../wire/index.ts";
-import { deservesError, ICMP_ERROR, type IcmpErrorKind, type IcmpErrorReport, icmpMessage, parseError, quoted, RateLimit } from "./icmp.ts";
-import { groupMac, linkLocalOf, NetInterface } from "./interface.ts";
+import { serializeIpv4, serializeIpv6 } from "../wire/index.ts";
+import { Holdback } from "./holdback.ts";
+import type { IcmpErrorKind } from "./icmp.ts";
+import { IcmpIo } from "./icmp-io.ts";
+import { Input } from "./input.ts";
+import { linkLocalOf, NetInterface } from "./interface.ts";
+import { KeptPackets } from "./kept.ts";
 import { LinkMessages } from "./link-messages.ts";
-import { ADVERTISEMENT, SOLICITATION } from "./ndp.ts";
-import { hostPrefix, type Neighbour, Neighbours, type NeighbourWorld } from "./neighbours.ts";
+import { hostPrefix, Neighbours, type NeighbourWorld } from "./neighbours.ts";
+import { Output } from "./output.ts";
 import { PacketIo } from "./packet-io.ts";
 import { PathMtus } from "./path-mtu.ts";
-import { fragmentPacket, Reassembly } from "./reassembly.ts";
-import { type HopMeaning, Routes } from "./routes.ts";
-import { addressOn } from "./source-address.ts";
+import { Reassembly } from "./reassembly.ts";
+import { Routes } from "./routes.ts";
 import { type IpCounters, newCounters, type Path, type Starved, type Throttled, type Transport } from "./types.ts";
+import type { World } from "./world.ts";
 
 export interface IpStackOptions {
   /** Forward what is for others. Default false. */
@@ -33,17 +44,9 @@ export interface IpStackOptions {
   random: Random;
 }
 
-/** Ring places kept for what cannot wait: acknowledgements, other flows, one large segment cut up. */
-const RESERVED_PLACES = 256;
-
 export type { IpCounters, Path, Starved, Throttled, Transport };
 
-const ECHO = { 4: { request: 8, reply: 0 }, 6: { request: 128, reply: 129 } } as const;
-/** Linux's icmp_msgs_per_sec and icmp_msgs_burst. */
-const ICMP_RATE = 1000;
-const ICMP_BURST = 50;
-
-export class IpStack implements PuntReceiver {
+export class IpStack implements PuntReceiver, World {
   readonly engine: Engine;
   readonly timers = new Timers();
   readonly random: Random;
@@ -64,48 +67,50 @@ export class IpStack implements PuntReceiver {
   /** Time of this round (ms): read once, so that all of a burst happens at one moment. */
   now: number;
   readonly forwarding: boolean;
+  readonly transports = new Map<number, Transport>();
   private readonly io: PacketIo;
   private readonly link: LinkMessages;
+  private readonly icmp: IcmpIo;
+  private readonly input: Input;
+  private readonly output: Output;
+  private readonly kept: KeptPackets;
+  private readonly holdback: Holdback;
   private readonly byPort: (NetInterface | undefined)[] = [];
-  private readonly transports = new Map<number, Transport>();
-  private readonly icmpLimit = new RateLimit(ICMP_RATE, ICMP_BURST);
-  private tcp: Transport | undefined;
-  private udp: Transport | undefined;
-  private readonly throttled = new Set<Throttled>();
-  private readonly starved = new Set<Starved>();
-  private pending = false;
   private identification = 1;
-  private fragmentId: number;
 
   constructor(engine: Engine, options: IpStackOptions) {
     this.engine = engine;
     this.random = options.random;
     this.forwarding = options.forwarding ?? false;
-    this.io = new PacketIo(engine, this.counters);
-    this.link = new LinkMessages(this);
     this.now = engine.clock.now();
-    this.fragmentId = options.random.u32();
-    this.reassembly = new Reassembly(this.timers, (first) => this.reassemblyTimedOut(first));
-    this.tables = { 4: engine.createTable(4), 6: engine.createTable(6) };
-    this.neighbours = new Neighbours(this.world(), options.neighbours ?? 1024);
-    this.routes = new Routes(this.tables, this.neighbours);
     this.slabs = engine.slabs;
     const base = engine.memory.base(abi.REGION_HOST);
     this.segment = base + HOST_SEGMENT;
     this.outAddress = base + HOST_OUT;
     this.words = engine.memory.i32.subarray(this.segment >>> 2, (this.segment + abi.SEG_SIZE) >>> 2);
     this.out = engine.memory.i32.subarray(this.outAddress >>> 2, (this.outAddress + abi.OUT_SIZE) >>> 2);
+    this.tables = { 4: engine.createTable(4), 6: engine.createTable(6) };
+    this.io = new PacketIo(engine, this.counters);
+    this.link = new LinkMessages(this);
+    this.icmp = new IcmpIo(this, this.link);
+    this.output = new Output(this);
+    this.kept = new KeptPackets(this);
+    this.holdback = new Holdback(engine);
+    this.reassembly = new Reassembly(this.timers, (first) => this.icmp.reassemblyTimedOut(first));
+    this.neighbours = new Neighbours(this.neighbourWorld(), options.neighbours ?? 1024);
+    this.routes = new Routes(this.tables, this.neighbours);
+    this.input = new Input(this, this.link, this.icmp, this.reassembly);
   }
 
-  private world(): NeighbourWorld {
+  private neighbourWorld(): NeighbourWorld {
     return {
       timers: this.timers,
       random: this.random,
       now: () => this.now,
       table: (family) => this.tables[family],
       solicit: (neighbour, mac) => this.link.solicit(neighbour, mac),
-      release: (id) => this.sendKept(id),
-      unreachable: (id) => this.failKept(id),
+      release: (id) => this.kept.send(id),
+      unreachable: (id) => this.kept.fail(id),
       drop: (id) => this.engine.plane.packetRelease(0, id),
       changed: () => {
         this.routes.generation++;
@@ -166,21 +171,18 @@ export class IpStack implements PuntReceiver {
 
   setTransport(protocol: number, transport: Transport): void {
     this.transports.set(protocol, transport);
-    if (protocol === 6) this.tcp = transport;
-    if (protocol === 17) this.udp = transport;
+    if (protocol === 6) this.input.tcp = transport;
+    if (protocol === 17) this.input.udp = transport;
   }
 
   // ── Rounds ────────────────────────────────────────────────────────────────────────────────────
 
-  /** False while an interface's transmit ring is nearly full: bulk data waits here instead of being dropped there. */
   hasRoom(path: Path, who: Throttled): boolean {
-    const { iface } = path;
-    if (!iface) return true;
-    const { memory, plane } = this.engine;
-    const used = plane.ringUsed(memory.getU32(memory.port(iface.port.index) + abi.PORT_TX));
-    if (used + RESERVED_PLACES <= memory.layout.sizes.ringCapacity) return true;
-    this.throttled.add(who);
-    return false;
+    return this.holdback.hasRoom(path, who);
+  }
+
+  starve(who: Starved): void {
+    this.holdback.starve(who);
   }
 
   /** A call from outside a round: the time is read anew. */
@@ -190,126 +192,35 @@ export class IpStack implements PuntReceiver {
 
   /** Time moves on: timers that are due. Returns how many. */
   tick(): number {
-    this.now = this.engine.clock.now();
+    this.touch();
     let fired = this.timers.run(this.now);
-    if (this.throttled.size > 0) fired += this.resume();
-    if (this.starved.size > 0 && this.slabs.available > 0) fired += this.feed();
+    if (this.holdback.isThrottling) {
+      // What was staged must be in the ring before room is asked for.
+      this.flush();
+      const before = this.counters.out_requests;
+      this.holdback.resume();
+      fired += this.counters.out_requests - before;
+    }
+    fired += this.holdback.feed();
     this.flush();
     return fired;
   }
 
-  /** Nothing was free for `who`: it is told when something is. */
-  starve(who: Starved): void {
-    this.starved.add(who);
-  }
-
-  private feed(): number {
-    const before = this.starved.size;
-    for (const who of [...this.starved]) {
-      if (this.slabs.available === 0) break;
-      this.starved.delete(who);
-      who.memoryBack();
-    }
-    return before - this.starved.size;
-  }
-
-  private resume(): number {
-    // What was staged must be in the ring before room is asked for.
-    this.flush();
-    const before = this.counters.out_requests;
-    const waiting = [...this.throttled];
-    this.throttled.clear();
-    for (const who of waiting) who.resume();
-    return this.counters.out_requests - before;
-  }
-
   /** Sends what was staged. */
   flush(): void {
-    if (!this.pending) return;
-    this.pending = false;
-    this.engine.plane.packetsFlush(0);
-    this.engine.wake();
+    this.output.flush();
   }
 
   // ── What comes up ─────────────────────────────────────────────────────────────────────────────
 
   receive(id: number, reason: number, nextHop: number, port: number): void {
     const iface = this.byPort[port];
-    if (!iface) this.engine.plane.packetRelease(0, id);
-    else if (reason === abi.PUNT_LOCAL) this.deliver(id);
-    else this.receiveOther(iface, id, reason, nextHop);
+    if (iface) this.input.receive(iface, id, reason, nextHop);
+    else this.engine.plane.packetRelease(0, id);
   }
 
-  private receiveOther(iface: NetInterface, id: number, reason: number, nextHop: number): void {
-    switch (reason) {
-      case abi.PUNT_NEIGHBOUR:
-        this.findNeighbour(id, nextHop);
-        return;
-      case abi.PUNT_MULTICAST:
-      case abi.PUNT_BROADCAST:
-      case abi.PUNT_LINK_LOCAL:
-      case abi.PUNT_BEYOND_SCOPE:
-        this.receiveScoped(iface, id);
-        return;
-      case abi.PUNT_ARP:
-        this.link.receiveArp(iface, id);
-        break;
-      case abi.PUNT_TTL_EXCEEDED:
-        this.sendErrorFor(id, "timeExceeded", 0);
-        break;
-      case abi.PUNT_FRAGMENTATION_NEEDED:
-      case abi.PUNT_PACKET_TOO_BIG:
-        this.tooBig(id, nextHop);
-        break;
-      case abi.PUNT_UNREACHABLE:
-        this.sendErrorFor(id, "noRoute", 0);
-        break;
-      case abi.PUNT_PROHIBIT:
-        this.sendErrorFor(id, "prohibited", 0);
-    }
-    this.engine.plane.packetRelease(0, id);
-  }
-
-  /** Groups, broadcasts and link-local addresses: ours when this interface says so. */
-  private receiveScoped(iface: NetInterface, id: number): void {
-    const destination = this.io.destinationOf(id);
-    const ours = destination.isMulticast ? iface.isMember(destination) : iface.owns(destination) || iface.isBroadcast(destination);
-    if (ours) this.deliver(id);
-    else {
-      this.counters.in_addr_errors++;
-      this.engine.plane.packetRelease(0, id);
-    }
-  }
-
-  private deliver(id: number): void {
-    const { plane } = this.engine;
-    const kind = plane.transportRead(0, id, this.segment);
-    if (kind === 0) return;
-    this.counters.in_delivers++;
-    if (kind === abi.TRANSPORT_TCP && this.tcp) this.tcp.receive(id);
-    else if (kind === abi.TRANSPORT_UDP && this.udp) this.udp.receive(id);
-    else if (kind === abi.TRANSPORT_ICMP) this.receiveIcmp(id);
-    else if (kind === abi.TRANSPORT_FRAGMENT) this.receiveFragment(id);
-    else this.receiveUnknown(id);
-    plane.packetRelease(0, id);
-  }
-
-  private receiveFragment(id: number): void {
-    const whole = this.reassembly.add(this.packetBytes(id), this.now);
-    const chain = whole && this.io.chainOf(whole);
-    if (chain === undefined) return;
-    const { memory } = this.engine;
-    memory.setU16(memory.descriptor(chain) + abi.DESC_INGRESS, memory.getU16(memory.descriptor(id) + abi.DESC_INGRESS));
-    this.deliver(chain);
-  }
-
-  private receiveUnknown(id: number): void {
-    const transport = this.transports.get((this.words[abi.SEG_FAMILY / 4] >>> 8) & 255);
-    if (transport) transport.receive(id);
-    else {
-      this.counters.in_unknown_protos++;
-      this.sendErrorFor(id, "protocolUnreachable", 0);
-    }
+  deliver(id: number): void {
+    this.input.deliver(id);
   }
 
   /** The interface by which the packet in hand came. */
@@ -326,67 +237,51 @@ export class IpStack implements PuntReceiver {
   }
 
   /** A packet's bytes from its network header on, `most` at most. */
-  packetBytes(id: number, most = 65_535): Uint8Array {
+  packetBytes(id: number, most?: number): Uint8Array {
     return this.io.packetBytes(id, most);
+  }
+
+  // ── What goes down ────────────────────────────────────────────────────────────────────────────
+
+  chainOf(packet: Uint8Array): number | undefined {
+    return this.io.chainOf(packet);
+  }
+
+  pathTo(to: IpAddress, iface?: NetInterface): Path {
+    return this.output.pathTo(to, iface);
+  }
+
+  sourceFor(to: IpAddress, path: Path): IpAddress | undefined {
+    return this.output.sourceFor(to, path);
+  }
+
+  sendPacket(packet: Uint8Array, path: Path): boolean {
+    return this.output.sendPacket(packet, path);
+  }
+
+  sendFragments(packet: Uint8Array, path: Path): boolean {
+    return this.output.sendFragments(packet, path);
   }
 
   sendFrame(iface: NetInterface, frame: Uint8Array): void {
     this.io.sendFrame(iface, frame);
   }
 
-  // ── ICMP ──────────────────────────────────────────────────────────────────────────────────────
-
-  private receiveIcmp(id: number): void {
-    const { words } = this;
-    const family = words[0] & (255 as 4 | 6);
-    const from = this.source();
-    const to = this.destination();
-    const start = words[abi.SEG_PAYLOAD / 4] - this.engine.memory.getU16(this.engine.memory.descriptor(id) + abi.DESC_L3);
-    const message = this.packetBytes(id).subarray(start, start + words[abi.SEG_PAYLOAD_LENGTH / 4]);
-    const iface = this.ingress(id);
-    const echo = ECHO[family as 4 | 6];
-    if (message[0] === echo.request) {
-      // To a group or broadcast: IPv4 hosts may stay silent (RFC 1122 §3.2.2.6), IPv6 ones answer from a real address.
-      if (family === 4 && !this.isLocal(to)) return;
-      this.sendIcmp(iface, this.isLocal(to) ? to : undefined, from, echo.reply, 0, be32(message, 4), message.subarray(8));
-    } else if (family === 6 && iface && (message[0] === SOLICITATION || message[0] === ADVERTISEMENT)) {
-      this.link.receiveNeighbour(iface, from, to, message, (words[0] >>> 24) & 255);
-    } else if (message[0] === echo.reply) {
-      this.transports.get(family === 4 ? 1 : 58)?.receive(id);
-    } else {
-      const report = parseError(message, from);
-      if (!report) return;
-      this.counters.in_icmp_errors++;
-      const transport = this.transports.get(report.protocol);
-      // Only what was sent can have been too big: anybody may write an ICMP message.
-      if (transport?.failed?.(report) && report.kind === "tooBig" && report.source.equals(to)) this.learnMtu(report, transport);
-    }
+  route(id: number, family: 4 | 6, hop: number): boolean {
+    return this.output.route(id, family, hop);
   }
 
-  private learnMtu(report: IcmpErrorReport, transport: Transport): void {
-    const before = this.pathTo(report.destination).mtu;
-    if (this.mtus.learn(report.destination, report.mtu, before, this.now)) {
-      this.routes.generation++;
-      transport.pathChanged?.(report);
-    }
+  findNeighbour(id: number, hop: number): void {
+    this.kept.findNeighbour(id, hop);
+  }
+
+  sendErrorFor(id: number, kind: IcmpErrorKind, rest: number): void {
+    this.icmp.sendErrorFor(id, kind, rest);
   }
 
   /** Sends an ICMP message; from the best address of the route when none is given. */
-  sendIcmp(
-    iface: NetInterface | undefined,
-    from: IpAddress | undefined,
-    to: IpAddress,
-    type: number,
-    code: number,
-    rest: number,
-    data: Uint8Array,
-    hopLimit = 64,
-  ): boolean {
-    const path = this.pathTo(to, iface);
-    const source = from ?? this.sourceFor(to, path);
-    if (!source) return false;
-    const message = icmpMessage(type, code, rest, data, source, to);
-    return this.sendPacket(this.packetOf(source, to, to.family === 4 ? 1 : 58, message, hopLimit), path);
+  sendIcmp(...message: Parameters<IcmpIo["send"]>): boolean {
+    return this.icmp.send(...message);
   }
 
   /** A whole IP packet around a payload. */
@@ -402,203 +297,4 @@ export class IpStack implements PuntReceiver {
     this.identification = (this.identification + 1) & 0xffff;
     return this.identification;
   }
-
-  private reassemblyTimedOut(first: Uint8Array): void {
-    const from = IpAddress.fromBytes(first[0] >>> 4 === 4 ? first.subarray(12, 16) : first.subarray(8, 24));
-    if (!this.icmpLimit.take(this.now) || from.isMulticast || from.isUnspecified) return;
-    const [type, code] = ICMP_ERROR.reassemblyTime[from.family];
-    this.sendIcmp(undefined, undefined, from, type, code, 0, quoted(first));
-  }
-
-  /** Tells a packet's sender what went wrong, if it deserves to know and the rate allows. */
-  sendErrorFor(id: number, kind: IcmpErrorKind, rest: number): void {
-    const packet = this.packetBytes(id, 1280);
-    const iface = this.ingress(id);
-    if (packet.length < 20) return;
-    const is4 = packet[0] >>> 4 === 4;
-    const to = IpAddress.fromBytes(is4 ? packet.subarray(12, 16) : packet.subarray(8, 24));
-    const destination = IpAddress.fromBytes(is4 ? packet.subarray(16, 20) : packet.subarray(24, 40));
-    if (!deservesError(packet, iface?.isBroadcast(destination) ?? false)) return;
-    if (!this.icmpLimit.take(this.now)) {
-      this.counters.out_icmp_rate_limited++;
-      return;
-    }
-    const [type, code] = ICMP_ERROR[kind][to.family];
-    const from = this.isLocal(destination) ? destination : undefined;
-    this.sendIcmp(to.isLinkLocal ? iface : undefined, from, to, type, code, rest, quoted(packet));
-  }
-
-  private tooBig(id: number, nextHop: number): void {
-    const packet = this.packetBytes(id, 20);
-    const family = packet[0] >>> 4 === 4 ? 4 : 6;
-    const mtu = this.mtuOf(family, nextHop);
-    if (family === 4 && (packet[6] & 0x40) === 0) this.forwardFragments(id, nextHop, mtu);
-    else this.sendErrorFor(id, "tooBig", mtu);
-  }
-
-  /** A router cuts what it may cut (RFC 1812 §5.2.6). */
-  private forwardFragments(id: number, hop: number, mtu: number): void {
-    const packet = this.packetBytes(id);
-    packet[8]--;
-    packet[10] = packet[11] = 0;
-    const sum = checksum(packet.subarray(0, (packet[0] & 15) * 4));
-    packet[10] = sum >>> 8;
-    packet[11] = sum;
-    this.sendFragments(packet, { generation: 0, hop, iface: undefined, isLocal: false, mtu, neighbour: undefined });
-  }
-
-  private mtuOf(family: 4 | 6, hop: number): number {
-    const meaning = this.routes.meaning(family, hop);
-    return meaning && "iface" in meaning ? meaning.iface.mtu : 1280;
-  }
-
-  // ── Neighbours ────────────────────────────────────────────────────────────────────────────────
-
-  /** The data plane knows a hop but no MAC for it. */
-  private findNeighbour(id: number, hop: number): void {
-    const head = this.packetBytes(id, 40);
-    const is4 = head[0] >>> 4 === 4;
-    const meaning = this.routes.meaning(is4 ? 4 : 6, hop);
-    let neighbour: Neighbour | undefined;
-    if (meaning?.kind === "neighbour") neighbour = meaning.neighbour;
-    else if (meaning?.kind === "glean") {
-      neighbour = this.neighbours.entry(meaning.iface, IpAddress.fromBytes(is4 ? head.subarray(16, 20) : head.subarray(24, 40)));
-    }
-    if (neighbour) this.neighbours.want(neighbour, id);
-    else {
-      this.counters.out_no_routes++;
-      this.engine.plane.packetRelease(0, id);
-    }
-  }
-
-  /** A packet that waited for its neighbour: own ones are sent, others go back to where they came in. */
-  private sendKept(id: number): void {
-    const { memory, plane } = this.engine;
-    const d = memory.descriptor(id);
-    if (memory.getU16(d + abi.DESC_L3) === 0) {
-      const head = this.packetBytes(id, 40);
-      const to = IpAddress.fromBytes(head[0] >>> 4 === 4 ? head.subarray(16, 20) : head.subarray(24, 40));
-      this.route(id, to.family, this.pathTo(to).hop);
-      return;
-    }
-    const scratch = memory.base(abi.REGION_HOST);
-    memory.setU32(scratch, id);
-    const ring = memory.getU32(memory.port(memory.getU16(d + abi.DESC_INGRESS)) + abi.PORT_RX);
-    if (plane.ringPush(ring, scratch, 1) === 0) plane.packetRelease(0, id);
-  }
-
-  private failKept(id: number): void {
-    const { memory, plane } = this.engine;
-    if (memory.getU16(memory.descriptor(id) + abi.DESC_L3) !== 0) this.sendErrorFor(id, "hostUnreachable", 0);
-    else this.reportOwn(id);
-    this.counters.out_unreachable++;
-    plane.packetRelease(0, id);
-  }
-
-  /** A packet of our own that cannot go anywhere: its transport hears it as if a router had said so. */
-  private reportOwn(id: number): void {
-    const packet = this.packetBytes(id, 128);
-    const is4 = packet[0] >>> 4 === 4;
-    const source = IpAddress.fromBytes(is4 ? packet.subarray(12, 16) : packet.subarray(8, 24));
-    const [type, code] = ICMP_ERROR.hostUnreachable[source.family];
-    const report = parseError(icmpMessage(type, code, 0, packet, source, source), source);
-    if (report) this.transports.get(report.protocol)?.failed?.(report);
-  }
-
-  // ── What goes down ────────────────────────────────────────────────────────────────────────────
-
-  /** Where packets for an address go. Link-local and group addresses need an interface. */
-  pathTo(to: IpAddress, iface?: NetInterface): Path {
-    const { family } = to;
-    const scoped = (family === 6 && to.isLinkLocal) || to.isMulticast || (family === 4 && to.v4 === 0xffffffff);
-    if (scoped) return this.scopedPath(to, iface ?? this.interfaces[0]);
-    const hop = to.isLoopback ? this.routes.endHop(family, "local") : this.routes.lookup(to);
-    const meaning = this.routes.meaning(family, hop);
-    const path = this.path(hop, meaning);
-    if (!path.isLocal) path.mtu = this.mtus.get(to, path.mtu, this.now);
-    return path;
-  }
-
-  private path(hop: number, meaning: HopMeaning | undefined): Path {
-    const isLocal = meaning?.kind === "local";
-    const iface = meaning && "iface" in meaning ? meaning.iface : undefined;
-    const neighbour = meaning?.kind === "neighbour" ? meaning.neighbour : undefined;
-    const mtu = isLocal ? 65_535 : (iface?.mtu ?? 0);
-    return { generation: this.routes.generation, hop: meaning ? hop : 0, iface, isLocal, mtu, neighbour };
-  }
-
-  private scopedPath(to: IpAddress, iface: NetInterface | undefined): Path {
-    const none = { generation: this.routes.generation, hop: 0, iface, isLocal: false, mtu: iface?.mtu ?? 0, neighbour: undefined };
-    if (!iface) return none;
-    if (iface.owns(to)) return { ...none, hop: this.routes.endHop(to.family, "local"), isLocal: true, mtu: 65_535 };
-    const neighbour = this.neighbours.entry(iface, to);
-    if (!neighbour) return none;
-    if (to.isMulticast || iface.isBroadcast(to)) {
-      const mac = to.isMulticast ? groupMac(to) : Uint8Array.of(255, 255, 255, 255, 255, 255);
-      if (neighbour.state !== "PERMANENT") this.neighbours.setPermanent(iface, to, mac);
-    }
-    return { ...none, hop: neighbour.hop, neighbour };
-  }
-
-  /** Source address for a destination (RFC 6724 §5, rules 1, 2 and 8), of the interface the path leaves by. */
-  sourceFor(to: IpAddress, path: Path): IpAddress | undefined {
-    if (path.isLocal) return to;
-    return path.iface && addressOn(path.iface, to);
-  }
-
-  /** Sends a whole IP packet, copied into a buffer. */
-  sendPacket(packet: Uint8Array, path: Path): boolean {
-    if (packet.length > path.mtu && !path.isLocal) return this.sendFragments(packet, path);
-    const id = this.io.chainOf(packet);
-    if (id === undefined) return false;
-    return this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop);
-  }
-
-  private sendFragments(packet: Uint8Array, path: Path): boolean {
-    this.fragmentId = (this.fragmentId + 1) >>> 0;
-    let sent = true;
-    for (const piece of fragmentPacket(packet, path.mtu, this.fragmentId)) {
-      const id = this.io.chainOf(piece);
-      sent = id !== undefined && this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop) && sent;
-    }
-    return sent;
-  }
-
-  /** Sends a built packet by a next hop; whatever happens, it is no longer the caller's. True when it is on its way. */
-  route(id: number, family: 4 | 6, hop: number): boolean {
-    const { plane } = this.engine;
-    this.counters.out_requests++;
-    this.pending = true;
-    switch (plane.packetRoute(0, this.tables[family].index, hop, id)) {
-      case abi.SENT:
-        return true;
-      case abi.SENT_LOCAL:
-        return this.loopBack(id);
-      case abi.SENT_NEIGHBOUR:
-        this.findNeighbour(id, this.engine.memory.getU16(this.engine.memory.descriptor(id) + abi.DESC_NEXT_HOP));
-        return true;
-      case abi.SENT_TOO_BIG:
-        this.counters.out_too_big++;
-        break;
-      default:
-        this.counters.out_no_routes++;
-    }
-    plane.packetRelease(0, id);
-    return false;
-  }
-
-  /** To ourselves: back up through the punt ring, without a link in between. */
-  private loopBack(id: number): boolean {
-    const { memory, plane } = this.engine;
-    const [first] = this.interfaces;
-    memory.setU16(memory.descriptor(id) + abi.DESC_INGRESS, first?.port.index ?? 0);
-    if (first && plane.puntPush(id, abi.PUNT_LOCAL, 0) !== 0) return true;
-    plane.packetRelease(0, id);
-    this.counters.out_no_buffers++;
-    return false;
-  }
-}
-
-function be32(bytes: Uint8Array, at: number): number {
-  return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;
 }

@@ -1,0 +1,56 @@
+/** Those who wait: for room in a transmit ring, or for memory. */
+import * as abi from "../../assembly/abi.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Path, Starved, Throttled } from "./types.ts";
+
+/** Ring places kept for what cannot wait: acknowledgements, other flows, one large segment cut up. */
+const RESERVED_PLACES = 256;
+
+export class Holdback {
+  private readonly engine: Engine;
+  private readonly throttled = new Set<Throttled>();
+  private readonly starved = new Set<Starved>();
+
+  constructor(engine: Engine) {
+    this.engine = engine;
+  }
+
+  /** False while an interface's transmit ring is nearly full: bulk data waits here instead of being dropped there. */
+  hasRoom({ iface }: Path, who: Throttled): boolean {
+    if (!iface) return true;
+    const { memory, plane } = this.engine;
+    const used = plane.ringUsed(memory.getU32(memory.port(iface.port.index) + abi.PORT_TX));
+    if (used + RESERVED_PLACES <= memory.layout.sizes.ringCapacity) return true;
+    this.throttled.add(who);
+    return false;
+  }
+
+  /** Nothing was free for `who`: it is told when something is. */
+  starve(who: Starved): void {
+    this.starved.add(who);
+  }
+
+  get isThrottling(): boolean {
+    return this.throttled.size > 0;
+  }
+
+  /** Tells those whom there may be room for again; those still held back ask again. */
+  resume(): void {
+    const waiting = [...this.throttled];
+    this.throttled.clear();
+    for (const who of waiting) who.resume();
+  }
+
+  /** Tells those who starved, while there is memory; returns how many. */
+  feed(): number {
+    const { slabs } = this.engine;
+    if (this.starved.size === 0 || slabs.available === 0) return 0;
+    const before = this.starved.size;
+    for (const who of [...this.starved]) {
+      if (slabs.available === 0) break;
+      this.starved.delete(who);
+      who.memoryBack();
+    }
+    return before - this.starved.size;
+  }
+}

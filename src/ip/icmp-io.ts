@@ -1,0 +1,139 @@
+/** ICMP messages in and out: echo, errors about what this host sent, errors about what it got (RFC 1122 §3.2.2, RFC 4443). */
+import * as abi from "../../assembly/abi.ts";
+import type { IpAddress } from "../base/ip-address.ts";
+import { checksum } from "../wire/index.ts";
+import { deservesError, ICMP_ERROR, type IcmpErrorKind, type IcmpErrorReport, icmpMessage, parseError, quoted, RateLimit } from "./icmp.ts";
+import type { NetInterface } from "./interface.ts";
+import type { LinkMessages } from "./link-messages.ts";
+import { ADVERTISEMENT, SOLICITATION } from "./ndp.ts";
+import { destinationOf, sourceOf } from "./packet-io.ts";
+import type { Transport } from "./types.ts";
+import type { World } from "./world.ts";
+
+const ECHO = { 4: { request: 8, reply: 0 }, 6: { request: 128, reply: 129 } } as const;
+/** Linux's icmp_msgs_per_sec and icmp_msgs_burst. */
+const ICMP_RATE = 1000;
+const ICMP_BURST = 50;
+
+export class IcmpIo {
+  private readonly world: World;
+  private readonly link: LinkMessages;
+  private readonly limit = new RateLimit(ICMP_RATE, ICMP_BURST);
+
+  constructor(world: World, link: LinkMessages) {
+    this.world = world;
+    this.link = link;
+  }
+
+  receive(id: number): void {
+    const { world } = this;
+    const { words, engine } = world;
+    const family = words[0] & (255 as 4 | 6);
+    const from = world.source();
+    const to = world.destination();
+    const start = words[abi.SEG_PAYLOAD / 4] - engine.memory.getU16(engine.memory.descriptor(id) + abi.DESC_L3);
+    const message = world.packetBytes(id).subarray(start, start + words[abi.SEG_PAYLOAD_LENGTH / 4]);
+    const iface = world.ingress(id);
+    const echo = ECHO[family as 4 | 6];
+    if (message[0] === echo.request) {
+      // To a group or broadcast: IPv4 hosts may stay silent (RFC 1122 §3.2.2.6), IPv6 ones answer from a real address.
+      if (family === 4 && !world.isLocal(to)) return;
+      this.send(iface, world.isLocal(to) ? to : undefined, from, echo.reply, 0, be32(message, 4), message.subarray(8));
+    } else if (family === 6 && iface && (message[0] === SOLICITATION || message[0] === ADVERTISEMENT)) {
+      this.link.receiveNeighbour(iface, from, to, message, (words[0] >>> 24) & 255);
+    } else if (message[0] === echo.reply) {
+      world.transports.get(family === 4 ? 1 : 58)?.receive(id);
+    } else this.receiveError(message, from, to);
+  }
+
+  private receiveError(message: Uint8Array, from: IpAddress, to: IpAddress): void {
+    const report = parseError(message, from);
+    if (!report) return;
+    this.world.counters.in_icmp_errors++;
+    const transport = this.world.transports.get(report.protocol);
+    // Only what was sent can have been too big: anybody may write an ICMP message.
+    if (transport?.failed?.(report) && report.kind === "tooBig" && report.source.equals(to)) this.learnMtu(report, transport);
+  }
+
+  private learnMtu(report: IcmpErrorReport, transport: Transport): void {
+    const { world } = this;
+    const before = world.pathTo(report.destination).mtu;
+    if (world.mtus.learn(report.destination, report.mtu, before, world.now)) {
+      world.routes.generation++;
+      transport.pathChanged?.(report);
+    }
+  }
+
+  /** Sends an ICMP message; from the best address of the route when none is given. */
+  send(
+    iface: NetInterface | undefined,
+    from: IpAddress | undefined,
+    to: IpAddress,
+    type: number,
+    code: number,
+    rest: number,
+    data: Uint8Array,
+    hopLimit = 64,
+  ): boolean {
+    const { world } = this;
+    const path = world.pathTo(to, iface);
+    const source = from ?? world.sourceFor(to, path);
+    if (!source) return false;
+    const message = icmpMessage(type, code, rest, data, source, to);
+    return world.sendPacket(world.packetOf(source, to, to.family === 4 ? 1 : 58, message, hopLimit), path);
+  }
+
+  reassemblyTimedOut(first: Uint8Array): void {
+    const from = sourceOf(first);
+    if (!this.limit.take(this.world.now) || from.isMulticast || from.isUnspecified) return;
+    const [type, code] = ICMP_ERROR.reassemblyTime[from.family];
+    this.send(undefined, undefined, from, type, code, 0, quoted(first));
+  }
+
+  /** Tells a packet's sender what went wrong, if it deserves to know and the rate allows. */
+  sendErrorFor(id: number, kind: IcmpErrorKind, rest: number): void {
+    const { world } = this;
+    const packet = world.packetBytes(id, 1280);
+    const iface = world.ingress(id);
+    if (packet.length < 20) return;
+    const to = sourceOf(packet);
+    const destination = destinationOf(packet);
+    if (!deservesError(packet, iface?.isBroadcast(destination) ?? false)) return;
+    if (!this.limit.take(world.now)) {
+      world.counters.out_icmp_rate_limited++;
+      return;
+    }
+    const [type, code] = ICMP_ERROR[kind][to.family];
+    const from = world.isLocal(destination) ? destination : undefined;
+    this.send(to.isLinkLocal ? iface : undefined, from, to, type, code, rest, quoted(packet));
+  }
+
+  /** A packet to be forwarded that the next link does not take. */
+  tooBig(id: number, nextHop: number): void {
+    const packet = this.world.packetBytes(id, 20);
+    const family = packet[0] >>> 4 === 4 ? 4 : 6;
+    const mtu = this.mtuOf(family, nextHop);
+    if (family === 4 && (packet[6] & 0x40) === 0) this.forwardFragments(id, nextHop, mtu);
+    else this.sendErrorFor(id, "tooBig", mtu);
+  }
+
+  /** A router cuts what it may cut (RFC 1812 §5.2.6). */
+  private forwardFragments(id: number, hop: number, mtu: number): void {
+    const packet = this.world.packetBytes(id);
+    packet[8]--;
+    packet[10] = packet[11] = 0;
+    const sum = checksum(packet.subarray(0, (packet[0] & 15) * 4));
+    packet[10] = sum >>> 8;
+    packet[11] = sum;
+    this.world.sendFragments(packet, { generation: 0, hop, iface: undefined, isLocal: false, mtu, neighbour: undefined });
+  }
+
+  private mtuOf(family: 4 | 6, hop: number): number {
+    const meaning = this.world.routes.meaning(family, hop);
+    return meaning && "iface" in meaning ? meaning.iface.mtu : 1280;
+  }
+}
+
+function be32(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;
+}

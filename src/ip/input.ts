@@ -1,0 +1,105 @@
+/** What the data plane hands up: sorted by its reason, delivered, answered or dropped (RFC 1122 §3.2.1, RFC 8200). */
+import * as abi from "../../assembly/abi.ts";
+import type { IcmpIo } from "./icmp-io.ts";
+import type { NetInterface } from "./interface.ts";
+import type { LinkMessages } from "./link-messages.ts";
+import { destinationOf } from "./packet-io.ts";
+import type { Reassembly } from "./reassembly.ts";
+import type { Transport } from "./types.ts";
+import type { World } from "./world.ts";
+
+export class Input {
+  private readonly world: World;
+  private readonly link: LinkMessages;
+  private readonly icmp: IcmpIo;
+  private readonly reassembly: Reassembly;
+  /** The two that nearly everything is for. */
+  tcp: Transport | undefined;
+  udp: Transport | undefined;
+
+  constructor(world: World, link: LinkMessages, icmp: IcmpIo, reassembly: Reassembly) {
+    this.world = world;
+    this.link = link;
+    this.icmp = icmp;
+    this.reassembly = reassembly;
+  }
+
+  receive(iface: NetInterface, id: number, reason: number, nextHop: number): void {
+    const { world } = this;
+    switch (reason) {
+      case abi.PUNT_LOCAL:
+        this.deliver(id);
+        return;
+      case abi.PUNT_NEIGHBOUR:
+        world.findNeighbour(id, nextHop);
+        return;
+      case abi.PUNT_MULTICAST:
+      case abi.PUNT_BROADCAST:
+      case abi.PUNT_LINK_LOCAL:
+      case abi.PUNT_BEYOND_SCOPE:
+        this.receiveScoped(iface, id);
+        return;
+      case abi.PUNT_ARP:
+        this.link.receiveArp(iface, id);
+        break;
+      case abi.PUNT_TTL_EXCEEDED:
+        world.sendErrorFor(id, "timeExceeded", 0);
+        break;
+      case abi.PUNT_FRAGMENTATION_NEEDED:
+      case abi.PUNT_PACKET_TOO_BIG:
+        this.icmp.tooBig(id, nextHop);
+        break;
+      case abi.PUNT_UNREACHABLE:
+        world.sendErrorFor(id, "noRoute", 0);
+        break;
+      case abi.PUNT_PROHIBIT:
+        world.sendErrorFor(id, "prohibited", 0);
+    }
+    world.engine.plane.packetRelease(0, id);
+  }
+
+  /** Groups, broadcasts and link-local addresses: ours when this interface says so. */
+  private receiveScoped(iface: NetInterface, id: number): void {
+    const destination = destinationOf(this.world.packetBytes(id, 40));
+    const ours = destination.isMulticast ? iface.isMember(destination) : iface.owns(destination) || iface.isBroadcast(destination);
+    if (ours) this.deliver(id);
+    else {
+      this.world.counters.in_addr_errors++;
+      this.world.engine.plane.packetRelease(0, id);
+    }
+  }
+
+  deliver(id: number): void {
+    const { world } = this;
+    const { plane } = world.engine;
+    const kind = plane.transportRead(0, id, world.segment);
+    if (kind === 0) return;
+    world.counters.in_delivers++;
+    if (kind === abi.TRANSPORT_TCP && this.tcp) this.tcp.receive(id);
+    else if (kind === abi.TRANSPORT_UDP && this.udp) this.udp.receive(id);
+    else if (kind === abi.TRANSPORT_ICMP) this.icmp.receive(id);
+    else if (kind === abi.TRANSPORT_FRAGMENT) this.receiveFragment(id);
+    else this.receiveUnknown(id);
+    plane.packetRelease(0, id);
+  }
+
+  private receiveFragment(id: number): void {
+    const { world } = this;
+    const whole = this.reassembly.add(world.packetBytes(id), world.now);
+    const chain = whole && world.chainOf(whole);
+    if (chain === undefined) return;
+    const { memory } = world.engine;
+    memory.setU16(memory.descriptor(chain) + abi.DESC_INGRESS, memory.getU16(memory.descriptor(id) + abi.DESC_INGRESS));
+    this.deliver(chain);
+  }
+
+  private receiveUnknown(id: number): void {
+    const { world } = this;
+    const transport = world.transports.get((world.words[abi.SEG_FAMILY / 4] >>> 8) & 255);
+    if (transport) transport.receive(id);
+    else {
+      world.counters.in_unknown_protos++;
+      world.sendErrorFor(id, "protocolUnreachable", 0);
+    }
+  }
+}

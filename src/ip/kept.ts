@@ -1,0 +1,63 @@
+/** Packets that wait until their neighbour's link-layer address is known (RFC 4861 §7.2.2, RFC 1122 §2.3.2.2). */
+import * as abi from "../../assembly/abi.ts";
+import { ICMP_ERROR, icmpMessage, parseError } from "./icmp.ts";
+import type { Neighbour } from "./neighbours.ts";
+import { destinationOf, sourceOf } from "./packet-io.ts";
+import type { World } from "./world.ts";
+
+export class KeptPackets {
+  private readonly world: World;
+
+  constructor(world: World) {
+    this.world = world;
+  }
+
+  /** The data plane knows a hop but no MAC for it. */
+  findNeighbour(id: number, hop: number): void {
+    const { world } = this;
+    const head = world.packetBytes(id, 40);
+    const meaning = world.routes.meaning(head[0] >>> 4 === 4 ? 4 : 6, hop);
+    let neighbour: Neighbour | undefined;
+    if (meaning?.kind === "neighbour") neighbour = meaning.neighbour;
+    else if (meaning?.kind === "glean") neighbour = world.neighbours.entry(meaning.iface, destinationOf(head));
+    if (neighbour) world.neighbours.want(neighbour, id);
+    else {
+      world.counters.out_no_routes++;
+      world.engine.plane.packetRelease(0, id);
+    }
+  }
+
+  /** A packet that waited for its neighbour: own ones are sent, others go back to where they came in. */
+  send(id: number): void {
+    const { world } = this;
+    const { memory, plane } = world.engine;
+    const d = memory.descriptor(id);
+    if (memory.getU16(d + abi.DESC_L3) === 0) {
+      const to = destinationOf(world.packetBytes(id, 40));
+      world.route(id, to.family, world.pathTo(to).hop);
+      return;
+    }
+    const scratch = memory.base(abi.REGION_HOST);
+    memory.setU32(scratch, id);
+    const ring = memory.getU32(memory.port(memory.getU16(d + abi.DESC_INGRESS)) + abi.PORT_RX);
+    if (plane.ringPush(ring, scratch, 1) === 0) plane.packetRelease(0, id);
+  }
+
+  fail(id: number): void {
+    const { world } = this;
+    const { memory, plane } = world.engine;
+    if (memory.getU16(memory.descriptor(id) + abi.DESC_L3) !== 0) world.sendErrorFor(id, "hostUnreachable", 0);
+    else this.reportOwn(id);
+    world.counters.out_unreachable++;
+    plane.packetRelease(0, id);
+  }
+
+  /** A packet of our own that cannot go anywhere: its transport hears it as if a router had said so. */
+  private reportOwn(id: number): void {
+    const packet = this.world.packetBytes(id, 128);
+    const source = sourceOf(packet);
+    const [type, code] = ICMP_ERROR.hostUnreachable[source.family];
+    const report = parseError(icmpMessage(type, code, 0, packet, source, source), source);
+    if (report) this.world.transports.get(report.protocol)?.failed?.(report);
+  }
+}

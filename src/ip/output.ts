@@ -1,0 +1,124 @@
+/** What goes down: the way to an address, and packets on it (RFC 1122 §3.3.1, RFC 8200 §5). */
+import * as abi from "../../assembly/abi.ts";
+import type { IpAddress } from "../base/ip-address.ts";
+import { groupMac, type NetInterface } from "./interface.ts";
+import { fragmentPacket } from "./reassembly.ts";
+import type { HopMeaning } from "./routes.ts";
+import { addressOn } from "./source-address.ts";
+import type { Path } from "./types.ts";
+import type { World } from "./world.ts";
+
+export class Output {
+  private readonly world: World;
+  private pending = false;
+  private fragmentId: number;
+
+  constructor(world: World) {
+    this.world = world;
+    this.fragmentId = world.random.u32();
+  }
+
+  /** Where packets for an address go. Link-local and group addresses need an interface. */
+  pathTo(to: IpAddress, iface?: NetInterface): Path {
+    const { world } = this;
+    const { family } = to;
+    const scoped = (family === 6 && to.isLinkLocal) || to.isMulticast || (family === 4 && to.v4 === 0xffffffff);
+    if (scoped) return this.scopedPath(to, iface ?? world.interfaces[0]);
+    const hop = to.isLoopback ? world.routes.endHop(family, "local") : world.routes.lookup(to);
+    const meaning = world.routes.meaning(family, hop);
+    const path = this.path(hop, meaning);
+    if (!path.isLocal) path.mtu = world.mtus.get(to, path.mtu, world.now);
+    return path;
+  }
+
+  private path(hop: number, meaning: HopMeaning | undefined): Path {
+    const isLocal = meaning?.kind === "local";
+    const iface = meaning && "iface" in meaning ? meaning.iface : undefined;
+    const neighbour = meaning?.kind === "neighbour" ? meaning.neighbour : undefined;
+    const mtu = isLocal ? 65_535 : (iface?.mtu ?? 0);
+    return { generation: this.world.routes.generation, hop: meaning ? hop : 0, iface, isLocal, mtu, neighbour };
+  }
+
+  private scopedPath(to: IpAddress, iface: NetInterface | undefined): Path {
+    const { routes, neighbours } = this.world;
+    const none = { generation: routes.generation, hop: 0, iface, isLocal: false, mtu: iface?.mtu ?? 0, neighbour: undefined };
+    if (!iface) return none;
+    if (iface.owns(to)) return { ...none, hop: routes.endHop(to.family, "local"), isLocal: true, mtu: 65_535 };
+    const neighbour = neighbours.entry(iface, to);
+    if (!neighbour) return none;
+    if (to.isMulticast || iface.isBroadcast(to)) {
+      const mac = to.isMulticast ? groupMac(to) : Uint8Array.of(255, 255, 255, 255, 255, 255);
+      if (neighbour.state !== "PERMANENT") neighbours.setPermanent(iface, to, mac);
+    }
+    return { ...none, hop: neighbour.hop, neighbour };
+  }
+
+  /** Source address for a destination (RFC 6724 §5, rules 1, 2 and 8), of the interface the path leaves by. */
+  sourceFor(to: IpAddress, path: Path): IpAddress | undefined {
+    if (path.isLocal) return to;
+    return path.iface && addressOn(path.iface, to);
+  }
+
+  /** Sends a whole IP packet, copied into a buffer. */
+  sendPacket(packet: Uint8Array, path: Path): boolean {
+    if (packet.length > path.mtu && !path.isLocal) return this.sendFragments(packet, path);
+    const id = this.world.chainOf(packet);
+    if (id === undefined) return false;
+    return this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop);
+  }
+
+  sendFragments(packet: Uint8Array, path: Path): boolean {
+    this.fragmentId = (this.fragmentId + 1) >>> 0;
+    let sent = true;
+    for (const piece of fragmentPacket(packet, path.mtu, this.fragmentId)) {
+      const id = this.world.chainOf(piece);
+      sent = id !== undefined && this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop) && sent;
+    }
+    return sent;
+  }
+
+  /** Sends a built packet by a next hop; whatever happens, it is no longer the caller's. True when it is on its way. */
+  route(id: number, family: 4 | 6, hop: number): boolean {
+    const { world } = this;
+    const { plane, memory } = world.engine;
+    world.counters.out_requests++;
+    this.pending = true;
+    switch (plane.packetRoute(0, world.tables[family].index, hop, id)) {
+      case abi.SENT:
+        return true;
+      case abi.SENT_LOCAL:
+        return this.loopBack(id);
+      case abi.SENT_NEIGHBOUR:
+        world.findNeighbour(id, memory.getU16(memory.descriptor(id) + abi.DESC_NEXT_HOP));
+        return true;
+      case abi.SENT_TOO_BIG:
+        world.counters.out_too_big++;
+        break;
+      default:
+        world.counters.out_no_routes++;
+    }
+    plane.packetRelease(0, id);
+    return false;
+  }
+
+  /** To ourselves: back up through the punt ring, without a link in between. */
+  private loopBack(id: number): boolean {
+    const { engine, interfaces, counters } = this.world;
+    const { memory, plane } = engine;
+    const [first] = interfaces;
+    memory.setU16(memory.descriptor(id) + abi.DESC_INGRESS, first?.port.index ?? 0);
+    if (first && plane.puntPush(id, abi.PUNT_LOCAL, 0) !== 0) return true;
+    plane.packetRelease(0, id);
+    counters.out_no_buffers++;
+    return false;
+  }
+
+  /** Sends what was staged. */
+  flush(): void {
+    if (!this.pending) return;
+    this.pending = false;
+    const { engine } = this.world;
+    engine.plane.packetsFlush(0);
+    engine.wake();
+  }
+}

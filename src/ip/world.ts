@@ -1,0 +1,62 @@
+/** The network layer as its parts see it: each part is given this and nothing else, so that no part imports another. */
+import type { IpAddress } from "../base/ip-address.ts";
+import type { Random } from "../base/random.ts";
+import type { Timers } from "../base/timers.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { RouteTable } from "../engine/route-table.ts";
+import type { IcmpErrorKind } from "./icmp.ts";
+import type { NetInterface } from "./interface.ts";
+import type { Neighbours } from "./neighbours.ts";
+import type { PathMtus } from "./path-mtu.ts";
+import type { Routes } from "./routes.ts";
+import type { IpCounters, Path, Transport } from "./types.ts";
+
+export interface World {
+  readonly engine: Engine;
+  readonly timers: Timers;
+  readonly random: Random;
+  /** Time of this round (ms). */
+  readonly now: number;
+  readonly forwarding: boolean;
+  readonly interfaces: readonly NetInterface[];
+  readonly tables: { readonly 4: RouteTable; readonly 6: RouteTable };
+  readonly neighbours: Neighbours;
+  readonly routes: Routes;
+  readonly mtus: PathMtus;
+  readonly counters: IpCounters;
+  /** The record of the packet in hand, and its address. */
+  readonly words: Int32Array;
+  readonly segment: number;
+  readonly transports: ReadonlyMap<number, Transport>;
+
+  isLocal(address: IpAddress): boolean;
+  ingress(id: number): NetInterface | undefined;
+  source(): IpAddress;
+  destination(): IpAddress;
+  packetBytes(id: number, most?: number): Uint8Array;
+  /** A buffer chain that holds a packet; undefined without buffers. */
+  chainOf(packet: Uint8Array): number | undefined;
+  packetOf(source: IpAddress, destination: IpAddress, protocol: number, payload: Uint8Array, hopLimit?: number): Uint8Array;
+
+  pathTo(to: IpAddress, iface?: NetInterface): Path;
+  sourceFor(to: IpAddress, path: Path): IpAddress | undefined;
+  sendPacket(packet: Uint8Array, path: Path): boolean;
+  sendFragments(packet: Uint8Array, path: Path): boolean;
+  sendFrame(iface: NetInterface, frame: Uint8Array): void;
+  route(id: number, family: 4 | 6, hop: number): boolean;
+  /** A packet whose next hop has no link-layer address yet. */
+  findNeighbour(id: number, hop: number): void;
+  /** A packet whose protocol is to be served. */
+  deliver(id: number): void;
+  sendErrorFor(id: number, kind: IcmpErrorKind, rest: number): void;
+  sendIcmp(
+    iface: NetInterface | undefined,
+    from: IpAddress | undefined,
+    to: IpAddress,
+    type: number,
+    code: number,
+    rest: number,
+    data: Uint8Array,
+    hopLimit?: number,
+  ): boolean;
+}
