@@ -113,7 +113,7 @@ describe("segments from an attacker", () => {
       t.diagnostic(`SEED=${SEED}`);
       const random = new Random(SEED);
       for (let round = 0; round < 12; round++) {
-        const { lab, a, b, server } = await inState(state, SEED + round);
+        const { lab, a, b, client, server } = await inState(state, SEED + round);
         assert.ok(server);
         assert.equal(stateName(server), state);
         if (random.below(2) && (state === "ESTABLISHED" || state === "CLOSE-WAIT")) user.write(server, new Uint8Array(20_000));
@@ -122,7 +122,7 @@ describe("segments from an attacker", () => {
           lab.settle();
           if (i % 30 === 29) await lab.run(300);
         }
-        for (const tcb of [...a.tcp.list(), ...b.tcp.list(), server]) user.close(tcb);
+        for (const tcb of [...a.tcp.list(), ...b.tcp.list(), client, server]) user.close(tcb);
         lab.links[0].set({ cut: false });
         await lab.run(2_000_000);
         assert.equal(lab.engine.pool().inFlight, 0, "buffers");

@@ -9,6 +9,9 @@ export class SipHash {
     this.key = Int32Array.from({ length: 4 }, (_, i) => view.getInt32(4 * i, true));
   }
 
+  /** Second half of the last hash: with the first, SipHash's 64 bits, low word first. */
+  high = 0;
+
   /** Hash of the first `n` words, an even number; a 32-bit value. */
   hash(words: Int32Array, n: number): number {
     const { v, key } = this;
@@ -25,6 +28,7 @@ export class SipHash {
     this.absorb(0, (4 * n) << 24);
     v[4] ^= 0xff;
     for (let i = 0; i < 4; i++) this.round();
+    this.high = v[1] ^ v[3] ^ v[5] ^ v[7];
     return v[0] ^ v[2] ^ v[4] ^ v[6];
   }
 

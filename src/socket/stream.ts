@@ -224,6 +224,7 @@ export class TcpSocket {
   private finish(error: LoomError | undefined): void {
     this.error = error;
     if (error) {
+      user.close(this.tcb);
       this.settleOpened.reject(error);
       this.settleClosed.reject(error);
       if (!this.readEnded) {

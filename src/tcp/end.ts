@@ -14,12 +14,12 @@ export function destroy(tcb: Tcb, error: LoomError | undefined): void {
   tcb.state = CLOSED;
   for (const timer of [tcb.retransmitTimer, tcb.ackTimer, tcb.stateTimer]) timers.remove(timer);
   if (tcb.paceTimer) timers.remove(tcb.paceTimer);
-  release(tcb, error !== undefined || tcb.orphan);
+  release(tcb, tcb.orphan);
   tcb.world.remove(tcb);
   if (!wasTimeWait) tcb.events.closed?.(error);
 }
 
-/** Buffers go back; what was received may still be read, unless the connection broke. */
+/** Buffers go back; what was received may still be read by whoever owns the connection. */
 export function release(tcb: Tcb, alsoReceived: boolean): void {
   tcb.sent.clear();
   tcb.queue?.clear();
@@ -30,6 +30,8 @@ export function release(tcb: Tcb, alsoReceived: boolean): void {
 
 /** Resets the connection: the peer learns of it at once. */
 export function abort(tcb: Tcb, code: LoomErrorCode = "ECONNABORTED", message = "the connection was aborted"): void {
+  tcb.orphan = true;
+  if (tcb.state === CLOSED) tcb.inbox?.clear();
   if (tcb.state >= SYN_RECEIVED && tcb.state !== TIME_WAIT) {
     transmit(tcb, tcb.nxt, 0, RST | ACK);
     tcb.world.counters.out_rsts++;

@@ -10,20 +10,37 @@ import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { ownMss, transmit } from "./output.ts";
 import { reportDuplicate, takeData } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
-import { send } from "./sender.ts";
+import { resendSynData, send } from "./sender.ts";
 import { ACK, after, before, distance, FIN, later, RST, SYN } from "./sequence.ts";
-import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, SYN_RECEIVED, SYN_SENT, type Tcb, TIME_WAIT } from "./tcb.ts";
+import {
+  CLOSE_WAIT,
+  CLOSED,
+  CLOSING,
+  ESTABLISHED,
+  FIN_WAIT_1,
+  FIN_WAIT_2,
+  LAST_ACK,
+  SYN_RECEIVED,
+  SYN_SENT,
+  type Tcb,
+  TIME_WAIT,
+} from "./tcb.ts";
 
 /** RFC 7323 §5.5: a timestamp older than this says nothing. */
 const TIMESTAMP_LIFE = 24 * 24 * 3600 * 1000;
 const DELAYED_ACK = 40;
 const QUICK_ACKS = 16;
 const ANSWER_MS = 500;
-/** RFC 9293 §3.4.2: MSL of 30 s, as Linux has it. */
-export const TIME_WAIT_MS = 60_000;
-export const FIN_WAIT_2_MS = 60_000;
 
-export const options: SynOptions = { mss: 0, windowScale: -1, sackPermitted: false, timestamps: false, tsval: 0, tsecr: 0 };
+export const options: SynOptions = {
+  mss: 0,
+  windowScale: -1,
+  sackPermitted: false,
+  timestamps: false,
+  tsval: 0,
+  tsecr: 0,
+  cookie: undefined,
+};
 export const sack = new SackBlocks();
 
 /** The segment in hand, read once. */
@@ -46,6 +63,7 @@ export function readSegment(words: Int32Array, bytes: Uint8Array): typeof segmen
   options.mss = 0;
   options.windowScale = -1;
   options.sackPermitted = options.timestamps = false;
+  options.cookie = undefined;
   if (kinds & abi.SEG_OTHER_OPTIONS) {
     readOptions(bytes, words[abi.SEG_OPTIONS / 4], words[abi.SEG_OPTIONS_LENGTH / 4], options, sack);
     if (options.timestamps) {
@@ -82,12 +100,14 @@ export function receive(tcb: Tcb, id: number): void {
   const s = readSegment(stack.words, stack.engine.memory.u8);
   tcb.lastReceivedAt = stack.now;
   if (tcb.state === SYN_SENT) {
-    receiveInSynSent(tcb);
+    receiveInSynSent(tcb, id);
     return;
   }
   if (!isFresh(tcb)) return;
   if (tcb.state === SYN_RECEIVED && (s.flags & (SYN | ACK)) === (SYN | ACK) && s.seq === tcb.irs) {
     // The other half of a simultaneous open: its SYN is known, its acknowledgement is not.
+    reportDuplicate(tcb, s.seq, (s.seq + 1) | 0);
+    tcb.ackNow = true;
     s.seq = (s.seq + 1) | 0;
     s.flags &= ~SYN;
   }
@@ -98,7 +118,7 @@ export function receive(tcb: Tcb, id: number): void {
     else if (flags & SYN) challenge(tcb);
     else {
       if (s.length > 0) noteDuplicate(tcb);
-      if (tcb.state === TIME_WAIT && flags & FIN) stack.timers.arm(tcb.stateTimer, stack.now + TIME_WAIT_MS);
+      if (tcb.state === TIME_WAIT && flags & FIN) stack.timers.arm(tcb.stateTimer, stack.now + tcb.world.settings.timeWaitMs);
       answer(tcb);
       // The acknowledgement itself may be news, even behind a closed window (RFC 9293 §3.10.7.4).
       if (s.seq === tcb.received && flags & ACK) takeAck(tcb);
@@ -118,7 +138,7 @@ export function receive(tcb: Tcb, id: number): void {
     tcb.tsRecent = s.tsval;
     tcb.tsRecentAt = tcb.now;
   }
-  if (tcb.state === SYN_RECEIVED && !finishHandshake(tcb)) return;
+  if (tcb.una === tcb.iss && !finishHandshake(tcb)) return;
   if (!takeAck(tcb)) return;
   const moved = s.length > 0 ? takeText(tcb, id) : 0;
   if (flags & FIN) takeFin(tcb);
@@ -200,10 +220,10 @@ function challenge(tcb: Tcb): void {
 // ── Handshake ───────────────────────────────────────────────────────────────────────────────────
 
 /** §3.10.7.3. */
-function receiveInSynSent(tcb: Tcb): void {
+function receiveInSynSent(tcb: Tcb, id: number): void {
   const { seq, ack, flags } = segment;
   const hasAck = (flags & ACK) !== 0;
-  if (hasAck && (!after(ack, tcb.iss) || after(ack, tcb.nxt))) {
+  if (hasAck && (!after(ack, tcb.iss) || after(ack, tcb.nxt) || !isEchoOurs(tcb))) {
     if (!(flags & RST)) tcb.world.resetUnknown(flags);
     return;
   }
@@ -213,7 +233,9 @@ function receiveInSynSent(tcb: Tcb): void {
   }
   if (!(flags & SYN)) return;
   tcb.irs = seq;
-  tcb.received = tcb.announced = tcb.lastAckSent = (seq + 1) | 0;
+  tcb.received = tcb.lastAckSent = (seq + 1) | 0;
+  // What our SYN announced.
+  tcb.announced = (tcb.received + Math.min(tcb.receiveSpace, 65_535)) | 0;
   agree(tcb);
   if (!hasAck) {
     // Simultaneous open: both SYNs cross.
@@ -226,9 +248,51 @@ function receiveInSynSent(tcb: Tcb): void {
   acknowledge(tcb, ack, sack, false, segment.tsecr);
   tcb.window = segment.window;
   establish(tcb);
-  transmit(tcb, tcb.nxt, 0, ACK);
+  if (tcb.asked || tcb.synData > 0) learnFastOpen(tcb);
+  segment.seq = (seq + 1) | 0;
+  if (segment.length > 0) takeText(tcb, id);
+  if (flags & FIN) takeFin(tcb);
+  const ended = processFin(tcb);
+  tcb.ackNow = true;
   send(tcb);
+  if (tcb.ackNow) transmit(tcb, tcb.nxt, 0, ACK);
   tcb.events.established?.();
+  if (ended || segment.length > 0) tcb.events.readable?.();
+}
+
+/** RFC 7323 §3.2 with RFC 9293 §3.10.7.3: an echo of a time before our SYN, or of one that has not come, answers somebody else's. */
+function isEchoOurs(tcb: Tcb): boolean {
+  if (!segment.hasTimestamps || segment.tsecr === 0 || !tcb.options.timestamps) return true;
+  return !before(segment.tsecr, tcb.synStamp) && !after(segment.tsecr, tcb.tsval);
+}
+
+/** What the SYN-ACK says about Fast Open (RFC 7413 §4.2.1): a cookie for the next time, and how much of the data was taken. */
+function learnFastOpen(tcb: Tcb): void {
+  const { world } = tcb;
+  const repeated = tcb.retransmissions > 0 || tcb.synRepeated;
+  world.cookies.answered(tcb.remote, options.mss, tcb.asked, options.cookie);
+  if (tcb.synData === 0) return;
+  tcb.synDataTaken = tcb.una === tcb.nxt;
+  if (tcb.synDataTaken) return;
+  world.counters.fastopen_active_fail++;
+  if (repeated) world.cookies.lost(tcb.remote, tcb.now);
+  resendSynData(tcb);
+}
+
+/** The data of a SYN that opens a connection at once (RFC 7413 §4.2.2), and its window, which is not scaled. */
+export function takeSynData(tcb: Tcb, id: number): void {
+  tcb.window = segment.window;
+  tcb.maxWindow = tcb.window;
+  tcb.wl1 = segment.seq;
+  tcb.wl2 = tcb.iss;
+  if (segment.length > 0) {
+    tcb.announced = (tcb.received + tcb.receiveSpace) | 0;
+    tcb.synDataTaken = takeData(tcb, id, segment.offset, tcb.received, segment.length) === segment.length;
+  }
+  if (!(segment.flags & FIN)) return;
+  segment.seq = (segment.seq + 1) | 0;
+  takeFin(tcb);
+  processFin(tcb);
 }
 
 function finishHandshake(tcb: Tcb): boolean {
@@ -240,11 +304,12 @@ function finishHandshake(tcb: Tcb): boolean {
   establish(tcb);
   if (tcb.listener) tcb.world.accepted(tcb);
   else tcb.events.established?.();
-  return tcb.state === ESTABLISHED;
+  return tcb.state !== CLOSED;
 }
 
 function establish(tcb: Tcb): void {
-  tcb.state = ESTABLISHED;
+  // Closed before it was open: the FIN follows what is queued.
+  if (tcb.state <= SYN_RECEIVED) tcb.state = tcb.finQueued ? FIN_WAIT_1 : ESTABLISHED;
   tcb.wl1 = segment.seq;
   tcb.wl2 = segment.ack;
   tcb.maxWindow = tcb.window;
@@ -304,7 +369,7 @@ function closeOnAck(tcb: Tcb): boolean {
   const { stack } = tcb.world;
   if (tcb.state === FIN_WAIT_1) {
     tcb.state = FIN_WAIT_2;
-    if (tcb.orphan) stack.timers.arm(tcb.stateTimer, stack.now + FIN_WAIT_2_MS);
+    if (tcb.orphan) stack.timers.arm(tcb.stateTimer, stack.now + tcb.world.settings.finWait2Ms);
   } else if (tcb.state === CLOSING) enterTimeWait(tcb);
   else if (tcb.state === LAST_ACK) {
     destroy(tcb, undefined);
@@ -317,7 +382,7 @@ export function enterTimeWait(tcb: Tcb): void {
   const { stack } = tcb.world;
   tcb.state = TIME_WAIT;
   stack.timers.cancel(tcb.retransmitTimer);
-  stack.timers.arm(tcb.stateTimer, stack.now + TIME_WAIT_MS);
+  stack.timers.arm(tcb.stateTimer, stack.now + tcb.world.settings.timeWaitMs);
   tcb.world.timeWait(tcb);
   tcb.events.closed?.(undefined);
 }

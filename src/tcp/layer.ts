@@ -12,28 +12,19 @@ import type { IcmpErrorReport } from "../ip/icmp.ts";
 import { RateLimit } from "../ip/icmp.ts";
 import type { IpStack, Path, Transport } from "../ip/stack.ts";
 import { congestionControl } from "./congestion/index.ts";
-import { checkCookie, flow, makeCookie, stampOptions } from "./cookies.ts";
+import { flow } from "./cookies.ts";
 import { destroy, peerOf } from "./end.ts";
-import { agree, options as offered, readSegment, receive } from "./input.ts";
+import { CookieCache, CookieKeys } from "./fast-open.ts";
+import { readSegment, receive } from "./input.ts";
 import { TcpListener } from "./listener.ts";
-import { writeSyn } from "./options.ts";
-import { ownMss, sendBare, sendReset, transmit } from "./output.ts";
+import { ownMss, sendReset, transmit } from "./output.ts";
 import { noteDeparture } from "./pacing.ts";
+import { PassiveOpen } from "./passive.ts";
 import { shrink } from "./recovery.ts";
 import { arm, send } from "./sender.ts";
 import { ACK, after, distance, FIN, RST, SYN } from "./sequence.ts";
-import {
-  DEFAULT_OPTIONS,
-  ESTABLISHED,
-  STATES,
-  SYN_RECEIVED,
-  SYN_SENT,
-  Tcb,
-  type TcpCounters,
-  type TcpOptions,
-  type TcpWorld,
-  TIME_WAIT,
-} from "./tcb.ts";
+import { defaultSettings, type TcpSettings } from "./settings.ts";
+import { DEFAULT_OPTIONS, ESTABLISHED, STATES, SYN_SENT, Tcb, type TcpCounters, type TcpOptions, type TcpWorld, TIME_WAIT } from "./tcb.ts";
 import { ackExpired, retransmitExpired, stateExpired } from "./timers.ts";
 
 const ANY = new IpAddress(0, 0, 0, 0);
@@ -43,6 +34,8 @@ const LAST_EPHEMERAL = 60_999;
 const MOST_TIME_WAIT = 16_384;
 /** Linux's tcp_challenge_ack_limit was 1000 a second. */
 const CHALLENGES = 1000;
+/** Options that a SYN with data is thought to have, at most (RFC 9293 §3.1). */
+const MOST_OPTION_BYTES = 40;
 const timers = { retransmit: retransmitExpired, ack: ackExpired, state: stateExpired, room: send };
 
 export interface TcpLayerOptions {
@@ -57,6 +50,10 @@ export interface TcpLayerOptions {
 export class TcpLayer implements Transport, TcpWorld {
   readonly stack: IpStack;
   readonly defaults: TcpOptions;
+  readonly settings: TcpSettings = defaultSettings();
+  readonly cookies = new CookieCache();
+  /** Keys of the Fast Open cookies that this host hands out; may be replaced. */
+  cookieKeys: CookieKeys;
   readonly counters: TcpCounters = {
     active_opens: 0,
     passive_opens: 0,
@@ -81,21 +78,30 @@ export class TcpLayer implements Transport, TcpWorld {
     time_wait_overflow: 0,
     spurious_rtos: 0,
     memory_drops: 0,
+    fastopen_active: 0,
+    fastopen_active_fail: 0,
+    fastopen_passive: 0,
+    fastopen_passive_fail: 0,
+    fastopen_listen_overflow: 0,
+    fastopen_cookie_reqd: 0,
   };
   private readonly connections = new Map<number, Tcb>();
   private readonly listeners = new Map<number, TcpListener[]>();
   private readonly portUse = new Map<number, number>();
   private readonly waiting = new Set<Tcb>();
   private readonly challenges = new RateLimit(CHALLENGES, CHALLENGES);
-  private readonly hash: SipHash;
-  private readonly handshakes: number;
+  readonly hash: SipHash;
+  private readonly passive: PassiveOpen;
   private count = 0;
 
   constructor(stack: IpStack, options: TcpLayerOptions = {}) {
     this.stack = stack;
     this.defaults = { ...DEFAULT_OPTIONS, ...options.defaults };
-    this.hash = new SipHash(options.secret ?? secret(16));
-    this.handshakes = options.handshakes ?? 1024;
+    const key = options.secret ?? secret(16);
+    this.hash = new SipHash(key);
+    // Another key than that of sequence numbers: cookies are shown to everybody.
+    this.cookieKeys = new CookieKeys(key.map((byte, i) => byte ^ (0x5a + i)));
+    this.passive = new PassiveOpen(this, options.handshakes ?? 1024);
     stack.setTransport(6, this);
   }
 
@@ -106,12 +112,16 @@ export class TcpLayer implements Transport, TcpWorld {
 
   // ── Opening ───────────────────────────────────────────────────────────────────────────────────
 
-  /** Begins a connection (RFC 9293 §3.10.1, active OPEN); events tell how it goes. */
+  /**
+   * Begins a connection (RFC 9293 §3.10.1, active OPEN); events tell how it goes. With `fastOpen`, the first bytes of
+   * `early` travel in the SYN when the peer has shown a cookie (RFC 7413); `tcb.queue` holds what was taken of them.
+   */
   connect(
     remote: IpAddress,
     remotePort: number,
     local: { address?: IpAddress; port?: number } = {},
     options: Partial<TcpOptions> = {},
+    early?: Uint8Array,
   ): Tcb {
     if (!(Number.isInteger(remotePort) && remotePort >= 1 && remotePort <= 65_535)) {
       throw new LoomError("EINVAL", `port ${remotePort}; expected a whole number from 1 to 65535`);
@@ -126,13 +136,37 @@ export class TcpLayer implements Transport, TcpWorld {
     tcb.state = SYN_SENT;
     this.counters.active_opens++;
     this.begin(tcb);
-    transmit(tcb, tcb.iss, 0, SYN);
+    if (tcb.options.fastOpen && this.settings.fastOpen.client) this.openFast(tcb, early);
+    tcb.synStamp = tcb.tsval;
+    transmit(tcb, tcb.iss, tcb.synData, SYN);
+    tcb.cookie = undefined;
     this.launch(tcb);
     return tcb;
   }
 
+  /** True when data would travel in a SYN to this peer now. */
+  opensFast(remote: IpAddress, options: Partial<TcpOptions> = {}): boolean {
+    const { fastOpen } = this.settings;
+    if (!fastOpen.client) return false;
+    if (fastOpen.clientWithoutCookie || (options.fastOpenWithoutCookie ?? this.defaults.fastOpenWithoutCookie)) return true;
+    return (this.cookies.option(remote, this.stack.now)?.cookie.length ?? 0) > 0;
+  }
+
+  /** What the SYN asks for, and how much data goes along. */
+  private openFast(tcb: Tcb, early: Uint8Array | undefined): void {
+    const without = tcb.options.fastOpenWithoutCookie || this.settings.fastOpen.clientWithoutCookie;
+    tcb.cookie = tcb.asked = without ? undefined : this.cookies.option(tcb.remote, this.stack.now);
+    if (!early?.length || !(without || tcb.cookie?.cookie.length)) return;
+    const known = this.cookies.mss(tcb.remote);
+    const mss = Math.min(ownMss(tcb), known || Number.POSITIVE_INFINITY) - MOST_OPTION_BYTES;
+    tcb.queue ??= this.newQueue();
+    tcb.synData = tcb.queue.append(early.subarray(0, Math.max(mss, 0)));
+    tcb.nxt = (tcb.nxt + tcb.synData) | 0;
+    this.counters.fastopen_active++;
+  }
+
   /** Sequence numbers, window scale and the record of the SYN. */
-  private begin(tcb: Tcb): void {
+  begin(tcb: Tcb): void {
     this.fillFlow(tcb.local, tcb.remote, tcb.localPort, tcb.remotePort);
     const random = this.hash.hash(flow, 10);
     // RFC 6528: a 4 µs clock plus a keyed hash of the connection.
@@ -149,22 +183,24 @@ export class TcpLayer implements Transport, TcpWorld {
     tcb.receiveSpace = Math.min(tcb.receiveSpace, tcb.options.receiveBuffer);
   }
 
-  private launch(tcb: Tcb): void {
-    const record = tcb.sent.append(tcb.iss, tcb.nxt, this.stack.now);
+  launch(tcb: Tcb): void {
+    const first = (tcb.iss + 1) | 0;
+    const record = tcb.sent.append(tcb.iss, first, this.stack.now);
     record.isSyn = true;
     noteDeparture(tcb, record);
+    if (tcb.synData > 0) noteDeparture(tcb, tcb.sent.append(first, tcb.nxt, this.stack.now));
     arm(tcb, true);
     this.stack.flush();
   }
 
-  private fillFlow(local: IpAddress, remote: IpAddress, localPort: number, remotePort: number): void {
+  fillFlow(local: IpAddress, remote: IpAddress, localPort: number, remotePort: number): void {
     local.write(flow, 0);
     remote.write(flow, 4);
     flow[8] = (localPort << 16) | remotePort;
     flow[9] = 0;
   }
 
-  private create(ends: ConstructorParameters<typeof Tcb>[1], options: TcpOptions): Tcb {
+  create(ends: ConstructorParameters<typeof Tcb>[1], options: TcpOptions): Tcb {
     const tcb = new Tcb(this, ends, options, congestionControl(options.congestion), timers);
     tcb.hash = hashOf(ends.remote.c ^ ends.remote.a, ends.remote.d, ends.local.d, (ends.localPort << 16) | ends.remotePort);
     for (let other = this.connections.get(tcb.hash); other; other = other.hashNext) {
@@ -284,121 +320,13 @@ export class TcpLayer implements Transport, TcpWorld {
     }
     if (flags & RST) return;
     if (flags & ACK) {
-      if (!(flags & SYN) && this.acceptCookie(listener, id)) return;
+      if (!(flags & SYN) && this.passive.acceptCookie(listener, id)) return;
       this.resetUnknown(flags);
       return;
     }
     if (!(flags & SYN) || flags & FIN) return;
-    if (listener.isFull) {
-      this.counters.listen_overflows++;
-      return;
-    }
-    if (listener.handshakes >= this.handshakes) this.sendCookie(listener);
-    else this.answer(listener);
-  }
-
-  /** A SYN for a listener with room: a connection in SYN-RECEIVED. */
-  private answer(listener: TcpListener): void {
-    const { words } = this.stack;
-    const tcb = this.passive(listener, words[abi.SEG_SEQUENCE / 4]);
-    if (!tcb) return;
-    tcb.state = SYN_RECEIVED;
-    listener.handshakes++;
-    agree(tcb);
-    transmit(tcb, tcb.iss, 0, SYN | ACK);
-    this.launch(tcb);
-  }
-
-  private passive(listener: TcpListener, irs: number): Tcb | undefined {
-    const { words } = this.stack;
-    const ends = {
-      local: this.stack.destination(),
-      localPort: words[abi.SEG_DESTINATION_PORT / 4],
-      remote: this.stack.source(),
-      remotePort: words[abi.SEG_SOURCE_PORT / 4],
-    };
-    if (ends.remote.isMulticast || ends.remote.isUnspecified || this.stack.pathTo(ends.remote).hop === 0) return undefined;
-    const tcb = this.create(ends, { ...listener.options });
-    tcb.listener = listener;
-    this.begin(tcb);
-    tcb.irs = irs;
-    tcb.received = tcb.announced = tcb.lastAckSent = (irs + 1) | 0;
-    return tcb;
-  }
-
-  private sendCookie(listener: TcpListener): void {
-    const { stack } = this;
-    const { words, out } = stack;
-    const remote = stack.source();
-    const local = stack.destination();
-    this.fillFlow(local, remote, listener.port, words[abi.SEG_SOURCE_PORT / 4]);
-    const seq = words[abi.SEG_SEQUENCE / 4];
-    flow[9] = seq;
-    const s = readSegment(words, stack.engine.memory.u8);
-    const { mtu, hop } = stack.pathTo(remote);
-    if (hop === 0) return;
-    const cookie = makeCookie(this.hash, stack.now, offered.mss || 536);
-    this.counters.syncookies_sent++;
-    out[abi.SEG_FAMILY / 4] = remote.family | (6 << 8) | (64 << 24);
-    local.write(out, abi.SEG_SOURCE / 4);
-    remote.write(out, abi.SEG_DESTINATION / 4);
-    out[abi.SEG_FLOW_LABEL / 4] = 0;
-    out[abi.SEG_SOURCE_PORT / 4] = listener.port;
-    out[abi.SEG_DESTINATION_PORT / 4] = words[abi.SEG_SOURCE_PORT / 4];
-    out[abi.OUT_SEGMENT_SIZE / 4] = out[abi.OUT_PIECES / 4] = out[abi.OUT_URGENT / 4] = 0;
-    const tsval = stampOptions(Math.floor(stack.now) | 0, offered.windowScale, offered.sackPermitted);
-    const mss = mtu - (remote.family === 4 ? 40 : 60);
-    const scale = s.hasTimestamps && offered.windowScale >= 0 ? 7 : -1;
-    const options = writeSyn(
-      out,
-      abi.OUT_OPTIONS / 4,
-      mss,
-      scale,
-      s.hasTimestamps && offered.sackPermitted,
-      s.hasTimestamps,
-      tsval,
-      s.tsval,
-    );
-    sendBare(stack, remote, SYN | ACK, cookie, (seq + 1) | 0, 65_535, options);
-  }
-
-  /** The third segment of a handshake that was never remembered. */
-  private acceptCookie(listener: TcpListener, id: number): boolean {
-    const { stack } = this;
-    const s = readSegment(stack.words, stack.engine.memory.u8);
-    const { seq, ack, tsecr, hasTimestamps, window } = s;
-    this.fillFlow(stack.destination(), stack.source(), listener.port, stack.words[abi.SEG_SOURCE_PORT / 4]);
-    flow[9] = (seq - 1) | 0;
-    const mss = checkCookie(this.hash, stack.now, (ack - 1) | 0);
-    if (mss === 0) {
-      this.counters.syncookies_failed++;
-      return false;
-    }
-    if (listener.isFull) {
-      this.counters.listen_overflows++;
-      return true;
-    }
-    this.counters.syncookies_received++;
-    offered.mss = mss;
-    offered.windowScale = hasTimestamps && ((tsecr >>> 1) & 15) !== 15 ? (tsecr >>> 1) & 15 : -1;
-    offered.sackPermitted = hasTimestamps && (tsecr & 1) === 1;
-    const tcb = this.passive(listener, (seq - 1) | 0);
-    if (!tcb) return true;
-    tcb.iss = (ack - 1) | 0;
-    tcb.una = tcb.iss;
-    tcb.nxt = tcb.queueStart = ack;
-    tcb.smallEnd = tcb.rackEnd = tcb.forwardAck = tcb.iss;
-    tcb.tsOffset = 0;
-    tcb.receiveScale = offered.windowScale >= 0 ? 7 : 0;
-    tcb.announced = (tcb.received + 65_535) | 0;
-    tcb.state = SYN_RECEIVED;
-    listener.handshakes++;
-    agree(tcb);
-    tcb.receiveScale = offered.windowScale >= 0 ? 7 : 0;
-    tcb.sent.append(tcb.iss, tcb.nxt, stack.now).isSyn = true;
-    tcb.window = window;
-    receive(tcb, id);
-    return true;
+    if (listener.isFull) this.counters.listen_overflows++;
+    else this.passive.receiveSyn(listener, id);
   }
 
   resetUnknown(flags: number): void {
@@ -430,10 +358,10 @@ export class TcpLayer implements Transport, TcpWorld {
     if (uses > 0) this.portUse.set(tcb.localPort, uses);
     else this.portUse.delete(tcb.localPort);
     const { listener } = tcb;
-    if (listener instanceof TcpListener) {
-      if (tcb.una === tcb.iss) listener.handshakes--;
-      else listener.forget(tcb);
-    }
+    if (!(listener instanceof TcpListener)) return;
+    const unfinished = tcb.una === tcb.iss;
+    if (unfinished) listener.handshakes--;
+    if (tcb.isFastOpened && unfinished) listener.fastOpenPending--;
   }
 
   timeWait(tcb: Tcb): void {
@@ -464,6 +392,10 @@ export class TcpLayer implements Transport, TcpWorld {
     const listener = tcb.listener as TcpListener;
     listener.handshakes--;
     this.counters.passive_opens++;
+    if (tcb.isFastOpened) {
+      listener.fastOpenPending--;
+      return;
+    }
     if (listener.closed) {
       destroy(tcb, undefined);
       return;
@@ -499,7 +431,8 @@ export class TcpLayer implements Transport, TcpWorld {
       code,
       `${peerOf(tcb)} cannot be reached (ICMP type ${report.type} code ${report.code} from ${report.from})`,
     );
-    if (tcb.state === SYN_SENT && report.kind !== "timeExceeded" && report.kind !== "other") destroy(tcb, error);
+    const isOpening = tcb.state === SYN_SENT || (tcb.isFastOpened && !tcb.isAccepted && tcb.una === tcb.iss);
+    if (isOpening && report.kind !== "timeExceeded" && report.kind !== "other") destroy(tcb, error);
     else tcb.softError = error;
   }
 }

@@ -1,5 +1,6 @@
 /** A listening port: handshakes in progress, those that wait to be accepted, and cookies when there are too many (RFC 4987). */
 import type { IpAddress } from "../base/ip-address.ts";
+import type { CookieKeys } from "./fast-open.ts";
 import type { Tcb, TcpOptions } from "./tcb.ts";
 
 export class TcpListener {
@@ -12,6 +13,11 @@ export class TcpListener {
   closed = false;
   /** Handshakes that this listener keeps state for. */
   handshakes = 0;
+  /** Connections that may be open before their handshake is over (TCP_FASTOPEN's queue length), and how many are. */
+  fastOpenQueue = 0;
+  fastOpenPending = 0;
+  /** Keys of its own instead of the host's. */
+  cookieKeys: CookieKeys | undefined;
   private readonly ready: Tcb[] = [];
   private readonly release: (listener: TcpListener) => void;
 
@@ -32,20 +38,16 @@ export class TcpListener {
     return this.ready.length >= this.backlog;
   }
 
-  /** The connection that has waited longest. */
+  /** The connection that has waited longest; it may have broken since, but what came before that can be read. */
   accept(): Tcb | undefined {
-    return this.ready.shift();
+    const tcb = this.ready.shift();
+    if (tcb) tcb.isAccepted = true;
+    return tcb;
   }
 
   put(tcb: Tcb): void {
     this.ready.push(tcb);
     this.onConnection?.();
-  }
-
-  /** A connection broke before it was accepted. */
-  forget(tcb: Tcb): void {
-    const at = this.ready.indexOf(tcb);
-    if (at >= 0) this.ready.splice(at, 1);
   }
 
   /** No more connections; returns those that nobody accepted. */

@@ -1,4 +1,6 @@
-/** TCP options (RFC 9293 §3.2, RFC 7323, RFC 2018): read from a segment's bytes, written into a record. */
+/** TCP options (RFC 9293 §3.2, RFC 7323, RFC 2018, RFC 7413): read from a segment's bytes, written into a record. */
+import type { CookieOption } from "./fast-open.ts";
+
 export interface SynOptions {
   /** 0 when the option was absent. */
   mss: number;
@@ -8,6 +10,8 @@ export interface SynOptions {
   timestamps: boolean;
   tsval: number;
   tsecr: number;
+  /** Fast Open; undefined when absent. */
+  cookie: CookieOption | undefined;
 }
 
 /** SACK blocks of the segment in hand: left and right edges in turn. */
@@ -23,6 +27,10 @@ const WINDOW_SCALE = 3;
 const SACK_PERMITTED = 4;
 const SACK = 5;
 const TIMESTAMPS = 8;
+const FAST_OPEN = 34;
+/** RFC 6994, with the identifier that Fast Open had before it had a kind. */
+const EXPERIMENT = 254;
+const FAST_OPEN_EXID = 0xf989;
 /** RFC 7323 §2.3: larger ones are taken as this. */
 const MAX_SCALE = 14;
 
@@ -36,6 +44,7 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
   out.windowScale = -1;
   out.sackPermitted = false;
   out.timestamps = false;
+  out.cookie = undefined;
   sack.count = 0;
   const end = at + length;
   while (at < end) {
@@ -57,6 +66,9 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
     } else if (kind === SACK && size >= 10 && (size - 2) % 8 === 0) {
       sack.count = Math.min((size - 2) / 8, 4);
       for (let i = 0; i < 2 * sack.count; i++) sack.edges[i] = be32(bytes, at + 2 + 4 * i);
+    } else if (kind === FAST_OPEN) out.cookie = { cookie: bytes.slice(at + 2, at + size), experimental: false };
+    else if (kind === EXPERIMENT && size >= 4 && ((bytes[at + 2] << 8) | bytes[at + 3]) === FAST_OPEN_EXID) {
+      out.cookie = { cookie: bytes.slice(at + 4, at + size), experimental: true };
     }
     at += size;
   }
@@ -82,24 +94,43 @@ export function writeSack(out: Int32Array, at: number, edges: Int32Array, count:
   return 1 + 2 * count;
 }
 
-/** MSS, then SACK-permitted with timestamps, then window scale, as Linux orders them; returns the words written. */
-export function writeSyn(
-  out: Int32Array,
-  at: number,
-  mss: number,
-  scale: number,
-  sack: boolean,
-  timestamps: boolean,
-  tsval: number,
-  tsecr: number,
-): number {
+/** What a SYN or SYN-ACK says. */
+export interface SynOffer {
+  mss: number;
+  /** -1: no window scale option. */
+  scale: number;
+  sack: boolean;
+  timestamps: boolean;
+  tsval: number;
+  tsecr: number;
+  cookie: CookieOption | undefined;
+}
+
+/** MSS, then SACK-permitted with timestamps, then window scale, then Fast Open, as Linux orders them; returns the words written. */
+export function writeSyn(out: Int32Array, at: number, offer: SynOffer): number {
   let n = at;
-  out[n++] = swap((MSS << 24) | (4 << 16) | mss);
-  if (timestamps) {
-    out[n++] = sack ? 0x0a080204 : 0x0a080101;
-    out[n++] = swap(tsval);
-    out[n++] = swap(tsecr);
-  } else if (sack) out[n++] = 0x02040101;
-  if (scale >= 0) out[n++] = 0x00030301 | (scale << 24);
+  out[n++] = swap((MSS << 24) | (4 << 16) | offer.mss);
+  if (offer.timestamps) {
+    out[n++] = offer.sack ? 0x0a080204 : 0x0a080101;
+    out[n++] = swap(offer.tsval);
+    out[n++] = swap(offer.tsecr);
+  } else if (offer.sack) out[n++] = 0x02040101;
+  if (offer.scale >= 0) out[n++] = 0x00030301 | (offer.scale << 24);
+  if (offer.cookie) n += writeCookie(out, n, offer.cookie);
   return n - at;
+}
+
+/** Words that a Fast Open option takes. */
+export function cookieWords({ cookie, experimental }: CookieOption): number {
+  return (cookie.length + (experimental ? 4 : 2) + 3) >>> 2;
+}
+
+function writeCookie(out: Int32Array, at: number, option: CookieOption): number {
+  const { cookie, experimental } = option;
+  const head = experimental ? [EXPERIMENT, cookie.length + 4, FAST_OPEN_EXID >>> 8, FAST_OPEN_EXID & 255] : [FAST_OPEN, cookie.length + 2];
+  const words = cookieWords(option);
+  const bytes = new Uint8Array(out.buffer, out.byteOffset + 4 * at, 4 * words).fill(NOP);
+  bytes.set(head);
+  bytes.set(cookie, head.length);
+  return words;
 }

@@ -2,10 +2,10 @@
 import * as abi from "../../assembly/abi.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { IpStack, Path } from "../ip/stack.ts";
-import { writeSack, writeSyn, writeTimestamps } from "./options.ts";
+import { cookieWords, type SynOffer, writeSack, writeSyn, writeTimestamps } from "./options.ts";
 import { windowToAnnounce } from "./receiver.ts";
 import { ACK, RST, SYN } from "./sequence.ts";
-import { SYN_RECEIVED, type Tcb } from "./tcb.ts";
+import { SYN_SENT, type Tcb } from "./tcb.ts";
 
 const OPTIONS = abi.OUT_OPTIONS / 4;
 const PIECE = abi.OUT_PIECE / 4;
@@ -59,18 +59,32 @@ function addresses(stack: IpStack, local: IpAddress, remote: IpAddress, localPor
   out[abi.OUT_URGENT / 4] = 0;
 }
 
-function writeOptions(tcb: Tcb, flags: number, announcedMss: number): number {
+/** Forty bytes of options at most (RFC 9293 §3.1). */
+const MOST_OPTION_WORDS = 10;
+const offer: SynOffer = { mss: 0, scale: -1, sack: false, timestamps: false, tsval: 0, tsecr: 0, cookie: undefined };
+
+/** The options of a SYN; an answer offers only what the peer offered. */
+function writeSynOptions(tcb: Tcb): number {
+  const { options } = tcb;
+  const answers = tcb.state !== SYN_SENT;
+  const scaling = options.windowScaling && (!answers || tcb.scaleOffered);
+  offer.mss = ownMss(tcb);
+  offer.scale = scaling ? tcb.receiveScale : -1;
+  offer.sack = answers ? tcb.sackOk : options.sack;
+  offer.timestamps = answers ? tcb.timestampsOk : options.timestamps;
+  offer.tsval = tcb.tsval;
+  offer.tsecr = answers ? tcb.tsRecent : 0;
+  offer.cookie = undefined;
+  const words = writeSyn(tcb.world.stack.out, OPTIONS, offer);
+  const { cookie } = tcb;
+  if (!cookie || words + cookieWords(cookie) > MOST_OPTION_WORDS) return words;
+  offer.cookie = cookie;
+  return writeSyn(tcb.world.stack.out, OPTIONS, offer);
+}
+
+function writeOptions(tcb: Tcb, flags: number): number {
   const { out } = tcb.world.stack;
-  if (flags & SYN) {
-    const { options } = tcb;
-    // An answer offers only what the peer offered.
-    const answers = tcb.state === SYN_RECEIVED;
-    const scaling = options.windowScaling && (!answers || tcb.scaleOffered);
-    const scale = scaling ? tcb.receiveScale : -1;
-    const sack = answers ? tcb.sackOk : options.sack;
-    const timestamps = answers ? tcb.timestampsOk : options.timestamps;
-    return writeSyn(out, OPTIONS, announcedMss, scale, sack, timestamps, tcb.tsval, answers ? tcb.tsRecent : 0);
-  }
+  if (flags & SYN) return writeSynOptions(tcb);
   let n = tcb.timestampsOk ? writeTimestamps(out, OPTIONS, tcb.tsval, tcb.tsRecent) : 0;
   if (tcb.sackOk && (tcb.early.length > 0 || tcb.hasDsack)) n += writeSack(out, OPTIONS + n, edges, collectSack(tcb));
   return n;
@@ -89,13 +103,14 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   const { out } = stack;
   const path = pathOf(tcb);
   addresses(stack, tcb.local, tcb.remote, tcb.localPort, tcb.remotePort, tcb.options.hopLimit);
-  const words = writeOptions(tcb, flags, flags & SYN ? ownMss(tcb) : 0);
+  const words = writeOptions(tcb, flags);
   out[abi.OUT_OPTION_BYTES / 4] = 4 * words;
   out[abi.OUT_SEQUENCE / 4] = seq;
   out[abi.OUT_ACKNOWLEDGEMENT / 4] = flags & ACK ? tcb.received : 0;
   out[abi.OUT_FLAGS / 4] = flags;
   out[abi.OUT_WINDOW / 4] = windowToAnnounce(tcb, (flags & SYN) !== 0);
-  if (length > 0) attach(tcb, seq, length, segmentSize);
+  // The first byte of a SYN's data stands behind the SYN.
+  if (length > 0) attach(tcb, flags & SYN ? seq + 1 : seq, length, segmentSize);
   const id = stack.engine.plane.tcpBuild(0, stack.outAddress) >>> 0;
   if (id === abi.NONE) {
     world.counters.memory_drops++;

@@ -20,7 +20,7 @@ const PERSIST_MAX = 60_000;
 export function send(tcb: Tcb): void {
   const { state } = tcb;
   const open = state === ESTABLISHED || state === CLOSE_WAIT || state === FIN_WAIT_1 || state === CLOSING || state === LAST_ACK;
-  if (open) {
+  if (open || (state === SYN_RECEIVED && tcb.isFastOpened)) {
     let sentNew = false;
     let held = false;
     const path = pathOf(tcb);
@@ -76,8 +76,16 @@ export function resend(tcb: Tcb, record: SentRecord, force = false): boolean {
   return true;
 }
 
+/** Data that went in our SYN and was not acknowledged with it goes again at once: no loss, only a peer that does not take it. */
+export function resendSynData(tcb: Tcb): void {
+  const { sent } = tcb;
+  for (let record = sent.first; record; record = record.next) sent.markLost(record);
+  for (let record = sent.firstLost(); record; record = sent.firstLost()) if (!resend(tcb, record, true)) return;
+}
+
 function resendSyn(tcb: Tcb, record: SentRecord): boolean {
-  if (!transmit(tcb, record.start, 0, tcb.state === SYN_RECEIVED ? SYN | ACK : SYN)) return false;
+  tcb.synRepeated = true;
+  if (!transmit(tcb, record.start, 0, tcb.state === SYN_SENT ? SYN : SYN | ACK)) return false;
   tcb.sent.markResent(record, tcb.now);
   noteDeparture(tcb, record);
   tcb.world.counters.retrans_segs++;

@@ -8,9 +8,11 @@ import { Timer } from "../base/timers.ts";
 import type { ByteQueue } from "../engine/slabs.ts";
 import type { IpStack, Path, Starved, Throttled } from "../ip/stack.ts";
 import type { CongestionControl, Flow } from "./congestion/control.ts";
+import type { CookieCache, CookieOption } from "./fast-open.ts";
 import { RateSampler } from "./rate.ts";
 import { RttEstimator } from "./rtt.ts";
 import { Scoreboard } from "./scoreboard.ts";
+import type { TcpSettings } from "./settings.ts";
 
 /** RFC 9293 §3.3.2, in the order in which a connection lives. */
 export const STATES = [
@@ -61,6 +63,10 @@ export interface TcpOptions {
   /** Milliseconds that data may stay unacknowledged (RFC 5482); 0: until the retransmissions are used up. */
   userTimeout: number;
   hopLimit: number;
+  /** Send data in the SYN to peers that take it, and ask the others for a cookie (RFC 7413). */
+  fastOpen: boolean;
+  /** Data in the SYN without a cookie, between ends that agreed on that otherwise (RFC 7413 §4.1.3.1). */
+  fastOpenWithoutCookie: boolean;
 }
 
 export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
@@ -79,6 +85,8 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   keepAliveProbes: 9,
   userTimeout: 0,
   hopLimit: 64,
+  fastOpen: false,
+  fastOpenWithoutCookie: false,
 };
 
 /** Counters by the names of `nstat`, lower case. */
@@ -106,6 +114,12 @@ export interface TcpCounters {
   time_wait_overflow: number;
   spurious_rtos: number;
   memory_drops: number;
+  fastopen_active: number;
+  fastopen_active_fail: number;
+  fastopen_passive: number;
+  fastopen_passive_fail: number;
+  fastopen_listen_overflow: number;
+  fastopen_cookie_reqd: number;
 }
 
 /** What the connection's owner wants to hear of. */
@@ -123,6 +137,9 @@ export interface TcpEvents {
 export interface TcpWorld {
   readonly stack: IpStack;
   readonly counters: TcpCounters;
+  readonly settings: TcpSettings;
+  /** What peers said about Fast Open. */
+  readonly cookies: CookieCache;
   /** Milliseconds since the epoch of timestamps; differs by connection through `tsOffset`. */
   newQueue(): ByteQueue;
   /** The connection is over: out of the demultiplexer. */
@@ -158,6 +175,7 @@ export class Tcb implements Flow, Starved, Throttled {
   state = CLOSED;
   /** Set by a listener: whose connection this is until it is accepted. */
   listener: { readonly closed: boolean } | undefined;
+  isAccepted = false;
   hashNext: Tcb | undefined;
   hash = 0;
   path: Path | undefined;
@@ -222,6 +240,21 @@ export class Tcb implements Flow, Starved, Throttled {
   tsRecent = 0;
   tsRecentAt = 0;
   tsOffset = 0;
+  /** Timestamp of our first SYN. */
+  synStamp = 0;
+  synRepeated = false;
+
+  // ── Fast Open (RFC 7413) ──
+  /** The option of the next SYN or SYN-ACK; none when it is repeated. */
+  cookie: CookieOption | undefined;
+  /** What our SYN asked for. */
+  asked: CookieOption | undefined;
+  /** Bytes of data in our SYN. */
+  synData = 0;
+  /** All data in a SYN, ours or the peer's, was taken. */
+  synDataTaken = false;
+  /** Passive, and handed to its owner before the handshake was over. */
+  isFastOpened = false;
 
   // ── Loss and congestion ──
   readonly rtt = new RttEstimator();

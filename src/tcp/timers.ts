@@ -6,12 +6,7 @@ import { checkAppLimited } from "./pacing.ts";
 import { rackExpired, timedOut } from "./recovery.ts";
 import { arm, probeTail, probeWindow, resend, send } from "./sender.ts";
 import { ACK } from "./sequence.ts";
-import { ESTABLISHED, FIN_WAIT_2, SYN_RECEIVED, type Tcb, TIME_WAIT } from "./tcb.ts";
-
-/** Linux's tcp_retries2, tcp_syn_retries and tcp_synack_retries. */
-const RETRIES = 15;
-const SYN_RETRIES = 6;
-const SYN_ACK_RETRIES = 5;
+import { ESTABLISHED, FIN_WAIT_2, SYN_SENT, type Tcb, TIME_WAIT } from "./tcb.ts";
 
 export function retransmitExpired(tcb: Tcb): void {
   const mode = tcb.timerMode;
@@ -38,15 +33,16 @@ function giveUp(tcb: Tcb, most: number): boolean {
 function retransmit(tcb: Tcb): void {
   const { first } = tcb.sent;
   if (!first) return;
-  if (tcb.state <= SYN_RECEIVED) {
-    if (giveUp(tcb, tcb.state === SYN_RECEIVED ? SYN_ACK_RETRIES : SYN_RETRIES)) return;
+  const { settings } = tcb.world;
+  if (first.isSyn) {
+    if (giveUp(tcb, tcb.state === SYN_SENT ? settings.synRetries : settings.synAckRetries)) return;
     tcb.retries++;
     tcb.rtt.backOff();
     resend(tcb, first, true);
     arm(tcb, true);
     return;
   }
-  if (giveUp(tcb, RETRIES)) return;
+  if (giveUp(tcb, settings.retries)) return;
   timedOut(tcb);
   send(tcb);
   arm(tcb, true);
@@ -54,8 +50,9 @@ function retransmit(tcb: Tcb): void {
 
 function persist(tcb: Tcb): void {
   // A peer that keeps acknowledging may keep its window shut; one that is silent is given up like any other.
-  if (tcb.now - tcb.lastReceivedAt > 2 * 60_000 && giveUp(tcb, RETRIES)) return;
-  if (tcb.orphan && giveUp(tcb, 8)) return;
+  const { settings } = tcb.world;
+  if (tcb.now - tcb.lastReceivedAt > 2 * 60_000 && giveUp(tcb, settings.retries)) return;
+  if (tcb.orphan && giveUp(tcb, settings.orphanRetries)) return;
   tcb.retries++;
   probeWindow(tcb);
   send(tcb);

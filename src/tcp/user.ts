@@ -2,7 +2,6 @@
 import { LoomError } from "../base/errors.ts";
 import { congestionControl } from "./congestion/index.ts";
 import { abort, destroy } from "./end.ts";
-import { FIN_WAIT_2_MS } from "./input.ts";
 import { transmit } from "./output.ts";
 import { checkAppLimited } from "./pacing.ts";
 import { noteRead, worthUpdate } from "./receiver.ts";
@@ -22,7 +21,7 @@ export function write(tcb: Tcb, bytes: Uint8Array): number {
   const taken = room <= 0 ? 0 : tcb.queue.append(bytes.length <= room ? bytes : bytes.subarray(0, room));
   if (taken < bytes.length) tcb.wantsRoom = true;
   if (taken < Math.min(bytes.length, room)) tcb.world.stack.starve(tcb);
-  if (taken > 0 && (tcb.state === ESTABLISHED || tcb.state === CLOSE_WAIT)) {
+  if (taken > 0 && (tcb.state === ESTABLISHED || tcb.state === CLOSE_WAIT || tcb.isFastOpened)) {
     send(tcb);
     tcb.world.stack.flush();
   }
@@ -67,6 +66,8 @@ export function shutdown(tcb: Tcb): void {
   if (tcb.state === ESTABLISHED) tcb.state = FIN_WAIT_1;
   else if (tcb.state === CLOSE_WAIT) tcb.state = LAST_ACK;
   else if (tcb.state !== SYN_RECEIVED) return;
+  // Not before the handshake is over, unless the SYN alone opened it.
+  else if (tcb.isFastOpened) tcb.state = FIN_WAIT_1;
   send(tcb);
   tcb.world.stack.flush();
 }
@@ -82,7 +83,7 @@ export function close(tcb: Tcb): void {
   shutdown(tcb);
   tcb.orphan = true;
   const { stack } = tcb.world;
-  if ((tcb.state as number) === FIN_WAIT_2) stack.timers.arm(tcb.stateTimer, stack.now + FIN_WAIT_2_MS);
+  if ((tcb.state as number) === FIN_WAIT_2) stack.timers.arm(tcb.stateTimer, stack.now + tcb.world.settings.finWait2Ms);
 }
 
 /** Changes the congestion control of a connection, whenever; window and threshold stay (TCP_CONGESTION). EINVAL: no such name. */

@@ -1,0 +1,188 @@
+/**
+ * A SYN for a listener (RFC 9293 §3.10.7.2): a connection in SYN-RECEIVED; one that is open at once, with the SYN's data,
+ * when the peer shows a Fast Open cookie (RFC 7413 §4.2); or a SYN cookie when there are too many (RFC 4987).
+ */
+import * as abi from "../../assembly/abi.ts";
+import type { IpAddress } from "../base/ip-address.ts";
+import type { SipHash } from "../base/siphash.ts";
+import { checkCookie, flow, makeCookie, stampOptions } from "./cookies.ts";
+import type { CookieKeys, CookieOption } from "./fast-open.ts";
+import { agree, options as offered, readSegment, receive, takeSynData } from "./input.ts";
+import type { TcpListener } from "./listener.ts";
+import { writeSyn } from "./options.ts";
+import { sendBare, transmit } from "./output.ts";
+import { ACK, SYN } from "./sequence.ts";
+import { SYN_RECEIVED, type Tcb, type TcpOptions, type TcpWorld } from "./tcb.ts";
+
+/** What a passive open needs of the layer. */
+export interface PassiveWorld extends TcpWorld {
+  readonly hash: SipHash;
+  readonly cookieKeys: CookieKeys;
+  fillFlow(local: IpAddress, remote: IpAddress, localPort: number, remotePort: number): void;
+  create(ends: { local: IpAddress; localPort: number; remote: IpAddress; remotePort: number }, options: TcpOptions): Tcb;
+  begin(tcb: Tcb): void;
+  launch(tcb: Tcb): void;
+}
+
+/** How a SYN opens: not fast, or with the data it carries; and the cookie that goes back. */
+const verdict = { fast: false, reply: undefined as CookieOption | undefined };
+
+export class PassiveOpen {
+  private readonly world: PassiveWorld;
+  /** Handshakes kept for each listener before cookies are used instead. */
+  private readonly handshakes: number;
+
+  constructor(world: PassiveWorld, handshakes: number) {
+    this.world = world;
+    this.handshakes = handshakes;
+  }
+
+  receiveSyn(listener: TcpListener, id: number): void {
+    if (listener.handshakes >= this.handshakes) this.sendCookie(listener);
+    else this.answer(listener, id);
+  }
+
+  private answer(listener: TcpListener, id: number): void {
+    const { words } = this.world.stack;
+    const length = words[abi.SEG_PAYLOAD_LENGTH / 4];
+    const tcb = this.passive(listener, words[abi.SEG_SEQUENCE / 4]);
+    if (!tcb) return;
+    tcb.state = SYN_RECEIVED;
+    listener.handshakes++;
+    agree(tcb);
+    this.judge(listener, tcb, length);
+    tcb.cookie = verdict.reply;
+    if (verdict.fast) takeSynData(tcb, id);
+    transmit(tcb, tcb.iss, 0, SYN | ACK);
+    tcb.cookie = undefined;
+    this.world.launch(tcb);
+    if (verdict.fast) this.openFast(listener, tcb);
+  }
+
+  private passive(listener: TcpListener, irs: number): Tcb | undefined {
+    const { stack } = this.world;
+    const ends = {
+      local: stack.destination(),
+      localPort: stack.words[abi.SEG_DESTINATION_PORT / 4],
+      remote: stack.source(),
+      remotePort: stack.words[abi.SEG_SOURCE_PORT / 4],
+    };
+    if (ends.remote.isMulticast || ends.remote.isUnspecified || stack.pathTo(ends.remote).hop === 0) return undefined;
+    const tcb = this.world.create(ends, { ...listener.options });
+    tcb.listener = listener;
+    this.world.begin(tcb);
+    tcb.irs = irs;
+    tcb.received = tcb.announced = tcb.lastAckSent = (irs + 1) | 0;
+    return tcb;
+  }
+
+  // ── Fast Open (RFC 7413 §4.2) ─────────────────────────────────────────────────────────────────
+
+  /** Is the cookie good, is one due, is there room for another that is open before its handshake? */
+  private judge(listener: TcpListener, tcb: Tcb, length: number): void {
+    const { counters, settings } = this.world;
+    const { fastOpen } = settings;
+    verdict.fast = false;
+    verdict.reply = undefined;
+    const queue = listener.fastOpenQueue || (fastOpen.everyListener ? listener.backlog : 0);
+    if (!fastOpen.server || queue === 0) return;
+    const { cookie } = offered;
+    if (length > 0 && fastOpen.serverWithoutCookie) verdict.fast = true;
+    else if (!cookie) return;
+    else {
+      if (cookie.cookie.length === 0) counters.fastopen_cookie_reqd++;
+      const keys = listener.cookieKeys ?? this.world.cookieKeys;
+      const match = keys.check(cookie.cookie, tcb.remote, tcb.local);
+      verdict.fast = match > 0;
+      if (match !== 1) verdict.reply = { cookie: keys.make(tcb.remote, tcb.local), experimental: cookie.experimental };
+      if (match === 0 && cookie.cookie.length > 0) counters.fastopen_passive_fail++;
+    }
+    if (verdict.fast && listener.fastOpenPending >= queue) {
+      counters.fastopen_listen_overflow++;
+      verdict.fast = false;
+      verdict.reply = undefined;
+    }
+  }
+
+  private openFast(listener: TcpListener, tcb: Tcb): void {
+    this.world.counters.fastopen_passive++;
+    tcb.isFastOpened = true;
+    listener.fastOpenPending++;
+    listener.put(tcb);
+  }
+
+  // ── SYN cookies (RFC 4987 §3.6) ───────────────────────────────────────────────────────────────
+
+  private sendCookie(listener: TcpListener): void {
+    const { world } = this;
+    const { stack } = world;
+    const { words, out } = stack;
+    const remote = stack.source();
+    const local = stack.destination();
+    world.fillFlow(local, remote, listener.port, words[abi.SEG_SOURCE_PORT / 4]);
+    const seq = words[abi.SEG_SEQUENCE / 4];
+    flow[9] = seq;
+    const s = readSegment(words, stack.engine.memory.u8);
+    const { mtu, hop } = stack.pathTo(remote);
+    if (hop === 0) return;
+    const cookie = makeCookie(world.hash, stack.now, offered.mss || 536);
+    world.counters.syncookies_sent++;
+    out[abi.SEG_FAMILY / 4] = remote.family | (6 << 8) | (64 << 24);
+    local.write(out, abi.SEG_SOURCE / 4);
+    remote.write(out, abi.SEG_DESTINATION / 4);
+    out[abi.SEG_FLOW_LABEL / 4] = 0;
+    out[abi.SEG_SOURCE_PORT / 4] = listener.port;
+    out[abi.SEG_DESTINATION_PORT / 4] = words[abi.SEG_SOURCE_PORT / 4];
+    out[abi.OUT_SEGMENT_SIZE / 4] = out[abi.OUT_PIECES / 4] = out[abi.OUT_URGENT / 4] = 0;
+    // What has no place in the sequence number travels in the timestamp, and without timestamps not at all.
+    const options = writeSyn(out, abi.OUT_OPTIONS / 4, {
+      mss: mtu - (remote.family === 4 ? 40 : 60),
+      scale: s.hasTimestamps && offered.windowScale >= 0 ? 7 : -1,
+      sack: s.hasTimestamps && offered.sackPermitted,
+      timestamps: s.hasTimestamps,
+      tsval: stampOptions(Math.floor(stack.now) | 0, offered.windowScale, offered.sackPermitted),
+      tsecr: s.tsval,
+      cookie: undefined,
+    });
+    sendBare(stack, remote, SYN | ACK, cookie, (seq + 1) | 0, 65_535, options);
+  }
+
+  /** The third segment of a handshake that was never remembered. */
+  acceptCookie(listener: TcpListener, id: number): boolean {
+    const { world } = this;
+    const { stack, counters } = world;
+    const s = readSegment(stack.words, stack.engine.memory.u8);
+    const { seq, ack, tsecr, hasTimestamps, window } = s;
+    world.fillFlow(stack.destination(), stack.source(), listener.port, stack.words[abi.SEG_SOURCE_PORT / 4]);
+    flow[9] = (seq - 1) | 0;
+    const mss = checkCookie(world.hash, stack.now, (ack - 1) | 0);
+    if (mss === 0) {
+      counters.syncookies_failed++;
+      return false;
+    }
+    if (listener.isFull) {
+      counters.listen_overflows++;
+      return true;
+    }
+    counters.syncookies_received++;
+    offered.mss = mss;
+    offered.windowScale = hasTimestamps && ((tsecr >>> 1) & 15) !== 15 ? (tsecr >>> 1) & 15 : -1;
+    offered.sackPermitted = hasTimestamps && (tsecr & 1) === 1;
+    const tcb = this.passive(listener, (seq - 1) | 0);
+    if (!tcb) return true;
+    tcb.iss = (ack - 1) | 0;
+    tcb.una = tcb.iss;
+    tcb.nxt = tcb.queueStart = ack;
+    tcb.smallEnd = tcb.rackEnd = tcb.forwardAck = tcb.iss;
+    tcb.tsOffset = 0;
+    tcb.announced = (tcb.received + 65_535) | 0;
+    tcb.state = SYN_RECEIVED;
+    listener.handshakes++;
+    agree(tcb);
+    tcb.receiveScale = offered.windowScale >= 0 ? 7 : 0;
+    tcb.sent.append(tcb.iss, tcb.nxt, stack.now).isSyn = true;
+    tcb.window = window;
+    receive(tcb, id);
+    return true;
+  }
+}

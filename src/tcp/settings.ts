@@ -1,0 +1,41 @@
+/** What holds for all connections of a host, by what Linux calls `net.ipv4.tcp_…`; may be changed at any time. */
+export interface TcpSettings {
+  /** Times a SYN, a SYN-ACK and data are repeated before the connection is given up. */
+  synRetries: number;
+  synAckRetries: number;
+  retries: number;
+  /** The same for a connection that nobody owns any more (RFC 9293 §3.8.6.1 lets a peer keep its window shut, but not for ever). */
+  orphanRetries: number;
+  /** Begin anew with the initial window after an idle retransmission timeout (RFC 5681 §4.1). */
+  slowStartAfterIdle: boolean;
+  /** Duplicate acknowledgements that name a segment lost (RFC 5681 §3.2), at first. */
+  reordering: number;
+  /** Fast Open (RFC 7413): as a client; as a server on listeners that ask for it, on all; data without a cookie. */
+  fastOpen: {
+    client: boolean;
+    server: boolean;
+    everyListener: boolean;
+    clientWithoutCookie: boolean;
+    serverWithoutCookie: boolean;
+  };
+  /** Forward RTO-Recovery (RFC 5682). */
+  frto: boolean;
+  /** Milliseconds in TIME-WAIT, and in FIN-WAIT-2 without an owner. */
+  timeWaitMs: number;
+  finWait2Ms: number;
+}
+
+export function defaultSettings(): TcpSettings {
+  return {
+    synRetries: 6,
+    synAckRetries: 5,
+    retries: 15,
+    orphanRetries: 8,
+    slowStartAfterIdle: true,
+    reordering: 3,
+    fastOpen: { client: true, server: true, everyListener: false, clientWithoutCookie: false, serverWithoutCookie: false },
+    frto: true,
+    timeWaitMs: 60_000,
+    finWait2Ms: 60_000,
+  };
+}
