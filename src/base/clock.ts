@@ -2,6 +2,8 @@
  * Time is an argument. Everything that waits or stamps takes a `Clock`; the real one and a virtual one are
  * interchangeable. This file alone knows the timers of the runtime.
  */
+import type { Alarms } from "./alarms.ts";
+
 export interface Clock {
   /** Milliseconds, monotonic. */
   now(): number;
@@ -45,6 +47,20 @@ class RealClock implements Clock {
 }
 
 export const realClock: Clock = new RealClock();
+
+/** Alarms of the runtime, for protocols that run without a stack. */
+export const realAlarms: Alarms = {
+  now: () => performance.now(),
+  after(ms, run) {
+    // A runtime's timer counts in 31 bits: what is further away is waited for in turns.
+    const once = Math.min(ms, 0x7fffffff);
+    let handle = setTimeout(() => {
+      if (ms > once) handle = setTimeout(run, ms - once);
+      else run();
+    }, once);
+    return () => clearTimeout(handle);
+  },
+};
 
 /** A clock that stands still until it is told to move; sleepers wake in order of their time. */
 export class VirtualClock implements Clock {

@@ -22,13 +22,22 @@ export type LoomErrorCode =
   | "ENOTCONN"
   | "EACCES"
   | "EAGAIN"
-  | "EPERM";
+  | "EPERM"
+  // Names: what Node and c-ares call them.
+  | "ENOTFOUND"
+  | "ENODATA"
+  | "ESERVFAIL"
+  | "EREFUSED"
+  | "EBADRESP"
+  | "EBADNAME"
+  | "ETIMEOUT"
+  | "EAI_AGAIN";
 
 export class LoomError extends Error {
   readonly code: LoomErrorCode;
 
-  constructor(code: LoomErrorCode, message: string) {
-    super(message);
+  constructor(code: LoomErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
     this.name = "LoomError";
     this.code = code;
   }

@@ -8,6 +8,7 @@ import { parsePrefix } from "../base/address.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
 import { Random, secret } from "../base/random.ts";
+import { type LookupAddress, type LookupOptions, literal } from "../dns/lookup.ts";
 import { type Device, Engine, type EngineOptions } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
 import type { NetInterface } from "../ip/interface.ts";
@@ -20,6 +21,8 @@ import { TcpSocket } from "../socket/stream.ts";
 import { TcpLayer } from "../tcp/layer.ts";
 import type { TcpOptions } from "../tcp/tcb.ts";
 import { UdpLayer } from "../udp/layer.ts";
+import { connectAny } from "./happy-eyeballs.ts";
+import { HostNames, type NamesOptions } from "./names.ts";
 
 /** A device for a port that the host gives it. */
 export type DeviceFor = (engine: Engine, port: Port) => Device | Promise<Device>;
@@ -39,7 +42,7 @@ export interface InterfaceOptions {
   gateway?: string | readonly string[];
 }
 
-export interface HostOptions {
+export interface HostOptions extends NamesOptions {
   interfaces?: readonly InterfaceOptions[];
   /** An engine that several hosts share; default: one of its own. */
   engine?: Engine;
@@ -58,6 +61,7 @@ export interface HostOptions {
 }
 
 export interface ConnectOptions extends Partial<TcpOptions> {
+  /** A name or an address. A name's addresses of both families are tried in turn (RFC 8305). */
   hostname: string;
   port: number;
   localAddress?: string;
@@ -110,6 +114,8 @@ export class Host {
   readonly ip: IpStack;
   readonly tcp: TcpLayer;
   readonly udp: UdpLayer;
+  /** Hosts file, resolver and the servers it asks. */
+  readonly names: HostNames;
   private readonly ownsEngine: boolean;
   private readonly pinger: Pinger;
   private readonly devices: Device[] = [];
@@ -125,6 +131,7 @@ export class Host {
     const key = options.seed === undefined ? undefined : random.fill(new Uint8Array(16));
     this.tcp = new TcpLayer(this.ip, { defaults: options.tcp, secret: key, handshakes: options.handshakes });
     this.udp = new UdpLayer(this.ip);
+    this.names = new HostNames(this.ip, options);
     this.pinger = new Pinger(this.ip);
     this.clockwork = { name: "timers", poll: () => this.ip.tick() };
     engine.attach(this.clockwork);
@@ -192,13 +199,26 @@ export class Host {
 
   // ── Sockets ───────────────────────────────────────────────────────────────────────────────────
 
-  /** Opens a TCP connection. Resolves when it is established; rejects with ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH … */
+  /**
+   * Opens a TCP connection. Resolves when it is established; rejects with ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH …, and for
+   * a name with ENOTFOUND or EAI_AGAIN. When several addresses were tried, `cause.errors` has what each said.
+   */
   async connect(options: ConnectOptions): Promise<TcpSocket> {
-    const { hostname, port, localAddress, localPort, signal, ...tcp } = options;
+    const { hostname, signal } = options;
     signal?.throwIfAborted();
+    const address = literal(hostname);
+    if (address) return this.connectTo(address, options, signal);
+    const family = options.localAddress === undefined ? 0 : IpAddress.parse(options.localAddress).family;
+    const addresses = (await this.lookup(hostname, { family, signal })).map((each) => IpAddress.parse(each.address));
+    const where = `${hostname} port ${options.port}`;
+    return connectAny(addresses, where, this.names.alarms, (each, stop) => this.connectTo(each, options, stop), signal);
+  }
+
+  private async connectTo(address: IpAddress, options: ConnectOptions, signal?: AbortSignal): Promise<TcpSocket> {
+    const { hostname: _, port, localAddress, localPort, signal: __, ...tcp } = options;
     this.ip.touch();
     const local = { address: localAddress === undefined ? undefined : IpAddress.parse(localAddress), port: localPort };
-    const socket = new TcpSocket(this.tcp.connect(IpAddress.parse(hostname), port, local, tcp));
+    const socket = new TcpSocket(this.tcp.connect(address, port, local, tcp));
     const stop = () => socket.abort();
     signal?.addEventListener("abort", stop, { once: true });
     try {
@@ -209,6 +229,14 @@ export class Host {
       signal?.removeEventListener("abort", stop);
     }
     return socket;
+  }
+
+  /**
+   * Addresses of a name, the best first: literals, `localhost`, the hosts file, then the name servers. Rejects with
+   * ENOTFOUND, or with EAI_AGAIN when no server could tell.
+   */
+  lookup(name: string, options: LookupOptions = {}): Promise<LookupAddress[]> {
+    return this.names.lookup(name, options);
   }
 
   /** Listens for TCP connections. */
