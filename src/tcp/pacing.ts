@@ -7,9 +7,6 @@ import type { SentRecord } from "./scoreboard.ts";
 import { before, distance } from "./sequence.ts";
 import type { Tcb } from "./tcb.ts";
 
-/** A unit is what the rate gives in this time (ms), at least two segments, at most 64 KiB. */
-const QUANTUM_MS = 1;
-const LARGEST_QUANTUM = 65_536;
 /** A timer that came late (event loops have coarse ones) is caught up with for so long at most (ms). */
 const MOST_CATCH_UP = 10;
 /** Segments that leave unpaced when a connection begins: RFC 6928's burst. */
@@ -17,12 +14,6 @@ const FIRST_BURST = 10;
 /** Linux's tcp_pacing_ss_ratio and tcp_pacing_ca_ratio. */
 const SLOW_START_RATIO = 2;
 const AVOIDANCE_RATIO = 1.2;
-
-/** Most bytes that leave as one unit. */
-export function quantum(tcb: Tcb): number {
-  if (tcb.pacingRate === 0) return LARGEST_QUANTUM;
-  return Math.max(Math.min((tcb.pacingRate * QUANTUM_MS) / 1000, LARGEST_QUANTUM), 2 * tcb.mss);
-}
 
 /** True when there is something to send that the pace lets leave later only; `release` runs then. */
 export function holdsBack(tcb: Tcb, release: (tcb: Tcb) => void): boolean {
@@ -59,8 +50,8 @@ export function setPace(tcb: Tcb): void {
 export function noteUse(tcb: Tcb, room: number): void {
   const isFull = room < tcb.mss;
   const { pipe } = tcb.sent;
-  if (!isFull && before(tcb.una, tcb.usedUntil) && (tcb.usedAll || pipe <= tcb.usedMost)) return;
-  tcb.usedAll = isFull;
+  if (!isFull && before(tcb.una, tcb.usedUntil) && (tcb.cwndLimited || pipe <= tcb.usedMost)) return;
+  tcb.cwndLimited = isFull;
   tcb.usedMost = pipe;
   tcb.usedUntil = tcb.nxt;
 }

@@ -2,9 +2,9 @@
  * The sending half: what may go out now, and in which pieces. Lost data first, then new data as far as both windows
  * reach; Nagle with Minshall's variant, silly-window avoidance, FIN (RFC 9293 §3.7.4, §3.8.6.2.1; RFC 1122 §4.2.3.4).
  */
-import { initialWindow } from "./congestion/control.ts";
+import { initialWindow, sendQuantum } from "./congestion/control.ts";
 import { optionBytes, pathOf, transmit } from "./output.ts";
-import { holdsBack, noteDeparture, noteUse, quantum, setPace } from "./pacing.ts";
+import { holdsBack, noteDeparture, noteUse, setPace } from "./pacing.ts";
 import type { SentRecord } from "./scoreboard.ts";
 import { ACK, after, distance, FIN, PSH, SYN } from "./sequence.ts";
 import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, type Tcb } from "./tcb.ts";
@@ -62,7 +62,7 @@ export function resend(tcb: Tcb, record: SentRecord, force = false): boolean {
   if (room < Math.min(mss, bytes) && sent.pipe > 0) return false;
   if (record.isSyn) return resendSyn(tcb, record);
   const size = segmentSize(tcb);
-  const most = Math.max(size, Math.floor(Math.min(room, LARGEST, quantum(tcb)) / size) * size);
+  const most = Math.max(size, Math.floor(Math.min(room, LARGEST, sendQuantum(tcb)) / size) * size);
   if (bytes - (record.isFin ? 1 : 0) > most) sent.split(record, (record.start + most) | 0);
   const length = distance(record.end, record.start) - (record.isFin ? 1 : 0);
   const isLast = record.end === tcb.nxt;
@@ -111,7 +111,7 @@ function sendNew(tcb: Tcb): boolean {
   const window = tcb.window - distance(tcb.nxt, tcb.una);
   const size = segmentSize(tcb);
   const room = congestionRoom(tcb);
-  let length = Math.min(unsent, window, room, Math.floor(Math.min(LARGEST, quantum(tcb)) / size) * size);
+  let length = Math.min(unsent, window, room, Math.floor(Math.min(LARGEST, sendQuantum(tcb)) / size) * size);
   if (unsent > 0 && length <= 0) return false;
   if (length > size) {
     const whole = length - (length % size);

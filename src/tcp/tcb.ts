@@ -268,7 +268,7 @@ export class Tcb implements Flow, Starved, Throttled {
   heldBack = false;
   /** How the last flight used the window: most bytes in flight, and whether the window was full; until this is acknowledged. */
   usedMost = 0;
-  usedAll = false;
+  cwndLimited = false;
   usedUntil = 0;
   inRecovery = false;
   afterTimeout = false;
@@ -377,11 +377,6 @@ export class Tcb implements Flow, Starved, Throttled {
 
   markAppLimited(): void {
     this.rate.markAppLimited(this.sent.pipe);
-  }
-
-  /** In slow start the window may grow to twice what was in flight (RFC 7661's concern, Linux's rule). */
-  get cwndLimited(): boolean {
-    return this.usedAll || (this.cwnd < this.ssthresh && this.cwnd < 2 * this.usedMost);
   }
 
   random(): number {

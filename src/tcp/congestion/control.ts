@@ -1,7 +1,9 @@
 /**
- * What a congestion controller sees and steers. Bytes, milliseconds, and bytes a second. Objects passed in are the
- * caller's and are used again for the next call.
+ * The interface of congestion controllers: what one sees and steers. Bytes, milliseconds, and bytes a second. Objects
+ * passed in are the caller's and are used again for the next call.
  */
+const LARGEST_QUANTUM = 65_536;
+
 export interface Flow {
   cwnd: number;
   ssthresh: number;
@@ -10,16 +12,19 @@ export interface Flow {
   readonly mss: number;
   /** Bytes in flight: sent, and neither acknowledged, SACKed nor deemed lost. */
   readonly pipe: number;
-  /** The window, not the application, the peer or pacing, held the last flight back (RFC 9438 §5.8, RFC 7661). */
+  /** The window, not the application, the peer or pacing, held the last flight back. */
   readonly cwndLimited: boolean;
+  /** Most bytes that were in flight in the last round trip. */
+  readonly usedMost: number;
   readonly inRecovery: boolean;
+  readonly now: number;
   readonly sackOk: boolean;
   /** Bytes that arrived and bytes deemed lost since the connection began. */
   readonly delivered: number;
   readonly lost: number;
   /** Smoothed RTT, 0 while none was measured. */
   readonly srtt: number;
-  /** Nothing more was there to send when the last flight left. */
+  /** The application had nothing more to send, and what left before that is still in flight. */
   readonly appLimited: boolean;
   /** Rate samples say nothing until what is in flight now has arrived. */
   markAppLimited(): void;
@@ -96,6 +101,20 @@ export interface CongestionControl {
   starting?(flow: Flow, now: number): void;
   /** What is inside, by the names of its RFC or draft. */
   state(): Record<string, number | string>;
+}
+
+/**
+ * Has the window been used, so that it may grow (RFC 9438 §5.8, RFC 7661)? In slow start it may be twice what was in
+ * flight: at the pace of slow start that is what the next round trip needs (Linux's tcp_is_cwnd_limited).
+ */
+export function mayGrow(flow: Flow): boolean {
+  return flow.cwndLimited || (flow.cwnd < flow.ssthresh && flow.cwnd < 2 * flow.usedMost);
+}
+
+/** Most bytes that leave as one unit: what the pace gives in a millisecond, at least two segments, at most 64 KiB. */
+export function sendQuantum(flow: Flow): number {
+  if (flow.pacingRate === 0) return LARGEST_QUANTUM;
+  return Math.max(Math.min(flow.pacingRate / 1000, LARGEST_QUANTUM), 2 * flow.mss);
 }
 
 /** RFC 6928: at most ten segments of at most 14,600 bytes. */

@@ -1,5 +1,5 @@
 /** CUBIC (RFC 9438) with HyStart++ (RFC 9406). Windows in bytes here, in segments inside the cubic function. */
-import type { AckSample, CongestionControl, Flow } from "./control.ts";
+import { type AckSample, type CongestionControl, type Flow, mayGrow } from "./control.ts";
 import { HyStart } from "./hystart.ts";
 
 /** RFC 9438 §4.1, §4.6. */
@@ -25,7 +25,7 @@ export class Cubic implements CongestionControl {
       return;
     }
     // Time in which the application did not fill the window does not count (RFC 9438 §5.8).
-    if (!flow.cwndLimited) {
+    if (!mayGrow(flow)) {
       if (this.epoch >= 0) this.epoch += Math.min(sample.rtt, sample.srtt);
       return;
     }
@@ -39,7 +39,7 @@ export class Cubic implements CongestionControl {
       this.hystart = undefined;
       return;
     }
-    if (!flow.cwndLimited) return;
+    if (!mayGrow(flow)) return;
     flow.cwnd += Math.min(sample.delivered / divisor, Math.max(flow.ssthresh - flow.cwnd, flow.mss));
   }
 

@@ -1,10 +1,11 @@
 /** Congestion control by name, as TCP_CONGESTION takes it. */
 import { invalid } from "../../base/errors.ts";
+import { Bbr } from "./bbr/bbr.ts";
 import type { CongestionControl } from "./control.ts";
 import { Cubic } from "./cubic.ts";
 import { Reno } from "./reno.ts";
 
-const KINDS: Record<string, () => CongestionControl> = { cubic: () => new Cubic(), reno: () => new Reno() };
+const KINDS: Record<string, () => CongestionControl> = { cubic: () => new Cubic(), reno: () => new Reno(), bbr: () => new Bbr() };
 
 export const CONGESTION_NAMES: readonly string[] = Object.keys(KINDS);
 

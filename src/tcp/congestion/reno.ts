@@ -1,5 +1,5 @@
 /** NewReno: slow start, congestion avoidance, half on loss (RFC 5681, RFC 3465 with L = 2 segments per ACK's worth). */
-import type { AckSample, CongestionControl, Flow } from "./control.ts";
+import { type AckSample, type CongestionControl, type Flow, mayGrow } from "./control.ts";
 
 export class Reno implements CongestionControl {
   readonly name = "reno";
@@ -7,7 +7,7 @@ export class Reno implements CongestionControl {
   private before = { cwnd: 0, ssthresh: 0 };
 
   acked(flow: Flow, sample: AckSample): void {
-    if (sample.inRecovery || !flow.cwndLimited) return;
+    if (sample.inRecovery || !mayGrow(flow)) return;
     if (flow.cwnd < flow.ssthresh) {
       flow.cwnd += Math.min(sample.delivered, Math.max(flow.ssthresh - flow.cwnd, flow.mss));
       return;
