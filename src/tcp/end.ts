@@ -19,6 +19,14 @@ export function destroy(tcb: Tcb, error: LoomError | undefined): void {
   if (!wasTimeWait) tcb.events.closed?.(error);
 }
 
+/** A closed connection in FIN-WAIT-2 does not wait for ever (Linux: tcp_fin_timeout, TCP_LINGER2). */
+export function awaitFin(tcb: Tcb): void {
+  const { finTimeout } = tcb.options;
+  const { stack, settings } = tcb.world;
+  if (finTimeout < 0) abort(tcb);
+  else stack.timers.arm(tcb.stateTimer, stack.now + (finTimeout || settings.finWait2Ms));
+}
+
 /** Buffers go back; what was received may still be read by whoever owns the connection. */
 export function release(tcb: Tcb, alsoReceived: boolean): void {
   tcb.sent.clear();

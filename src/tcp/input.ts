@@ -5,7 +5,7 @@
 import * as abi from "../../assembly/abi.ts";
 import { LoomError } from "../base/errors.ts";
 import { initialWindow } from "./congestion/control.ts";
-import { abort, destroy, peerOf } from "./end.ts";
+import { abort, awaitFin, destroy, peerOf } from "./end.ts";
 import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { ownMss, transmit } from "./output.ts";
 import { reportDuplicate, takeData } from "./receiver.ts";
@@ -29,7 +29,7 @@ import {
 /** RFC 7323 §5.5: a timestamp older than this says nothing. */
 const TIMESTAMP_LIFE = 24 * 24 * 3600 * 1000;
 const DELAYED_ACK = 40;
-const QUICK_ACKS = 16;
+export const QUICK_ACKS = 16;
 const ANSWER_MS = 500;
 
 export const options: SynOptions = {
@@ -300,6 +300,11 @@ function finishHandshake(tcb: Tcb): boolean {
     tcb.world.resetUnknown(segment.flags);
     return false;
   }
+  if (tcb.listener && !tcb.isFastOpened && segment.length === 0 && !(segment.flags & FIN) && tcb.retries < tcb.options.deferAccept) {
+    // TCP_DEFER_ACCEPT: an acknowledgement alone does not wake anybody.
+    tcb.deferred = true;
+    return false;
+  }
   tcb.window = segment.window * 2 ** tcb.sendScale;
   establish(tcb);
   if (tcb.listener) tcb.world.accepted(tcb);
@@ -357,6 +362,8 @@ function freeQueue(tcb: Tcb, unaBefore: number): void {
   if (bytes <= 0 || tcb.una === unaBefore) return;
   queue.drop(bytes);
   tcb.queueStart = (tcb.queueStart + bytes) | 0;
+  const { notSentLowWater } = tcb.options;
+  if (notSentLowWater > 0 && tcb.unsent >= notSentLowWater) return;
   if (tcb.wantsRoom && queue.length < (Math.min(tcb.sendSpace, tcb.options.sendBuffer) * 2) / 3) {
     tcb.wantsRoom = false;
     tcb.events.writable?.();
@@ -366,10 +373,9 @@ function freeQueue(tcb: Tcb, unaBefore: number): void {
 /** Our FIN was acknowledged: the states that follow. True when the connection is gone. */
 function closeOnAck(tcb: Tcb): boolean {
   if (!tcb.finSent || tcb.una !== tcb.nxt) return false;
-  const { stack } = tcb.world;
   if (tcb.state === FIN_WAIT_1) {
     tcb.state = FIN_WAIT_2;
-    if (tcb.orphan) stack.timers.arm(tcb.stateTimer, stack.now + tcb.world.settings.finWait2Ms);
+    if (tcb.orphan) awaitFin(tcb);
   } else if (tcb.state === CLOSING) enterTimeWait(tcb);
   else if (tcb.state === LAST_ACK) {
     destroy(tcb, undefined);

@@ -16,7 +16,7 @@ import { flow } from "./cookies.ts";
 import { destroy, peerOf } from "./end.ts";
 import { CookieCache, CookieKeys } from "./fast-open.ts";
 import { readSegment, receive } from "./input.ts";
-import { TcpListener } from "./listener.ts";
+import { chooseListener, conflicts, type ListenRules, TcpListener } from "./listener.ts";
 import { ownMss, sendReset, transmit } from "./output.ts";
 import { noteDeparture } from "./pacing.ts";
 import { PassiveOpen } from "./passive.ts";
@@ -88,6 +88,8 @@ export class TcpLayer implements Transport, TcpWorld {
   private readonly connections = new Map<number, Tcb>();
   private readonly listeners = new Map<number, TcpListener[]>();
   private readonly portUse = new Map<number, number>();
+  /** Ports that were bound and have no other user yet, and by how many: nobody is given one by chance. */
+  readonly bound = new Map<number, number>();
   private readonly waiting = new Set<Tcb>();
   private readonly challenges = new RateLimit(CHALLENGES, CHALLENGES);
   readonly hash: SipHash;
@@ -227,6 +229,7 @@ export class TcpLayer implements Transport, TcpWorld {
     const start = (this.hash.hash(flow, 10) >>> 0) + this.nextPort++;
     for (let i = 0; i < span; i++) {
       const port = FIRST_EPHEMERAL + ((start + i) % span);
+      if (this.bound.has(port)) continue;
       if (!this.portUse.has(port) || !this.find(local, remote, port, remotePort)) return port;
     }
     throw new LoomError("EADDRINUSE", `all dynamic ports towards ${remote} port ${remotePort} are in use`);
@@ -235,24 +238,38 @@ export class TcpLayer implements Transport, TcpWorld {
   private nextPort = 0;
 
   /** Listens on a port (0: a free one) of one address, or of all. */
-  listen(local: IpAddress | undefined, port: number, backlog = 511, options: Partial<TcpOptions> = {}): TcpListener {
+  listen(
+    local: IpAddress | undefined,
+    port: number,
+    backlog = 511,
+    options: Partial<TcpOptions> = {},
+    rules: ListenRules = {},
+  ): TcpListener {
     const address = local ?? ANY;
     if (local && !local.isUnspecified && !this.stack.isLocal(local))
       throw new LoomError("EADDRNOTAVAIL", `${local} is not an address of this host`);
     const chosen = port || this.freePort();
     const there = this.listeners.get(chosen) ?? [];
-    if (there.some((other) => other.local.isUnspecified || address.isUnspecified || other.local.equals(address))) {
+    const isTaken = this.bound.has(chosen) && !rules.isBound;
+    if (isTaken || there.some((other) => conflicts(other, address, rules))) {
       throw new LoomError("EADDRINUSE", `TCP port ${chosen} is in use`);
     }
-    const listener = new TcpListener(address, chosen, backlog, { ...this.defaults, ...options }, (self) => this.unlisten(self));
+    const listener = new TcpListener(address, chosen, backlog, { ...this.defaults, ...options }, (self) => this.unlisten(self), rules);
     this.listeners.set(chosen, [...there, listener]);
     return listener;
   }
 
-  private freePort(): number {
+  /** Connections of any state whose own port this is, and listeners there. */
+  users(port: number): { listeners: readonly TcpListener[]; connections: readonly Tcb[] } {
+    const connections = this.portUse.has(port) ? this.list().filter((tcb) => tcb.localPort === port) : [];
+    return { listeners: this.listeners.get(port) ?? [], connections };
+  }
+
+  /** A dynamic port that nobody uses. */
+  freePort(): number {
     for (let tries = 0; tries < 65_536; tries++) {
       const port = FIRST_EPHEMERAL + this.stack.random.below(LAST_EPHEMERAL - FIRST_EPHEMERAL + 1);
-      if (!this.listeners.has(port) && !this.portUse.has(port)) return port;
+      if (!this.listeners.has(port) && !this.portUse.has(port) && !this.bound.has(port)) return port;
     }
     throw new LoomError("EADDRINUSE", "all dynamic TCP ports are in use");
   }
@@ -313,7 +330,7 @@ export class TcpLayer implements Transport, TcpWorld {
     const { words } = this.stack;
     const { flags } = readSegment(words, this.stack.engine.memory.u8);
     const destination = this.stack.destination();
-    const listener = this.listeners.get(port)?.find((each) => each.local.isUnspecified || each.local.equals(destination));
+    const listener = chooseListener(this.listeners.get(port), destination, words[abi.SEG_SOURCE_PORT / 4], words[abi.SEG_SOURCE / 4 + 3]);
     if (!listener || destination.isMulticast) {
       this.resetUnknown(flags);
       return;

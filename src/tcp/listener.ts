@@ -1,15 +1,26 @@
 /** A listening port: handshakes in progress, those that wait to be accepted, and cookies when there are too many (RFC 4987). */
-import type { IpAddress } from "../base/ip-address.ts";
+import { IpAddress } from "../base/ip-address.ts";
 import type { CookieKeys } from "./fast-open.ts";
 import type { Tcb, TcpOptions } from "./tcb.ts";
+
+/** What several listeners on a port have to agree on. */
+export interface ListenRules {
+  /** On `::`, leave IPv4 alone (IPV6_V6ONLY). */
+  v6Only?: boolean;
+  /** Share the port with others that say so too; flows are spread over them (SO_REUSEPORT). */
+  reusePort?: boolean;
+  /** The caller has bound the port and seen to conflicts. */
+  isBound?: boolean;
+}
 
 export class TcpListener {
   readonly local: IpAddress;
   readonly port: number;
-  readonly backlog: number;
+  /** Connections that may wait to be accepted. */
+  backlog: number;
   readonly options: TcpOptions;
   /** Called when a connection can be accepted. */
-  onConnection: (() => void) | undefined;
+  onConnection: ((tcb: Tcb) => void) | undefined;
   closed = false;
   /** Handshakes that this listener keeps state for. */
   handshakes = 0;
@@ -18,10 +29,19 @@ export class TcpListener {
   fastOpenPending = 0;
   /** Keys of its own instead of the host's. */
   cookieKeys: CookieKeys | undefined;
+  readonly rules: ListenRules;
   private readonly ready: Tcb[] = [];
   private readonly release: (listener: TcpListener) => void;
 
-  constructor(local: IpAddress, port: number, backlog: number, options: TcpOptions, release: (listener: TcpListener) => void) {
+  constructor(
+    local: IpAddress,
+    port: number,
+    backlog: number,
+    options: TcpOptions,
+    release: (listener: TcpListener) => void,
+    rules: ListenRules = {},
+  ) {
+    this.rules = rules;
     this.local = local;
     this.port = port;
     this.backlog = backlog;
@@ -47,7 +67,7 @@ export class TcpListener {
 
   put(tcb: Tcb): void {
     this.ready.push(tcb);
-    this.onConnection?.();
+    this.onConnection?.(tcb);
   }
 
   /** No more connections; returns those that nobody accepted. */
@@ -57,4 +77,55 @@ export class TcpListener {
     this.release(this);
     return this.ready.splice(0);
   }
+}
+
+const ANY4 = IpAddress.v4(0);
+
+/** Which of two families an unspecified address stands for; `::` without IPV6_V6ONLY stands for both. */
+function covers(local: IpAddress, v6Only: boolean | undefined, family: 4 | 6): boolean {
+  return local.equals(ANY4) ? family === 4 : family === 6 || !v6Only;
+}
+
+/** Would a listener on `address` take connections that `other` takes? */
+export function conflicts(other: TcpListener, address: IpAddress, rules: ListenRules): boolean {
+  if (rules.reusePort && other.rules.reusePort) return false;
+  const [a, b] = [other.local, address];
+  if (!a.isUnspecified && !b.isUnspecified) return a.equals(b);
+  if (!a.isUnspecified) return covers(b, rules.v6Only, a.family);
+  if (!b.isUnspecified) return covers(a, other.rules.v6Only, b.family);
+  return ([4, 6] as const).some((family) => covers(a, other.rules.v6Only, family) && covers(b, rules.v6Only, family));
+}
+
+/** The closest to the address: its own before its family's before both families'; of several alike the flow decides. */
+export function chooseListener(
+  listeners: readonly TcpListener[] | undefined,
+  destination: IpAddress,
+  remotePort: number,
+  remoteWord: number,
+): TcpListener | undefined {
+  let best: TcpListener | undefined;
+  let bestScore = 0;
+  let alike = 0;
+  for (const each of listeners ?? []) {
+    const score = closeness(each, destination);
+    if (score === 0 || score < bestScore) continue;
+    alike = score === bestScore ? alike + 1 : 1;
+    bestScore = score;
+    // One in `alike` takes the place of the one before, by the flow: each as often as the others.
+    if (alike === 1 || flowHash(remotePort, remoteWord, alike) % alike === 0) best = each;
+  }
+  return best;
+}
+
+function closeness(listener: TcpListener, destination: IpAddress): number {
+  const { local, rules } = listener;
+  if (!local.isUnspecified) return local.equals(destination) ? 3 : 0;
+  if (!covers(local, rules.v6Only, destination.family)) return 0;
+  return local.equals(ANY4) ? 2 : 1;
+}
+
+function flowHash(port: number, word: number, salt: number): number {
+  let h = Math.imul(word ^ Math.imul(port, 0x9e3779b1) ^ Math.imul(salt, 0xc2b2ae35), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
 }

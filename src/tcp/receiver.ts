@@ -11,7 +11,9 @@ const MOST_RANGES = 64;
 /** Bytes that the buffer can still take beyond what was received. */
 function freeSpace(tcb: Tcb): number {
   const unread = tcb.inbox ? tcb.inbox.length : 0;
-  return Math.max(0, tcb.receiveSpace - unread);
+  const { windowClamp } = tcb.options;
+  const free = Math.max(0, tcb.receiveSpace - unread);
+  return windowClamp > 0 ? Math.min(free, windowClamp) : free;
 }
 
 /** The window field: never takes back what was announced, and opens only by steps worth an ACK (RFC 9293 §3.8.6.2.2). */

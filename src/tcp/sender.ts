@@ -145,11 +145,18 @@ function restartAfterIdle(tcb: Tcb): void {
 
 /** Nagle with Minshall's variant: a small segment waits only for a small one that is still unacknowledged. */
 function mayBeSmall(tcb: Tcb, rest: number): boolean {
+  if (isCorked(tcb)) return rest === 0;
   return rest === 0 || tcb.options.noDelay || tcb.finQueued || !after(tcb.smallEnd, tcb.una);
+}
+
+/** The owner wants small segments to wait (TCP_CORK, MSG_MORE); the end of the stream waits for nothing. */
+function isCorked(tcb: Tcb): boolean {
+  return (tcb.options.cork || tcb.more) && !tcb.finQueued && !tcb.pushing;
 }
 
 /** Less than a segment: the end of the data, if Nagle agrees; or half the largest window there ever was (RFC 1122 §4.2.3.4). */
 function maySendSmall(tcb: Tcb, length: number, unsent: number, room: number): boolean {
+  if (isCorked(tcb)) return false;
   if (length === unsent) return mayBeSmall(tcb, length) || !tcb.sent.first;
   // Cut by the congestion window: whole segments come with the next ACK.
   if (room === length) return !tcb.sent.first;

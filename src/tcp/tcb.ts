@@ -67,6 +67,20 @@ export interface TcpOptions {
   fastOpen: boolean;
   /** Data in the SYN without a cookie, between ends that agreed on that otherwise (RFC 7413 §4.1.3.1). */
   fastOpenWithoutCookie: boolean;
+  /** Small segments wait for more (TCP_CORK), 200 ms at most. */
+  cork: boolean;
+  /** SYNs sent again before an attempt is given up; 0: as the host has it. */
+  synRetries: number;
+  /** Milliseconds that a closed connection waits for the peer's FIN; 0: as the host has it; below 0 it is reset instead. */
+  finTimeout: number;
+  /** A listener's connections are accepted when they have data; so many SYN-ACK timeouts are waited for it. 0: at once. */
+  deferAccept: number;
+  /** Most bytes to announce as window; 0: what the buffer gives. */
+  windowClamp: number;
+  /** Bytes not yet sent above which the owner is not asked for more (TCP_NOTSENT_LOWAT); 0: no limit. */
+  notSentLowWater: number;
+  /** Another socket may bind the port while this connection lives (SO_REUSEADDR). */
+  reuseAddress: boolean;
 }
 
 export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
@@ -87,6 +101,13 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   hopLimit: 64,
   fastOpen: false,
   fastOpenWithoutCookie: false,
+  cork: false,
+  synRetries: 0,
+  finTimeout: 0,
+  deferAccept: 0,
+  windowClamp: 0,
+  notSentLowWater: 0,
+  reuseAddress: false,
 };
 
 /** Counters by the names of `nstat`, lower case. */
@@ -291,6 +312,12 @@ export class Tcb implements Flow, Starved, Throttled {
   retries = 0;
   /** The retransmission timer counts anew: something was acknowledged. */
   rearm = false;
+  /** The peer finished the handshake, but sent nothing yet (TCP_DEFER_ACCEPT). */
+  deferred = false;
+  /** The last write announced more: it waits for it as if corked (MSG_MORE). */
+  more = false;
+  /** Small segments have waited long enough. */
+  pushing = false;
   /** The owner waits for room in the send buffer. */
   wantsRoom = false;
   /** What ICMP said while the connection was trying; its error if it never succeeds. */

@@ -5,7 +5,7 @@ import { transmit } from "./output.ts";
 import { checkAppLimited } from "./pacing.ts";
 import { rackExpired, timedOut } from "./recovery.ts";
 import { arm, probeTail, probeWindow, resend, send } from "./sender.ts";
-import { ACK } from "./sequence.ts";
+import { ACK, distance } from "./sequence.ts";
 import { ESTABLISHED, FIN_WAIT_2, SYN_SENT, type Tcb, TIME_WAIT } from "./tcb.ts";
 
 export function retransmitExpired(tcb: Tcb): void {
@@ -35,10 +35,11 @@ function retransmit(tcb: Tcb): void {
   if (!first) return;
   const { settings } = tcb.world;
   if (first.isSyn) {
-    if (giveUp(tcb, tcb.state === SYN_SENT ? settings.synRetries : settings.synAckRetries)) return;
+    if (giveUp(tcb, tcb.state === SYN_SENT ? tcb.options.synRetries || settings.synRetries : settings.synAckRetries)) return;
     tcb.retries++;
     tcb.rtt.backOff();
-    resend(tcb, first, true);
+    // A peer that is only waited for is asked once more, at the end.
+    if (!tcb.deferred || tcb.retries >= tcb.options.deferAccept) resend(tcb, first, true);
     arm(tcb, true);
     return;
   }
@@ -53,6 +54,13 @@ function persist(tcb: Tcb): void {
   const { settings } = tcb.world;
   if (tcb.now - tcb.lastReceivedAt > 2 * 60_000 && giveUp(tcb, settings.retries)) return;
   if (tcb.orphan && giveUp(tcb, settings.orphanRetries)) return;
+  if (tcb.window > distance(tcb.nxt, tcb.una)) {
+    // Not the window held it back, but the owner's cork.
+    tcb.pushing = true;
+    send(tcb);
+    tcb.pushing = false;
+    return;
+  }
   tcb.retries++;
   probeWindow(tcb);
   send(tcb);
@@ -65,7 +73,7 @@ export function ackExpired(tcb: Tcb): void {
 }
 
 export function stateExpired(tcb: Tcb): void {
-  if (tcb.state === TIME_WAIT || tcb.state === FIN_WAIT_2) {
+  if (tcb.state === TIME_WAIT || (tcb.state === FIN_WAIT_2 && tcb.orphan)) {
     destroy(tcb, undefined);
     return;
   }

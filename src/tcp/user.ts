@@ -1,16 +1,29 @@
 /** The calls a user of a connection makes (RFC 9293 §3.9.1): SEND, RECEIVE, CLOSE, ABORT, STATUS. */
 import { LoomError } from "../base/errors.ts";
 import { congestionControl } from "./congestion/index.ts";
-import { abort, destroy } from "./end.ts";
+import { abort, awaitFin, destroy } from "./end.ts";
+import { QUICK_ACKS } from "./input.ts";
 import { transmit } from "./output.ts";
 import { checkAppLimited } from "./pacing.ts";
 import { noteRead, worthUpdate } from "./receiver.ts";
 import { send } from "./sender.ts";
 import { ACK, distance } from "./sequence.ts";
-import { CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, STATES, SYN_RECEIVED, SYN_SENT, type Tcb } from "./tcb.ts";
+import {
+  CLOSE_WAIT,
+  CLOSED,
+  ESTABLISHED,
+  FIN_WAIT_1,
+  FIN_WAIT_2,
+  LAST_ACK,
+  STATES,
+  SYN_RECEIVED,
+  SYN_SENT,
+  type Tcb,
+  TIME_WAIT,
+} from "./tcb.ts";
 
-/** Queues bytes and sends what may go; returns how many were taken (0: wait for `writable`). */
-export function write(tcb: Tcb, bytes: Uint8Array): number {
+/** Queues bytes and sends what may go; returns how many were taken (0: wait for `writable`). With `more` a small rest waits. */
+export function write(tcb: Tcb, bytes: Uint8Array, more = false): number {
   if (tcb.finQueued || tcb.state === CLOSED || tcb.state > CLOSE_WAIT || tcb.state === FIN_WAIT_1 || tcb.state === FIN_WAIT_2) {
     throw new LoomError("EPIPE", "the connection cannot be written any more");
   }
@@ -19,6 +32,7 @@ export function write(tcb: Tcb, bytes: Uint8Array): number {
   tcb.queue ??= tcb.world.newQueue();
   const room = Math.min(tcb.sendSpace, tcb.options.sendBuffer) - tcb.queue.length;
   const taken = room <= 0 ? 0 : tcb.queue.append(bytes.length <= room ? bytes : bytes.subarray(0, room));
+  tcb.more = more;
   if (taken < bytes.length) tcb.wantsRoom = true;
   if (taken < Math.min(bytes.length, room)) tcb.world.stack.starve(tcb);
   if (taken > 0 && (tcb.state === ESTABLISHED || tcb.state === CLOSE_WAIT || tcb.isFastOpened)) {
@@ -43,15 +57,58 @@ export function read(tcb: Tcb, out: Uint8Array): number {
   const { inbox } = tcb;
   if (!inbox || inbox.length === 0) return 0;
   const n = inbox.copy(0, out);
-  inbox.drop(n);
-  if (tcb.state === CLOSED) return n;
+  consume(tcb, n);
+  return n;
+}
+
+/** The first `n` bytes were read: room for more, of which the peer is told when it is worth it. */
+function consume(tcb: Tcb, n: number): void {
+  tcb.inbox?.drop(n);
+  if (tcb.state === CLOSED) return;
   tcb.world.stack.touch();
   noteRead(tcb, n);
   if (worthUpdate(tcb) && !tcb.finReceived) {
     transmit(tcb, tcb.nxt, 0, ACK);
     tcb.world.stack.flush();
   }
+}
+
+/** Copies what lies `from` bytes ahead into `out`, and leaves it there. */
+export function peek(tcb: Tcb, from: number, out: Uint8Array): number {
+  const { inbox } = tcb;
+  return inbox && from < inbox.length ? inbox.copy(from, out) : 0;
+}
+
+/** As `read`, but nobody sees the bytes. */
+export function discard(tcb: Tcb, bytes: number): number {
+  const n = Math.min(bytes, readable(tcb));
+  if (n > 0) consume(tcb, n);
   return n;
+}
+
+/** Sends what may go now: the owner has changed what small segments wait for. */
+export function push(tcb: Tcb): void {
+  tcb.more = false;
+  tcb.world.stack.touch();
+  send(tcb);
+  tcb.world.stack.flush();
+}
+
+/** On: what is owed is acknowledged now, and the next segments at once (TCP_QUICKACK). Off: acknowledgements wait for company. */
+export function quickAck(tcb: Tcb, on: boolean): void {
+  tcb.quickAcks = on ? Math.max(tcb.quickAcks, QUICK_ACKS) : 0;
+  if (!on || tcb.unackedBytes === 0 || tcb.state < ESTABLISHED) return;
+  tcb.world.stack.touch();
+  transmit(tcb, tcb.nxt, 0, ACK);
+  tcb.world.stack.flush();
+}
+
+/** The options of keepalive were changed: its timer starts anew, or stops. */
+export function keepAliveChanged(tcb: Tcb): void {
+  if (tcb.state < ESTABLISHED || tcb.state === TIME_WAIT || tcb.orphan) return;
+  tcb.keepProbes = 0;
+  tcb.world.stack.timers.cancel(tcb.stateTimer);
+  tcb.world.keepAlive(tcb);
 }
 
 /** No more will be sent: the FIN follows the last byte. Reading goes on. */
@@ -82,8 +139,7 @@ export function close(tcb: Tcb): void {
   }
   shutdown(tcb);
   tcb.orphan = true;
-  const { stack } = tcb.world;
-  if ((tcb.state as number) === FIN_WAIT_2) stack.timers.arm(tcb.stateTimer, stack.now + tcb.world.settings.finWait2Ms);
+  if ((tcb.state as number) === FIN_WAIT_2) awaitFin(tcb);
 }
 
 /** Changes the congestion control of a connection, whenever; window and threshold stay (TCP_CONGESTION). EINVAL: no such name. */

@@ -1,0 +1,59 @@
+/** The descriptors of one process: small numbers for open file descriptions, the lowest free one first. */
+import type { Description } from "./description.ts";
+import { EBADF, EMFILE } from "./errno.ts";
+
+export class Descriptors {
+  private readonly table: (Description | undefined)[] = [];
+  private readonly closeOnExec = new Set<number>();
+  /** RLIMIT_NOFILE. */
+  readonly limit: number;
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  get(fd: number): Description | undefined {
+    return this.table[fd];
+  }
+
+  /** A descriptor from `least` on, or -EMFILE; the description is then held by it. */
+  add(description: Description, cloexec = false, least = 0): number {
+    let fd = least;
+    while (this.table[fd]) fd++;
+    if (fd >= this.limit) return -EMFILE;
+    this.table[fd] = description.hold();
+    this.markCloseOnExec(fd, cloexec);
+    return fd;
+  }
+
+  /** Puts a description in the place of whatever `fd` was (dup2). */
+  replace(fd: number, description: Description): number {
+    if (fd < 0 || fd >= this.limit) return -EBADF;
+    description.hold();
+    this.close(fd);
+    this.table[fd] = description;
+    return fd;
+  }
+
+  close(fd: number): number {
+    const description = this.table[fd];
+    if (!description) return -EBADF;
+    this.table[fd] = undefined;
+    this.closeOnExec.delete(fd);
+    description.drop();
+    return 0;
+  }
+
+  isCloseOnExec(fd: number): boolean {
+    return this.closeOnExec.has(fd);
+  }
+
+  markCloseOnExec(fd: number, on: boolean): void {
+    if (on) this.closeOnExec.add(fd);
+    else this.closeOnExec.delete(fd);
+  }
+
+  closeAll(): void {
+    for (let fd = 0; fd < this.table.length; fd++) this.close(fd);
+  }
+}

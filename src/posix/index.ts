@@ -1,0 +1,8 @@
+/** Descriptors, errno and the system calls of Linux over a host: for software that was written for them. */
+export * from "./constants.ts";
+export * from "./errno.ts";
+export type { ControlMessage, Message } from "./message.ts";
+export { decodeName, encodeName, type InetName, type Slot, type SocketName, type UnixName } from "./names.ts";
+export type { PollEntry } from "./poll.ts";
+export { Process, type ProcessOptions } from "./process.ts";
+export type { TcpInfo, TcpInfoField } from "./tcp-info.ts";

@@ -1,0 +1,99 @@
+/** What TCP and UDP sockets share: addresses of one or both families, binding to ports. */
+import { IpAddress } from "../base/ip-address.ts";
+import type { Host } from "../host/host.ts";
+import type { Bindings, Bound } from "./bindings.ts";
+import { AF_INET, AF_INET6 } from "./constants.ts";
+import { EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENETUNREACH } from "./errno.ts";
+import { ANY4, ANY6, addressOf, nameOf, type SocketName } from "./names.ts";
+import { newSettings, type Settings } from "./settings.ts";
+import { Socket } from "./socket.ts";
+
+const LOOPBACK4 = IpAddress.v4(0x7f000001);
+const LOOPBACK6 = new IpAddress(0, 0, 0, 1);
+
+export abstract class InetSocket extends Socket implements Bound {
+  readonly host: Host;
+  /** What the socket is bound to; port 0: not yet. */
+  address: IpAddress;
+  port = 0;
+
+  constructor(host: Host, domain: number, type: number, protocol: number, settings: Settings = newSettings()) {
+    super(domain, type, protocol, settings);
+    this.host = host;
+    this.address = domain === AF_INET ? ANY4 : ANY6;
+  }
+
+  protected abstract readonly bindings: Bindings;
+  protected abstract freePort(): number;
+  abstract get reuseAddress(): boolean;
+  abstract set reuseAddress(on: boolean);
+
+  /** Time to live or hop limit of what is sent. */
+  abstract get hopLimit(): number;
+  abstract set hopLimit(value: number);
+  /** Whom the socket is connected to. */
+  abstract get peerAddress(): IpAddress | undefined;
+
+  get reusePort(): boolean {
+    return this.settings.reusePort;
+  }
+
+  get v6Only(): boolean {
+    return this.settings.v6Only;
+  }
+
+  get device(): string | undefined {
+    return this.settings.device;
+  }
+
+  bind(name: SocketName): number {
+    const address = this.addressIn(name);
+    if (typeof address === "number") return address;
+    if (this.port !== 0 || !("port" in name)) return -EINVAL;
+    const { ip } = this.host;
+    if (!address.isUnspecified && !address.isMulticast && !ip.isLocal(address) && !this.isBroadcast(address)) return -EADDRNOTAVAIL;
+    return this.take(address, name.port);
+  }
+
+  /** Binds to a port (0: a free one) when everybody there agrees. */
+  protected take(address: IpAddress, port: number): number {
+    const before = this.address;
+    this.address = address;
+    const chosen = port || this.freePort();
+    if (this.bindings.check(chosen, this) < 0) {
+      this.address = before;
+      return -EADDRINUSE;
+    }
+    this.port = chosen;
+    this.bindings.add(chosen, this);
+    return 0;
+  }
+
+  protected unbind(): void {
+    if (this.port !== 0) this.bindings.remove(this.port, this);
+    this.port = 0;
+    this.address = this.domain === AF_INET ? ANY4 : ANY6;
+  }
+
+  /** An address that this socket may use, or a negative error; `::` and `0.0.0.0` stand for all. */
+  protected addressIn(name: SocketName): IpAddress | number {
+    const address = addressOf(name, this.domain);
+    if (typeof address === "number") return address;
+    return this.domain === AF_INET6 && address.family === 4 && this.v6Only ? -ENETUNREACH : address;
+  }
+
+  /** As `addressIn`, for a peer: nobody is this host itself. */
+  protected peerIn(name: SocketName): IpAddress | number {
+    const address = this.addressIn(name);
+    if (typeof address === "number" || !address.isUnspecified) return address;
+    return address.family === 4 ? LOOPBACK4 : LOOPBACK6;
+  }
+
+  private isBroadcast(address: IpAddress): boolean {
+    return this.host.ip.interfaces.some((iface) => iface.isBroadcast(address));
+  }
+
+  localName(): SocketName {
+    return nameOf(this.address, this.port, this.domain);
+  }
+}

@@ -1,0 +1,49 @@
+/** Which table answers for which level and kind of socket. What has no mechanism below is -ENOPROTOOPT. */
+import { AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET } from "./constants.ts";
+import { attempt, EFAULT, EINVAL, ENOPROTOOPT, EOPNOTSUPP } from "./errno.ts";
+import { InetSocket } from "./inet-socket.ts";
+import type { Slot } from "./names.ts";
+import { intBytes, OptionValue, type SocketOption } from "./options.ts";
+import { IP_OPTIONS, IPV6_OPTIONS } from "./options-ip.ts";
+import { SOCKET_OPTIONS } from "./options-socket.ts";
+import { TCP_OPTIONS } from "./options-tcp.ts";
+import type { Socket } from "./socket.ts";
+import { TcpSocket } from "./tcp-socket.ts";
+
+function find(socket: Socket, level: number, name: number): SocketOption<never> | number {
+  if (level === SOL_SOCKET) return SOCKET_OPTIONS[name] ?? -ENOPROTOOPT;
+  if (!(socket instanceof InetSocket)) return -EOPNOTSUPP;
+  if (level === IPPROTO_TCP && socket instanceof TcpSocket) return TCP_OPTIONS[name] ?? -ENOPROTOOPT;
+  if (level === IPPROTO_IP) return IP_OPTIONS[name] ?? -ENOPROTOOPT;
+  if (level === IPPROTO_IPV6 && socket.domain === AF_INET6) return IPV6_OPTIONS[name] ?? -ENOPROTOOPT;
+  return -ENOPROTOOPT;
+}
+
+export function getOption(socket: Socket, level: number, name: number, into: Uint8Array | Slot<number>): number {
+  const option = find(socket, level, name) as SocketOption<Socket> | number;
+  if (typeof option === "number") return option;
+  if (!option.get) return -ENOPROTOOPT;
+  const { get } = option;
+  return attempt(() => {
+    const value = get(socket);
+    const bytes = typeof value === "number" ? intBytes(value) : value;
+    if (into instanceof Uint8Array) {
+      // A shorter place takes the beginning.
+      const n = Math.min(bytes.length, into.length);
+      into.set(bytes.subarray(0, n));
+      return n;
+    }
+    if (typeof value !== "number") return -EINVAL;
+    into.value = value;
+    return 4;
+  });
+}
+
+export function setOption(socket: Socket, level: number, name: number, value: number | Uint8Array): number {
+  const option = find(socket, level, name) as SocketOption<Socket> | number;
+  if (typeof option === "number") return option;
+  if (!option.set) return -ENOPROTOOPT;
+  if (typeof value !== "number" && !(value instanceof Uint8Array)) return -EFAULT;
+  const { set } = option;
+  return attempt(() => set(socket, new OptionValue(value)));
+}

@@ -1,0 +1,172 @@
+/** IPPROTO_TCP (tcp(7)). */
+import { CONGESTION_NAMES } from "../tcp/congestion/index.ts";
+import { CLOSED, SYN_SENT } from "../tcp/tcb.ts";
+import * as user from "../tcp/user.ts";
+import {
+  TCP_CONGESTION,
+  TCP_CORK,
+  TCP_DEFER_ACCEPT,
+  TCP_INFO,
+  TCP_INQ,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+  TCP_LINGER2,
+  TCP_MAXSEG,
+  TCP_NODELAY,
+  TCP_NOTSENT_LOWAT,
+  TCP_QUICKACK,
+  TCP_SYNCNT,
+  TCP_TIMESTAMP,
+  TCP_USER_TIMEOUT,
+  TCP_WINDOW_CLAMP,
+} from "./constants.ts";
+import { EINVAL, ENOENT } from "./errno.ts";
+import { flag, int, type OptionTable, type SocketOption } from "./options.ts";
+import { encodeTcpInfo } from "./tcp-info.ts";
+import type { TcpSocket } from "./tcp-socket.ts";
+
+const MOST_SECONDS = 32_767;
+const MOST_COUNT = 127;
+/** Linux's TCP_FIN_TIMEOUT_MAX (s), SOCK_MIN_RCVBUF / 2, TCP_CA_NAME_MAX, TCP_MIN_MSS, MAX_TCP_WINDOW. */
+const MOST_LINGER2 = 120;
+const LEAST_CLAMP = 1152;
+const NAME_BYTES = 16;
+const LEAST_MSS = 88;
+const MOST_MSS = 32_767;
+const UNSET_MSS = 65_535;
+
+/** Seconds to SYN-ACK timeouts that double from one second up to two minutes, and back. */
+function timeoutsIn(seconds: number): number {
+  if (seconds <= 0) return 0;
+  let count = 1;
+  for (let period = 1, timeout = 1; seconds > period && count < 255; count++) {
+    timeout = Math.min(timeout * 2, 120);
+    period += timeout;
+  }
+  return count;
+}
+
+function secondsOf(count: number): number {
+  let period = 0;
+  for (let i = 0, timeout = 1; i < count; i++, timeout = Math.min(timeout * 2, 120)) period += timeout;
+  return period;
+}
+
+function keep(which: "keepIdle" | "keepInterval" | "keepCount", most: number): SocketOption<TcpSocket> {
+  return int(
+    ({ settings }) => settings[which],
+    (socket, value) => {
+      socket.settings[which] = value;
+      socket.settingChanged("keepAlive");
+    },
+    1,
+    most,
+  );
+}
+
+const congestion: SocketOption<TcpSocket> = {
+  get(socket) {
+    const out = new Uint8Array(NAME_BYTES);
+    new TextEncoder().encodeInto(socket.options.congestion, out);
+    return out;
+  },
+  set(socket, { text, bytes }) {
+    if (bytes.length < 1) return -EINVAL;
+    if (!CONGESTION_NAMES.includes(text)) return -ENOENT;
+    if (socket.tcb && socket.state !== CLOSED) user.setCongestion(socket.tcb, text);
+    else socket.options.congestion = text;
+    return 0;
+  },
+};
+
+const maxSegment: SocketOption<TcpSocket> = {
+  get({ options, state, tcb }) {
+    if (state !== CLOSED && tcb) return tcb.mss;
+    return options.maxMss === UNSET_MSS ? 536 : options.maxMss;
+  },
+  set({ options }, value) {
+    if (!value.isInt || (value.int !== 0 && (value.int < LEAST_MSS || value.int > MOST_MSS))) return -EINVAL;
+    options.maxMss = value.int || UNSET_MSS;
+    return 0;
+  },
+};
+
+export const TCP_OPTIONS: OptionTable<TcpSocket> = {
+  [TCP_NODELAY]: flag(
+    ({ options }) => options.noDelay,
+    ({ options, tcb }, on) => {
+      options.noDelay = on;
+      if (on && tcb) user.push(tcb);
+    },
+  ),
+  [TCP_CORK]: flag(
+    ({ options }) => options.cork,
+    ({ options, tcb }, on) => {
+      options.cork = on;
+      if (!on && tcb) user.push(tcb);
+    },
+  ),
+  [TCP_MAXSEG]: maxSegment,
+  [TCP_KEEPIDLE]: keep("keepIdle", MOST_SECONDS),
+  [TCP_KEEPINTVL]: keep("keepInterval", MOST_SECONDS),
+  [TCP_KEEPCNT]: keep("keepCount", MOST_COUNT),
+  [TCP_SYNCNT]: int(
+    ({ options, host }) => options.synRetries || host.tcp.settings.synRetries,
+    ({ options }, value) => {
+      options.synRetries = value;
+    },
+    1,
+    MOST_COUNT,
+  ),
+  [TCP_LINGER2]: int(
+    ({ options, host }) => (options.finTimeout < 0 ? -1 : Math.floor((options.finTimeout || host.tcp.settings.finWait2Ms) / 1000)),
+    ({ options }, value) => {
+      options.finTimeout = value < 0 ? -1 : Math.min(value, MOST_LINGER2) * 1000;
+    },
+  ),
+  [TCP_DEFER_ACCEPT]: int(
+    ({ options }) => secondsOf(options.deferAccept),
+    ({ options }, value) => {
+      options.deferAccept = timeoutsIn(value);
+    },
+  ),
+  [TCP_WINDOW_CLAMP]: {
+    get: ({ options }) => options.windowClamp,
+    set(socket, value) {
+      if (!value.isInt || (value.int === 0 && socket.state !== CLOSED)) return -EINVAL;
+      socket.options.windowClamp = value.int === 0 ? 0 : Math.max(value.int, LEAST_CLAMP);
+      return 0;
+    },
+  },
+  [TCP_INFO]: { get: (socket) => encodeTcpInfo(socket) },
+  [TCP_QUICKACK]: flag(
+    ({ tcb }) => tcb === undefined || tcb.quickAcks > 0 || tcb.state <= SYN_SENT,
+    ({ tcb }, on) => {
+      if (tcb) user.quickAck(tcb, on);
+    },
+  ),
+  [TCP_CONGESTION]: congestion,
+  [TCP_USER_TIMEOUT]: int(
+    ({ options }) => options.userTimeout,
+    ({ options }, value) => {
+      options.userTimeout = value;
+    },
+    0,
+  ),
+  [TCP_NOTSENT_LOWAT]: int(
+    ({ options }) => options.notSentLowWater,
+    (socket, value) => {
+      socket.options.notSentLowWater = value >>> 0;
+    },
+  ),
+  [TCP_INQ]: int(
+    ({ settings }) => Number(settings.inq),
+    ({ settings }, value) => {
+      settings.inq = value === 1;
+    },
+    0,
+    1,
+  ),
+  [TCP_TIMESTAMP]: int(({ tcb }) => tcb?.tsval ?? 0),
+};

@@ -1,0 +1,51 @@
+/** What a socket remembers of the options that the transport below has no place for; connections inherit it from their listener. */
+export interface Settings {
+  reusePort: boolean;
+  keepAlive: boolean;
+  /** Seconds before the first probe, between probes; and how many. */
+  keepIdle: number;
+  keepInterval: number;
+  keepCount: number;
+  /** Seconds; undefined: close returns at once and data follows. */
+  linger: number | undefined;
+  /** Bytes that make a stream readable. */
+  receiveLowWater: number;
+  /** Milliseconds that blocking calls wait; 0: for ever. */
+  receiveTimeout: number;
+  sendTimeout: number;
+  /** As getsockopt shows them (twice what was asked for); 0: tuned by the stack. */
+  receiveBuffer: number;
+  sendBuffer: number;
+  broadcast: boolean;
+  oobInline: boolean;
+  zeroCopy: boolean;
+  passCredentials: boolean;
+  v6Only: boolean;
+  /** Interface by name. */
+  device: string | undefined;
+  /** recvmsg tells how much is left (TCP_INQ). */
+  inq: boolean;
+}
+
+export function newSettings(): Settings {
+  return {
+    reusePort: false,
+    keepAlive: false,
+    keepIdle: 7200,
+    keepInterval: 75,
+    keepCount: 9,
+    linger: undefined,
+    receiveLowWater: 1,
+    receiveTimeout: 0,
+    sendTimeout: 0,
+    receiveBuffer: 0,
+    sendBuffer: 0,
+    broadcast: false,
+    oobInline: false,
+    zeroCopy: false,
+    passCredentials: false,
+    v6Only: false,
+    device: undefined,
+    inq: false,
+  };
+}

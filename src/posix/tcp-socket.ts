@@ -1,0 +1,439 @@
+/**
+ * A TCP socket: the state machine of Linux's `inet_stream_*` and `tcp_sendmsg`/`tcp_recvmsg` around a connection or a
+ * listener of src/tcp, and what they return when.
+ */
+import type { LoomError } from "../base/errors.ts";
+import type { IpAddress } from "../base/ip-address.ts";
+import type { Host } from "../host/host.ts";
+import { abort } from "../tcp/end.ts";
+import type { TcpListener } from "../tcp/listener.ts";
+import { CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT, type Tcb, type TcpOptions, TIME_WAIT } from "../tcp/tcb.ts";
+import * as user from "../tcp/user.ts";
+import { bindingsOf } from "./bindings.ts";
+import {
+  AF_UNSPEC,
+  FIONREAD,
+  IPPROTO_TCP,
+  MSG_ERRQUEUE,
+  MSG_MORE,
+  MSG_OOB,
+  MSG_PEEK,
+  MSG_TRUNC,
+  POLLERR,
+  POLLHUP,
+  POLLIN,
+  POLLOUT,
+  POLLRDHUP,
+  POLLRDNORM,
+  POLLWRNORM,
+  SIOCATMARK,
+  SIOCOUTQNSD,
+  SOCK_STREAM,
+  SOMAXCONN,
+  TCP_CM_INQ,
+  TIOCOUTQ,
+} from "./constants.ts";
+import {
+  attempt,
+  EADDRINUSE,
+  EADDRNOTAVAIL,
+  EAGAIN,
+  EALREADY,
+  ECONNABORTED,
+  EINPROGRESS,
+  EINVAL,
+  EISCONN,
+  ENETUNREACH,
+  ENOTCONN,
+  ENOTTY,
+  EOPNOTSUPP,
+  EPIPE,
+  errnoOf,
+} from "./errno.ts";
+import { InetSocket } from "./inet-socket.ts";
+import { intMessage, type Message } from "./message.ts";
+import { nameOf, type SocketName } from "./names.ts";
+import { newSettings, type Settings } from "./settings.ts";
+import { RCV_SHUTDOWN, SEND_SHUTDOWN, shutdownMask } from "./socket.ts";
+
+const BOTH = RCV_SHUTDOWN | SEND_SHUTDOWN;
+const IN = POLLIN | POLLRDNORM;
+const OUT = POLLOUT | POLLWRNORM;
+
+export class TcpSocket extends InetSocket {
+  protected readonly bindings;
+  /** Options of the connection, of the listener's future connections, or of what this socket will be. */
+  options: TcpOptions;
+  tcb: Tcb | undefined;
+  listener: TcpListener | undefined;
+  /** Where connect(2) stands: Linux's SS_UNCONNECTED, SS_CONNECTING, SS_CONNECTED. */
+  private phase: "unconnected" | "connecting" | "connected" = "unconnected";
+  /** Sockets of connections that wait to be accepted: they must hear of resets before. */
+  private readonly children = new Map<Tcb, TcpSocket>();
+
+  constructor(host: Host, domain: number, options: TcpOptions = { ...host.tcp.defaults }, settings: Settings = newSettings()) {
+    super(host, domain, SOCK_STREAM, IPPROTO_TCP, settings);
+    this.bindings = bindingsOf(host).tcp;
+    this.options = options;
+  }
+
+  protected freePort(): number {
+    return this.host.tcp.freePort();
+  }
+
+  get reuseAddress(): boolean {
+    return this.options.reuseAddress;
+  }
+
+  set reuseAddress(on: boolean) {
+    this.options.reuseAddress = on;
+  }
+
+  get hopLimit(): number {
+    return this.options.hopLimit;
+  }
+
+  set hopLimit(value: number) {
+    this.options.hopLimit = value;
+  }
+
+  get peerAddress(): IpAddress | undefined {
+    return this.state === CLOSED ? undefined : this.tcb?.remote;
+  }
+
+  override bufferSize(which: "receiveBuffer" | "sendBuffer"): number {
+    const { settings, tcb } = this;
+    if (settings[which]) return settings[which];
+    // Tuned by the stack: what a fresh socket of Linux shows, or what the connection has.
+    if (!tcb) return which === "receiveBuffer" ? 131_072 : 16_384;
+    return which === "receiveBuffer" ? tcb.receiveSpace : tcb.sendSpace;
+  }
+
+  override settingChanged(which: keyof Settings): void {
+    const { settings, options, tcb } = this;
+    if (which === "keepAlive") {
+      options.keepAlive = settings.keepAlive ? settings.keepIdle : 0;
+      options.keepAliveInterval = settings.keepInterval;
+      options.keepAliveProbes = settings.keepCount;
+      if (tcb) user.keepAliveChanged(tcb);
+    } else if (which === "receiveLowWater") this.waiters.wake(IN);
+    else if (which === "receiveBuffer" || which === "sendBuffer") {
+      options[which] = settings[which] >>> 1;
+      if (tcb && which === "receiveBuffer") tcb.receiveSpace = Math.min(tcb.receiveSpace, options.receiveBuffer);
+    }
+  }
+
+  override get isListening(): boolean {
+    return this.listener !== undefined;
+  }
+
+  /** Linux's sk_state: a connection in TIME-WAIT is no longer the socket's. */
+  get state(): number {
+    const state = this.tcb?.state ?? CLOSED;
+    return state === TIME_WAIT ? CLOSED : state;
+  }
+
+  // ── Opening ───────────────────────────────────────────────────────────────────────────────────
+
+  override bind(name: SocketName): number {
+    return this.state !== CLOSED || this.listener ? -EINVAL : super.bind(name);
+  }
+
+  override listen(backlog: number): number {
+    // Negative backlogs are large ones (unsigned compare); Linux lets one more wait than was asked for.
+    const most = (backlog < 0 ? SOMAXCONN : Math.min(backlog, SOMAXCONN)) + 1;
+    if (this.listener) {
+      this.listener.backlog = most;
+      return 0;
+    }
+    if (this.phase !== "unconnected" || this.state !== CLOSED) return -EINVAL;
+    const taken = this.port === 0 ? this.take(this.address, 0) : this.bindings.check(this.port, this);
+    if (taken < 0) return taken;
+    return attempt(() => {
+      const rules = { v6Only: this.v6Only, reusePort: this.reusePort, isBound: true };
+      this.listener = this.host.tcp.listen(this.address, this.port, most, this.options, rules);
+      this.options = this.listener.options;
+      this.listener.onConnection = (tcb) => {
+        this.children.set(tcb, this.child(tcb));
+        this.waiters.wake(IN);
+      };
+      return 0;
+    });
+  }
+
+  private child(tcb: Tcb): TcpSocket {
+    const child = new TcpSocket(this.host, this.domain, tcb.options, { ...this.settings });
+    child.port = this.port;
+    child.address = tcb.local;
+    child.adopt(tcb, "connected");
+    return child;
+  }
+
+  override accept(): TcpSocket | number {
+    if (!this.listener) return -EINVAL;
+    const tcb = this.listener.accept();
+    const child = tcb && this.children.get(tcb);
+    if (!child) return -EAGAIN;
+    this.children.delete(tcb);
+    return child;
+  }
+
+  private adopt(tcb: Tcb, phase: "connecting" | "connected"): void {
+    this.tcb = tcb;
+    this.phase = phase;
+    this.options = tcb.options;
+    tcb.events = {
+      established: () => this.waiters.wake(OUT),
+      readable: () => this.waiters.wake(IN | (tcb.finReceived ? POLLRDHUP : 0)),
+      writable: () => this.waiters.wake(OUT),
+      closed: (error) => this.closed(tcb, error),
+    };
+  }
+
+  private closed(tcb: Tcb, error: LoomError | undefined): void {
+    if (error) {
+      const resetAfterFin = error.code === "ECONNRESET" && tcb.finReceived && !tcb.finQueued;
+      this.error = resetAfterFin ? EPIPE : errnoOf(error);
+    }
+    this.shut = BOTH;
+    this.waiters.wake(IN | OUT | POLLHUP | POLLRDHUP | (error ? POLLERR : 0));
+  }
+
+  connect(name: SocketName): number {
+    if (name.family === AF_UNSPEC) return this.disconnect();
+    const { state } = this;
+    if (this.phase === "connected") return -EISCONN;
+    if (this.phase === "connecting") {
+      if (state === SYN_SENT || state === SYN_RECEIVED) return -EALREADY;
+      if (state === CLOSED) return this.attemptFailed();
+      this.phase = "connected";
+      return 0;
+    }
+    if (state !== CLOSED || this.listener) return -EISCONN;
+    return this.open(name);
+  }
+
+  /** The attempt came to nothing: its error once, and the socket is as new. */
+  private attemptFailed(): number {
+    const error = this.takeError() || -ECONNABORTED;
+    this.reset();
+    return error;
+  }
+
+  private open(name: SocketName): number {
+    const remote = this.peerIn(name);
+    if (typeof remote === "number") return remote;
+    if (!this.address.isUnspecified && this.address.family !== remote.family) return -ENETUNREACH;
+    const { host } = this;
+    const local = { address: this.address.isUnspecified ? undefined : this.address, port: this.port || undefined };
+    const result = attempt(() => {
+      host.ip.touch();
+      this.adopt(host.tcp.connect(remote, (name as { port: number }).port, local, this.options), "connecting");
+      return -EINPROGRESS;
+    });
+    if (!this.tcb || result !== -EINPROGRESS) return result === -EADDRINUSE ? -EADDRNOTAVAIL : result;
+    this.shut = 0;
+    this.port ||= this.tcb.localPort;
+    return result;
+  }
+
+  /** connect(AF_UNSPEC): the connection is reset, the socket is as new. */
+  private disconnect(): number {
+    if (this.listener) this.stopListening();
+    if (this.tcb && this.state !== CLOSED) abort(this.tcb);
+    this.error = 0;
+    this.reset();
+    return 0;
+  }
+
+  private reset(): void {
+    if (this.tcb) {
+      this.tcb.events = {};
+      user.close(this.tcb);
+      this.options = { ...this.tcb.options };
+      // A port that was not asked for goes back.
+      if (!this.bindings.holds(this.port, this)) this.unbind();
+    }
+    this.tcb = undefined;
+    this.phase = "unconnected";
+    this.shut = 0;
+  }
+
+  // ── Ending ────────────────────────────────────────────────────────────────────────────────────
+
+  shutdown(how: number): number {
+    const mask = shutdownMask(how);
+    if (mask < 0) return mask;
+    if (this.listener) {
+      if (mask & RCV_SHUTDOWN) this.stopListening();
+      return 0;
+    }
+    const { state, tcb } = this;
+    if (!tcb || state === CLOSED) {
+      this.shut |= mask;
+      return -ENOTCONN;
+    }
+    if (state === SYN_SENT) {
+      this.disconnect();
+      this.waiters.wake(POLLHUP);
+      return 0;
+    }
+    this.shut |= mask;
+    if (mask & SEND_SHUTDOWN) user.shutdown(tcb);
+    this.waiters.wake(IN | OUT | POLLRDHUP | (this.shut === BOTH ? POLLHUP : 0));
+    return 0;
+  }
+
+  private stopListening(): void {
+    if (!this.listener) return;
+    this.options = { ...this.listener.options };
+    for (const tcb of this.listener.close()) abort(tcb);
+    for (const child of this.children.values()) child.release();
+    this.children.clear();
+    this.listener = undefined;
+    this.waiters.wake(POLLHUP);
+  }
+
+  /** An orderly end; a reset when data was not read (RFC 2525 §2.17) or lingering was forbidden. */
+  protected release(): void {
+    this.stopListening();
+    const { tcb } = this;
+    if (tcb) {
+      tcb.events = {};
+      const isOver = tcb.state === CLOSED || tcb.state === TIME_WAIT;
+      if (!isOver && (user.readable(tcb) > 0 || this.settings.linger === 0)) abort(tcb);
+      else {
+        if (isOver) tcb.inbox?.clear();
+        user.close(tcb);
+      }
+    }
+    this.unbind();
+  }
+
+  // ── Data ──────────────────────────────────────────────────────────────────────────────────────
+
+  send(message: Message, flags: number): number {
+    const { tcb, state } = this;
+    if (flags & MSG_OOB) return -EOPNOTSUPP;
+    if (!this.isOpen) {
+      if (this.error) return this.takeError();
+      return state === SYN_SENT || state === SYN_RECEIVED ? -EAGAIN : -EPIPE;
+    }
+    if (!tcb || this.error || this.shut & SEND_SHUTDOWN) return this.takeError() || -EPIPE;
+    if (this.isFull(tcb)) return -EAGAIN;
+    return attempt(() => this.sendPieces(tcb, message.iov, (flags & MSG_MORE) !== 0));
+  }
+
+  /** May data be sent? A connection that a SYN's cookie opened need not wait for the handshake's end. */
+  private get isOpen(): boolean {
+    const { state } = this;
+    return state === ESTABLISHED || state === CLOSE_WAIT || (state === SYN_RECEIVED && (this.tcb?.isFastOpened ?? false));
+  }
+
+  private sendPieces(tcb: Tcb, iov: readonly Uint8Array[], more: boolean): number {
+    let done = 0;
+    for (let i = 0; i < iov.length; i++) {
+      const taken = user.write(tcb, iov[i], more || i < iov.length - 1);
+      done += taken;
+      if (taken < iov[i].length) return done === 0 ? -EAGAIN : done;
+    }
+    return done;
+  }
+
+  private isFull(tcb: Tcb): boolean {
+    const { notSentLowWater } = tcb.options;
+    if (notSentLowWater === 0 || tcb.unsent < notSentLowWater) return false;
+    tcb.wantsRoom = true;
+    return true;
+  }
+
+  receive(message: Message, flags: number): number {
+    const { tcb } = this;
+    message.flags = 0;
+    if (flags & MSG_ERRQUEUE) return -EAGAIN;
+    if (this.listener) return -ENOTCONN;
+    if (flags & MSG_OOB) return -EINVAL;
+    const n = tcb && user.readable(tcb) > 0 ? this.copyOut(tcb, message.iov, flags) : this.nothing();
+    if (n >= 0 && this.settings.inq && message.control) {
+      message.control.push(intMessage(IPPROTO_TCP, TCP_CM_INQ, tcb ? this.unread(tcb) : 0));
+    }
+    return n;
+  }
+
+  /** Why there is nothing to read: the end, an error, or it comes later. */
+  private nothing(): number {
+    if (this.tcb?.finReceived) return 0;
+    if (this.error) return this.takeError();
+    if (this.shut & RCV_SHUTDOWN) return 0;
+    return this.state === CLOSED ? -ENOTCONN : -EAGAIN;
+  }
+
+  private copyOut(tcb: Tcb, iov: readonly Uint8Array[], flags: number): number {
+    let done = 0;
+    for (const piece of iov) {
+      const n =
+        flags & MSG_PEEK ? user.peek(tcb, done, piece) : flags & MSG_TRUNC ? user.discard(tcb, piece.length) : user.read(tcb, piece);
+      done += n;
+      if (n < piece.length) break;
+    }
+    return done;
+  }
+
+  private unread(tcb: Tcb): number {
+    // The FIN counts as one (TCP_INQ tells a reader that it would not block).
+    return user.readable(tcb) + (tcb.finReceived && user.readable(tcb) === 0 ? 1 : 0);
+  }
+
+  // ── What is ───────────────────────────────────────────────────────────────────────────────────
+
+  poll(): number {
+    if (this.listener) return this.listener.waiting > 0 ? IN : 0;
+    const { tcb, state } = this;
+    const ended = tcb?.finReceived ? this.shut | RCV_SHUTDOWN : this.shut;
+    let mask = 0;
+    if (ended === BOTH || state === CLOSED) mask |= POLLHUP;
+    if (ended & RCV_SHUTDOWN) mask |= IN | POLLRDHUP;
+    if (this.isOpen || (state !== SYN_SENT && state !== SYN_RECEIVED)) {
+      if (tcb && user.readable(tcb) >= Math.max(this.settings.receiveLowWater, 1)) mask |= IN;
+      if (ended & SEND_SHUTDOWN || !tcb || state === CLOSED || this.hasRoom(tcb)) mask |= OUT;
+    }
+    if (this.error) mask |= POLLERR;
+    return mask;
+  }
+
+  /** A third of the buffer is free, as Linux wants it; if not, the connection tells when it is. */
+  private hasRoom(tcb: Tcb): boolean {
+    if (this.isFull(tcb)) return false;
+    const space = Math.min(tcb.sendSpace, tcb.options.sendBuffer);
+    if (!tcb.queue || tcb.queue.length < (space * 2) / 3) return true;
+    tcb.wantsRoom = true;
+    return false;
+  }
+
+  override ioctl(request: number, _argument: number): number {
+    const { tcb } = this;
+    switch (request) {
+      case FIONREAD:
+        return this.listener ? -EINVAL : tcb ? user.readable(tcb) : 0;
+      case TIOCOUTQ:
+        return this.listener ? -EINVAL : (tcb?.queue?.length ?? 0);
+      case SIOCOUTQNSD:
+        return this.listener ? -EINVAL : tcb ? Math.max(tcb.unsent, 0) : 0;
+      case SIOCATMARK:
+        return 0;
+      default:
+        return -ENOTTY;
+    }
+  }
+
+  override localName(): SocketName {
+    const { tcb } = this;
+    return tcb ? nameOf(tcb.local, tcb.localPort, this.domain) : super.localName();
+  }
+
+  peerName(): SocketName | number {
+    const { tcb, state } = this;
+    if (!tcb || state === CLOSED || state === SYN_SENT) return -ENOTCONN;
+    return nameOf(tcb.remote, tcb.remotePort, this.domain);
+  }
+}
