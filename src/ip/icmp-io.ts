@@ -4,46 +4,66 @@ import type { IpAddress } from "../base/ip-address.ts";
 import { checksum } from "../wire/index.ts";
 import { deservesError, ICMP_ERROR, type IcmpErrorKind, type IcmpErrorReport, icmpMessage, parseError, quoted, RateLimit } from "./icmp.ts";
 import type { NetInterface } from "./interface.ts";
-import type { LinkMessages } from "./link-messages.ts";
-import { ADVERTISEMENT, SOLICITATION } from "./ndp.ts";
 import { destinationOf, sourceOf } from "./packet-io.ts";
-import type { Transport } from "./types.ts";
+import type { IcmpHandler, IncomingIcmp, Transport } from "./types.ts";
 import type { World } from "./world.ts";
 
-const ECHO = { 4: { request: 8, reply: 0 }, 6: { request: 128, reply: 129 } } as const;
 /** Linux's icmp_msgs_per_sec and icmp_msgs_burst. */
 const ICMP_RATE = 1000;
 const ICMP_BURST = 50;
 
+const ECHO_REPLY = { 4: 0, 6: 129 } as const;
+const ECHO_REQUEST = { 4: 8, 6: 128 } as const;
+const TIMESTAMP = 13;
+const TIMESTAMP_REPLY = 14;
+
 export class IcmpIo {
   private readonly world: World;
-  private readonly link: LinkMessages;
   private readonly limit = new RateLimit(ICMP_RATE, ICMP_BURST);
+  private readonly handlers = { 4: new Map<number, IcmpHandler>(), 6: new Map<number, IcmpHandler>() };
 
-  constructor(world: World, link: LinkMessages) {
+  constructor(world: World) {
     this.world = world;
-    this.link = link;
+    for (const family of [4, 6] as const) {
+      this.handle(family, ECHO_REQUEST[family], (incoming) => this.echo(incoming));
+      this.handle(family, ECHO_REPLY[family], ({ id }) => world.transports.get(family === 4 ? 1 : 58)?.receive(id));
+    }
+    this.handle(4, TIMESTAMP, (incoming) => this.timestamp(incoming));
+  }
+
+  handle(family: 4 | 6, type: number, handler: IcmpHandler): void {
+    this.handlers[family].set(type, handler);
   }
 
   receive(id: number): void {
     const { world } = this;
     const { words, engine } = world;
-    const family = words[0] & (255 as 4 | 6);
-    const from = world.source();
-    const to = world.destination();
     const start = words[abi.SEG_PAYLOAD / 4] - engine.memory.getU16(engine.memory.descriptor(id) + abi.DESC_L3);
     const message = world.packetBytes(id).subarray(start, start + words[abi.SEG_PAYLOAD_LENGTH / 4]);
-    const iface = world.ingress(id);
-    const echo = ECHO[family as 4 | 6];
-    if (message[0] === echo.request) {
-      // To a group or broadcast: IPv4 hosts may stay silent (RFC 1122 §3.2.2.6), IPv6 ones answer from a real address.
-      if (family === 4 && !world.isLocal(to)) return;
-      this.send(iface, world.isLocal(to) ? to : undefined, from, echo.reply, 0, be32(message, 4), message.subarray(8));
-    } else if (family === 6 && iface && (message[0] === SOLICITATION || message[0] === ADVERTISEMENT)) {
-      this.link.receiveNeighbour(iface, from, to, message, (words[0] >>> 24) & 255);
-    } else if (message[0] === echo.reply) {
-      world.transports.get(family === 4 ? 1 : 58)?.receive(id);
-    } else this.receiveError(message, from, to);
+    const from = world.source();
+    const to = world.destination();
+    const handler = this.handlers[(words[0] & 255) as 4 | 6].get(message[0]);
+    if (handler) handler({ id, iface: world.ingress(id), from, to, hopLimit: (words[0] >>> 24) & 255, message });
+    else this.receiveError(message, from, to);
+  }
+
+  /** To a group or broadcast: IPv4 hosts may stay silent (RFC 1122 §3.2.2.6), IPv6 ones answer from a real address. */
+  private echo({ iface, from, to, message }: IncomingIcmp): void {
+    const { world } = this;
+    if (to.family === 4 && !world.isLocal(to)) return;
+    const own = world.isLocal(to) ? to : undefined;
+    this.send(iface, own, from, ECHO_REPLY[to.family], 0, be32(message, 4), message.subarray(8));
+  }
+
+  /** A host's clock knows no midnight: the high bit says that the time is of another kind (RFC 792, RFC 1122 §3.2.2.8). */
+  private timestamp({ iface, from, to, message }: IncomingIcmp): void {
+    if (message.length < 20 || message[1] !== 0 || !this.world.isLocal(to)) return;
+    const data = message.slice(8, 20);
+    const view = new DataView(data.buffer);
+    const now = (Math.floor(this.world.now) | 0x80000000) >>> 0;
+    view.setUint32(4, now);
+    view.setUint32(8, now);
+    this.send(iface, to, from, TIMESTAMP_REPLY, 0, be32(message, 4), data);
   }
 
   private receiveError(message: Uint8Array, from: IpAddress, to: IpAddress): void {

@@ -2,6 +2,7 @@
 import { formatMac } from "../base/address.ts";
 import { type InterfaceAddress, IpAddress, networkOf } from "../base/ip-address.ts";
 import type { Port } from "../engine/port.ts";
+import type { GroupMachine } from "./multicast/machine.ts";
 
 /** RFC 4291 §2.7.1: the group in which a neighbour is asked for. */
 export function solicitedNode(address: IpAddress): IpAddress {
@@ -23,16 +24,46 @@ export function linkLocalOf(mac: Uint8Array): IpAddress {
 
 export const ALL_NODES = IpAddress.parse("ff02::1");
 
+/** Who gave an interface an address, as `ip addr` says it. */
+export type AddressOrigin = "kernel" | "static" | "ra" | "temporary" | "dhcp";
+export type AddressScope = "global" | "link" | "host";
+/** Whether others have it: being asked, ours, somebody else's (RFC 4862 §5.4, RFC 5227). */
+export type AddressState = "tentative" | "usable" | "duplicate";
+
+/** An address of an interface, with its times on the clock (ms). */
+export interface OwnAddress extends InterfaceAddress {
+  readonly origin: AddressOrigin;
+  readonly scope: AddressScope;
+  state: AddressState;
+  /** Deprecated from then on: not for new connections while there is another (RFC 4862 §5.5.4). */
+  preferredUntil: number;
+  validUntil: number;
+  /** Keys of the routers that advertise its prefix (RFC 6724 §5, rule 5.5). */
+  advertisedBy?: Set<string>;
+}
+
 export class NetInterface {
   readonly name: string;
   readonly port: Port;
   readonly mac: Uint8Array;
-  readonly addresses: InterfaceAddress[] = [];
+  readonly addresses: OwnAddress[] = [];
   /** Number of the "who is there on this link" next hop of each family. */
   glean4 = 0;
   glean6 = 0;
-  /** Groups and how many sockets are in each. */
-  readonly groups = new Map<string, number>();
+  /** Memberships; made with the interface. */
+  groups4: GroupMachine | undefined;
+  groups6: GroupMachine | undefined;
+  /** Subnets that are on this link without an address of ours in them (RFC 5942). */
+  readonly onLink: InterfaceAddress[] = [];
+  /** What routers of the link say holds for it (RFC 4861 §6.3.2). */
+  hopLimit = 64;
+  linkMtu = Number.POSITIVE_INFINITY;
+  reachableMs = 30_000;
+  retransMs = 1000;
+  /** Answer for addresses that are reached by another interface: ARP (RFC 1027) and NDP (RFC 4861 §7.2.8). */
+  proxy = false;
+  /** Addresses that are answered for, wherever they are. */
+  readonly proxied = new Map<string, IpAddress>();
 
   constructor(name: string, port: Port) {
     this.name = name;
@@ -44,14 +75,44 @@ export class NetInterface {
     return this.port.mtu;
   }
 
-  owns(address: IpAddress): boolean {
-    return this.addresses.some((own) => own.address.equals(address));
+  mtuFor(family: 4 | 6): number {
+    return family === 4 ? this.mtu : Math.min(this.mtu, this.linkMtu);
   }
 
-  /** A group whose packets this interface takes: joined, all nodes, or the solicited-node group of an own address. */
+  /** As `ip link` counts: from one. */
+  get index(): number {
+    return this.port.index + 1;
+  }
+
+  machine(family: 4 | 6): GroupMachine | undefined {
+    return family === 4 ? this.groups4 : this.groups6;
+  }
+
+  find(address: IpAddress): OwnAddress | undefined {
+    return this.addresses.find((own) => own.address.equals(address));
+  }
+
+  /** Ours to answer for: tentative addresses are not (RFC 4862 §5.4). */
+  owns(address: IpAddress): boolean {
+    return this.addresses.some((own) => own.state === "usable" && own.address.equals(address));
+  }
+
+  /** The link-local IPv6 address, once it is usable. */
+  get linkLocal(): IpAddress | undefined {
+    return this.addresses.find(({ address, state }) => state === "usable" && address.family === 6 && address.isLinkLocal)?.address;
+  }
+
+  /** A group whose packets this interface takes: joined by anybody, or all nodes. */
   isMember(group: IpAddress): boolean {
-    if (group.equals(ALL_NODES) || (group.family === 4 && group.v4 === 0xe0000001) || this.groups.has(group.key)) return true;
-    return this.addresses.some(({ address }) => address.family === 6 && solicitedNode(address).equals(group));
+    if (group.equals(ALL_NODES) || (group.family === 4 && group.v4 === 0xe0000001)) return true;
+    return this.machine(group.family)?.memberships.has(group.key) ?? false;
+  }
+
+  /** Somebody on this link by its address alone. */
+  isOnLink(address: IpAddress): boolean {
+    const { family } = address;
+    const covers = (own: InterfaceAddress) => own.address.family === family && own.address.commonPrefix(address) >= own.length;
+    return this.addresses.some((own) => !isAutomatic(own) && covers(own)) || this.onLink.some(covers);
   }
 
   /** The subnet's broadcast address, or the limited one. */
@@ -70,4 +131,9 @@ export class NetInterface {
   toString(): string {
     return `${this.name} (${formatMac(this.mac)})`;
   }
+}
+
+/** Made from a router's prefix: says nothing about who is on the link (RFC 5942 §4). */
+export function isAutomatic({ origin }: OwnAddress): boolean {
+  return origin === "ra" || origin === "temporary";
 }

@@ -1,66 +1,74 @@
-/** ARP and NDP on the wire: what is asked, what is answered (RFC 826, RFC 5227, RFC 4861 §7.2). */
+/** ARP and NDP on the wire: what is asked, what is answered (RFC 826, RFC 5227, RFC 4861 §7.2; proxies by RFC 1027 and §7.2.8). */
 import { IpAddress } from "../base/ip-address.ts";
 import { ETHERTYPE, parseArp, serializeArp, serializeEthernet } from "../wire/index.ts";
 import { icmpMessage } from "./icmp.ts";
-import { groupMac, linkLocalOf, type NetInterface, solicitedNode } from "./interface.ts";
+import { ALL_NODES, groupMac, linkLocalOf, type NetInterface, solicitedNode } from "./interface.ts";
 import { ADVERTISEMENT, neighbourData, parseNeighbour, SOLICITATION } from "./ndp.ts";
-import type { Neighbour, Neighbours } from "./neighbours.ts";
-import { addressOn } from "./source-address.ts";
-import type { IpCounters } from "./types.ts";
+import type { Neighbour } from "./neighbours.ts";
+import type { IncomingIcmp } from "./types.ts";
+import type { World } from "./world.ts";
 
-/** What these messages need of their host. */
-export interface LinkHost {
-  readonly neighbours: Neighbours;
-  readonly counters: IpCounters;
-  readonly forwarding: boolean;
-  packetBytes(id: number, most?: number): Uint8Array;
-  sendFrame(iface: NetInterface, frame: Uint8Array): void;
-  sendIcmp(
-    iface: NetInterface | undefined,
-    from: IpAddress | undefined,
-    to: IpAddress,
-    type: number,
-    code: number,
-    rest: number,
-    data: Uint8Array,
-    hopLimit?: number,
-  ): boolean;
-  packetOf(source: IpAddress, destination: IpAddress, protocol: number, payload: Uint8Array, hopLimit?: number): Uint8Array;
+const UNSPECIFIED = new IpAddress(0, 0, 0, 0);
+const BROADCAST = Uint8Array.of(255, 255, 255, 255, 255, 255);
+const NO_MAC = new Uint8Array(6);
+
+/** Who is told when two want one address. */
+export interface Conflicts {
+  heard(iface: NetInterface, address: IpAddress, nonce?: Uint8Array): void;
+  conflict(iface: NetInterface, address: IpAddress): void;
 }
 
 export class LinkMessages {
-  private readonly host: LinkHost;
+  conflicts: Conflicts | undefined;
+  private readonly world: World;
 
-  constructor(host: LinkHost) {
-    this.host = host;
+  constructor(world: World) {
+    this.world = world;
+    for (const type of [SOLICITATION, ADVERTISEMENT]) world.handleIcmp(6, type, (incoming) => this.receiveNeighbour(incoming));
   }
 
-  /** Tells the link about a new address: gratuitous ARP (RFC 5227 §3), unsolicited advertisement (RFC 4861 §7.2.6). */
+  /** Tells the link about an address: gratuitous ARP (RFC 5227 §3), unsolicited advertisement (RFC 4861 §7.2.6). */
   announce(iface: NetInterface, address: IpAddress): void {
-    if (address.family === 4) this.sendArp(iface, "request", address.v4, new Uint8Array(6), address.v4, undefined);
-    else this.advertise(iface, address, IpAddress.parse("ff02::1"), false);
+    if (address.family === 4) this.sendArp(iface, "request", address.v4, NO_MAC, address.v4, undefined);
+    else this.advertise(iface, address, ALL_NODES, false, true);
   }
+
+  /** Asks whether anybody has an address, without claiming it. */
+  probe(iface: NetInterface, address: IpAddress, nonce: Uint8Array): void {
+    if (address.family === 4) this.sendArp(iface, "request", 0, NO_MAC, address.v4, undefined);
+    else this.sendSolicitation(iface, UNSPECIFIED, solicitedNode(address), neighbourData(SOLICITATION, address, undefined, nonce));
+  }
+
+  // ── ARP ───────────────────────────────────────────────────────────────────────────────────────
 
   receiveArp(iface: NetInterface, id: number): void {
+    const { world } = this;
     let packet: ReturnType<typeof parseArp>;
     try {
-      packet = parseArp(this.host.packetBytes(id, 64));
+      packet = parseArp(world.packetBytes(id, 64));
     } catch {
-      this.host.counters.in_addr_errors++;
+      world.counters.in_addr_errors++;
       return;
     }
     const sender = IpAddress.v4(packet.senderAddress);
     const target = IpAddress.v4(packet.targetAddress);
-    if (packet.senderMac[0] & 1 || iface.owns(sender)) return;
+    const mac = packet.senderMac;
+    if (mac[0] & 1 || isOwnMac(iface, mac)) return;
+    this.conflicts?.heard(iface, sender.isUnspecified ? target : sender);
+    if (iface.owns(sender)) {
+      this.conflicts?.conflict(iface, sender);
+      return;
+    }
     const forUs = iface.owns(target);
     if (!sender.isUnspecified) {
       // Entries are made only for who talks to us (RFC 826); others' are only brought up to date.
       const solicited = packet.operation === "reply" && forUs;
-      this.host.neighbours.heard(iface, sender, packet.senderMac, solicited, true, forUs && packet.operation === "request");
+      world.neighbours.heard(iface, sender, mac, solicited, true, forUs && packet.operation === "request");
     }
-    if (packet.operation === "request" && forUs) {
-      this.sendArp(iface, "reply", target.v4, packet.senderMac, sender.v4, packet.senderMac);
-    }
+    if (packet.operation !== "request") return;
+    // A proxy answers neither those who probe nor those who announce (RFC 5227 §2.1.1).
+    const asProxy = !sender.isUnspecified && !sender.equals(target) && this.answersFor(iface, target);
+    if (forUs || asProxy) this.sendArp(iface, "reply", target.v4, mac, sender.v4, mac);
   }
 
   private sendArp(
@@ -72,47 +80,71 @@ export class LinkMessages {
     to: Uint8Array | undefined,
   ): void {
     const payload = serializeArp({ operation, senderMac: iface.mac, senderAddress, targetMac, targetAddress });
-    const destination = to ?? Uint8Array.of(255, 255, 255, 255, 255, 255);
-    this.host.sendFrame(iface, serializeEthernet({ destination, source: iface.mac, type: ETHERTYPE.arp, payload }));
+    this.world.sendFrame(iface, serializeEthernet({ destination: to ?? BROADCAST, source: iface.mac, type: ETHERTYPE.arp, payload }));
   }
 
-  /** A solicitation or an advertisement, from its type on. */
-  receiveNeighbour(iface: NetInterface, from: IpAddress, to: IpAddress, bytes: Uint8Array, hopLimit: number): void {
+  /** Somebody else's address that we answer for: named, or reached by another interface while proxying. */
+  private answersFor(iface: NetInterface, target: IpAddress): boolean {
+    if (iface.proxied.has(target.key)) return true;
+    if (!iface.proxy || !this.world.forwarding || target.isLinkLocal) return false;
+    const path = this.world.pathTo(target);
+    return path.hop !== 0 && path.iface !== undefined && path.iface !== iface;
+  }
+
+  // ── NDP ───────────────────────────────────────────────────────────────────────────────────────
+
+  private receiveNeighbour({ iface, from, to, message: bytes, hopLimit }: IncomingIcmp): void {
+    const { world, conflicts } = this;
     // Hop limit 255: nobody beyond the link can have sent it (RFC 4861 §7.1).
     const message = hopLimit === 255 ? parseNeighbour(bytes) : undefined;
-    if (!message) {
-      this.host.counters.in_addr_errors++;
+    const isProbe = from.isUnspecified && message?.type === SOLICITATION;
+    const soundProbe = !isProbe || (!message.mac && to.isMulticast);
+    if (!message || !iface || !soundProbe || (message.type === ADVERTISEMENT && message.solicited && to.isMulticast)) {
+      world.counters.in_addr_errors++;
       return;
     }
     const { target, mac } = message;
     if (message.type === ADVERTISEMENT) {
-      if (mac && !iface.owns(target))
-        this.host.neighbours.heard(iface, target, mac, message.solicited && !to.isMulticast, message.override);
+      conflicts?.heard(iface, target);
+      if (iface.owns(target)) {
+        if (mac && !isOwnMac(iface, mac)) conflicts?.conflict(iface, target);
+      } else world.neighbours.advertised(iface, target, mac, message);
       return;
     }
-    if (!iface.owns(target)) return;
-    if (mac && !from.isUnspecified) this.host.neighbours.heard(iface, from, mac, false, true, true);
-    this.advertise(iface, target, from.isUnspecified ? IpAddress.parse("ff02::1") : from, !from.isUnspecified);
+    if (isProbe) conflicts?.heard(iface, target, message.nonce);
+    const ours = iface.owns(target);
+    if (!ours && !this.answersFor(iface, target)) return;
+    if (mac && !isProbe) world.neighbours.heard(iface, from, mac, false, true, true);
+    this.advertise(iface, target, isProbe ? ALL_NODES : from, !isProbe, ours);
   }
 
-  private advertise(iface: NetInterface, target: IpAddress, to: IpAddress, solicited: boolean): void {
-    const flags = ((this.host.forwarding ? 0x80 : 0) | (solicited ? 0x40 : 0) | 0x20) << 24;
-    this.host.sendIcmp(iface, target, to, ADVERTISEMENT, 0, flags >>> 0, neighbourData(ADVERTISEMENT, target, iface.mac), 255);
+  /** A proxy's word does not override the owner's (RFC 4861 §7.2.8). */
+  private advertise(iface: NetInterface, target: IpAddress, to: IpAddress, solicited: boolean, override: boolean): void {
+    const { world } = this;
+    const flags = ((world.forwarding ? 0x80 : 0) | (solicited ? 0x40 : 0) | (override ? 0x20 : 0)) << 24;
+    const from = override ? target : (iface.linkLocal ?? undefined);
+    world.sendIcmp(iface, from, to, ADVERTISEMENT, 0, flags >>> 0, neighbourData(ADVERTISEMENT, target, iface.mac), 255);
   }
 
   /** Asks who has an address: everybody, or the one who had it. */
   solicit(neighbour: Neighbour, mac: Uint8Array | undefined): void {
     const { iface, address } = neighbour;
-    const from = addressOn(iface, address);
+    const from = this.world.sourceOn(iface, address);
     if (address.family === 4) {
-      this.sendArp(iface, "request", from?.v4 ?? 0, new Uint8Array(6), address.v4, mac);
+      this.sendArp(iface, "request", from?.v4 ?? 0, NO_MAC, address.v4, mac);
       return;
     }
     const source = from ?? linkLocalOf(iface.mac);
-    const to = mac ? address : solicitedNode(address);
-    const data = neighbourData(SOLICITATION, address, iface.mac);
-    const packet = this.host.packetOf(source, to, 58, icmpMessage(SOLICITATION, 0, 0, data, source, to), 255);
-    const destination = mac ?? groupMac(to);
-    this.host.sendFrame(iface, serializeEthernet({ destination, source: iface.mac, type: ETHERTYPE.ipv6, payload: packet }));
+    this.sendSolicitation(iface, source, mac ? address : solicitedNode(address), neighbourData(SOLICITATION, address, iface.mac), mac);
   }
+
+  private sendSolicitation(iface: NetInterface, source: IpAddress, to: IpAddress, data: Uint8Array, mac?: Uint8Array): void {
+    const packet = this.world.packetOf(source, to, 58, icmpMessage(SOLICITATION, 0, 0, data, source, to), 255);
+    const destination = mac ?? groupMac(to);
+    this.world.sendFrame(iface, serializeEthernet({ destination, source: iface.mac, type: ETHERTYPE.ipv6, payload: packet }));
+  }
+}
+
+function isOwnMac(iface: NetInterface, mac: Uint8Array): boolean {
+  return mac.every((byte, i) => byte === iface.mac[i]);
 }

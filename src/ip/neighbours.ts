@@ -10,11 +10,9 @@ import { Timer, type Timers } from "../base/timers.ts";
 import type { RouteTable } from "../engine/route-table.ts";
 import type { NetInterface } from "./interface.ts";
 
-export type NeighbourState = "INCOMPLETE" | "REACHABLE" | "STALE" | "DELAY" | "PROBE" | "FAILED" | "PERMANENT";
+export type NeighbourState = "INCOMPLETE" | "REACHABLE" | "STALE" | "DELAY" | "PROBE" | "FAILED" | "PERMANENT" | "NOARP";
 
-/** RFC 4861 §10, in milliseconds and tries. */
-const REACHABLE_MS = 30_000;
-const RETRANS_MS = 1000;
+/** RFC 4861 §10, in milliseconds and tries; reachable and retransmission time are the interface's. */
 const DELAY_MS = 5000;
 const MULTICAST_SOLICIT = 3;
 const UNICAST_SOLICIT = 3;
@@ -58,8 +56,17 @@ export interface NeighbourWorld {
   /** A packet that waited in vain. */
   unreachable(id: number): void;
   drop(id: number): void;
+  /** Whoever was a router is none, or does not answer. */
+  noRouter(neighbour: Neighbour): void;
   /** Next hops changed. */
   changed(): void;
+}
+
+/** Flags of a neighbour advertisement. */
+export interface Advertised {
+  readonly solicited: boolean;
+  readonly override: boolean;
+  readonly router: boolean;
 }
 
 export interface NeighbourCounters {
@@ -131,7 +138,7 @@ export class Neighbours {
 
   private look(neighbour: Neighbour): void {
     neighbour.probes = 1;
-    this.enter(neighbour, "INCOMPLETE", RETRANS_MS);
+    this.enter(neighbour, "INCOMPLETE", neighbour.iface.retransMs);
     this.world.solicit(neighbour, undefined);
   }
 
@@ -141,7 +148,7 @@ export class Neighbours {
    */
   heard(iface: NetInterface, address: IpAddress, mac: Uint8Array, solicited: boolean, override: boolean, create = false): void {
     const neighbour = create ? this.entry(iface, address) : this.find(iface, address);
-    if (!neighbour || neighbour.state === "PERMANENT") return;
+    if (!neighbour || isFixed(neighbour)) return;
     const differs = neighbour.mac !== undefined && !sameMac(neighbour.mac, mac);
     if (differs && !override) {
       if (neighbour.state === "REACHABLE") this.enter(neighbour, "STALE");
@@ -150,10 +157,21 @@ export class Neighbours {
     neighbour.touched = this.world.now();
     const isNew = neighbour.mac === undefined;
     if (isNew || differs) neighbour.mac = mac.slice();
-    if (solicited) this.enter(neighbour, "REACHABLE", this.reachableTime());
+    if (solicited) this.enter(neighbour, "REACHABLE", this.reachableTime(neighbour));
     else if (isNew || differs) this.enter(neighbour, "STALE");
     if (solicited || isNew || differs) this.writeHop(neighbour);
     if (isNew) this.releaseAll(neighbour);
+  }
+
+  /** A neighbour advertisement (RFC 4861 §7.2.5): it may name no MAC, and says whether its sender is a router. */
+  advertised(iface: NetInterface, address: IpAddress, mac: Uint8Array | undefined, said: Advertised): void {
+    const neighbour = this.find(iface, address);
+    if (!neighbour) return;
+    const wasRouter = neighbour.isRouter;
+    if (mac) this.heard(iface, address, mac, said.solicited, said.override);
+    else if (said.solicited && neighbour.mac) this.confirm(neighbour);
+    neighbour.isRouter = said.router;
+    if (wasRouter && !said.router) this.world.noRouter(neighbour);
   }
 
   /** An upper layer saw progress: the neighbour is alive without asking (RFC 4861 §7.3.1). */
@@ -161,16 +179,25 @@ export class Neighbours {
     if (neighbour.state !== "STALE" && neighbour.state !== "DELAY" && neighbour.state !== "PROBE" && neighbour.state !== "REACHABLE")
       return;
     const was = neighbour.state;
-    this.enter(neighbour, "REACHABLE", this.reachableTime());
+    this.enter(neighbour, "REACHABLE", this.reachableTime(neighbour));
     if (was === "STALE") this.writeHop(neighbour);
   }
 
   /** A neighbour that somebody configured; never asked for and never forgotten. */
   setPermanent(iface: NetInterface, address: IpAddress, mac: Uint8Array): void {
+    this.fix(iface, address, mac, "PERMANENT");
+  }
+
+  /** Groups and broadcasts: the MAC follows from the address, and the entry goes when its place is needed. */
+  setDerived(iface: NetInterface, address: IpAddress, mac: Uint8Array): void {
+    this.fix(iface, address, mac, "NOARP");
+  }
+
+  private fix(iface: NetInterface, address: IpAddress, mac: Uint8Array, state: "PERMANENT" | "NOARP"): void {
     const neighbour = this.entry(iface, address);
     if (!neighbour) return;
     neighbour.mac = mac.slice();
-    this.enter(neighbour, "PERMANENT");
+    this.enter(neighbour, state);
     this.writeHop(neighbour);
     this.releaseAll(neighbour);
   }
@@ -198,8 +225,8 @@ export class Neighbours {
   }
 
   /** RFC 4861 §6.3.2: between half and one and a half of the base time, so that neighbours do not ask in step. */
-  private reachableTime(): number {
-    return REACHABLE_MS * (0.5 + this.world.random.float());
+  private reachableTime({ iface }: Neighbour): number {
+    return iface.reachableMs * (0.5 + this.world.random.float());
   }
 
   private enter(neighbour: Neighbour, state: NeighbourState, after?: number): void {
@@ -212,7 +239,7 @@ export class Neighbours {
     switch (neighbour.state) {
       case "INCOMPLETE":
         if (neighbour.probes++ < MULTICAST_SOLICIT) {
-          this.enter(neighbour, "INCOMPLETE", RETRANS_MS);
+          this.enter(neighbour, "INCOMPLETE", neighbour.iface.retransMs);
           this.world.solicit(neighbour, undefined);
         } else this.fail(neighbour);
         return;
@@ -222,12 +249,12 @@ export class Neighbours {
         return;
       case "DELAY":
         neighbour.probes = 1;
-        this.enter(neighbour, "PROBE", RETRANS_MS);
+        this.enter(neighbour, "PROBE", neighbour.iface.retransMs);
         this.world.solicit(neighbour, neighbour.mac);
         return;
       case "PROBE":
         if (neighbour.probes++ < UNICAST_SOLICIT) {
-          this.enter(neighbour, "PROBE", RETRANS_MS);
+          this.enter(neighbour, "PROBE", neighbour.iface.retransMs);
           this.world.solicit(neighbour, neighbour.mac);
         } else this.fail(neighbour);
     }
@@ -238,6 +265,7 @@ export class Neighbours {
     this.enter(neighbour, "FAILED");
     neighbour.mac = undefined;
     for (const id of neighbour.queue.splice(0)) this.world.unreachable(id);
+    this.world.noRouter(neighbour);
     this.remove(neighbour);
   }
 
@@ -254,7 +282,7 @@ export class Neighbours {
     else table.setNextHop(hop, { kind: "forward", port: index, destinationMac: mac, sourceMac: iface.mac });
     if (!neighbour.hasRoute && mac) {
       const exact = table.get(hostPrefix(address));
-      if (exact === 0 && onLink(iface, address)) {
+      if (exact === 0 && iface.isOnLink(address) && !isScoped(address)) {
         table.set(hostPrefix(address), hop);
         neighbour.hasRoute = true;
       }
@@ -264,7 +292,7 @@ export class Neighbours {
 
   /** Forgets the one that matters least and was used longest ago; false when all matter. */
   private evict(): boolean {
-    const order: NeighbourState[] = ["FAILED", "INCOMPLETE", "STALE", "DELAY", "PROBE", "REACHABLE"];
+    const order: NeighbourState[] = ["FAILED", "INCOMPLETE", "NOARP", "STALE", "DELAY", "PROBE", "REACHABLE"];
     let worst: Neighbour | undefined;
     let rank = order.length;
     for (const neighbour of this.entries.values()) {
@@ -291,9 +319,13 @@ function sameMac(a: Uint8Array, b: Uint8Array): boolean {
   return a.every((byte, i) => byte === b[i]);
 }
 
-function onLink(iface: NetInterface, address: IpAddress): boolean {
-  if (address.isLinkLocal && address.family === 6) return false;
-  return iface.addresses.some((own) => own.address.family === address.family && own.address.commonPrefix(address) >= own.length);
+/** Told apart by interface, not by a table. */
+function isScoped(address: IpAddress): boolean {
+  return address.isMulticast || (address.family === 6 && address.isLinkLocal);
+}
+
+function isFixed({ state }: Neighbour): boolean {
+  return state === "PERMANENT" || state === "NOARP";
 }
 
 export function hostPrefix(address: IpAddress) {

@@ -2,9 +2,10 @@
 import * as abi from "../../assembly/abi.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { groupMac, type NetInterface } from "./interface.ts";
+import { scopeOf } from "./policy-table.ts";
 import { fragmentPacket } from "./reassembly.ts";
 import type { HopMeaning } from "./routes.ts";
-import { addressOn } from "./source-address.ts";
+import { type Candidate, chooseSource, type Destination, orderDestinations } from "./source-address.ts";
 import type { Path } from "./types.ts";
 import type { World } from "./world.ts";
 
@@ -22,41 +23,76 @@ export class Output {
   pathTo(to: IpAddress, iface?: NetInterface): Path {
     const { world } = this;
     const { family } = to;
-    const scoped = (family === 6 && to.isLinkLocal) || to.isMulticast || (family === 4 && to.v4 === 0xffffffff);
-    if (scoped) return this.scopedPath(to, iface ?? world.interfaces[0]);
+    if ((family === 6 && to.isLinkLocal) || to.isMulticast || (family === 4 && to.v4 === 0xffffffff)) {
+      return this.scopedPath(to, iface ?? this.interfaceFor(to));
+    }
+    // A subnet's broadcast address is ours to receive, and everybody's when we send.
+    const subnet = family === 4 ? world.interfaces.find((each) => each.isBroadcast(to)) : undefined;
+    if (subnet) return this.scopedPath(to, subnet);
     const hop = to.isLoopback ? world.routes.endHop(family, "local") : world.routes.lookup(to);
     const meaning = world.routes.meaning(family, hop);
-    const path = this.path(hop, meaning);
+    const path = this.path(family, hop, meaning);
     if (!path.isLocal) path.mtu = world.mtus.get(to, path.mtu, world.now);
     return path;
   }
 
-  private path(hop: number, meaning: HopMeaning | undefined): Path {
+  /** Without a choice: the interface a route to the group names, else the first. */
+  private interfaceFor(to: IpAddress): NetInterface | undefined {
+    const { routes, interfaces } = this.world;
+    const meaning = to.isMulticast ? routes.meaning(to.family, routes.lookup(to)) : undefined;
+    return meaning && "iface" in meaning ? meaning.iface : interfaces[0];
+  }
+
+  private path(family: 4 | 6, hop: number, meaning: HopMeaning | undefined): Path {
     const isLocal = meaning?.kind === "local";
     const iface = meaning && "iface" in meaning ? meaning.iface : undefined;
     const neighbour = meaning?.kind === "neighbour" ? meaning.neighbour : undefined;
-    const mtu = isLocal ? 65_535 : (iface?.mtu ?? 0);
+    const mtu = isLocal ? 65_535 : (iface?.mtuFor(family) ?? 0);
     return { generation: this.world.routes.generation, hop: meaning ? hop : 0, iface, isLocal, mtu, neighbour };
   }
 
   private scopedPath(to: IpAddress, iface: NetInterface | undefined): Path {
     const { routes, neighbours } = this.world;
-    const none = { generation: routes.generation, hop: 0, iface, isLocal: false, mtu: iface?.mtu ?? 0, neighbour: undefined };
+    const none = { generation: routes.generation, hop: 0, iface, isLocal: false, mtu: iface?.mtuFor(to.family) ?? 0, neighbour: undefined };
     if (!iface) return none;
     if (iface.owns(to)) return { ...none, hop: routes.endHop(to.family, "local"), isLocal: true, mtu: 65_535 };
     const neighbour = neighbours.entry(iface, to);
     if (!neighbour) return none;
     if (to.isMulticast || iface.isBroadcast(to)) {
       const mac = to.isMulticast ? groupMac(to) : Uint8Array.of(255, 255, 255, 255, 255, 255);
-      if (neighbour.state !== "PERMANENT") neighbours.setPermanent(iface, to, mac);
+      if (neighbour.state !== "NOARP") neighbours.setDerived(iface, to, mac);
     }
     return { ...none, hop: neighbour.hop, neighbour };
   }
 
-  /** Source address for a destination (RFC 6724 §5, rules 1, 2 and 8), of the interface the path leaves by. */
+  /** Source address for a destination (RFC 6724 §5). */
   sourceFor(to: IpAddress, path: Path): IpAddress | undefined {
     if (path.isLocal) return to;
-    return path.iface && addressOn(path.iface, to);
+    if (!path.iface) return undefined;
+    const { neighbour } = path;
+    const router = neighbour && !neighbour.address.equals(to) ? neighbour.address : undefined;
+    return this.choose(to, path.iface, router);
+  }
+
+  /** The best own address for what leaves by an interface; of the others when it has none that reaches so far. */
+  choose(to: IpAddress, iface: NetInterface, router?: IpAddress): IpAddress | undefined {
+    const { world } = this;
+    const choice = { to, iface, router, policy: world.policy, now: world.now, preferPublic: world.preferPublic };
+    const own = chooseSource(candidatesOf(iface), choice);
+    if ((own && scopeOf(own) >= scopeOf(to)) || to.isMulticast || to.isLinkLocal) return own;
+    return chooseSource(world.interfaces.flatMap(candidatesOf), choice);
+  }
+
+  /** Destinations in the order in which they should be tried (RFC 6724 §6). */
+  order(addresses: readonly IpAddress[]): IpAddress[] {
+    const { world } = this;
+    const destinations = addresses.map((address): Destination => {
+      const path = this.pathTo(address);
+      const source = path.hop === 0 ? undefined : this.sourceFor(address, path);
+      const own = source && world.interfaces.map((iface) => iface.find(source)).find((each) => each);
+      return { address, source, isDeprecated: own !== undefined && own.preferredUntil <= world.now };
+    });
+    return orderDestinations(destinations, world.policy).map(({ address }) => address);
   }
 
   /** Sends a whole IP packet, copied into a buffer. */
@@ -101,11 +137,10 @@ export class Output {
     return false;
   }
 
-  /** To ourselves: back up through the punt ring, without a link in between. */
-  private loopBack(id: number): boolean {
-    const { engine, interfaces, counters } = this.world;
+  /** To ourselves: back up through the punt ring, as if it had come in by `first`. */
+  loopBack(id: number, first = this.world.interfaces[0] as NetInterface | undefined): boolean {
+    const { engine, counters } = this.world;
     const { memory, plane } = engine;
-    const [first] = interfaces;
     memory.setU16(memory.descriptor(id) + abi.DESC_INGRESS, first?.port.index ?? 0);
     if (first && plane.puntPush(id, abi.PUNT_LOCAL, 0) !== 0) return true;
     plane.packetRelease(0, id);
@@ -121,4 +156,8 @@ export class Output {
     engine.plane.packetsFlush(0);
     engine.wake();
   }
+}
+
+function candidatesOf(iface: NetInterface): Candidate[] {
+  return iface.addresses.map((own) => ({ own, iface }));
 }

@@ -10,8 +10,8 @@
  * | `Routes`, `PathMtus`, `Reassembly` | as their names say |
  */
 import * as abi from "../../assembly/abi.ts";
-import { invalid, LoomError } from "../base/errors.ts";
-import { type InterfaceAddress, IpAddress, networkOf } from "../base/ip-address.ts";
+import { LoomError } from "../base/errors.ts";
+import { type InterfaceAddress, IpAddress } from "../base/ip-address.ts";
 import type { Random } from "../base/random.ts";
 import { Timers } from "../base/timers.ts";
 import type { Engine, PuntReceiver } from "../engine/engine.ts";
@@ -20,20 +20,24 @@ import type { Port } from "../engine/port.ts";
 import type { RouteTable } from "../engine/route-table.ts";
 import type { SlabPool } from "../engine/slabs.ts";
 import { serializeIpv4, serializeIpv6 } from "../wire/index.ts";
+import { Addresses, type AddressOptions } from "./addresses.ts";
+import { DuplicateDetection } from "./dad.ts";
 import { Holdback } from "./holdback.ts";
 import type { IcmpErrorKind } from "./icmp.ts";
 import { IcmpIo } from "./icmp-io.ts";
 import { Input } from "./input.ts";
-import { linkLocalOf, NetInterface } from "./interface.ts";
+import { linkLocalOf, NetInterface, type OwnAddress } from "./interface.ts";
 import { KeptPackets } from "./kept.ts";
 import { LinkMessages } from "./link-messages.ts";
-import { hostPrefix, Neighbours, type NeighbourWorld } from "./neighbours.ts";
+import { Multicast } from "./multicast/multicast.ts";
+import { Neighbours, type NeighbourWorld } from "./neighbours.ts";
 import { Output } from "./output.ts";
 import { PacketIo } from "./packet-io.ts";
 import { PathMtus } from "./path-mtu.ts";
+import { PolicyTable } from "./policy-table.ts";
 import { Reassembly } from "./reassembly.ts";
 import { Routes } from "./routes.ts";
-import { type IpCounters, newCounters, type Path, type Starved, type Throttled, type Transport } from "./types.ts";
+import { type IcmpHandler, type IpCounters, newCounters, type Path, type Starved, type Throttled, type Transport } from "./types.ts";
 import type { World } from "./world.ts";
 
 export interface IpStackOptions {
@@ -56,6 +60,10 @@ export class IpStack implements PuntReceiver, World {
   readonly routes: Routes;
   readonly reassembly: Reassembly;
   readonly mtus = new PathMtus();
+  readonly addresses: Addresses;
+  readonly multicast: Multicast;
+  readonly policy = new PolicyTable();
+  preferPublic = false;
   readonly slabs: SlabPool;
   readonly counters: IpCounters = newCounters();
   /** The transport record of the packet in hand, as words; `field` gives their places. */
@@ -91,8 +99,10 @@ export class IpStack implements PuntReceiver, World {
     this.out = engine.memory.i32.subarray(this.outAddress >>> 2, (this.outAddress + abi.OUT_SIZE) >>> 2);
     this.tables = { 4: engine.createTable(4), 6: engine.createTable(6) };
     this.io = new PacketIo(engine, this.counters);
+    this.icmp = new IcmpIo(this);
     this.link = new LinkMessages(this);
-    this.icmp = new IcmpIo(this, this.link);
+    this.multicast = new Multicast(this);
+    this.addresses = new Addresses(this, new DuplicateDetection(this, this.link));
     this.output = new Output(this);
     this.kept = new KeptPackets(this);
     this.holdback = new Holdback(engine);
@@ -112,6 +122,7 @@ export class IpStack implements PuntReceiver, World {
       release: (id) => this.kept.send(id),
       unreachable: (id) => this.kept.fail(id),
       drop: (id) => this.engine.plane.packetRelease(0, id),
+      noRouter: () => {},
       changed: () => {
         this.routes.generation++;
       },
@@ -125,9 +136,10 @@ export class IpStack implements PuntReceiver, World {
     const iface = new NetInterface(name, port);
     this.interfaces.push(iface);
     this.byPort[port.index] = iface;
+    this.multicast.attach(iface);
     port.configure({ table4: this.tables[4], table6: this.tables[6], host: !this.forwarding, gro: true });
     this.engine.setReceiver(port, this);
-    this.addAddress(iface, { address: linkLocalOf(iface.mac), length: 64 });
+    this.addAddress(iface, { address: linkLocalOf(iface.mac), length: 64 }, { origin: "kernel" });
     return iface;
   }
 
@@ -138,31 +150,13 @@ export class IpStack implements PuntReceiver, World {
     return iface;
   }
 
-  /** Gives an interface an address: a local route, and one to the subnet. */
-  addAddress(iface: NetInterface, own: InterfaceAddress): void {
-    const { address, length } = own;
-    if (address.isUnspecified || address.isMulticast) throw invalid(`${address} cannot be an interface's address`);
-    if (iface.owns(address)) throw new LoomError("EEXIST", `${iface.name} has ${address} already`);
-    iface.addresses.push(own);
-    // Link-local IPv6 addresses are the same on every link: they are told apart by interface, not by a table.
-    if (address.family === 6 && address.isLinkLocal) return;
-    const { family } = address;
-    this.routes.add({ prefix: hostPrefix(address), kind: "local", nextHops: [], metric: 0, protocol: "kernel" });
-    if (length === (family === 4 ? 32 : 128)) return;
-    const network = networkOf(address, length);
-    const prefix = family === 4 ? { family, address: network.v4, length } : { family, high: network.high, low: network.low, length };
-    const metric = family === 4 ? 0 : 256;
-    try {
-      this.routes.add({ prefix: prefix as never, kind: "unicast", nextHops: [{ iface }], metric, protocol: "kernel" });
-    } catch (error) {
-      // A second address of the same subnet needs no second route.
-      if (!(error instanceof LoomError) || error.code !== "EEXIST") throw error;
-    }
-    if (family === 4 && length < 31) {
-      const last = (address.v4 | (0xffffffff >>> length)) >>> 0;
-      this.routes.add({ prefix: { family: 4, address: last, length: 32 }, kind: "local", nextHops: [], metric: 0, protocol: "kernel" });
-    }
-    this.link.announce(iface, address);
+  /** Gives an interface an address, with its routes and groups. */
+  addAddress(iface: NetInterface, own: InterfaceAddress, options?: AddressOptions): OwnAddress {
+    return this.addresses.add(iface, own, options);
+  }
+
+  removeAddress(iface: NetInterface, address: IpAddress): void {
+    this.addresses.remove(iface, address);
   }
 
   isLocal(address: IpAddress): boolean {
@@ -173,6 +167,10 @@ export class IpStack implements PuntReceiver, World {
     this.transports.set(protocol, transport);
     if (protocol === 6) this.input.tcp = transport;
     if (protocol === 17) this.input.udp = transport;
+  }
+
+  handleIcmp(family: 4 | 6, type: number, handler: IcmpHandler): void {
+    this.icmp.handle(family, type, handler);
   }
 
   // ── Rounds ────────────────────────────────────────────────────────────────────────────────────
@@ -253,6 +251,20 @@ export class IpStack implements PuntReceiver, World {
 
   sourceFor(to: IpAddress, path: Path): IpAddress | undefined {
     return this.output.sourceFor(to, path);
+  }
+
+  sourceOn(iface: NetInterface, to: IpAddress): IpAddress | undefined {
+    return this.output.choose(to, iface);
+  }
+
+  /** Destinations in the order in which they should be tried (RFC 6724 §6): for resolvers. */
+  orderDestinations(addresses: readonly IpAddress[]): IpAddress[] {
+    return this.output.order(addresses);
+  }
+
+  /** A copy for ourselves, as if it had come in by an interface; the packet is no longer the caller's. */
+  loopBack(id: number, iface: NetInterface): boolean {
+    return this.output.loopBack(id, iface);
   }
 
   sendPacket(packet: Uint8Array, path: Path): boolean {

@@ -1,5 +1,6 @@
 /** What the network layer and those above it say to each other. */
 
+import type { IpAddress } from "../base/ip-address.ts";
 import type { IcmpErrorReport } from "./icmp.ts";
 import type { NetInterface } from "./interface.ts";
 import type { Neighbour } from "./neighbours.ts";
@@ -14,6 +15,20 @@ export interface Transport {
   pathChanged?(report: IcmpErrorReport): void;
 }
 
+/** An ICMP message whose checksum is right. */
+export interface IncomingIcmp {
+  /** The packet, for whoever wants more of it. */
+  readonly id: number;
+  readonly iface: NetInterface | undefined;
+  readonly from: IpAddress;
+  readonly to: IpAddress;
+  readonly hopLimit: number;
+  /** From its type on. */
+  readonly message: Uint8Array;
+}
+
+export type IcmpHandler = (incoming: IncomingIcmp) => void;
+
 export interface IpCounters {
   /** Names of RFC 4293 and of `nstat`, lower case. */
   in_delivers: number;
@@ -26,6 +41,10 @@ export interface IpCounters {
   out_too_big: number;
   out_icmp_rate_limited: number;
   out_unreachable: number;
+  /** Addresses that somebody else had when they were to be used. */
+  duplicate_addresses: number;
+  /** Others that spoke for an address of ours. */
+  address_conflicts: number;
 }
 
 /** Where packets for a destination go. Good while `generation` is the routes' own. */
@@ -61,5 +80,7 @@ export function newCounters(): IpCounters {
     out_too_big: 0,
     out_icmp_rate_limited: 0,
     out_unreachable: 0,
+    duplicate_addresses: 0,
+    address_conflicts: 0,
   };
 }

@@ -8,8 +8,9 @@ import type { IcmpErrorKind } from "./icmp.ts";
 import type { NetInterface } from "./interface.ts";
 import type { Neighbours } from "./neighbours.ts";
 import type { PathMtus } from "./path-mtu.ts";
+import type { PolicyTable } from "./policy-table.ts";
 import type { Routes } from "./routes.ts";
-import type { IpCounters, Path, Transport } from "./types.ts";
+import type { IcmpHandler, IpCounters, Path, Transport } from "./types.ts";
 
 export interface World {
   readonly engine: Engine;
@@ -23,12 +24,18 @@ export interface World {
   readonly neighbours: Neighbours;
   readonly routes: Routes;
   readonly mtus: PathMtus;
+  /** How addresses are chosen (RFC 6724). */
+  readonly policy: PolicyTable;
+  readonly preferPublic: boolean;
   readonly counters: IpCounters;
   /** The record of the packet in hand, and its address. */
   readonly words: Int32Array;
   readonly segment: number;
   readonly transports: ReadonlyMap<number, Transport>;
 
+  setTransport(protocol: number, transport: Transport): void;
+  /** Who takes ICMP messages of a type. */
+  handleIcmp(family: 4 | 6, type: number, handler: IcmpHandler): void;
   isLocal(address: IpAddress): boolean;
   ingress(id: number): NetInterface | undefined;
   source(): IpAddress;
@@ -39,6 +46,8 @@ export interface World {
   packetOf(source: IpAddress, destination: IpAddress, protocol: number, payload: Uint8Array, hopLimit?: number): Uint8Array;
 
   pathTo(to: IpAddress, iface?: NetInterface): Path;
+  /** The best own address of an interface for a destination. */
+  sourceOn(iface: NetInterface, to: IpAddress): IpAddress | undefined;
   sourceFor(to: IpAddress, path: Path): IpAddress | undefined;
   sendPacket(packet: Uint8Array, path: Path): boolean;
   sendFragments(packet: Uint8Array, path: Path): boolean;
