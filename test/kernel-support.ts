@@ -108,8 +108,12 @@ export class Namespace {
     return until(async () => (await this.run(`ss -Hltn sport = :${port}`)).out.includes(`:${port}`));
   }
 
-  async remove(): Promise<void> {
+  async stopAll(): Promise<void> {
     for (const daemon of [...this.daemons]) await daemon.stop("SIGKILL");
+  }
+
+  async remove(): Promise<void> {
+    await this.stopAll();
     ip("netns", "del", this.name);
   }
 }
