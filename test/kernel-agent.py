@@ -2,6 +2,7 @@
 import hashlib
 import json
 import socket
+import struct
 import sys
 import threading
 
@@ -52,7 +53,9 @@ def facts(connection):
 def make(order):
     family = socket.AF_INET6 if ":" in order["address"] else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
-    made.settimeout(30)
+    # A blocking socket with kernel timeouts: Python's own would make it non-blocking, and sendto fail in progress.
+    for which in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        made.setsockopt(socket.SOL_SOCKET, which, struct.pack("ll", 20, 0))
     made.setsockopt(socket.IPPROTO_TCP, TCP_CONGESTION, order["congestion"].encode())
     return made
 
@@ -68,7 +71,6 @@ def serve(order):
     connection, _ = listener.accept()
     listener.close()
     with connection:
-        connection.settimeout(30)
         digest, count = receive(connection)
         connection.sendall(cached(order["send"]))
         connection.shutdown(socket.SHUT_WR)

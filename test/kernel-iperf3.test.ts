@@ -10,7 +10,7 @@ const OURS = { 4: "10.79.0.2", 6: "fd79::2" } as const;
 const THEIRS = { 4: "10.79.0.1", 6: "fd79::1" } as const;
 const MEGA = 1 << 20;
 
-describe("iperf3 and a host", { skip: missing("iperf3") }, () => {
+describe("iperf3 and a host", { skip: missing("iperf3"), timeout: 60_000 }, () => {
   let namespace: Namespace;
   let host: Host;
 

@@ -76,7 +76,7 @@ async function overLossyWire(namespace: Namespace): Promise<Host> {
 for (const wire of WIRES) {
   const skip = missing("python3");
   const lossy = wire === "a lossy wire";
-  describe(`TCP with the Linux kernel, ${wire}`, { skip }, () => {
+  describe(`TCP with the Linux kernel, ${wire}`, { skip, timeout: 60_000 }, () => {
     let namespace: Namespace;
     let agent: KernelAgent;
     let host: Host;

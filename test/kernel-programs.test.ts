@@ -66,7 +66,7 @@ async function getMany(host: Host, address: string, path: string, times: number)
   return bodies;
 }
 
-describe("programs and a host", { skip: missing("ping", "curl") }, () => {
+describe("programs and a host", { skip: missing("ping", "curl"), timeout: 60_000 }, () => {
   let namespace: Namespace;
   let host: Host;
 

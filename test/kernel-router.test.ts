@@ -16,7 +16,7 @@ const RIGHT = { 4: "10.82.0.1", 6: "fd82::1" } as const;
 const RIGHT_MTU = 1400;
 
 for (const offload of [true, false]) {
-  describe(`a router between two kernels, offloads ${offload ? "on" : "off"}`, { skip: missing("ping") }, () => {
+  describe(`a router between two kernels, offloads ${offload ? "on" : "off"}`, { skip: missing("ping"), timeout: 60_000 }, () => {
     let left: Namespace;
     let right: Namespace;
     let router: Host;

@@ -1,5 +1,5 @@
 /** Network namespaces that a test makes and removes, and programs in them. */
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -34,6 +34,14 @@ export interface Daemon {
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
+/** A file whose test hangs must end all the same: what a failed test left open keeps the process alive. */
+setTimeout(() => {
+  console.error("two minutes are over: this file's tests hang");
+  for (const name of namespaces) spawnSync("ip", ["netns", "del", name]);
+  process.exit(1);
+}, 120_000).unref();
+
+const namespaces = new Set<string>();
 const ip = (...args: string[]) => execFileSync("ip", args, { stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" });
 let made = 0;
 
@@ -43,6 +51,7 @@ export class Namespace {
 
   constructor() {
     ip("netns", "add", this.name);
+    namespaces.add(this.name);
     this.ip("link", "set", "lo", "up");
   }
 
@@ -115,6 +124,7 @@ export class Namespace {
   async remove(): Promise<void> {
     await this.stopAll();
     ip("netns", "del", this.name);
+    namespaces.delete(this.name);
   }
 }
 

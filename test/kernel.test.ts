@@ -15,7 +15,7 @@ const THEIRS = { 4: "10.77.0.1", 6: "fd77::1" } as const;
 
 for (const offload of [true, false]) {
   const skip = missing("ping", "curl", "nc");
-  describe(`a host and the Linux kernel, offloads ${offload ? "on" : "off"}`, { skip }, () => {
+  describe(`a host and the Linux kernel, offloads ${offload ? "on" : "off"}`, { skip, timeout: 60_000 }, () => {
     let namespace: Namespace;
     let host: Host;
     const kernel = (command: string, input?: Uint8Array) => namespace.run(command, input);
