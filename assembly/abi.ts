@@ -422,14 +422,22 @@ export const PORT_PUNT_OPTIONS = 256;
 /** Not a router: what is for somebody else is dropped. */
 export const PORT_HOST = 512;
 
-/** Per worker and port: packets and bytes in and out, drops on output; u64 each. */
-export const PORT_STAT_SIZE = 64;
+/** Per worker and port: packets and bytes in and out, drops on output; u64 each. Behind MULTICAST the devices' own (src/engine/link-stats.ts). */
+export const PORT_STAT_SIZE = 128;
 export const PORT_STAT_RX_PACKETS = 0;
 export const PORT_STAT_RX_BYTES = 8;
 export const PORT_STAT_TX_PACKETS = 16;
 export const PORT_STAT_TX_BYTES = 24;
 export const PORT_STAT_TX_DROPPED = 32;
 export const PORT_STAT_RX_DROPPED = 40;
+export const PORT_STAT_RX_MULTICAST = 48;
+export const PORT_STAT_RX_ERRORS = 56;
+export const PORT_STAT_RX_MISSED = 64;
+/** Left the engine, but not the device: refused, without a carrier, without a place. */
+export const PORT_STAT_TX_ERRORS = 72;
+export const PORT_STAT_TX_CARRIER = 80;
+export const PORT_STAT_TX_LOST = 88;
+export const PORT_STAT_UNSENT_BYTES = 96;
 
 // ── Next hops: local to a table, so that a leaf is the index ────────────────────────────────────
 // A table of addresses (u32 each) comes first, then two versions of every hop: the one in use is never written.

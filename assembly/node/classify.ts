@@ -14,11 +14,11 @@ import {
   DROP_IP6_MULTICAST_SCOPE, DROP_IP6_TOO_SHORT, DROP_L2_BROADCAST_OF_UNICAST, DROP_VLAN_TOO_SHORT, FLAG_CSUM_GOOD,
   FLAG_CSUM_PARTIAL, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_HOP_BY_HOP, FLAG_IP4, FLAG_IP6, FLAG_L2_GROUP,
   FLAG_OPTIONS, FLAG_QINQ, FLAG_VLAN, HEADER, HEADER_CLASSES, HEADER_SECRET, NEXT_DONE, NONE, PORT_FLAGS, PORT_MAC,
-  PORT_PROMISCUOUS, PORT_PUNT_OPTIONS, PUNT_ARP, PUNT_BEYOND_SCOPE, PUNT_BROADCAST, PUNT_LINK_CONTROL,
+  PORT_PROMISCUOUS, PORT_PUNT_OPTIONS, PORT_STAT_RX_MULTICAST, PUNT_ARP, PUNT_BEYOND_SCOPE, PUNT_BROADCAST, PUNT_LINK_CONTROL,
   PUNT_LINK_LOCAL, PUNT_MULTICAST, PUNT_OPTIONS, REGION_DESCRIPTORS, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4,
   VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_ON4, WORKER_ON6,
 } from "../abi";
-import { descriptorAt, region } from "../core/layout";
+import { add64, descriptorAt, portStats, region } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { load16, load32, swap16 } from "../wire/bytes";
 import { sum } from "../wire/checksum";
@@ -171,6 +171,7 @@ function classifySlow(worker: usize, port: usize, id: u32, d: usize, on4: u32, o
   const destination = load<u64>(data) & 0xffffffffffff;
   let flags = load<u32>(d, DESC_FLAGS) & (FLAG_CSUM_PARTIAL | FLAG_CSUM_GOOD);
   if ((destination & 1) != 0) {
+    if (destination != 0xffffffffffff) add64(portStats(worker, load<u16>(d, DESC_INGRESS)) + PORT_STAT_RX_MULTICAST, 1);
     // 01:80:c2:00:00:0x is link control and never forwarded (IEEE 802.1Q §8.6.3).
     if ((destination & 0x00ffffffffff) == 0xc28001 && (destination >> 40) < 16) { punt(worker, id, PUNT_LINK_CONTROL, 0); return 0; }
     flags |= FLAG_L2_GROUP;

@@ -8,11 +8,11 @@ import {
   BRIDGE_FILTERING, BRIDGE_MEMBERS, BRIDGE_PORTS, BRIDGE_VLANS, BRIDGE_VLAN_SIZE, DESC_DATA, DESC_INGRESS,
   DESC_LENGTH, DESC_PACKET_LENGTH, DESC_SHIFT, DESC_VLAN, DROP_BRIDGE_NO_PORT, DROP_BRIDGE_SAME_PORT,
   DROP_BRIDGE_SOURCE_INVALID, DROP_ETHER_TOO_SHORT, DROP_NO_BUFFER, DROP_VLAN_NOT_MEMBER, DROP_VLAN_TOO_SHORT,
-  NEXT_DONE, NONE, PORT_BRIDGE, PORT_MEMBER, PORT_PVID, PUNT_LINK_CONTROL, REGION_BRIDGES, REGION_DESCRIPTORS,
-  STATION_SEEN, STAT_BRIDGE_FULL, STAT_FLOODED, STAT_LEARNED, VEC_IDS, VEC_NEXT, WORKER_BURST_BYTES, WORKER_NOW,
+  NEXT_DONE, NONE, PORT_BRIDGE, PORT_MEMBER, PORT_PVID, PORT_STAT_RX_MULTICAST, PUNT_LINK_CONTROL, REGION_BRIDGES,
+  REGION_DESCRIPTORS, STATION_SEEN, STAT_BRIDGE_FULL, STAT_FLOODED, STAT_LEARNED, VEC_IDS, VEC_NEXT, WORKER_BURST_BYTES, WORKER_NOW,
 } from "../abi";
 import { moveOffsets, privateHead } from "../core/head";
-import { add64, count, descriptorAt, region } from "../core/layout";
+import { add64, count, descriptorAt, portStats, region } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { clonePacket } from "../core/pool";
 import { stage } from "../device/transmit";
@@ -77,6 +77,7 @@ function switchOne(worker: usize, port: usize, portIndex: u32, bridge: usize, fi
   if (load<u32>(d, DESC_LENGTH) < 14) { drop(worker, id, DROP_ETHER_TOO_SHORT); return; }
   const data = <usize>load<u32>(d, DESC_DATA);
   const destination = load<u64>(data) & MAC_MASK, source = load<u64>(data, 6) & MAC_MASK;
+  if ((destination & 1) != 0 && destination != MAC_MASK) add64(portStats(worker, portIndex) + PORT_STAT_RX_MULTICAST, 1);
   // A group address or zero cannot send.
   if ((source & 1) != 0 || source == 0) { drop(worker, id, DROP_BRIDGE_SOURCE_INVALID); return; }
   if ((destination & 0x00ffffffffff) == 0xc28001 && (destination >> 40) < 16) { punt(worker, id, PUNT_LINK_CONTROL, 0); return; }

@@ -45,6 +45,10 @@ export interface Device {
   /** Moves up to `budget` frames each way and returns how many moved. Never blocks. */
   poll(budget: number): number;
   close?(): void;
+  /** False while nobody is on the other side. Absent: somebody always is. */
+  readonly carrier?: boolean;
+  /** The port's MTU, MAC or state changed while it runs: devices with another side to it pass that on. */
+  changed?(): void;
 }
 
 /** A packet that needs thought. It belongs to the handler's side until `release` or `send`. */

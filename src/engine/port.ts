@@ -3,6 +3,7 @@ import * as abi from "../../assembly/abi.ts";
 import { formatMac, parseMac } from "../base/address.ts";
 import { invalid } from "../base/errors.ts";
 import { type PortCounters, readPortCounters } from "./counters.ts";
+import { countLoss, type LinkStats, type LossReason, readLinkStats } from "./link-stats.ts";
 import type { EngineMemory } from "./memory.ts";
 import type { DataPlane } from "./module.ts";
 import type { RouteTable } from "./route-table.ts";
@@ -29,6 +30,19 @@ export interface PortOptions {
   table4?: RouteTable;
   table6?: RouteTable;
 }
+
+/** What the device behind a port takes as it is. */
+export interface OffloadFlags {
+  /** Packets of several pieces. */
+  readonly chains: boolean;
+  /** Segments larger than the MTU. */
+  readonly segmentation: boolean;
+  /** Checksums that are still open. */
+  readonly partialChecksum: boolean;
+}
+
+/** Longest frame that can be received: 64 KiB of IP behind an Ethernet header. */
+export const MOST_FRAME = 65_550;
 
 /** One frame that left the engine; `bytes` are valid until the callback returns. */
 export type FrameHandler = (bytes: Uint8Array) => void;
@@ -115,8 +129,35 @@ export class Port {
     return this.memory.getU32(this.memory.port(this.index) + abi.PORT_MTU);
   }
 
+  /** Administratively up: `configure({ up })`. */
+  get up(): boolean {
+    return this.hasFlag(abi.PORT_UP);
+  }
+
+  get offload(): OffloadFlags {
+    return {
+      chains: this.hasFlag(abi.PORT_TAKES_CHAINS),
+      segmentation: this.hasFlag(abi.PORT_TAKES_GSO),
+      partialChecksum: this.hasFlag(abi.PORT_TAKES_PARTIAL),
+    };
+  }
+
+  private hasFlag(flag: number): boolean {
+    return (this.memory.getU16(this.memory.port(this.index) + abi.PORT_FLAGS) & flag) !== 0;
+  }
+
   counters(): PortCounters {
     return readPortCounters(this.memory, this.index);
+  }
+
+  /** What passed, as `ip -s link` shows it; the same for every kind of device. */
+  linkStats(): LinkStats {
+    return readLinkStats(this.memory, this.index);
+  }
+
+  /** For devices: `frames` that came to grief outside the engine; `bytes` of them that had left it already. */
+  countLoss(reason: LossReason, frames = 1, bytes = 0): void {
+    countLoss(this.memory, this.index, reason, frames, bytes);
   }
 
   /** An ingress program of the imported function table, or undefined to take it off. */
@@ -131,19 +172,42 @@ export class Port {
     return this.memory.layout.stride - this.memory.layout.sizes.headroom;
   }
 
-  /** Offers a received frame. False when no buffer or ring place is free: the device keeps or counts it. */
+  /** Offers a received frame. False when no buffer or ring place is free; that is counted. */
   receive(frame: Uint8Array): boolean {
+    const id = this.fill(frame);
+    return id === abi.NONE ? this.refuse() : this.offer(id);
+  }
+
+  /** Frames that can be offered now without finding the ring full. */
+  get room(): number {
     const { memory, plane } = this;
-    if (frame.length > this.frameLimit) throw invalid(`a frame of ${frame.length} bytes; a buffer holds ${this.frameLimit}`);
-    const id = plane.bufferTake(0) >>> 0;
-    if (id === abi.NONE) return this.refuse();
-    const d = memory.descriptor(id);
-    memory.u8.set(frame, memory.getU32(d + abi.DESC_DATA));
-    memory.setU32(d + abi.DESC_LENGTH, frame.length);
-    memory.setU32(d + abi.DESC_PACKET_LENGTH, frame.length);
-    if (this.push(id)) return true;
-    plane.packetRelease(0, id);
-    return this.refuse();
+    let used = 0;
+    for (let w = 0; w < memory.layout.workers; w++) used = Math.max(used, plane.ringUsed(memory.ring(this.index, w, false)));
+    return memory.layout.sizes.ringCapacity - used;
+  }
+
+  /** Copies a frame into a buffer, or into several if it is longer; NONE without one. */
+  private fill(frame: Uint8Array): number {
+    const { memory, plane, frameLimit } = this;
+    if (frame.length > MOST_FRAME) throw invalid(`a frame of ${frame.length} bytes; expected ${MOST_FRAME} at most`);
+    let first = abi.NONE;
+    let last = 0;
+    for (let at = 0; at < frame.length || at === 0; at += frameLimit) {
+      const id = plane.bufferTake(0) >>> 0;
+      if (id === abi.NONE) {
+        if (first !== abi.NONE) plane.packetRelease(0, first);
+        return abi.NONE;
+      }
+      const d = memory.descriptor(id);
+      const piece = frame.length <= frameLimit ? frame : frame.subarray(at, at + frameLimit);
+      memory.u8.set(piece, memory.getU32(d + abi.DESC_DATA));
+      memory.setU32(d + abi.DESC_LENGTH, piece.length);
+      if (first === abi.NONE) first = id;
+      else memory.setU32(last + abi.DESC_NEXT, id);
+      last = d;
+    }
+    memory.setU32(memory.descriptor(first) + abi.DESC_PACKET_LENGTH, frame.length);
+    return first;
   }
 
   /** Offers a descriptor that a device filled. It is the engine's from now on; false when there was no place for it. */
@@ -153,15 +217,14 @@ export class Port {
     return this.refuse();
   }
 
-  /** Counts a frame that found no place; the calling thread is worker 0. */
   private refuse(): false {
-    const at = this.memory.base(abi.REGION_PORT_STATS) + this.index * abi.PORT_STAT_SIZE + abi.PORT_STAT_RX_DROPPED;
-    this.memory.u64[at >>> 3] += 1n;
+    this.countLoss("rxDropped");
     return false;
   }
 
   private push(id: number): boolean {
     const { memory, plane } = this;
+    if (!this.up) return false;
     const queue = memory.layout.workers === 1 ? 0 : plane.packetQueue(id);
     memory.setU32(this.scratch, id);
     return plane.ringPush(memory.ring(this.index, queue, false), this.scratch, 1) === 1;
@@ -186,6 +249,32 @@ export class Port {
       this.deliverAll(ids, handler);
     }
     return taken;
+  }
+
+  /**
+   * As `takeTransmitted`, but the packets belong to the caller, who releases each: for devices that send in batches or
+   * keep packets until the hardware is through. `into` bounds how many; returns how many there are in it.
+   */
+  popTransmitted(into: Uint32Array): number {
+    const { memory, plane } = this;
+    let taken = 0;
+    for (let w = 0; w < memory.layout.workers && taken < into.length; w++) {
+      const ring = memory.getU32(memory.port(this.index) + abi.PORT_TX + 4 * w);
+      const n = plane.ringPop(ring, this.scratch, Math.min(into.length - taken, abi.BURST));
+      for (let i = 0; i < n; i++) into[taken++] = memory.u32[(this.scratch >>> 2) + i];
+    }
+    return taken;
+  }
+
+  /** Throws away what waits in the rings: nothing old may leave or arrive later. Threads' own received frames stay theirs. */
+  drain(): void {
+    const { memory, plane } = this;
+    this.takeTransmitted(() => {}, Number.POSITIVE_INFINITY);
+    const ring = memory.getU32(memory.port(this.index) + abi.PORT_RX);
+    for (let n = 1; n > 0; ) {
+      n = plane.ringPop(ring, this.scratch, abi.BURST);
+      plane.packetsRelease(0, this.scratch, n);
+    }
   }
 
   /** Whatever the handler does, every packet of the batch is given back. */
