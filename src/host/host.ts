@@ -10,7 +10,8 @@ import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
 import { Random, secret } from "../base/random.ts";
 import { type LookupAddress, type LookupOptions, literal } from "../dns/lookup.ts";
 import { type Device, Engine, type EngineOptions } from "../engine/engine.ts";
-import type { Port } from "../engine/port.ts";
+import type { LinkStats } from "../engine/link-stats.ts";
+import type { OffloadFlags, Port } from "../engine/port.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import { type EchoReply, Pinger } from "../ip/ping.ts";
 import type { RouteKind } from "../ip/routes.ts";
@@ -30,11 +31,13 @@ export type DeviceFor = (engine: Engine, port: Port) => Device | Promise<Device>
 export interface InterfaceOptions {
   /** Default "eth0", "eth1", … */
   name?: string;
-  /** What moves the frames; without one the port is the program's (or joined to another). */
+  /** What moves the frames; without one the port is the program's (or joined to another). May bring MAC and MTU along. */
   device?: DeviceFor;
   /** A port of the host's engine; default: the next free one. */
   port?: Port;
+  /** Default: the device's own, or random. */
   mac?: string;
+  /** Default: the device's own, or 1500. */
   mtu?: number;
   /** "192.0.2.2/24", "2001:db8::2/64". */
   addresses?: readonly string[];
@@ -85,6 +88,19 @@ export interface DatagramOptions {
   broadcast?: boolean;
 }
 
+/** An interface as `ip -s link` shows it. */
+export interface LinkInfo {
+  readonly name: string;
+  /** Name of its device, if the host was given one. */
+  readonly device: string | undefined;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly up: boolean;
+  readonly carrier: boolean;
+  readonly offload: OffloadFlags;
+  readonly stats: LinkStats;
+}
+
 export interface RouteOptions {
   to: string;
   via?: string;
@@ -118,9 +134,11 @@ export class Host {
   readonly names: HostNames;
   private readonly ownsEngine: boolean;
   private readonly pinger: Pinger;
-  private readonly devices: Device[] = [];
+  private readonly devices = new Map<NetInterface, Device>();
   private readonly clockwork: Device;
   private nextPort = 0;
+  /** Ports of interfaces that were removed. */
+  private readonly freed: Port[] = [];
 
   private constructor(engine: Engine, options: HostOptions) {
     this.engine = engine;
@@ -133,7 +151,7 @@ export class Host {
     this.udp = new UdpLayer(this.ip);
     this.names = new HostNames(this.ip, options);
     this.pinger = new Pinger(this.ip);
-    this.clockwork = { name: "timers", poll: () => this.ip.tick() };
+    this.clockwork = { name: "timers", poll: () => this.tick() };
     engine.attach(this.clockwork);
   }
 
@@ -153,16 +171,21 @@ export class Host {
 
   // ── Interfaces, routes ────────────────────────────────────────────────────────────────────────
 
+  /** Adds an interface, on a running host too. */
   async addInterface(options: InterfaceOptions): Promise<NetInterface> {
-    const { engine } = this;
-    const port = options.port ?? engine.port(this.nextPort);
-    this.nextPort = Math.max(this.nextPort, port.index + 1);
-    port.configure({ mac: options.mac ?? randomMac(this.ip.random), mtu: options.mtu });
-    const iface = this.ip.addInterface(options.name ?? `eth${this.ip.interfaces.length}`, port);
-    if (options.device) {
-      const device = await options.device(engine, port);
-      this.devices.push(device);
+    const { engine, ip } = this;
+    const name = options.name ?? this.freeName();
+    if (ip.interfaces.some((iface) => iface.name === name)) throw new LoomError("EEXIST", `there is an interface ${name} already`);
+    const port = options.port ?? this.takePort();
+    port.configure({ mac: options.mac ?? randomMac(ip.random), mtu: options.mtu, up: true });
+    const device = await options.device?.(engine, port);
+    // What was asked for counts more than what the device brought along.
+    port.configure({ mac: options.mac, mtu: options.mtu });
+    const iface = ip.addInterface(name, port);
+    if (device) {
+      this.devices.set(iface, device);
       engine.attach(device);
+      if (options.mac !== undefined || options.mtu !== undefined) device.changed?.();
     }
     for (const text of options.addresses ?? []) this.addAddress(iface.name, text);
     for (const via of [options.gateway ?? []].flat()) {
@@ -171,8 +194,86 @@ export class Host {
     return iface;
   }
 
+  /**
+   * Takes an interface off a running host: its device is closed, its addresses, routes and neighbours go. Connections
+   * over it stay, as in Linux, and go on when their address is there again; otherwise they time out.
+   */
+  removeInterface(name: string): void {
+    const iface = this.ip.interface(name);
+    const device = this.devices.get(iface);
+    this.devices.delete(iface);
+    this.ip.touch();
+    this.ip.removeInterface(iface);
+    if (device) this.engine.detach(device);
+    this.freed.push(iface.port);
+  }
+
+  private takePort(): Port {
+    const port = this.freed.pop() ?? this.engine.port(this.nextPort);
+    this.nextPort = Math.max(this.nextPort, port.index + 1);
+    return port.configure({ mtu: 1500, promiscuous: false, offload: { chains: false, segmentation: false, partialChecksum: false } });
+  }
+
+  private freeName(): string {
+    for (let i = this.ip.interfaces.length; ; i++) {
+      const name = `eth${i}`;
+      if (!this.ip.interfaces.some((iface) => iface.name === name)) return name;
+    }
+  }
+
+  /** `ip link set NAME up` or `down`. What leads out by an interface that is down waits until it is up again. */
+  setUp(name: string, up: boolean): void {
+    this.change(name, (iface) => this.ip.changes.setUp(iface, up));
+  }
+
+  /** `ip link set NAME mtu`. */
+  setMtu(name: string, mtu: number): void {
+    this.change(name, (iface) => this.ip.changes.setMtu(iface, mtu));
+  }
+
+  /** `ip link set NAME address`; neighbours are told. */
+  setMac(name: string, mac: string): void {
+    this.change(name, (iface) => this.ip.changes.setMac(iface, mac));
+  }
+
+  private change(name: string, how: (iface: NetInterface) => void): void {
+    const iface = this.ip.interface(name);
+    this.ip.touch();
+    how(iface);
+    this.devices.get(iface)?.changed?.();
+    this.ip.flush();
+  }
+
+  /** Every interface with its state and what passed it: `ip -s link`. */
+  links(): LinkInfo[] {
+    return this.ip.interfaces.map((iface) => ({
+      name: iface.name,
+      device: this.devices.get(iface)?.name,
+      mac: iface.port.mac,
+      mtu: iface.mtu,
+      up: iface.up,
+      carrier: iface.carrier,
+      offload: iface.port.offload,
+      stats: iface.port.linkStats(),
+    }));
+  }
+
+  /** Timers that are due, and links whose other side came or went. */
+  private tick(): number {
+    for (const [iface, device] of this.devices) {
+      const carrier = device.carrier ?? true;
+      if (carrier !== iface.carrier) this.ip.changes.setCarrier(iface, carrier);
+    }
+    return this.ip.tick();
+  }
+
   addAddress(name: string, address: string): void {
     this.ip.addAddress(this.ip.interface(name), parseInterfaceAddress(address));
+  }
+
+  /** "192.0.2.2"; a length behind it is not looked at. */
+  removeAddress(name: string, address: string): void {
+    this.ip.removeAddress(this.ip.interface(name), IpAddress.parse(address.split("/")[0]));
   }
 
   /** `ip route add`. */
@@ -269,7 +370,7 @@ export class Host {
       await this.engine.close();
       return;
     }
-    for (const device of [...this.devices, this.clockwork]) this.engine.detach(device);
+    for (const device of [...this.devices.values(), this.clockwork]) this.engine.detach(device);
   }
 }
 

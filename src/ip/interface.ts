@@ -45,7 +45,10 @@ export interface OwnAddress extends InterfaceAddress {
 export class NetInterface {
   readonly name: string;
   readonly port: Port;
+  /** Its own bytes: they change in place with the port's. */
   readonly mac: Uint8Array;
+  /** Somebody is on the other side of the link. */
+  carrier = true;
   readonly addresses: OwnAddress[] = [];
   /** Number of the "who is there on this link" next hop of each family. */
   glean4 = 0;
@@ -77,6 +80,11 @@ export class NetInterface {
 
   mtuFor(family: 4 | 6): number {
     return family === 4 ? this.mtu : Math.min(this.mtu, this.linkMtu);
+  }
+
+  /** Administratively up. */
+  get up(): boolean {
+    return this.port.up;
   }
 
   /** As `ip link` counts: from one. */

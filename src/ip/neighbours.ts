@@ -224,6 +224,18 @@ export class Neighbours {
     }
   }
 
+  /** Forgets an interface's neighbours: those that were learnt, or all of them. */
+  flush(iface: NetInterface, all = false): void {
+    for (const neighbour of this.list()) {
+      if (neighbour.iface === iface && (all || neighbour.state !== "PERMANENT")) this.remove(neighbour);
+    }
+  }
+
+  /** The interface's own address changed: next hops carry it as their source. */
+  rewrite(iface: NetInterface): void {
+    for (const neighbour of this.entries.values()) if (neighbour.iface === iface && neighbour.mac) this.writeHop(neighbour);
+  }
+
   /** RFC 4861 §6.3.2: between half and one and a half of the base time, so that neighbours do not ask in step. */
   private reachableTime({ iface }: Neighbour): number {
     return iface.reachableMs * (0.5 + this.world.random.float());

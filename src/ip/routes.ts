@@ -65,6 +65,9 @@ export class Routes {
     if (known.routes.some((other) => other.metric === route.metric)) {
       throw new LoomError("EEXIST", `there is a route to ${key} with metric ${route.metric} already`);
     }
+    if (route.kind === "unicast" && route.nextHops.length === 0) {
+      throw invalid(`the route to ${key} names neither a gateway nor a device`);
+    }
     known.routes.push(route);
     known.routes.sort((a, b) => a.metric - b.metric);
     this.byPrefix.set(key, known);
@@ -82,15 +85,47 @@ export class Routes {
     if (known.routes.length === 0) this.byPrefix.delete(key);
   }
 
+  /** Forgets the routes that lead out by an interface, and its share of multipath routes. */
+  withdraw(iface: NetInterface): void {
+    for (const [key, known] of this.byPrefix) {
+      if (!known.routes.some((route) => leadsTo(route, iface))) continue;
+      const [{ prefix }] = known.routes;
+      const kept = known.routes
+        .map((route) => (leadsTo(route, iface) ? { ...route, nextHops: route.nextHops.filter((hop) => hop.iface !== iface) } : route))
+        .filter((route) => route.kind !== "unicast" || route.nextHops.length > 0);
+      known.routes.splice(0, known.routes.length, ...kept);
+      this.install(prefix, known);
+      if (kept.length === 0) this.byPrefix.delete(key);
+    }
+    for (const family of [4, 6] as const) {
+      const hop = family === 4 ? iface.glean4 : iface.glean6;
+      if (hop === 0) continue;
+      this.meanings[family].delete(hop);
+      this.tables[family].removeNextHop(hop);
+    }
+    iface.glean4 = iface.glean6 = 0;
+  }
+
+  /** An interface went up or down: what leads out by it is used again, or not for now. */
+  refresh(iface: NetInterface): void {
+    for (const known of this.byPrefix.values()) {
+      if (known.routes.some((route) => leadsTo(route, iface))) this.install(known.routes[0].prefix, known);
+    }
+  }
+
   private install(prefix: Prefix, known: Installed): void {
     const table = this.tables[prefix.family];
-    const [best] = known.routes;
+    const best = known.routes.find(isUsable);
     const { hop: before, isGroup: wasGroup } = known;
+    known.isGroup = false;
     if (best) {
       known.hop = this.hopOf(best);
-      known.isGroup = best.nextHops.length > 1;
+      known.isGroup = upHops(best).length > 1;
       table.set(prefix, known.hop);
-    } else table.delete(prefix);
+    } else {
+      known.hop = 0;
+      if (before !== 0) table.delete(prefix);
+    }
     if (wasGroup && before !== known.hop) {
       this.meanings[prefix.family].delete(before);
       table.removeNextHop(before);
@@ -101,8 +136,7 @@ export class Routes {
   private hopOf(route: Route): number {
     const { family } = route.prefix;
     if (route.kind !== "unicast") return this.endHop(family, route.kind);
-    if (route.nextHops.length === 0) throw invalid(`the route to ${formatPrefix(route.prefix)} names neither a gateway nor a device`);
-    const members = route.nextHops.map((spec) => ({ hop: this.memberHop(family, spec), weight: spec.weight ?? 1 }));
+    const members = upHops(route).map((spec) => ({ hop: this.memberHop(family, spec), weight: spec.weight ?? 1 }));
     if (members.length === 1) return members[0].hop;
     const hop = this.tables[family].addNextHop({ kind: "group", members });
     this.meanings[family].set(hop, { kind: "group", iface: route.nextHops[0].iface });
@@ -153,4 +187,17 @@ export class Routes {
   lookup(address: IpAddress): number {
     return address.family === 4 ? this.tables[4].lookup(address.v4) : this.tables[6].lookup6(address.high, address.low);
   }
+}
+
+function leadsTo(route: Route, iface: NetInterface): boolean {
+  return route.nextHops.some((hop) => hop.iface === iface);
+}
+
+/** Next hops whose interface is up. */
+function upHops(route: Route): readonly NextHopSpec[] {
+  return route.nextHops.every((hop) => hop.iface.up) ? route.nextHops : route.nextHops.filter((hop) => hop.iface.up);
+}
+
+function isUsable(route: Route): boolean {
+  return route.kind !== "unicast" || route.nextHops.some((hop) => hop.iface.up);
 }

@@ -28,6 +28,7 @@ import { IcmpIo } from "./icmp-io.ts";
 import { Input } from "./input.ts";
 import { linkLocalOf, NetInterface, type OwnAddress } from "./interface.ts";
 import { KeptPackets } from "./kept.ts";
+import { LinkChanges } from "./link-changes.ts";
 import { LinkMessages } from "./link-messages.ts";
 import { Multicast } from "./multicast/multicast.ts";
 import { Neighbours, type NeighbourWorld } from "./neighbours.ts";
@@ -76,6 +77,8 @@ export class IpStack implements PuntReceiver, World {
   now: number;
   readonly forwarding: boolean;
   readonly transports = new Map<number, Transport>();
+  /** What happens to interfaces while the host runs. */
+  readonly changes: LinkChanges;
   private readonly io: PacketIo;
   private readonly link: LinkMessages;
   private readonly icmp: IcmpIo;
@@ -109,6 +112,13 @@ export class IpStack implements PuntReceiver, World {
     this.reassembly = new Reassembly(this.timers, (first) => this.icmp.reassemblyTimedOut(first));
     this.neighbours = new Neighbours(this.neighbourWorld(), options.neighbours ?? 1024);
     this.routes = new Routes(this.tables, this.neighbours);
+    this.changes = new LinkChanges({
+      routes: this.routes,
+      neighbours: this.neighbours,
+      transports: this.transports,
+      announce: (iface, address) => this.link.announce(iface, address),
+      removeAddress: (iface, address) => this.removeAddress(iface, address),
+    });
     this.input = new Input(this, this.link, this.icmp, this.reassembly);
   }
 
@@ -141,6 +151,18 @@ export class IpStack implements PuntReceiver, World {
     this.engine.setReceiver(port, this);
     this.addAddress(iface, { address: linkLocalOf(iface.mac), length: 64 }, { origin: "kernel" });
     return iface;
+  }
+
+  /** Takes an interface away with everything that hangs on it. Connections stay, and go on when there is a way again. */
+  removeInterface(iface: NetInterface): void {
+    const at = this.interfaces.indexOf(iface);
+    if (at < 0) throw new LoomError("ENOENT", `${iface.name} is not an interface of this host`);
+    this.changes.clear(iface);
+    this.interfaces.splice(at, 1);
+    this.byPort[iface.port.index] = undefined;
+    this.engine.setReceiver(iface.port, undefined);
+    iface.port.configure({ up: false });
+    iface.port.drain();
   }
 
   interface(name: string): NetInterface {

@@ -11,8 +11,8 @@ export interface Transport {
   receive(id: number): void;
   /** Something that this protocol sent came to grief. False when it never sent such a thing (RFC 5927). */
   failed?(report: IcmpErrorReport): boolean;
-  /** The path to the report's destination takes less than before. */
-  pathChanged?(report: IcmpErrorReport): void;
+  /** The path to the report's destination takes less than before; without a report: any path may. */
+  pathChanged?(report?: IcmpErrorReport): void;
 }
 
 /** An ICMP message whose checksum is right. */

@@ -431,9 +431,9 @@ export class TcpLayer implements Transport, TcpWorld {
     return true;
   }
 
-  pathChanged(report: IcmpErrorReport): void {
+  pathChanged(report?: IcmpErrorReport): void {
     for (const tcb of this.list()) {
-      if (!tcb.remote.equals(report.destination) || tcb.state < ESTABLISHED || tcb.state === TIME_WAIT) continue;
+      if ((report && !tcb.remote.equals(report.destination)) || tcb.state < ESTABLISHED || tcb.state === TIME_WAIT) continue;
       const mss = ownMss(tcb) - (tcb.timestampsOk ? 12 : 0);
       if (mss >= tcb.mss) continue;
       shrink(tcb, mss);
