@@ -100,15 +100,6 @@ export class GroupMachine {
     this.memberships.delete(membership.group.key);
   }
 
-  /** The interface is gone: nothing is told to anybody any more. */
-  close(): void {
-    const { timers } = this.world;
-    for (const { timer } of this.memberships.values()) timers.remove(timer);
-    this.memberships.clear();
-    timers.remove(this.general);
-    timers.remove(this.changes);
-  }
-
   private scheduleChanges(): void {
     for (const membership of this.memberships.values()) {
       if (!membership.hasChanges) continue;
