@@ -3,7 +3,7 @@
  *
  * Only what segmentation restores bit for bit is merged: same addresses, ports, TTL, TOS (ECN included),
  * options, acknowledgement and window; consecutive sequence numbers and IPv4 ids; equal sizes but for the
- * last; no flags but ACK, and PSH only on the last; a checksum that is right and in the form that would be
+ * last; no flags but ACK, the same ECE on all, and PSH only on the last; a checksum that is right and in the form that would be
  * computed. Whatever else a flow sends closes its packet, so order within a flow is kept.
  */
 import {
@@ -30,6 +30,8 @@ const CLOSED: usize = 22;
 const HEADERS: usize = 23;
 const ACK: u32 = 0x10;
 const PSH: u32 = 0x08;
+/** CWR stays out: segmentation keeps it on the first segment only. */
+const ECE: u32 = 0x40;
 
 /** Merges within list (VEC_LIST4 or VEC_LIST6) and its address vectors; returns the list's new length. */
 export function coalesceBurst(
@@ -89,7 +91,7 @@ function mergeable(d: usize): u32 {
   let headers: u32;
   if (protocol == TCP) {
     headers = l4 + (<u32>(load<u8>(at + l4, 12) >>> 4) << 2);
-    if ((load<u8>(at + l4, 13) & ~PSH) != ACK || load<u16>(at + l4, 16) == 0xffff) return 0;
+    if ((load<u8>(at + l4, 13) & ~(PSH | ECE)) != ACK || load<u16>(at + l4, 16) == 0xffff) return 0;
   } else if (protocol == UDP) {
     headers = l4 + 8;
     if (load16(at + l4 + 4) != length - l4 || load<u16>(at + l4, 6) == 0) return 0;
@@ -170,6 +172,7 @@ function sameHeaders(flow: usize, head: usize, d: usize, headers: u32): bool {
   if (load<u32>(a + l4) != load<u32>(b + l4)) return false;
   if (<u32>load<u8>(d, DESC_PROTOCOL) == UDP) return true;
   if (load32(b + l4 + 4) != load<u32>(flow, SEQUENCE)) return false;
+  if (((<u32>load<u8>(a + l4, 13) ^ <u32>load<u8>(b + l4, 13)) & ~PSH) != 0) return false;
   if (load<u32>(a + l4, 8) != load<u32>(b + l4, 8) || load<u8>(a + l4, 12) != load<u8>(b + l4, 12)) return false;
   if (load<u16>(a + l4, 14) != load<u16>(b + l4, 14) || load<u16>(a + l4, 18) != load<u16>(b + l4, 18)) return false;
   return memory.compare(a + l4 + 20, b + l4 + 20, headers - l4 - 20) == 0;

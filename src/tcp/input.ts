@@ -5,6 +5,7 @@
 import * as abi from "../../assembly/abi.ts";
 import { LoomError } from "../base/errors.ts";
 import { initialWindow } from "./congestion/control.ts";
+import { arrival, noteArrival, noteDuplicate as noteEcnDuplicate, reflecting, synAckFlags, takeSynAck, takeThirdAck } from "./ecn.ts";
 import { abort, awaitFin, destroy, peerOf } from "./end.ts";
 import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { ownMss, transmit } from "./output.ts";
@@ -40,6 +41,7 @@ export const options: SynOptions = {
   tsval: 0,
   tsecr: 0,
   cookie: undefined,
+  counters: arrival.counters,
 };
 export const sack = new SackBlocks();
 
@@ -64,6 +66,12 @@ export function readSegment(words: Int32Array, bytes: Uint8Array): typeof segmen
   options.windowScale = -1;
   options.sackPermitted = options.timestamps = false;
   options.cookie = undefined;
+  arrival.flags = segment.flags;
+  arrival.field = (words[abi.SEG_TRAFFIC_CLASS >> 2] >>> 16) & 3;
+  if (kinds & abi.SEG_OTHER_OPTIONS || arrival.hasCounters) {
+    arrival.hasCounters = (kinds & abi.SEG_OTHER_OPTIONS) !== 0;
+    arrival.counters.fill(-1);
+  }
   if (kinds & abi.SEG_OTHER_OPTIONS) {
     readOptions(bytes, words[abi.SEG_OPTIONS / 4], words[abi.SEG_OPTIONS_LENGTH / 4], options, sack);
     if (options.timestamps) {
@@ -114,10 +122,12 @@ export function receive(tcb: Tcb, id: number): void {
   const { flags } = s;
   if (!isAcceptable(tcb)) {
     if (flags & RST) return;
-    if (tcb.state === SYN_RECEIVED && flags & SYN && s.seq === tcb.irs) transmit(tcb, tcb.iss, 0, SYN | ACK);
+    if (tcb.state === SYN_RECEIVED && flags & SYN && s.seq === tcb.irs) transmit(tcb, tcb.iss, 0, SYN | ACK | synAckFlags(tcb));
+    else if (flags & SYN && s.seq === tcb.irs && tcb.ecn?.isAccurate) answerSynAck(tcb);
     else if (flags & SYN) challenge(tcb);
     else {
       if (s.length > 0) noteDuplicate(tcb);
+      if (tcb.ecn) noteArrival(tcb, s.length, 1);
       if (tcb.state === TIME_WAIT && flags & FIN) stack.timers.arm(tcb.stateTimer, stack.now + tcb.world.settings.timeWaitMs);
       answer(tcb);
       // The acknowledgement itself may be news, even behind a closed window (RFC 9293 §3.10.7.4).
@@ -139,6 +149,7 @@ export function receive(tcb: Tcb, id: number): void {
     tcb.tsRecentAt = tcb.now;
   }
   if (tcb.una === tcb.iss && !finishHandshake(tcb)) return;
+  if (tcb.ecn && noteArrival(tcb, s.length, Math.max(1, Math.ceil(s.length / Math.max(s.piece, 1))))) tcb.ackNow = true;
   if (!takeAck(tcb)) return;
   const moved = s.length > 0 ? takeText(tcb, id) : 0;
   if (flags & FIN) takeFin(tcb);
@@ -175,6 +186,7 @@ function isAcceptable(tcb: Tcb): boolean {
 }
 
 function noteDuplicate(tcb: Tcb): void {
+  noteEcnDuplicate(tcb);
   const end = (segment.seq + segment.length) | 0;
   if (segment.length > 0 && !after(end, tcb.received)) reportDuplicate(tcb, segment.seq, end);
   tcb.quickAcks = Math.max(tcb.quickAcks, 2);
@@ -208,6 +220,11 @@ function mayAnswer(tcb: Tcb): boolean {
   if (tcb.now - tcb.lastAnswerAt < ANSWER_MS) return false;
   tcb.lastAnswerAt = tcb.now;
   return true;
+}
+
+/** The SYN-ACK came again, so our answer to it was lost: the same answer (RFC 9768 §3.2.2.1). */
+function answerSynAck(tcb: Tcb): void {
+  if (mayAnswer(tcb)) transmit(tcb, tcb.nxt, 0, ACK | reflecting(tcb));
 }
 
 /** RFC 5961 §7: not more of them than a fixed number a second, over all connections. */
@@ -244,6 +261,7 @@ function receiveInSynSent(tcb: Tcb, id: number): void {
     transmit(tcb, tcb.iss, 0, SYN | ACK);
     return;
   }
+  takeSynAck(tcb, flags, arrival.field);
   sack.count = 0;
   acknowledge(tcb, ack, sack, false, segment.tsecr);
   tcb.window = segment.window;
@@ -254,6 +272,7 @@ function receiveInSynSent(tcb: Tcb, id: number): void {
   if (flags & FIN) takeFin(tcb);
   const ended = processFin(tcb);
   tcb.ackNow = true;
+  if (tcb.ecn?.isAccurate) transmit(tcb, tcb.nxt, 0, ACK | reflecting(tcb));
   send(tcb);
   if (tcb.ackNow) transmit(tcb, tcb.nxt, 0, ACK);
   tcb.events.established?.();
@@ -269,13 +288,12 @@ function isEchoOurs(tcb: Tcb): boolean {
 /** What the SYN-ACK says about Fast Open (RFC 7413 §4.2.1): a cookie for the next time, and how much of the data was taken. */
 function learnFastOpen(tcb: Tcb): void {
   const { world } = tcb;
-  const repeated = tcb.retransmissions > 0 || tcb.synRepeated;
   world.cookies.answered(tcb.remote, options.mss, tcb.asked, options.cookie);
   if (tcb.synData === 0) return;
   tcb.synDataTaken = tcb.una === tcb.nxt;
   if (tcb.synDataTaken) return;
   world.counters.fastopen_active_fail++;
-  if (repeated) world.cookies.lost(tcb.remote, tcb.now);
+  if (tcb.synRepeats > 0) world.cookies.lost(tcb.remote, tcb.now);
   resendSynData(tcb);
 }
 
@@ -306,6 +324,7 @@ function finishHandshake(tcb: Tcb): boolean {
     return false;
   }
   tcb.window = segment.window * 2 ** tcb.sendScale;
+  takeThirdAck(tcb, segment.flags, segment.length);
   establish(tcb);
   if (tcb.listener) tcb.world.accepted(tcb);
   else tcb.events.established?.();

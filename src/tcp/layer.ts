@@ -13,6 +13,7 @@ import { RateLimit } from "../ip/icmp.ts";
 import type { IpStack, Path, Transport } from "../ip/stack.ts";
 import { congestionControl } from "./congestion/index.ts";
 import { flow } from "./cookies.ts";
+import { synFlags } from "./ecn.ts";
 import { destroy, peerOf } from "./end.ts";
 import { CookieCache, CookieKeys } from "./fast-open.ts";
 import { readSegment, receive } from "./input.ts";
@@ -140,7 +141,8 @@ export class TcpLayer implements Transport, TcpWorld {
     this.begin(tcb);
     if (tcb.options.fastOpen && this.settings.fastOpen.client) this.openFast(tcb, early);
     tcb.synStamp = tcb.tsval;
-    transmit(tcb, tcb.iss, tcb.synData, SYN);
+    tcb.askedEcn = synFlags(tcb);
+    transmit(tcb, tcb.iss, tcb.synData, SYN | tcb.askedEcn);
     tcb.cookie = undefined;
     this.launch(tcb);
     return tcb;
@@ -396,6 +398,10 @@ export class TcpLayer implements Transport, TcpWorld {
   keepAlive(tcb: Tcb): void {
     const { keepAlive } = tcb.options;
     if (keepAlive > 0) this.stack.timers.arm(tcb.stateTimer, this.stack.now + keepAlive * 1000);
+  }
+
+  acknowledgeNow(tcb: Tcb): void {
+    transmit(tcb, tcb.nxt, 0, ACK);
   }
 
   confirm(path: Path): void {

@@ -12,6 +12,8 @@ export interface SynOptions {
   tsecr: number;
   /** Fast Open; undefined when absent. */
   cookie: CookieOption | undefined;
+  /** Accurate ECN (RFC 9768 §3.2.3): counters by IP field, -1 where absent. */
+  readonly counters: number[];
 }
 
 /** SACK blocks of the segment in hand: left and right edges in turn. */
@@ -29,6 +31,11 @@ const SACK = 5;
 const TIMESTAMPS = 8;
 const FAST_OPEN = 34;
 /** RFC 6994, with the identifier that Fast Open had before it had a kind. */
+/** Accurate ECN: which counter comes first (RFC 9768 §3.2.3). */
+const ACC_ECN_0 = 172;
+const ACC_ECN_1 = 174;
+const ORDER_0 = [2, 3, 1] as const;
+const ORDER_1 = [1, 3, 2] as const;
 const EXPERIMENT = 254;
 const FAST_OPEN_EXID = 0xf989;
 /** RFC 7323 §2.3: larger ones are taken as this. */
@@ -45,6 +52,7 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
   out.sackPermitted = false;
   out.timestamps = false;
   out.cookie = undefined;
+  out.counters.fill(-1);
   sack.count = 0;
   const end = at + length;
   while (at < end) {
@@ -69,8 +77,16 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
     } else if (kind === FAST_OPEN) out.cookie = { cookie: bytes.slice(at + 2, at + size), experimental: false };
     else if (kind === EXPERIMENT && size >= 4 && ((bytes[at + 2] << 8) | bytes[at + 3]) === FAST_OPEN_EXID) {
       out.cookie = { cookie: bytes.slice(at + 4, at + size), experimental: true };
-    }
+    } else if (kind === ACC_ECN_0 || kind === ACC_ECN_1)
+      readCounters(bytes, at, size, kind === ACC_ECN_0 ? ORDER_0 : ORDER_1, out.counters);
     at += size;
+  }
+}
+
+function readCounters(bytes: Uint8Array, at: number, size: number, order: readonly number[], counters: number[]): void {
+  for (let i = 0; i < order.length && size >= 5 + 3 * i; i++) {
+    const from = at + 2 + 3 * i;
+    counters[order[i]] = (bytes[from] << 16) | (bytes[from + 1] << 8) | bytes[from + 2];
   }
 }
 
@@ -85,6 +101,39 @@ export function writeTimestamps(out: Int32Array, at: number, tsval: number, tsec
   out[at + 1] = swap(tsval);
   out[at + 2] = swap(tsecr);
   return 3;
+}
+
+/** Bytes that an Accurate ECN option with so many fields (-1: none) and so many SACK blocks take together. */
+export function pairBytes(fields: number, blocks: number): number {
+  const ecn = fields < 0 ? 0 : 2 + 3 * fields;
+  return (ecn + (blocks > 0 ? 2 + 8 * blocks : 0) + 3) & ~3;
+}
+
+/** Accurate ECN of order 1 with `fields` counters and its padding, up to where `blocks` SACK blocks may begin at a word; words written. */
+export function writeCounters(out: Int32Array, at: number, counters: readonly number[], fields: number, blocks: number): number {
+  const size = 2 + 3 * fields;
+  // The SACK option's first two bytes end a word.
+  const words = pairBytes(fields, blocks) / 4 - 2 * blocks;
+  const bytes = new Uint8Array(out.buffer, out.byteOffset + 4 * at, 4 * words).fill(NOP);
+  bytes[0] = ACC_ECN_1;
+  bytes[1] = size;
+  for (let i = 0; i < fields; i++) {
+    const value = counters[i];
+    bytes[2 + 3 * i] = value >>> 16;
+    bytes[3 + 3 * i] = value >>> 8;
+    bytes[4 + 3 * i] = value;
+  }
+  if (blocks > 0) {
+    bytes[4 * words - 2] = SACK;
+    bytes[4 * words - 1] = 2 + 8 * blocks;
+  }
+  return words;
+}
+
+/** SACK blocks' edges alone. */
+export function writeEdges(out: Int32Array, at: number, edges: Int32Array, count: number): number {
+  for (let i = 0; i < 2 * count; i++) out[at + i] = swap(edges[i]);
+  return 2 * count;
 }
 
 /** NOP NOP SACK with `count` blocks of `edges`; returns the words written. */
@@ -104,7 +153,12 @@ export interface SynOffer {
   tsval: number;
   tsecr: number;
   cookie: CookieOption | undefined;
+  /** Accurate ECN's three counters as they begin, in a SYN-ACK. */
+  accEcn: boolean;
 }
+
+/** RFC 9768 §3.2.1: e1b 1, ceb 0, e0b 1. */
+const FIRST_COUNTERS = [1, 0, 1] as const;
 
 /** MSS, then SACK-permitted with timestamps, then window scale, then Fast Open, as Linux orders them; returns the words written. */
 export function writeSyn(out: Int32Array, at: number, offer: SynOffer): number {
@@ -114,7 +168,9 @@ export function writeSyn(out: Int32Array, at: number, offer: SynOffer): number {
     out[n++] = offer.sack ? 0x0a080204 : 0x0a080101;
     out[n++] = swap(offer.tsval);
     out[n++] = swap(offer.tsecr);
-  } else if (offer.sack) out[n++] = 0x02040101;
+  }
+  if (offer.accEcn) n += writeCounters(out, n, FIRST_COUNTERS, 3, 0);
+  if (offer.sack && !offer.timestamps) out[n++] = 0x02040101;
   if (offer.scale >= 0) out[n++] = 0x00030301 | (offer.scale << 24);
   if (offer.cookie) n += writeCookie(out, n, offer.cookie);
   return n - at;

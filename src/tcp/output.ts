@@ -2,7 +2,9 @@
 import * as abi from "../../assembly/abi.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { IpStack, Path } from "../ip/stack.ts";
-import { cookieWords, type SynOffer, writeSack, writeSyn, writeTimestamps } from "./options.ts";
+import { departing, departingField, ECN_FLAGS, OPTION_FIELDS, optionCounter, sendsOption } from "./ecn.ts";
+import type { EcnState } from "./ecn-state.ts";
+import { cookieWords, pairBytes, type SynOffer, writeCounters, writeEdges, writeSack, writeSyn, writeTimestamps } from "./options.ts";
 import { windowToAnnounce } from "./receiver.ts";
 import { ACK, RST, SYN } from "./sequence.ts";
 import { SYN_SENT, type Tcb } from "./tcb.ts";
@@ -10,6 +12,9 @@ import { SYN_SENT, type Tcb } from "./tcb.ts";
 const OPTIONS = abi.OUT_OPTIONS / 4;
 const PIECE = abi.OUT_PIECE / 4;
 const edges = new Int32Array(8);
+/** Forty bytes of options at most (RFC 9293 §3.1). */
+const MOST_OPTION_WORDS = 10;
+const TIMESTAMP_BYTES = 12;
 
 /** The path to the peer, looked up again when routes or neighbours changed. */
 export function pathOf(tcb: Tcb): Path {
@@ -18,20 +23,39 @@ export function pathOf(tcb: Tcb): Path {
   return tcb.path;
 }
 
+/** SACK blocks and counters of Accurate ECN (-1: no such option) that the next segment has room for. */
+const plan = { blocks: 0, fields: -1 };
+
 /** Bytes of options that every data segment carries now. */
 export function optionBytes(tcb: Tcb): number {
-  const timestamps = tcb.timestampsOk ? 12 : 0;
-  if (!tcb.sackOk || (tcb.early.length === 0 && !tcb.hasDsack)) return timestamps;
-  return timestamps + 4 + 8 * sackCount(tcb);
+  const timestamps = tcb.timestampsOk ? TIMESTAMP_BYTES : 0;
+  const hasSack = tcb.sackOk && (tcb.early.length > 0 || tcb.hasDsack);
+  if (!hasSack && !tcb.ecn) return timestamps;
+  planOptions(tcb, MOST_OPTION_WORDS * 4 - timestamps);
+  return timestamps + pairBytes(plan.fields, plan.blocks);
 }
 
-function sackCount(tcb: Tcb): number {
-  return Math.min(tcb.early.length + (tcb.hasDsack ? 1 : 0), tcb.timestampsOk ? 3 : 4);
+/** As many SACK blocks as fit; Accurate ECN takes the place of the third and later ones when it has something new to say. */
+function planOptions(tcb: Tcb, room: number): void {
+  const ranges = tcb.sackOk ? tcb.early.length + (tcb.hasDsack ? 1 : 0) : 0;
+  const most = Math.min(ranges, tcb.timestampsOk ? 3 : 4);
+  plan.blocks = most;
+  plan.fields = -1;
+  if (!tcb.ecn || !sendsOption(tcb)) return;
+  const { neededFields } = tcb.ecn;
+  for (let blocks = most; blocks === most || (blocks >= 2 && neededFields > 0); blocks--) {
+    for (let fields = OPTION_FIELDS.length; fields >= neededFields; fields--) {
+      if (pairBytes(fields, blocks) > room) continue;
+      plan.blocks = blocks;
+      plan.fields = fields;
+      return;
+    }
+  }
 }
 
 /** D-SACK first, then the most recent range, then the others (RFC 2018 §4, RFC 2883 §4). */
 function collectSack(tcb: Tcb): number {
-  const most = sackCount(tcb);
+  const most = plan.blocks;
   let n = 0;
   const put = (start: number, end: number) => {
     edges[2 * n] = start;
@@ -59,9 +83,7 @@ function addresses(stack: IpStack, local: IpAddress, remote: IpAddress, localPor
   out[abi.OUT_URGENT / 4] = 0;
 }
 
-/** Forty bytes of options at most (RFC 9293 §3.1). */
-const MOST_OPTION_WORDS = 10;
-const offer: SynOffer = { mss: 0, scale: -1, sack: false, timestamps: false, tsval: 0, tsecr: 0, cookie: undefined };
+const offer: SynOffer = { mss: 0, scale: -1, sack: false, timestamps: false, tsval: 0, tsecr: 0, cookie: undefined, accEcn: false };
 
 /** The options of a SYN; an answer offers only what the peer offered. */
 function writeSynOptions(tcb: Tcb): number {
@@ -75,6 +97,8 @@ function writeSynOptions(tcb: Tcb): number {
   offer.tsval = tcb.tsval;
   offer.tsecr = answers ? tcb.tsRecent : 0;
   offer.cookie = undefined;
+  // Once: a path that swallows the option lets the second SYN-ACK through (RFC 9768 §3.2.3.2.2).
+  offer.accEcn = answers && tcb.synRepeats === 0 && tcb.options.ecnOption && tcb.ecn?.isAccurate === true;
   const words = writeSyn(tcb.world.stack.out, OPTIONS, offer);
   const { cookie } = tcb;
   if (!cookie || words + cookieWords(cookie) > MOST_OPTION_WORDS) return words;
@@ -85,9 +109,28 @@ function writeSynOptions(tcb: Tcb): number {
 function writeOptions(tcb: Tcb, flags: number): number {
   const { out } = tcb.world.stack;
   if (flags & SYN) return writeSynOptions(tcb);
-  let n = tcb.timestampsOk ? writeTimestamps(out, OPTIONS, tcb.tsval, tcb.tsRecent) : 0;
-  if (tcb.sackOk && (tcb.early.length > 0 || tcb.hasDsack)) n += writeSack(out, OPTIONS + n, edges, collectSack(tcb));
-  return n;
+  const n = tcb.timestampsOk ? writeTimestamps(out, OPTIONS, tcb.tsval, tcb.tsRecent) : 0;
+  const hasSack = tcb.sackOk && (tcb.early.length > 0 || tcb.hasDsack);
+  if (!hasSack && !tcb.ecn) return n;
+  planOptions(tcb, 4 * (MOST_OPTION_WORDS - n));
+  return n + (plan.fields < 0 ? writeBlocks(tcb, n) : writeWithCounters(tcb, tcb.ecn as EcnState, n));
+}
+
+function writeBlocks(tcb: Tcb, n: number): number {
+  return plan.blocks === 0 ? 0 : writeSack(tcb.world.stack.out, OPTIONS + n, edges, collectSack(tcb));
+}
+
+const counters = [0, 0, 0];
+
+function writeWithCounters(tcb: Tcb, ecn: EcnState, n: number): number {
+  const { out } = tcb.world.stack;
+  for (let i = 0; i < plan.fields; i++) counters[i] = optionCounter(ecn, OPTION_FIELDS[i]);
+  if (plan.fields >= ecn.neededFields) ecn.neededFields = 0;
+  ecn.optionWithDsack = tcb.hasDsack;
+  const words = writeCounters(out, OPTIONS + n, counters, plan.fields, plan.blocks);
+  if (plan.blocks === 0) return words;
+  collectSack(tcb);
+  return words + writeEdges(out, OPTIONS + n + words, edges, plan.blocks);
 }
 
 /** MSS to announce: what fits the interface (RFC 9293 §3.7.1). */
@@ -102,7 +145,12 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   const { stack } = world;
   const { out } = stack;
   const path = pathOf(tcb);
+  // A segment that reflects has its ECN flags already.
+  const isPlain = (flags & (SYN | ECN_FLAGS)) === 0;
+  if (isPlain && tcb.ecn) flags |= departing(tcb, seq, length);
   addresses(stack, tcb.local, tcb.remote, tcb.localPort, tcb.remotePort, tcb.options.hopLimit);
+  const traffic = tcb.options.trafficClass | (tcb.ecn && (flags & SYN) === 0 ? departingField : 0);
+  if (traffic !== 0) out[abi.SEG_FAMILY / 4] |= traffic << 16;
   const words = writeOptions(tcb, flags);
   out[abi.OUT_OPTION_BYTES / 4] = 4 * words;
   out[abi.OUT_SEQUENCE / 4] = seq;

@@ -6,6 +6,7 @@ import * as abi from "../../assembly/abi.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { SipHash } from "../base/siphash.ts";
 import { checkCookie, flow, makeCookie, stampOptions } from "./cookies.ts";
+import { arrival, synAckFlags, takeSyn } from "./ecn.ts";
 import type { CookieKeys, CookieOption } from "./fast-open.ts";
 import { agree, options as offered, readSegment, receive, takeSynData } from "./input.ts";
 import type { TcpListener } from "./listener.ts";
@@ -49,11 +50,12 @@ export class PassiveOpen {
     if (!tcb) return;
     tcb.state = SYN_RECEIVED;
     listener.handshakes++;
+    takeSyn(tcb, words[abi.SEG_FLAGS / 4], arrival.field);
     agree(tcb);
     this.judge(listener, tcb, length);
     tcb.cookie = verdict.reply;
     if (verdict.fast) takeSynData(tcb, id);
-    transmit(tcb, tcb.iss, 0, SYN | ACK);
+    transmit(tcb, tcb.iss, 0, SYN | ACK | synAckFlags(tcb));
     tcb.cookie = undefined;
     this.world.launch(tcb);
     if (verdict.fast) this.openFast(listener, tcb);
@@ -143,6 +145,7 @@ export class PassiveOpen {
       tsval: stampOptions(Math.floor(stack.now) | 0, offered.windowScale, offered.sackPermitted),
       tsecr: s.tsval,
       cookie: undefined,
+      accEcn: false,
     });
     sendBare(stack, remote, SYN | ACK, cookie, (seq + 1) | 0, 65_535, options);
   }

@@ -3,6 +3,7 @@
  * RACK-TLP (RFC 8985), PRR (RFC 6937); NewReno (RFC 6582) where the peer has no SACK; Eifel detection (RFC 3522).
  */
 import { emptySample } from "./congestion/control.ts";
+import { reportedMarks } from "./ecn.ts";
 import type { SackBlocks } from "./options.ts";
 import { checkAppLimited, setPace } from "./pacing.ts";
 import { type SentRecord, sentLater } from "./scoreboard.ts";
@@ -14,7 +15,7 @@ const DUPLICATE_THRESHOLD = 3;
 const NEAR = 0.5;
 const sample = emptySample();
 /** What one acknowledgement did; one is enough, acknowledgements do not nest. */
-const seen = { delivered: 0, rtt: 0, acked: 0, freshAfterTimeout: false, lost: 0 };
+const seen = { delivered: 0, packets: 0, marks: 0, rtt: 0, acked: 0, freshAfterTimeout: false, lost: 0 };
 
 /** Takes an acknowledgement of `ack` with the SACK blocks that came along. True when it acknowledged something new. */
 export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate: boolean, tsecr: number): boolean {
@@ -36,6 +37,7 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate
     checkSpurious(tcb, tsecr);
     growSendSpace(tcb);
   }
+  if (tcb.ecn) seen.marks = reportedMarks(tcb, seen.packets, seen.delivered, seen.acked > 0 || seen.delivered > 0);
   endProbe(tcb, ack);
   if (tcb.sackOk) detectLosses(tcb);
   else detectByDuplicates(tcb, ack);
@@ -44,7 +46,7 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate
 }
 
 function begin(tcb: Tcb): void {
-  seen.delivered = seen.rtt = seen.acked = seen.lost = 0;
+  seen.delivered = seen.packets = seen.marks = seen.rtt = seen.acked = seen.lost = 0;
   seen.freshAfterTimeout = false;
   tcb.rate.begin();
   checkAppLimited(tcb);
@@ -74,6 +76,9 @@ function arrived(tcb: Tcb, record: SentRecord): void {
     seen.delivered += bytes;
     tcb.rate.arrived(record, bytes, now);
   }
+  const packets = Math.max(1, Math.ceil(bytes / tcb.mss));
+  seen.packets += packets;
+  tcb.packetsDelivered += packets;
   const rtt = now - record.sentAt;
   if (!record.retransmitted) {
     seen.rtt = seen.rtt === 0 ? Math.max(rtt, 0.001) : Math.min(seen.rtt, Math.max(rtt, 0.001));
@@ -211,21 +216,37 @@ function endProbe(tcb: Tcb, ack: number): void {
 /** Into recovery, through it and out of it; and the window meanwhile. */
 function steer(tcb: Tcb, ack: number, flight: number): void {
   const { sent, control } = tcb;
-  if ((tcb.inRecovery || tcb.afterTimeout) && !before(ack, tcb.recoveryEnd)) {
-    if (tcb.inRecovery && !control.steers) tcb.cwnd = tcb.ssthresh;
-    tcb.inRecovery = tcb.afterTimeout = false;
-    control.recovered?.(tcb, tcb.now);
+  if ((tcb.inRecovery || tcb.afterTimeout || tcb.inCwr) && !before(ack, tcb.recoveryEnd)) {
+    if (!tcb.afterTimeout && !control.steers) tcb.cwnd = tcb.ssthresh;
+    if (!tcb.inCwr || tcb.inRecovery) control.recovered?.(tcb, tcb.now);
+    tcb.inRecovery = tcb.afterTimeout = tcb.inCwr = false;
   }
   if (sent.lostBytes > 0 && !tcb.inRecovery && !tcb.afterTimeout) enterRecovery(tcb, flight);
+  if (seen.marks > 0 && !control.usesEcn && !tcb.inRecovery && !tcb.afterTimeout && !tcb.inCwr) enterCwr(tcb, flight);
   if (seen.delivered > 0 || seen.lost > 0) tell(tcb, ack);
-  if (tcb.inRecovery && !control.steers) proportional(tcb);
+  if ((tcb.inRecovery || tcb.inCwr) && !control.steers) proportional(tcb);
   setPace(tcb);
+}
+
+/** Routers have marked: the window falls as for a loss, once in a round trip, and the peer is told (RFC 3168 §6.1.2). */
+function enterCwr(tcb: Tcb, flight: number): void {
+  reduce(tcb);
+  tcb.inCwr = true;
+  if (tcb.ecn) tcb.ecn.slowedDown = true;
+  beginReduction(tcb, flight);
 }
 
 function enterRecovery(tcb: Tcb, flight: number): void {
   tcb.world.counters.fast_retrans++;
-  reduce(tcb);
+  // A window that marks have reduced in this round trip is not reduced again.
+  if (!tcb.inCwr) reduce(tcb);
+  tcb.inCwr = false;
   tcb.inRecovery = true;
+  if (tcb.ecn) tcb.ecn.slowedDown = true;
+  beginReduction(tcb, flight);
+}
+
+function beginReduction(tcb: Tcb, flight: number): void {
   tcb.recoveryEnd = tcb.nxt;
   tcb.prrDelivered = 0;
   tcb.prrOut = 0;
@@ -248,7 +269,7 @@ function proportional(tcb: Tcb): void {
     count = Math.min(tcb.ssthresh - pipe, limit);
   }
   // The first retransmission always goes (§3: "fast retransmit").
-  if (tcb.prrOut === 0) count = Math.max(count, tcb.mss);
+  if (tcb.prrOut === 0 && tcb.inRecovery) count = Math.max(count, tcb.mss);
   tcb.cwnd = Math.max(pipe + Math.max(count, 0), tcb.mss);
 }
 
@@ -260,6 +281,7 @@ function tell(tcb: Tcb, ack: number): void {
   sample.srtt = tcb.rtt.srtt;
   sample.minRtt = tcb.rtt.min;
   sample.lost = seen.lost;
+  sample.ce = seen.marks > 0 ? Math.min(seen.delivered, tcb.ecn?.isAccurate ? seen.marks * tcb.mss : seen.delivered) : 0;
   sample.inRecovery = tcb.inRecovery;
   sample.ackSeq = ack;
   sample.sendSeq = tcb.nxt;
@@ -279,7 +301,7 @@ export function timedOut(tcb: Tcb): void {
     tcb.recoveryEnd = tcb.nxt;
   }
   tcb.control.timedOut(tcb, tcb.now);
-  tcb.inRecovery = false;
+  tcb.inRecovery = tcb.inCwr = false;
   tcb.afterTimeout = true;
   tcb.timeoutStamp = tcb.tsval;
   tcb.probing = false;

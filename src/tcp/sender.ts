@@ -3,6 +3,7 @@
  * reach; Nagle with Minshall's variant, silly-window avoidance, FIN (RFC 9293 §3.7.4, §3.8.6.2.1; RFC 1122 §4.2.3.4).
  */
 import { initialWindow, sendQuantum } from "./congestion/control.ts";
+import { synAckFlags, synFlags } from "./ecn.ts";
 import { optionBytes, pathOf, transmit } from "./output.ts";
 import { holdsBack, noteDeparture, noteUse, setPace } from "./pacing.ts";
 import type { SentRecord } from "./scoreboard.ts";
@@ -84,8 +85,9 @@ export function resendSynData(tcb: Tcb): void {
 }
 
 function resendSyn(tcb: Tcb, record: SentRecord): boolean {
-  tcb.synRepeated = true;
-  if (!transmit(tcb, record.start, 0, tcb.state === SYN_SENT ? SYN : SYN | ACK)) return false;
+  tcb.synRepeats++;
+  const flags = tcb.state === SYN_SENT ? SYN | synFlags(tcb) : SYN | ACK | synAckFlags(tcb);
+  if (!transmit(tcb, record.start, 0, flags)) return false;
   tcb.sent.markResent(record, tcb.now);
   noteDeparture(tcb, record);
   tcb.world.counters.retrans_segs++;

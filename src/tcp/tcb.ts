@@ -8,6 +8,7 @@ import { Timer } from "../base/timers.ts";
 import type { ByteQueue } from "../engine/slabs.ts";
 import type { IpStack, Path, Starved, Throttled } from "../ip/stack.ts";
 import type { CongestionControl, Flow } from "./congestion/control.ts";
+import type { EcnKind, EcnState } from "./ecn-state.ts";
 import type { CookieCache, CookieOption } from "./fast-open.ts";
 import { RateSampler } from "./rate.ts";
 import { RttEstimator } from "./rtt.ts";
@@ -65,6 +66,13 @@ export interface TcpOptions {
   hopLimit: number;
   /** Send data in the SYN to peers that take it, and ask the others for a cookie (RFC 7413). */
   fastOpen: boolean;
+  /** ECN that is asked for when connecting, and that is granted to who asks: none, RFC 3168's, or Accurate ECN (RFC 9768). */
+  ecnRequest: EcnKind;
+  ecnAccept: EcnKind;
+  /** Accurate ECN's option, wherever it fits. */
+  ecnOption: boolean;
+  /** Type of service or traffic class without ECN's two bits (IP_TOS). */
+  trafficClass: number;
   /** Data in the SYN without a cookie, between ends that agreed on that otherwise (RFC 7413 §4.1.3.1). */
   fastOpenWithoutCookie: boolean;
   /** Small segments wait for more (TCP_CORK), 200 ms at most. */
@@ -100,6 +108,10 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   userTimeout: 0,
   hopLimit: 64,
   fastOpen: false,
+  ecnRequest: "off",
+  ecnAccept: "ecn",
+  ecnOption: true,
+  trafficClass: 0,
   fastOpenWithoutCookie: false,
   cork: false,
   synRetries: 0,
@@ -173,6 +185,8 @@ export interface TcpWorld {
   resetUnknown(flags: number): void;
   /** Starts the keepalive timer, where the connection wants one. */
   keepAlive(tcb: Tcb): void;
+  /** Sends what is owed to the peer at once. */
+  acknowledgeNow(tcb: Tcb): void;
   /** Progress was made over this path: its neighbour is alive. */
   confirm(path: Path): void;
   /** A passive connection finished its handshake. */
@@ -263,7 +277,15 @@ export class Tcb implements Flow, Starved, Throttled {
   tsOffset = 0;
   /** Timestamp of our first SYN. */
   synStamp = 0;
-  synRepeated = false;
+  /** Times that our SYN or SYN-ACK was sent again. */
+  synRepeats = 0;
+
+  // ── Congestion notification ──
+  /** Flags of our first SYN that ask for it. */
+  askedEcn = 0;
+  ecn: EcnState | undefined;
+  /** In a reduction that marks, not losses, asked for (Linux's CWR state). */
+  inCwr = false;
 
   // ── Fast Open (RFC 7413) ──
   /** The option of the next SYN or SYN-ACK; none when it is repeated. */
@@ -331,6 +353,8 @@ export class Tcb implements Flow, Starved, Throttled {
   /** Timestamp at the last timeout, 0 when its question is answered. */
   timeoutStamp = 0;
   bytesAcked = 0;
+  /** Segments that arrived, the SYN and the FIN among them. */
+  packetsDelivered = 0;
   bytesReceived = 0;
   retransmissions = 0;
   /** When new data was last sent. */
