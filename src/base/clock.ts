@@ -7,18 +7,25 @@ import type { Alarms } from "./alarms.ts";
 export interface Clock {
   /** Milliseconds, monotonic. */
   now(): number;
-  /** Resolves after at least `ms` milliseconds. */
-  sleep(ms: number): Promise<void>;
+  /** Resolves after at least `ms` milliseconds. With `keepAlive` false the process may end meanwhile. */
+  sleep(ms: number, keepAlive?: boolean): Promise<void>;
   /** Gives timers and I/O of the program a turn: a macrotask, never a microtask. */
-  turn(): Promise<void>;
+  turn(keepAlive?: boolean): Promise<void>;
 }
 
 type Immediate = (callback: () => void) => unknown;
 
+/** Lets the process end although a timer is waiting, where the runtime has such a thing. */
+function unref(timer: unknown): void {
+  const { Deno } = globalThis as { Deno?: { unrefTimer(id: number): void } };
+  if (typeof timer === "number") Deno?.unrefTimer(timer);
+  else (timer as { unref?(): void } | undefined)?.unref?.();
+}
+
 /** A macrotask as soon as possible: setImmediate where there is one, else a message to oneself. */
-function macrotask(): (callback: () => void) => void {
+function macrotask(): (callback: () => void) => unknown {
   const immediate = (globalThis as { setImmediate?: Immediate }).setImmediate;
-  if (immediate) return (callback) => void immediate(callback);
+  if (immediate) return immediate;
   const queue: (() => void)[] = [];
   const channel = new MessageChannel();
   channel.port1.onmessage = () => queue.shift()?.();
@@ -29,20 +36,26 @@ function macrotask(): (callback: () => void) => void {
 }
 
 class RealClock implements Clock {
-  private schedule: ((callback: () => void) => void) | undefined;
+  private schedule: ((callback: () => void) => unknown) | undefined;
 
   now(): number {
     return performance.now();
   }
 
-  sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => setTimeout(resolve, ms));
+  sleep(ms: number, keepAlive = true): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      if (!keepAlive) unref(timer);
+    });
   }
 
-  turn(): Promise<void> {
+  turn(keepAlive = true): Promise<void> {
     this.schedule ??= macrotask();
     const schedule = this.schedule;
-    return new Promise((resolve) => schedule(resolve));
+    return new Promise((resolve) => {
+      const handle = schedule(resolve);
+      if (!keepAlive) unref(handle);
+    });
   }
 }
 

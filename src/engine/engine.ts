@@ -240,6 +240,27 @@ export class Engine {
     this.runner.start();
   }
 
+  /** The process may end while the engine polls, unless something open holds it; as `unref` of Node's timers. */
+  unref(): this {
+    this.runner.keepAlive(false);
+    return this;
+  }
+
+  /** Undoes `unref`: the process lives as long as the engine polls, which is what it does at first. */
+  ref(): this {
+    this.runner.keepAlive(true);
+    return this;
+  }
+
+  /** Something is open that keeps the process even after `unref`; each call is undone by one of `letGo`. */
+  hold(): void {
+    this.runner.hold(1);
+  }
+
+  letGo(): void {
+    this.runner.hold(-1);
+  }
+
   async stop(): Promise<void> {
     this.setRun(abi.RUN_PAUSED);
     await this.runner.stop();

@@ -20,6 +20,9 @@ export class Runner {
   /** A stop that nobody awaited must not leave two loops behind the next start. */
   private generation = 0;
   private interrupt: (() => void) | undefined;
+  /** The process lives as long as this polls. */
+  private keeps = true;
+  private holds = 0;
   /** How often the runner went to sleep. */
   sleeps = 0;
 
@@ -51,13 +54,36 @@ export class Runner {
     this.interrupt?.();
   }
 
+  /** With false the process may end while this polls, unless somebody holds it. */
+  keepAlive(on: boolean): void {
+    this.keeps = on;
+    this.hasten();
+  }
+
+  /** Something is open that the process should wait for: +1, or −1 when it is no longer. */
+  hold(change: 1 | -1): void {
+    this.holds += change;
+    if (change > 0 && this.holds === 1) this.hasten();
+  }
+
+  private get isKept(): boolean {
+    return this.keeps || this.holds > 0;
+  }
+
+  /** The wait that is going on may not keep the process: another one does, until the loop comes round. */
+  private hasten(): void {
+    if (!this.isRunning() || !this.isKept) return;
+    void this.clock.turn();
+    this.wake();
+  }
+
   private async loop(generation: number): Promise<void> {
     let empty = 0;
     while (this.isRunning() && generation === this.generation) {
       if (this.sliceOrFail()) {
         empty = 0;
-        await this.clock.turn();
-      } else if (++empty < EMPTY_TURNS) await this.clock.turn();
+        await this.clock.turn(this.isKept);
+      } else if (++empty < EMPTY_TURNS) await this.clock.turn(this.isKept);
       else await this.nap(Math.min(2 ** (empty - EMPTY_TURNS), LONGEST_SLEEP_MS));
     }
   }
@@ -94,7 +120,7 @@ export class Runner {
     const woken = new Promise<void>((resolve) => {
       this.interrupt = resolve;
     });
-    await Promise.race([this.clock.sleep(ms), woken]);
+    await Promise.race([this.clock.sleep(ms, this.isKept), woken]);
     this.interrupt = undefined;
     if (this.isRunning()) this.current = "polling";
   }

@@ -16,7 +16,7 @@ const calls = Object.fromEntries(
 ) as unknown as Omit<Libc, "errno" | "address" | "watch" | "ioctlNumber">;
 const ioctlNumber = library.func("ioctl", "int", ["int", "uint64_t", "uint64_t"]);
 
-type Poll = { close?(): void; stop?(): void };
+type Poll = { close?(): void; stop?(): void; unref?(): void };
 const node = (koffi as unknown as { node?: { poll(fd: number, options: object, callback: () => void): Poll } }).node;
 /** Handles that are collected stop, and may end the process: they are kept here. */
 const handles = new Set<Poll>();
@@ -32,6 +32,8 @@ export const libc: Libc = {
 function watch(fd: number, readable: () => void): () => void {
   const handle = node?.poll(fd, { readable: true }, readable) as Poll;
   handles.add(handle);
+  // The engine that it wakes keeps the process, if anything should.
+  handle.unref?.();
   return () => {
     handles.delete(handle);
     (handle.close ?? handle.stop)?.call(handle);

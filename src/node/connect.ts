@@ -1,0 +1,269 @@
+/**
+ * How a socket gets its connection: arguments, names, and one address after the other (`autoSelectFamily`, a simple form
+ * of RFC 8305), with the events that Node has for it.
+ */
+import { isIP } from "node:net";
+import process from "node:process";
+import { LoomError } from "../base/errors.ts";
+import { IpAddress } from "../base/ip-address.ts";
+import type { Context } from "./context.ts";
+import type { Lookup, LookupAddress } from "./dns.ts";
+import { attemptsError, checkPort, codeOf, nodeError, systemError, wrongType } from "./errors.ts";
+import { type HandleOwner, TcpHandle } from "./handle.ts";
+
+export interface ConnectOptions {
+  port: number | string;
+  host?: string;
+  localAddress?: string;
+  localPort?: number;
+  family?: number | "IPv4" | "IPv6";
+  hints?: number;
+  lookup?: Lookup;
+  autoSelectFamily?: boolean;
+  /** Milliseconds before the next address is tried; at least 10. */
+  autoSelectFamilyAttemptTimeout?: number;
+}
+
+export type ConnectArguments =
+  | [options: ConnectOptions, listener?: () => void]
+  | [port: number | string, listener?: () => void]
+  | [port: number | string, host: string, listener?: () => void];
+
+/** What is wanted, whichever way it was said. */
+export function connectArguments(args: readonly unknown[]): [ConnectOptions, (() => void) | undefined] {
+  const [first, second] = args;
+  const last = args.at(-1);
+  const callback = typeof last === "function" ? (last as () => void) : undefined;
+  const options =
+    typeof first === "object" && first !== null
+      ? (first as ConnectOptions)
+      : ({ port: first, host: typeof second === "string" ? second : undefined } as ConnectOptions);
+  const { path } = options as { path?: unknown };
+  const isPath = typeof first === "string" && !/^\s*\d+\s*$/.test(first);
+  if (isPath || (path !== undefined && path !== null)) {
+    throw new LoomError("ENOTSUP", `a host has no Unix domain sockets yet: ${path ?? first} cannot be connected to`);
+  }
+  if (options.port === undefined)
+    throw nodeError("ERR_MISSING_ARGS", 'The "options" or "port" or "path" argument must be specified', TypeError);
+  return [options, callback];
+}
+
+/** What a socket does while it is being connected. */
+export interface Dialer {
+  emit(event: string, ...args: unknown[]): void;
+  /** Who hears of a handle once it is connected. */
+  ears(): HandleOwner;
+  tried(names: string[]): void;
+  done(result: TcpHandle | Error): void;
+  touch(): void;
+}
+
+/** A connection that is being made. */
+export interface Dial {
+  cancel(): void;
+  ref(): void;
+  unref(): void;
+}
+
+const ATTEMPT_MS = 250;
+
+interface Wanted {
+  readonly host: string;
+  readonly port: number;
+  readonly localAddress: string | undefined;
+  readonly localPort: number;
+}
+
+/** Begins to connect. Arguments that are wrong throw; everything else is told to the dialer, later. */
+export function dial(context: Context, options: ConnectOptions, dialer: Dialer): Dial {
+  const { localAddress, localPort = 0, lookup } = options;
+  if (localAddress && !isIP(localAddress)) throw nodeError("ERR_INVALID_IP_ADDRESS", `Invalid IP address: ${localAddress}`, TypeError);
+  if (typeof localPort !== "number") throw wrongType("options.localPort", "of type number", localPort);
+  if (typeof options.port !== "number" && typeof options.port !== "string") {
+    throw wrongType("options.port", "one of type number or string", options.port);
+  }
+  if (lookup != null && typeof lookup !== "function") throw wrongType("options.lookup", "of type function", lookup);
+  const wanted = { host: options.host || "localhost", port: checkPort(options.port, "Port"), localAddress, localPort };
+  return new Dialing(context, options, wanted, dialer);
+}
+
+class Dialing implements Dial {
+  private readonly context: Context;
+  private readonly options: ConnectOptions;
+  private readonly wanted: Wanted;
+  private readonly dialer: Dialer;
+  private readonly errors: Error[] = [];
+  private readonly names: string[] = [];
+  private addresses: readonly LookupAddress[] = [];
+  private next = 0;
+  private handle: TcpHandle | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private isOver = false;
+  private isUnref = false;
+
+  constructor(context: Context, options: ConnectOptions, wanted: Wanted, dialer: Dialer) {
+    this.context = context;
+    this.options = options;
+    this.wanted = wanted;
+    this.dialer = dialer;
+    const family = isIP(wanted.host);
+    if (family) process.nextTick(() => this.use([{ address: wanted.host, family }]));
+    else this.lookUp();
+  }
+
+  cancel(): void {
+    this.isOver = true;
+    clearTimeout(this.timer);
+    this.handle?.close();
+    this.handle = undefined;
+  }
+
+  ref(): void {
+    this.isUnref = false;
+    this.handle?.ref();
+  }
+
+  unref(): void {
+    this.isUnref = true;
+    this.handle?.unref();
+  }
+
+  private finish(result: TcpHandle | Error): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    clearTimeout(this.timer);
+    this.handle = undefined;
+    this.dialer.done(result);
+  }
+
+  // ── Names ─────────────────────────────────────────────────────────────────────────────────────
+
+  private lookUp(): void {
+    const { options, wanted, dialer } = this;
+    const family = options.family === "IPv4" ? 4 : options.family === "IPv6" ? 6 : (options.family ?? 0);
+    const lookup = options.lookup ?? this.context.lookup;
+    const all = family !== 4 && family !== 6 && !wanted.localAddress && (options.autoSelectFamily ?? true);
+    lookup(wanted.host, { family, hints: options.hints ?? 0, ...(all && { all }) }, (error, found, foundFamily) => {
+      const list = Array.isArray(found) ? found : [{ address: found as string, family: foundFamily as number }];
+      if (error || !Array.isArray(found)) dialer.emit("lookup", error, found ?? undefined, foundFamily, wanted.host);
+      else for (const each of list) dialer.emit("lookup", null, each.address, each.family, wanted.host);
+      if (this.isOver) return;
+      const result = error ?? this.checked(list);
+      if (result instanceof Error) process.nextTick(() => this.finish(result));
+      else this.use(result);
+    });
+  }
+
+  /** Addresses to be tried, the families in turn, beginning with the first one's. */
+  private checked(list: readonly LookupAddress[]): LookupAddress[] | Error {
+    const isGood = ({ address, family }: LookupAddress) => isIP(address) !== 0 && (family === 4 || family === 6);
+    const good = list.filter((each, i) => isGood(each) && list.findIndex((other) => other.address === each.address) === i);
+    if (good.length === 0) {
+      const [{ address, family }] = list;
+      if (!isIP(address)) return nodeError("ERR_INVALID_IP_ADDRESS", `Invalid IP address: ${address}`, TypeError);
+      return nodeError(
+        "ERR_INVALID_ADDRESS_FAMILY",
+        `Invalid address family: ${family} ${this.wanted.host}:${this.wanted.port}`,
+        RangeError,
+      );
+    }
+    const first = good.filter((each) => each.family === good[0].family);
+    const second = good.filter((each) => each.family !== good[0].family);
+    return Array.from({ length: Math.max(first.length, second.length) }, (_, i) => [first[i], second[i]])
+      .flat()
+      .filter(Boolean);
+  }
+
+  // ── Attempts ──────────────────────────────────────────────────────────────────────────────────
+
+  private use(addresses: readonly LookupAddress[]): void {
+    if (this.isOver) return;
+    this.addresses = addresses;
+    if (addresses.length > 1) this.dialer.tried(this.names);
+    this.dialer.touch();
+    this.attempt();
+  }
+
+  private attempt(): void {
+    const { address, family } = this.addresses[this.next++];
+    const { port } = this.wanted;
+    this.dialer.emit("connectionAttempt", address, port, family);
+    if (this.isOver) return;
+    if (this.addresses.length > 1) this.names.push(`${address}:${port}`);
+    try {
+      this.handle = this.begin(address, family);
+    } catch (error) {
+      this.failedAtOnce(address, family, error);
+      return;
+    }
+    if (this.isUnref) this.handle.unref();
+    if (this.next === this.addresses.length) return;
+    const { autoSelectFamilyAttemptTimeout = ATTEMPT_MS } = this.options;
+    this.timer = setTimeout(() => this.timedOut(address, family), Math.max(autoSelectFamilyAttemptTimeout, 10));
+  }
+
+  private begin(address: string, family: number): TcpHandle {
+    const { host, events } = this.context;
+    const { port, localPort, localAddress } = this.wanted;
+    const source = localAddress ? IpAddress.parse(localAddress) : undefined;
+    if (source && !host.ip.isLocal(source)) throw new BindError("EADDRNOTAVAIL", `${source} is not an address of this host`);
+    host.ip.touch();
+    const tcb = host.tcp.connect(IpAddress.parse(address), port, { address: source, port: localPort });
+    const ears = this.dialer.ears();
+    const handle: TcpHandle = new TcpHandle(host, events, tcb, {
+      ...ears,
+      opened: (error) => this.opened(handle, address, family, error),
+    });
+    return handle;
+  }
+
+  private opened(handle: TcpHandle, address: string, family: number, error: LoomError | undefined): void {
+    if (handle !== this.handle) return;
+    clearTimeout(this.timer);
+    if (!error) this.finish(handle);
+    else this.failed(address, family, this.errorOf(codeOf(error), address));
+  }
+
+  private errorOf(code: string, address: string, local?: string): Error {
+    const { port, localAddress, localPort } = this.wanted;
+    if (localAddress && localPort) {
+      const error = systemError(code, "connect", { address, port, localAddress, localPort });
+      return Object.assign(error, { localAddress, localPort });
+    }
+    return systemError(code, "connect", { address, port, ...(local && { localAddress: local, localPort: 0 }) });
+  }
+
+  /** No route, no address: nothing was sent. */
+  private failedAtOnce(address: string, family: number, error: unknown): void {
+    const code = codeOf(error);
+    const { localAddress, localPort } = this.wanted;
+    const isBind = error instanceof BindError || code === "EADDRINUSE";
+    const own = localAddress ?? (family === 4 ? "0.0.0.0" : "::");
+    if (isBind) this.failed(address, family, systemError(code, "bind", { address: own, port: localPort }));
+    else this.failed(address, family, this.errorOf(code, address, own));
+  }
+
+  private failed(address: string, family: number, error: Error): void {
+    this.handle = undefined;
+    this.errors.push(error);
+    this.dialer.emit("connectionAttemptFailed", address, this.wanted.port, family, error);
+    this.goOn();
+  }
+
+  private timedOut(address: string, family: number): void {
+    this.dialer.emit("connectionAttemptTimeout", address, this.wanted.port, family);
+    this.handle?.close();
+    this.handle = undefined;
+    this.errors.push(this.errorOf("ETIMEDOUT", address));
+    this.goOn();
+  }
+
+  private goOn(): void {
+    if (this.isOver) return;
+    if (this.next < this.addresses.length) this.attempt();
+    else this.finish(this.addresses.length === 1 ? this.errors[0] : attemptsError(this.errors));
+  }
+}
+
+/** The socket's own address is at fault, not the peer's. */
+class BindError extends LoomError {}

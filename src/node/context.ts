@@ -1,0 +1,11 @@
+/** What the parts of one host's `net`, `dgram` and `dns` share. */
+import type { Host } from "../host/host.ts";
+import type { Lookup } from "./dns.ts";
+import type { EventQueue } from "./events.ts";
+
+export interface Context {
+  readonly host: Host;
+  readonly events: EventQueue;
+  /** `dns.lookup` of the host. */
+  readonly lookup: Lookup;
+}

@@ -1,0 +1,124 @@
+/** `dns.lookup` of a host, in the call-back form and as a promise: literals, `localhost`, then whatever the host can look up. */
+import { ADDRCONFIG, ALL, V4MAPPED } from "node:dns";
+import { isIP } from "node:net";
+import process from "node:process";
+import type { Host } from "../host/host.ts";
+import { codeOf, lookupError, nodeError, wrongType } from "./errors.ts";
+
+export interface LookupAddress {
+  address: string;
+  family: number;
+}
+
+export interface LookupOptions {
+  family?: number | "IPv4" | "IPv6";
+  /** ADDRCONFIG, V4MAPPED, ALL of `node:dns`. */
+  hints?: number;
+  all?: boolean;
+  order?: "verbatim" | "ipv4first" | "ipv6first";
+  verbatim?: boolean;
+}
+
+type LookupCallback = (error: Error | null, address?: string | LookupAddress[] | null, family?: number) => void;
+export type Lookup = (hostname: string, options: LookupOptions, callback: LookupCallback) => void;
+
+/** What a host that knows names has. */
+interface Names {
+  lookup(name: string, options: { family: 0 | 4 | 6 }): Promise<readonly LookupAddress[]>;
+}
+
+interface Question {
+  readonly family: 0 | 4 | 6;
+  readonly hints: number;
+  readonly all: boolean;
+  readonly order: NonNullable<LookupOptions["order"]>;
+}
+
+/** The part of `node:dns` that concerns a host. */
+export interface HostDns {
+  lookup(hostname: string, callback: LookupCallback): void;
+  lookup(hostname: string, options: LookupOptions | number, callback: LookupCallback): void;
+  readonly promises: { lookup(hostname: string, options?: LookupOptions | number): Promise<LookupAddress | LookupAddress[]> };
+  readonly ADDRCONFIG: number;
+  readonly V4MAPPED: number;
+  readonly ALL: number;
+}
+
+export function dnsOf(host: Host): HostDns {
+  const lookup = (hostname: string, options: LookupOptions | number | LookupCallback, then?: LookupCallback) => {
+    const callback = typeof options === "function" ? options : then;
+    if (typeof callback !== "function") throw wrongType("callback", "of type function", callback);
+    const question = read(hostname, typeof options === "function" ? {} : options);
+    // Thrown by the call-back, an error is the program's: it must not come back as the lookup's.
+    answer(host, hostname, question).then(
+      (found) => process.nextTick(() => (question.all ? callback(null, found) : callback(null, found[0].address, found[0].family))),
+      (error) => process.nextTick(() => callback(error)),
+    );
+  };
+  const promised = async (hostname: string, options: LookupOptions | number = {}) => {
+    const question = read(hostname, options);
+    const found = await answer(host, hostname, question);
+    return question.all ? found : found[0];
+  };
+  return { lookup, promises: { lookup: promised }, ADDRCONFIG, V4MAPPED, ALL };
+}
+
+function read(hostname: string, options: LookupOptions | number): Question {
+  if (typeof hostname !== "string") throw wrongType("hostname", "of type string", hostname);
+  const {
+    family = 0,
+    hints = 0,
+    all = false,
+    order,
+    verbatim = true,
+  } = typeof options === "number" ? { family: options } : (options ?? {});
+  const number = family === "IPv4" ? 4 : family === "IPv6" ? 6 : family;
+  if (number !== 0 && number !== 4 && number !== 6) {
+    throw nodeError("ERR_INVALID_ARG_VALUE", `The argument 'family' must be one of: 0, 4, 6. Received ${number}`, TypeError);
+  }
+  return { family: number, hints, all, order: order ?? (verbatim ? "verbatim" : "ipv4first") };
+}
+
+async function answer(host: Host, hostname: string, question: Question): Promise<LookupAddress[]> {
+  const literal = isIP(hostname);
+  if (literal) return [{ address: hostname, family: literal }];
+  const { family, hints } = question;
+  let found = await names(host, hostname, family);
+  // RFC 3493 §6.1: AI_V4MAPPED where there is no IPv6 address, or with AI_ALL beside them.
+  if (family === 6 && hints & V4MAPPED && (found.length === 0 || hints & ALL)) {
+    const four = await names(host, hostname, 4);
+    found = [...found, ...four.map(({ address }) => ({ address: `::ffff:${address}`, family: 6 }))];
+  }
+  if (hints & ADDRCONFIG) found = found.filter((each) => has(host, each.family));
+  if (found.length === 0) throw lookupError("ENOTFOUND", hostname);
+  const first = { verbatim: 0, ipv4first: 4, ipv6first: 6 }[question.order];
+  return first === 0 ? found : [...found].sort((a, b) => Number(b.family === first) - Number(a.family === first));
+}
+
+/** Addresses of a name; none when nobody knows it. */
+async function names(host: Host, hostname: string, family: 0 | 4 | 6): Promise<LookupAddress[]> {
+  const { lookup } = host as Partial<Names>;
+  if (!lookup) {
+    if (!/^(.+\.)?localhost\.?$/i.test(hostname)) return [];
+    const own = [
+      { address: "127.0.0.1", family: 4 },
+      { address: "::1", family: 6 },
+    ] as const;
+    return own.filter((each) => family === 0 || each.family === family);
+  }
+  try {
+    const found = await lookup.call(host, hostname, { family });
+    return found.map(({ address, family }) => ({ address, family }));
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "ENOTFOUND" || code === "ENODATA") return [];
+    throw lookupError(code, hostname);
+  }
+}
+
+/** AI_ADDRCONFIG: the host has an address of the family beyond loopback and the link. */
+function has(host: Host, family: number): boolean {
+  return host.ip.interfaces.some((iface) =>
+    iface.addresses.some(({ address }) => address.family === family && !address.isLoopback && !(family === 6 && address.isLinkLocal)),
+  );
+}

@@ -1,0 +1,62 @@
+/** `node:net` of a host: classes that know it, and what does not depend on any. */
+import { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from "node:net";
+import type { ConnectArguments } from "./connect.ts";
+import { connectArguments } from "./connect.ts";
+import type { Context } from "./context.ts";
+import { type ConnectionListener, Server, type ServerOptions } from "./server.ts";
+import { Socket, type SocketOptions } from "./socket.ts";
+
+export interface HostNet {
+  /** `new net.Socket(options)`. */
+  readonly Socket: new (
+    options?: SocketOptions,
+  ) => Socket;
+  /** The old name. */
+  readonly Stream: new (
+    options?: SocketOptions,
+  ) => Socket;
+  readonly Server: new (options?: ServerOptions | ConnectionListener, listener?: ConnectionListener) => Server;
+  connect(...args: ConnectArguments): Socket;
+  createConnection(...args: ConnectArguments): Socket;
+  createServer(options?: ServerOptions | ConnectionListener, listener?: ConnectionListener): Server;
+  readonly isIP: typeof isIP;
+  readonly isIPv4: typeof isIPv4;
+  readonly isIPv6: typeof isIPv6;
+  readonly BlockList: typeof BlockList;
+  readonly SocketAddress: typeof SocketAddress;
+}
+
+export function netOf(context: Context): HostNet {
+  const HostSocket = class Socket_ extends Socket {
+    constructor(options?: SocketOptions) {
+      super(context, options);
+    }
+  };
+  const HostServer = class Server_ extends Server {
+    constructor(options?: ServerOptions | ConnectionListener, listener?: ConnectionListener) {
+      super(context, options, listener);
+    }
+  };
+  Object.defineProperty(HostSocket, "name", { value: "Socket" });
+  Object.defineProperty(HostServer, "name", { value: "Server" });
+  const connect = (...args: ConnectArguments): Socket => {
+    const [options] = connectArguments(args);
+    const socket = new HostSocket(options as SocketOptions);
+    const { timeout } = options as { timeout?: number };
+    if (timeout) socket.setTimeout(timeout);
+    return socket.connect(...args);
+  };
+  return {
+    Socket: HostSocket,
+    Stream: HostSocket,
+    Server: HostServer,
+    connect,
+    createConnection: connect,
+    createServer: (options, listener) => new HostServer(options, listener),
+    isIP,
+    isIPv4,
+    isIPv6,
+    BlockList,
+    SocketAddress,
+  };
+}

@@ -1,0 +1,248 @@
+/** `net.Server` of a host: listens, accepts, counts, and closes when the last of its sockets is gone, as Node's does. */
+import { AsyncResource } from "node:async_hooks";
+import { EventEmitter } from "node:events";
+import process from "node:process";
+import { promisify } from "node:util";
+import { IpAddress } from "../base/ip-address.ts";
+import { abort } from "../tcp/end.ts";
+import type { TcpListener } from "../tcp/listener.ts";
+import type { Tcb } from "../tcp/tcb.ts";
+import type { Context } from "./context.ts";
+import { codeOf, explainedError, nodeError, wrongType } from "./errors.ts";
+import type { Teller } from "./events.ts";
+import { TcpHandle } from "./handle.ts";
+import { type ListenArguments, type ListenOptions, listenArguments } from "./listen-arguments.ts";
+import { Socket } from "./socket.ts";
+
+export interface ServerOptions {
+  allowHalfOpen?: boolean;
+  /** Sockets do not read until they are resumed. */
+  pauseOnConnect?: boolean;
+  noDelay?: boolean;
+  keepAlive?: boolean;
+  /** Milliseconds of silence before the first probe. */
+  keepAliveInitialDelay?: number;
+  highWaterMark?: number;
+}
+
+export type ConnectionListener = (socket: Socket) => void;
+
+export class Server extends EventEmitter {
+  /** More than so many sockets at a time are dropped, with a "drop" event. */
+  maxConnections?: number;
+  readonly #context: Context;
+  readonly #options: ServerOptions;
+  #acceptor: Acceptor | undefined;
+  #connections = 0;
+  #isUnref = false;
+  /** Which call of `listen` a lookup belongs to. */
+  #calls = 0;
+
+  constructor(context: Context, options?: ServerOptions | ConnectionListener, listener?: ConnectionListener) {
+    super();
+    if (options != null && typeof options !== "object" && typeof options !== "function")
+      throw wrongType("options", "of type object", options);
+    this.#context = context;
+    this.#options = typeof options === "function" ? {} : { ...options };
+    const onConnection = typeof options === "function" ? options : listener;
+    if (onConnection) this.on("connection", onConnection);
+    const { keepAliveInitialDelay } = this.#options;
+    if (keepAliveInitialDelay !== undefined && typeof keepAliveInitialDelay !== "number") {
+      throw wrongType("options.keepAliveInitialDelay", "of type number", keepAliveInitialDelay);
+    }
+  }
+
+  get listening(): boolean {
+    return this.#acceptor !== undefined;
+  }
+
+  // ── Listening ─────────────────────────────────────────────────────────────────────────────────
+
+  /** `listen([port[, host[, backlog]]][, callback])` or `listen(options[, callback])`. */
+  listen(...args: ListenArguments): this {
+    const [options, callback] = listenArguments(args);
+    if (this.#acceptor) throw nodeError("ERR_SERVER_ALREADY_LISTEN", "Listen method has been called more than once without closing.");
+    if (callback) this.once("listening", callback);
+    const call = ++this.#calls;
+    this.#obey(options.signal);
+    if (!options.host) {
+      this.#open("::", options);
+      return this;
+    }
+    this.#context.lookup(options.host, {}, (error, address) => {
+      if (call !== this.#calls) return;
+      if (error) this.emit("error", error);
+      else this.#open(address as string, options);
+    });
+    return this;
+  }
+
+  #obey(signal: AbortSignal | undefined): void {
+    if (!signal) return;
+    const stop = () => this.close();
+    if (signal.aborted) process.nextTick(stop);
+    else {
+      signal.addEventListener("abort", stop, { once: true });
+      this.once("close", () => signal.removeEventListener("abort", stop));
+    }
+  }
+
+  #open(address: string, options: ListenOptions): void {
+    const { host, events } = this.#context;
+    try {
+      const tcp = { noDelay: this.#options.noDelay ?? false };
+      const listener = host.tcp.listen(IpAddress.parse(address), options.port, options.backlog, tcp);
+      this.#acceptor = new Acceptor(this.#context, listener, options, (tcb, mapped) => this.#accept(tcb, mapped));
+      listener.onConnection = () => events.note(this.#acceptor as Acceptor);
+    } catch (error) {
+      const failure = explainedError(codeOf(error), "listen", { address, port: options.port });
+      process.nextTick(() => this.emit("error", failure));
+      return;
+    }
+    if (this.#isUnref) this.#acceptor.unref();
+    process.nextTick(() => this.#acceptor && this.emit("listening"));
+  }
+
+  address(): { address: string; family: string; port: number } | null {
+    return this.#acceptor?.address ?? null;
+  }
+
+  // ── Accepting ─────────────────────────────────────────────────────────────────────────────────
+
+  #accept(tcb: Tcb, mapped: boolean): void {
+    const { host, events } = this.#context;
+    const options = this.#options;
+    let handle: TcpHandle | undefined;
+    if (this.maxConnections !== undefined && this.#connections >= this.maxConnections) {
+      handle = new TcpHandle(host, events, tcb, NOBODY, { accepted: true, mapped });
+      this.#drop(handle);
+      return;
+    }
+    const socket = new Socket(
+      this.#context,
+      { ...options, readableHighWaterMark: options.highWaterMark, writableHighWaterMark: options.highWaterMark },
+      {
+        handle: (owner) => new TcpHandle(host, events, tcb, owner, { accepted: true, mapped }),
+        pause: Boolean(options.pauseOnConnect),
+        left: () => this.#leave(),
+      },
+    );
+    this.#connections++;
+    socket.server = this;
+    this.emit("connection", socket);
+  }
+
+  #drop(handle: TcpHandle): void {
+    const { local, remote } = handle;
+    this.emit("drop", {
+      localAddress: local.address,
+      localPort: local.port,
+      localFamily: local.family,
+      remoteAddress: remote.address,
+      remotePort: remote.port,
+      remoteFamily: remote.family,
+    });
+    handle.close();
+  }
+
+  #leave(): void {
+    this.#connections--;
+    this.#closeIfDrained();
+  }
+
+  getConnections(callback: (error: Error | null, count: number) => void): this {
+    process.nextTick(callback, null, this.#connections);
+    return this;
+  }
+
+  // ── Closing ───────────────────────────────────────────────────────────────────────────────────
+
+  /** No more connections; "close" when those there are have ended. */
+  close(callback?: (error?: Error) => void): this {
+    this.#calls++;
+    if (typeof callback === "function") {
+      if (this.#acceptor) this.once("close", () => callback());
+      else this.once("close", () => callback(nodeError("ERR_SERVER_NOT_RUNNING", "Server is not running.")));
+    }
+    this.#acceptor?.close();
+    this.#acceptor = undefined;
+    this.#closeIfDrained();
+    return this;
+  }
+
+  #closeIfDrained(): void {
+    if (!this.#acceptor && this.#connections === 0) process.nextTick(() => this.emit("close"));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#acceptor) await promisify(this.close).call(this);
+  }
+
+  ref(): this {
+    this.#isUnref = false;
+    this.#acceptor?.ref();
+    return this;
+  }
+
+  unref(): this {
+    this.#isUnref = true;
+    this.#acceptor?.unref();
+    return this;
+  }
+}
+
+const NOBODY = { opened: () => {}, readable: () => {}, ended: () => {}, failed: () => {} };
+
+/** A listening port as an event loop's handle. */
+class Acceptor extends AsyncResource implements Teller {
+  noted = false;
+  private readonly context: Context;
+  private readonly listener: TcpListener;
+  private readonly v6Only: boolean;
+  private readonly accept: (tcb: Tcb, mapped: boolean) => void;
+  private holds = false;
+
+  constructor(context: Context, listener: TcpListener, options: ListenOptions, accept: (tcb: Tcb, mapped: boolean) => void) {
+    super("LOOMTCPSERVER");
+    this.context = context;
+    this.listener = listener;
+    this.v6Only = options.ipv6Only ?? false;
+    this.accept = accept;
+    this.ref();
+  }
+
+  tell(): void {
+    this.runInAsyncScope(this.acceptAll, this);
+  }
+
+  private acceptAll(): void {
+    for (let tcb = this.listener.accept(); tcb; tcb = this.listener.accept()) {
+      try {
+        this.accept(tcb, this.listener.local.family === 6 && !this.v6Only);
+      } finally {
+        // A listener that throws does not lose the connections behind it.
+        if (this.listener.waiting > 0) this.context.events.note(this);
+      }
+    }
+  }
+
+  get address(): { address: string; family: string; port: number } {
+    const { local, port } = this.listener;
+    return { address: String(local), family: `IPv${local.family}`, port };
+  }
+
+  close(): void {
+    for (const tcb of this.listener.close()) abort(tcb);
+    this.unref();
+  }
+
+  ref(): void {
+    if (!this.holds) this.context.host.engine.hold();
+    this.holds = true;
+  }
+
+  unref(): void {
+    if (this.holds) this.context.host.engine.letGo();
+    this.holds = false;
+  }
+}

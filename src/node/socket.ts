@@ -1,0 +1,426 @@
+/**
+ * `net.Socket` of a host: a Duplex straight on the control block, without a stream of another kind in between. Events,
+ * properties and errors are those that Node documents for its own.
+ */
+import process from "node:process";
+import { Duplex, type DuplexOptions } from "node:stream";
+import { type ConnectArguments, connectArguments, type Dial, dial } from "./connect.ts";
+import type { Context } from "./context.ts";
+import { nodeError, systemError, wrongType } from "./errors.ts";
+import type { HandleOwner, TcpHandle } from "./handle.ts";
+import { buffer } from "./read-buffer.ts";
+
+export interface SocketOptions extends DuplexOptions {
+  allowHalfOpen?: boolean;
+  noDelay?: boolean;
+  keepAlive?: boolean;
+  /** Milliseconds of silence before the first probe. */
+  keepAliveInitialDelay?: number;
+  /** Reads go into this buffer, and `callback` is told instead of "data" being emitted. */
+  onread?: { buffer: Uint8Array | (() => Uint8Array); callback(bytes: number, buffer: Uint8Array): boolean | void };
+  signal?: AbortSignal;
+}
+
+/** What a server gives the socket of a connection that it accepted. */
+export interface Accepted {
+  readonly handle: (owner: HandleOwner) => TcpHandle;
+  readonly pause: boolean;
+  /** The socket is gone. */
+  readonly left: () => void;
+}
+
+type Chunk = { chunk: Uint8Array; encoding: BufferEncoding };
+type Done = (error?: Error | null) => void;
+
+export class Socket extends Duplex {
+  connecting = false;
+  timeout?: number;
+  /** Set by a server for its sockets. */
+  server: unknown = null;
+  autoSelectFamilyAttemptedAddresses?: string[];
+  readonly #context: Context;
+  readonly #onread: SocketOptions["onread"];
+  readonly #left: (() => void) | undefined;
+  #handle: TcpHandle | undefined;
+  #dialing: Dial | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #noDelay: boolean;
+  #keepAlive: boolean;
+  #keepAliveSeconds: number;
+  #isReset = false;
+  #isUnref = false;
+  /** Bytes of the write in hand, and of all that were handed down. */
+  #inHand = 0;
+  #handedDown = 0;
+  #readInAll = 0;
+  /** What the send buffer had taken when the timer last looked. */
+  #written = 0;
+  #lastNames: { local?: TcpHandle["local"]; remote?: TcpHandle["remote"] } = {};
+
+  constructor(context: Context, options: SocketOptions = {}, accepted?: Accepted) {
+    checkOptions(options);
+    super({ ...options, allowHalfOpen: Boolean(options.allowHalfOpen), emitClose: false, autoDestroy: true, decodeStrings: true });
+    this.#context = context;
+    this.#onread = options.onread;
+    this.#left = accepted?.left;
+    this.#noDelay = Boolean(options.noDelay);
+    this.#keepAlive = Boolean(options.keepAlive);
+    this.#keepAliveSeconds = Math.trunc(Math.max(options.keepAliveInitialDelay ?? 0, 0) / 1000);
+    this.on("end", () => this.#refuseWrites());
+    if (!accepted) return;
+    this.#handle = accepted.handle(this.#ears());
+    this.#applyOptions();
+    if (accepted.pause) this.pause();
+    else if ((options as { readable?: boolean }).readable !== false) this.read(0);
+  }
+
+  /** What the handle tells. */
+  #ears(): HandleOwner {
+    return {
+      opened: () => {},
+      readable: (bytes) => this.#take(bytes),
+      ended: () => {
+        this.push(null);
+        // Without this a socket that nobody reads would never see its end.
+        this.read(0);
+      },
+      failed: (error) => this.destroy(systemError(error.code, "read")),
+    };
+  }
+
+  // ── Connecting ────────────────────────────────────────────────────────────────────────────────
+
+  connect(...args: ConnectArguments): this {
+    const [options, callback] = connectArguments(args);
+    if (callback) this.once("connect", callback);
+    if (this.destroyed) this.#revive();
+    // A socket that connects again may be written again.
+    delete (this as { write?: unknown }).write;
+    this.#touchTimer();
+    this.connecting = true;
+    this.#dialing = dial(this.#context, options, {
+      emit: (event, ...rest) => this.emit(event, ...rest),
+      ears: () => this.#ears(),
+      tried: (names) => {
+        this.autoSelectFamilyAttemptedAddresses = names;
+      },
+      done: (result) => this.#dialed(result),
+      touch: () => this.#touchTimer(),
+    });
+    return this;
+  }
+
+  /** After "close", a socket may be used for another connection. */
+  #revive(): void {
+    (this as unknown as { _undestroy(): void })._undestroy();
+    this.#lastNames = {};
+    this.#isReset = false;
+    this.#handedDown = this.#inHand = this.#readInAll = 0;
+  }
+
+  #dialed(result: TcpHandle | Error): void {
+    if (result instanceof Error) {
+      this.destroy(result);
+      return;
+    }
+    this.#dialing = undefined;
+    this.#handle = result;
+    this.connecting = false;
+    if (this.#isUnref) result.unref();
+    this.#applyOptions();
+    this.#touchTimer();
+    this.emit("connect");
+    this.emit("ready");
+    if (!this.destroyed && !this.isPaused()) this.read(0);
+  }
+
+  #applyOptions(): void {
+    if (this.#noDelay) this.#handle?.setNoDelay(true);
+    if (this.#keepAlive) this.#handle?.setKeepAlive(true, this.#keepAliveSeconds);
+  }
+
+  // ── Reading ───────────────────────────────────────────────────────────────────────────────────
+
+  override _read(): void {
+    if (this.connecting || !this.#handle) this.once("connect", () => this._read());
+    else this.#handle.readStart();
+  }
+
+  #take(bytes: number): void {
+    const handle = this.#handle;
+    if (!handle) return;
+    this.#touchTimer();
+    if (this.#onread) {
+      this.#takeInto(this.#onread, handle);
+      return;
+    }
+    const chunk = buffer(bytes);
+    handle.read(chunk);
+    if (!this.push(chunk)) handle.readStop();
+  }
+
+  #takeInto(onread: NonNullable<SocketOptions["onread"]>, handle: TcpHandle): void {
+    const into = typeof onread.buffer === "function" ? onread.buffer() : onread.buffer;
+    const bytes = handle.read(into);
+    if (onread.callback(bytes, into) === false) handle.readStop();
+  }
+
+  override pause(): this {
+    if (this.#onread) this.#handle?.readStop();
+    return super.pause();
+  }
+
+  override resume(): this {
+    if (this.#onread && !this.connecting) this.#handle?.readStart();
+    return super.resume();
+  }
+
+  // ── Writing ───────────────────────────────────────────────────────────────────────────────────
+
+  override _write(chunk: Uint8Array, _encoding: BufferEncoding, done: Done): void {
+    this.#send([chunk], chunk.length, done);
+  }
+
+  override _writev(chunks: Chunk[], done: Done): void {
+    let bytes = 0;
+    for (const { chunk } of chunks) bytes += chunk.length;
+    this.#send(
+      chunks.map(({ chunk }) => chunk),
+      bytes,
+      done,
+    );
+  }
+
+  #send(chunks: readonly Uint8Array[], bytes: number, done: Done): void {
+    if (this.connecting) {
+      this.#whenConnected(() => this.#send(chunks, bytes, done), done);
+      return;
+    }
+    const handle = this.#handle;
+    if (!handle) {
+      done(nodeError("ERR_SOCKET_CLOSED", "Socket is closed"));
+      return;
+    }
+    this.#touchTimer();
+    this.#inHand = bytes;
+    this.#handedDown += bytes;
+    handle.write(chunks, (error) => {
+      this.#inHand = 0;
+      this.#touchTimer();
+      done(error && systemError(error.code, "write"));
+    });
+  }
+
+  #whenConnected(then: () => void, done: Done): void {
+    const closed = () => {
+      this.off("connect", connected);
+      done(nodeError("ERR_SOCKET_CLOSED_BEFORE_CONNECTION", "Socket closed before the connection was established"));
+    };
+    const connected = () => {
+      this.off("close", closed);
+      then();
+    };
+    this.once("connect", connected);
+    this.once("close", closed);
+  }
+
+  override _final(done: Done): void {
+    if (this.pending) {
+      this.once("connect", () => this._final(done));
+      return;
+    }
+    this.#handle?.shutdown();
+    // As a system call's answer does, it comes in a later turn: an error in this one is still told.
+    setImmediate(done);
+  }
+
+  /** The peer has ended and half-open is not allowed: what is written now says why it fails. */
+  #refuseWrites(): void {
+    if (this.allowHalfOpen) return;
+    const refuse = (chunk: unknown, encoding?: unknown, done?: unknown): boolean => {
+      if (!this.writableEnded) return super.write(chunk, encoding as BufferEncoding, done as Done);
+      const error = nodeError("EPIPE", "This socket has been ended by the other party");
+      const callback = typeof encoding === "function" ? encoding : done;
+      if (typeof callback === "function") process.nextTick(callback as Done, error);
+      this.destroy(error);
+      return false;
+    };
+    this.write = refuse as typeof this.write;
+  }
+
+  // ── Ending ────────────────────────────────────────────────────────────────────────────────────
+
+  /** Ends when everything is written, then destroys. */
+  destroySoon(): void {
+    if (this.writable) this.end();
+    if (this.writableFinished) this.destroy();
+    else this.once("finish", () => this.destroy());
+  }
+
+  /** Sends a reset and destroys. */
+  resetAndDestroy(): this {
+    if (!this.#handle && !this.connecting) this.destroy(nodeError("ERR_SOCKET_CLOSED", "Socket is closed"));
+    else if (this.connecting) this.once("connect", () => this.resetAndDestroy());
+    else {
+      this.#isReset = true;
+      this.destroy();
+    }
+    return this;
+  }
+
+  override _destroy(error: Error | null, done: Done): void {
+    const handle = this.#handle;
+    const dialing = this.#dialing;
+    this.connecting = false;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    dialing?.cancel();
+    this.#dialing = undefined;
+    if (handle) {
+      this.#readInAll = handle.bytesRead;
+      this.#lastNames = { remote: handle.remote };
+      if (this.#isReset) handle.reset();
+      else handle.close();
+      this.#handle = undefined;
+    }
+    done(error);
+    const close = () => this.emit("close", Boolean(error));
+    if (handle || dialing) setImmediate(close);
+    else process.nextTick(close);
+    this.#left?.();
+  }
+
+  // ── Settings ──────────────────────────────────────────────────────────────────────────────────
+
+  /** Emits "timeout" after so many milliseconds without a byte either way; 0 ends it. */
+  setTimeout(milliseconds: number, callback?: () => void): this {
+    if (this.destroyed) return this;
+    if (typeof milliseconds !== "number") throw wrongType("msecs", "of type number", milliseconds);
+    if (!(milliseconds >= 0 && Number.isFinite(milliseconds)))
+      throw nodeError("ERR_OUT_OF_RANGE", `The value of "msecs" is out of range. Received ${milliseconds}`, RangeError);
+    if (callback !== undefined && typeof callback !== "function") throw wrongType("callback", "of type function", callback);
+    this.timeout = milliseconds;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (milliseconds === 0) {
+      if (callback) this.removeListener("timeout", callback);
+      return this;
+    }
+    this.#timer = setTimeout(() => this.#timedOut(), Math.min(milliseconds, 2 ** 31 - 1)).unref();
+    if (callback) this.once("timeout", callback);
+    return this;
+  }
+
+  /** A write that still makes progress is no silence. */
+  #timedOut(): void {
+    const before = this.#written;
+    this.#written = this.#handle?.bytesWritten ?? 0;
+    if (this.#inHand > 0 && this.#written !== before) this.#touchTimer();
+    else this.emit("timeout");
+  }
+
+  /** By the name that Node's own modules use. */
+  _unrefTimer(): void {
+    this.#touchTimer();
+  }
+
+  #touchTimer(): void {
+    this.#timer?.refresh();
+  }
+
+  setNoDelay(on = true): this {
+    this.#noDelay = Boolean(on);
+    this.#handle?.setNoDelay(this.#noDelay);
+    return this;
+  }
+
+  setKeepAlive(on = false, initialDelay = 0): this {
+    this.#keepAlive = Boolean(on);
+    this.#keepAliveSeconds = Math.trunc(initialDelay / 1000);
+    this.#handle?.setKeepAlive(this.#keepAlive, this.#keepAliveSeconds);
+    return this;
+  }
+
+  ref(): this {
+    this.#isUnref = false;
+    this.#handle?.ref();
+    this.#dialing?.ref();
+    return this;
+  }
+
+  /** The process need not wait for this socket (after `engine.unref()`, without which it waits for the engine). */
+  unref(): this {
+    this.#isUnref = true;
+    this.#handle?.unref();
+    this.#dialing?.unref();
+    return this;
+  }
+
+  // ── State ─────────────────────────────────────────────────────────────────────────────────────
+
+  get pending(): boolean {
+    return !this.#handle || this.connecting;
+  }
+
+  get readyState(): "opening" | "open" | "readOnly" | "writeOnly" | "closed" {
+    if (this.connecting) return "opening";
+    if (this.readable) return this.writable ? "open" : "readOnly";
+    return this.writable ? "writeOnly" : "closed";
+  }
+
+  get bufferSize(): number {
+    return this.writableLength;
+  }
+
+  get bytesRead(): number {
+    return this.#handle?.bytesRead ?? this.#readInAll;
+  }
+
+  get bytesWritten(): number {
+    return this.#handedDown + Math.max(this.writableLength - this.#inHand, 0);
+  }
+
+  address(): { address: string; family: string; port: number } | Record<string, never> {
+    return this.#names("local") ?? {};
+  }
+
+  #names(which: "local" | "remote"): TcpHandle["local"] | undefined {
+    if (this.#handle && !this.connecting) this.#lastNames[which] ??= this.#handle[which];
+    return this.#lastNames[which];
+  }
+
+  get localAddress(): string | undefined {
+    return this.#names("local")?.address;
+  }
+
+  get localPort(): number | undefined {
+    return this.#names("local")?.port;
+  }
+
+  get localFamily(): string | undefined {
+    return this.#names("local")?.family;
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#names("remote")?.address;
+  }
+
+  get remotePort(): number | undefined {
+    return this.#names("remote")?.port;
+  }
+
+  get remoteFamily(): string | undefined {
+    return this.#names("remote")?.family;
+  }
+}
+
+function checkOptions(options: SocketOptions): void {
+  for (const name of ["objectMode", "readableObjectMode", "writableObjectMode"] as const) {
+    if (options[name])
+      throw nodeError("ERR_INVALID_ARG_VALUE", `The property 'options.${name}' is not supported. Received ${options[name]}`, TypeError);
+  }
+  const { keepAliveInitialDelay } = options;
+  if (keepAliveInitialDelay !== undefined && typeof keepAliveInitialDelay !== "number") {
+    throw wrongType("options.keepAliveInitialDelay", "of type number", keepAliveInitialDelay);
+  }
+}
