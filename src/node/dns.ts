@@ -1,4 +1,4 @@
-/** `dns.lookup` of a host, in the call-back form and as a promise: literals, `localhost`, then whatever the host can look up. */
+/** `dns.lookup` of a host, in the call-back form and as a promise: literals, hosts file, name servers. */
 import { ADDRCONFIG, ALL, V4MAPPED } from "node:dns";
 import { isIP } from "node:net";
 import process from "node:process";
@@ -21,11 +21,6 @@ export interface LookupOptions {
 
 type LookupCallback = (error: Error | null, address?: string | LookupAddress[] | null, family?: number) => void;
 export type Lookup = (hostname: string, options: LookupOptions, callback: LookupCallback) => void;
-
-/** What a host that knows names has. */
-interface Names {
-  lookup(name: string, options: { family: 0 | 4 | 6 }): Promise<readonly LookupAddress[]>;
-}
 
 interface Question {
   readonly family: 0 | 4 | 6;
@@ -97,17 +92,8 @@ async function answer(host: Host, hostname: string, question: Question): Promise
 
 /** Addresses of a name; none when nobody knows it. */
 async function names(host: Host, hostname: string, family: 0 | 4 | 6): Promise<LookupAddress[]> {
-  const { lookup } = host as Partial<Names>;
-  if (!lookup) {
-    if (!/^(.+\.)?localhost\.?$/i.test(hostname)) return [];
-    const own = [
-      { address: "127.0.0.1", family: 4 },
-      { address: "::1", family: 6 },
-    ] as const;
-    return own.filter((each) => family === 0 || each.family === family);
-  }
   try {
-    const found = await lookup.call(host, hostname, { family });
+    const found = await host.lookup(hostname, { family });
     return found.map(({ address, family }) => ({ address, family }));
   } catch (error) {
     const code = codeOf(error);

@@ -142,7 +142,9 @@ export class TcpHandle extends AsyncResource implements Teller {
 
   /** Writes all of the chunks; `done` when the last byte is in the send buffer. One call at a time. */
   write(chunks: readonly Uint8Array[], done: (error?: LoomError) => void): void {
-    this.writing = { chunks, index: 0, offset: 0, done };
+    // None is empty: the last one says that no more follows.
+    const full = chunks.length > 1 ? chunks.filter((chunk) => chunk.length > 0) : chunks;
+    this.writing = { chunks: full, index: 0, offset: 0, done };
     this.advance();
   }
 
@@ -164,8 +166,7 @@ export class TcpHandle extends AsyncResource implements Teller {
     for (; writing.index < chunks.length; writing.index++, writing.offset = 0) {
       const chunk = chunks[writing.index];
       const rest = writing.offset === 0 ? chunk : chunk.subarray(writing.offset);
-      if (rest.length === 0) continue;
-      const taken = user.write(this.tcb, rest);
+      const taken = user.write(this.tcb, rest, writing.index < chunks.length - 1);
       writing.offset += taken;
       this.bytesWritten += taken;
       if (taken < rest.length) return false;

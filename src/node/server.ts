@@ -91,7 +91,7 @@ export class Server extends EventEmitter {
     const { host, events } = this.#context;
     try {
       const tcp = { noDelay: this.#options.noDelay ?? false };
-      const listener = host.tcp.listen(IpAddress.parse(address), options.port, options.backlog, tcp);
+      const listener = host.tcp.listen(IpAddress.parse(address), options.port, options.backlog, tcp, { v6Only: options.ipv6Only });
       this.#acceptor = new Acceptor(this.#context, listener, options, (tcb, mapped) => this.#accept(tcb, mapped));
       listener.onConnection = () => events.note(this.#acceptor as Acceptor);
     } catch (error) {
