@@ -3,8 +3,6 @@ export type LoomErrorCode =
   | "EINVAL"
   | "ENOMEM"
   | "ENOENT"
-  | "ENODEV"
-  | "ENOPROTOOPT"
   | "EEXIST"
   | "EBUSY"
   | "EPROTO"

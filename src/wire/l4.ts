@@ -41,7 +41,7 @@ export interface TcpSegment {
   readonly destinationPort: number;
   readonly sequence: number;
   readonly acknowledgement: number;
-  /** Bits of TCP_FLAG. */
+  /** Bits of TCP_FLAG; to be sent also 256, AE. */
   readonly flags: number;
   readonly window: number;
   readonly urgentPointer: number;
@@ -76,7 +76,8 @@ export function serializeTcp(segment: TcpSegment, addresses: Addresses): Uint8Ar
   put16(out, 2, segment.destinationPort);
   put32(out, 4, segment.sequence);
   put32(out, 8, segment.acknowledgement);
-  out[12] = (header / 4) << 4;
+  // The bit beside the length is AE (RFC 9768 §3.1.1).
+  out[12] = ((header / 4) << 4) | ((segment.flags >>> 8) & 1);
   out[13] = segment.flags;
   put16(out, 14, segment.window);
   put16(out, 18, segment.urgentPointer);

@@ -1,0 +1,126 @@
+/**
+ * Commands in backquotes are never run: they are read, and what they would set is set in the stack. A command that is
+ * not known makes the script unsupported.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { Unsupported } from "./script.ts";
+import { DEFAULTS, sysctl } from "./sysctls.ts";
+import type { Wire } from "./wire.ts";
+
+/** $((256*1024)). */
+function arithmetic(text: string): string {
+  return text.replace(/\$\(\(([\d\s*+]+)\)\)/g, (_, sum: string) =>
+    String(sum.split("+").reduce((total, product) => total + product.split("*").reduce((n, factor) => n * Number(factor), 1), 0)),
+  );
+}
+
+/** Words of a command, quotes taken off; what follows a redirection is left out. */
+function words(line: string): string[] {
+  const out: string[] = [];
+  for (const [part] of line.matchAll(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g)) out.push(part.replace(/["']/g, ""));
+  return out.filter((word, i) => !/^\d*>/.test(word) && out[i - 1] !== ">");
+}
+
+function commands(text: string): string[] {
+  return text
+    .replace(/\\\n/g, " ")
+    .replace(/\\(.)/g, "$1")
+    .split(/\n|;|&&|\|\|/)
+    .map((line) => line.replace(/(^|\s)#.*$/, "").trim())
+    .filter((line) => line !== "");
+}
+
+const dotted = (name: string) => name.replace(/^\/proc\/sys\//, "").replaceAll("/", ".");
+
+export class Shell {
+  private readonly wire: Wire;
+  /** Where the script lies: its commands name files from there. */
+  private readonly folder: string;
+
+  constructor(wire: Wire, file: string) {
+    this.wire = wire;
+    this.folder = dirname(resolve(file));
+  }
+
+  run(text: string): void {
+    for (const line of commands(arithmetic(text))) this.command(line);
+  }
+
+  private command(line: string): void {
+    const [name, ...args] = words(line);
+    const file = name.split("/").pop() ?? name;
+    if (file === "defaults.sh") this.defaults(name);
+    else if (file === "sysctl") this.assignments(args.filter((arg) => !arg.startsWith("-")));
+    else if (/^set_sysctls(\.py)?$/.test(file)) this.assignments(args);
+    else if (/^echo /.test(line) && line.includes("/proc/sys/")) this.echo(line);
+    else if (file === "ip") this.ip(args, line);
+    else if (file === "tc") this.tc(args, line);
+    else if (/^sysctl_restore/.test(file) || /^(true|sleep|nstat|modprobe|sync)$/.test(file)) {
+      if (line.includes("|")) throw new Unsupported(`the command "${line}" is not known`);
+    } else throw new Unsupported(`the command "${line}" is not known`);
+  }
+
+  private defaults(name: string): void {
+    const path = resolve(this.folder, name);
+    if (existsSync(path)) {
+      const nested = new Shell(this.wire, path);
+      // Shell files may hold loops and functions; lines that set nothing are theirs alone.
+      for (const line of commands(arithmetic(readFileSync(path, "utf8"))))
+        if (/^(sysctl|ip|tc)\s|defaults\.sh$/.test(line)) nested.command(line);
+    } else for (const [key, value] of DEFAULTS) sysctl(this.wire.host, key, value);
+  }
+
+  private assignments(args: readonly string[]): void {
+    for (const arg of args) {
+      const [name, ...value] = arg.split("=");
+      if (value.length > 0) sysctl(this.wire.host, dotted(name), value.join("="));
+    }
+  }
+
+  private echo(line: string): void {
+    const [, value, name] = /^echo\s+(?:-n\s+)?["']?([^"'>]*?)["']?\s*>\s*(\S+)/.exec(line) ?? [];
+    if (name === undefined) throw new Unsupported(`the command "${line}" is not known`);
+    sysctl(this.wire.host, dotted(name), value);
+  }
+
+  /** The metrics of past connections are those of a new host; routes may say something about connections. */
+  private ip(args: readonly string[], line: string): void {
+    const known = args.filter((arg) => !/^-[46]?/.test(arg));
+    if (known[0] === "tcp_metrics") return;
+    if (known[0] === "route") {
+      this.route(known.slice(2), line);
+      return;
+    }
+    throw new Unsupported(`the command "${line}" is not known`);
+  }
+
+  private route(args: readonly string[], line: string): void {
+    const metrics: Record<string, number | string> = {};
+    for (let i = 1; i < args.length; i++) {
+      const name = args[i];
+      if (name === "via" || name === "dev" || name === "proto" || name === "scope" || name === "src" || name === "table") i++;
+      else {
+        const value = args[i + 1] === "lock" ? args[i + 2] : args[i + 1];
+        i += args[i + 1] === "lock" ? 2 : 1;
+        metrics[name] = value;
+      }
+    }
+    const { host } = this.wire;
+    for (const [name, value] of Object.entries(metrics)) {
+      if (name === "advmss") host.tcp.defaults.maxMss = Number(value);
+      else if (name === "mtu") host.ip.interface("tun0").port.configure({ mtu: Number(value) });
+      else throw new Unsupported(`the route's ${name} in "${line}"`);
+    }
+  }
+
+  /** A queue without room loses everything; any other passes packets on at once, as this wire does. */
+  private tc(args: readonly string[], line: string): void {
+    if (args[0] !== "qdisc") throw new Unsupported(`the command "${line}" is not known`);
+    const limit = args.indexOf("limit");
+    if (limit >= 0) this.wire.isBlocked = Number(args[limit + 1]) === 0;
+    else if (!/pfifo|fq|noqueue/.test(line) && !line.includes("delete") && !line.includes("del "))
+      throw new Unsupported(`the queue of "${line}"`);
+    else this.wire.isBlocked = false;
+  }
+}
