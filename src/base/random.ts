@@ -54,3 +54,21 @@ export class Random {
 export function secret(length: number): Uint8Array {
   return crypto.getRandomValues(new Uint8Array(length));
 }
+
+/** The same face over the runtime's secrets: for ids that must not be guessed and need not be repeated. */
+export class SecretRandom extends Random {
+  private readonly words = new Uint32Array(64);
+  private left = 0;
+
+  constructor() {
+    super(0);
+  }
+
+  override u32(): number {
+    if (this.left === 0) {
+      crypto.getRandomValues(this.words);
+      this.left = this.words.length;
+    }
+    return this.words[--this.left];
+  }
+}

@@ -16,6 +16,8 @@ export interface LookupOptions {
   /** "verbatim": as RFC 6724 sorts them (the default). Otherwise one family goes in front. */
   order?: "verbatim" | "ipv4first" | "ipv6first";
   signal?: AbortSignal;
+  /** When IPv4 addresses are there, wait so long (ms) for IPv6 ones (RFC 8305 §3 says 50). Default: until all have answered. */
+  patience?: number;
 }
 
 export interface LookupAddress {
@@ -26,8 +28,8 @@ export interface LookupAddress {
 /** What a lookup asks. */
 export interface LookupWorld {
   readonly hosts: Hosts;
-  /** Addresses of a name of one family from the servers; throws ENOTFOUND, ENODATA, ETIMEOUT … */
-  addresses?(name: string, family: 4 | 6, signal?: AbortSignal): Promise<readonly IpAddress[]>;
+  /** Addresses of a name from the servers (`Resolver.addresses`); rejects with ENOTFOUND, ENODATA, ETIMEOUT … */
+  addresses?(name: string, families: readonly (4 | 6)[], signal?: AbortSignal, patience?: number): Promise<readonly IpAddress[]>;
   /** The own address that would speak to this one; absent: none is preferred. */
   sourceFor?(address: IpAddress): IpAddress | undefined;
 }
@@ -58,7 +60,7 @@ function special(key: string): readonly IpAddress[] | undefined {
 export async function lookup(world: LookupWorld, name: string, options: LookupOptions = {}): Promise<LookupAddress[]> {
   const { family = 0, all = true, order = "verbatim", signal } = options;
   signal?.throwIfAborted();
-  const found = await find(world, name, family, signal);
+  const found = await find(world, name, options);
   const wanted = found.filter((address) => family === 0 || address.family === family);
   if (wanted.length === 0) throw new LoomError("ENOTFOUND", `"${name}" has no address${family ? ` of IPv${family}` : ""}`);
   const sorted = world.sourceFor && wanted.length > 1 ? sortAddresses(wanted, (address) => world.sourceFor?.(address)) : wanted;
@@ -67,29 +69,27 @@ export async function lookup(world: LookupWorld, name: string, options: LookupOp
   return ordered.slice(0, all ? undefined : 1).map((address) => ({ address: String(address), family: address.family }));
 }
 
-async function find(world: LookupWorld, name: string, family: 0 | 4 | 6, signal?: AbortSignal): Promise<readonly IpAddress[]> {
+async function find(world: LookupWorld, name: string, options: LookupOptions): Promise<readonly IpAddress[]> {
+  const { family = 0 } = options;
   const address = literal(name);
   if (address) return [address];
   const ascii = asciiName(name);
   const known = world.hosts.lookup(ascii);
   if (known.some((each) => family === 0 || each.family === family)) return known;
-  return special(nameKey(ascii)) ?? (await fromServers(world, ascii, family, signal));
+  return special(nameKey(ascii)) ?? (await fromServers(world, ascii, options));
 }
 
-/** Both families at once; one that fails is no failure while the other answers. */
-async function fromServers(world: LookupWorld, name: string, family: 0 | 4 | 6, signal?: AbortSignal): Promise<readonly IpAddress[]> {
+async function fromServers(world: LookupWorld, name: string, options: LookupOptions): Promise<readonly IpAddress[]> {
+  const { family = 0, signal, patience } = options;
   if (!world.addresses) throw new LoomError("EAI_AGAIN", `"${name}" cannot be looked up: there is no name server`);
-  const families = family === 0 ? ([6, 4] as const) : [family];
-  const ask = world.addresses.bind(world);
-  const results = await Promise.allSettled(families.map((each) => ask(name, each, signal)));
-  signal?.throwIfAborted();
-  const found = results.flatMap((result) => (result.status === "fulfilled" ? result.value : []));
-  if (found.length > 0) return found;
-  const errors = results.flatMap((result) => (result.status === "rejected" ? [result.reason as LoomError] : []));
-  const trouble = errors.find(({ code }) => code !== "ENOTFOUND" && code !== "ENODATA");
-  if (trouble instanceof LoomError) throw new LoomError("EAI_AGAIN", `"${name}" cannot be looked up now: ${trouble.message}`);
-  if (trouble) throw trouble;
-  throw new LoomError("ENOTFOUND", `"${name}" ${errors.some(({ code }) => code === "ENODATA") ? "has no address" : "does not exist"}`);
+  try {
+    return await world.addresses(name, family === 0 ? [6, 4] : [family], signal, patience);
+  } catch (error) {
+    if (!(error instanceof LoomError)) throw error;
+    if (error.code === "ENOTFOUND" || error.code === "EBADNAME") throw new LoomError("ENOTFOUND", error.message);
+    if (error.code === "ENODATA") throw new LoomError("ENOTFOUND", `"${name}" has no address${family ? ` of IPv${family}` : ""}`);
+    throw new LoomError("EAI_AGAIN", `"${name}" cannot be looked up now: ${error.message}`, { cause: error });
+  }
 }
 
 /** Names of other scripts become what the DNS holds (IDNA), by the runtime's own URL parser. */

@@ -5,6 +5,8 @@ import type { IpAddress } from "../base/ip-address.ts";
 
 /** Connection Attempt Delay (ms), RFC 8305 §8. */
 const ATTEMPT_DELAY_MS = 250;
+/** How long (ms) IPv4 addresses wait for IPv6 ones (RFC 8305 §3, §8). */
+export const RESOLUTION_DELAY_MS = 50;
 
 /** Families in turn, the first of each in front (RFC 8305 §4). */
 export function interleave(addresses: readonly IpAddress[]): IpAddress[] {

@@ -9,6 +9,7 @@ import { invalid, LoomError } from "../base/errors.ts";
 import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
 import { Random, secret } from "../base/random.ts";
 import { type LookupAddress, type LookupOptions, literal } from "../dns/lookup.ts";
+import type { Resolver } from "../dns/resolver.ts";
 import { type Device, Engine, type EngineOptions } from "../engine/engine.ts";
 import type { LinkStats } from "../engine/link-stats.ts";
 import type { OffloadFlags, Port } from "../engine/port.ts";
@@ -22,7 +23,7 @@ import { TcpSocket } from "../socket/stream.ts";
 import { TcpLayer } from "../tcp/layer.ts";
 import type { TcpOptions } from "../tcp/tcb.ts";
 import { UdpLayer } from "../udp/layer.ts";
-import { connectAny } from "./happy-eyeballs.ts";
+import { connectAny, RESOLUTION_DELAY_MS } from "./happy-eyeballs.ts";
 import { HostNames, type NamesOptions } from "./names.ts";
 
 /** A device for a port that the host gives it. */
@@ -149,7 +150,7 @@ export class Host {
     const key = options.seed === undefined ? undefined : random.fill(new Uint8Array(16));
     this.tcp = new TcpLayer(this.ip, { defaults: options.tcp, secret: key, handshakes: options.handshakes });
     this.udp = new UdpLayer(this.ip);
-    this.names = new HostNames(this.ip, options);
+    this.names = new HostNames(this.ip, this.udp, this.tcp, options);
     this.pinger = new Pinger(this.ip);
     this.clockwork = { name: "timers", poll: () => this.tick() };
     engine.attach(this.clockwork);
@@ -310,7 +311,9 @@ export class Host {
     const address = literal(hostname);
     if (address) return this.connectTo(address, options, signal);
     const family = options.localAddress === undefined ? 0 : IpAddress.parse(options.localAddress).family;
-    const addresses = (await this.lookup(hostname, { family, signal })).map((each) => IpAddress.parse(each.address));
+    const addresses = (await this.lookup(hostname, { family, signal, patience: RESOLUTION_DELAY_MS })).map((each) =>
+      IpAddress.parse(each.address),
+    );
     const where = `${hostname} port ${options.port}`;
     return connectAny(addresses, where, this.names.alarms, (each, stop) => this.connectTo(each, options, stop), signal);
   }
@@ -340,6 +343,11 @@ export class Host {
     return this.names.lookup(name, options);
   }
 
+  /** Asks the name servers for more than addresses, and tells and takes which they are. */
+  get resolver(): Resolver {
+    return this.names.resolver;
+  }
+
   /** Listens for TCP connections. */
   listen(options: ListenOptions): TcpListenerSocket {
     const { hostname, port, backlog, ...tcp } = options;
@@ -364,6 +372,7 @@ export class Host {
   /** Stops the host: its own engine with everything on it, or its part of a shared one. */
   async close(): Promise<void> {
     for (const port of this.ip.interfaces.map((iface) => iface.port)) this.engine.setReceiver(port, undefined);
+    this.resolver.close();
     // Packets that wait for a neighbour go back.
     for (const neighbour of this.ip.neighbours.list()) this.ip.neighbours.remove(neighbour);
     if (this.ownsEngine) {

@@ -1,29 +1,61 @@
-/** Names of one host: its hosts file and its resolver, on the host's clock and chance. */
+/** Names of one host: its hosts file, its resolver and the servers that were configured or learnt; on the host's clock and chance. */
 import { type Alarms, alarmsOn } from "../base/alarms.ts";
-import type { IpAddress } from "../base/ip-address.ts";
+import { IpAddress } from "../base/ip-address.ts";
+import { SecretRandom } from "../base/random.ts";
 import { Hosts } from "../dns/hosts.ts";
 import { type LookupAddress, type LookupOptions, lookup } from "../dns/lookup.ts";
+import { Resolver, type ResolverOptions } from "../dns/resolver.ts";
+import type { DatagramEvents, DnsDatagram, DnsStream, DnsTransport, ServerAddress } from "../dns/transport.ts";
 import type { IpStack } from "../ip/stack.ts";
+import { TcpSocket } from "../socket/stream.ts";
+import type { TcpLayer } from "../tcp/layer.ts";
+import type { UdpLayer } from "../udp/layer.ts";
 
 export interface NamesOptions {
   /** Text of a hosts file, or names and their addresses: `{ "db.test": ["10.0.0.7", "fd00::7"] }`. */
   hosts?: string | Readonly<Record<string, string | readonly string[]>>;
+  /** Name servers, or all that a resolver can be told (`parseResolvConf` reads a file). Without servers those that DHCP names. */
+  dns?: readonly string[] | ResolverOptions;
+}
+
+interface Learnt {
+  readonly servers: readonly string[];
+  readonly search: readonly string[];
 }
 
 export class HostNames {
   readonly hosts: Hosts;
+  readonly resolver: Resolver;
   /** The host's timers, for those who know no stack. */
   readonly alarms: Alarms;
   private readonly stack: IpStack;
+  private readonly fixed: { readonly servers: boolean; readonly search: boolean };
+  private readonly learnt = new Map<string, Learnt>();
 
-  constructor(stack: IpStack, options: NamesOptions) {
+  constructor(stack: IpStack, udp: UdpLayer, tcp: TcpLayer, options: NamesOptions & { seed?: number }) {
     this.stack = stack;
     this.hosts = hostsOf(options.hosts ?? {});
     this.alarms = alarmsOn(stack.timers, () => stack.engine.clock.now());
+    const given: ResolverOptions = Array.isArray(options.dns) ? { servers: options.dns } : ((options.dns ?? {}) as ResolverOptions);
+    this.fixed = { servers: (given.servers ?? []).length > 0, search: given.search !== undefined };
+    // Ids of questions must not be guessed, unless a run is to be repeated.
+    const random = options.seed === undefined ? new SecretRandom() : stack.random;
+    this.resolver = new Resolver({ transport: new HostTransport(udp, tcp), alarms: this.alarms, random }, given);
   }
 
   lookup(name: string, options: LookupOptions = {}): Promise<LookupAddress[]> {
-    return lookup({ hosts: this.hosts, sourceFor: (address) => this.sourceFor(address) }, name, options);
+    const { resolver, hosts } = this;
+    const addresses = resolver.servers.length ? resolver.addresses.bind(resolver) : undefined;
+    return lookup({ hosts, addresses, sourceFor: (address) => this.sourceFor(address) }, name, options);
+  }
+
+  /** Servers and suffixes that a link told about, until they are forgotten (`undefined`). Those of the options come before all. */
+  learn(source: string, what: Learnt | undefined): void {
+    if (what) this.learnt.set(source, what);
+    else this.learnt.delete(source);
+    const all = [...this.learnt.values()];
+    if (!this.fixed.servers) this.resolver.servers = [...new Set(all.flatMap(({ servers }) => servers))];
+    if (!this.fixed.search) this.resolver.search = [...new Set(all.flatMap(({ search }) => search))];
   }
 
   private sourceFor(address: IpAddress): IpAddress | undefined {
@@ -37,4 +69,37 @@ function hostsOf(given: NonNullable<NamesOptions["hosts"]>): Hosts {
   const hosts = new Hosts();
   for (const [name, addresses] of Object.entries(given)) for (const each of [addresses].flat()) hosts.add(each as string, name);
   return hosts;
+}
+
+/** The host's own sockets, as the resolver wants them. */
+class HostTransport implements DnsTransport {
+  private readonly udp: UdpLayer;
+  private readonly tcp: TcpLayer;
+
+  constructor(udp: UdpLayer, tcp: TcpLayer) {
+    this.udp = udp;
+    this.tcp = tcp;
+  }
+
+  datagram(server: Required<ServerAddress>, events: DatagramEvents): DnsDatagram {
+    const endpoint = this.udp.bind(undefined, 0);
+    endpoint.connect(IpAddress.parse(server.address), server.port);
+    endpoint.onEvent = () => {
+      try {
+        for (let each = endpoint.read(); each; each = endpoint.read()) events.message(each.data);
+      } catch (error) {
+        events.failed(error as Error);
+      }
+    };
+    return endpoint;
+  }
+
+  async stream(server: Required<ServerAddress>): Promise<DnsStream> {
+    this.tcp.stack.touch();
+    const socket = new TcpSocket(
+      this.tcp.connect(IpAddress.parse(server.address), server.port, { address: undefined, port: undefined }, {}),
+    );
+    await socket.opened;
+    return socket;
+  }
 }

@@ -2,7 +2,7 @@
  * Hosts over links in one engine and one virtual time: nothing waits, nothing is left to chance but by the seed, so a
  * run with one seed is the same run every time.
  */
-import { VirtualClock } from "../base/clock.ts";
+import { realClock, VirtualClock } from "../base/clock.ts";
 import { Random } from "../base/random.ts";
 import { Engine, type EngineOptions } from "../engine/engine.ts";
 import { Host, type HostOptions } from "../host/host.ts";
@@ -95,8 +95,8 @@ export class Lab {
     const end = this.clock.now() + ms;
     for (;;) {
       this.settle();
-      // What the programs did because of it.
-      for (let i = 0; i < 8; i++) await Promise.resolve();
+      // What the programs do because of it, however many promises that takes: only a macrotask comes after them all.
+      await realClock.turn();
       if (this.engine.poll() > 0) continue;
       if (done?.() || this.clock.now() >= end) return;
       const next = Math.min(this.next(), end);

@@ -1,0 +1,284 @@
+/**
+ * A small name server: zones in memory, names of a hosts file, special names, and for everything else a resolver whose
+ * cache all clients share (RFC 1034 §4.3, RFC 1035 §7, RFC 6891 §7, RFC 7766 §6.2).
+ */
+import type { Alarms } from "../base/alarms.ts";
+import { realAlarms } from "../base/clock.ts";
+import { IpAddress } from "../base/ip-address.ts";
+import { CLASS_ANY, CLASS_IN, RCODE } from "./codes.ts";
+import { MessageWriter, messagesOf } from "./connection.ts";
+import { EDNS_SIZE } from "./exchange.ts";
+import { Hosts, nameKey } from "./hosts.ts";
+import { isBelow } from "./lookup.ts";
+import { type DnsMessage, decodeMessage, encodeMessage, type ParsedMessage, type Question } from "./message.ts";
+import { reverseName } from "./name.ts";
+import type { DnsRecord } from "./records.ts";
+import type { Resolver } from "./resolver.ts";
+import type { DnsStream } from "./transport.ts";
+import type { Zone, ZoneAnswer } from "./zone.ts";
+
+export interface DnsServerOptions {
+  zones?: readonly Zone[];
+  /** Names with addresses, and the way back. */
+  hosts?: Hosts;
+  /** Who is asked about everything else; without one it is refused. */
+  forward?: Resolver;
+  /** Questions under way to other servers at most; what comes then fails. Default 256. */
+  forwards?: number;
+  /** Streams at most; those that come then are closed. Default 64. */
+  streams?: number;
+  /** Default: the runtime's timers. */
+  alarms?: Alarms;
+}
+
+/** A bound datagram socket of a server; `host.datagram({ port: 53 })` is one. */
+export interface ServerDatagrams extends AsyncIterable<{ readonly data: Uint8Array; readonly address: string; readonly port: number }> {
+  send(data: Uint8Array, to: { readonly address: string; readonly port: number }): void;
+}
+
+export interface ServerCounters {
+  queries: number;
+  /** Answered with authority, from a zone or the hosts file. */
+  own: number;
+  forwarded: number;
+  /** Not queries, or broken beyond an answer. */
+  ignored: number;
+  format_errors: number;
+  refused: number;
+  /** Questions and streams beyond the limits. */
+  over_limit: number;
+  send_errors: number;
+}
+
+/** What a datagram may hold for who says nothing of EDNS (RFC 1035 §4.2.1). */
+const PLAIN_SIZE = 512;
+/** A stream on which nothing is asked for so long (ms) is closed. */
+const IDLE_MS = 10_000;
+/** Questions of one stream under way at once. */
+const PIPELINE = 16;
+const HOSTS_TTL = 60;
+
+type Reply = Pick<DnsMessage, "rcode" | "authoritative" | "answers" | "authorities" | "additionals">;
+
+export class DnsServer {
+  readonly zones: Zone[];
+  readonly hosts: Hosts;
+  readonly counters: ServerCounters = {
+    queries: 0,
+    own: 0,
+    forwarded: 0,
+    ignored: 0,
+    format_errors: 0,
+    refused: 0,
+    over_limit: 0,
+    send_errors: 0,
+  };
+  private readonly options: DnsServerOptions;
+  private readonly alarms: Alarms;
+  private forwarding = 0;
+  private streams = 0;
+
+  constructor(options: DnsServerOptions) {
+    this.options = options;
+    this.zones = [...(options.zones ?? [])];
+    this.hosts = options.hosts ?? new Hosts();
+    this.alarms = options.alarms ?? realAlarms;
+  }
+
+  /** Answers what comes in until the socket is closed. */
+  async serveDatagrams(socket: ServerDatagrams): Promise<void> {
+    for await (const { data, address, port } of socket) void this.answerDatagram(socket, data, { address, port });
+  }
+
+  private async answerDatagram(socket: ServerDatagrams, data: Uint8Array, from: { address: string; port: number }): Promise<void> {
+    const answer = await this.answer(data, false);
+    try {
+      if (answer) socket.send(answer, from);
+    } catch {
+      this.counters.send_errors++;
+    }
+  }
+
+  /** Answers the questions of one stream until it ends, several at once. */
+  async serveStream(stream: DnsStream): Promise<void> {
+    if (this.streams >= (this.options.streams ?? 64)) {
+      this.counters.over_limit++;
+      stream.abort();
+      return;
+    }
+    this.streams++;
+    const writer = new MessageWriter(Promise.resolve(stream));
+    const running = new Set<Promise<void>>();
+    let cancel = () => {};
+    const idle = () => {
+      cancel();
+      cancel = this.alarms.after(IDLE_MS, () => stream.abort());
+    };
+    idle();
+    try {
+      for await (const query of messagesOf(stream)) {
+        idle();
+        const work = this.answer(query, true)
+          .then((answer) => answer && writer.write(answer))
+          .then(idle, () => {})
+          .finally(() => running.delete(work));
+        running.add(work);
+        if (running.size >= PIPELINE) await Promise.race(running);
+      }
+      await Promise.all(running);
+    } catch {
+      this.counters.ignored++;
+    } finally {
+      cancel();
+      this.streams--;
+      stream.abort();
+    }
+  }
+
+  /** The answer to a message, or undefined when it deserves none. Never rejects. */
+  async answer(bytes: Uint8Array, overStream: boolean): Promise<Uint8Array | undefined> {
+    let query: ParsedMessage;
+    try {
+      query = decodeMessage(bytes);
+    } catch {
+      return this.formatError(bytes);
+    }
+    if (query.response) {
+      this.counters.ignored++;
+      return undefined;
+    }
+    this.counters.queries++;
+    const reply = await this.reply(query);
+    const edns = query.edns && { udpSize: EDNS_SIZE };
+    const limit = overStream ? 65_535 : Math.max(PLAIN_SIZE, Math.min(query.edns?.udpSize ?? PLAIN_SIZE, EDNS_SIZE));
+    const head = { ...headOf(query), recursionAvailable: this.options.forward !== undefined, edns };
+    try {
+      return encodeMessage({ ...head, ...reply }, limit);
+    } catch {
+      // A name in the hosts file that the DNS cannot hold.
+      return encodeMessage({ ...head, rcode: RCODE.SERVFAIL }, limit);
+    }
+  }
+
+  private formatError(bytes: Uint8Array): Uint8Array | undefined {
+    if (bytes.length < 12 || bytes[2] & 0x80) {
+      this.counters.ignored++;
+      return undefined;
+    }
+    this.counters.format_errors++;
+    return encodeMessage({ id: (bytes[0] << 8) | bytes[1], response: true, rcode: RCODE.FORMERR, questions: [] });
+  }
+
+  private async reply(query: ParsedMessage): Promise<Reply> {
+    const [question] = query.questions;
+    if (query.opcode !== 0) return { rcode: RCODE.NOTIMP };
+    if ((query.edns?.version ?? 0) > 0) return { rcode: RCODE.BADVERS };
+    if (query.questions.length !== 1) {
+      this.counters.format_errors++;
+      return { rcode: RCODE.FORMERR };
+    }
+    const own = question.class === CLASS_IN || question.class === CLASS_ANY ? this.own(question) : undefined;
+    if (!own) return this.forward(query, question);
+    this.counters.own++;
+    return query.recursionDesired ? this.continued(own, question) : own;
+  }
+
+  /** What this server knows by itself. */
+  private own(question: Question): ZoneAnswer | undefined {
+    const { type } = question;
+    const zone = this.zones
+      .filter((each) => each.holds(question.name))
+      .reduce<Zone | undefined>((best, each) => (best && best.origin.length >= each.origin.length ? best : each), undefined);
+    const known = this.fromHosts(question);
+    if (known) return known;
+    if (zone) return type === "AXFR" || type === "IXFR" ? nothing(RCODE.REFUSED) : zone.answer(question);
+    return special(question);
+  }
+
+  private fromHosts({ name, type }: Question): ZoneAnswer | undefined {
+    const addresses = this.hosts.lookup(name);
+    const key = nameKey(name);
+    const reversed = type === "PTR" ? addressOf(key) : undefined;
+    if (reversed) {
+      const names = this.hosts.reverse(reversed);
+      return names.length ? found(names.slice(0, 1).map((target) => ({ name, ttl: HOSTS_TTL, type: "PTR", target }))) : undefined;
+    }
+    if (addresses.length === 0) return undefined;
+    const family = { A: 4, AAAA: 6 }[type as "A" | "AAAA"];
+    const records = addresses.filter((each) => (family === undefined ? type === "ANY" : each.family === family));
+    return found(records.map((each) => addressRecord(name, each)));
+  }
+
+  /** Behind an alias that leads out of a zone the resolver goes on. */
+  private async continued(own: ZoneAnswer, question: Question): Promise<Reply> {
+    const last = own.answers[own.answers.length - 1];
+    const { forward } = this.options;
+    if (!forward || question.type === "CNAME" || question.type === "ANY" || last?.type !== "CNAME" || own.authorities.length) return own;
+    const rest = this.own({ ...question, name: last.target }) ?? (await this.ask(forward, { ...question, name: last.target }));
+    return { ...own, rcode: rest.rcode, answers: [...own.answers, ...(rest.answers ?? [])], authorities: rest.authorities };
+  }
+
+  private async forward(query: ParsedMessage, question: Question): Promise<Reply> {
+    const { forward } = this.options;
+    if (!forward || !query.recursionDesired || question.class !== CLASS_IN || question.type === "AXFR" || question.type === "IXFR") {
+      this.counters.refused++;
+      return { rcode: RCODE.REFUSED };
+    }
+    return this.ask(forward, question);
+  }
+
+  private async ask(forward: Resolver, question: Question): Promise<Reply> {
+    if (this.forwarding >= (this.options.forwards ?? 256)) {
+      this.counters.over_limit++;
+      return { rcode: RCODE.SERVFAIL };
+    }
+    this.forwarding++;
+    this.counters.forwarded++;
+    try {
+      const { rcode, records, authority } = await forward.query({ name: question.name, type: question.type });
+      return { rcode, answers: records, authorities: authority };
+    } catch {
+      return { rcode: RCODE.SERVFAIL };
+    } finally {
+      this.forwarding--;
+    }
+  }
+}
+
+function headOf({ id, opcode, recursionDesired, checkingDisabled, questions }: ParsedMessage): DnsMessage {
+  return { id, opcode, recursionDesired, checkingDisabled, questions, response: true };
+}
+
+function found(answers: readonly DnsRecord[]): ZoneAnswer {
+  return { ...nothing(RCODE.NOERROR), answers };
+}
+
+function nothing(rcode: number): ZoneAnswer {
+  return { rcode, authoritative: true, answers: [], authorities: [], additionals: [] };
+}
+
+function addressRecord(name: string, address: IpAddress): DnsRecord {
+  return { name, ttl: HOSTS_TTL, type: address.family === 4 ? "A" : "AAAA", address: String(address) };
+}
+
+/** Names that no server may be asked about (RFC 6761 §6.3, §6.4; RFC 7686). */
+function special({ name, type }: Question): ZoneAnswer | undefined {
+  const key = nameKey(name);
+  if (isBelow(key, "invalid") || isBelow(key, "onion")) return nothing(RCODE.NXDOMAIN);
+  if (!isBelow(key, "localhost")) return undefined;
+  const addresses = { A: ["127.0.0.1"], AAAA: ["::1"] }[type as "A" | "AAAA"] ?? [];
+  return found(addresses.map((each) => addressRecord(name, IpAddress.parse(each))));
+}
+
+/** The address whose reverse name this is. */
+function addressOf(key: string): IpAddress | undefined {
+  const labels = key.split(".");
+  const digits = labels.slice(0, -2).reverse();
+  const text = digits.length === 4 ? digits.join(".") : (digits.join("").match(/..../g) ?? []).join(":");
+  try {
+    const address = IpAddress.parse(text);
+    return reverseName(address.bytes()) === key ? address : undefined;
+  } catch {
+    return undefined;
+  }
+}
