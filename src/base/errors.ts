@@ -3,6 +3,8 @@ export type LoomErrorCode =
   | "EINVAL"
   | "ENOMEM"
   | "ENOENT"
+  | "ENODEV"
+  | "ENOPROTOOPT"
   | "EEXIST"
   | "EBUSY"
   | "EPROTO"

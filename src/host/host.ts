@@ -17,11 +17,12 @@ import type { NetInterface } from "../ip/interface.ts";
 import { type EchoReply, Pinger } from "../ip/ping.ts";
 import type { RouteKind } from "../ip/routes.ts";
 import { IpStack } from "../ip/stack.ts";
-import { DatagramSocket } from "../socket/datagram.ts";
+import { type DatagramSettings, DatagramSocket } from "../socket/datagram.ts";
 import { TcpListenerSocket } from "../socket/listener.ts";
 import { TcpSocket } from "../socket/stream.ts";
 import { TcpLayer } from "../tcp/layer.ts";
 import type { TcpOptions } from "../tcp/tcb.ts";
+import type { EndpointOptions } from "../udp/endpoint.ts";
 import { UdpLayer } from "../udp/layer.ts";
 import { connectAny, RESOLUTION_DELAY_MS } from "./happy-eyeballs.ts";
 import { HostNames, type NamesOptions } from "./names.ts";
@@ -82,11 +83,9 @@ export interface ListenOptions extends Partial<TcpOptions> {
   backlog?: number;
 }
 
-export interface DatagramOptions {
+export interface DatagramOptions extends DatagramSettings, EndpointOptions {
   hostname?: string;
   port?: number;
-  reusePort?: boolean;
-  broadcast?: boolean;
 }
 
 /** An interface as `ip -s link` shows it. */
@@ -357,11 +356,11 @@ export class Host {
 
   /** A UDP socket on a port (default: a free one) of one address or of all. */
   datagram(options: DatagramOptions = {}): DatagramSocket {
-    const { hostname, port = 0, reusePort, broadcast = false } = options;
+    const { hostname, port = 0, reusePort, reuseAddress, v6Only, ...settings } = options;
     checkPort(port, 0);
-    const endpoint = this.udp.bind(hostname === undefined ? undefined : IpAddress.parse(hostname), port, { reusePort });
-    endpoint.broadcast = broadcast;
-    return new DatagramSocket(endpoint);
+    const local = hostname === undefined ? undefined : IpAddress.parse(hostname);
+    const endpoint = this.udp.bind(local, port, { reusePort, reuseAddress, v6Only });
+    return new DatagramSocket(endpoint, (name) => this.ip.interface(name)).configure(settings);
   }
 
   /** One echo request. */

@@ -12,6 +12,10 @@ export const ICMP_ERROR = {
   portUnreachable: { 4: [3, 3], 6: [1, 4] },
   tooBig: { 4: [3, 4], 6: [2, 0] },
   prohibited: { 4: [3, 13], 6: [1, 1] },
+  /** A field of the header is wrong: the pointer says which (RFC 792, RFC 4443 §3.4). */
+  parameterProblem: { 4: [12, 0], 6: [4, 0] },
+  /** An option that is not known and must be. */
+  unknownOption: { 4: [12, 1], 6: [4, 2] },
 } as const;
 
 export type IcmpErrorKind = keyof typeof ICMP_ERROR;
@@ -23,6 +27,10 @@ export interface IcmpErrorReport {
   readonly code: number;
   /** MTU that a too-big message names; 0 when it names none. */
   readonly mtu: number;
+  /** Offset that a parameter problem names; 0 otherwise. */
+  readonly pointer: number;
+  /** This host itself found it out. */
+  readonly isLocal?: boolean;
   /** Who says so. */
   readonly from: IpAddress;
   readonly protocol: number;
@@ -86,6 +94,7 @@ export function parseError(message: Uint8Array, from: IpAddress): IcmpErrorRepor
     type,
     code,
     mtu: kind !== "tooBig" ? 0 : is4 ? view.getUint16(6) : view.getUint32(4),
+    pointer: type !== (is4 ? 12 : 4) ? 0 : is4 ? message[4] : view.getUint32(4),
     from,
     protocol: is4 ? inner[9] : inner[6],
     source: IpAddress.fromBytes(is4 ? inner.subarray(12, 16) : inner.subarray(8, 24)),

@@ -58,6 +58,6 @@ export class KeptPackets {
     const source = sourceOf(packet);
     const [type, code] = ICMP_ERROR.hostUnreachable[source.family];
     const report = parseError(icmpMessage(type, code, 0, packet, source, source), source);
-    if (report) this.world.transports.get(report.protocol)?.failed?.(report);
+    if (report) this.world.transports.get(report.protocol)?.failed?.({ ...report, isLocal: true });
   }
 }

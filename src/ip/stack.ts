@@ -319,12 +319,12 @@ export class IpStack implements PuntReceiver, World {
   }
 
   /** A whole IP packet around a payload. */
-  packetOf(source: IpAddress, destination: IpAddress, protocol: number, payload: Uint8Array, hopLimit = 64): Uint8Array {
+  packetOf(source: IpAddress, destination: IpAddress, protocol: number, payload: Uint8Array, hopLimit = 64, tos = 0): Uint8Array {
     if (source.family === 6) {
-      return serializeIpv6({ source: source.bytes(), destination: destination.bytes(), protocol, payload, hopLimit });
+      return serializeIpv6({ source: source.bytes(), destination: destination.bytes(), protocol, payload, hopLimit, trafficClass: tos });
     }
     const id = this.nextIdentification();
-    return serializeIpv4({ source: source.v4, destination: destination.v4, protocol, payload, ttl: hopLimit, id });
+    return serializeIpv4({ source: source.v4, destination: destination.v4, protocol, payload, ttl: hopLimit, id, tos });
   }
 
   nextIdentification(): number {

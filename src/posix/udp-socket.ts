@@ -53,15 +53,18 @@ export class UdpSocket extends InetSocket {
   protected override take(address: IpAddress, port: number): number {
     const before = this.address;
     this.address = address;
-    const isShared = port !== 0 && this.bindings.isUsed(port);
     const conflict = port === 0 ? 0 : this.bindings.check(port, this);
-    const result = conflict || attempt(() => this.open(address, port, isShared));
+    const result = conflict || attempt(() => this.open(address, port));
     if (result < 0) this.address = before;
     return result;
   }
 
-  private open(address: IpAddress, port: number, isShared: boolean): number {
-    const endpoint = this.host.udp.bind(address, port, { reusePort: isShared });
+  private open(address: IpAddress, port: number): number {
+    const endpoint = this.host.udp.bind(address, port, {
+      reusePort: this.reusePort,
+      reuseAddress: this.reuseAddress,
+      v6Only: this.v6Only,
+    });
     this.endpoint = endpoint;
     endpoint.hopLimit = this.hops;
     endpoint.broadcast = this.settings.broadcast;

@@ -1,23 +1,42 @@
-/** A UDP socket: `send`, `receive`, or `for await (const datagram of socket)`. */
+/** A UDP socket: `send`, `receive`, or `for await (const datagram of socket)`; whole batches in one call; groups. */
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
-import type { UdpEndpoint } from "../udp/endpoint.ts";
+import type { NetInterface } from "../ip/interface.ts";
+import type { DatagramBatch, SendOptions, SocketError, UdpEndpoint } from "../udp/endpoint.ts";
 import type { SocketAddress } from "./stream.ts";
 
 export interface ReceivedDatagram extends SocketAddress {
   readonly data: Uint8Array;
+  /** Where it was sent to, and the interface it came by. */
+  readonly destination: string;
+  readonly interface: string | undefined;
+  readonly hopLimit: number;
+  /** TOS or traffic class: DSCP, and ECN in the low two bits. */
+  readonly trafficClass: number;
+}
+
+/** What a group is joined with. */
+export interface MembershipOptions {
+  /** Name of an interface; default: the one that the route to the group names, else the first. */
+  readonly interface?: string;
+  /** Only these sources (RFC 4607). */
+  readonly sources?: readonly string[];
 }
 
 export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   private readonly endpoint: UdpEndpoint;
+  private readonly interfaceOf: (name: string) => NetInterface;
   private lastText = "";
   private lastAddress: IpAddress | undefined;
+  private lastFrom: IpAddress | undefined;
+  private lastFromText = "";
   private readonly waiters: (() => void)[] = [];
 
-  constructor(endpoint: UdpEndpoint) {
+  constructor(endpoint: UdpEndpoint, interfaceOf: (name: string) => NetInterface) {
     this.endpoint = endpoint;
+    this.interfaceOf = interfaceOf;
     endpoint.onEvent = () => {
-      for (const wake of this.waiters.splice(0)) wake();
+      if (this.waiters.length > 0) for (const wake of this.waiters.splice(0)) wake();
     };
   }
 
@@ -30,37 +49,123 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
     return this.endpoint.drops;
   }
 
-  /** Sends one datagram: to the connected peer, or to the one named. */
-  send(data: Uint8Array, to?: SocketAddress): void {
-    if (to) {
-      // Datagrams go in runs to one peer: its address is read once.
-      if (to.address !== this.lastText) {
-        this.lastAddress = IpAddress.parse(to.address);
-        this.lastText = to.address;
-      }
-      this.endpoint.send(data, this.lastAddress, to.port);
-    } else this.endpoint.send(data);
+  // ── Sending ───────────────────────────────────────────────────────────────────────────────────
+
+  /** Sends one datagram: to the connected peer, or to the one named. With `segmentSize`, `data` is several of that size. */
+  send(data: Uint8Array, to?: SocketAddress, options?: SendOptions): void {
+    if (to) this.endpoint.send(data, this.addressOf(to), to.port, options);
+    else this.endpoint.send(data, undefined, undefined, options);
   }
+
+  /** Sends datagrams to one peer, those of one size as one packet that is cut below. */
+  sendMany(datagrams: readonly Uint8Array[], to?: SocketAddress, options?: SendOptions): void {
+    if (to) this.endpoint.sendMany(datagrams, this.addressOf(to), to.port, options);
+    else this.endpoint.sendMany(datagrams, undefined, undefined, options);
+  }
+
+  /** Datagrams go in runs to one peer: its address is read once. */
+  private addressOf(to: SocketAddress): IpAddress {
+    if (to.address !== this.lastText || !this.lastAddress) {
+      this.lastAddress = IpAddress.parse(to.address);
+      this.lastText = to.address;
+    }
+    return this.lastAddress;
+  }
+
+  // ── Receiving ─────────────────────────────────────────────────────────────────────────────────
 
   /** The next datagram. Rejects with what came back for one that was sent (connected sockets), or when closed. */
   async receive(): Promise<ReceivedDatagram> {
     for (;;) {
       const datagram = this.tryReceive();
       if (datagram) return datagram;
-      if (this.endpoint.closed) throw new LoomError("EPIPE", "the socket is closed");
-      await new Promise<void>((resolve) => this.waiters.push(resolve));
+      await this.event();
     }
   }
 
   /** The next datagram, if one waits. */
   tryReceive(): ReceivedDatagram | undefined {
     const datagram = this.endpoint.read();
-    return datagram && { data: datagram.data, address: String(datagram.address), port: datagram.port };
+    if (!datagram) return undefined;
+    const { data, port, destination, iface, hopLimit, trafficClass } = datagram;
+    const address = this.textOf(datagram.address);
+    return { data, address, port, destination: String(destination), interface: iface?.name, hopLimit, trafficClass };
   }
+
+  /** Waits for datagrams and hands up to `most` of them to a function: their bytes, and what is common to their batch. */
+  async receiveMany(handler: (data: Uint8Array, from: DatagramBatch) => void, most?: number): Promise<number> {
+    for (;;) {
+      const n = this.endpoint.readMany(handler, most);
+      if (n > 0) return n;
+      await this.event();
+    }
+  }
+
+  /** The same, for those that wait already. */
+  tryReceiveMany(handler: (data: Uint8Array, from: DatagramBatch) => void, most?: number): number {
+    return this.endpoint.readMany(handler, most);
+  }
+
+  /** Datagrams of one flow that came together, in one piece of memory. */
+  tryReceiveBatch(): DatagramBatch | undefined {
+    return this.endpoint.readBatch();
+  }
+
+  private async event(): Promise<void> {
+    if (this.endpoint.closed) throw new LoomError("EPIPE", "the socket is closed");
+    await new Promise<void>((resolve) => this.waiters.push(resolve));
+  }
+
+  private textOf(address: IpAddress): string {
+    if (address !== this.lastFrom) {
+      this.lastFrom = address;
+      this.lastFromText = String(address);
+    }
+    return this.lastFromText;
+  }
+
+  /** The oldest error about a datagram that was sent; call `keepErrors` first. */
+  readError(): SocketError | undefined {
+    return this.endpoint.readError();
+  }
+
+  /** From now on errors about unconnected sends are kept too, with the datagram they are about. */
+  keepErrors(): void {
+    this.endpoint.receiveErrors = true;
+  }
+
+  // ── Settings ──────────────────────────────────────────────────────────────────────────────────
 
   /** Only this peer from now on. */
   connect(peer: SocketAddress): void {
     this.endpoint.connect(IpAddress.parse(peer.address), peer.port);
+  }
+
+  /** Joins a group: "224.0.0.251", "ff02::fb". */
+  join(group: string, options: MembershipOptions = {}): void {
+    this.endpoint.join(IpAddress.parse(group), this.membership(options));
+  }
+
+  leave(group: string, options: MembershipOptions = {}): void {
+    this.endpoint.leave(IpAddress.parse(group), this.membership(options));
+  }
+
+  private membership({ interface: name, sources }: MembershipOptions) {
+    return { iface: name === undefined ? undefined : this.interfaceOf(name), sources: sources?.map((each) => IpAddress.parse(each)) };
+  }
+
+  /** Changes what is given: hop limits, TOS, how groups are sent to. */
+  configure(options: DatagramSettings): this {
+    const { endpoint } = this;
+    if (options.hopLimit !== undefined) endpoint.hopLimit = options.hopLimit;
+    if (options.trafficClass !== undefined) endpoint.trafficClass = options.trafficClass;
+    if (options.broadcast !== undefined) endpoint.broadcast = options.broadcast;
+    if (options.fragment !== undefined) endpoint.mayFragment = options.fragment;
+    if (options.receiveBuffer !== undefined) endpoint.receiveBuffer = options.receiveBuffer;
+    if (options.multicastTtl !== undefined) endpoint.setMulticastTtl(options.multicastTtl);
+    if (options.multicastLoop !== undefined) endpoint.setMulticastLoop(options.multicastLoop);
+    if (options.multicastInterface !== undefined) endpoint.setMulticastInterface(this.interfaceOf(options.multicastInterface));
+    return this;
   }
 
   close(): void {
@@ -74,4 +179,17 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
       else await new Promise<void>((resolve) => this.waiters.push(resolve));
     }
   }
+}
+
+export interface DatagramSettings {
+  hopLimit?: number;
+  trafficClass?: number;
+  broadcast?: boolean;
+  /** False: what is larger than the path's MTU is an error. */
+  fragment?: boolean;
+  /** Bytes that may wait to be read. */
+  receiveBuffer?: number;
+  multicastTtl?: number;
+  multicastLoop?: boolean;
+  multicastInterface?: string;
 }
