@@ -25,6 +25,7 @@ export type LoomErrorCode =
   | "EACCES"
   | "EAGAIN"
   | "EPERM"
+  | "EPROTOTYPE"
   // Names: what Node and c-ares call them.
   | "ENOTFOUND"
   | "ENODATA"

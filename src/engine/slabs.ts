@@ -157,6 +157,39 @@ export class ByteQueue {
     return n;
   }
 
+  /**
+   * Moves up to `n` of the first bytes to the end of another queue over the same pool: full slabs change hands where their
+   * place in both queues is the same, other bytes are copied once. Returns how many; fewer when the pool is empty.
+   */
+  moveTo(to: ByteQueue, n: number): number {
+    let done = 0;
+    while (done < Math.min(n, this.length + done)) {
+      const most = Math.min(n - done, this.length);
+      const full = SLAB_BYTES - this.head;
+      if (to.slabs.length === 0) to.head = this.head;
+      const isAligned = to.head + to.length === to.slabs.length * SLAB_BYTES + (to.slabs.length === 0 ? this.head : 0);
+      if (most >= full && isAligned && (this.head === 0 || to.slabs.length === 0)) {
+        to.slabs.push(this.slabs.shift() as number);
+        this.head = 0;
+        this.length -= full;
+        this.extent -= full;
+        to.length += full;
+        done += full;
+      } else {
+        if (!to.reserve(to.length + 1)) break;
+        const piece = Math.min(most, this.run(0), to.run(to.length));
+        this.memory.u8.copyWithin(to.address(to.length), this.address(0), this.address(0) + piece);
+        to.length += piece;
+        this.drop(piece);
+        done += piece;
+      }
+      to.extent = Math.max(to.extent, to.length);
+    }
+    if (this.length === 0 && this.extent <= 0) this.trim();
+    if (to.length === 0) to.trim();
+    return done;
+  }
+
   /** Forgets the first `n` bytes. */
   drop(n: number): void {
     this.head += n;

@@ -24,6 +24,7 @@ import { TcpLayer } from "../tcp/layer.ts";
 import type { TcpOptions } from "../tcp/tcb.ts";
 import type { EndpointOptions } from "../udp/endpoint.ts";
 import { UdpLayer } from "../udp/layer.ts";
+import { type UnixEndpoint, UnixNamespace } from "../unix/index.ts";
 import { connectAny, RESOLUTION_DELAY_MS } from "./happy-eyeballs.ts";
 import { HostNames, type NamesOptions } from "./names.ts";
 
@@ -130,6 +131,8 @@ export class Host {
   readonly ip: IpStack;
   readonly tcp: TcpLayer;
   readonly udp: UdpLayer;
+  /** Names of Unix domain sockets. */
+  readonly unix = new UnixNamespace<UnixEndpoint>();
   /** Hosts file, resolver and the servers it asks. */
   readonly names: HostNames;
   private readonly ownsEngine: boolean;

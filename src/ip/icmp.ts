@@ -59,7 +59,8 @@ export function deservesError(packet: Uint8Array, isGroup: boolean): boolean {
   if (packet.length < (is4 ? 20 : 40)) return false;
   const source = IpAddress.fromBytes(is4 ? packet.subarray(12, 16) : packet.subarray(8, 24));
   const destination = IpAddress.fromBytes(is4 ? packet.subarray(16, 20) : packet.subarray(24, 40));
-  if (source.isUnspecified || source.isMulticast || source.isLoopback || destination.isMulticast || isGroup) return false;
+  if (source.isUnspecified || source.isMulticast || (source.isLoopback && !destination.isLoopback) || destination.isMulticast || isGroup)
+    return false;
   if (is4) {
     if ((((packet[6] & 0x1f) << 8) | packet[7]) !== 0) return false;
     const header = (packet[0] & 15) * 4;

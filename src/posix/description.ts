@@ -9,6 +9,8 @@ export abstract class Description {
   /** O_NONBLOCK and the access mode. */
   status = 0;
   readonly waiters = new WaitQueue();
+  /** Who wants to know when the last descriptor is closed. */
+  readonly onRelease = new Set<(description: Description) => void>();
   private references = 0;
 
   /** Readiness now, as poll(2) has it. */
@@ -58,6 +60,8 @@ export abstract class Description {
   }
 
   drop(): void {
-    if (--this.references === 0) this.release();
+    if (--this.references > 0) return;
+    for (const tell of [...this.onRelease]) tell(this);
+    this.release();
   }
 }

@@ -1,5 +1,6 @@
 /** Descriptors, errno and the system calls of Linux over a host: for software that was written for them. */
 export * from "./constants.ts";
+export type { EpollEvent } from "./epoll.ts";
 export * from "./errno.ts";
 export type { ControlMessage, Message } from "./message.ts";
 export { decodeName, encodeName, type InetName, type Slot, type SocketName, type UnixName } from "./names.ts";

@@ -16,6 +16,8 @@ export abstract class InetSocket extends Socket implements Bound {
   /** What the socket is bound to; port 0: not yet. */
   address: IpAddress;
   port = 0;
+  /** The port was asked for, so that it stays the socket's when a connection or a listener ends. */
+  private isPortFixed = false;
 
   constructor(host: Host, domain: number, type: number, protocol: number, settings: Settings = newSettings()) {
     super(domain, type, protocol, settings);
@@ -31,6 +33,9 @@ export abstract class InetSocket extends Socket implements Bound {
   /** Time to live or hop limit of what is sent. */
   abstract get hopLimit(): number;
   abstract set hopLimit(value: number);
+  /** TOS or traffic class of what is sent. */
+  abstract get trafficClass(): number;
+  abstract set trafficClass(value: number);
   /** Whom the socket is connected to. */
   abstract get peerAddress(): IpAddress | undefined;
 
@@ -65,8 +70,18 @@ export abstract class InetSocket extends Socket implements Bound {
       return -EADDRINUSE;
     }
     this.port = chosen;
+    this.isPortFixed = port !== 0;
     this.bindings.add(chosen, this);
     return 0;
+  }
+
+  /** A port that was given and not asked for goes back; an address that was asked for stays. */
+  protected giveBackPort(): void {
+    if (this.isPortFixed) return;
+    const { address } = this;
+    const isOurs = this.bindings.holds(this.port, this);
+    this.unbind();
+    if (isOurs) this.address = address;
   }
 
   protected unbind(): void {
@@ -89,7 +104,8 @@ export abstract class InetSocket extends Socket implements Bound {
     return address.family === 4 ? LOOPBACK4 : LOOPBACK6;
   }
 
-  private isBroadcast(address: IpAddress): boolean {
+  protected isBroadcast(address: IpAddress): boolean {
+    if (address.family === 4 && address.v4 === 0xffff_ffff) return true;
     return this.host.ip.interfaces.some((iface) => iface.isBroadcast(address));
   }
 

@@ -33,7 +33,8 @@ export const ANY6 = new IpAddress(0, 0, 0, 0);
 
 /** The address in a name for a socket of `domain`, or a negative error. */
 export function addressOf(name: SocketName, domain: number): IpAddress | number {
-  if (name.family !== domain) return -EAFNOSUPPORT;
+  // A sockaddr_in is too short to be a sockaddr_in6: Linux sees that first.
+  if (name.family !== domain) return domain === AF_INET6 && name.family === AF_INET ? -EINVAL : -EAFNOSUPPORT;
   if (!("address" in name) || !(Number.isInteger(name.port) && name.port >= 0 && name.port <= 65_535)) return -EINVAL;
   let address: IpAddress;
   try {

@@ -1,19 +1,21 @@
 /** Which table answers for which level and kind of socket. What has no mechanism below is -ENOPROTOOPT. */
-import { AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET } from "./constants.ts";
+import { AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, SOL_SOCKET } from "./constants.ts";
 import { attempt, EFAULT, EINVAL, ENOPROTOOPT, EOPNOTSUPP } from "./errno.ts";
 import { InetSocket } from "./inet-socket.ts";
 import type { Slot } from "./names.ts";
 import { intBytes, OptionValue, type SocketOption } from "./options.ts";
-import { IP_OPTIONS, IPV6_OPTIONS } from "./options-ip.ts";
+import { IP_OPTIONS, IPV6_OPTIONS, UDP_OPTIONS } from "./options-ip.ts";
 import { SOCKET_OPTIONS } from "./options-socket.ts";
 import { TCP_OPTIONS } from "./options-tcp.ts";
 import type { Socket } from "./socket.ts";
 import { TcpSocket } from "./tcp-socket.ts";
+import { UdpSocket } from "./udp-socket.ts";
 
 function find(socket: Socket, level: number, name: number): SocketOption<never> | number {
   if (level === SOL_SOCKET) return SOCKET_OPTIONS[name] ?? -ENOPROTOOPT;
   if (!(socket instanceof InetSocket)) return -EOPNOTSUPP;
   if (level === IPPROTO_TCP && socket instanceof TcpSocket) return TCP_OPTIONS[name] ?? -ENOPROTOOPT;
+  if (level === IPPROTO_UDP && socket instanceof UdpSocket) return UDP_OPTIONS[name] ?? -ENOPROTOOPT;
   if (level === IPPROTO_IP) return IP_OPTIONS[name] ?? -ENOPROTOOPT;
   if (level === IPPROTO_IPV6 && socket.domain === AF_INET6) return IPV6_OPTIONS[name] ?? -ENOPROTOOPT;
   return -ENOPROTOOPT;

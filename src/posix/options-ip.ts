@@ -1,9 +1,12 @@
 /** IPPROTO_IP (ip(7)) and IPPROTO_IPV6 (ipv6(7), RFC 3493, RFC 3542). */
 import { LoomError } from "../base/errors.ts";
-import { AF_INET6, IP_MTU, IP_TTL, IPV6_MTU, IPV6_UNICAST_HOPS, IPV6_V6ONLY } from "./constants.ts";
-import { EINVAL } from "./errno.ts";
+import type { UdpEndpoint } from "../udp/endpoint.ts";
+import * as c from "./constants.ts";
+import { EINVAL, ENOPROTOOPT } from "./errno.ts";
 import type { InetSocket } from "./inet-socket.ts";
-import { int, type OptionTable, type SocketOption } from "./options.ts";
+import { flag, int, type OptionTable, type SocketOption } from "./options.ts";
+import { MULTICAST4, MULTICAST6 } from "./options-multicast.ts";
+import { UdpSocket } from "./udp-socket.ts";
 
 const DEFAULT_HOPS = 64;
 
@@ -24,18 +27,108 @@ const pathMtu: SocketOption<InetSocket> = int((socket) => {
   return socket.host.ip.pathTo(remote).mtu;
 });
 
+/** TOS or traffic class; -1 is the default. */
+const trafficClass: SocketOption<InetSocket> = {
+  get: (socket) => socket.trafficClass,
+  set(socket, value) {
+    if (!value.isInt || value.int < -1 || value.int > 255) return -EINVAL;
+    socket.trafficClass = Math.max(value.int, 0);
+    return 0;
+  },
+};
+
+/** An option that only datagram sockets have a mechanism for. */
+function forUdp(option: SocketOption<UdpSocket>): SocketOption<InetSocket> {
+  return {
+    get(socket) {
+      if (!(socket instanceof UdpSocket) || !option.get) throw new LoomError("ENOPROTOOPT", "not of this kind of socket");
+      return option.get(socket);
+    },
+    set: (socket, value) => (socket instanceof UdpSocket && option.set ? option.set(socket, value) : -ENOPROTOOPT),
+  };
+}
+
+function told(what: keyof UdpSocket["tells"]): SocketOption<InetSocket> {
+  return forUdp(
+    flag(
+      ({ tells }) => tells[what],
+      ({ tells }, on) => {
+        tells[what] = on;
+      },
+    ),
+  );
+}
+
+const receiveErrors = forUdp(
+  flag(
+    (socket) => socket.endpoint?.receiveErrors ?? socket.wantsErrors,
+    (socket, on) => {
+      socket.wantsErrors = on;
+      socket.wish((endpoint: UdpEndpoint) => {
+        endpoint.receiveErrors = on;
+      });
+    },
+  ),
+);
+
+/** IP_PMTUDISC_WANT cuts what is too large, IP_PMTUDISC_DO refuses it. */
+const discovery = forUdp(
+  int(
+    (socket) => socket.discovery,
+    (socket, value) => {
+      socket.discovery = value;
+      socket.wish((endpoint: UdpEndpoint) => {
+        endpoint.mayFragment = value === c.IP_PMTUDISC_WANT;
+      });
+    },
+    c.IP_PMTUDISC_WANT,
+    c.IP_PMTUDISC_DO,
+  ),
+);
+
+export const UDP_OPTIONS: OptionTable<UdpSocket> = {
+  [c.UDP_SEGMENT]: int(
+    (socket) => socket.segmentSize,
+    (socket, value) => {
+      socket.segmentSize = value;
+    },
+    0,
+    0xffff,
+  ),
+  [c.UDP_GRO]: flag(
+    ({ tells }) => tells.batches,
+    ({ tells }, on) => {
+      tells.batches = on;
+    },
+  ),
+};
+
 export const IP_OPTIONS: OptionTable<InetSocket> = {
-  [IP_TTL]: hops(1),
-  [IP_MTU]: pathMtu,
+  ...MULTICAST4,
+  [c.IP_TOS]: trafficClass,
+  [c.IP_RECVERR]: receiveErrors,
+  [c.IP_MTU_DISCOVER]: discovery,
+  [c.IP_PKTINFO]: told("info"),
+  [c.IP_RECVTTL]: told("hopLimit"),
+  [c.IP_RECVTOS]: told("trafficClass"),
+  [c.IP_TTL]: hops(1),
+  [c.IP_MTU]: pathMtu,
 };
 
 export const IPV6_OPTIONS: OptionTable<InetSocket> = {
-  [IPV6_UNICAST_HOPS]: hops(0),
-  [IPV6_MTU]: pathMtu,
-  [IPV6_V6ONLY]: {
+  ...MULTICAST6,
+  [c.IPV6_TCLASS]: trafficClass,
+  [c.IPV6_RECVERR]: receiveErrors,
+  [c.IPV6_MTU_DISCOVER]: discovery,
+  [c.IPV6_RECVPKTINFO]: told("info"),
+  [c.IPV6_RECVHOPLIMIT]: told("hopLimit"),
+  [c.IPV6_RECVTCLASS]: told("trafficClass"),
+  [c.IPV6_UNICAST_HOPS]: hops(0),
+  [c.IPV6_MTU]: pathMtu,
+  [c.IPV6_V6ONLY]: {
     get: ({ settings }) => Number(settings.v6Only),
     set(socket, value) {
-      if (!value.isInt || socket.port !== 0 || socket.domain !== AF_INET6) return -EINVAL;
+      if (!value.isInt || socket.port !== 0 || socket.domain !== c.AF_INET6) return -EINVAL;
       socket.settings.v6Only = value.int !== 0;
       return 0;
     },

@@ -1,11 +1,15 @@
 /** SOL_SOCKET (socket(7)). */
 import {
   SO_ACCEPTCONN,
+  SO_BINDTODEVICE,
   SO_BROADCAST,
   SO_DOMAIN,
   SO_ERROR,
   SO_KEEPALIVE,
   SO_LINGER,
+  SO_MAX_PACING_RATE,
+  SO_PASSCRED,
+  SO_PEERCRED,
   SO_PROTOCOL,
   SO_RCVBUF,
   SO_RCVBUFFORCE,
@@ -18,11 +22,15 @@ import {
   SO_SNDLOWAT,
   SO_SNDTIMEO,
   SO_TYPE,
+  SO_ZEROCOPY,
 } from "./constants.ts";
-import { EINVAL } from "./errno.ts";
+import { EINVAL, ENODEV, ENOPROTOOPT, ENOTSUP } from "./errno.ts";
 import { InetSocket } from "./inet-socket.ts";
 import { flag, int, intBytes, type OptionTable, type SocketOption, timeval } from "./options.ts";
 import type { Socket } from "./socket.ts";
+import { TcpSocket } from "./tcp-socket.ts";
+import { UdpSocket } from "./udp-socket.ts";
+import { UnixSocket } from "./unix-socket.ts";
 
 /** Linux's net.core.{r,w}mem_max, and the least that it gives. */
 const MOST = 212_992;
@@ -52,6 +60,45 @@ const linger: SocketOption<Socket> = {
   },
 };
 
+/** Bytes a second in four or eight bytes; all ones: no limit. */
+const pacingRate: SocketOption<Socket> = {
+  get(socket) {
+    const out = new Uint8Array(8).fill(255);
+    const rate = socket instanceof TcpSocket ? socket.options.maxPacingRate : 0;
+    if (rate > 0) new DataView(out.buffer).setBigUint64(0, BigInt(Math.floor(rate)), true);
+    return out;
+  },
+  set(socket, value) {
+    if (!(socket instanceof TcpSocket)) return -ENOPROTOOPT;
+    if (!value.isInt) return -EINVAL;
+    const { bytes } = value;
+    const rate = bytes.length >= 8 ? new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true) : BigInt(value.int >>> 0);
+    const isUnlimited = rate === 0xffff_ffff_ffff_ffffn || (bytes.length < 8 && rate === 0xffff_ffffn);
+    socket.options.maxPacingRate = isUnlimited ? 0 : Number(rate);
+    return 0;
+  },
+};
+
+/** The name of an interface, or nothing for all. */
+const device: SocketOption<Socket> = {
+  get: ({ settings }) => new TextEncoder().encode(settings.device === undefined ? "" : `${settings.device}\0`),
+  set(socket, { text }) {
+    if (!(socket instanceof UdpSocket)) return -ENOPROTOOPT;
+    if (text !== "" && !socket.host.ip.interfaces.some((each) => each.name === text)) return -ENODEV;
+    socket.settings.device = text === "" ? undefined : text;
+    socket.settingChanged("device");
+    return 0;
+  },
+};
+
+const peerCredentials: SocketOption<Socket> = {
+  get(socket) {
+    if (!(socket instanceof UnixSocket)) return intBytes(0, -1, -1);
+    const { pid, uid, gid } = socket.endpoint.peerCredentials ?? { pid: 0, uid: -1, gid: -1 };
+    return intBytes(pid, uid, gid);
+  },
+};
+
 const inet = (socket: Socket) => (socket instanceof InetSocket ? socket : undefined);
 
 export const SOCKET_OPTIONS: OptionTable<Socket> = {
@@ -68,10 +115,22 @@ export const SOCKET_OPTIONS: OptionTable<Socket> = {
   ),
   [SO_REUSEPORT]: flag(
     ({ settings }) => settings.reusePort,
-    ({ settings }, on) => {
-      settings.reusePort = on;
+    (socket, on) => {
+      socket.settings.reusePort = on;
+      socket.settingChanged("reusePort");
     },
   ),
+  [SO_ZEROCOPY]: {
+    get: ({ settings }) => Number(settings.zeroCopy),
+    set(socket, value) {
+      if (!(socket instanceof TcpSocket)) return -ENOTSUP;
+      if (!value.isInt || value.int < 0 || value.int > 1) return -EINVAL;
+      socket.settings.zeroCopy = value.int === 1;
+      return 0;
+    },
+  },
+  [SO_MAX_PACING_RATE]: pacingRate,
+  [SO_BINDTODEVICE]: device,
   [SO_BROADCAST]: flag(
     ({ settings }) => settings.broadcast,
     (socket, on) => {
@@ -86,6 +145,13 @@ export const SOCKET_OPTIONS: OptionTable<Socket> = {
       socket.settingChanged("keepAlive");
     },
   ),
+  [SO_PASSCRED]: flag(
+    ({ settings }) => settings.passCredentials,
+    ({ settings }, on) => {
+      settings.passCredentials = on;
+    },
+  ),
+  [SO_PEERCRED]: peerCredentials,
   [SO_LINGER]: linger,
   [SO_RCVBUF]: buffer("receiveBuffer", MOST),
   [SO_RCVBUFFORCE]: buffer("receiveBuffer", INT_MAX >> 1),
@@ -94,7 +160,7 @@ export const SOCKET_OPTIONS: OptionTable<Socket> = {
   [SO_RCVLOWAT]: int(
     ({ settings }) => settings.receiveLowWater,
     (socket, value) => {
-      socket.settings.receiveLowWater = value < 0 ? INT_MAX : value || 1;
+      socket.settings.receiveLowWater = Math.min(value < 0 ? INT_MAX : value || 1, socket.mostLowWater);
       socket.settingChanged("receiveLowWater");
     },
   ),

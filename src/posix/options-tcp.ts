@@ -3,9 +3,14 @@ import { CONGESTION_NAMES } from "../tcp/congestion/index.ts";
 import { CLOSED, SYN_SENT } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
 import {
+  SOMAXCONN,
   TCP_CONGESTION,
   TCP_CORK,
   TCP_DEFER_ACCEPT,
+  TCP_FASTOPEN,
+  TCP_FASTOPEN_CONNECT,
+  TCP_FASTOPEN_KEY,
+  TCP_FASTOPEN_NO_COOKIE,
   TCP_INFO,
   TCP_INQ,
   TCP_KEEPCNT,
@@ -92,6 +97,18 @@ const maxSegment: SocketOption<TcpSocket> = {
   },
 };
 
+/** 0 or 1, and only before there is a connection. */
+function whenClosed(get: (socket: TcpSocket) => boolean, set: (socket: TcpSocket, on: boolean) => void): SocketOption<TcpSocket> {
+  return {
+    get: (socket) => Number(get(socket)),
+    set(socket, value) {
+      if (!value.isInt || value.int < 0 || value.int > 1 || socket.state !== CLOSED) return -EINVAL;
+      set(socket, value.int === 1);
+      return 0;
+    },
+  };
+}
+
 export const TCP_OPTIONS: OptionTable<TcpSocket> = {
   [TCP_NODELAY]: flag(
     ({ options }) => options.noDelay,
@@ -167,6 +184,36 @@ export const TCP_OPTIONS: OptionTable<TcpSocket> = {
     },
     0,
     1,
+  ),
+  [TCP_FASTOPEN]: {
+    get: ({ settings }) => settings.fastOpenQueue,
+    set(socket, value) {
+      if (!value.isInt || value.int < 0 || (socket.state !== CLOSED && !socket.isListening)) return -EINVAL;
+      socket.settings.fastOpenQueue = Math.min(value.int, SOMAXCONN);
+      socket.fastOpenChanged();
+      return 0;
+    },
+  },
+  [TCP_FASTOPEN_KEY]: {
+    get: ({ settings }) => settings.fastOpenKey ?? new Uint8Array(0),
+    set(socket, { bytes }) {
+      if (bytes.length !== 16 && bytes.length !== 32) return -EINVAL;
+      socket.settings.fastOpenKey = bytes.slice();
+      socket.fastOpenChanged();
+      return 0;
+    },
+  },
+  [TCP_FASTOPEN_CONNECT]: whenClosed(
+    ({ settings }) => settings.fastOpenConnect,
+    ({ settings }, on) => {
+      settings.fastOpenConnect = on;
+    },
+  ),
+  [TCP_FASTOPEN_NO_COOKIE]: whenClosed(
+    ({ options }) => options.fastOpenWithoutCookie,
+    ({ options }, on) => {
+      options.fastOpenWithoutCookie = on;
+    },
   ),
   [TCP_TIMESTAMP]: int(({ tcb }) => tcb?.tsval ?? 0),
 };

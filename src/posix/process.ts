@@ -8,22 +8,29 @@
  *   await process.wait(fd, POLLOUT);
  */
 import type { Host } from "../host/host.ts";
+import { UnixEndpoint } from "../unix/index.ts";
 import * as c from "./constants.ts";
 import type { Description } from "./description.ts";
 import { Descriptors } from "./descriptors.ts";
-import { EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENOTSOCK, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from "./errno.ts";
+import { Epoll, type EpollEvent } from "./epoll.ts";
+import { attempt, EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENOTSOCK, EOPNOTSUPP, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from "./errno.ts";
 import type { Message } from "./message.ts";
 import type { Slot, SocketName } from "./names.ts";
 import { getOption, setOption } from "./option-levels.ts";
+import { PipeBuffer, PipeReader, PipeWriter } from "./pipe.ts";
 import { type PollEntry, pollNow, waitFor } from "./poll.ts";
 import { Socket } from "./socket.ts";
+import { move, splice } from "./splice.ts";
 import { type TcpInfo, tcpInfo } from "./tcp-info.ts";
 import { TcpSocket } from "./tcp-socket.ts";
 import { UdpSocket } from "./udp-socket.ts";
+import { UnixSocket } from "./unix-socket.ts";
 
 export interface ProcessOptions {
   /** Most descriptors (RLIMIT_NOFILE). Default 1024. */
   descriptors?: number;
+  /** Default: the next number of this program. */
+  pid?: number;
 }
 
 const TYPE_MASK = 0xf;
@@ -31,14 +38,18 @@ const CREATION_FLAGS = c.SOCK_NONBLOCK | c.SOCK_CLOEXEC;
 /** What F_SETFL may change. */
 const STATUS_FLAGS = c.O_NONBLOCK;
 
+let nextPid = 1;
+
 export class Process {
   readonly host: Host;
   readonly descriptors: Descriptors;
+  readonly pid: number;
   private readonly one: Message = { iov: [] };
 
   constructor(host: Host, options: ProcessOptions = {}) {
     this.host = host;
     this.descriptors = new Descriptors(options.descriptors ?? 1024);
+    this.pid = options.pid ?? nextPid++;
   }
 
   /** Ends the process: every descriptor is closed. */
@@ -57,6 +68,10 @@ export class Process {
   }
 
   private makeSocket(domain: number, kind: number, protocol: number): Socket | number {
+    if (domain === c.AF_UNIX) {
+      const endpoint = UnixSocket.endpoint(this.host.unix, kind, this.pid);
+      return protocol !== 0 ? -EPROTONOSUPPORT : endpoint ? new UnixSocket(kind, endpoint, this.descriptors) : -ESOCKTNOSUPPORT;
+    }
     if (domain !== c.AF_INET && domain !== c.AF_INET6) return -EAFNOSUPPORT;
     if (kind === c.SOCK_STREAM) {
       return protocol === 0 || protocol === c.IPPROTO_TCP ? new TcpSocket(this.host, domain) : -EPROTONOSUPPORT;
@@ -76,7 +91,51 @@ export class Process {
   /** The socket of a descriptor, or -EBADF, -ENOTSOCK. */
   private at(fd: number): Socket | number {
     const description = this.descriptors.get(fd);
-    return description instanceof Socket ? description : description ? -ENOTSOCK : -EBADF;
+    if (!(description instanceof Socket)) return description ? -ENOTSOCK : -EBADF;
+    // Descriptors in messages are numbers of whoever calls.
+    if (description instanceof UnixSocket) description.table = this.descriptors;
+    return description;
+  }
+
+  /** Two connected Unix domain sockets; or 0 and -EAFNOSUPPORT, -ESOCKTNOSUPPORT … */
+  socketpair(domain: number, type: number, protocol: number, pair: [number, number]): number {
+    if (domain !== c.AF_UNIX) return domain === c.AF_INET || domain === c.AF_INET6 ? -EOPNOTSUPP : -EAFNOSUPPORT;
+    if (type & ~(TYPE_MASK | CREATION_FLAGS)) return -EINVAL;
+    const kind = UnixSocket.kind(type & TYPE_MASK);
+    if (protocol !== 0) return -EPROTONOSUPPORT;
+    if (!kind) return -ESOCKTNOSUPPORT;
+    const ends = UnixEndpoint.pair(this.host.unix, kind, { pid: this.pid, uid: 0, gid: 0 });
+    return this.installPair(
+      ends.map((end) => new UnixSocket(type & TYPE_MASK, end, this.descriptors)),
+      type,
+      pair,
+    );
+  }
+
+  /** A pipe: `pair` becomes the end that reads and the end that writes. */
+  pipe2(pair: [number, number], flags = 0): number {
+    if (flags & ~(c.O_NONBLOCK | c.O_CLOEXEC)) return -EINVAL;
+    const buffer = new PipeBuffer();
+    const result = this.installPair([new PipeReader(buffer), new PipeWriter(buffer)], flags, pair);
+    if (result < 0) return result;
+    for (const [i, mode] of [c.O_RDONLY, c.O_WRONLY].entries()) {
+      const end = this.descriptors.get(pair[i]);
+      if (end) end.status = mode | (end.status & c.O_NONBLOCK);
+    }
+    return 0;
+  }
+
+  private installPair(ends: readonly Description[], flags: number, pair: [number, number]): number {
+    const first = this.install(ends[0], flags);
+    const second = first < 0 ? first : this.install(ends[1], flags);
+    if (second < 0) {
+      if (first >= 0) this.close(first);
+      else ends[0].hold().drop();
+      ends[1].hold().drop();
+      return second;
+    }
+    [pair[0], pair[1]] = [first, second];
+    return 0;
   }
 
   bind(fd: number, name: SocketName): number {
@@ -204,6 +263,21 @@ export class Process {
     return typeof socket === "number" ? socket : socket.send(message, flags);
   }
 
+  /** splice(2): one of the two is a pipe. Flags SPLICE_F_MOVE, SPLICE_F_NONBLOCK, SPLICE_F_MORE. */
+  splice(from: number, to: number, length: number, flags = 0): number {
+    return this.both(from, to, (source, target) => splice(source, target, length, flags));
+  }
+
+  /** From one stream to another without a pipe in between; connections of one engine hand over their memory. */
+  move(from: number, to: number, length: number): number {
+    return this.both(from, to, (source, target) => move(source, target, length));
+  }
+
+  private both(from: number, to: number, call: (source: Description, target: Description) => number): number {
+    const [source, target] = [this.descriptors.get(from), this.descriptors.get(to)];
+    return source && target ? call(source, target) : -EBADF;
+  }
+
   // ── Options ───────────────────────────────────────────────────────────────────────────────────
 
   /** Writes the value into bytes as Linux lays it out, or an int into a slot; returns the bytes of the value. */
@@ -243,9 +317,21 @@ export class Process {
       case c.F_DUPFD_CLOEXEC:
         if (argument < 0 || argument >= this.descriptors.limit) return -EINVAL;
         return this.descriptors.add(description, command === c.F_DUPFD_CLOEXEC, argument);
+      case c.F_GETPIPE_SZ:
+        return isPipe(description) ? description.buffer.capacity : -EBADF;
+      case c.F_SETPIPE_SZ:
+        return isPipe(description) ? description.buffer.resize(argument) : -EBADF;
       default:
         return -EINVAL;
     }
+  }
+
+  /** Removes the path of a Unix domain socket. */
+  unlink(path: string): number {
+    return attempt(() => {
+      this.host.unix.unlink(path);
+      return 0;
+    });
   }
 
   dup(fd: number): number {
@@ -275,11 +361,34 @@ export class Process {
     return pollNow(entries, (fd) => this.descriptors.get(fd));
   }
 
+  epollCreate1(flags = 0): number {
+    return flags & ~c.EPOLL_CLOEXEC ? -EINVAL : this.descriptors.add(new Epoll(), flags !== 0);
+  }
+
+  /** EPOLL_CTL_ADD, MOD or DEL; `event.data` comes back with what happens. */
+  epollCtl(epfd: number, operation: number, fd: number, event?: EpollEvent): number {
+    const epoll = this.descriptors.get(epfd);
+    const description = this.descriptors.get(fd);
+    if (!epoll || !description) return -EBADF;
+    return epoll instanceof Epoll ? epoll.control(operation, fd, description, event) : -EINVAL;
+  }
+
+  /** Fills `events` with what is ready now, `most` at most; returns how many. Does not wait: `wait(epfd, POLLIN)` does. */
+  epollWait(epfd: number, events: EpollEvent[], most = 64): number {
+    const epoll = this.descriptors.get(epfd);
+    if (!epoll) return -EBADF;
+    return epoll instanceof Epoll && most > 0 ? epoll.collect(events, most) : -EINVAL;
+  }
+
   /** Resolves with the events when one of them, an error or a hang-up is there; rejects with the signal's reason. */
   wait(fd: number, events: number, signal?: AbortSignal): Promise<number> {
     const description = this.descriptors.get(fd);
     return description ? waitFor(description, events, signal) : Promise.resolve(c.POLLNVAL);
   }
+}
+
+function isPipe(description: Description): description is PipeReader | PipeWriter {
+  return description instanceof PipeReader || description instanceof PipeWriter;
 }
 
 function isName(name: SocketName | undefined): name is SocketName {

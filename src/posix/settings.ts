@@ -19,10 +19,15 @@ export interface Settings {
   broadcast: boolean;
   oobInline: boolean;
   zeroCopy: boolean;
+  /** Messages tell who sent them (SO_PASSCRED). */
   passCredentials: boolean;
   v6Only: boolean;
   /** Interface by name. */
   device: string | undefined;
+  /** Connections that may be open before their handshake is over (TCP_FASTOPEN), and the keys of their cookies. */
+  fastOpenQueue: number;
+  fastOpenKey: Uint8Array | undefined;
+  fastOpenConnect: boolean;
   /** recvmsg tells how much is left (TCP_INQ). */
   inq: boolean;
 }
@@ -46,6 +51,9 @@ export function newSettings(): Settings {
     passCredentials: false,
     v6Only: false,
     device: undefined,
+    fastOpenQueue: 0,
+    fastOpenKey: undefined,
+    fastOpenConnect: false,
     inq: false,
   };
 }

@@ -58,6 +58,11 @@ export abstract class Socket extends Description {
     return this.settings[which] || DEFAULT_BUFFER;
   }
 
+  /** Most that SO_RCVLOWAT takes. */
+  get mostLowWater(): number {
+    return 0x7fff_ffff;
+  }
+
   /** A setting that the transport below should hear of has changed. */
   settingChanged(_which: keyof Settings): void {}
 

@@ -6,6 +6,7 @@ import type { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
 import { abort } from "../tcp/end.ts";
+import { CookieKeys } from "../tcp/fast-open.ts";
 import type { TcpListener } from "../tcp/listener.ts";
 import { CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT, type Tcb, type TcpOptions, TIME_WAIT } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
@@ -15,10 +16,12 @@ import {
   FIONREAD,
   IPPROTO_TCP,
   MSG_ERRQUEUE,
+  MSG_FASTOPEN,
   MSG_MORE,
   MSG_OOB,
   MSG_PEEK,
   MSG_TRUNC,
+  MSG_ZEROCOPY,
   POLLERR,
   POLLHUP,
   POLLIN,
@@ -50,8 +53,9 @@ import {
   EPIPE,
   errnoOf,
 } from "./errno.ts";
+import { ErrorQueue } from "./error-queue.ts";
 import { InetSocket } from "./inet-socket.ts";
-import { intMessage, type Message } from "./message.ts";
+import { gather, intMessage, type Message } from "./message.ts";
 import { nameOf, type SocketName } from "./names.ts";
 import { newSettings, type Settings } from "./settings.ts";
 import { RCV_SHUTDOWN, SEND_SHUTDOWN, shutdownMask } from "./socket.ts";
@@ -68,6 +72,9 @@ export class TcpSocket extends InetSocket {
   listener: TcpListener | undefined;
   /** Where connect(2) stands: Linux's SS_UNCONNECTED, SS_CONNECTING, SS_CONNECTED. */
   private phase: "unconnected" | "connecting" | "connected" = "unconnected";
+  /** Whom the first data will connect to (TCP_FASTOPEN_CONNECT). */
+  private deferred: SocketName | undefined;
+  readonly errors = new ErrorQueue();
   /** Sockets of connections that wait to be accepted: they must hear of resets before. */
   private readonly children = new Map<Tcb, TcpSocket>();
 
@@ -97,6 +104,15 @@ export class TcpSocket extends InetSocket {
     this.options.hopLimit = value;
   }
 
+  get trafficClass(): number {
+    return this.options.trafficClass;
+  }
+
+  /** The ECN bits are the stack's. */
+  set trafficClass(value: number) {
+    this.options.trafficClass = (value & ~3) | (this.options.trafficClass & 3);
+  }
+
   get peerAddress(): IpAddress | undefined {
     return this.state === CLOSED ? undefined : this.tcb?.remote;
   }
@@ -107,6 +123,11 @@ export class TcpSocket extends InetSocket {
     // Tuned by the stack: what a fresh socket of Linux shows, or what the connection has.
     if (!tcb) return which === "receiveBuffer" ? 131_072 : 16_384;
     return which === "receiveBuffer" ? tcb.receiveSpace : tcb.sendSpace;
+  }
+
+  /** Half of the buffer: more might never fit (tcp_set_rcvlowat). */
+  override get mostLowWater(): number {
+    return (this.settings.receiveBuffer || this.options.receiveBuffer) >>> 1;
   }
 
   override settingChanged(which: keyof Settings): void {
@@ -153,12 +174,21 @@ export class TcpSocket extends InetSocket {
       const rules = { v6Only: this.v6Only, reusePort: this.reusePort, isBound: true };
       this.listener = this.host.tcp.listen(this.address, this.port, most, this.options, rules);
       this.options = this.listener.options;
+      this.fastOpenChanged();
       this.listener.onConnection = (tcb) => {
         this.children.set(tcb, this.child(tcb));
         this.waiters.wake(IN);
       };
       return 0;
     });
+  }
+
+  /** TCP_FASTOPEN and TCP_FASTOPEN_KEY, for a socket that listens. */
+  fastOpenChanged(): void {
+    const { listener, settings } = this;
+    if (!listener) return;
+    listener.fastOpenQueue = settings.fastOpenQueue;
+    listener.cookieKeys = settings.fastOpenKey && new CookieKeys(settings.fastOpenKey);
   }
 
   private child(tcb: Tcb): TcpSocket {
@@ -203,6 +233,7 @@ export class TcpSocket extends InetSocket {
     if (name.family === AF_UNSPEC) return this.disconnect();
     const { state } = this;
     if (this.phase === "connected") return -EISCONN;
+    if (this.deferred) return -EISCONN;
     if (this.phase === "connecting") {
       if (state === SYN_SENT || state === SYN_RECEIVED) return -EALREADY;
       if (state === CLOSED) return this.attemptFailed();
@@ -220,7 +251,30 @@ export class TcpSocket extends InetSocket {
     return error;
   }
 
+  /** TCP_FASTOPEN_CONNECT: with a cookie the SYN waits for the first data (RFC 7413 §4.2). */
   private open(name: SocketName): number {
+    const { host, settings } = this;
+    const remote = this.peerIn(name);
+    if (typeof remote !== "number" && settings.fastOpenConnect && host.tcp.opensFast(remote, this.options)) {
+      this.deferred = name;
+      this.phase = "connecting";
+      return 0;
+    }
+    return this.openWith(name, undefined);
+  }
+
+  /** MSG_FASTOPEN, or the first data after such a connect: bytes that travel in the SYN, else -EINPROGRESS. */
+  private sendFast(name: SocketName | undefined, data: Uint8Array): number {
+    const to = this.deferred ?? name;
+    if (!to || to.family === AF_UNSPEC) return -EOPNOTSUPP;
+    if (this.phase !== "unconnected" && !this.deferred) return this.phase === "connected" ? -EISCONN : -EALREADY;
+    if (!this.host.tcp.settings.fastOpen.client) return -EOPNOTSUPP;
+    this.deferred = undefined;
+    const result = this.openWith(to, data);
+    return result === -EINPROGRESS && this.tcb ? this.tcb.synData || result : result;
+  }
+
+  private openWith(name: SocketName, early: Uint8Array | undefined): number {
     const remote = this.peerIn(name);
     if (typeof remote === "number") return remote;
     if (!this.address.isUnspecified && this.address.family !== remote.family) return -ENETUNREACH;
@@ -228,7 +282,8 @@ export class TcpSocket extends InetSocket {
     const local = { address: this.address.isUnspecified ? undefined : this.address, port: this.port || undefined };
     const result = attempt(() => {
       host.ip.touch();
-      this.adopt(host.tcp.connect(remote, (name as { port: number }).port, local, this.options), "connecting");
+      const options = { ...this.options, fastOpen: this.options.fastOpen || early !== undefined || this.settings.fastOpenConnect };
+      this.adopt(host.tcp.connect(remote, (name as { port: number }).port, local, options, early), "connecting");
       return -EINPROGRESS;
     });
     if (!this.tcb || result !== -EINPROGRESS) return result === -EADDRINUSE ? -EADDRNOTAVAIL : result;
@@ -251,10 +306,10 @@ export class TcpSocket extends InetSocket {
       this.tcb.events = {};
       user.close(this.tcb);
       this.options = { ...this.tcb.options };
-      // A port that was not asked for goes back.
-      if (!this.bindings.holds(this.port, this)) this.unbind();
+      this.giveBackPort();
     }
     this.tcb = undefined;
+    this.deferred = undefined;
     this.phase = "unconnected";
     this.shut = 0;
   }
@@ -278,6 +333,7 @@ export class TcpSocket extends InetSocket {
       this.waiters.wake(POLLHUP);
       return 0;
     }
+    if (this.phase === "connecting" && state >= ESTABLISHED) this.phase = "connected";
     this.shut |= mask;
     if (mask & SEND_SHUTDOWN) user.shutdown(tcb);
     this.waiters.wake(IN | OUT | POLLRDHUP | (this.shut === BOTH ? POLLHUP : 0));
@@ -291,6 +347,7 @@ export class TcpSocket extends InetSocket {
     for (const child of this.children.values()) child.release();
     this.children.clear();
     this.listener = undefined;
+    this.giveBackPort();
     this.waiters.wake(POLLHUP);
   }
 
@@ -313,15 +370,29 @@ export class TcpSocket extends InetSocket {
   // ── Data ──────────────────────────────────────────────────────────────────────────────────────
 
   send(message: Message, flags: number): number {
-    const { tcb, state } = this;
+    const { tcb } = this;
     if (flags & MSG_OOB) return -EOPNOTSUPP;
-    if (!this.isOpen) {
+    if (this.deferred || flags & MSG_FASTOPEN) return this.sendFast(message.name, gather(message.iov));
+    const refusal = this.refusal();
+    if (refusal < 0 || !tcb) return refusal;
+    const sent = attempt(() => this.sendPieces(tcb, message.iov, (flags & MSG_MORE) !== 0));
+    // What is sent was copied: its memory is the caller's again at once, which Linux calls a copied zerocopy.
+    if (sent >= 0 && flags & MSG_ZEROCOPY && this.settings.zeroCopy) {
+      this.errors.noteZeroCopy();
+      this.waiters.wake(POLLERR);
+    }
+    return sent;
+  }
+
+  /** Why nothing can be sent now; 0 when it can. */
+  private refusal(): number {
+    const { tcb, state } = this;
+    if (!tcb || !this.isOpen) {
       if (this.error) return this.takeError();
       return state === SYN_SENT || state === SYN_RECEIVED ? -EAGAIN : -EPIPE;
     }
-    if (!tcb || this.error || this.shut & SEND_SHUTDOWN) return this.takeError() || -EPIPE;
-    if (this.isFull(tcb)) return -EAGAIN;
-    return attempt(() => this.sendPieces(tcb, message.iov, (flags & MSG_MORE) !== 0));
+    if (this.error || this.shut & SEND_SHUTDOWN) return this.takeError() || -EPIPE;
+    return this.isFull(tcb) ? -EAGAIN : 0;
   }
 
   /** May data be sent? A connection that a SYN's cookie opened need not wait for the handshake's end. */
@@ -350,7 +421,7 @@ export class TcpSocket extends InetSocket {
   receive(message: Message, flags: number): number {
     const { tcb } = this;
     message.flags = 0;
-    if (flags & MSG_ERRQUEUE) return -EAGAIN;
+    if (flags & MSG_ERRQUEUE) return this.errors.read(message, this.domain);
     if (this.listener) return -ENOTCONN;
     if (flags & MSG_OOB) return -EINVAL;
     const n = tcb && user.readable(tcb) > 0 ? this.copyOut(tcb, message.iov, flags) : this.nothing();
@@ -384,6 +455,19 @@ export class TcpSocket extends InetSocket {
     return user.readable(tcb) + (tcb.finReceived && user.readable(tcb) === 0 ? 1 : 0);
   }
 
+  sharesMemory(other: TcpSocket): boolean {
+    return this.host.engine === other.host.engine;
+  }
+
+  /** Moves what has arrived to another connection's send buffer: bytes moved, 0 at the end, or a negative error. */
+  moveTo(target: TcpSocket, length: number): number {
+    const { tcb } = this;
+    if (!tcb || this.listener || user.readable(tcb) === 0) return this.listener ? -ENOTCONN : this.nothing();
+    const refusal = target.refusal();
+    if (refusal < 0) return refusal;
+    return attempt(() => (target.tcb && user.splice(tcb, target.tcb, length)) || -EAGAIN);
+  }
+
   // ── What is ───────────────────────────────────────────────────────────────────────────────────
 
   poll(): number {
@@ -397,7 +481,8 @@ export class TcpSocket extends InetSocket {
       if (tcb && user.readable(tcb) >= Math.max(this.settings.receiveLowWater, 1)) mask |= IN;
       if (ended & SEND_SHUTDOWN || !tcb || state === CLOSED || this.hasRoom(tcb)) mask |= OUT;
     }
-    if (this.error) mask |= POLLERR;
+    if (this.deferred) mask = OUT;
+    if (this.error || !this.errors.isEmpty) mask |= POLLERR;
     return mask;
   }
 

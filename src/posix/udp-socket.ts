@@ -1,11 +1,12 @@
 /** A UDP socket: what Linux's `udp_sendmsg`, `udp_recvmsg` and `datagram_poll` do around an endpoint of src/udp. */
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
-import type { Datagram, UdpEndpoint } from "../udp/endpoint.ts";
+import type { UdpEndpoint } from "../udp/endpoint.ts";
 import { type Bindings, bindingsOf } from "./bindings.ts";
 import {
   AF_UNSPEC,
   FIONREAD,
+  IP_PMTUDISC_WANT,
   IPPROTO_UDP,
   MSG_ERRQUEUE,
   MSG_OOB,
@@ -22,24 +23,38 @@ import {
   SOCK_DGRAM,
   TIOCOUTQ,
 } from "./constants.ts";
-import { attempt, EAGAIN, EDESTADDRREQ, EINVAL, ENETUNREACH, ENOTCONN, ENOTTY, EOPNOTSUPP, EPIPE, errnoOf } from "./errno.ts";
+import { attempt, EACCES, EAGAIN, EDESTADDRREQ, EINVAL, ENETUNREACH, ENOTCONN, ENOTTY, EOPNOTSUPP, EPIPE, errnoOf } from "./errno.ts";
+import { ErrorQueue } from "./error-queue.ts";
 import { InetSocket } from "./inet-socket.ts";
 import { gather, type Message, scatter } from "./message.ts";
 import { nameOf, type SocketName } from "./names.ts";
 import type { Settings } from "./settings.ts";
 import { RCV_SHUTDOWN, SEND_SHUTDOWN, shutdownMask } from "./socket.ts";
+import { type Received, sendOptions, tellAll } from "./udp-control.ts";
 
+const DEFAULT_HOPS = 64;
 const BOTH = RCV_SHUTDOWN | SEND_SHUTDOWN;
 const IN = POLLIN | POLLRDNORM;
 const OUT = POLLOUT | POLLWRNORM | POLLWRBAND;
 
 export class UdpSocket extends InetSocket {
   protected readonly bindings: Bindings;
-  reuseAddress = false;
+  /** Options that the endpoint takes, in the order in which they were set: a socket has none before it is bound. */
+  private readonly wishes: ((endpoint: UdpEndpoint) => void)[] = [];
+  private mayReuse = false;
+  readonly errors = new ErrorQueue();
+  /** Which control messages come along with datagrams. */
+  readonly tells = { info: false, hopLimit: false, trafficClass: false, batches: false };
+  traffic = 0;
+  wantsErrors = false;
+  discovery = IP_PMTUDISC_WANT;
+  readonly multicast = { multicastTtl: 1, multicastLoop: 1, multicastAll: 1 };
+  /** Bytes of each datagram of a send (UDP_SEGMENT); 0: one. */
+  segmentSize = 0;
   endpoint: UdpEndpoint | undefined;
-  private hops = 64;
+  private hops: number | undefined;
   /** The next datagram, when somebody has looked at it. */
-  private next: Datagram | undefined;
+  private next: Received | undefined;
 
   constructor(host: Host, domain: number) {
     super(host, domain, SOCK_DGRAM, IPPROTO_UDP);
@@ -68,7 +83,9 @@ export class UdpSocket extends InetSocket {
     this.endpoint = endpoint;
     endpoint.hopLimit = this.hops;
     endpoint.broadcast = this.settings.broadcast;
-    endpoint.onEvent = () => this.waiters.wake(IN);
+    endpoint.trafficClass = this.traffic;
+    endpoint.onEvent = () => this.waiters.wake(endpoint.hasErrors ? IN | POLLERR : IN);
+    for (const wish of this.wishes.splice(0)) wish(endpoint);
     this.port = endpoint.port;
     this.bindings.add(this.port, this);
     return 0;
@@ -90,6 +107,7 @@ export class UdpSocket extends InetSocket {
     if (typeof remote === "number") return remote;
     if (!this.address.isUnspecified && this.address.family !== remote.family) return -EINVAL;
     const { ip } = this.host;
+    if (this.isBroadcast(remote) && !this.settings.broadcast) return -EACCES;
     if (ip.pathTo(remote).hop === 0) return -ENETUNREACH;
     const endpoint = this.bound();
     if (typeof endpoint === "number") return endpoint;
@@ -99,12 +117,36 @@ export class UdpSocket extends InetSocket {
     });
   }
 
+  /** Asks something of the endpoint, now or as soon as there is one. Throws what the endpoint throws. */
+  wish(what: (endpoint: UdpEndpoint) => void): void {
+    if (this.endpoint) what(this.endpoint);
+    else this.wishes.push(what);
+  }
+
+  get reuseAddress(): boolean {
+    return this.mayReuse;
+  }
+
+  set reuseAddress(on: boolean) {
+    this.mayReuse = on;
+    if (this.endpoint) this.endpoint.options.reuseAddress = on;
+  }
+
+  get trafficClass(): number {
+    return this.traffic;
+  }
+
+  set trafficClass(value: number) {
+    this.traffic = value;
+    if (this.endpoint) this.endpoint.trafficClass = value;
+  }
+
   get peerAddress(): IpAddress | undefined {
     return this.endpoint?.remote;
   }
 
   get hopLimit(): number {
-    return this.hops;
+    return this.hops ?? DEFAULT_HOPS;
   }
 
   set hopLimit(value: number) {
@@ -113,7 +155,14 @@ export class UdpSocket extends InetSocket {
   }
 
   override settingChanged(which: keyof Settings): void {
-    if (which === "broadcast" && this.endpoint) this.endpoint.broadcast = this.settings.broadcast;
+    const { settings } = this;
+    if (which === "broadcast") this.wish((endpoint) => (endpoint.broadcast = settings.broadcast));
+    if (which === "receiveBuffer") this.wish((endpoint) => (endpoint.receiveBuffer = settings.receiveBuffer));
+    if (which === "reusePort" && this.endpoint) this.endpoint.options.reusePort = settings.reusePort;
+    if (which === "device") {
+      const device = settings.device === undefined ? undefined : this.host.ip.interface(settings.device);
+      this.wish((endpoint) => (endpoint.device = device));
+    }
   }
 
   shutdown(how: number): number {
@@ -141,6 +190,7 @@ export class UdpSocket extends InetSocket {
       to = address;
       port = (message.name as { port: number }).port;
       if (port === 0) return -EINVAL;
+      if (this.isBroadcast(to) && !this.settings.broadcast) return -EACCES;
     } else if (!this.peerAddress) return -EDESTADDRREQ;
     if (this.error) return this.takeError();
     if (this.shut & SEND_SHUTDOWN) return -EPIPE;
@@ -148,25 +198,27 @@ export class UdpSocket extends InetSocket {
     if (typeof endpoint === "number") return endpoint;
     const data = gather(message.iov);
     return attempt(() => {
-      if (to) endpoint.send(data, to, port);
-      else endpoint.send(data);
+      const options = sendOptions(message.control, this.segmentSize, this.host);
+      if (to) endpoint.send(data, to, port, options);
+      else endpoint.send(data, undefined, undefined, options);
       return data.length;
     });
   }
 
   receive(message: Message, flags: number): number {
     message.flags = 0;
-    if (flags & MSG_ERRQUEUE) return -EAGAIN;
+    if (flags & MSG_ERRQUEUE) return this.receiveError(message);
     if (flags & MSG_OOB) return -EOPNOTSUPP;
     this.fill();
     const datagram = this.next;
     if (this.error) return this.takeError();
-    if (!datagram) return this.shut & RCV_SHUTDOWN ? 0 : -EAGAIN;
+    if (!datagram) return -EAGAIN;
     if (!(flags & MSG_PEEK)) this.next = undefined;
     const { data } = datagram;
     const n = Math.min(scatter(data, message.iov), data.length);
     if (!message.nameless) message.name = nameOf(datagram.address, datagram.port, this.domain);
     if (n < data.length) message.flags = MSG_TRUNC;
+    if (message.control) tellAll(message.control, datagram, this);
     return flags & MSG_TRUNC ? data.length : n;
   }
 
@@ -174,10 +226,19 @@ export class UdpSocket extends InetSocket {
   private fill(): void {
     if (this.next || this.error || !this.endpoint?.readable) return;
     try {
-      this.next = this.endpoint.read();
+      this.next = this.tells.batches ? this.endpoint.readBatch() : this.endpoint.read();
     } catch (error) {
       this.error = errnoOf(error);
     }
+  }
+
+  private receiveError(message: Message): number {
+    this.fillErrors();
+    return this.errors.read(message, this.domain);
+  }
+
+  private fillErrors(): void {
+    for (let error = this.endpoint?.readError(); error; error = this.endpoint?.readError()) this.errors.note(error, this.domain);
   }
 
   override takeError(): number {
@@ -188,7 +249,7 @@ export class UdpSocket extends InetSocket {
   poll(): number {
     this.fill();
     let mask = OUT;
-    if (this.error) mask |= POLLERR;
+    if (this.error || !this.errors.isEmpty || this.endpoint?.hasErrors) mask |= POLLERR;
     if (this.shut & RCV_SHUTDOWN) mask |= IN | POLLRDHUP;
     if (this.shut === BOTH) mask |= POLLHUP;
     if (this.next) mask |= IN;

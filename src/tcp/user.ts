@@ -24,22 +24,32 @@ import {
 
 /** Queues bytes and sends what may go; returns how many were taken (0: wait for `writable`). With `more` a small rest waits. */
 export function write(tcb: Tcb, bytes: Uint8Array, more = false): number {
+  const room = roomIn(tcb);
+  const taken = room <= 0 || !tcb.queue ? 0 : tcb.queue.append(bytes.length <= room ? bytes : bytes.subarray(0, room));
+  tcb.more = more;
+  wrote(tcb, taken, bytes.length, room);
+  return taken;
+}
+
+/** Bytes that the send buffer takes now. Throws EPIPE when nothing may be written any more. */
+function roomIn(tcb: Tcb): number {
   if (tcb.finQueued || tcb.state === CLOSED || tcb.state > CLOSE_WAIT || tcb.state === FIN_WAIT_1 || tcb.state === FIN_WAIT_2) {
     throw new LoomError("EPIPE", "the connection cannot be written any more");
   }
   tcb.world.stack.touch();
   checkAppLimited(tcb);
   tcb.queue ??= tcb.world.newQueue();
-  const room = Math.min(tcb.sendSpace, tcb.options.sendBuffer) - tcb.queue.length;
-  const taken = room <= 0 ? 0 : tcb.queue.append(bytes.length <= room ? bytes : bytes.subarray(0, room));
-  tcb.more = more;
-  if (taken < bytes.length) tcb.wantsRoom = true;
-  if (taken < Math.min(bytes.length, room)) tcb.world.stack.starve(tcb);
+  return Math.min(tcb.sendSpace, tcb.options.sendBuffer) - tcb.queue.length;
+}
+
+/** `taken` of `wanted` bytes are in the send buffer: they go if they may, and the owner hears when there is room for the rest. */
+function wrote(tcb: Tcb, taken: number, wanted: number, room: number): void {
+  if (taken < wanted) tcb.wantsRoom = true;
+  if (taken < Math.min(wanted, room)) tcb.world.stack.starve(tcb);
   if (taken > 0 && (tcb.state === ESTABLISHED || tcb.state === CLOSE_WAIT || tcb.isFastOpened)) {
     send(tcb);
     tcb.world.stack.flush();
   }
-  return taken;
 }
 
 /** Bytes that can be read now. */
@@ -57,13 +67,13 @@ export function read(tcb: Tcb, out: Uint8Array): number {
   const { inbox } = tcb;
   if (!inbox || inbox.length === 0) return 0;
   const n = inbox.copy(0, out);
-  consume(tcb, n);
+  inbox.drop(n);
+  consumed(tcb, n);
   return n;
 }
 
 /** The first `n` bytes were read: room for more, of which the peer is told when it is worth it. */
-function consume(tcb: Tcb, n: number): void {
-  tcb.inbox?.drop(n);
+function consumed(tcb: Tcb, n: number): void {
   if (tcb.state === CLOSED) return;
   tcb.world.stack.touch();
   noteRead(tcb, n);
@@ -82,8 +92,21 @@ export function peek(tcb: Tcb, from: number, out: Uint8Array): number {
 /** As `read`, but nobody sees the bytes. */
 export function discard(tcb: Tcb, bytes: number): number {
   const n = Math.min(bytes, readable(tcb));
-  if (n > 0) consume(tcb, n);
+  if (n === 0) return 0;
+  tcb.inbox?.drop(n);
+  consumed(tcb, n);
   return n;
+}
+
+/** Moves what arrived on one connection to what another of the same engine sends, in place where it fits; returns the bytes. */
+export function splice(from: Tcb, to: Tcb, bytes: number): number {
+  const wanted = Math.min(bytes, readable(from));
+  const room = roomIn(to);
+  const n = Math.min(wanted, room);
+  const moved = n > 0 && from.inbox && to.queue ? from.inbox.moveTo(to.queue, n) : 0;
+  wrote(to, moved, wanted, room);
+  if (moved > 0) consumed(from, moved);
+  return moved;
 }
 
 /** Sends what may go now: the owner has changed what small segments wait for. */
