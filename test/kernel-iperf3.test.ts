@@ -20,7 +20,6 @@ describe("iperf3 and a host", { skip: missing("iperf3"), timeout: 60_000 }, () =
       interfaces: [{ device: tap({ name: "t0", namespace: namespace.name }), addresses: [`${OURS[4]}/24`, `${OURS[6]}/64`] }],
     });
     namespace.up("t0", `${THEIRS[4]}/24`, `${THEIRS[6]}/64`);
-    await namespace.start("iperf3", ["-s", "-p", "5202", "--forceflush"], /listening/);
   });
 
   after(async () => {
@@ -63,7 +62,9 @@ describe("iperf3 and a host", { skip: missing("iperf3"), timeout: 60_000 }, () =
       { num: MEGA, udp: true, bandwidth: 4e7, reverse: true },
     ]) {
       it(`IPv${family}: a client of iperf3 -s with ${JSON.stringify(parameters)}`, async () => {
+        const server = await namespace.start("iperf3", ["-s", "-1", "-p", "5202", "--forceflush"], /listening/);
         const { ours, theirs } = await runClient(host, THEIRS[family], 5202, parameters);
+        await server.stop();
         const [sent, received] = parameters.reverse ? [theirs, ours] : [ours, theirs];
         assert.ok(sent.bytes >= parameters.num * 0.99);
         assert.ok(received.bytes <= sent.bytes && received.bytes > 0.5 * parameters.num, `${received.bytes} of ${sent.bytes}`);

@@ -13,18 +13,20 @@ import {
   DROP_IP6_BAD_PAYLOAD_LENGTH, DROP_IP6_BAD_VERSION, DROP_IP6_MARTIAN_DESTINATION, DROP_IP6_MARTIAN_SOURCE,
   DROP_IP6_MULTICAST_SCOPE, DROP_IP6_TOO_SHORT, DROP_L2_BROADCAST_OF_UNICAST, DROP_VLAN_TOO_SHORT, FLAG_CSUM_GOOD,
   FLAG_CSUM_PARTIAL, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_HOP_BY_HOP, FLAG_IP4, FLAG_IP6, FLAG_L2_GROUP,
-  FLAG_OPTIONS, FLAG_QINQ, FLAG_VLAN, HEADER, HEADER_CLASSES, HEADER_SECRET, NEXT_DONE, NONE, PORT_FLAGS, PORT_MAC,
-  PORT_PROMISCUOUS, PORT_PUNT_OPTIONS, PORT_STAT_RX_MULTICAST, PUNT_ARP, PUNT_BEYOND_SCOPE, PUNT_BROADCAST, PUNT_LINK_CONTROL,
+  FLAG_OPTIONS, FLAG_QINQ, FLAG_VLAN, HEADER, HEADER_CLASSES, HEADER_SECRET, HEADER_TABLES, HOP_KIND,
+  HOP_LOCAL, NEXT_DONE, NONE, PORT_FLAGS, PORT_MAC, PORT_PROMISCUOUS, PORT_PUNT_OPTIONS, PORT_STAT_RX_MULTICAST, PORT_TABLE4, PUNT_ARP, PUNT_BEYOND_SCOPE, PUNT_BROADCAST, PUNT_LINK_CONTROL,
   PUNT_LINK_LOCAL, PUNT_MULTICAST, PUNT_OPTIONS, REGION_DESCRIPTORS, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4,
-  VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_ON4, WORKER_ON6,
+  VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, TABLE_FAMILY, TABLE_ROOT, WORKER_BURST_BYTES, WORKER_ON4, WORKER_ON6,
 } from "../abi";
-import { add64, descriptorAt, portStats, region } from "../core/layout";
+import { add64, descriptorAt, portStats, region, tableAt } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { load16, load32, swap16 } from "../wire/bytes";
 import { sum } from "../wire/checksum";
 import { walkExtensions } from "../wire/ipv6";
 import { flowHash4, flowHash6, ICMP6, TCP, UDP } from "../wire/l4";
+import { lookup4 } from "../table/fib4";
 import { asQuery, toQuery } from "../table/fib6";
+import { hopAt } from "../table/hops";
 
 /** Classes of first octets; anything but 0 leaves the fast path. */
 export const CLASS_ZERO: u32 = 1;
@@ -244,7 +246,7 @@ function classify4(worker: usize, port: usize, id: u32, d: usize, at: usize, len
   store<u8>(d, <u8>protocol, DESC_PROTOCOL);
   store<u32>(d, flowHash4(load<u64>(at, 12), load<u64>(<usize>HEADER + HEADER_SECRET), ports, protocol), DESC_HASH);
   const source = load32(at + 12), destination = load32(at + 16);
-  if (!accept4(worker, id, flags, source, destination)) return 0;
+  if (!accept4(worker, port, id, flags, source, destination)) return 0;
   if ((flags & FLAG_OPTIONS) != 0 && (load<u16>(port, PORT_FLAGS) & PORT_PUNT_OPTIONS) != 0) {
     punt(worker, id, PUNT_OPTIONS, 0);
     return 0;
@@ -255,7 +257,7 @@ function classify4(worker: usize, port: usize, id: u32, d: usize, at: usize, len
 }
 
 /** RFC 1812 §5.3.7 and §4.2.3.1, RFC 3927 §7: addresses that a router neither takes nor passes on. */
-function accept4(worker: usize, id: u32, flags: u32, source: u32, destination: u32): bool {
+function accept4(worker: usize, port: usize, id: u32, flags: u32, source: u32, destination: u32): bool {
   const from = classOf(source >>> 24), to = classOf(destination >>> 24);
   if ((to & CLASS_MULTICAST) != 0) {
     if (from != 0 && from != CLASS_LINK_LOCAL && source != 0) drop(worker, id, DROP_IP4_MARTIAN_SOURCE);
@@ -271,9 +273,18 @@ function accept4(worker: usize, id: u32, flags: u32, source: u32, destination: u
   if ((from & ~CLASS_LINK_LOCAL) != 0) { drop(worker, id, DROP_IP4_MARTIAN_SOURCE); return false; }
   if ((to & ~CLASS_LINK_LOCAL) != 0) { drop(worker, id, DROP_IP4_MARTIAN_DESTINATION); return false; }
   if (source >>> 16 == 0xa9fe || destination >>> 16 == 0xa9fe) { punt(worker, id, PUNT_LINK_LOCAL, 0); return false; }
-  // RFC 1122 §3.3.6: a unicast datagram in a link-layer broadcast is not for anyone.
-  if ((flags & FLAG_L2_GROUP) != 0) { drop(worker, id, DROP_L2_BROADCAST_OF_UNICAST); return false; }
-  return true;
+  if ((flags & FLAG_L2_GROUP) == 0) return true;
+  // A subnet's broadcast address is a local route; any other unicast in a link-layer broadcast is for nobody (RFC 1122 §3.3.6).
+  if (isLocal4(load<u16>(port, PORT_TABLE4), destination)) punt(worker, id, PUNT_BROADCAST, 0);
+  else drop(worker, id, DROP_L2_BROADCAST_OF_UNICAST);
+  return false;
+}
+
+function isLocal4(index: u32, destination: u32): bool {
+  if (index >= load<u32>(HEADER, HEADER_TABLES)) return false;
+  const table = tableAt(index);
+  if (load<u32>(table, TABLE_FAMILY) != 4 || load<u32>(table, TABLE_ROOT) == 0) return false;
+  return <u32>load<u8>(hopAt(table, lookup4(table, destination)), HOP_KIND) == HOP_LOCAL;
 }
 
 function classify6(worker: usize, port: usize, id: u32, d: usize, at: usize, length: u32, on6: u32): u32 {

@@ -33,8 +33,10 @@ export class Input {
       case abi.PUNT_NEIGHBOUR:
         world.findNeighbour(id, nextHop);
         return;
-      case abi.PUNT_MULTICAST:
       case abi.PUNT_BROADCAST:
+        this.take(id, iface.isBroadcast(destinationOf(world.packetBytes(id, 40))));
+        return;
+      case abi.PUNT_MULTICAST:
       case abi.PUNT_LINK_LOCAL:
       case abi.PUNT_BEYOND_SCOPE:
         this.receiveScoped(iface, id);
@@ -58,10 +60,14 @@ export class Input {
     world.engine.plane.packetRelease(0, id);
   }
 
-  /** Groups, broadcasts and link-local addresses: ours when this interface says so. */
+  /** Groups and link-local addresses: ours when this interface says so. */
   private receiveScoped(iface: NetInterface, id: number): void {
     const destination = destinationOf(this.world.packetBytes(id, 40));
-    const ours = destination.isMulticast ? iface.isMember(destination) : iface.owns(destination) || iface.isBroadcast(destination);
+    const ours = destination.isMulticast ? iface.isMember(destination) : iface.owns(destination);
+    this.take(id, ours);
+  }
+
+  private take(id: number, ours: boolean): void {
     if (ours) this.deliver(id);
     else {
       this.world.counters.in_addr_errors++;

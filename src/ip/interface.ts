@@ -2,6 +2,7 @@
 import { formatMac } from "../base/address.ts";
 import { type InterfaceAddress, IpAddress, networkOf } from "../base/ip-address.ts";
 import type { Port } from "../engine/port.ts";
+import { isNothing } from "./multicast/filter.ts";
 import type { GroupMachine } from "./multicast/machine.ts";
 
 /** RFC 4291 §2.7.1: the group in which a neighbour is asked for. */
@@ -113,7 +114,8 @@ export class NetInterface {
   /** A group whose packets this interface takes: joined by anybody, or all nodes. */
   isMember(group: IpAddress): boolean {
     if (group.equals(ALL_NODES) || (group.family === 4 && group.v4 === 0xe0000001)) return true;
-    return this.machine(group.family)?.memberships.has(group.key) ?? false;
+    const membership = this.machine(group.family)?.memberships.get(group.key);
+    return membership !== undefined && !isNothing(membership.filter);
   }
 
   /** Somebody on this link by its address alone. */

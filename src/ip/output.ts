@@ -97,6 +97,10 @@ export class Output {
 
   /** Sends a whole IP packet, copied into a buffer. */
   sendPacket(packet: Uint8Array, path: Path): boolean {
+    if (path.hop === 0) {
+      this.world.counters.out_no_routes++;
+      return false;
+    }
     if (packet.length > path.mtu && !path.isLocal) return this.sendFragments(packet, path);
     const id = this.world.chainOf(packet);
     if (id === undefined) return false;

@@ -89,8 +89,9 @@ function route4(bytes: Uint8Array, router: OracleRouter, group: boolean): Verdic
   if (martianSource) return drop("ip4_martian_source");
   if (isZeroNet(destination) || isLoopback(destination) || isReserved(destination)) return drop("ip4_martian_destination");
   if (isLinkLocal(source) || isLinkLocal(destination)) return punt("link_local");
-  if (group) return drop("l2_broadcast_of_unicast");
   const hop = router.lookup4(destination);
+  // A subnet's broadcast address is a local route: whether it is one, the host knows.
+  if (group) return hop?.kind === "local" ? punt("broadcast") : drop("l2_broadcast_of_unicast");
   const end = endOf(hop);
   if (end || !hop) return end ?? punt("unreachable");
   if (packet.ttl <= 1) return punt("ttl_exceeded");
