@@ -25,6 +25,7 @@ import type { TcpOptions } from "../tcp/tcb.ts";
 import type { EndpointOptions } from "../udp/endpoint.ts";
 import { UdpLayer } from "../udp/layer.ts";
 import { type UnixEndpoint, UnixNamespace } from "../unix/index.ts";
+import { type DhcpLeases, type DhcpOptions, HostDhcp } from "./dhcp.ts";
 import { connectAny, RESOLUTION_DELAY_MS } from "./happy-eyeballs.ts";
 import { HostNames, type NamesOptions } from "./names.ts";
 
@@ -46,6 +47,8 @@ export interface InterfaceOptions {
   addresses?: readonly string[];
   /** Default gateways of either family. */
   gateway?: string | readonly string[];
+  /** Ask the link for addresses, routes and name servers: of both families, or of one. `host.dhcp(name)` waits for them. */
+  dhcp?: boolean | "v4" | "v6";
 }
 
 export interface HostOptions extends NamesOptions {
@@ -137,6 +140,7 @@ export class Host {
   readonly names: HostNames;
   private readonly ownsEngine: boolean;
   private readonly pinger: Pinger;
+  private readonly dhcpClients: HostDhcp;
   private readonly devices = new Map<NetInterface, Device>();
   private readonly clockwork: Device;
   private nextPort = 0;
@@ -154,6 +158,7 @@ export class Host {
     this.udp = new UdpLayer(this.ip);
     this.names = new HostNames(this.ip, this.udp, this.tcp, options);
     this.pinger = new Pinger(this.ip);
+    this.dhcpClients = new HostDhcp(this);
     this.clockwork = { name: "timers", poll: () => this.tick() };
     engine.attach(this.clockwork);
   }
@@ -194,6 +199,8 @@ export class Host {
     for (const via of [options.gateway ?? []].flat()) {
       this.addRoute({ to: via.includes(":") ? "::/0" : "0.0.0.0/0", via, interface: iface.name });
     }
+    const { dhcp } = options;
+    if (dhcp) this.dhcpClients.start(name, { family: dhcp === "v4" ? 4 : dhcp === "v6" ? 6 : undefined });
     return iface;
   }
 
@@ -206,6 +213,7 @@ export class Host {
     const device = this.devices.get(iface);
     this.devices.delete(iface);
     this.ip.touch();
+    this.dhcpClients.stop(name, false);
     this.ip.removeInterface(iface);
     if (device) this.engine.detach(device);
     this.freed.push(iface.port);
@@ -301,6 +309,20 @@ export class Host {
     this.ip.routes.delete(parsePrefix(to), metric);
   }
 
+  /**
+   * Configures an interface by DHCP, and keeps it so. Resolves when there is a lease, of the family asked for or of any;
+   * without `signal` it waits for ever.
+   */
+  dhcp(name: string, options: DhcpOptions = {}): Promise<DhcpLeases> {
+    this.dhcpClients.start(name, options);
+    return this.dhcpClients.wait(name, options.family, options.signal);
+  }
+
+  /** Gives leases back and takes away what they brought. */
+  dhcpRelease(name: string): void {
+    this.dhcpClients.stop(name, true);
+  }
+
   // ── Sockets ───────────────────────────────────────────────────────────────────────────────────
 
   /**
@@ -374,6 +396,7 @@ export class Host {
   /** Stops the host: its own engine with everything on it, or its part of a shared one. */
   async close(): Promise<void> {
     for (const port of this.ip.interfaces.map((iface) => iface.port)) this.engine.setReceiver(port, undefined);
+    this.dhcpClients.close();
     this.resolver.close();
     // Packets that wait for a neighbour go back.
     for (const neighbour of this.ip.neighbours.list()) this.ip.neighbours.remove(neighbour);

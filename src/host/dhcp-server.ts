@@ -1,0 +1,47 @@
+/** DHCP servers on the interfaces of a host. */
+import { LoomError } from "../base/errors.ts";
+import { IpAddress } from "../base/ip-address.ts";
+import { Dhcp4Server, type Dhcp4ServerOptions, type ReplyTo } from "../dhcp/server4.ts";
+import { EVERYBODY, LIMITED_BROADCAST, listenOn, sendRaw, sendRouted } from "./dhcp-link.ts";
+import type { Host } from "./host.ts";
+
+export interface ServeDhcpOptions extends Omit<Dhcp4ServerOptions, "address" | "alarms" | "reply" | "inUse"> {
+  /** Default: the first one. */
+  interface?: string;
+  /** Ping an address before it is offered, for so long (ms). Default 0: do not. */
+  pingMs?: number;
+}
+
+export interface RunningDhcpServer<Server> {
+  readonly server: Server;
+  close(): void;
+}
+
+/** Serves DHCPv4 on an interface, whose first IPv4 address is the server's. */
+export function serveDhcp(host: Host, options: ServeDhcpOptions): RunningDhcpServer<Dhcp4Server> {
+  const { interface: name, pingMs = 0, ...rest } = options;
+  const { ip } = host;
+  const iface = name === undefined ? ip.interfaces[0] : ip.interface(name);
+  const own = iface?.addresses.find(({ address }) => address.family === 4)?.address;
+  if (!own) throw new LoomError("EADDRNOTAVAIL", `${name ?? "the host"} has no IPv4 address to serve DHCP from`);
+  const reply = (message: Uint8Array, to: ReplyTo) => {
+    const ports = { from: 67, to: to.kind === "address" ? to.port : 68 };
+    if (to.kind === "address") sendRouted(ip, iface, own, IpAddress.parse(to.address), ports, message);
+    else if (to.kind === "broadcast" || to.mac.length !== 6) sendRaw(ip, iface, EVERYBODY, own, LIMITED_BROADCAST, ports, message);
+    else sendRaw(ip, iface, to.mac, own, IpAddress.parse(to.address), ports, message);
+  };
+  const ping = (address: string) =>
+    host.ping(address, { timeout: pingMs }).then(
+      () => true,
+      () => false,
+    );
+  const server = new Dhcp4Server({
+    ...rest,
+    address: String(own),
+    alarms: host.names.alarms,
+    reply,
+    inUse: pingMs > 0 ? ping : undefined,
+  });
+  const close = listenOn(host, iface, 4, 67, (data) => server.receive(data));
+  return { server, close };
+}

@@ -1,0 +1,325 @@
+/** DHCP client and server of hosts, in virtual time: how a lease begins, goes on for days, and ends. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import {
+  Dhcp4Server,
+  decodeDhcp4,
+  encodeDhcp4,
+  type LeaseEntry,
+  OPTION4,
+  type Pool4Options,
+  type ReplyTo,
+  TYPE4,
+  typeOf,
+} from "../src/dhcp/index.ts";
+import { readConfig, writeConfig } from "../src/dhcp/options4.ts";
+import { Lab, serveDhcp } from "../src/index.ts";
+import { SEED } from "./support.ts";
+
+const HOUR = 3_600_000;
+const POOL: Pool4Options = {
+  subnet: "10.0.0.0/24",
+  range: ["10.0.0.100", "10.0.0.102"],
+  leaseSeconds: 3600,
+  routers: ["10.0.0.1"],
+  dns: ["10.0.0.1", "10.0.0.3"],
+  domain: "lan.test",
+  mtu: 1400,
+  routes: [
+    { to: "0.0.0.0/0", via: "10.0.0.1" },
+    { to: "192.0.2.0/25", via: "10.0.0.9" },
+  ],
+};
+
+async function network(pool: Partial<Pool4Options> = {}) {
+  const lab = await Lab.create({ seed: 11 });
+  const leases: LeaseEntry[] = [];
+  const router = await lab.host({ interfaces: [{ addresses: ["10.0.0.1/24"] }] });
+  const running = serveDhcp(router, { pools: [{ ...POOL, ...pool }], leased: (entry) => leases.push(entry) });
+  const client = await lab.host({ interfaces: [{ dhcp: "v4" }] });
+  const link = lab.link(client, router, { delay: 5 });
+  const iface = client.ip.interface("eth0");
+  const address = () =>
+    iface.addresses
+      .filter((own) => own.address.family === 4)
+      .map((own) => String(own.address))
+      .join();
+  return { lab, router, client, link, leases, address, ...running };
+}
+
+describe("the DHCPv4 codec", () => {
+  const bytes = fc.uint8Array({ maxLength: 700 });
+  it("reads its own messages back, long options too (RFC 3396)", () => {
+    fc.assert(
+      fc.property(
+        fc.dictionary(
+          fc
+            .integer({ min: 1, max: 254 })
+            .filter((code) => code !== 52)
+            .map(String),
+          bytes,
+          { maxKeys: 8 },
+        ),
+        fc.nat(),
+        fc.boolean(),
+        (given, xid, broadcast) => {
+          const options = new Map(Object.entries(given).map(([code, data]) => [Number(code), data]));
+          const message = {
+            op: 1 as const,
+            xid,
+            broadcast,
+            ciaddr: "10.0.0.1",
+            giaddr: "192.0.2.1",
+            chaddr: Uint8Array.of(2, 0, 0, 0, 0, 1),
+            options,
+          };
+          const back = decodeDhcp4(encodeDhcp4(message));
+          assert.deepEqual([back.xid, back.broadcast, back.ciaddr, back.giaddr], [xid, broadcast, "10.0.0.1", "192.0.2.1"]);
+          assert.deepEqual(new Map([...back.options].sort()), new Map([...options].sort()));
+        },
+      ),
+      { seed: SEED, numRuns: 300 },
+    );
+  });
+
+  it("takes any bytes without any error but its own", () => {
+    const header = [...encodeDhcp4({ op: 2, xid: 1, chaddr: Uint8Array.of(2, 0, 0, 0, 0, 1), options: new Map() }).subarray(0, 240)];
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          bytes,
+          bytes.map((rest) => Uint8Array.of(...header, ...rest)),
+        ),
+        (input) => {
+          try {
+            readConfig(decodeDhcp4(input));
+          } catch (error) {
+            assert.equal((error as { code: string }).code, "EPROTO", String((error as Error).stack));
+          }
+        },
+      ),
+      { seed: SEED, numRuns: 3000 },
+    );
+  });
+
+  it("reads options in file and sname, and routes as RFC 3442 writes them", () => {
+    const message = encodeDhcp4({ op: 2, xid: 1, chaddr: new Uint8Array(6), options: new Map([[OPTION4.overload, Uint8Array.of(3)]]) });
+    message.set([12, 1, 97, 255], 108);
+    message.set([12, 1, 98, 255], 44);
+    assert.deepEqual(decodeDhcp4(message).options.get(12), Uint8Array.of(97, 98));
+    // RFC 3442: 10/8 via 10.0.0.1, 10.27.129.0/24 via 10.27.129.1, default via 10.0.0.1.
+    const data = Uint8Array.of(8, 10, 10, 0, 0, 1, 24, 10, 27, 129, 10, 27, 129, 1, 0, 10, 0, 0, 1);
+    const routes = [
+      { to: "10.0.0.0/8", via: "10.0.0.1" },
+      { to: "10.27.129.0/24", via: "10.27.129.1" },
+      { to: "0.0.0.0/0", via: "10.0.0.1" },
+    ];
+    const config = readConfig(decodeDhcp4(encodeDhcp4({ op: 2, xid: 1, chaddr: new Uint8Array(6), options: new Map([[121, data]]) })));
+    assert.deepEqual(config.routes, routes);
+    assert.deepEqual(writeConfig({ routes }).get(121), data);
+    // RFC 3397 §3.1's example of a search list: pointers inside it.
+    const search = Uint8Array.from(
+      "3eng5apple3com09marketingÀ\u0004".replace(/3|5|9|0/g, (c) => String.fromCharCode(Number(c))),
+      (c) => c.charCodeAt(0),
+    );
+    const names = readConfig(decodeDhcp4(encodeDhcp4({ op: 2, xid: 1, chaddr: new Uint8Array(6), options: new Map([[119, search]]) })));
+    assert.deepEqual(names.search, ["eng.apple.com", "marketing.apple.com"]);
+  });
+});
+
+describe("a host and its DHCPv4 server", () => {
+  it("gets an address, routes, an MTU and name servers, and gives all of it back", async () => {
+    const { lab, client, address, leases, server } = await network();
+    await lab.run(10_000);
+    const { v4 } = await client.dhcp("eth0", { family: 4 });
+    assert.deepEqual([v4?.address, v4?.server, address()], ["10.0.0.100", "10.0.0.1", "10.0.0.100"]);
+    assert.equal(client.ip.interface("eth0").mtu, 1400);
+    assert.deepEqual(
+      client.resolver.servers.map((each) => each.address),
+      ["10.0.0.1", "10.0.0.3"],
+    );
+    assert.deepEqual(client.resolver.search, ["lan.test"]);
+    assert.equal(client.ip.routes.list().filter(({ protocol }) => protocol === "dhcp").length, 2);
+    assert.equal(client.ip.addresses.list().find((each) => each.address === "10.0.0.100")?.origin, "dhcp");
+    client.dhcpRelease("eth0");
+    await lab.run(1000);
+    assert.deepEqual([address(), client.resolver.servers.length, client.ip.interface("eth0").mtu], ["", 0, 1500]);
+    assert.equal(client.ip.routes.list().filter(({ protocol }) => protocol === "dhcp").length, 0);
+    assert.deepEqual([leases.at(-1)?.state, server.export()[0].state], ["released", "released"]);
+    await lab.engine.close();
+  });
+
+  it("keeps a lease for days, renewing at half of its time", async () => {
+    const { lab, client, address, leases } = await network();
+    await lab.run(48 * HOUR);
+    assert.equal(address(), "10.0.0.100");
+    const renewals = leases.filter(({ state }) => state === "bound").length - 1;
+    assert.ok(renewals >= 95 && renewals <= 97, `${renewals} renewals`);
+    const own = client.ip.addresses.list().find((each) => each.address === "10.0.0.100");
+    assert.ok(own && own.validMs > HOUR / 2 - 10_000 && own.validMs <= HOUR);
+    await lab.engine.close();
+  });
+
+  it("asks everybody when its server is silent, and lets go when the time is over", async () => {
+    const { lab, client, link, address } = await network();
+    const states: string[] = [];
+    await lab.run(10_000);
+    link.set({ cut: true });
+    for (const minutes of [35, 20, 6]) {
+      await lab.run(minutes * 60_000);
+      states.push(address());
+    }
+    assert.deepEqual(states, ["10.0.0.100", "10.0.0.100", ""]);
+    assert.equal(client.resolver.servers.length, 0);
+    link.set({ delay: 5 });
+    await lab.run(120_000);
+    assert.equal(address(), "10.0.0.100");
+    await lab.engine.close();
+  });
+
+  it("gets through loss", async () => {
+    const { lab, link, address } = await network();
+    link.set({ delay: 5, loss: 0.4 });
+    await lab.run(300_000);
+    assert.equal(address(), "10.0.0.100");
+    await lab.engine.close();
+  });
+
+  it("declines an address that somebody has, and takes the next", async () => {
+    const { lab, router, client, address, server } = await network();
+    // The server's own host has it as well, without the server's knowing.
+    router.addAddress("eth0", "10.0.0.100/32");
+    await lab.run(60_000);
+    assert.equal(address(), "10.0.0.101");
+    assert.deepEqual([server.counters.declined, client.ip.counters.duplicate_addresses], [1, 1]);
+    await lab.engine.close();
+  });
+
+  it("moves when its address is refused", async () => {
+    const { lab, address, server } = await network();
+    await lab.run(10_000);
+    const [{ client: id, mac }] = server.export();
+    // Somebody decided that it belongs elsewhere.
+    server.pools[0].set({ address: "10.0.0.100", client: "other", mac: "", state: "bound", expires: 1e12 });
+    server.pools[0].set({ address: "10.0.0.102", client: id, mac, state: "bound", expires: 1e12 });
+    await lab.run(40 * 60_000);
+    assert.equal(address(), "10.0.0.102");
+    assert.equal(server.counters.refused, 1);
+    await lab.engine.close();
+  });
+
+  it("repeats bit for bit with a seed", async () => {
+    const run = async () => {
+      const { lab, client, leases } = await network();
+      await lab.run(5 * HOUR);
+      const seen = JSON.stringify([leases, client.ip.addresses.list(), lab.links[0].counters(0)]);
+      await lab.engine.close();
+      return seen;
+    };
+    assert.equal(await run(), await run());
+  });
+});
+
+/** A server without a network: what it is sent, and what it answers. */
+function bench(pool: Partial<Pool4Options> = {}, more: Partial<ConstructorParameters<typeof Dhcp4Server>[0]> = {}) {
+  let now = 0;
+  const out: { to: ReplyTo; message: ReturnType<typeof decodeDhcp4> }[] = [];
+  const server = new Dhcp4Server({
+    address: "10.0.0.1",
+    pools: [
+      { ...POOL, ...pool },
+      { subnet: "10.5.0.0/16", range: ["10.5.0.10", "10.5.0.20"] },
+    ],
+    alarms: { now: () => now, after: () => () => {} },
+    reply: (bytes, to) => out.push({ to, message: decodeDhcp4(bytes) }),
+    ...more,
+  });
+  const say = async (type: number, n: number, options: [number, number[]][] = [], fields = {}) => {
+    const chaddr = Uint8Array.of(2, 0, 0, 0, 0, n);
+    server.receive(
+      encodeDhcp4({
+        op: 1,
+        xid: 7,
+        chaddr,
+        options: new Map([[53, Uint8Array.of(type)], ...options.map(([c, d]) => [c, Uint8Array.from(d)] as const)]),
+        ...fields,
+      }),
+    );
+    await new Promise((resolve) => setImmediate(resolve));
+    const [last] = out.splice(0).slice(-1);
+    return last && { ...last, type: typeOf(last.message) };
+  };
+  return { server, say, pass: (ms: number) => (now += ms) };
+}
+
+describe("the DHCPv4 server", () => {
+  const US: [number, number[]] = [54, [10, 0, 0, 1]];
+  const wish = (last: number): [number, number[]] => [50, [10, 0, 0, last]];
+
+  it("offers what there is, each address to one, and nothing when all are taken", async () => {
+    const { say, pass, server } = bench();
+    const offers = [];
+    for (const n of [1, 2, 3, 4]) offers.push((await say(TYPE4.DISCOVER, n))?.message.yiaddr);
+    assert.deepEqual(offers, ["10.0.0.100", "10.0.0.101", "10.0.0.102", undefined]);
+    assert.equal(server.counters.no_address, 1);
+    pass(61_000);
+    assert.equal((await say(TYPE4.DISCOVER, 4))?.message.yiaddr, "10.0.0.100");
+    // A flood of clients leaves no more behind than there are addresses.
+    for (let n = 0; n < 250; n++) await say(TYPE4.DISCOVER, n);
+    assert.ok(server.export().length <= 3);
+  });
+
+  it("acknowledges and refuses as RFC 2131 §4.3.2 says", async () => {
+    const { say } = bench();
+    await say(TYPE4.DISCOVER, 1);
+    assert.equal((await say(TYPE4.REQUEST, 1, [US, wish(101)]))?.type, TYPE4.ACK);
+    assert.equal((await say(TYPE4.REQUEST, 2, [US, wish(101)]))?.type, TYPE4.NAK);
+    assert.equal(await say(TYPE4.REQUEST, 2, [[54, [10, 0, 0, 2]], wish(102)]), undefined);
+    const foreign = await say(TYPE4.REQUEST, 3, [[50, [192, 168, 0, 1]]]);
+    assert.deepEqual([foreign?.type, foreign?.to.kind], [TYPE4.NAK, "broadcast"]);
+    const renewed = await say(TYPE4.REQUEST, 1, [], { ciaddr: "10.0.0.101" });
+    assert.deepEqual([renewed?.type, renewed?.to], [TYPE4.ACK, { kind: "address", address: "10.0.0.101", port: 68 }]);
+  });
+
+  it("answers to broadcast, to the client, or to the relay with what it added", async () => {
+    const { say } = bench();
+    assert.equal((await say(TYPE4.DISCOVER, 1))?.to.kind, "client");
+    assert.equal((await say(TYPE4.DISCOVER, 1, [], { broadcast: true }))?.to.kind, "broadcast");
+    const relayed = await say(TYPE4.DISCOVER, 9, [[82, [1, 2, 97, 98]]], { giaddr: "10.5.0.1" });
+    assert.deepEqual(relayed?.to, { kind: "address", address: "10.5.0.1", port: 67 });
+    assert.deepEqual([relayed?.message.yiaddr, relayed?.message.options.get(82)], ["10.5.0.10", Uint8Array.of(1, 2, 97, 98)]);
+    const selected = await say(TYPE4.DISCOVER, 8, [[82, [5, 4, 10, 5, 0, 0]]], { giaddr: "192.0.2.1" });
+    assert.equal(selected?.message.yiaddr, "10.5.0.11");
+    const informed = await say(TYPE4.INFORM, 5, [[55, [3]]], { ciaddr: "10.0.0.50" });
+    assert.deepEqual(
+      [informed?.message.yiaddr, informed?.message.options.has(51), informed?.message.options.has(3), informed?.message.options.has(6)],
+      ["0.0.0.0", false, true, false],
+    );
+  });
+
+  it("echoes the client's identifier, commits rapidly, and knows fixed addresses", async () => {
+    const { say } = bench({ fixed: [{ mac: "02:00:00:00:00:07", address: "10.0.0.7" }] });
+    const rapid = await say(TYPE4.DISCOVER, 1, [
+      [80, []],
+      [61, [1, 9, 9]],
+    ]);
+    assert.deepEqual(
+      [rapid?.type, rapid?.message.options.has(80), rapid?.message.options.get(61)],
+      [TYPE4.ACK, true, Uint8Array.of(1, 9, 9)],
+    );
+    assert.equal((await say(TYPE4.DISCOVER, 7))?.message.yiaddr, "10.0.0.7");
+    assert.equal((await say(TYPE4.REQUEST, 7, [US, wish(102)]))?.type, TYPE4.NAK);
+  });
+
+  it("pings before it offers, and keeps its database over a restart", async () => {
+    const busy = new Set(["10.0.0.100", "10.0.0.101"]);
+    const first = bench({}, { inUse: async (address) => busy.has(address) });
+    assert.equal((await first.say(TYPE4.DISCOVER, 1, [[80, []]]))?.message.yiaddr, "10.0.0.102");
+    assert.equal(first.server.counters.conflicts, 2);
+    const second = bench();
+    second.server.import(JSON.parse(JSON.stringify(first.server.export())));
+    assert.equal((await second.say(TYPE4.DISCOVER, 1))?.message.yiaddr, "10.0.0.102");
+    assert.equal(await second.say(TYPE4.DISCOVER, 2), undefined);
+  });
+});
