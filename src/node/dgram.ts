@@ -1,0 +1,536 @@
+/** `dgram` of a host: sockets of UDP with Node's events, arguments and errors. */
+import { AsyncResource } from "node:async_hooks";
+import { Buffer } from "node:buffer";
+import { EventEmitter, errorMonitor } from "node:events";
+import { isIP } from "node:net";
+import process from "node:process";
+import { promisify } from "node:util";
+import { LoomError } from "../base/errors.ts";
+import { IpAddress } from "../base/ip-address.ts";
+import type { NetInterface } from "../ip/interface.ts";
+import type { Datagram, UdpEndpoint } from "../udp/endpoint.ts";
+import type { Context } from "./context.ts";
+import { type Payload, type SendArguments, sendArguments } from "./dgram-arguments.ts";
+import type { Lookup } from "./dns.ts";
+import { checkPort, codeOf, nodeError, systemError, wrongType } from "./errors.ts";
+import type { Teller } from "./events.ts";
+
+export interface SocketOptions {
+  type: "udp4" | "udp6";
+  reuseAddr?: boolean;
+  reusePort?: boolean;
+  /** A udp6 socket leaves IPv4 alone. */
+  ipv6Only?: boolean;
+  recvBufferSize?: number;
+  sendBufferSize?: number;
+  lookup?: Lookup;
+  signal?: AbortSignal;
+}
+
+export interface BindOptions {
+  port?: number;
+  address?: string;
+  exclusive?: boolean;
+}
+
+export interface RemoteInfo {
+  address: string;
+  family: "IPv4" | "IPv6";
+  port: number;
+  size: number;
+}
+
+interface AddressInfo {
+  address: string;
+  family: string;
+  port: number;
+}
+
+export type MessageListener = (message: Buffer, remote: RemoteInfo) => void;
+
+/** Linux: net.core.wmem_default. A datagram is sent or refused at once: nothing waits in a send buffer. */
+const SEND_BUFFER = 212_992;
+
+export class Socket extends EventEmitter {
+  readonly type: "udp4" | "udp6";
+  readonly #context: Context;
+  readonly #options: SocketOptions;
+  #receiver: Receiver | undefined;
+  #state: "unbound" | "binding" | "bound" | "closed" = "unbound";
+  #peer: "none" | "connecting" | "connected" = "none";
+  /** What waits until the socket is bound. */
+  #waiting: (() => void)[] | undefined;
+  #isUnref = false;
+  #sendBuffer: number;
+  /** Set before there is an endpoint to set it on. */
+  readonly #settings: ((endpoint: UdpEndpoint) => void)[] = [];
+
+  constructor(context: Context, options: SocketOptions | SocketOptions["type"], listener?: MessageListener) {
+    super();
+    this.#context = context;
+    this.#options = typeof options === "string" ? { type: options } : { ...options };
+    this.type = this.#options.type;
+    if (this.type !== "udp4" && this.type !== "udp6") {
+      throw nodeError("ERR_SOCKET_BAD_TYPE", "Bad socket type specified. Valid types are: udp4, udp6", TypeError);
+    }
+    this.#sendBuffer = this.#options.sendBufferSize ?? SEND_BUFFER;
+    if (listener) this.on("message", listener);
+    this.#obey(this.#options.signal);
+  }
+
+  #obey(signal: AbortSignal | undefined): void {
+    if (!signal) return;
+    const stop = () => {
+      if (this.#state !== "closed") this.close();
+    };
+    if (signal.aborted) stop();
+    else {
+      signal.addEventListener("abort", stop, { once: true });
+      this.once("close", () => signal.removeEventListener("abort", stop));
+    }
+  }
+
+  // ── Binding, connecting ───────────────────────────────────────────────────────────────────────
+
+  /** `bind([port[, address]][, callback])` or `bind(options[, callback])`. */
+  bind(...args: readonly (BindOptions | number | string | (() => void) | null | undefined)[]): this {
+    this.#check();
+    if (this.#state !== "unbound") throw nodeError("ERR_SOCKET_ALREADY_BOUND", "Socket is already bound");
+    this.#state = "binding";
+    const [first, second] = args;
+    const callback = args.at(-1);
+    if (typeof callback === "function") this.#onceBound(callback);
+    const given = typeof first === "object" && first !== null ? first : { port: first as number, address: second };
+    const address = (typeof given.address === "string" && given.address) || (this.type === "udp4" ? "0.0.0.0" : "::");
+    const port = typeof given.port === "number" || typeof given.port === "string" ? checkPort(given.port, "Port") : 0;
+    this.#lookUp(address, (error, found) => {
+      if (this.#state === "closed") return;
+      if (error) this.#failBind(error);
+      else this.#open(found, port);
+    });
+    return this;
+  }
+
+  #onceBound(callback: () => void): void {
+    const forget = () => {
+      this.off("error", forget);
+      this.off("listening", bound);
+    };
+    const bound = () => {
+      forget();
+      callback.call(this);
+    };
+    this.on("error", forget);
+    this.on("listening", bound);
+  }
+
+  #open(address: string, port: number): void {
+    const { host } = this.#context;
+    const { reuseAddr, reusePort, ipv6Only, recvBufferSize } = this.#options;
+    try {
+      const options = { reuseAddress: reuseAddr, reusePort, v6Only: ipv6Only };
+      this.#receiver = new Receiver(this.#context, host.udp.bind(IpAddress.parse(address), port, options), this);
+    } catch (error) {
+      this.#failBind(systemError(codeOf(error), "bind", { address, port }));
+      return;
+    }
+    this.#state = "bound";
+    if (this.#isUnref) this.#receiver.unref();
+    if (recvBufferSize) this.setRecvBufferSize(recvBufferSize);
+    for (const setting of this.#settings.splice(0)) setting(this.#receiver.endpoint);
+    this.emit("listening");
+  }
+
+  #failBind(error: Error): void {
+    this.#state = "unbound";
+    this.emit("error", error);
+  }
+
+  /** Binds to any port when it was not bound, and does this when it is. */
+  #whenBound(what: () => void): void {
+    if (this.#state === "unbound") this.bind({ port: 0 });
+    // A literal address is bound in the next tick; what is sent until then waits in order.
+    if (this.#state === "bound") what();
+    else if (this.#waiting) this.#waiting.push(what);
+    else {
+      this.#waiting = [what];
+      const bound = () => {
+        this.off(errorMonitor, failed);
+        for (const each of this.#takeWaiting()) each();
+      };
+      const failed = () => {
+        this.off("listening", bound);
+        this.#takeWaiting();
+      };
+      this.once("listening", bound);
+      this.once(errorMonitor, failed);
+    }
+  }
+
+  #takeWaiting(): (() => void)[] {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    return waiting;
+  }
+
+  #lookUp(address: string, then: (error: Error | null, address: string) => void): void {
+    const lookup = this.#options.lookup ?? this.#context.lookup;
+    const name = address || (this.type === "udp4" ? "127.0.0.1" : "::1");
+    lookup(name, { family: this.type === "udp4" ? 4 : 6 }, (error, found) => then(error, found as string));
+  }
+
+  connect(port: number, address?: string | ((error?: Error) => void), callback?: (error?: Error) => void): void {
+    const checked = checkPort(port, "Port", false);
+    const then = typeof address === "function" ? address : callback;
+    const name = typeof address === "string" ? address : "";
+    if (this.#peer !== "none") throw nodeError("ERR_SOCKET_DGRAM_IS_CONNECTED", "Already connected");
+    this.#peer = "connecting";
+    this.#whenBound(() => {
+      if (then) this.once("connect", then);
+      this.#lookUp(name, (error, found) => this.#connect(error, found, checked, name, then));
+    });
+  }
+
+  #connect(failure: Error | null, found: string, port: number, name: string, callback?: (error?: Error) => void): void {
+    if (this.#state === "closed") return;
+    let error = failure;
+    try {
+      if (!error) this.#endpoint.connect(this.#destination(found), port);
+    } catch (thrown) {
+      error = systemError(codeOf(thrown), "connect", { address: name, port });
+    }
+    this.#peer = error ? "none" : "connected";
+    process.nextTick(() => {
+      if (!error) this.emit("connect");
+      else if (callback) {
+        this.off("connect", callback);
+        callback(error);
+      } else this.emit("error", error);
+    });
+  }
+
+  disconnect(): void {
+    this.#needPeer();
+    this.#endpoint.remote = undefined;
+    this.#endpoint.remotePort = 0;
+    this.#peer = "none";
+  }
+
+  #needPeer(): void {
+    this.#check();
+    if (this.#peer !== "connected") throw nodeError("ERR_SOCKET_DGRAM_NOT_CONNECTED", "Not connected");
+  }
+
+  // ── Sending ───────────────────────────────────────────────────────────────────────────────────
+
+  /** `send(message[, offset, length][, port][, address][, callback])`; `message` may be a list of pieces. */
+  send(...args: SendArguments): void {
+    const { bytes, port, address, callback } = sendArguments(args, this.#peer === "connected");
+    this.#check();
+    this.#whenBound(() => {
+      if (port === undefined) this.#send(bytes, undefined, undefined, callback);
+      else this.#lookUp(address ?? "", (error, found) => this.#send(bytes, error ?? found, port, callback, address));
+    });
+  }
+
+  /** The old form. */
+  sendto(bytes: Payload, offset: number, length: number, port: number, address: string, callback?: SendCallback): void {
+    this.send(bytes as Uint8Array, offset, length, port, address, callback);
+  }
+
+  #send(bytes: Uint8Array, to: string | Error | undefined, port: number | undefined, callback?: SendCallback, address?: string): void {
+    if (this.#state === "closed") return;
+    if (to instanceof Error) {
+      process.nextTick(() => (callback ? callback(to) : this.emit("error", to)));
+      return;
+    }
+    try {
+      if (to === undefined) this.#endpoint.send(bytes);
+      else this.#endpoint.send(bytes, this.#destination(to), port);
+    } catch (error) {
+      // As with Node, an error that nobody asked for is lost: UDP promises nothing.
+      if (callback) process.nextTick(callback, systemError(codeOf(error), "send", { address, port }));
+      return;
+    }
+    if (callback) process.nextTick(callback, null, bytes.length);
+  }
+
+  /** An address that a socket of this type may speak to. */
+  #destination(text: string): IpAddress {
+    const address = IpAddress.parse(text);
+    const isOther = this.type === "udp4" ? isIP(text) === 6 : isIP(text) === 4;
+    if (isOther) throw new LoomError("EINVAL", `${text} is not of the socket's family`);
+    return address.isUnspecified ? IpAddress.parse(address.family === 4 ? "127.0.0.1" : "::1") : address;
+  }
+
+  // ── State ─────────────────────────────────────────────────────────────────────────────────────
+
+  close(callback?: () => void): this {
+    if (typeof callback === "function") this.once("close", callback);
+    if (this.#waiting) {
+      this.#waiting.push(() => this.close());
+      return this;
+    }
+    this.#check();
+    this.#state = "closed";
+    this.#receiver?.close();
+    this.#receiver = undefined;
+    process.nextTick(() => this.emit("close"));
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state !== "closed") await promisify((done: () => void) => this.close(done))();
+  }
+
+  #check(): void {
+    if (this.#state === "closed") throw nodeError("ERR_SOCKET_DGRAM_NOT_RUNNING", "Not running");
+  }
+
+  get #endpoint(): UdpEndpoint {
+    this.#check();
+    if (!this.#receiver) throw systemError("EBADF", "getsockname");
+    return this.#receiver.endpoint;
+  }
+
+  address(): AddressInfo {
+    const { local, port } = this.#endpoint;
+    const family = this.type === "udp4" ? "IPv4" : "IPv6";
+    return { address: local.isUnspecified && family === "IPv4" ? "0.0.0.0" : String(local), family, port };
+  }
+
+  remoteAddress(): AddressInfo {
+    this.#needPeer();
+    const { remote, remotePort } = this.#endpoint;
+    return { ...shown(remote as IpAddress, this.type), port: remotePort };
+  }
+
+  ref(): this {
+    this.#isUnref = false;
+    this.#receiver?.ref();
+    return this;
+  }
+
+  unref(): this {
+    this.#isUnref = true;
+    this.#receiver?.unref();
+    return this;
+  }
+
+  getRecvBufferSize(): number {
+    return this.#endpoint.receiveBuffer;
+  }
+
+  setRecvBufferSize(size: number): void {
+    checkSize(size);
+    this.#endpoint.receiveBuffer = size;
+  }
+
+  getSendBufferSize(): number {
+    this.#check();
+    return this.#sendBuffer;
+  }
+
+  setSendBufferSize(size: number): void {
+    checkSize(size);
+    this.#check();
+    this.#sendBuffer = size;
+  }
+
+  /** Nothing waits: a datagram is sent or refused at once. */
+  getSendQueueSize(): number {
+    return 0;
+  }
+
+  getSendQueueCount(): number {
+    return 0;
+  }
+
+  // ── Options ───────────────────────────────────────────────────────────────────────────────────
+
+  /** Now, or as soon as there is an endpoint; errors are those of `setsockopt`. */
+  #set(what: string, setting: (endpoint: UdpEndpoint) => void): void {
+    this.#check();
+    if (!this.#receiver) {
+      this.#settings.push(setting);
+      return;
+    }
+    try {
+      setting(this.#receiver.endpoint);
+    } catch (error) {
+      throw systemError(codeOf(error), what);
+    }
+  }
+
+  setBroadcast(on: boolean): void {
+    this.#set("setBroadcast", (endpoint) => {
+      endpoint.broadcast = Boolean(on);
+    });
+  }
+
+  setTTL(ttl: number): number {
+    checkTtl(ttl, 1, "setTTL");
+    this.#set("setTTL", (endpoint) => {
+      endpoint.hopLimit = ttl;
+    });
+    return ttl;
+  }
+
+  setMulticastTTL(ttl: number): number {
+    checkTtl(ttl, 0, "setMulticastTTL");
+    this.#set("setMulticastTTL", (endpoint) => endpoint.setMulticastTtl(ttl));
+    return ttl;
+  }
+
+  setMulticastLoopback(on: boolean): boolean {
+    this.#set("setMulticastLoopback", (endpoint) => endpoint.setMulticastLoop(Boolean(on)));
+    return on;
+  }
+
+  setMulticastInterface(name: string): void {
+    if (typeof name !== "string") throw wrongType("interfaceAddress", "of type string", name);
+    this.#set("setMulticastInterface", (endpoint) => endpoint.setMulticastInterface(this.#interface(name)));
+  }
+
+  addMembership(group: string, name?: string): void {
+    this.#group("addMembership", group, (endpoint, address) => endpoint.join(address, { iface: this.#interface(name) }));
+  }
+
+  dropMembership(group: string, name?: string): void {
+    this.#group("dropMembership", group, (endpoint, address) => endpoint.leave(address, { iface: this.#interface(name) }));
+  }
+
+  addSourceSpecificMembership(source: string, group: string, name?: string): void {
+    this.#sources("addSourceSpecificMembership", source, group, (endpoint, address, sources) =>
+      endpoint.join(address, { iface: this.#interface(name), sources }),
+    );
+  }
+
+  dropSourceSpecificMembership(source: string, group: string, name?: string): void {
+    this.#sources("dropSourceSpecificMembership", source, group, (endpoint, address, sources) =>
+      endpoint.leave(address, { iface: this.#interface(name), sources }),
+    );
+  }
+
+  #group(what: string, group: string, change: (endpoint: UdpEndpoint, group: IpAddress) => void): void {
+    this.#check();
+    if (!group) throw nodeError("ERR_MISSING_ARGS", 'The "multicastAddress" argument must be specified', TypeError);
+    if (!isIP(group)) throw systemError("EINVAL", what);
+    // Membership needs a socket of the system: an unbound one is bound.
+    if (this.#state === "unbound") this.bind({ port: 0 });
+    this.#set(what, (endpoint) => change(endpoint, IpAddress.parse(group)));
+  }
+
+  #sources(
+    what: string,
+    source: string,
+    group: string,
+    change: (endpoint: UdpEndpoint, group: IpAddress, sources: IpAddress[]) => void,
+  ): void {
+    if (typeof source !== "string") throw wrongType("sourceAddress", "of type string", source);
+    if (!isIP(source)) throw systemError("EINVAL", what);
+    this.#group(what, group, (endpoint, address) => change(endpoint, address, [IpAddress.parse(source)]));
+  }
+
+  /** By address or by name; "::%eth1" names one too. */
+  #interface(name: string | undefined): NetInterface | undefined {
+    if (!name) return undefined;
+    const { interfaces } = this.#context.host.ip;
+    const [address, zone] = name.split("%");
+    const byName = interfaces.find((iface) => iface.name === (zone ?? name));
+    if (byName || !isIP(address)) {
+      if (!byName) throw new LoomError("ENOENT", `there is no interface ${name}`);
+      return byName;
+    }
+    const own = IpAddress.parse(address);
+    if (own.isUnspecified) return undefined;
+    const found = interfaces.find((iface) => iface.owns(own));
+    if (!found) throw new LoomError("ENOENT", `no interface has the address ${name}`);
+    return found;
+  }
+}
+
+export type SendCallback = (error: Error | null, bytes?: number) => void;
+
+function checkSize(size: number): void {
+  if (size >>> 0 !== size) throw nodeError("ERR_SOCKET_BAD_BUFFER_SIZE", "Buffer size must be a positive integer", TypeError);
+}
+
+function checkTtl(ttl: number, least: number, what: string): void {
+  if (typeof ttl !== "number") throw wrongType("ttl", "of type number", ttl);
+  if (!(ttl >= least && ttl <= 255)) throw systemError("EINVAL", what);
+}
+
+/** A udp6 socket shows IPv4 peers as IPv4-mapped addresses. */
+function shown(address: IpAddress, type: "udp4" | "udp6"): { address: string; family: "IPv4" | "IPv6" } {
+  if (type === "udp4") return { address: String(address), family: "IPv4" };
+  return { address: address.family === 4 ? `::ffff:${address}` : String(address), family: "IPv6" };
+}
+
+/** An endpoint as an event loop's handle. */
+class Receiver extends AsyncResource implements Teller {
+  noted = false;
+  readonly endpoint: UdpEndpoint;
+  private readonly context: Context;
+  private readonly socket: Socket;
+  private holds = false;
+
+  constructor(context: Context, endpoint: UdpEndpoint, socket: Socket) {
+    super("LOOMUDP");
+    this.context = context;
+    this.endpoint = endpoint;
+    this.socket = socket;
+    endpoint.onEvent = () => context.events.note(this);
+    this.ref();
+  }
+
+  tell(): void {
+    this.runInAsyncScope(this.readAll, this);
+  }
+
+  private readAll(): void {
+    try {
+      for (let next = this.next(); next; next = this.next()) {
+        if (next instanceof Error) this.socket.emit("error", next);
+        else
+          this.socket.emit("message", asBuffer(next.data), {
+            ...shown(next.address, this.socket.type),
+            port: next.port,
+            size: next.data.length,
+          });
+      }
+    } finally {
+      // A listener that throws does not lose what is behind.
+      if (!this.endpoint.closed && this.endpoint.readable) this.context.events.note(this);
+    }
+  }
+
+  private next(): Datagram | Error | undefined {
+    if (this.endpoint.closed) return undefined;
+    try {
+      return this.endpoint.read();
+    } catch (error) {
+      return systemError(codeOf(error), "recvmsg");
+    }
+  }
+
+  close(): void {
+    this.endpoint.onEvent = undefined;
+    this.endpoint.close();
+    this.unref();
+  }
+
+  ref(): void {
+    if (!this.holds) this.context.host.engine.hold();
+    this.holds = true;
+  }
+
+  unref(): void {
+    if (this.holds) this.context.host.engine.letGo();
+    this.holds = false;
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
