@@ -13,9 +13,12 @@ import type { Resolver } from "../dns/resolver.ts";
 import { type Device, Engine, type EngineOptions } from "../engine/engine.ts";
 import type { LinkStats } from "../engine/link-stats.ts";
 import type { OffloadFlags, Port } from "../engine/port.ts";
+import type { AddressInfo, AddressOptions } from "../ip/addresses.ts";
+import type { AdvertiseOptions } from "../ip/advertiser.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import { type EchoReply, Pinger } from "../ip/ping.ts";
 import type { RouteKind } from "../ip/routes.ts";
+import type { AutoconfOptions } from "../ip/slaac.ts";
 import { IpStack } from "../ip/stack.ts";
 import { type DatagramSettings, DatagramSocket } from "../socket/datagram.ts";
 import { TcpListenerSocket } from "../socket/listener.ts";
@@ -45,6 +48,17 @@ export interface InterfaceOptions {
   mtu?: number;
   /** "192.0.2.2/24", "2001:db8::2/64". */
   addresses?: readonly string[];
+  /**
+   * Addresses, routes and name servers by what routers of the link say (RFC 4862, RFC 8106): a stable address and
+   * temporary ones. Addresses are then used only when nobody else answers for them. Default false.
+   */
+  autoconf?: boolean | AutoconfOptions;
+  /** How often the link is asked before an address is used (RFC 4862, RFC 5227 asks three times). Default 0, 1 with `autoconf`. */
+  probes?: number;
+  /** Speak as a router on this interface (RFC 4861 §6.2); the host must forward. */
+  advertise?: boolean | AdvertiseOptions;
+  /** Answer for what is reached by other interfaces: proxy ARP (RFC 1027) and NDP. The host must forward. */
+  proxy?: boolean;
   /** Default gateways of either family. */
   gateway?: string | readonly string[];
   /** Ask the link for addresses, routes and name servers: of both families, or of one. `host.dhcp(name)` waits for them. */
@@ -189,13 +203,17 @@ export class Host {
     const device = await options.device?.(engine, port);
     // What was asked for counts more than what the device brought along.
     port.configure({ mac: options.mac, mtu: options.mtu });
-    const iface = ip.addInterface(name, port);
+    const probes = options.probes ?? (options.autoconf ? 1 : 0);
+    const iface = ip.addInterface(name, port, probes);
+    iface.proxy = options.proxy ?? false;
     if (device) {
       this.devices.set(iface, device);
       engine.attach(device);
       if (options.mac !== undefined || options.mtu !== undefined) device.changed?.();
     }
-    for (const text of options.addresses ?? []) this.addAddress(iface.name, text);
+    for (const text of options.addresses ?? []) this.addAddress(iface.name, text, { probes });
+    if (options.autoconf) ip.discovery.start(iface, options.autoconf === true ? {} : options.autoconf);
+    if (options.advertise) ip.advertiser.start(iface, options.advertise === true ? {} : options.advertise);
     for (const via of [options.gateway ?? []].flat()) {
       this.addRoute({ to: via.includes(":") ? "::/0" : "0.0.0.0/0", via, interface: iface.name });
     }
@@ -278,8 +296,16 @@ export class Host {
     return this.ip.tick();
   }
 
-  addAddress(name: string, address: string): void {
-    this.ip.addAddress(this.ip.interface(name), parseInterfaceAddress(address));
+  /** "192.0.2.2/24". With lifetimes it is deprecated, then removed; with probes it is used when nobody answers for it. */
+  addAddress(name: string, address: string, options: AddressOptions = {}): void {
+    this.ip.touch();
+    this.ip.addAddress(this.ip.interface(name), parseInterfaceAddress(address), options);
+  }
+
+  /** `ip addr`. */
+  addresses(): AddressInfo[] {
+    this.ip.touch();
+    return this.ip.addresses.list();
   }
 
   /** "192.0.2.2"; a length behind it is not looked at. */

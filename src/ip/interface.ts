@@ -114,6 +114,8 @@ export class NetInterface {
   /** A group whose packets this interface takes: joined by anybody, or all nodes. */
   isMember(group: IpAddress): boolean {
     if (group.equals(ALL_NODES) || (group.family === 4 && group.v4 === 0xe0000001)) return true;
+    // A proxy hears questions for any address (RFC 4861 §7.2.8).
+    if (this.proxy && group.family === 6 && group.a === ALL_NODES.a && group.c === 1 && group.d >>> 24 === 0xff) return true;
     const membership = this.machine(group.family)?.memberships.get(group.key);
     return membership !== undefined && !isNothing(membership.filter);
   }

@@ -57,7 +57,7 @@ export interface NeighbourWorld {
   unreachable(id: number): void;
   drop(id: number): void;
   /** Whoever was a router is none, or does not answer. */
-  noRouter(neighbour: Neighbour): void;
+  noRouter(neighbour: Neighbour, isGone: boolean): void;
   /** Next hops changed. */
   changed(): void;
 }
@@ -171,7 +171,7 @@ export class Neighbours {
     if (mac) this.heard(iface, address, mac, said.solicited, said.override);
     else if (said.solicited && neighbour.mac) this.confirm(neighbour);
     neighbour.isRouter = said.router;
-    if (wasRouter && !said.router) this.world.noRouter(neighbour);
+    if (wasRouter && !said.router) this.world.noRouter(neighbour, true);
   }
 
   /** An upper layer saw progress: the neighbour is alive without asking (RFC 4861 §7.3.1). */
@@ -277,7 +277,7 @@ export class Neighbours {
     this.enter(neighbour, "FAILED");
     neighbour.mac = undefined;
     for (const id of neighbour.queue.splice(0)) this.world.unreachable(id);
-    this.world.noRouter(neighbour);
+    this.world.noRouter(neighbour, false);
     this.remove(neighbour);
   }
 

@@ -21,15 +21,17 @@ import type { RouteTable } from "../engine/route-table.ts";
 import type { SlabPool } from "../engine/slabs.ts";
 import { serializeIpv4, serializeIpv6 } from "../wire/index.ts";
 import { Addresses, type AddressOptions } from "./addresses.ts";
+import { Advertiser } from "./advertiser.ts";
 import { DuplicateDetection } from "./dad.ts";
 import { Holdback } from "./holdback.ts";
 import type { IcmpErrorKind } from "./icmp.ts";
 import { IcmpIo } from "./icmp-io.ts";
 import { Input } from "./input.ts";
-import { linkLocalOf, NetInterface, type OwnAddress } from "./interface.ts";
+import { linkLocalOf, NetInterface, type OwnAddress, solicitedNode } from "./interface.ts";
 import { KeptPackets } from "./kept.ts";
 import { LinkChanges } from "./link-changes.ts";
 import { LinkMessages } from "./link-messages.ts";
+import { EVERYTHING, NOTHING } from "./multicast/filter.ts";
 import { Multicast } from "./multicast/multicast.ts";
 import { Neighbours, type NeighbourWorld } from "./neighbours.ts";
 import { Output } from "./output.ts";
@@ -37,6 +39,7 @@ import { PacketIo } from "./packet-io.ts";
 import { PathMtus } from "./path-mtu.ts";
 import { PolicyTable } from "./policy-table.ts";
 import { Reassembly } from "./reassembly.ts";
+import { RouterDiscovery } from "./router-discovery.ts";
 import { Routes } from "./routes.ts";
 import { type IcmpHandler, type IpCounters, newCounters, type Path, type Starved, type Throttled, type Transport } from "./types.ts";
 import type { World } from "./world.ts";
@@ -63,6 +66,9 @@ export class IpStack implements PuntReceiver, World {
   readonly mtus = new PathMtus();
   readonly addresses: Addresses;
   readonly multicast: Multicast;
+  /** What routers say, and what this router says. */
+  readonly discovery: RouterDiscovery;
+  readonly advertiser: Advertiser;
   readonly policy = new PolicyTable();
   preferPublic = false;
   readonly slabs: SlabPool;
@@ -106,6 +112,8 @@ export class IpStack implements PuntReceiver, World {
     this.link = new LinkMessages(this);
     this.multicast = new Multicast(this);
     this.addresses = new Addresses(this, new DuplicateDetection(this, this.link));
+    this.discovery = new RouterDiscovery(this, this.addresses);
+    this.advertiser = new Advertiser(this, this.multicast);
     this.output = new Output(this);
     this.kept = new KeptPackets(this);
     this.holdback = new Holdback(engine);
@@ -132,7 +140,7 @@ export class IpStack implements PuntReceiver, World {
       release: (id) => this.kept.send(id),
       unreachable: (id) => this.kept.fail(id),
       drop: (id) => this.engine.plane.packetRelease(0, id),
-      noRouter: () => {},
+      noRouter: (neighbour, isGone) => this.discovery.lost(neighbour, isGone),
       changed: () => {
         this.routes.generation++;
       },
@@ -141,7 +149,8 @@ export class IpStack implements PuntReceiver, World {
 
   // ── Interfaces ────────────────────────────────────────────────────────────────────────────────
 
-  addInterface(name: string, port: Port): NetInterface {
+  /** `probes`: how often others are asked before the link-local address is used. */
+  addInterface(name: string, port: Port, probes = 0): NetInterface {
     if (this.interfaces.some((iface) => iface.name === name)) throw new LoomError("EEXIST", `there is an interface ${name} already`);
     const iface = new NetInterface(name, port);
     this.interfaces.push(iface);
@@ -149,7 +158,7 @@ export class IpStack implements PuntReceiver, World {
     this.multicast.attach(iface);
     port.configure({ table4: this.tables[4], table6: this.tables[6], host: !this.forwarding, gro: true });
     this.engine.setReceiver(port, this);
-    this.addAddress(iface, { address: linkLocalOf(iface.mac), length: 64 }, { origin: "kernel" });
+    this.addAddress(iface, { address: linkLocalOf(iface.mac), length: 64 }, { origin: "kernel", probes });
     return iface;
   }
 
@@ -157,6 +166,9 @@ export class IpStack implements PuntReceiver, World {
   removeInterface(iface: NetInterface): void {
     const at = this.interfaces.indexOf(iface);
     if (at < 0) throw new LoomError("ENOENT", `${iface.name} is not an interface of this host`);
+    this.discovery.stop(iface);
+    this.advertiser.stop(iface);
+    this.flush();
     this.changes.clear(iface);
     this.interfaces.splice(at, 1);
     this.byPort[iface.port.index] = undefined;
@@ -179,6 +191,21 @@ export class IpStack implements PuntReceiver, World {
 
   removeAddress(iface: NetInterface, address: IpAddress): void {
     this.addresses.remove(iface, address);
+  }
+
+  /** Answers for one address of somebody else on an interface, wherever it is (`ip neigh add proxy`). */
+  addProxy(iface: NetInterface, address: IpAddress): void {
+    iface.proxied.set(address.key, address);
+    if (address.family === 6) this.multicast.want(iface, solicitedNode(address), iface.proxied, EVERYTHING);
+    this.flush();
+  }
+
+  removeProxy(iface: NetInterface, address: IpAddress): void {
+    iface.proxied.delete(address.key);
+    const group = solicitedNode(address);
+    const isLast = ![...iface.proxied.values()].some((other) => other.family === 6 && solicitedNode(other).equals(group));
+    if (address.family === 6 && isLast) this.multicast.want(iface, group, iface.proxied, NOTHING);
+    this.flush();
   }
 
   isLocal(address: IpAddress): boolean {
