@@ -479,14 +479,6 @@ describe("the Linux kernel as the host of our router", { skip: missing("tcpdump"
         {
           device: tap({ name: "t0", namespace: kernel.name, offload: false }),
           addresses: ["fd90::1/64"],
-          advertise: {
-            interval: 4,
-            mtu: 1380,
-            hopLimit: 44,
-            nameServers: ["fd90::53"],
-            searchList: ["loom.example"],
-            routes: [{ prefix: "fd99::/48", preference: "high" }],
-          },
         },
       ],
     });
@@ -505,6 +497,14 @@ describe("the Linux kernel as the host of our router", { skip: missing("tcpdump"
       const file = join(folder, "trace.pcap");
       kernel.up("t0");
       const capture = await kernel.start("tcpdump", ["-U", "-i", "t0", "-w", file], /listening/);
+      router.ip.advertiser.start(router.ip.interface("eth0"), {
+        interval: 4,
+        mtu: 1380,
+        hopLimit: 44,
+        nameServers: ["fd90::53"],
+        searchList: ["loom.example"],
+        routes: [{ prefix: "fd99::/48", preference: "high" }],
+      });
       await until(() =>
         /inet6 fd90::[0-9a-f:]+\/64 scope global (?!.*tentative)/.test(kernel.ip("-6", "addr", "show", "dev", "t0").replaceAll("\n", " ")),
       );
