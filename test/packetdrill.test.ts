@@ -121,7 +121,7 @@ describe("packetdrill scripts that must fail", () => {
 
 describe("packetdrill scripts that are not understood", () => {
   const cases: [string, string, RegExp][] = [
-    ["an unknown command", "`rm -rf /`\n", /the command "rm -rf \/" is not known/],
+    ["an unknown command", "`reboot -f`\n", /the command "reboot -f" is not known/],
     ["an unknown sysctl", "`sysctl -q net.ipv4.tcp_make_it_fast=1`\n", /tcp_make_it_fast=1 is not known/],
     ["a value that the stack has no setting for", "`sysctl -q net.ipv4.tcp_abort_on_overflow=1`\n", /tcp_abort_on_overflow=1/],
     ["an unknown constant", "+0 getsockopt(4, SOL_SOCKET, SO_NONSENSE, [9], [4]) = 0\n", /SO_NONSENSE is not known/],

@@ -1,5 +1,6 @@
 /** System calls that move data: read and write in all their forms. */
 import * as c from "../../src/posix/constants.ts";
+import { EBADF, EFAULT } from "../../src/posix/errno.ts";
 import { type Begin, buffer, type Calls } from "./calls.ts";
 import { destination } from "./calls-sockets.ts";
 import { checkMessage, iovOf, receivedMessage, sentMessage } from "./messages.ts";
@@ -15,6 +16,18 @@ function rest(pieces: readonly Uint8Array[], from: number): Uint8Array[] {
     skip = Math.max(skip - piece.length, 0);
   }
   return out;
+}
+
+/** NULL for memory: no Process is given a pointer that leads nowhere. */
+const isNull = (argument: Expression) => argument.kind === "word" && argument.name === "NULL";
+
+/** What Linux says of memory that is not there, where a call without it would have been good. */
+function faulting(begin: Begin): Begin {
+  return (calls, args, call) => {
+    const attempt = begin(calls, args, call);
+    if (!isNull(args[1])) return attempt;
+    return { run: () => (calls.process.fcntl(calls.fd(args), c.F_GETFL) < 0 ? -EBADF : -EFAULT) };
+  };
 }
 
 const total = (pieces: readonly Uint8Array[]) => pieces.reduce((n, piece) => n + piece.length, 0);
@@ -100,14 +113,14 @@ const recvfrom: Begin = (calls, args, call) => {
 };
 
 export const DATA_CALLS: Readonly<Record<string, Begin>> = {
-  read,
+  read: faulting(read),
   readv,
-  recv,
-  recvfrom,
+  recv: faulting(recv),
+  recvfrom: faulting(recvfrom),
   recvmsg,
-  write,
+  write: faulting(write),
   writev,
-  send,
-  sendto,
+  send: faulting(send),
+  sendto: faulting(sendto),
   sendmsg,
 };

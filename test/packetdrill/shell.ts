@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { Unsupported } from "./script.ts";
+import { Mismatch, Unsupported } from "./script.ts";
 import { DEFAULTS, sysctl } from "./sysctls.ts";
 import type { Wire } from "./wire.ts";
 
@@ -31,12 +31,13 @@ function commands(text: string): string[] {
     .filter((line) => line !== "");
 }
 
-const dotted = (name: string) => name.replace(/^\/proc\/sys\//, "").replaceAll("/", ".");
+const dotted = (name: string) => name.replace(/^\/(proc\/sys|sys)\//, "").replaceAll("/", ".");
 
 export class Shell {
   private readonly wire: Wire;
   /** Where the script lies: its commands name files from there. */
   private readonly folder: string;
+  private readonly counted: Record<string, number> = {};
 
   constructor(wire: Wire, file: string) {
     this.wire = wire;
@@ -53,12 +54,15 @@ export class Shell {
     if (file === "defaults.sh") this.defaults(name);
     else if (file === "sysctl") this.assignments(args.filter((arg) => !arg.startsWith("-")));
     else if (/^set_sysctls(\.py)?$/.test(file)) this.assignments(args);
-    else if (/^echo /.test(line) && line.includes("/proc/sys/")) this.echo(line);
+    else if (/^echo /.test(line) && line.includes(">")) this.echo(line);
     else if (file === "ip") this.ip(args, line);
     else if (file === "tc") this.tc(args, line);
-    else if (/^sysctl_restore/.test(file) || /^(true|sleep|nstat|modprobe|sync)$/.test(file)) {
-      if (line.includes("|")) throw new Unsupported(`the command "${line}" is not known`);
-    } else throw new Unsupported(`the command "${line}" is not known`);
+    else if (file === "nstat") this.statistics(line);
+    else if (file === "grep" && line.includes("/proc/net/tcp")) this.sockets(line);
+    // Offloads of the real device: every segment of this wire is as large as its MTU lets it be.
+    else if (file === "ethtool" && args[0] === "-K") return;
+    else if (!/^(true|sleep|modprobe|sync|rm|dd)$/.test(file) && !/^sysctl_restore/.test(file))
+      throw new Unsupported(`the command "${line}" is not known`);
   }
 
   private defaults(name: string): void {
@@ -78,9 +82,28 @@ export class Shell {
     }
   }
 
+  /** Grep's exit code is the command's: without a match the script fails. */
+  private sockets(line: string): void {
+    const port = Number.parseInt(/:([0-9A-F]{4})/.exec(line)?.[1] ?? "", 16);
+    if (!line.includes('" 0A "') || Number.isNaN(port)) throw new Unsupported(`the command "${line}" is not known`);
+    if (this.wire.host.tcp.users(port).listeners.length === 0) throw new Mismatch(`nobody listens on port ${port}`);
+  }
+
+  /** `nstat` alone begins to count anew; `nstat | grep NAME` wants to see that NAME has counted since. */
+  private statistics(line: string): void {
+    const counters = this.wire.host.tcp.counters as unknown as Record<string, number>;
+    const name = /\|\s*grep\s+(?:-\w+\s+)?"?(?:TcpExt|Tcp)?(\w+)/.exec(line)?.[1];
+    if (name !== undefined) {
+      const key = name.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_").toLowerCase();
+      if (!(key in counters)) throw new Unsupported(`the counter ${name} of "${line}" is not known`);
+      if (counters[key] === (this.counted[key] ?? 0)) throw new Mismatch(`the counter ${name} did not count`);
+    }
+    Object.assign(this.counted, counters);
+  }
+
   private echo(line: string): void {
     const [, value, name] = /^echo\s+(?:-n\s+)?["']?([^"'>]*?)["']?\s*>\s*(\S+)/.exec(line) ?? [];
-    if (name === undefined) throw new Unsupported(`the command "${line}" is not known`);
+    if (name === undefined || !/^\/(proc\/sys|sys\/module)\//.test(name)) throw new Unsupported(`the command "${line}" is not known`);
     sysctl(this.wire.host, dotted(name), value);
   }
 

@@ -158,6 +158,8 @@ const TCP: Readonly<Record<string, Rule>> = {
 };
 
 const OTHERS: Readonly<Record<string, Rule>> = {
+  "module.tcp_cubic.parameters.hystart_detect": setting("hystartDetect", Number, fixed("3")),
+  "module.tcp_cubic.parameters.hystart": setting("hystart", isOn, fixed("1")),
   "net.ipv4.ip_no_pmtu_disc": fixed("0"),
   "net.ipv4.ip_local_port_range": ignored,
   "net.ipv4.ping_group_range": ignored,
