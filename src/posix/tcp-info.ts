@@ -1,5 +1,6 @@
 /** Linux's struct tcp_info (include/uapi/linux/tcp.h) of a connection: as an object, and as the struct's bytes. */
-import { ESTABLISHED, TIME_WAIT } from "../tcp/tcb.ts";
+import { congestionState, segmentCounts } from "../tcp/info.ts";
+import { ESTABLISHED, type Tcb, TIME_WAIT } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
 import * as c from "./constants.ts";
 import type { TcpSocket } from "./tcp-socket.ts";
@@ -21,11 +22,9 @@ const STATES = [
 const TCPI_OPT_TIMESTAMPS = 1;
 const TCPI_OPT_SACK = 2;
 const TCPI_OPT_WSCALE = 4;
-/** enum tcp_ca_state. */
-const OPEN = 0;
-const DISORDER = 1;
-const RECOVERY = 3;
-const LOSS = 4;
+const TCPI_OPT_ECN = 8;
+const TCPI_OPT_ECN_SEEN = 16;
+const TCPI_OPT_SYN_DATA = 32;
 const INFINITE = 0x7fff_ffff;
 
 /** Fields in the struct's order, with the bytes of each. `scales` and `flags` are the two bytes of bit-fields. */
@@ -89,13 +88,20 @@ const FIELDS = [
   ["total_rto", 2],
   ["total_rto_recoveries", 2],
   ["total_rto_time", 4],
+  ["received_ce", 4],
+  ["delivered_e1_bytes", 4],
+  ["delivered_e0_bytes", 4],
+  ["delivered_ce_bytes", 4],
+  ["received_e1_bytes", 4],
+  ["received_e0_bytes", 4],
+  ["received_ce_bytes", 4],
 ] as const;
 
 export type TcpInfoField = (typeof FIELDS)[number][0];
 /** Fields by the names of the struct without `tcpi_`; what the stack does not count is absent. */
 export type TcpInfo = Partial<Record<TcpInfoField, number>> & { state: number };
 
-const SIZE = 248;
+const SIZE = 276;
 
 /** What is known of a socket's connection. Times in microseconds (`ato`, `last_*` in ms and `rto` in µs, as Linux has them); counts in segments. */
 export function tcpInfo(socket: TcpSocket): TcpInfo {
@@ -103,33 +109,30 @@ export function tcpInfo(socket: TcpSocket): TcpInfo {
   if (socket.isListening) return { state: c.TCP_LISTEN };
   if (!tcb) return { state: c.TCP_CLOSE, snd_mss: 536, rcv_mss: 536, snd_cwnd: 10, snd_ssthresh: INFINITE };
   const s = user.status(tcb);
-  const segments = (bytes: number) => Math.ceil(bytes / tcb.mss);
+  const counts = segmentCounts(tcb);
   const since = (at: number) => (at > 0 ? Math.floor(tcb.now - at) : 0);
   const us = (ms: number) => Math.round(ms * 1000);
   return {
     state: STATES[tcb.state],
-    ca_state: tcb.afterTimeout ? LOSS : tcb.inRecovery ? RECOVERY : tcb.duplicateAcks > 0 || s.sacked > 0 ? DISORDER : OPEN,
+    ca_state: congestionState(tcb),
     retransmits: tcb.retries,
     probes: tcb.timerMode === "persist" ? tcb.retries : tcb.keepProbes,
     backoff: tcb.retries,
-    options: (tcb.timestampsOk ? TCPI_OPT_TIMESTAMPS : 0) | (tcb.sackOk ? TCPI_OPT_SACK : 0) | (tcb.scaleOffered ? TCPI_OPT_WSCALE : 0),
+    options: optionBits(tcb),
     scales: tcb.sendScale | (tcb.receiveScale << 4),
     flags: Number(tcb.appLimited),
     rto: us(s.rto),
     ato: tcb.state >= ESTABLISHED ? us(40) : 0,
     snd_mss: tcb.mss,
     rcv_mss: tcb.receivedMss,
-    unacked: segments(s.unacked),
-    sacked: segments(s.sacked),
-    lost: segments(s.lost),
-    retrans: 0,
+    ...counts,
     last_data_sent: since(tcb.lastSentAt),
     last_data_recv: since(tcb.lastReceivedAt),
     last_ack_recv: since(tcb.lastReceivedAt),
     pmtu: tcb.path?.mtu,
     rtt: us(s.srtt),
     rttvar: us(s.rttvar),
-    snd_ssthresh: s.ssthresh === undefined ? INFINITE : segments(s.ssthresh),
+    snd_ssthresh: s.ssthresh === undefined ? INFINITE : Math.floor(s.ssthresh / tcb.mss),
     snd_cwnd: Math.max(Math.floor(s.cwnd / tcb.mss), tcb.state < ESTABLISHED ? 1 : 0),
     advmss: Math.min(options.maxMss, tcb.path ? tcb.path.mtu - (tcb.remote.family === 4 ? 40 : 60) : options.maxMss),
     rcv_space: s.receiveSpace,
@@ -138,10 +141,34 @@ export function tcpInfo(socket: TcpSocket): TcpInfo {
     bytes_acked: s.bytesAcked,
     bytes_received: s.bytesReceived,
     notsent_bytes: Math.max(s.notSent, 0),
+    reordering: tcb.reordering,
+    reord_seen: tcb.reorderings,
+    delivered: tcb.packetsDelivered,
+    delivered_ce: tcb.ecn?.ceDelivered ?? 0,
+    received_ce: tcb.ecn?.ceReceived ?? 0,
+    delivered_e1_bytes: tcb.ecn?.bytesDelivered[1] ?? 0,
+    delivered_e0_bytes: tcb.ecn?.bytesDelivered[2] ?? 0,
+    delivered_ce_bytes: tcb.ecn?.bytesDelivered[3] ?? 0,
+    received_e1_bytes: tcb.ecn?.bytesReceived[1] ?? 0,
+    received_e0_bytes: tcb.ecn?.bytesReceived[2] ?? 0,
+    received_ce_bytes: tcb.ecn?.bytesReceived[3] ?? 0,
     min_rtt: s.minRtt === undefined ? undefined : us(s.minRtt),
     snd_wnd: s.sendWindow,
     rcv_wnd: tcb.state === TIME_WAIT ? 0 : Math.max((tcb.announced - tcb.received) | 0, 0),
   };
+}
+
+function optionBits(tcb: Tcb): number {
+  const { ecn } = tcb;
+  const seen = ecn && (ecn.bytesReceived[1] > 0 || ecn.bytesReceived[2] > 0 || ecn.bytesReceived[3] > 0 || ecn.wasSeen);
+  return (
+    (tcb.timestampsOk ? TCPI_OPT_TIMESTAMPS : 0) |
+    (tcb.sackOk ? TCPI_OPT_SACK : 0) |
+    (tcb.scaleOffered ? TCPI_OPT_WSCALE : 0) |
+    (ecn ? TCPI_OPT_ECN : 0) |
+    (seen ? TCPI_OPT_ECN_SEEN : 0) |
+    (tcb.synDataTaken ? TCPI_OPT_SYN_DATA : 0)
+  );
 }
 
 /** The struct; fields that are not counted are 0. */

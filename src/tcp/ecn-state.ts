@@ -22,6 +22,8 @@ export class EcnState {
   readonly bytesDelivered = [0, 0, 0, 0];
   /** IP field of the peer's SYN or SYN-ACK, to be reflected. */
   reflect = NOT_ECT;
+  /** A packet that may be marked has come (RFC 3168). */
+  wasSeen = false;
   /** Fields that the next option must have, so that nothing new goes unsaid. */
   neededFields = 0;
   /** The peer sends the option. */

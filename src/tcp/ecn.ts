@@ -100,6 +100,7 @@ export function noteArrival(tcb: Tcb, length: number, packets: number): boolean 
   const { ecn } = tcb;
   if (!ecn) return false;
   const { field, flags } = arrival;
+  if (field !== NOT_ECT) ecn.wasSeen = true;
   if (ecn.isAccurate) {
     noteOption(ecn);
     return countArrival(ecn, field, length, packets);

@@ -6,7 +6,7 @@ import * as abi from "../../assembly/abi.ts";
 import { LoomError } from "../base/errors.ts";
 import { initialWindow } from "./congestion/control.ts";
 import { arrival, noteArrival, noteDuplicate as noteEcnDuplicate, reflecting, synAckFlags, takeSynAck, takeThirdAck } from "./ecn.ts";
-import { abort, awaitFin, destroy, peerOf } from "./end.ts";
+import { awaitFin, destroy, peerOf } from "./end.ts";
 import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { ownMss, transmit } from "./output.ts";
 import { reportDuplicate, takeData } from "./receiver.ts";
@@ -99,7 +99,8 @@ export function agree(tcb: Tcb): void {
   // RFC 6691: the MSS option leaves out options, so what every segment carries comes off here. Below 88 nothing sane is (Linux: tcp_min_snd_mss is 48).
   const peer = Math.max(options.mss || (tcb.remote.family === 4 ? 536 : 1220), 88);
   tcb.mss = Math.min(peer, ownMss(tcb)) - (tcb.timestampsOk ? 12 : 0);
-  tcb.receivedMss = tcb.mss;
+  // What was seen, not what was promised, tells how large segments are (Linux's tcp_initialize_rcv_mss).
+  tcb.receivedMss = Math.min(tcb.mss, 536);
   tcb.cwnd = initialWindow(tcb.mss);
 }
 
@@ -144,10 +145,6 @@ export function receive(tcb: Tcb, id: number): void {
     return;
   }
   if (!(flags & ACK)) return;
-  if (s.hasTimestamps && tcb.timestampsOk && !after(s.seq, tcb.lastAckSent)) {
-    tcb.tsRecent = s.tsval;
-    tcb.tsRecentAt = tcb.now;
-  }
   if (tcb.una === tcb.iss && !finishHandshake(tcb)) return;
   if (tcb.ecn && noteArrival(tcb, s.length, Math.max(1, Math.ceil(s.length / Math.max(s.piece, 1))))) tcb.ackNow = true;
   if (!takeAck(tcb)) return;
@@ -165,8 +162,8 @@ export function receive(tcb: Tcb, id: number): void {
 /** PAWS (RFC 7323 §5.3): a timestamp that went back belongs to an old incarnation. */
 function isFresh(tcb: Tcb): boolean {
   if (!tcb.timestampsOk || segment.flags & RST) return true;
-  // RFC 7323 §3.2: without the option that was agreed on, a segment is dropped.
-  if (!segment.hasTimestamps) return false;
+  // RFC 7323 §3.2 would have a segment without the option that was agreed on dropped; like Linux we take it: boxes on the way lose options.
+  if (!segment.hasTimestamps) return true;
   if (!before(segment.tsval, tcb.tsRecent) || tcb.now - tcb.tsRecentAt > TIMESTAMP_LIFE) return true;
   tcb.world.counters.paws_rejected++;
   noteDuplicate(tcb);
@@ -349,10 +346,20 @@ function establish(tcb: Tcb): void {
 /** Step five; false when the segment is to be dropped. */
 function takeAck(tcb: Tcb): boolean {
   const { ack, seq, length, flags } = segment;
-  // RFC 5961 §5.2: only what was sent, and not older than the largest window.
-  if (after(ack, tcb.nxt) || before(ack, (tcb.una - tcb.maxWindow) | 0)) {
+  // What was never sent cannot be acknowledged. RFC 9293 would answer that; like Linux we say nothing to who is that wrong.
+  if (after(ack, tcb.nxt)) {
+    tcb.world.counters.acks_of_unsent++;
+    return false;
+  }
+  // RFC 5961 §5.2: and not older than the largest window.
+  if (before(ack, (tcb.una - tcb.maxWindow) | 0)) {
     challenge(tcb);
     return false;
+  }
+  // Only what is acceptable in every way moves the clock that PAWS compares with (RFC 7323 §4.3).
+  if (segment.hasTimestamps && tcb.timestampsOk && !after(seq, tcb.lastAckSent)) {
+    tcb.tsRecent = segment.tsval;
+    tcb.tsRecentAt = tcb.now;
   }
   const window = segment.window * 2 ** tcb.sendScale;
   const isDuplicate = ack === tcb.una && length === 0 && window === tcb.window && !(flags & FIN) && tcb.sent.first !== undefined;
@@ -421,7 +428,8 @@ function takeText(tcb: Tcb, id: number): number {
   if (state !== ESTABLISHED && state !== FIN_WAIT_1 && state !== FIN_WAIT_2) return 0;
   if (tcb.orphan) {
     // Nobody will read it: the peer should know (RFC 2525 §2.17).
-    abort(tcb, "ECONNRESET", "data arrived after close");
+    tcb.world.resetUnknown(segment.flags);
+    destroy(tcb, new LoomError("ECONNRESET", "data arrived after close"));
     return 0;
   }
   const old = distance(tcb.received, seq);

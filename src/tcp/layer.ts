@@ -69,6 +69,7 @@ export class TcpLayer implements Transport, TcpWorld {
     fast_retrans: 0,
     challenge_acks: 0,
     paws_rejected: 0,
+    acks_of_unsent: 0,
     dsack_received: 0,
     ofo_queued: 0,
     ofo_dropped: 0,
@@ -182,6 +183,7 @@ export class TcpLayer implements Transport, TcpWorld {
     tcb.smallEnd = tcb.iss;
     tcb.rackEnd = tcb.forwardAck = tcb.iss;
     tcb.stalledSince = this.stack.now;
+    tcb.reordering = this.settings.reordering;
     if (tcb.options.windowScaling)
       while (tcb.receiveScale < 14 && tcb.options.receiveBuffer >>> tcb.receiveScale > 65_535) tcb.receiveScale++;
     tcb.receiveSpace = Math.min(tcb.receiveSpace, tcb.options.receiveBuffer);

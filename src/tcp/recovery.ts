@@ -10,12 +10,13 @@ import { type SentRecord, sentLater } from "./scoreboard.ts";
 import { after, before, distance, later } from "./sequence.ts";
 import type { Tcb } from "./tcb.ts";
 
-const DUPLICATE_THRESHOLD = 3;
+/** Linux's tcp_max_reordering. */
+const MOST_REORDERING = 300;
 /** A path this short (ms) is this machine: the first send buffer fills it at 4 Gbit/s and more, and a larger one leaves the cache. */
 const NEAR = 0.5;
 const sample = emptySample();
 /** What one acknowledgement did; one is enough, acknowledgements do not nest. */
-const seen = { delivered: 0, packets: 0, marks: 0, rtt: 0, acked: 0, freshAfterTimeout: false, lost: 0 };
+const seen = { delivered: 0, packets: 0, marks: 0, rtt: 0, acked: 0, freshAfterTimeout: false, lost: 0, reordering: 0 };
 
 /** Takes an acknowledgement of `ack` with the SACK blocks that came along. True when it acknowledged something new. */
 export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate: boolean, tsecr: number): boolean {
@@ -37,6 +38,11 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate
     checkSpurious(tcb, tsecr);
     growSendSpace(tcb);
   }
+  if (seen.reordering > 0) {
+    tcb.reorderings++;
+    tcb.reordering = Math.min(Math.max(tcb.reordering, seen.reordering), MOST_REORDERING);
+  }
+  if (tcb.frto) judgeTimeout(tcb, ack, isDuplicate || sack.count > 0);
   if (tcb.ecn) seen.marks = reportedMarks(tcb, seen.packets, seen.delivered, seen.acked > 0 || seen.delivered > 0);
   endProbe(tcb, ack);
   if (tcb.sackOk) detectLosses(tcb);
@@ -46,7 +52,7 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate
 }
 
 function begin(tcb: Tcb): void {
-  seen.delivered = seen.packets = seen.marks = seen.rtt = seen.acked = seen.lost = 0;
+  seen.delivered = seen.packets = seen.marks = seen.rtt = seen.acked = seen.lost = seen.reordering = 0;
   seen.freshAfterTimeout = false;
   tcb.rate.begin();
   checkAppLimited(tcb);
@@ -63,9 +69,15 @@ function advance(tcb: Tcb, ack: number): void {
     sent.remove(record);
   }
   tcb.una = ack;
-  if (!tcb.sackOk)
-    tcb.duplicateAcks =
-      tcb.inRecovery && before(ack, tcb.recoveryEnd) ? Math.max(0, tcb.duplicateAcks - Math.ceil(seen.acked / tcb.mss)) : 0;
+  if (!tcb.sackOk) settleDuplicates(tcb, ack);
+}
+
+/** Without SACK, duplicates have counted as segments that arrived: what they stood for is not counted again. */
+function settleDuplicates(tcb: Tcb, ack: number): void {
+  const segments = Math.ceil(seen.acked / tcb.mss);
+  seen.delivered = Math.max(seen.delivered - tcb.duplicateAcks * tcb.mss, Math.min(seen.delivered, tcb.mss));
+  const left = Math.max(0, tcb.duplicateAcks - Math.max(segments - 1, 0));
+  tcb.duplicateAcks = tcb.inRecovery && !before(ack, tcb.recoveryEnd) ? 0 : left;
 }
 
 /** A record is known to have arrived: delivery, RTT (never of what was sent twice), RACK's newest. */
@@ -85,13 +97,16 @@ function arrived(tcb: Tcb, record: SentRecord): void {
     if (tcb.afterTimeout && record.lost) seen.freshAfterTimeout = true;
   } else if (rtt < tcb.rtt.min) return;
   // Sent later than the newest known to have arrived (RFC 8985 §6.2 step 2).
+  tcb.rackRtt = rtt;
   if (sentLater(record.sentAt, record.end, tcb.rackTime, tcb.rackEnd)) {
     tcb.rackTime = record.sentAt;
     tcb.rackEnd = record.end;
-    tcb.rackRtt = rtt;
   }
   // Step 3: something older than what had arrived before was never sent twice, so the network reorders.
-  if (before(record.end, tcb.forwardAck) && !record.retransmitted) tcb.reorderingSeen = true;
+  if (before(record.end, tcb.forwardAck) && !record.retransmitted) {
+    const degree = Math.ceil(distance(tcb.forwardAck, record.start) / tcb.mss);
+    if (degree > seen.reordering) seen.reordering = degree;
+  }
   tcb.forwardAck = later(tcb.forwardAck, record.end);
 }
 
@@ -123,13 +138,21 @@ function markSacked(tcb: Tcb, start: number, end: number): void {
   const { sent } = tcb;
   for (let record = sent.first; record && before(record.start, end); record = record.next) {
     if (record.sacked || !after(record.end, start)) continue;
-    if (before(record.start, start)) {
-      sent.split(record, start);
+    // A segment that is SACKed in part is not: records are cut between segments only, however fine the blocks are.
+    const bytes = distance(record.end, record.start);
+    const from = Math.ceil(Math.max(0, distance(start, record.start)) / tcb.mss) * tcb.mss;
+    if (from >= bytes) continue;
+    if (from > 0) {
+      sent.split(record, (record.start + from) | 0);
       continue;
     }
-    if (after(record.end, end)) sent.split(record, end);
+    if (after(record.end, end)) {
+      const whole = Math.floor(distance(end, record.start) / tcb.mss) * tcb.mss;
+      if (whole === 0) continue;
+      sent.split(record, (record.start + whole) | 0);
+    }
     arrived(tcb, record);
-    sent.markSacked(record);
+    sent.markSacked(record, Math.max(1, Math.ceil(distance(record.end, record.start) / tcb.mss)));
   }
 }
 
@@ -176,7 +199,7 @@ export function detectLosses(tcb: Tcb): void {
 
 /** §6.2 step 4: no patience when three segments beyond arrived and the network never reordered. */
 function reorderWindow(tcb: Tcb): number {
-  if (!tcb.reorderingSeen && (tcb.inRecovery || tcb.sent.sackedBytes >= DUPLICATE_THRESHOLD * tcb.mss)) return 0;
+  if (tcb.reorderings === 0 && (tcb.inRecovery || tcb.sent.sackedSegments >= tcb.reordering)) return 0;
   const { min, srtt } = tcb.rtt;
   return Number.isFinite(min) ? Math.min((tcb.reorderWindowMult * min) / 4, srtt) : 0;
 }
@@ -187,7 +210,7 @@ function detectByDuplicates(tcb: Tcb, ack: number): void {
   const { first } = sent;
   if (!first || first.lost) return;
   const partial = tcb.inRecovery && seen.acked > 0 && before(ack, tcb.recoveryEnd);
-  if (!partial && (tcb.inRecovery || tcb.duplicateAcks < DUPLICATE_THRESHOLD)) return;
+  if (!partial && (tcb.inRecovery || tcb.duplicateAcks < tcb.reordering)) return;
   if (distance(first.end, first.start) > tcb.mss) sent.split(first, (first.start + tcb.mss) | 0);
   lose(tcb, first);
 }
@@ -258,14 +281,16 @@ function reduce(tcb: Tcb): void {
   if (!tcb.control.steers) tcb.ssthresh = target;
 }
 
-/** Proportional rate reduction (RFC 6937 §3, with slow-start reduction bound). */
+/** Proportional rate reduction (RFC 6937 §3, RFC 9937). */
 function proportional(tcb: Tcb): void {
   const pipe = tcb.sent.pipe;
   tcb.prrDelivered += seen.delivered;
   let count: number;
   if (pipe > tcb.ssthresh) count = Math.ceil((tcb.prrDelivered * tcb.ssthresh) / tcb.recoverFlight) - tcb.prrOut;
   else {
-    const limit = seen.lost > 0 ? tcb.prrDelivered - tcb.prrOut : Math.max(tcb.prrDelivered - tcb.prrOut, seen.delivered) + tcb.mss;
+    // RFC 9937's safe acknowledgement: it moved on, and nothing more is lost.
+    const isSafe = seen.acked > 0 && seen.lost === 0;
+    const limit = Math.max(tcb.prrDelivered - tcb.prrOut, seen.delivered) + (isSafe ? tcb.mss : 0);
     count = Math.min(tcb.ssthresh - pipe, limit);
   }
   // The first retransmission always goes (§3: "fast retransmit").
@@ -286,7 +311,8 @@ function tell(tcb: Tcb, ack: number): void {
   sample.ackSeq = ack;
   sample.sendSeq = tcb.nxt;
   tcb.rate.finish(sample, tcb.rtt.min);
-  tcb.control.acked(tcb, sample);
+  // What only SACK reports does not open the window, unless the network is known to reorder (Linux's tcp_may_raise_cwnd).
+  if (tcb.control.steers || seen.acked > 0 || tcb.reorderings > 0) tcb.control.acked(tcb, sample);
 }
 
 // ── Timeout ─────────────────────────────────────────────────────────────────────────────────────
@@ -304,14 +330,48 @@ export function timedOut(tcb: Tcb): void {
   tcb.inRecovery = tcb.inCwr = false;
   tcb.afterTimeout = true;
   tcb.timeoutStamp = tcb.tsval;
+  tcb.frto = tcb.world.settings.frto && tcb.sackOk;
+  tcb.triesNew = false;
   tcb.probing = false;
   tcb.duplicateAcks = 0;
   // A receiver that threw away what it had SACKed shows by not acknowledging the first (RFC 2018 §8).
-  if (sent.first?.sacked) sent.forgetSacks();
+  if (sent.first?.sacked) {
+    sent.forgetSacks();
+    tcb.frto = false;
+  }
   for (let record = sent.first; record; record = record.next) lose(tcb, record);
   tcb.cwnd = tcb.mss;
   tcb.retries++;
   tcb.rtt.backOff();
+}
+
+/**
+ * F-RTO with SACK (RFC 5682 §3.1): what was sent once and deemed lost has arrived, so the timeout was wrong; new data sent
+ * instead of old brings duplicates, so it was right.
+ */
+function judgeTimeout(tcb: Tcb, ack: number, isDuplicate: boolean): void {
+  if (!tcb.afterTimeout) {
+    tcb.frto = false;
+    return;
+  }
+  if (seen.freshAfterTimeout) {
+    undoTimeout(tcb);
+    return;
+  }
+  if (after(tcb.nxt, tcb.recoveryEnd)) {
+    if (isDuplicate) tcb.frto = false;
+  } else if (seen.acked > 0 && before(ack, tcb.recoveryEnd)) {
+    tcb.recoveryEnd = tcb.nxt;
+    tcb.triesNew = tcb.unsent > 0 && tcb.window > distance(tcb.nxt, ack);
+    if (!tcb.triesNew) tcb.frto = false;
+  }
+}
+
+function undoTimeout(tcb: Tcb): void {
+  tcb.world.counters.spurious_rtos++;
+  tcb.afterTimeout = tcb.frto = false;
+  for (let record = tcb.sent.first; record; record = record.next) if (record.lost) tcb.sent.unmarkLost(record);
+  tcb.control.undone(tcb);
 }
 
 /** Eifel (RFC 3522): the first acknowledgement after a timeout echoes a time before it, so the original had arrived. */
@@ -320,10 +380,7 @@ function checkSpurious(tcb: Tcb, tsecr: number): void {
   const stamp = tcb.timeoutStamp;
   tcb.timeoutStamp = 0;
   if (tsecr === 0 || distance(tsecr, stamp) >= 0 || !seen.freshAfterTimeout) return;
-  tcb.world.counters.spurious_rtos++;
-  tcb.afterTimeout = false;
-  for (let record = tcb.sent.first; record; record = record.next) if (record.lost) tcb.sent.unmarkLost(record);
-  tcb.control.undone(tcb);
+  undoTimeout(tcb);
 }
 
 /** The time that reordering was allowed is over (RFC 8985 §6.3). */

@@ -11,7 +11,11 @@ export class SentRecord {
   sentAt = 0;
   sacked = false;
   lost = false;
+  /** Deemed lost at least once. */
+  wasLost = false;
   retransmitted = false;
+  /** Segments in it when it was SACKed. */
+  segments = 0;
   /** Counted in the pipe. */
   inFlight = false;
   isSyn = false;
@@ -42,6 +46,7 @@ export class Scoreboard {
   /** Bytes in flight: sent, and neither acknowledged, SACKed nor deemed lost. */
   pipe = 0;
   sackedBytes = 0;
+  sackedSegments = 0;
   lostBytes = 0;
 
   append(start: number, end: number, now: number): SentRecord {
@@ -49,7 +54,7 @@ export class Scoreboard {
     record.start = start;
     record.end = end;
     record.sentAt = now;
-    record.sacked = record.lost = record.retransmitted = record.isSyn = record.isFin = false;
+    record.sacked = record.lost = record.wasLost = record.retransmitted = record.isSyn = record.isFin = false;
     record.inFlight = true;
     record.next = undefined;
     record.prev = this.last;
@@ -67,7 +72,9 @@ export class Scoreboard {
     rest.end = record.end;
     rest.sentAt = record.sentAt;
     rest.sacked = record.sacked;
+    rest.segments = 0;
     rest.lost = record.lost;
+    rest.wasLost = record.wasLost;
     rest.retransmitted = record.retransmitted;
     rest.inFlight = record.inFlight;
     rest.isFin = record.isFin;
@@ -94,7 +101,7 @@ export class Scoreboard {
   remove(record: SentRecord): void {
     const bytes = distance(record.end, record.start);
     if (record.inFlight) this.pipe -= bytes;
-    if (record.sacked) this.sackedBytes -= bytes;
+    if (record.sacked) this.unsack(record, bytes);
     if (record.lost) this.lostBytes -= bytes;
     if (record.prev) record.prev.next = record.next;
     else this.first = record.next;
@@ -104,13 +111,21 @@ export class Scoreboard {
     if (spare.length < MOST_SPARE) spare.push(record);
   }
 
-  markSacked(record: SentRecord): void {
+  private unsack(record: SentRecord, bytes: number): void {
+    this.sackedBytes -= bytes;
+    this.sackedSegments -= record.segments;
+  }
+
+  /** It arrived, as so many segments. */
+  markSacked(record: SentRecord, segments: number): void {
     const bytes = distance(record.end, record.start);
     if (record.inFlight) this.pipe -= bytes;
     if (record.lost) this.lostBytes -= bytes;
     record.inFlight = record.lost = false;
     record.sacked = true;
     this.sackedBytes += bytes;
+    record.segments = segments;
+    this.sackedSegments += segments;
   }
 
   markLost(record: SentRecord): void {
@@ -118,7 +133,7 @@ export class Scoreboard {
     const bytes = distance(record.end, record.start);
     if (record.inFlight) this.pipe -= bytes;
     record.inFlight = false;
-    record.lost = true;
+    record.lost = record.wasLost = true;
     this.lostBytes += bytes;
   }
 
@@ -127,7 +142,7 @@ export class Scoreboard {
     const bytes = distance(record.end, record.start);
     this.lostBytes -= bytes;
     this.pipe += bytes;
-    record.lost = false;
+    record.lost = record.wasLost = false;
     record.inFlight = true;
   }
 
@@ -147,7 +162,7 @@ export class Scoreboard {
     for (let record = this.first; record; record = record.next) {
       if (!record.sacked) continue;
       record.sacked = false;
-      this.sackedBytes -= distance(record.end, record.start);
+      this.unsack(record, distance(record.end, record.start));
     }
   }
 

@@ -14,6 +14,8 @@ import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, S
 const LARGEST = 65_535 - 120;
 /** RFC 8985 §7.2: an ACK may be delayed this long (ms) when only one segment is in flight. */
 const WORST_DELAYED_ACK = 200;
+/** Timers of the sender wait this long at least (ms). */
+const SOONEST = 1;
 const PERSIST_MIN = 200;
 const PERSIST_MAX = 60_000;
 
@@ -26,10 +28,15 @@ export function send(tcb: Tcb): void {
     let held = false;
     const path = pathOf(tcb);
     if (tcb.sent.pipe === 0) starting(tcb);
+    if (tcb.triesNew) {
+      tcb.triesNew = false;
+      sentNew = sendInsteadOfLost(tcb);
+    }
     while (tcb.world.stack.hasRoom(path, tcb)) {
       held = holdsBack(tcb, send);
       if (held) break;
       const lost = tcb.sent.firstLost();
+      if (lost && sentNew && tcb.frto) break;
       if (lost ? !resend(tcb, lost) : !sendNew(tcb)) break;
       sentNew = true;
     }
@@ -44,9 +51,16 @@ export function send(tcb: Tcb): void {
 /** Nothing is in flight, and something is about to be. */
 function starting(tcb: Tcb): void {
   if (tcb.unsent <= 0 && tcb.sent.lostBytes === 0) return;
-  if (!tcb.sent.first) restartAfterIdle(tcb);
   tcb.control.starting?.(tcb, tcb.now);
   setPace(tcb);
+}
+
+/** F-RTO's second step (RFC 5682 §2.1): new data first, so that its acknowledgement tells whether the timeout was right. */
+function sendInsteadOfLost(tcb: Tcb): boolean {
+  const before = tcb.nxt;
+  while (sendNew(tcb));
+  if (tcb.nxt === before) tcb.frto = false;
+  return tcb.nxt !== before;
 }
 
 /** Bytes that the congestion window leaves. Without SACK each duplicate ACK stands for a segment that arrived. */
@@ -139,10 +153,17 @@ function sendNew(tcb: Tcb): boolean {
 }
 
 /** A window that has not been used for a timeout says nothing about the path any more (RFC 5681 §4.1). */
-function restartAfterIdle(tcb: Tcb): void {
-  if (tcb.lastSentAt === 0 || tcb.now - tcb.lastSentAt <= tcb.rtt.rto) return;
-  if (!tcb.control.steers) tcb.cwnd = Math.min(tcb.cwnd, initialWindow(tcb.mss));
+export function restartAfterIdle(tcb: Tcb): void {
+  if (tcb.sent.first || tcb.unsent > 0 || tcb.lastSentAt === 0 || !tcb.world.settings.slowStartAfterIdle) return;
+  let idle = tcb.now - tcb.lastSentAt;
+  if (idle <= tcb.rtt.rto) return;
   tcb.control.idled?.(tcb, tcb.now);
+  if (tcb.control.steers) return;
+  // RFC 2861: half for every timeout that passed, down to where a new connection begins.
+  const restart = Math.min(tcb.cwnd, initialWindow(tcb.mss));
+  tcb.ssthresh = Math.max(tcb.ssthresh, 0.75 * tcb.cwnd);
+  for (idle -= tcb.rtt.rto; idle > 0 && tcb.cwnd > restart; idle -= tcb.rtt.rto) tcb.cwnd /= 2;
+  tcb.cwnd = Math.max(tcb.cwnd, restart);
 }
 
 /** Nagle with Minshall's variant: a small segment waits only for a small one that is still unacknowledged. */
@@ -183,14 +204,15 @@ export function arm(tcb: Tcb, restart: boolean): void {
   if (probeFits(tcb)) {
     const oneInFlight = tcb.sent.first === tcb.sent.last && distance(tcb.nxt, tcb.una) <= tcb.mss;
     const wait = tcb.rtt.srtt > 0 ? 2 * tcb.rtt.srtt + (oneInFlight ? WORST_DELAYED_ACK : 2) : 1000;
-    if (wait < tcb.rtt.rto) {
-      tcb.timerMode = "tlp";
-      timers.arm(tcb.retransmitTimer, tcb.now + wait);
-      return;
-    }
+    tcb.timerMode = "tlp";
+    // Never later than the timeout it takes the place of (RFC 8985 §7.2).
+    timers.arm(tcb.retransmitTimer, Math.max(Math.min(tcb.now + wait, tcb.sent.first.sentAt + tcb.rtt.rto), tcb.now + SOONEST));
+    return;
   }
+  // A timer that took the timeout's place counts as part of it (Linux's tcp_rearm_rto).
+  const since = tcb.timerMode === "rto" ? tcb.now : tcb.sent.first.sentAt;
   tcb.timerMode = "rto";
-  timers.arm(tcb.retransmitTimer, tcb.now + tcb.rtt.rto);
+  timers.arm(tcb.retransmitTimer, Math.max(since + tcb.rtt.rto, tcb.now + SOONEST));
 }
 
 /** RFC 8985 §7.2: a probe instead of a timeout, once, while nothing is known to be missing. */
@@ -239,6 +261,6 @@ export function probeTail(tcb: Tcb): void {
   tcb.probeWasRetransmission = true;
   const size = segmentSize(tcb);
   const bytes = distance(last.end, last.start);
-  const tail = bytes > size ? tcb.sent.split(last, (last.end - Math.min(bytes - 1, size)) | 0) : last;
+  const tail = bytes > size ? tcb.sent.split(last, (last.end - (bytes % size || size)) | 0) : last;
   resend(tcb, tail, true);
 }

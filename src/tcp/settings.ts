@@ -2,6 +2,8 @@
 export interface TcpSettings {
   /** Times a SYN, a SYN-ACK and data are repeated before the connection is given up. */
   synRetries: number;
+  /** The first repetitions of a SYN come at equal intervals, so many of them. */
+  synLinearTimeouts: number;
   synAckRetries: number;
   retries: number;
   /** The same for a connection that nobody owns any more (RFC 9293 §3.8.6.1 lets a peer keep its window shut, but not for ever). */
@@ -28,6 +30,7 @@ export interface TcpSettings {
 export function defaultSettings(): TcpSettings {
   return {
     synRetries: 6,
+    synLinearTimeouts: 4,
     synAckRetries: 5,
     retries: 15,
     orphanRetries: 8,

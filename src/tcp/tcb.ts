@@ -137,6 +137,7 @@ export interface TcpCounters {
   fast_retrans: number;
   challenge_acks: number;
   paws_rejected: number;
+  acks_of_unsent: number;
   dsack_received: number;
   ofo_queued: number;
   ofo_dropped: number;
@@ -315,6 +316,9 @@ export class Tcb implements Flow, Starved, Throttled {
   usedUntil = 0;
   inRecovery = false;
   afterTimeout = false;
+  /** F-RTO (RFC 5682): it is not decided yet whether the timeout was right; and new data is to go before what was lost. */
+  frto = false;
+  triesNew = false;
   recoveryEnd = 0;
   duplicateAcks = 0;
   /** PRR (RFC 6937). */
@@ -325,7 +329,10 @@ export class Tcb implements Flow, Starved, Throttled {
   rackTime = 0;
   rackEnd = 0;
   rackRtt = 0;
-  reorderingSeen = false;
+  /** Acknowledgements that showed that the network reorders. */
+  reorderings = 0;
+  /** Duplicates that name a segment lost; grows with the reordering seen. */
+  reordering = 3;
   reorderWindowMult = 1;
   forwardAck = 0;
   probeEnd = 0;

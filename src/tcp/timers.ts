@@ -10,12 +10,16 @@ import { ESTABLISHED, FIN_WAIT_2, SYN_SENT, type Tcb, TIME_WAIT } from "./tcb.ts
 
 export function retransmitExpired(tcb: Tcb): void {
   const mode = tcb.timerMode;
-  tcb.timerMode = "none";
   checkAppLimited(tcb);
   if (mode === "tlp") {
     probeTail(tcb);
+    // The timeout after a probe counts from the probe (RFC 8985 §7.3).
+    tcb.timerMode = "rto";
     arm(tcb, true);
-  } else if (mode === "rack") {
+    return;
+  }
+  tcb.timerMode = "none";
+  if (mode === "rack") {
     rackExpired(tcb);
     send(tcb);
   } else if (mode === "persist") persist(tcb);
@@ -37,7 +41,7 @@ function retransmit(tcb: Tcb): void {
   if (first.isSyn) {
     if (giveUp(tcb, tcb.state === SYN_SENT ? tcb.options.synRetries || settings.synRetries : settings.synAckRetries)) return;
     tcb.retries++;
-    tcb.rtt.backOff();
+    if (tcb.state !== SYN_SENT || tcb.retries > settings.synLinearTimeouts) tcb.rtt.backOff();
     // A peer that is only waited for is asked once more, at the end.
     if (!tcb.deferred || tcb.retries >= tcb.options.deferAccept) resend(tcb, first, true);
     arm(tcb, true);
@@ -46,6 +50,7 @@ function retransmit(tcb: Tcb): void {
   if (giveUp(tcb, settings.retries)) return;
   timedOut(tcb);
   send(tcb);
+  tcb.timerMode = "rto";
   arm(tcb, true);
 }
 

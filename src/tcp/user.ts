@@ -6,7 +6,7 @@ import { QUICK_ACKS } from "./input.ts";
 import { transmit } from "./output.ts";
 import { checkAppLimited } from "./pacing.ts";
 import { noteRead, worthUpdate } from "./receiver.ts";
-import { send } from "./sender.ts";
+import { restartAfterIdle, send } from "./sender.ts";
 import { ACK, distance } from "./sequence.ts";
 import {
   CLOSE_WAIT,
@@ -39,6 +39,7 @@ function roomIn(tcb: Tcb): number {
   tcb.world.stack.touch();
   checkAppLimited(tcb);
   tcb.queue ??= tcb.world.newQueue();
+  restartAfterIdle(tcb);
   return Math.min(tcb.sendSpace, tcb.options.sendBuffer) - tcb.queue.length;
 }
 

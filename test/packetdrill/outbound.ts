@@ -1,7 +1,7 @@
 /** Expecting a packet: waits for it, puts the segments of a wire together to what the script says, and compares. */
 import { compare, continues, merge } from "./compare.ts";
 import { showPacket, showScriptPacket } from "./notation.ts";
-import { ACK, type Packet, SYN, type Tcp } from "./packet.ts";
+import { ACK, type Packet, PSH, SYN, type Tcp } from "./packet.ts";
 import type { Peer } from "./peer.ts";
 import type { Runner } from "./runner.ts";
 import { Mismatch, type ScriptPacket } from "./script.ts";
@@ -56,7 +56,9 @@ async function gather(runner: Runner, peer: Peer, expected: ScriptPacket): Promi
     got += transport.payload.length;
     if (got >= wanted || runner.config.strictSegments || transport.payload.length === 0) {
       const tcp = merge(pieces.map(({ packet: { transport: each } }) => each as Tcp));
-      return { at: sent.at, packet: { ip: packet.ip, transport: pieces.length === 1 ? transport : tcp }, pieces };
+      // Linux sets PSH on whatever it hands down to be segmented, wherever the data ends.
+      const flags = pieces.length > 1 ? tcp.flags | (expected.flags & PSH) : tcp.flags;
+      return { at: sent.at, packet: { ip: packet.ip, transport: pieces.length === 1 ? transport : { ...tcp, flags } }, pieces };
     }
   }
 }
