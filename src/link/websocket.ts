@@ -1,0 +1,122 @@
+/**
+ * A link over a WebSocket (RFC 6455): one frame is one binary message, as websockproxy, v86 and jslinux speak it. Takes
+ * a browser's WebSocket, Node's own, or a socket of npm's `ws` on either side.
+ */
+import type { Device, Engine } from "../engine/engine.ts";
+import { MOST_FRAME, type Port } from "../engine/port.ts";
+import { LEAST_FRAME, Outbox } from "./frames.ts";
+
+/** What a WebSocket has everywhere. */
+export interface WebSocketLike {
+  binaryType: string;
+  readonly readyState: number;
+  readonly bufferedAmount: number;
+  send(data: Uint8Array<ArrayBuffer>): void;
+  close(): void;
+  addEventListener(type: "open" | "close" | "error", listener: () => void): void;
+  addEventListener(type: "message", listener: (event: { data: unknown }) => void): void;
+}
+
+export interface WebSocketLinkOptions {
+  /** Bytes that may wait in the socket; then packets stay in the port's ring. Default 1 MiB. */
+  highWater?: number;
+  /** With a function that makes sockets: first and longest pause (ms) before it is called again. Defaults 250 and 10,000. */
+  retry?: number;
+  longestRetry?: number;
+}
+
+const OPEN = 1;
+
+/** A link over a socket, or over sockets that a function makes: then a lost connection is made again. */
+export function webSocketLink(
+  socket: WebSocketLike | (() => WebSocketLike),
+  options: WebSocketLinkOptions = {},
+): (engine: Engine, port: Port) => WebSocketLink {
+  return (engine, port) => {
+    const link = new WebSocketLink(engine, port, typeof socket === "function" ? socket : undefined, options);
+    if (typeof socket !== "function") link.attach(socket);
+    return link;
+  };
+}
+
+export class WebSocketLink implements Device {
+  readonly name = "websocket";
+  private readonly engine: Engine;
+  private readonly port: Port;
+  private readonly outbox: Outbox;
+  private readonly connect: (() => WebSocketLike) | undefined;
+  private readonly highWater: number;
+  private readonly longestRetry: number;
+  private readonly firstRetry: number;
+  private socket: WebSocketLike | undefined;
+  private pause: number;
+  private retryAt = Number.NEGATIVE_INFINITY;
+
+  constructor(engine: Engine, port: Port, connect: (() => WebSocketLike) | undefined, options: WebSocketLinkOptions) {
+    this.engine = engine;
+    this.port = port;
+    this.connect = connect;
+    this.highWater = options.highWater ?? 1 << 20;
+    this.firstRetry = this.pause = options.retry ?? 250;
+    this.longestRetry = options.longestRetry ?? 10_000;
+    this.outbox = new Outbox(engine, port);
+    port.configure({ offload: { chains: true, segmentation: false, partialChecksum: false } });
+  }
+
+  get carrier(): boolean {
+    return this.socket?.readyState === OPEN;
+  }
+
+  /** Uses a socket from now on, open or about to be; the one before is closed. */
+  attach(socket: WebSocketLike): void {
+    const before = this.socket;
+    this.socket = socket;
+    before?.close();
+    socket.binaryType = "arraybuffer";
+    socket.addEventListener("message", ({ data }) => this.socket === socket && this.receive(data));
+    socket.addEventListener("open", () => {
+      this.pause = this.firstRetry;
+      this.engine.wake();
+    });
+    const gone = () => {
+      if (this.socket !== socket) return;
+      this.socket = undefined;
+      this.retryAt = this.engine.clock.now() + this.pause;
+      this.pause = Math.min(2 * this.pause, this.longestRetry);
+    };
+    socket.addEventListener("close", gone);
+    // `close` follows; an error without a listener would end a program that uses `ws`.
+    socket.addEventListener("error", () => {});
+  }
+
+  /** A WebSocket cannot be told to wait: what the port has no place for is dropped and counted. */
+  private receive(data: unknown): void {
+    const frame = data instanceof ArrayBuffer ? new Uint8Array(data) : data;
+    if (frame instanceof Uint8Array && frame.length >= LEAST_FRAME && frame.length <= MOST_FRAME) this.port.receive(frame);
+    else this.port.countLoss("rxErrors");
+    this.engine.wake();
+  }
+
+  poll(budget: number): number {
+    if (!this.socket && this.connect && this.engine.clock.now() >= this.retryAt) this.attach(this.connect());
+    let moved = 0;
+    while (moved < budget) {
+      const { socket, outbox } = this;
+      if (socket && this.carrier && socket.bufferedAmount >= this.highWater) break;
+      const n = outbox.take(budget - moved);
+      if (n === 0) break;
+      moved += n;
+      if (socket && this.carrier) outbox.each((frame) => socket.send(frame));
+      else outbox.discard();
+    }
+    return moved;
+  }
+
+  close(): void {
+    const { socket } = this;
+    this.socket = undefined;
+    // Nothing is tried again.
+    this.retryAt = Number.POSITIVE_INFINITY;
+    socket?.close();
+  }
+}
