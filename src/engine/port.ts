@@ -174,7 +174,7 @@ export class Port {
 
   /** Offers a received frame. False when no buffer or ring place is free; that is counted. */
   receive(frame: Uint8Array): boolean {
-    const id = this.fill(frame);
+    const id = this.buffersOf(frame);
     return id === abi.NONE ? this.refuse() : this.offer(id);
   }
 
@@ -186,8 +186,8 @@ export class Port {
     return memory.layout.sizes.ringCapacity - used;
   }
 
-  /** Copies a frame into a buffer, or into several if it is longer; NONE without one. */
-  private fill(frame: Uint8Array): number {
+  /** For devices: copies a frame into a buffer, or into several if it is longer; abi.NONE without one. */
+  buffersOf(frame: Uint8Array): number {
     const { memory, plane, frameLimit } = this;
     if (frame.length > MOST_FRAME) throw invalid(`a frame of ${frame.length} bytes; expected ${MOST_FRAME} at most`);
     let first = abi.NONE;

@@ -170,6 +170,8 @@ export class IpStack implements PuntReceiver, World {
     this.advertiser.stop(iface);
     this.flush();
     this.changes.clear(iface);
+    // Staged packets reach the ring, and are thrown away there.
+    this.flush();
     this.interfaces.splice(at, 1);
     this.byPort[iface.port.index] = undefined;
     this.engine.setReceiver(iface.port, undefined);

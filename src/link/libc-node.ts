@@ -1,6 +1,6 @@
 /** libc in Node, through koffi. */
 import koffi from "koffi";
-import { type Kind, type Libc, SYMBOLS } from "./libc-symbols.ts";
+import { type Kind, type Libc, SYMBOLS, WIDE } from "./libc-symbols.ts";
 
 const TYPES: Record<Kind, string> = { int: "int", u64: "uint64_t", buffer: "void *", address: "void *", string: "const char *" };
 const library = koffi.load("libc.so.6");
@@ -9,15 +9,16 @@ const calls = Object.fromEntries(
     name,
     library.func(
       name,
-      "long",
+      WIDE.has(name) ? "long" : "int",
       kinds.map((kind) => TYPES[kind]),
     ),
   ]),
-) as unknown as Omit<Libc, "errno" | "address" | "watch" | "ioctlNumber">;
+) as unknown as Omit<Libc, "errno" | "address" | "view" | "watch" | "ioctlNumber">;
 const ioctlNumber = library.func("ioctl", "int", ["int", "uint64_t", "uint64_t"]);
 
 type Poll = { close?(): void; stop?(): void; unref?(): void };
 const node = (koffi as unknown as { node?: { poll(fd: number, options: object, callback: () => void): Poll } }).node;
+const { view } = koffi as unknown as { view(address: bigint, bytes: number): ArrayBuffer };
 /** Handles that are collected stop, and may end the process: they are kept here. */
 const handles = new Set<Poll>();
 
@@ -26,6 +27,7 @@ export const libc: Libc = {
   ioctlNumber,
   errno: () => koffi.errno(),
   address: (buffer) => koffi.address(new Uint8Array(buffer)),
+  view: (address, bytes) => view(BigInt(address), bytes),
   watch: node && watch,
 };
 

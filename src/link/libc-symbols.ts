@@ -3,7 +3,7 @@
 /** Kinds of arguments: int, unsigned 64-bit, a buffer, an address in memory, a C string. */
 export type Kind = "int" | "u64" | "buffer" | "address" | "string";
 
-/** Every symbol with its arguments; all of them return a signed 64-bit number. */
+/** Every symbol with its arguments. */
 export const SYMBOLS = {
   open: ["string", "int"],
   close: ["int"],
@@ -12,7 +12,21 @@ export const SYMBOLS = {
   write: ["int", "address", "u64"],
   writev: ["int", "buffer", "int"],
   setns: ["int", "int"],
+  socket: ["int", "int", "int"],
+  bind: ["int", "buffer", "int"],
+  setsockopt: ["int", "int", "int", "buffer", "int"],
+  getsockopt: ["int", "int", "int", "buffer", "buffer"],
+  recv: ["int", "buffer", "u64", "int"],
+  sendto: ["int", "u64", "u64", "int", "u64", "int"],
+  sendmmsg: ["int", "u64", "int", "int"],
+  mmap: ["u64", "u64", "int", "int", "int", "u64"],
+  munmap: ["u64", "u64"],
+  syscall: ["u64", "u64", "buffer", "u64"],
+  uname: ["buffer"],
 } as const satisfies Record<string, readonly Kind[]>;
+
+/** Those that return a signed 64-bit number; the others an int, whose upper half of the register is anybody's. */
+export const WIDE: ReadonlySet<string> = new Set(["read", "write", "writev", "recv", "sendto", "mmap", "syscall"]);
 
 export interface Libc {
   open(path: string, flags: number): number;
@@ -24,9 +38,26 @@ export interface Libc {
   write(fd: number, address: bigint, bytes: number): number;
   writev(fd: number, vector: Uint8Array, count: number): number;
   setns(fd: number, kind: number): number;
+  socket(family: number, type: number, protocol: number): number;
+  bind(fd: number, address: Uint8Array, bytes: number): number;
+  setsockopt(fd: number, level: number, name: number, value: Uint8Array, bytes: number): number;
+  /** `bytes` is an int: the room there is, then the length of the value. */
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array, bytes: Uint8Array): number;
+  recv(fd: number, buffer: Uint8Array, bytes: number, flags: number): number;
+  sendto(fd: number, address: number, bytes: number, flags: number, to: number, toBytes: number): number;
+  /** `vector` is the address of `count` headers of 64 bytes. */
+  sendmmsg(fd: number, vector: number, count: number, flags: number): number;
+  /** An address, or -1. */
+  mmap(at: number, bytes: number, protection: number, flags: number, fd: number, offset: number): number;
+  munmap(at: number, bytes: number): number;
+  /** System calls of the shape (command, structure, its size). */
+  syscall(number: number, command: number, structure: Uint8Array, bytes: number): number;
+  uname(buffer: Uint8Array): number;
   errno(): number;
   /** Where a buffer lies in the process. */
   address(buffer: ArrayBufferLike): bigint;
+  /** Memory of the process that is not JavaScript's own. Using it after it was unmapped ends the process. */
+  view(address: number, bytes: number): ArrayBuffer;
   /** Calls back while a descriptor can be read; returns how to stop. Absent where the runtime cannot. */
   watch?(fd: number, readable: () => void): () => void;
 }
