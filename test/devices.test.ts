@@ -290,7 +290,7 @@ describe("devices that cannot be had", { skip: missing() }, () => {
       const host = await Host.create();
       await assert.rejects(host.addInterface({ device }), { code, message: sentence });
       await host.close();
-      assert.equal(sockets(), before, "no socket is left open");
+      assert.ok(sockets() <= before, "no socket is left open");
     });
   }
 });
