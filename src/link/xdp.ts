@@ -54,9 +54,23 @@ const FOREGROUND = 8192;
 /** How often (ms) the kernel is asked for what it dropped. */
 const STATISTICS_MS = 200;
 
+/** Longest pause before a busy queue is believed to be somebody else's. */
+const LONGEST_WAIT_MS = 320;
+
 /** Takes an interface's queue over and returns what a host's interface wants as its `device`. */
 export function xdp(options: XdpOptions): (engine: Engine, port: Port) => Promise<XdpDevice> {
-  return async (engine, port) => new XdpDevice(await loadLibc(), engine, port, options);
+  return async (engine, port) => {
+    const libc = await loadLibc();
+    // The kernel takes a closed socket off its queue a little later: whoever comes right after it waits.
+    for (let wait = 5; ; wait *= 2) {
+      try {
+        return new XdpDevice(libc, engine, port, options);
+      } catch (error) {
+        if ((error as LoomError).code !== "EBUSY" || wait > LONGEST_WAIT_MS) throw error;
+      }
+      await engine.clock.sleep(wait);
+    }
+  };
 }
 
 /** What is to be undone, the last first. */
