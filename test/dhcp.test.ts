@@ -4,17 +4,24 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import {
   Dhcp4Server,
+  Dhcp6Server,
   decodeDhcp4,
+  decodeDhcp6,
+  decodeRelay6,
   encodeDhcp4,
+  encodeDhcp6,
+  encodeRelay6,
   type LeaseEntry,
   OPTION4,
   type Pool4Options,
   type ReplyTo,
+  STATUS6,
   TYPE4,
+  TYPE6,
   typeOf,
 } from "../src/dhcp/index.ts";
 import { readConfig, writeConfig } from "../src/dhcp/options4.ts";
-import { Lab, serveDhcp } from "../src/index.ts";
+import { type Host, Lab, Random, serveDhcp, serveDhcp6 } from "../src/index.ts";
 import { SEED } from "./support.ts";
 
 const HOUR = 3_600_000;
@@ -321,5 +328,130 @@ describe("the DHCPv4 server", () => {
     second.server.import(JSON.parse(JSON.stringify(first.server.export())));
     assert.equal((await second.say(TYPE4.DISCOVER, 1))?.message.yiaddr, "10.0.0.102");
     assert.equal(await second.say(TYPE4.DISCOVER, 2), undefined);
+  });
+});
+
+async function network6(options: Parameters<typeof serveDhcp6>[1], client6: Parameters<Host["dhcp"]>[1] = {}) {
+  const lab = await Lab.create({ seed: 12 });
+  const router = await lab.host({ interfaces: [{}] });
+  const { server } = serveDhcp6(router, options);
+  const client = await lab.host({ interfaces: [{}] });
+  const link = lab.link(client, router, { delay: 5 });
+  const waiting = client.dhcp("eth0", { family: 6, ...client6 });
+  const addresses = () =>
+    client.ip.addresses
+      .list()
+      .filter(({ origin }) => origin === "dhcp")
+      .map(({ address }) => address);
+  return { lab, client, server, link, waiting, addresses, router };
+}
+
+const RANGE = { range: ["2001:db8::100", "2001:db8::1ff"] as const, dns: ["2001:db8::53"], search: ["six.test"] };
+
+describe("a host and its DHCPv6 server", () => {
+  it("gets an address, a prefix and name servers, and gives them back", async () => {
+    for (const rapidCommit of [true, false]) {
+      const { lab, client, server, waiting, addresses } = await network6(
+        { ...RANGE, delegate: { prefix: "2001:db8:100::/40", length: 56 } },
+        { delegate: true, rapidCommit },
+      );
+      await lab.run(10_000);
+      const { v6 } = await waiting;
+      assert.match(addresses().join(), /^2001:db8::1..$/);
+      assert.deepEqual([v6?.prefixes?.[0].length, v6?.prefixes?.[0].address.startsWith("2001:db8:1")], [56, true]);
+      assert.deepEqual([client.resolver.servers[0].address, client.resolver.search], ["2001:db8::53", ["six.test"]]);
+      // Two messages or four.
+      assert.equal(server.counters.received, rapidCommit ? 1 : 2);
+      client.dhcpRelease("eth0");
+      await lab.run(100);
+      assert.deepEqual([addresses(), server.export(), client.resolver.servers], [[], [], []]);
+      await lab.engine.close();
+    }
+  });
+
+  it("keeps them for days, and lets go when the server is silent for too long", async () => {
+    const { lab, link, addresses, server } = await network6({ ...RANGE, preferredSeconds: 1800, validSeconds: 3600 });
+    await lab.run(48 * HOUR);
+    const [before] = addresses();
+    assert.ok(before && server.counters.received > 150);
+    link.set({ cut: true });
+    await lab.run(0.7 * HOUR);
+    assert.deepEqual(addresses(), [before]);
+    await lab.run(0.4 * HOUR);
+    assert.deepEqual(addresses(), []);
+    await lab.engine.close();
+  });
+
+  it("has its address again from a server that forgot it", async () => {
+    const { lab, addresses, server } = await network6({ ...RANGE, preferredSeconds: 1000, validSeconds: 2000 });
+    await lab.run(10_000);
+    const [before] = addresses();
+    const [entry] = server.export();
+    server.import([{ ...entry, client: "other" }]);
+    await lab.run(1000_000);
+    const [after] = addresses();
+    assert.ok(after && after !== before);
+    await lab.engine.close();
+  });
+
+  it("learns name servers alone", async () => {
+    const { lab, client, waiting, addresses } = await network6({ dns: ["2001:db8::53"] }, { stateless: true });
+    await lab.run(10_000);
+    assert.deepEqual((await waiting).v6?.dns, ["2001:db8::53"]);
+    assert.deepEqual([addresses(), client.resolver.servers.length], [[], 1]);
+    await lab.engine.close();
+  });
+
+  it("declines an address that somebody has", async () => {
+    const { lab, router, addresses, server } = await network6({ ...RANGE, range: ["2001:db8::100", "2001:db8::101"] });
+    router.addAddress("eth0", "2001:db8::100/64");
+    await lab.run(60_000);
+    assert.deepEqual(addresses(), ["2001:db8::101"]);
+    assert.equal(server.counters.declined, 1);
+    await lab.engine.close();
+  });
+
+  it("answers through relays, and nothing for another server or without an identifier", async () => {
+    const server = new Dhcp6Server({
+      ...RANGE,
+      duid: Uint8Array.of(0, 3, 0, 1, 9),
+      alarms: { now: () => 0, after: () => () => {} },
+      random: new Random(1),
+      leases: 2,
+    });
+    const clientId = (n: number) => Uint8Array.of(0, 3, 0, 1, n);
+    const associations = [{ kind: "na" as const, iaid: 1, t1: 0, t2: 0, grants: [] }];
+    const ask = (n: number, more = {}) =>
+      encodeDhcp6({ type: TYPE6.SOLICIT, xid: n, clientId: clientId(n), rapidCommit: true, associations, ...more });
+    const relay = (message: Uint8Array) =>
+      encodeRelay6({ type: TYPE6.RELAY_FORWARD, hops: 0, link: "2001:db8::1", peer: "fe80::1", interfaceId: Uint8Array.of(7), message });
+    const outer = decodeRelay6(server.receive(relay(relay(ask(1)))) ?? new Uint8Array());
+    assert.deepEqual([outer.type, outer.interfaceId], [TYPE6.RELAY_REPLY, Uint8Array.of(7)]);
+    const inner = decodeDhcp6(decodeRelay6(outer.message).message);
+    assert.deepEqual([inner.type, inner.rapidCommit, inner.associations[0].grants.length], [TYPE6.REPLY, true, 1]);
+    assert.equal(server.receive(ask(2, { type: TYPE6.REQUEST, serverId: clientId(8) })), undefined);
+    assert.equal(server.receive(ask(2, { clientId: undefined })), undefined);
+    assert.equal(server.receive(ask(2, { type: TYPE6.REPLY })), undefined);
+    server.receive(ask(2));
+    const third = decodeDhcp6(server.receive(ask(3)) ?? new Uint8Array());
+    assert.deepEqual([third.associations[0].status, server.export().length], [STATUS6.NoAddrsAvail, 2]);
+    let deep = ask(4);
+    for (let i = 0; i < 12; i++) deep = relay(deep);
+    assert.equal(server.receive(deep), undefined);
+  });
+
+  it("takes any bytes", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 14 }), fc.uint8Array({ maxLength: 300 }), (type, rest) => {
+        for (const decode of [decodeDhcp6, decodeRelay6]) {
+          try {
+            decode(Uint8Array.of(type, ...rest));
+          } catch (error) {
+            assert.equal((error as { code: string }).code, "EPROTO", String((error as Error).stack));
+          }
+        }
+      }),
+      { seed: SEED, numRuns: 3000 },
+    );
   });
 });

@@ -3,7 +3,8 @@
  * own (RFC 2131 §4.1), and by multicast (RFC 8415 §7).
  */
 import { parseMac } from "../base/address.ts";
-import { IpAddress } from "../base/ip-address.ts";
+import { type InterfaceAddress, IpAddress } from "../base/ip-address.ts";
+import type { AddressListener, AddressOptions } from "../ip/addresses.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack } from "../ip/stack.ts";
 import { ANY4, ANY6 } from "../udp/endpoint.ts";
@@ -82,4 +83,30 @@ export function listenOn(
     for (let each = endpoint.read(); each; each = endpoint.read()) receive(each.data, each.address);
   };
   return () => endpoint.close();
+}
+
+/**
+ * Gives an interface an address once nobody else turns out to have it (RFC 5227, RFC 4862 §5.4); false when somebody does.
+ */
+export function claimAddress(ip: IpStack, iface: NetInterface, own: InterfaceAddress, options: AddressOptions): Promise<boolean> {
+  const { address } = own;
+  ip.touch();
+  if (iface.owns(address)) return Promise.resolve(true);
+  return new Promise((resolve) => {
+    const listener: AddressListener = (event, { address: which }, where) => {
+      if (where !== iface || !which.equals(address) || event === "added" || event === "deprecated") return;
+      ip.addresses.listeners.delete(listener);
+      resolve(event === "usable");
+      if (event === "duplicate") ip.removeAddress(iface, address);
+    };
+    ip.addresses.listeners.add(listener);
+    ip.addAddress(iface, own, { origin: "dhcp", ...options });
+    ip.flush();
+  });
+}
+
+/** Takes an address away that DHCP gave. */
+export function dropAddress(ip: IpStack, iface: NetInterface, address: IpAddress): void {
+  ip.touch();
+  if (iface.find(address)?.origin === "dhcp") ip.removeAddress(iface, address);
 }

@@ -1,8 +1,11 @@
 /** DHCP servers on the interfaces of a host. */
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
+import { isRelay } from "../dhcp/message6.ts";
 import { Dhcp4Server, type Dhcp4ServerOptions, type ReplyTo } from "../dhcp/server4.ts";
+import { Dhcp6Server, type Dhcp6ServerOptions } from "../dhcp/server6.ts";
 import { EVERYBODY, LIMITED_BROADCAST, listenOn, sendRaw, sendRouted } from "./dhcp-link.ts";
+import { duidOf, SERVERS6 } from "./dhcp6.ts";
 import type { Host } from "./host.ts";
 
 export interface ServeDhcpOptions extends Omit<Dhcp4ServerOptions, "address" | "alarms" | "reply" | "inUse"> {
@@ -44,4 +47,26 @@ export function serveDhcp(host: Host, options: ServeDhcpOptions): RunningDhcpSer
   });
   const close = listenOn(host, iface, 4, 67, (data) => server.receive(data));
   return { server, close };
+}
+
+export interface ServeDhcp6Options extends Omit<Dhcp6ServerOptions, "duid" | "alarms" | "random"> {
+  /** Default: the first one. */
+  interface?: string;
+  /** Default: of the interface's MAC address. */
+  duid?: Uint8Array;
+}
+
+/** Serves DHCPv6 on an interface: addresses, prefixes, or name servers alone. */
+export function serveDhcp6(host: Host, options: ServeDhcp6Options = {}): RunningDhcpServer<Dhcp6Server> {
+  const { interface: name, duid, ...rest } = options;
+  const { ip } = host;
+  const iface = name === undefined ? ip.interfaces[0] : ip.interface(name);
+  if (!iface) throw new LoomError("ENOENT", "the host has no interface to serve DHCP on");
+  const server = new Dhcp6Server({ ...rest, duid: duid ?? duidOf(iface.mac), alarms: host.names.alarms, random: ip.random });
+  const answer = (data: Uint8Array, source: IpAddress) => {
+    const reply = server.receive(data);
+    const from = source.isLinkLocal ? iface.linkLocal : ip.sourceFor(source, ip.pathTo(source, iface));
+    if (reply && from) sendRouted(ip, iface, from, source, { from: 547, to: isRelay(data) ? 547 : 546 }, reply);
+  };
+  return { server, close: listenOn(host, iface, 6, 547, answer, [SERVERS6]) };
 }

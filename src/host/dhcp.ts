@@ -2,10 +2,12 @@
 
 import { LoomError } from "../base/errors.ts";
 import type { Dhcp4Lease } from "../dhcp/client4.ts";
+import type { Dhcp6Lease } from "../dhcp/client6.ts";
 import type { DhcpHost } from "./dhcp-link.ts";
 import { type Dhcp4HostOptions, InterfaceDhcp4 } from "./dhcp4.ts";
+import { type Dhcp6HostOptions, InterfaceDhcp6 } from "./dhcp6.ts";
 
-export interface DhcpOptions extends Dhcp4HostOptions {
+export interface DhcpOptions extends Dhcp4HostOptions, Dhcp6HostOptions {
   /** Default: both. */
   family?: 4 | 6;
   /** Gives up waiting; the client goes on. */
@@ -15,10 +17,13 @@ export interface DhcpOptions extends Dhcp4HostOptions {
 /** What DHCP has brought so far. */
 export interface DhcpLeases {
   readonly v4?: Dhcp4Lease;
+  /** Stateless: without addresses and prefixes. */
+  readonly v6?: Partial<Dhcp6Lease>;
 }
 
 interface Running {
   v4?: InterfaceDhcp4;
+  v6?: InterfaceDhcp6;
   leases: DhcpLeases;
   readonly waiting: Set<() => void>;
 }
@@ -48,6 +53,10 @@ export class HostDhcp {
       running.v4 = new InterfaceDhcp4(this.host, iface, options, (v4) => told({ v4 }));
       running.v4.client.start();
     }
+    if (options.family !== 4 && !running.v6) {
+      running.v6 = new InterfaceDhcp6(this.host, iface, options, (v6) => told({ v6 }));
+      running.v6.client.start();
+    }
     this.host.ip.flush();
   }
 
@@ -55,7 +64,7 @@ export class HostDhcp {
   async wait(name: string, family: 4 | 6 | undefined, signal?: AbortSignal): Promise<DhcpLeases> {
     const running = this.running.get(name);
     if (!running) throw new LoomError("ENOENT", `DHCP does not run on ${name}`);
-    const isThere = () => family !== 6 && running.leases.v4 !== undefined;
+    const isThere = () => (family !== 6 && running.leases.v4 !== undefined) || (family !== 4 && running.leases.v6 !== undefined);
     signal?.throwIfAborted();
     while (!isThere()) {
       await new Promise<void>((resolve, reject) => {
@@ -73,15 +82,12 @@ export class HostDhcp {
     return running.leases;
   }
 
-  leases(name: string): DhcpLeases {
-    return this.running.get(name)?.leases ?? {};
-  }
-
   /** Ends the clients of an interface; with `giveBack` the servers are told. */
   stop(name: string, giveBack: boolean): void {
     const running = this.running.get(name);
     this.running.delete(name);
     running?.v4?.end(giveBack);
+    running?.v6?.end(giveBack);
     if (running?.v4 && giveBack) this.leaving.set(name, running.v4);
     else this.leaving.get(name)?.finish();
     this.host.ip.flush();

@@ -4,7 +4,17 @@ import { IpAddress } from "../base/ip-address.ts";
 import { Dhcp4Client, type Dhcp4Lease } from "../dhcp/client4.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { Route } from "../ip/routes.ts";
-import { type DhcpHost, EVERYBODY, LIMITED_BROADCAST, listenOn, NOBODY, sendRaw, sendRouted } from "./dhcp-link.ts";
+import {
+  claimAddress,
+  type DhcpHost,
+  dropAddress,
+  EVERYBODY,
+  LIMITED_BROADCAST,
+  listenOn,
+  NOBODY,
+  sendRaw,
+  sendRouted,
+} from "./dhcp-link.ts";
 
 export interface Dhcp4HostOptions {
   hostname?: string;
@@ -68,7 +78,7 @@ export class InterfaceDhcp4 {
         this.undo = () => {
           this.undo = () => {};
           this.unconfigure();
-          this.removeAddress(lease);
+          dropAddress(ip, iface, IpAddress.parse(lease.address));
         };
         // The goodbye may have to wait for the server's MAC address.
         if (why === "released") host.names.alarms.after(GOODBYE_MS, () => this.undo());
@@ -91,22 +101,8 @@ export class InterfaceDhcp4 {
   }
 
   private claim(lease: Dhcp4Lease): Promise<boolean> {
-    const { ip } = this.host;
-    const address = IpAddress.parse(lease.address);
-    if (this.iface.owns(address)) return Promise.resolve(true);
-    ip.touch();
-    const validMs = lease.leaseSeconds * 1000;
-    return new Promise((resolve) => {
-      const listener: Parameters<typeof ip.addresses.listeners.add>[0] = (event, own, iface) => {
-        if (iface !== this.iface || !own.address.equals(address) || event === "added" || event === "deprecated") return;
-        ip.addresses.listeners.delete(listener);
-        resolve(event === "usable");
-        if (event === "duplicate") ip.removeAddress(iface, address);
-      };
-      ip.addresses.listeners.add(listener);
-      ip.addAddress(this.iface, { address, length: lease.prefixLength ?? 32 }, { origin: "dhcp", validMs, probes: this.probes });
-      ip.flush();
-    });
+    const own = { address: IpAddress.parse(lease.address), length: lease.prefixLength ?? 32 };
+    return claimAddress(this.host.ip, this.iface, own, { validMs: lease.leaseSeconds * 1000, probes: this.probes });
   }
 
   private prolong(lease: Dhcp4Lease): void {
@@ -114,11 +110,6 @@ export class InterfaceDhcp4 {
     const own = this.iface.find(IpAddress.parse(lease.address));
     ip.touch();
     if (own) ip.addresses.setLifetimes(own, lease.leaseSeconds * 1000, lease.leaseSeconds * 1000);
-  }
-
-  private removeAddress(lease: Dhcp4Lease): void {
-    const address = IpAddress.parse(lease.address);
-    if (this.iface.find(address)?.origin === "dhcp") this.host.ip.removeAddress(this.iface, address);
   }
 
   private configure(lease: Dhcp4Lease): void {
