@@ -2,8 +2,20 @@
 import * as abi from "../../assembly/abi.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { checksum } from "../wire/index.ts";
-import { deservesError, ICMP_ERROR, type IcmpErrorKind, type IcmpErrorReport, icmpMessage, parseError, quoted, RateLimit } from "./icmp.ts";
+import { checkExtensions, upperLayer } from "./extensions.ts";
+import {
+  deservesError,
+  ICMP_ERROR,
+  type IcmpErrorKind,
+  type IcmpErrorReport,
+  icmpMessage,
+  parseError,
+  quoted,
+  RateLimit,
+  RateLimits,
+} from "./icmp.ts";
 import type { NetInterface } from "./interface.ts";
+import { checkOptions4 } from "./options4.ts";
 import { destinationOf, sourceOf } from "./packet-io.ts";
 import type { IcmpHandler, IncomingIcmp, Transport } from "./types.ts";
 import type { World } from "./world.ts";
@@ -11,6 +23,9 @@ import type { World } from "./world.ts";
 /** Linux's icmp_msgs_per_sec and icmp_msgs_burst. */
 const ICMP_RATE = 1000;
 const ICMP_BURST = 50;
+/** To one destination: Linux's icmp_ratelimit of one a second, six at once. */
+const PER_DESTINATION = 1;
+const PER_DESTINATION_BURST = 6;
 
 const ECHO_REPLY = { 4: 0, 6: 129 } as const;
 const ECHO_REQUEST = { 4: 8, 6: 128 } as const;
@@ -20,6 +35,7 @@ const TIMESTAMP_REPLY = 14;
 export class IcmpIo {
   private readonly world: World;
   private readonly limit = new RateLimit(ICMP_RATE, ICMP_BURST);
+  private readonly limits = new RateLimits(PER_DESTINATION, PER_DESTINATION_BURST);
   private readonly handlers = { 4: new Map<number, IcmpHandler>(), 6: new Map<number, IcmpHandler>() };
 
   constructor(world: World) {
@@ -110,22 +126,52 @@ export class IcmpIo {
     this.send(undefined, undefined, from, type, code, 0, quoted(first));
   }
 
-  /** Tells a packet's sender what went wrong, if it deserves to know and the rate allows. */
+  /** Tells a packet's sender what went wrong, if it deserves to know and the rates allow. */
   sendErrorFor(id: number, kind: IcmpErrorKind, rest: number): void {
-    const { world } = this;
-    const packet = world.packetBytes(id, 1280);
-    const iface = world.ingress(id);
+    const packet = this.world.packetBytes(id, 1280);
     if (packet.length < 20) return;
+    const [type, code] = ICMP_ERROR[kind][packet[0] >>> 4 === 4 ? 4 : 6];
+    this.sendError(id, packet, type, code, rest, false);
+  }
+
+  private sendError(id: number, packet: Uint8Array, type: number, code: number, rest: number, toGroups: boolean): void {
+    const { world } = this;
+    const iface = world.ingress(id);
     const to = sourceOf(packet);
     const destination = destinationOf(packet);
-    if (!deservesError(packet, iface?.isBroadcast(destination) ?? false)) return;
-    if (!this.limit.take(world.now)) {
+    if (!deservesError(packet, iface?.isBroadcast(destination) ?? false, toGroups)) return;
+    // What a path takes must be told at once, or connections stand still.
+    const isTooBig = to.family === 4 ? type === 3 && code === 4 : type === 2;
+    if (!this.limit.take(world.now) || (!isTooBig && !this.limits.take(to.key, world.now))) {
       world.counters.out_icmp_rate_limited++;
       return;
     }
-    const [type, code] = ICMP_ERROR[kind][to.family];
     const from = world.isLocal(destination) ? destination : undefined;
     this.send(to.isLinkLocal ? iface : undefined, from, to, type, code, rest, quoted(packet));
+  }
+
+  /** Options and extension headers of a packet for us: true when the packet may go on (RFC 1122 §3.2.1.8, RFC 8200 §4). */
+  checkHeaders(id: number): boolean {
+    const packet = this.world.packetBytes(id, 1280);
+    const is4 = packet[0] >>> 4 === 4;
+    const problem = is4 ? checkOptions4(packet) : checkExtensions(packet);
+    if (!problem) return true;
+    this.world.counters.in_header_errors++;
+    const { error, toGroups = false } = problem;
+    if (error) this.sendError(id, packet, is4 ? 12 : 4, error.code, is4 ? error.pointer << 24 : error.pointer, toGroups);
+    return false;
+  }
+
+  /** A protocol that nobody here speaks: IPv6 points at the field that names it (RFC 4443 §3.4). */
+  unknownProtocol(id: number): void {
+    const packet = this.world.packetBytes(id, 1280);
+    if (packet.length < 20) return;
+    this.sendErrorFor(id, "protocolUnreachable", packet[0] >>> 4 === 4 ? 0 : upperLayer(packet).pointer);
+  }
+
+  /** A fragment whose numbers cannot be right (RFC 8200 §4.5). */
+  fragmentProblem(id: number, packet: Uint8Array, pointer: number): void {
+    if (packet[0] >>> 4 === 6) this.sendError(id, packet, 4, 0, pointer, false);
   }
 
   /** A packet to be forwarded that the next link does not take. */

@@ -1,6 +1,7 @@
 /** ICMP and ICMPv6 of a host: echo, and errors both ways (RFC 792, RFC 1122 §3.2.2, RFC 1812 §4.3, RFC 4443). */
 import { IpAddress } from "../base/ip-address.ts";
 import { checksum, l4Checksum } from "../wire/checksum.ts";
+import { upperLayer } from "./extensions.ts";
 
 /** What went wrong with a packet, for both families: type and code of ICMP and of ICMPv6. */
 export const ICMP_ERROR = {
@@ -54,19 +55,21 @@ export function icmpMessage(type: number, code: number, rest: number, data: Uint
 }
 
 /** Only first messages are answered: not errors, not what went to many, not later fragments (RFC 1122 §3.2.2, RFC 4443 §2.4e). */
-export function deservesError(packet: Uint8Array, isGroup: boolean): boolean {
+export function deservesError(packet: Uint8Array, isGroup: boolean, toGroups = false): boolean {
   const is4 = packet[0] >>> 4 === 4;
   if (packet.length < (is4 ? 20 : 40)) return false;
   const source = IpAddress.fromBytes(is4 ? packet.subarray(12, 16) : packet.subarray(8, 24));
   const destination = IpAddress.fromBytes(is4 ? packet.subarray(16, 20) : packet.subarray(24, 40));
-  if (source.isUnspecified || source.isMulticast || (source.isLoopback && !destination.isLoopback) || destination.isMulticast || isGroup)
-    return false;
+  if (source.isUnspecified || source.isMulticast || (source.isLoopback && !destination.isLoopback) || isGroup) return false;
+  if (destination.isMulticast && !toGroups) return false;
   if (is4) {
     if ((((packet[6] & 0x1f) << 8) | packet[7]) !== 0) return false;
     const header = (packet[0] & 15) * 4;
     return packet[9] !== 1 || packet[header] === 8 || packet[header] === 0 || packet[header] === 13;
   }
-  return packet[6] !== 58 || packet[40] >= 128;
+  const { protocol, offset, fragmentAt } = upperLayer(packet);
+  const isLater = fragmentAt >= 0 && (((packet[fragmentAt + 2] << 8) | packet[fragmentAt + 3]) & 0xfff8) !== 0;
+  return protocol !== 58 || (!isLater && packet[offset] >= 128);
 }
 
 /** Bytes of the offending packet that an error carries: 576 in all for IPv4 (RFC 1812 §4.3.2.3), 1280 for IPv6. */
@@ -83,8 +86,11 @@ export function parseError(message: Uint8Array, from: IpAddress): IcmpErrorRepor
   const inner = message.subarray(8);
   const is4 = family === 4;
   if (inner.length < (is4 ? 28 : 48) || inner[0] >>> 4 !== family) return undefined;
-  const header = is4 ? (inner[0] & 15) * 4 : 40;
+  const upper = is4 ? { protocol: inner[9], offset: (inner[0] & 15) * 4 } : upperLayer(inner);
+  const header = upper.offset;
   if (header < 20 || inner.length < header + 8) return undefined;
+  // What is not the first fragment tells nothing about its transport.
+  if (is4 && ((inner[6] & 0x1f) | inner[7]) !== 0) return undefined;
   const view = new DataView(message.buffer, message.byteOffset, message.length);
   const entry = Object.entries(ICMP_ERROR).find(
     ([, codes]) => codes[family][0] === type && (codes[family][1] === code || type === (is4 ? 0 : 2)),
@@ -97,12 +103,14 @@ export function parseError(message: Uint8Array, from: IpAddress): IcmpErrorRepor
     mtu: kind !== "tooBig" ? 0 : is4 ? view.getUint16(6) : view.getUint32(4),
     pointer: type !== (is4 ? 12 : 4) ? 0 : is4 ? message[4] : view.getUint32(4),
     from,
-    protocol: is4 ? inner[9] : inner[6],
+    protocol: upper.protocol,
     source: IpAddress.fromBytes(is4 ? inner.subarray(12, 16) : inner.subarray(8, 24)),
     destination: IpAddress.fromBytes(is4 ? inner.subarray(16, 20) : inner.subarray(24, 40)),
     transport: inner.subarray(header),
   };
 }
+
+const MOST_BUCKETS = 1024;
 
 /** A token bucket: `rate` a second, `burst` at once. Global, so that this host cannot be used as an amplifier. */
 export class RateLimit {
@@ -111,10 +119,11 @@ export class RateLimit {
   private readonly rate: number;
   private readonly burst: number;
 
-  constructor(rate: number, burst: number) {
+  constructor(rate: number, burst: number, now = 0) {
     this.rate = rate;
     this.burst = burst;
     this.tokens = burst;
+    this.last = now;
   }
 
   take(now: number): boolean {
@@ -123,5 +132,27 @@ export class RateLimit {
     if (this.tokens < 1) return false;
     this.tokens--;
     return true;
+  }
+}
+
+/** Buckets for single destinations, the oldest forgotten when there are too many (RFC 4443 §2.4f, Linux's icmp_ratelimit). */
+export class RateLimits {
+  private readonly buckets = new Map<string, RateLimit>();
+  private readonly rate: number;
+  private readonly burst: number;
+
+  constructor(rate: number, burst: number) {
+    this.rate = rate;
+    this.burst = burst;
+  }
+
+  take(key: string, now: number): boolean {
+    let bucket = this.buckets.get(key);
+    if (!bucket) {
+      if (this.buckets.size >= MOST_BUCKETS) this.buckets.delete(this.buckets.keys().next().value as string);
+      bucket = new RateLimit(this.rate, this.burst, now);
+      this.buckets.set(key, bucket);
+    }
+    return bucket.take(now);
   }
 }

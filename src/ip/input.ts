@@ -8,6 +8,9 @@ import type { Reassembly } from "./reassembly.ts";
 import type { Transport } from "./types.ts";
 import type { World } from "./world.ts";
 
+/** Nothing follows, and nothing is wrong with that (RFC 8200 §4.7). */
+const NO_NEXT_HEADER = 59;
+
 export class Input {
   private readonly world: World;
   private readonly link: LinkMessages;
@@ -77,7 +80,11 @@ export class Input {
 
   deliver(id: number): void {
     const { world } = this;
-    const { plane } = world.engine;
+    const { plane, memory } = world.engine;
+    if ((memory.getU32(memory.descriptor(id) + abi.DESC_FLAGS) & abi.FLAG_OPTIONS) !== 0 && !this.icmp.checkHeaders(id)) {
+      plane.packetRelease(0, id);
+      return;
+    }
     const kind = plane.transportRead(0, id, world.segment);
     if (kind === 0) return;
     world.counters.in_delivers++;
@@ -91,7 +98,8 @@ export class Input {
 
   private receiveFragment(id: number): void {
     const { world } = this;
-    const whole = this.reassembly.add(world.packetBytes(id), world.now);
+    const packet = world.packetBytes(id);
+    const whole = this.reassembly.add(packet, world.now, (pointer) => this.icmp.fragmentProblem(id, packet, pointer));
     const chain = whole && world.chainOf(whole);
     if (chain === undefined) return;
     const { memory } = world.engine;
@@ -101,11 +109,12 @@ export class Input {
 
   private receiveUnknown(id: number): void {
     const { world } = this;
-    const transport = world.transports.get((world.words[abi.SEG_FAMILY / 4] >>> 8) & 255);
+    const protocol = (world.words[abi.SEG_FAMILY / 4] >>> 8) & 255;
+    const transport = world.transports.get(protocol);
     if (transport) transport.receive(id);
-    else {
+    else if (protocol !== NO_NEXT_HEADER) {
       world.counters.in_unknown_protos++;
-      world.sendErrorFor(id, "protocolUnreachable", 0);
+      this.icmp.unknownProtocol(id);
     }
   }
 }

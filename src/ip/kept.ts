@@ -3,13 +3,16 @@ import * as abi from "../../assembly/abi.ts";
 import { ICMP_ERROR, icmpMessage, parseError } from "./icmp.ts";
 import type { Neighbour } from "./neighbours.ts";
 import { destinationOf, sourceOf } from "./packet-io.ts";
+import type { Redirects } from "./redirects.ts";
 import type { World } from "./world.ts";
 
 export class KeptPackets {
   private readonly world: World;
+  private readonly redirects: Redirects;
 
-  constructor(world: World) {
+  constructor(world: World, redirects: Redirects) {
     this.world = world;
+    this.redirects = redirects;
   }
 
   /** The data plane knows a hop but no MAC for it. */
@@ -20,11 +23,22 @@ export class KeptPackets {
     let neighbour: Neighbour | undefined;
     if (meaning?.kind === "neighbour") neighbour = meaning.neighbour;
     else if (meaning?.kind === "glean") neighbour = world.neighbours.entry(meaning.iface, destinationOf(head));
-    if (neighbour) world.neighbours.want(neighbour, id);
-    else {
+    if (neighbour) {
+      this.redirect(id, neighbour);
+      world.neighbours.want(neighbour, id);
+    } else {
       world.counters.out_no_routes++;
       world.engine.plane.packetRelease(0, id);
     }
+  }
+
+  /** Forwarded packets, which have a link-layer header: their sender may have a shorter way. */
+  private redirect(id: number, neighbour: Neighbour): void {
+    const { world } = this;
+    const { memory } = world.engine;
+    const iface = world.ingress(id);
+    if (!world.forwarding || iface !== neighbour.iface || memory.getU16(memory.descriptor(id) + abi.DESC_L3) === 0) return;
+    this.redirects.consider(world.packetBytes(id, 1280), iface, neighbour);
   }
 
   /** A packet that waited for its neighbour: own ones are sent, others go back to where they came in. */

@@ -3,6 +3,7 @@ import * as abi from "../../assembly/abi.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import type { Engine } from "../engine/engine.ts";
 import { copyChain } from "../engine/port.ts";
+import { upperLayer } from "./extensions.ts";
 import type { NetInterface } from "./interface.ts";
 import type { IpCounters } from "./types.ts";
 
@@ -47,9 +48,11 @@ export class PacketIo {
     const is4 = packet[0] >>> 4 === 4;
     memory.setU32(d + abi.DESC_PACKET_LENGTH, packet.length);
     memory.setU16(d + abi.DESC_L3, 0);
-    memory.setU16(d + abi.DESC_L4, is4 ? (packet[0] & 15) * 4 : 40);
-    memory.setU32(d + abi.DESC_FLAGS, is4 ? abi.FLAG_IP4 : abi.FLAG_IP6);
-    memory.u8[d + abi.DESC_PROTOCOL] = is4 ? packet[9] : packet[6];
+    const { offset, protocol } = is4 ? { offset: (packet[0] & 15) * 4, protocol: packet[9] } : upperLayer(packet);
+    const options = offset > (is4 ? 20 : 40) ? abi.FLAG_OPTIONS : 0;
+    memory.setU16(d + abi.DESC_L4, offset);
+    memory.setU32(d + abi.DESC_FLAGS, (is4 ? abi.FLAG_IP4 : abi.FLAG_IP6) | options);
+    memory.u8[d + abi.DESC_PROTOCOL] = protocol;
   }
 
   /** A packet's bytes from its network header on, `most` at most. */

@@ -1,10 +1,11 @@
 /**
- * Fragments back into packets (RFC 791 §3.2, RFC 1122 §3.3.2, RFC 8200 §4.5). Pieces that overlap end the whole packet,
+ * Fragments back into packets (RFC 791 §3.2, RFC 1122 §3.3.2, RFC 8200 §4.5; a fragment alone, RFC 6946, is none). Pieces that overlap end the whole packet,
  * for IPv6 by RFC 5722 and for IPv4 as Linux does; exact repetitions are ignored. Memory, time and the packets of one
  * source are limited.
  */
 import { Timer, type Timers } from "../base/timers.ts";
 import { parseIpv4, parseIpv6, serializeIpv4, serializeIpv6 } from "../wire/index.ts";
+import { upperLayer } from "./extensions.ts";
 
 /** Milliseconds: Linux's 30 s for IPv4, RFC 8200's 60 s for IPv6. */
 const LIFETIME = { 4: 30_000, 6: 60_000 } as const;
@@ -68,11 +69,13 @@ export class Reassembly {
   }
 
   /** Takes one fragment, from its IP header on; the whole packet when it was the last that was missing. */
-  add(packet: Uint8Array, now: number): Uint8Array | undefined {
+  add(packet: Uint8Array, now: number, problem: (pointer: number) => void = () => {}): Uint8Array | undefined {
     this.counters.reasm_reqds++;
     const fragment = read(packet);
     if (!fragment || !isSound(fragment)) {
       this.counters.reasm_fails++;
+      const pointer = fragment && faultyField(fragment, packet);
+      if (pointer !== undefined) problem(pointer);
       return undefined;
     }
     const queue = this.queues.get(fragment.key) ?? this.open(fragment, now);
@@ -154,6 +157,13 @@ function isSound({ offset, more, payload }: Fragment): boolean {
   return payload.length > 0 && (!more || payload.length % 8 === 0) && offset + payload.length <= 65_535;
 }
 
+/** Offset of the field that is at fault: the payload length, or the fragment's offset (RFC 8200 §4.5). */
+function faultyField({ family, more, payload, offset }: Fragment, packet: Uint8Array): number | undefined {
+  if (family === 4) return undefined;
+  if (more && payload.length % 8 !== 0) return 4;
+  return offset + payload.length > 65_535 ? upperLayer(packet, true).fragmentAt + 2 : undefined;
+}
+
 function read(packet: Uint8Array): Fragment | undefined {
   try {
     if (packet[0] >>> 4 === 4) {
@@ -167,8 +177,10 @@ function read(packet: Uint8Array): Fragment | undefined {
         payload,
       };
     }
-    const { source, destination, fragment, payload } = parseIpv6(packet);
+    const { source, destination, fragment } = parseIpv6(packet);
     if (!fragment) return undefined;
+    // Behind the fragment header everything is payload, further extension headers too.
+    const payload = packet.subarray(upperLayer(packet, true).offset, 40 + ((packet[4] << 8) | packet[5]));
     return {
       key: `6 ${source} ${destination} ${fragment.id}`,
       source: `${source}`,
@@ -191,7 +203,8 @@ function assemble(queue: Unfinished): Uint8Array {
     const { tos, ttl, protocol, source, destination } = parseIpv4(first);
     return serializeIpv4({ tos, ttl, protocol, source, destination, payload });
   }
-  const { trafficClass, flowLabel, hopLimit, protocol, source, destination } = parseIpv6(first);
+  const { trafficClass, flowLabel, hopLimit, source, destination } = parseIpv6(first);
+  const { protocol } = upperLayer(first, true);
   return serializeIpv6({ trafficClass, flowLabel, hopLimit, protocol, source, destination, payload });
 }
 

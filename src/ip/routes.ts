@@ -25,7 +25,7 @@ export interface Route {
   readonly nextHops: readonly NextHopSpec[];
   readonly metric: number;
   /** Who made it, as `ip route` says it. */
-  readonly protocol: "kernel" | "static" | "ra" | "dhcp";
+  readonly protocol: "kernel" | "static" | "ra" | "dhcp" | "redirect";
 }
 
 /** What a next hop of a table means to the host. */

@@ -39,6 +39,7 @@ import { PacketIo } from "./packet-io.ts";
 import { PathMtus } from "./path-mtu.ts";
 import { PolicyTable } from "./policy-table.ts";
 import { Reassembly } from "./reassembly.ts";
+import { Redirects } from "./redirects.ts";
 import { RouterDiscovery } from "./router-discovery.ts";
 import { Routes } from "./routes.ts";
 import { type IcmpHandler, type IpCounters, newCounters, type Path, type Starved, type Throttled, type Transport } from "./types.ts";
@@ -71,6 +72,9 @@ export class IpStack implements PuntReceiver, World {
   readonly advertiser: Advertiser;
   readonly policy = new PolicyTable();
   preferPublic = false;
+  /** Routers have routes and believe them; they tell hosts better ones. */
+  acceptRedirects: boolean;
+  sendRedirects: boolean;
   readonly slabs: SlabPool;
   readonly counters: IpCounters = newCounters();
   /** The transport record of the packet in hand, as words; `field` gives their places. */
@@ -91,6 +95,7 @@ export class IpStack implements PuntReceiver, World {
   private readonly input: Input;
   private readonly output: Output;
   private readonly kept: KeptPackets;
+  private readonly redirects: Redirects;
   private readonly holdback: Holdback;
   private readonly byPort: (NetInterface | undefined)[] = [];
   private identification = 1;
@@ -99,6 +104,8 @@ export class IpStack implements PuntReceiver, World {
     this.engine = engine;
     this.random = options.random;
     this.forwarding = options.forwarding ?? false;
+    this.acceptRedirects = !this.forwarding;
+    this.sendRedirects = this.forwarding;
     this.now = engine.clock.now();
     this.slabs = engine.slabs;
     const base = engine.memory.base(abi.REGION_HOST);
@@ -115,7 +122,8 @@ export class IpStack implements PuntReceiver, World {
     this.discovery = new RouterDiscovery(this, this.addresses);
     this.advertiser = new Advertiser(this, this.multicast);
     this.output = new Output(this);
-    this.kept = new KeptPackets(this);
+    this.redirects = new Redirects(this);
+    this.kept = new KeptPackets(this, this.redirects);
     this.holdback = new Holdback(engine);
     this.reassembly = new Reassembly(this.timers, (first) => this.icmp.reassemblyTimedOut(first));
     this.neighbours = new Neighbours(this.neighbourWorld(), options.neighbours ?? 1024);
@@ -140,7 +148,10 @@ export class IpStack implements PuntReceiver, World {
       release: (id) => this.kept.send(id),
       unreachable: (id) => this.kept.fail(id),
       drop: (id) => this.engine.plane.packetRelease(0, id),
-      noRouter: (neighbour, isGone) => this.discovery.lost(neighbour, isGone),
+      noRouter: (neighbour, isGone) => {
+        this.discovery.lost(neighbour, isGone);
+        this.redirects.lost(neighbour.iface, neighbour.address);
+      },
       changed: () => {
         this.routes.generation++;
       },
@@ -167,6 +178,7 @@ export class IpStack implements PuntReceiver, World {
     const at = this.interfaces.indexOf(iface);
     if (at < 0) throw new LoomError("ENOENT", `${iface.name} is not an interface of this host`);
     this.discovery.stop(iface);
+    this.redirects.lost(iface);
     this.advertiser.stop(iface);
     this.flush();
     this.changes.clear(iface);

@@ -41,6 +41,10 @@ export interface IpCounters {
   out_too_big: number;
   out_icmp_rate_limited: number;
   out_unreachable: number;
+  /** Packets for us with options or extension headers that forbid to take them, source routes among them. */
+  in_header_errors: number;
+  /** Redirects from others than the first hop in use. */
+  in_redirects_refused: number;
   /** Addresses that somebody else had when they were to be used. */
   duplicate_addresses: number;
   /** Others that spoke for an address of ours. */
@@ -80,6 +84,8 @@ export function newCounters(): IpCounters {
     out_too_big: 0,
     out_icmp_rate_limited: 0,
     out_unreachable: 0,
+    in_header_errors: 0,
+    in_redirects_refused: 0,
     duplicate_addresses: 0,
     address_conflicts: 0,
   };

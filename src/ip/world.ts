@@ -27,6 +27,8 @@ export interface World {
   /** How addresses are chosen (RFC 6724). */
   readonly policy: PolicyTable;
   readonly preferPublic: boolean;
+  readonly acceptRedirects: boolean;
+  readonly sendRedirects: boolean;
   readonly counters: IpCounters;
   /** The record of the packet in hand, and its address. */
   readonly words: Int32Array;
