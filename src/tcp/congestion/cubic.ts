@@ -1,38 +1,60 @@
-/** CUBIC (RFC 9438) with HyStart++ (RFC 9406). Windows in bytes here, in segments inside the cubic function. */
+/**
+ * CUBIC (RFC 9438) with HyStart++ (RFC 9406). Windows in bytes here, in segments inside the cubic function, which counts
+ * seconds. Names are the RFC's.
+ */
 import { type AckSample, type CongestionControl, type Flow, mayGrow } from "./control.ts";
 import { HyStart } from "./hystart.ts";
 
-/** RFC 9438 §4.1, §4.6. */
+/** §4.1, §4.6. */
 const C = 0.4;
 const BETA = 0.7;
+/** §4.3: grows as fast on average as Reno does. */
 const ALPHA = (3 * (1 - BETA)) / (1 + BETA);
+
+/** What a reduction changes, and what is there again when it was for nothing (§4.9.2). */
+interface Memory {
+  cwnd: number;
+  ssthresh: number;
+  wMax: number;
+  k: number;
+  epoch: number;
+  wEst: number;
+  cwndPrior: number;
+  hystart: HyStart | undefined;
+}
 
 export class Cubic implements CongestionControl {
   readonly name = "cubic";
   private wMax = 0;
   private k = 0;
-  private origin = 0;
+  /** When this stage of congestion avoidance began, moved on by times that do not count; -1: it has not begun. */
   private epoch = -1;
   private wEst = 0;
   private cwndPrior = 0;
   private hystart: HyStart | undefined = new HyStart();
-  private saved = { cwnd: 0, ssthresh: 0, wMax: 0, k: 0, origin: 0, epoch: -1, cwndPrior: 0 };
+  private undo: Memory | undefined;
+  /** The last acknowledgement. */
+  private heardAt = 0;
 
   acked(flow: Flow, sample: AckSample): void {
-    if (sample.inRecovery) return;
-    if (flow.cwnd < flow.ssthresh) {
-      this.slowStart(flow, sample);
-      return;
-    }
-    // Time in which the application did not fill the window does not count (RFC 9438 §5.8).
-    if (!mayGrow(flow)) {
-      if (this.epoch >= 0) this.epoch += Math.min(sample.rtt, sample.srtt);
-      return;
-    }
-    this.avoid(flow, sample);
+    const elapsed = sample.now - this.heardAt;
+    this.heardAt = sample.now;
+    if (sample.inRecovery || sample.delivered === 0) return;
+    if (flow.cwnd < flow.ssthresh) this.slowStart(flow, sample);
+    else if (mayGrow(flow)) this.avoid(flow, sample);
+    // Time in which the application did not use the window does not count (§4.2, §5.8).
+    else if (this.epoch >= 0) this.epoch += elapsed;
   }
 
+  /** Nor does the time before sending begins again. */
+  starting(_flow: Flow, now: number): void {
+    if (this.epoch >= 0) this.epoch += now - this.heardAt;
+    this.heardAt = now;
+  }
+
+  /** No limit to what one acknowledgement adds (RFC 9406 §4.2's L): receivers coalesce, and answer 64 KiB with one. */
   private slowStart(flow: Flow, sample: AckSample): void {
+    this.epoch = -1;
     const divisor = this.hystart?.acked(sample.ackSeq, sample.sendSeq, sample.rtt) ?? 1;
     if (divisor === 0) {
       flow.ssthresh = flow.cwnd;
@@ -47,64 +69,57 @@ export class Cubic implements CongestionControl {
     const cwnd = flow.cwnd / flow.mss;
     if (this.epoch < 0) this.begin(cwnd, sample.now);
     const t = (sample.now - this.epoch) / 1000;
-    const rtt = sample.srtt / 1000;
-    this.wEst += ((cwnd >= this.cwndPrior ? 1 : ALPHA) * (sample.delivered / flow.mss)) / cwnd;
-    const cubic = C * (t - this.k) ** 3 + this.origin;
-    if (cubic < this.wEst) {
+    const alpha = this.wEst >= this.cwndPrior ? 1 : ALPHA;
+    this.wEst += (alpha * (sample.delivered / flow.mss)) / cwnd;
+    if (this.wCubic(t) < this.wEst) {
       // The Reno-friendly region (§4.3).
       flow.cwnd = Math.max(flow.cwnd, this.wEst * flow.mss);
       return;
     }
-    const target = Math.min(Math.max(C * (t + rtt - this.k) ** 3 + this.origin, cwnd), 1.5 * cwnd);
+    const target = Math.min(Math.max(this.wCubic(t + sample.srtt / 1000), cwnd), 1.5 * cwnd);
     flow.cwnd += ((target - cwnd) / cwnd) * sample.delivered;
   }
 
-  /** Begins an epoch at the present window (§4.2). */
+  private wCubic(t: number): number {
+    return C * (t - this.k) ** 3 + this.wMax;
+  }
+
+  /** A stage of congestion avoidance begins (§4.2); after slow start or a timeout at the plateau (§4.8, §4.10). */
   private begin(cwnd: number, now: number): void {
     this.epoch = now;
-    if (cwnd < this.wMax) {
-      this.k = Math.cbrt((this.wMax - cwnd) / C);
-      this.origin = this.wMax;
-    } else {
-      this.k = 0;
-      this.origin = cwnd;
-    }
+    this.wMax = Math.max(this.wMax, cwnd);
+    this.k = Math.cbrt((this.wMax - cwnd) / C);
     this.wEst = cwnd;
   }
 
   reduce(flow: Flow): number {
-    this.saved = {
-      cwnd: flow.cwnd,
-      ssthresh: flow.ssthresh,
-      wMax: this.wMax,
-      k: this.k,
-      origin: this.origin,
-      epoch: this.epoch,
-      cwndPrior: this.cwndPrior,
-    };
+    const { wMax, k, epoch, wEst, cwndPrior, hystart } = this;
+    this.undo = { cwnd: flow.cwnd, ssthresh: flow.ssthresh, wMax, k, epoch, wEst, cwndPrior, hystart };
     const cwnd = flow.cwnd / flow.mss;
     // Fast convergence (§4.7): a smaller peak than last time leaves room for newcomers.
-    this.wMax = cwnd < this.wMax ? (cwnd * (1 + BETA)) / 2 : cwnd;
+    this.wMax = cwnd < wMax ? (cwnd * (1 + BETA)) / 2 : cwnd;
     this.cwndPrior = cwnd;
     this.epoch = -1;
     this.hystart = undefined;
     return Math.max(flow.cwnd * BETA, 2 * flow.mss);
   }
 
+  /** §4.8: the next stage begins at its own plateau, wherever slow start ends. */
   timedOut(): void {
     this.epoch = -1;
+    this.wMax = 0;
     this.hystart = undefined;
   }
 
+  /** §4.9: unless the window has grown beyond what it was. */
   undone(flow: Flow): void {
-    const { cwnd, ssthresh, ...inner } = this.saved;
-    flow.cwnd = Math.max(flow.cwnd, cwnd);
-    flow.ssthresh = Math.max(flow.ssthresh, ssthresh);
+    const { undo } = this;
+    if (!undo || flow.cwnd >= undo.cwnd) return;
+    const { cwnd, ssthresh, ...inner } = undo;
+    flow.cwnd = cwnd;
+    flow.ssthresh = ssthresh;
     Object.assign(this, inner);
-  }
-
-  idled(_flow: Flow, now: number): void {
-    if (this.epoch >= 0) this.epoch = now;
+    this.undo = undefined;
   }
 
   state(): Record<string, number> {

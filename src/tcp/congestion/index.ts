@@ -3,9 +3,15 @@ import { invalid } from "../../base/errors.ts";
 import { Bbr } from "./bbr/bbr.ts";
 import type { CongestionControl } from "./control.ts";
 import { Cubic } from "./cubic.ts";
+import { Dctcp } from "./dctcp.ts";
 import { Reno } from "./reno.ts";
 
-const KINDS: Record<string, () => CongestionControl> = { cubic: () => new Cubic(), reno: () => new Reno(), bbr: () => new Bbr() };
+const KINDS: Record<string, () => CongestionControl> = {
+  cubic: () => new Cubic(),
+  reno: () => new Reno(),
+  bbr: () => new Bbr(),
+  dctcp: () => new Dctcp(),
+};
 
 export const CONGESTION_NAMES: readonly string[] = Object.keys(KINDS);
 

@@ -1,8 +1,12 @@
-/** NewReno: slow start, congestion avoidance, half on loss (RFC 5681, RFC 3465 with L = 2 segments per ACK's worth). */
+/**
+ * NewReno (RFC 5681, RFC 6582): slow start, congestion avoidance by bytes that were acknowledged (RFC 3465), half on loss.
+ * Half of the window, not of what is in flight (RFC 5681 §3.1): the window does not grow beyond what is used.
+ */
 import { type AckSample, type CongestionControl, type Flow, mayGrow } from "./control.ts";
 
 export class Reno implements CongestionControl {
-  readonly name = "reno";
+  readonly name: string = "reno";
+  /** Bytes acknowledged towards the next segment of the window. */
   private credit = 0;
   private before = { cwnd: 0, ssthresh: 0 };
 
@@ -20,7 +24,8 @@ export class Reno implements CongestionControl {
   }
 
   reduce(flow: Flow): number {
-    this.before = { cwnd: flow.cwnd, ssthresh: flow.ssthresh };
+    this.before.cwnd = flow.cwnd;
+    this.before.ssthresh = flow.ssthresh;
     this.credit = 0;
     return Math.max(flow.cwnd / 2, 2 * flow.mss);
   }
@@ -35,6 +40,6 @@ export class Reno implements CongestionControl {
   }
 
   state(): Record<string, number> {
-    return {};
+    return { credit: this.credit };
   }
 }
