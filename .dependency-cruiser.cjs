@@ -16,7 +16,7 @@ const floors = [
   ["posix", ["base", "engine", "ip", "udp", "tcp", "unix", "socket", "host", "posix"]],
   ["node", ["base", "engine", "ip", "udp", "tcp", "socket", "dns", "host", "node"]],
   ["deno", ["base", "engine", "ip", "udp", "tcp", "socket", "dns", "host", "deno"]],
-  ["lab", ["base", "engine", "link", "host", "lab"]],
+  ["lab", ["base", "wire", "engine", "link", "host", "lab"]],
   ["measure", ["base", "wire", "rib", "engine", "link", "measure"]],
   ["cli", ["base", "wire", "rib", "engine", "link", "measure", "cli"]],
   ["playground", ["base", "wire", "rib", "engine", "link", "measure", "playground"]],

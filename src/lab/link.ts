@@ -6,6 +6,7 @@ import type { Random } from "../base/random.ts";
 import { Timer, Timers } from "../base/timers.ts";
 import type { Device, Engine } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
+import { markCongestion, mayBeMarked } from "./mark.ts";
 
 export interface Impairment {
   /** One-way delay (ms), and how much more at most, uniformly. Frames keep their order unless `reorder` says otherwise. */
@@ -15,6 +16,8 @@ export interface Impairment {
   rate?: number;
   /** Bytes that wait at most when the rate is used up; what comes then is dropped. Default: 256 KiB. */
   queue?: number;
+  /** Bytes that wait before frames that may be are marked (ECN's CE), as a switch for DCTCP does; absent: never. */
+  mark?: number;
   /** Shares from 0 to 1. */
   loss?: number;
   duplicate?: number;
@@ -24,6 +27,8 @@ export interface Impairment {
   corrupt?: number;
   /** Burst loss (Gilbert and Elliott): chance to enter the bad state, to leave it, and the loss inside it. */
   burst?: { enter: number; leave: number; loss: number };
+  /** Exactly every so many frames one is lost. */
+  lossEvery?: number;
   /** Nothing passes. */
   cut?: boolean;
 }
@@ -32,6 +37,7 @@ export interface LinkCounters {
   frames: number;
   lost: number;
   queueDrops: number;
+  marked: number;
   duplicated: number;
   reordered: number;
   corrupted: number;
@@ -41,7 +47,7 @@ const QUEUE = 256 << 10;
 
 /** One direction. */
 class Lane {
-  readonly counters: LinkCounters = { frames: 0, lost: 0, queueDrops: 0, duplicated: 0, reordered: 0, corrupted: 0 };
+  readonly counters: LinkCounters = { frames: 0, lost: 0, queueDrops: 0, marked: 0, duplicated: 0, reordered: 0, corrupted: 0 };
   impairment: Impairment = {};
   private readonly to: Port;
   private readonly random: Random;
@@ -69,18 +75,26 @@ class Lane {
     const now = this.now();
     const start = Math.max(now, this.freeAt);
     const rate = impairment.rate ?? Number.POSITIVE_INFINITY;
-    if (((start - now) * rate) / 8000 > (impairment.queue ?? QUEUE)) {
+    const waiting = rate === Number.POSITIVE_INFINITY ? 0 : ((start - now) * rate) / 8000;
+    if (waiting > (impairment.queue ?? QUEUE)) {
       counters.queueDrops++;
       return;
     }
     this.freeAt = start + (frame.length * 8000) / rate;
     const copies = random.float() < (impairment.duplicate ?? 0) ? 2 : 1;
     if (copies === 2) counters.duplicated++;
-    for (let i = 0; i < copies; i++) this.schedule(this.damaged(frame.slice()));
+    const isMarked = waiting > (impairment.mark ?? Number.POSITIVE_INFINITY) && mayBeMarked(frame);
+    if (isMarked) counters.marked++;
+    for (let i = 0; i < copies; i++) {
+      const copy = this.damaged(frame.slice());
+      if (isMarked) markCongestion(copy);
+      this.schedule(copy);
+    }
   }
 
   private isLost(): boolean {
-    const { loss = 0, burst } = this.impairment;
+    const { loss = 0, burst, lossEvery } = this.impairment;
+    if (lossEvery && this.counters.frames % lossEvery === 0) return true;
     if (burst) {
       this.bad = this.random.float() < (this.bad ? 1 - burst.leave : burst.enter);
       if (this.bad && this.random.float() < burst.loss) return true;

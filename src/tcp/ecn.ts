@@ -106,7 +106,7 @@ export function noteArrival(tcb: Tcb, length: number, packets: number): boolean 
     return countArrival(ecn, field, length, packets);
   }
   if (length === 0) return false;
-  if (tcb.control.usesEcn) return noteMark(tcb, ecn, field === CE);
+  if (tcb.control.ecn) return noteMark(tcb, ecn, field === CE);
   const before = ecn.echo;
   if (flags & CWR) ecn.echo = false;
   if (field === CE) ecn.echo = true;

@@ -18,6 +18,7 @@ export class RateSampler {
   /** `delivered` when the last segment arrives that left while the application had no more; 0: none is on the way. */
   private limitedUntil = 0;
   /** The newest segment of the acknowledgement in hand. */
+  private newestOrder = 0;
   private newestEnd = 0;
   private hasNewest = false;
   private priorDelivered = 0;
@@ -56,8 +57,9 @@ export class RateSampler {
   arrived(record: SentRecord, bytes: number, now: number): void {
     this.delivered += bytes;
     this.deliveredAt = now;
-    if (this.hasNewest && !sentLater(record.sentAt, record.end, this.firstSentAt, this.newestEnd)) return;
+    if (this.hasNewest && !sentLater(record.order, record.end, this.newestOrder, this.newestEnd)) return;
     this.hasNewest = true;
+    this.newestOrder = record.order;
     this.newestEnd = record.end;
     this.priorDelivered = record.delivered;
     this.sendElapsed = record.sentAt - record.firstSentAt;

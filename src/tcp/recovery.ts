@@ -98,8 +98,9 @@ function arrived(tcb: Tcb, record: SentRecord): void {
   } else if (rtt < tcb.rtt.min) return;
   // Sent later than the newest known to have arrived (RFC 8985 §6.2 step 2).
   tcb.rackRtt = rtt;
-  if (sentLater(record.sentAt, record.end, tcb.rackTime, tcb.rackEnd)) {
+  if (sentLater(record.order, record.end, tcb.rackOrder, tcb.rackEnd)) {
     tcb.rackTime = record.sentAt;
+    tcb.rackOrder = record.order;
     tcb.rackEnd = record.end;
   }
   // Step 3: something older than what had arrived before was never sent twice, so the network reorders.
@@ -183,7 +184,7 @@ export function detectLosses(tcb: Tcb): void {
   for (let record = sent.first; record; record = record.next) {
     if (!record.retransmitted && record.sentAt > tcb.rackTime) break;
     if (record.sacked || record.lost) continue;
-    if (!sentLater(tcb.rackTime, tcb.rackEnd, record.sentAt, record.end)) continue;
+    if (!sentLater(tcb.rackOrder, tcb.rackEnd, record.order, record.end)) continue;
     const left = record.sentAt + tcb.rackRtt + wait - now;
     if (left <= 0) lose(tcb, record);
     else soonest = Math.max(soonest, left);
@@ -240,20 +241,26 @@ function endProbe(tcb: Tcb, ack: number): void {
 function steer(tcb: Tcb, ack: number, flight: number): void {
   const { sent, control } = tcb;
   if ((tcb.inRecovery || tcb.afterTimeout || tcb.inCwr) && !before(ack, tcb.recoveryEnd)) {
-    if (!tcb.afterTimeout && !control.steers) tcb.cwnd = tcb.ssthresh;
+    if (reducesFor(tcb)) tcb.cwnd = tcb.ssthresh;
     if (!tcb.inCwr || tcb.inRecovery) control.recovered?.(tcb, tcb.now);
     tcb.inRecovery = tcb.afterTimeout = tcb.inCwr = false;
   }
   if (sent.lostBytes > 0 && !tcb.inRecovery && !tcb.afterTimeout) enterRecovery(tcb, flight);
-  if (seen.marks > 0 && !control.usesEcn && !tcb.inRecovery && !tcb.afterTimeout && !tcb.inCwr) enterCwr(tcb, flight);
+  if (seen.marks > 0 && !tcb.inRecovery && !tcb.afterTimeout && !tcb.inCwr) enterCwr(tcb, flight);
   if (seen.delivered > 0 || seen.lost > 0) tell(tcb, ack);
-  if ((tcb.inRecovery || tcb.inCwr) && !control.steers) proportional(tcb);
+  if (reducesFor(tcb)) proportional(tcb);
   setPace(tcb);
+}
+
+/** The window falls now, and it is not the controller that sees to it. */
+function reducesFor(tcb: Tcb): boolean {
+  const { steers, usesEcn } = tcb.control;
+  return !steers && (tcb.inRecovery || (tcb.inCwr && !usesEcn));
 }
 
 /** Routers have marked: the window falls as for a loss, once in a round trip, and the peer is told (RFC 3168 §6.1.2). */
 function enterCwr(tcb: Tcb, flight: number): void {
-  reduce(tcb);
+  if (!tcb.control.usesEcn) reduce(tcb);
   tcb.inCwr = true;
   if (tcb.ecn) tcb.ecn.slowedDown = true;
   beginReduction(tcb, flight);
@@ -261,8 +268,8 @@ function enterCwr(tcb: Tcb, flight: number): void {
 
 function enterRecovery(tcb: Tcb, flight: number): void {
   tcb.world.counters.fast_retrans++;
-  // A window that marks have reduced in this round trip is not reduced again.
-  if (!tcb.inCwr) reduce(tcb);
+  // A window that marks have halved in this round trip is not reduced again.
+  if (!tcb.inCwr || tcb.control.usesEcn) reduce(tcb);
   tcb.inCwr = false;
   tcb.inRecovery = true;
   if (tcb.ecn) tcb.ecn.slowedDown = true;
@@ -323,7 +330,8 @@ export function timedOut(tcb: Tcb): void {
   tcb.world.counters.timeouts++;
   seen.lost = 0;
   if (!tcb.afterTimeout) {
-    reduce(tcb);
+    // Within a recovery it is the same congestion (Linux's tcp_enter_loss).
+    if (!tcb.inRecovery) reduce(tcb);
     tcb.recoveryEnd = tcb.nxt;
   }
   tcb.control.timedOut(tcb, tcb.now);

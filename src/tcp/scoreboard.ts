@@ -9,6 +9,8 @@ export class SentRecord {
   end = 0;
   /** When it was last sent (ms). */
   sentAt = 0;
+  /** Which departure of the connection that was. */
+  order = 0;
   sacked = false;
   lost = false;
   /** Deemed lost at least once. */
@@ -31,9 +33,12 @@ export class SentRecord {
   prev: SentRecord | undefined;
 }
 
-/** Was the first sent after the second? Of what left at one time, the higher sequence number did (RFC 8985 §6.1). */
-export function sentLater(time: number, end: number, otherTime: number, otherEnd: number): boolean {
-  return time > otherTime || (time === otherTime && after(end, otherEnd));
+/**
+ * Was the first sent after the second? By the order of departures, within one of them by sequence number (RFC 8985 §6.1).
+ * Not by time: new data and a retransmission of older leave within one reading of the clock, in either order.
+ */
+export function sentLater(order: number, end: number, otherOrder: number, otherEnd: number): boolean {
+  return order > otherOrder || (order === otherOrder && after(end, otherEnd));
 }
 
 /** Spare records, shared by all connections of a host. */
@@ -48,12 +53,14 @@ export class Scoreboard {
   sackedBytes = 0;
   sackedSegments = 0;
   lostBytes = 0;
+  private departures = 0;
 
   append(start: number, end: number, now: number): SentRecord {
     const record = spare.pop() ?? new SentRecord();
     record.start = start;
     record.end = end;
     record.sentAt = now;
+    record.order = ++this.departures;
     record.sacked = record.lost = record.wasLost = record.retransmitted = record.isSyn = record.isFin = false;
     record.inFlight = true;
     record.next = undefined;
@@ -71,6 +78,7 @@ export class Scoreboard {
     rest.start = seq;
     rest.end = record.end;
     rest.sentAt = record.sentAt;
+    rest.order = record.order;
     rest.sacked = record.sacked;
     rest.segments = 0;
     rest.lost = record.lost;
@@ -155,6 +163,7 @@ export class Scoreboard {
     record.inFlight = true;
     record.retransmitted = true;
     record.sentAt = now;
+    record.order = ++this.departures;
   }
 
   /** What the receiver said it had, it may have thrown away (RFC 2018 §8): after a timeout nothing is believed. */

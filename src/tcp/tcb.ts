@@ -327,6 +327,7 @@ export class Tcb implements Flow, Starved, Throttled {
   recoverFlight = 0;
   /** RACK (RFC 8985). */
   rackTime = 0;
+  rackOrder = 0;
   rackEnd = 0;
   rackRtt = 0;
   /** Acknowledgements that showed that the network reorders. */

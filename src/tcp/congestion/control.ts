@@ -79,7 +79,10 @@ export interface CongestionControl {
   readonly name: string;
   /** It sets window and pacing rate itself, always: nobody reduces for it, and `acked` is called in recovery too. */
   readonly steers?: boolean;
-  /** What its segments say of themselves (RFC 3168 §5, RFC 9331); absent: as the connection's options have it. */
+  /**
+   * It wants every mark: ECN is asked for, all segments say so by this codepoint (RFC 3168 §5, RFC 9331), and as receiver
+   * it echoes each mark (RFC 8257 §3.2). Absent: ECN as the connection's options have it.
+   */
   readonly ecn?: "ect0" | "ect1";
   /** It answers marks itself, by `AckSample.ce`; otherwise a mark is a `reduce`, once in a window (RFC 3168 §6.1.2). */
   readonly usesEcn?: boolean;
