@@ -23,7 +23,11 @@ export interface Bottleneck {
   /** Bits a second and bytes of queue of the way there; the way back has neither limit nor loss. */
   rate?: number;
   queue?: number;
+  /** Share that is lost, or exactly every so many frames. */
   loss?: number;
+  lossEvery?: number;
+  /** Bytes of queue above which frames are marked. */
+  mark?: number;
 }
 
 const BYTES = new Uint8Array(262_144);
@@ -50,10 +54,9 @@ export class Flows {
     return flows;
   }
 
-  set({ rtt, rate, queue, loss }: Bottleneck): void {
-    const [link] = this.lab.links;
-    const forward: Impairment = { delay: rtt / 2, rate, queue, loss };
-    link.set({ delay: rtt / 2 }, 1).set(forward, 0);
+  set({ rtt, ...rest }: Bottleneck): void {
+    const forward: Impairment = { delay: rtt / 2, ...rest };
+    this.lab.links[0].set({ delay: rtt / 2 }, 1).set(forward, 0);
   }
 
   /** A flow that always has something to send, and is read at once. */

@@ -96,8 +96,8 @@ export class Cubic implements CongestionControl {
     const { wMax, k, epoch, wEst, cwndPrior, hystart } = this;
     this.undo = { cwnd: flow.cwnd, ssthresh: flow.ssthresh, wMax, k, epoch, wEst, cwndPrior, hystart };
     const cwnd = flow.cwnd / flow.mss;
-    // Fast convergence (§4.7): a smaller peak than last time leaves room for newcomers.
-    this.wMax = cwnd < wMax ? (cwnd * (1 + BETA)) / 2 : cwnd;
+    // Fast convergence (§4.7): a peak that is smaller than last time, by a segment, leaves room for newcomers.
+    this.wMax = cwnd <= wMax - 1 ? (cwnd * (1 + BETA)) / 2 : cwnd;
     this.cwndPrior = cwnd;
     this.epoch = -1;
     this.hystart = undefined;
