@@ -30,20 +30,20 @@ const nameOf = (flow: Flow) => {
 };
 
 /** Runs until the flow is in a state; milliseconds that this took. */
-async function until(flows: Flows, flow: Flow, name: string, most = 20_000): Promise<number> {
+function until(flows: Flows, flow: Flow, name: string, most = 20_000): number {
   const start = flows.lab.clock.now();
   while (nameOf(flow) !== name) {
     if (flows.lab.clock.now() - start > most) throw new Error(`not in ${name} after ${most} ms but in ${nameOf(flow)}`);
-    await flows.lab.run(1);
+    flows.lab.runNow(1);
   }
   return flows.lab.clock.now() - start;
 }
 
 /** Every state that the flow passes through, with the time of its beginning. */
-async function trace(flows: Flows, flow: Flow, ms: number): Promise<{ name: string; at: number }[]> {
+function trace(flows: Flows, flow: Flow, ms: number): { name: string; at: number }[] {
   const seen = [{ name: nameOf(flow), at: flows.lab.clock.now() }];
   for (const end = flows.lab.clock.now() + ms; flows.lab.clock.now() < end; ) {
-    await flows.lab.run(1);
+    flows.lab.runNow(1);
     const name = nameOf(flow);
     if (name !== seen[seen.length - 1].name) seen.push({ name, at: flows.lab.clock.now() });
   }
@@ -57,7 +57,7 @@ describe("BBR", () => {
   it("finds the rate in STARTUP, empties the queue in DRAIN, goes round in PROBE_BW", async () => {
     const flows = await Flows.create(PATH, SEED);
     const flow = flows.add(BBR);
-    const [first, ...then] = await trace(flows, flow, 9000);
+    const [first, ...then] = trace(flows, flow, 9000);
     assert.equal(first.name, "STARTUP");
     const order = then.map(({ name }) => name);
     // After DRAIN there is no queue: the acknowledgement that ends it goes through DOWN to CRUISE at once.
@@ -73,8 +73,8 @@ describe("BBR", () => {
   it("keeps a deep queue short, and the link busy", async () => {
     const flows = await Flows.create({ ...PATH, queue: 20 * BDP }, SEED);
     const flow = flows.add(BBR);
-    await flows.measure(3000);
-    const [rate] = await flows.measure(12_000);
+    flows.measure(3000);
+    const [rate] = flows.measure(12_000);
     within(rate, GOODPUT, 0.05, "rate");
     assert.ok(flow.client.rtt.srtt < 2 * RTT, `srtt ${flow.client.rtt.srtt}`);
   });
@@ -84,7 +84,7 @@ describe("BBR", () => {
     const flows = await Flows.create(PATH, SEED);
     const flow = flows.add(BBR);
     flows.add(BBR);
-    const seen = await trace(flows, flow, 20_000);
+    const seen = trace(flows, flow, 20_000);
     const looks = seen.filter(({ name }) => name === "PROBE_RTT");
     assert.ok(looks.length >= 2, `${looks.length} times`);
     for (const look of looks) {
@@ -99,39 +99,39 @@ describe("BBR", () => {
   it("needs no look after a silence", async () => {
     const flows = await Flows.create(PATH, SEED);
     const flow = flows.add(BBR);
-    await until(flows, flow, "PROBE_BW:CRUISE");
+    until(flows, flow, "PROBE_BW:CRUISE");
     const { events } = flow.client;
     flow.client.events = {};
-    await flows.lab.run(8000);
+    flows.lab.runNow(8000);
     assert.equal(flow.client.pipe, 0);
     flow.client.events = events;
     events.writable?.();
-    const seen = await trace(flows, flow, 1000);
+    const seen = trace(flows, flow, 1000);
     assert.ok(!seen.some(({ name }) => name === "PROBE_RTT"), JSON.stringify(seen));
-    const [rate] = await flows.measure(1000);
+    const [rate] = flows.measure(1000);
     within(rate, GOODPUT, 0.1, "the rate is remembered");
   });
 
   it("finds ten times the rate, and a tenth", async () => {
     const flows = await Flows.create({ rtt: RTT, rate: 2e6, queue: 4 * BDP }, SEED);
     const flow = flows.add(BBR);
-    await until(flows, flow, "PROBE_BW:CRUISE");
+    until(flows, flow, "PROBE_BW:CRUISE");
     flows.set({ rtt: RTT, rate: 20e6, queue: 4 * BDP });
-    await flows.lab.run(12_000);
+    flows.lab.runNow(12_000);
     within(stateOf(flow).bw_hi * 8, 2 * GOODPUT, 0.05, "bw_hi up");
     flows.set({ rtt: RTT, rate: 2e6, queue: BDP });
-    await flows.lab.run(12_000);
+    flows.lab.runNow(12_000);
     within(stateOf(flow).bw_hi * 8, GOODPUT / 5, 0.05, "bw_hi down");
-    const [rate] = await flows.measure(5000);
+    const [rate] = flows.measure(5000);
     within(rate, GOODPUT / 5, 0.1, "rate");
   });
 
   it("ends STARTUP by losses where the queue is shallow, and still fills the link", async () => {
     const flows = await Flows.create({ ...PATH, queue: BDP / 10 }, SEED);
     const flow = flows.add(BBR);
-    await until(flows, flow, "PROBE_BW:CRUISE");
+    until(flows, flow, "PROBE_BW:CRUISE");
     assert.ok(stateOf(flow).inflight_hi < 2 * BDP, `inflight_hi ${stateOf(flow).inflight_hi}`);
-    const [rate] = await flows.measure(10_000);
+    const [rate] = flows.measure(10_000);
     assert.ok(rate > 0.9 * GOODPUT, `${rate}`);
     // Losses of the probes only.
     assert.ok(flow.client.retransmissions < 0.01 * (flow.received / 1448), `${flow.client.retransmissions} retransmissions`);
@@ -142,10 +142,10 @@ describe("BBR", () => {
     const flow = flows.add(BBR);
     const little = new Uint8Array(4000);
     flow.client.events = {};
-    await flows.lab.run(100);
+    flows.lab.runNow(100);
     for (let i = 0; i < 400; i++) {
       user.write(flow.client, little);
-      await flows.lab.run(20);
+      flows.lab.runNow(20);
     }
     assert.equal(nameOf(flow), "STARTUP");
     assert.equal(stateOf(flow).full_bw_reached, 0);
@@ -154,8 +154,8 @@ describe("BBR", () => {
   it("keeps four segments in flight where the path holds less than one", async () => {
     const flows = await Flows.create({ rtt: 4, rate: 1e6, queue: 50_000 }, SEED);
     const flow = flows.add(BBR);
-    await flows.measure(2000);
-    const [rate] = await flows.measure(5000);
+    flows.measure(2000);
+    const [rate] = flows.measure(5000);
     within(rate, GOODPUT / 10, 0.05, "rate");
     assert.ok(flow.client.cwnd >= 4 * flow.client.mss);
   });
@@ -164,8 +164,8 @@ describe("BBR", () => {
     const flows = await Flows.create(PATH, SEED);
     flows.lab.links[0].set({ delay: RTT / 2, jitter: 30 }, 1);
     const flow = flows.add(BBR);
-    await flows.measure(3000);
-    const [rate] = await flows.measure(8000);
+    flows.measure(3000);
+    const [rate] = flows.measure(8000);
     within(rate, GOODPUT, 0.1, "rate");
     assert.ok(stateOf(flow).extra_acked > 4 * 1448, `extra_acked ${stateOf(flow).extra_acked}`);
   });
@@ -173,28 +173,28 @@ describe("BBR", () => {
   it("goes back to what it knew when a timeout was for nothing", async () => {
     const flows = await Flows.create(PATH, SEED);
     const flow = flows.add(BBR);
-    await until(flows, flow, "PROBE_BW:CRUISE");
+    until(flows, flow, "PROBE_BW:CRUISE");
     const before = { ...stateOf(flow), cwnd: flow.client.cwnd };
     // The path stands still for longer than the timeout, and loses nothing.
     flows.set({ ...PATH, rtt: RTT + 1500 });
-    await flows.lab.run(100);
+    flows.lab.runNow(100);
     flows.set(PATH);
-    await flows.lab.run(4000);
+    flows.lab.runNow(4000);
     assert.equal(flows.hosts[0].tcp.counters.spurious_rtos, 1);
     assert.ok(flow.client.cwnd >= 0.8 * before.cwnd, `cwnd ${flow.client.cwnd}, before ${before.cwnd}`);
     within(stateOf(flow).bw_hi, before.bw_hi, 0.1, "bw_hi");
-    const [rate] = await flows.measure(4000);
+    const [rate] = flows.measure(4000);
     within(rate, GOODPUT, 0.1, "rate");
   });
 
   it("paces: what leaves within a millisecond is no more than the rate allows", async () => {
     const flows = await Flows.create(PATH, SEED);
     const flow = flows.add(BBR);
-    await until(flows, flow, "PROBE_BW:CRUISE");
+    until(flows, flow, "PROBE_BW:CRUISE");
     let most = 0;
     let before = flow.client.nxt;
     for (let i = 0; i < 1000; i++) {
-      await flows.lab.run(1);
+      flows.lab.runNow(1);
       most = Math.max(most, (flow.client.nxt - before) | 0);
       before = flow.client.nxt;
     }

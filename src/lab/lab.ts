@@ -90,6 +90,16 @@ export class Lab {
     }
   }
 
+  /** The same at once and several times faster, for programs of callbacks: no promise gets a turn before it returns. */
+  runNow(ms: number, done?: () => boolean): void {
+    const end = this.clock.now() + ms;
+    for (;;) {
+      this.settle();
+      if (done?.() || this.clock.now() >= end) return;
+      this.clock.skip(Math.max(Math.min(this.next(), end) - this.clock.now(), 0));
+    }
+  }
+
   /** Lets `ms` milliseconds pass, or fewer when `done` says so. Programs' promises run in between. */
   async run(ms: number, done?: () => boolean): Promise<void> {
     const end = this.clock.now() + ms;
