@@ -232,7 +232,8 @@ function endProbe(tcb: Tcb, ack: number): void {
   tcb.probing = false;
   if (tcb.probeWasRetransmission && !tcb.hasPeerDuplicate && !tcb.inRecovery) {
     reduce(tcb);
-    if (!tcb.control.steers) tcb.cwnd = tcb.ssthresh;
+    if (tcb.control.steers) tcb.control.recovered?.(tcb, tcb.now);
+    else tcb.cwnd = tcb.ssthresh;
   }
   tcb.hasPeerDuplicate = false;
 }

@@ -69,9 +69,10 @@ export class Bbr implements CongestionControl {
     }
   }
 
-  /** Recovery begins: the window is not reduced but remembered. */
+  /** Recovery begins, or a probe has repaired a loss: the window is not reduced but remembered. */
   reduce(flow: Flow): number {
     this.saveCwnd(flow);
+    this.noteLoss(flow);
     this.saveForUndo();
     this.inLoss = true;
     return flow.ssthresh;
