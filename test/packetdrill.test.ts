@@ -188,7 +188,8 @@ assert tcpi_state == TCP_ESTABLISHED, tcpi_state
     ));
 });
 
-describe("our scripts", () => {
+// Each waits a little for its engine: several at a time.
+describe("our scripts", { concurrency: 8 }, () => {
   for (const name of readdirSync(ROOT, { recursive: true, encoding: "utf8" })
     .filter((each) => each.endsWith(".pkt"))
     .sort()) {

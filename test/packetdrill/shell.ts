@@ -61,7 +61,8 @@ export class Shell {
     else if (file === "grep" && line.includes("/proc/net/tcp")) this.sockets(line);
     // Offloads of the real device: every segment of this wire is as large as its MTU lets it be.
     else if (file === "ethtool" && args[0] === "-K") return;
-    else if (!/^(true|sleep|modprobe|sync|rm|dd)$/.test(file) && !/^sysctl_restore/.test(file))
+    else if (file === "dd") this.file(args);
+    else if (!/^(true|sleep|modprobe|sync|rm)$/.test(file) && !/^sysctl_restore/.test(file))
       throw new Unsupported(`the command "${line}" is not known`);
   }
 
@@ -80,6 +81,15 @@ export class Shell {
       const [name, ...value] = arg.split("=");
       if (value.length > 0) sysctl(this.wire.host, dotted(name), value.join("="));
     }
+  }
+
+  /** `dd if=/dev/zero of=FILE bs=N count=N` makes a file of zeros. */
+  private file(args: readonly string[]): void {
+    const named = new Map(args.map((arg) => arg.split("=") as [string, string]));
+    if (named.get("if") !== "/dev/zero") throw new Unsupported(`dd from ${named.get("if")}`);
+    const size = (text: string | undefined) =>
+      Number.parseInt(text ?? "512", 10) * ({ k: 1024, K: 1024, M: 1 << 20 }[text?.at(-1) ?? ""] ?? 1);
+    this.wire.files.set(named.get("of") ?? "", size(named.get("bs")) * Number(named.get("count") ?? 1));
   }
 
   /** Grep's exit code is the command's: without a match the script fails. */

@@ -28,6 +28,8 @@ const MOST_ROUNDS = 100_000;
 export class Wire {
   readonly host: Host;
   readonly sent: Sent[] = [];
+  /** Files that the script's commands made, by their size. */
+  readonly files = new Map<string, number>();
   /** Called whenever everything that could happen at this moment has happened. */
   settled: () => void = () => {};
   /** Nothing leaves (a queue without room). */
@@ -51,11 +53,14 @@ export class Wire {
     const engine = await Engine.create({
       build: "plain",
       ports: 1,
-      buffers: 1024,
-      bareDescriptors: 4096,
+      buffers: 512,
+      bareDescriptors: 2048,
+      ringCapacity: 512,
+      puntCapacity: 512,
+      stations: 4,
       routes4: 100,
       routes6: 100,
-      appBytes: 32 << 20,
+      appBytes: 16 << 20,
       secret: new Uint8Array(8),
       clock,
     });
