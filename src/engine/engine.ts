@@ -168,11 +168,12 @@ export class Engine {
     return port;
   }
 
-  createTable(family: 4 | 6): RouteTable {
+  /** A routing table; one that shares another's next hops knows them by the same numbers. */
+  createTable(family: 4 | 6, hopsOf?: RouteTable): RouteTable {
     const { tables } = this.memory.layout.sizes;
     if (this.tables.length >= tables) throw new LoomError("ENOMEM", `all ${tables} tables are in use; raise tables`);
     const stage = this.memory.base(abi.REGION_HOST) + HOST_IDS;
-    const table = new RouteTable(this.memory, this.plane, this.tables.length, family, this.space, stage);
+    const table = new RouteTable(this.memory, this.plane, this.tables.length, family, this.space, stage, hopsOf);
     this.tables.push(table);
     return table;
   }

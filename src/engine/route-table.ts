@@ -96,11 +96,22 @@ export class RouteTable {
   private readonly stage: number;
   private readonly hops: number;
   /** What each next hop means; undefined where the number is free. Number 0 is "no route". */
-  private readonly specs: (NextHop | undefined)[] = [{ kind: "unreachable" }];
+  private readonly specs: (NextHop | undefined)[];
   /** Epoch at which a hop's other version went out of use. */
-  private readonly swapped = new Map<number, number>();
+  private readonly swapped: Map<number, number>;
+  /** Tables that share these next hops, this one among them. */
+  private readonly sharing: RouteTable[];
 
-  constructor(memory: EngineMemory, plane: DataPlane, index: number, family: 4 | 6, space: BucketSpace, stage: number) {
+  constructor(
+    memory: EngineMemory,
+    plane: DataPlane,
+    index: number,
+    family: 4 | 6,
+    space: BucketSpace,
+    stage: number,
+    hopsOf?: RouteTable,
+  ) {
+    if (hopsOf && hopsOf.family !== family) throw invalid(`a table of IPv${family} cannot share next hops of IPv${hopsOf.family}`);
     this.memory = memory;
     this.plane = plane;
     this.index = index;
@@ -111,9 +122,13 @@ export class RouteTable {
     const limit = memory.layout.sizes.nextHops;
     memory.setU32(at + abi.TABLE_FAMILY, family);
     memory.setU32(at + abi.TABLE_LEAF_BYTES, limit <= 255 ? 1 : 2);
-    this.hops = memory.base(abi.REGION_NEXT_HOPS) + index * hopBytes(limit);
+    this.hops = hopsOf?.hops ?? memory.base(abi.REGION_NEXT_HOPS) + index * hopBytes(limit);
+    this.specs = hopsOf?.specs ?? [{ kind: "unreachable" }];
+    this.swapped = hopsOf?.swapped ?? new Map();
+    this.sharing = hopsOf?.sharing ?? [];
+    this.sharing.push(this);
     memory.setU32(at + abi.TABLE_HOPS, this.hops);
-    for (let i = 0; i < limit; i++) memory.setU32(this.hops + 4 * i, this.versionAt(i, 0));
+    for (let i = 0; i < limit && !hopsOf; i++) memory.setU32(this.hops + 4 * i, this.versionAt(i, 0));
     memory.setU32(at + abi.TABLE_HOP_LIMIT, limit);
     this.result(plane.tableCreate(index), "the table itself");
   }
@@ -151,7 +166,7 @@ export class RouteTable {
   /** Gives a next hop back; refused (EBUSY) while a route or a group names it. */
   removeNextHop(index: number): void {
     this.known(index);
-    const routes = this.plane.hopUses(this.index, index);
+    const routes = this.sharing.reduce((uses, table) => uses + this.plane.hopUses(table.index, index), 0);
     const groups = this.specs.filter((spec) => spec?.kind === "group" && spec.members.some((member) => member.hop === index));
     if (routes || groups.length) {
       throw new LoomError("EBUSY", `next hop ${index} is named by ${routes} routes and ${groups.length} groups; withdraw those first`);

@@ -17,6 +17,7 @@ import type { AddressInfo, AddressOptions } from "../ip/addresses.ts";
 import type { AdvertiseOptions } from "../ip/advertiser.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import { type EchoReply, Pinger } from "../ip/ping.ts";
+import { MAIN_TABLE } from "../ip/policy-routing.ts";
 import type { RouteKind } from "../ip/routes.ts";
 import type { AutoconfOptions } from "../ip/slaac.ts";
 import { IpStack } from "../ip/stack.ts";
@@ -119,8 +120,25 @@ export interface LinkInfo {
   readonly stats: LinkStats;
 }
 
+export interface RuleOptions {
+  /** Lower ones are asked first; the main table has 32766. */
+  priority: number;
+  /** Of the packet's source and destination. */
+  from?: string;
+  to?: string;
+  /** The interface that forwarded packets come in by. */
+  interface?: string;
+  /** Of the socket. */
+  mark?: number;
+  /** Default 254, the main one. */
+  table?: number;
+  action?: "blackhole" | "unreachable" | "prohibit";
+}
+
 export interface RouteOptions {
   to: string;
+  /** Default 254, the main one. More tables need an engine with more `tables`. */
+  table?: number;
   via?: string;
   interface?: string;
   metric?: number;
@@ -322,7 +340,26 @@ export class Host {
       return { via, iface, weight: "weight" in hop ? (hop.weight as number | undefined) : undefined };
     });
     const prefix = parsePrefix(route.to);
-    this.ip.routes.add({ prefix, kind: route.kind ?? "unicast", nextHops, metric: route.metric ?? 0, protocol: "static" });
+    const routes = this.ip.rules.table(route.table ?? MAIN_TABLE);
+    routes.add({ prefix, kind: route.kind ?? "unicast", nextHops, metric: route.metric ?? 0, protocol: "static" });
+  }
+
+  /** `ip rule add`: for what the host sends every rule counts, for what it forwards those by interface alone. */
+  addRule(rule: RuleOptions): void {
+    const { priority, from, to, interface: iif, mark, table = MAIN_TABLE, action } = rule;
+    this.ip.rules.add({
+      priority,
+      from: from === undefined ? undefined : parseInterfaceAddress(from),
+      to: to === undefined ? undefined : parseInterfaceAddress(to),
+      iif: iif === undefined ? undefined : this.ip.interface(iif),
+      mark,
+      table,
+      action,
+    });
+  }
+
+  removeRule(priority: number): void {
+    this.ip.rules.delete(priority);
   }
 
   private interfaceTo(via: IpAddress | undefined): NetInterface {
@@ -331,8 +368,8 @@ export class Host {
     return iface;
   }
 
-  removeRoute(to: string, metric?: number): void {
-    this.ip.routes.delete(parsePrefix(to), metric);
+  removeRoute(to: string, metric?: number, table = MAIN_TABLE): void {
+    this.ip.rules.table(table).delete(parsePrefix(to), metric);
   }
 
   /**

@@ -49,6 +49,8 @@ export interface NeighbourWorld {
   readonly random: Random;
   now(): number;
   table(family: 4 | 6): RouteTable;
+  /** All tables with these next hops, that one among them. */
+  tables(family: 4 | 6): readonly RouteTable[];
   /** Asks who has an address: to all (`mac` undefined), or to the one who had it. */
   solicit(neighbour: Neighbour, mac: Uint8Array | undefined): void;
   /** A packet that waited may go. */
@@ -209,7 +211,10 @@ export class Neighbours {
     this.entries.delete(keyOf(neighbour.iface, address));
     this.byHop[address.family].delete(neighbour.hop);
     const table = this.world.table(address.family);
-    if (neighbour.hasRoute) table.delete(hostPrefix(address));
+    if (neighbour.hasRoute) {
+      const prefix = hostPrefix(address);
+      for (const each of this.world.tables(address.family)) if (each.get(prefix) === neighbour.hop) each.delete(prefix);
+    }
     neighbour.hasRoute = false;
     this.world.changed();
     try {
@@ -293,9 +298,12 @@ export class Neighbours {
     if (!mac || neighbour.state === "STALE") table.setNextHop(hop, { kind: "incomplete", port: index });
     else table.setNextHop(hop, { kind: "forward", port: index, destinationMac: mac, sourceMac: iface.mac });
     if (!neighbour.hasRoute && mac) {
-      const exact = table.get(hostPrefix(address));
-      if (exact === 0 && iface.isOnLink(address) && !isScoped(address)) {
-        table.set(hostPrefix(address), hop);
+      const prefix = hostPrefix(address);
+      const glean = address.family === 4 ? iface.glean4 : iface.glean6;
+      for (const each of isScoped(address) || !iface.isOnLink(address) ? [] : this.world.tables(address.family)) {
+        // A policy's table may lead elsewhere.
+        if (each.get(prefix) !== 0 || (each !== table && lookupIn(each, address) !== glean)) continue;
+        each.set(prefix, hop);
         neighbour.hasRoute = true;
       }
     }
@@ -338,6 +346,10 @@ function isScoped(address: IpAddress): boolean {
 
 function isFixed({ state }: Neighbour): boolean {
   return state === "PERMANENT" || state === "NOARP";
+}
+
+function lookupIn(table: RouteTable, address: IpAddress): number {
+  return address.family === 4 ? table.lookup(address.v4) : table.lookup6(address.high, address.low);
 }
 
 export function hostPrefix(address: IpAddress) {

@@ -2,6 +2,7 @@
 import * as abi from "../../assembly/abi.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { groupMac, type NetInterface } from "./interface.ts";
+import type { PathHint } from "./policy-routing.ts";
 import { scopeOf } from "./policy-table.ts";
 import { fragmentPacket } from "./reassembly.ts";
 import type { HopMeaning } from "./routes.ts";
@@ -20,7 +21,7 @@ export class Output {
   }
 
   /** Where packets for an address go. Link-local and group addresses need an interface. */
-  pathTo(to: IpAddress, iface?: NetInterface): Path {
+  pathTo(to: IpAddress, iface?: NetInterface, hint?: PathHint): Path {
     const { world } = this;
     const { family } = to;
     if ((family === 6 && to.isLinkLocal) || to.isMulticast || (family === 4 && to.v4 === 0xffffffff)) {
@@ -29,11 +30,20 @@ export class Output {
     // A subnet's broadcast address is ours to receive, and everybody's when we send.
     const subnet = family === 4 ? world.interfaces.find((each) => each.isBroadcast(to)) : undefined;
     if (subnet) return this.scopedPath(to, subnet);
-    const hop = to.isLoopback ? world.routes.endHop(family, "local") : world.routes.lookup(to);
+    const hop = to.isLoopback ? world.routes.endHop(family, "local") : world.rules.lookup(to, hint);
     const meaning = world.routes.meaning(family, hop);
-    const path = this.path(family, hop, meaning);
+    let path = this.path(family, hop, meaning);
+    if (iface && !path.isLocal && path.iface !== iface) path = this.pathBy(to, iface);
     if (!path.isLocal) path.mtu = world.mtus.get(to, path.mtu, world.now);
     return path;
+  }
+
+  /** By one interface, whatever is better elsewhere (SO_BINDTODEVICE). */
+  private pathBy(to: IpAddress, iface: NetInterface): Path {
+    const { routes, neighbours } = this.world;
+    const via = routes.gatewayBy(to, iface);
+    const neighbour = via && neighbours.entry(iface, via);
+    return this.path(to.family, neighbour?.hop ?? 0, neighbour && { kind: "neighbour", neighbour, iface });
   }
 
   /** Without a choice: the interface a route to the group names, else the first. */

@@ -4,7 +4,7 @@
  */
 import { formatPrefix, type Prefix } from "../base/address.ts";
 import { invalid, LoomError } from "../base/errors.ts";
-import type { IpAddress } from "../base/ip-address.ts";
+import { IpAddress } from "../base/ip-address.ts";
 import type { RouteTable } from "../engine/route-table.ts";
 import type { NetInterface } from "./interface.ts";
 import type { Neighbour, Neighbours } from "./neighbours.ts";
@@ -42,17 +42,35 @@ interface Installed {
 }
 
 export class Routes {
-  /** Rises with every change: what was looked up before may be wrong since. */
-  generation = 1;
   private readonly tables: { readonly 4: RouteTable; readonly 6: RouteTable };
   private readonly neighbours: Neighbours;
   private readonly byPrefix = new Map<string, Installed>();
-  private readonly ends = new Map<string, number>();
-  private readonly meanings = { 4: new Map<number, HopMeaning>(), 6: new Map<number, HopMeaning>() };
+  private readonly ends: Map<string, number>;
+  private readonly meanings: { readonly 4: Map<number, HopMeaning>; readonly 6: Map<number, HopMeaning> };
+  /** What tables with the same next hops have in common. */
+  private readonly common: { generation: number };
+  /** Other tables, which have the local routes of this one too. */
+  private readonly mirrors: Routes[] = [];
 
-  constructor(tables: Routes["tables"], neighbours: Neighbours) {
+  /** `main`: the table whose next hops and local routes this one shares. */
+  constructor(tables: Routes["tables"], neighbours: Neighbours, main?: Routes) {
     this.tables = tables;
     this.neighbours = neighbours;
+    this.ends = main?.ends ?? new Map();
+    this.meanings = main?.meanings ?? { 4: new Map(), 6: new Map() };
+    this.common = main?.common ?? { generation: 1 };
+    if (!main) return;
+    main.mirrors.push(this);
+    for (const route of main.list()) if (route.kind === "local") this.add(route);
+  }
+
+  /** Rises with every change: what was looked up before may be wrong since. */
+  get generation(): number {
+    return this.common.generation;
+  }
+
+  set generation(value: number) {
+    this.common.generation = value;
   }
 
   list(): Route[] {
@@ -72,6 +90,7 @@ export class Routes {
     known.routes.sort((a, b) => a.metric - b.metric);
     this.byPrefix.set(key, known);
     this.install(route.prefix, known);
+    if (route.kind === "local") for (const mirror of this.mirrors) mirror.add(route);
   }
 
   delete(prefix: Prefix, metric?: number): void {
@@ -80,13 +99,14 @@ export class Routes {
     const at = known ? known.routes.findIndex((route) => metric === undefined || route.metric === metric) : -1;
     if (!known || at < 0)
       throw new LoomError("ENOENT", `there is no route to ${key}${metric === undefined ? "" : ` with metric ${metric}`}`);
-    known.routes.splice(at, 1);
+    const [gone] = known.routes.splice(at, 1);
     this.install(prefix, known);
     if (known.routes.length === 0) this.byPrefix.delete(key);
+    if (gone.kind === "local") for (const mirror of this.mirrors) mirror.delete(prefix, gone.metric);
   }
 
   /** Forgets the routes that lead out by an interface, and its share of multipath routes. */
-  withdraw(iface: NetInterface): void {
+  withdraw(iface: NetInterface, isLast = true): void {
     for (const [key, known] of this.byPrefix) {
       if (!known.routes.some((route) => leadsTo(route, iface))) continue;
       const [{ prefix }] = known.routes;
@@ -97,6 +117,7 @@ export class Routes {
       this.install(prefix, known);
       if (kept.length === 0) this.byPrefix.delete(key);
     }
+    if (!isLast) return;
     for (const family of [4, 6] as const) {
       const hop = family === 4 ? iface.glean4 : iface.glean6;
       if (hop === 0) continue;
@@ -183,6 +204,18 @@ export class Routes {
     return neighbour && { kind: "neighbour", neighbour, iface: neighbour.iface };
   }
 
+  /** Whom packets for an address are handed to on one interface: a gateway, or the address itself; undefined without a route. */
+  gatewayBy(address: IpAddress, iface: NetInterface): IpAddress | undefined {
+    let best: { length: number; metric: number; via: IpAddress } | undefined;
+    for (const { prefix, kind, nextHops, metric } of this.list()) {
+      const spec = kind === "unicast" ? nextHops.find((hop) => hop.iface === iface) : undefined;
+      if (!spec || !prefixCovers(prefix, address)) continue;
+      const isBetter = !best || prefix.length > best.length || (prefix.length === best.length && metric < best.metric);
+      if (isBetter) best = { length: prefix.length, metric, via: spec.via ?? address };
+    }
+    return best?.via;
+  }
+
   /** Longest-prefix match: a hop number, 0 for none. */
   lookup(address: IpAddress): number {
     return address.family === 4 ? this.tables[4].lookup(address.v4) : this.tables[6].lookup6(address.high, address.low);
@@ -200,4 +233,10 @@ function upHops(route: Route): readonly NextHopSpec[] {
 
 function isUsable(route: Route): boolean {
   return route.kind !== "unicast" || route.nextHops.some((hop) => hop.iface.up);
+}
+
+function prefixCovers(prefix: Prefix, address: IpAddress): boolean {
+  if (prefix.family !== address.family) return false;
+  const network = prefix.family === 4 ? IpAddress.v4(prefix.address) : IpAddress.v6(prefix.high, prefix.low);
+  return network.commonPrefix(address) >= prefix.length;
 }

@@ -37,6 +37,7 @@ import { Neighbours, type NeighbourWorld } from "./neighbours.ts";
 import { Output } from "./output.ts";
 import { PacketIo } from "./packet-io.ts";
 import { PathMtus } from "./path-mtu.ts";
+import { type PathHint, PolicyRouting } from "./policy-routing.ts";
 import { PolicyTable } from "./policy-table.ts";
 import { Reassembly } from "./reassembly.ts";
 import { Redirects } from "./redirects.ts";
@@ -63,6 +64,8 @@ export class IpStack implements PuntReceiver, World {
   readonly tables: { readonly 4: RouteTable; readonly 6: RouteTable };
   readonly neighbours: Neighbours;
   readonly routes: Routes;
+  /** Other tables, and which is asked when. */
+  readonly rules: PolicyRouting;
   readonly reassembly: Reassembly;
   readonly mtus = new PathMtus();
   readonly addresses: Addresses;
@@ -128,6 +131,7 @@ export class IpStack implements PuntReceiver, World {
     this.reassembly = new Reassembly(this.timers, (first) => this.icmp.reassemblyTimedOut(first));
     this.neighbours = new Neighbours(this.neighbourWorld(), options.neighbours ?? 1024);
     this.routes = new Routes(this.tables, this.neighbours);
+    this.rules = new PolicyRouting(engine, this.neighbours, this.interfaces, this.routes, this.tables);
     this.changes = new LinkChanges({
       routes: this.routes,
       neighbours: this.neighbours,
@@ -144,6 +148,7 @@ export class IpStack implements PuntReceiver, World {
       random: this.random,
       now: () => this.now,
       table: (family) => this.tables[family],
+      tables: (family) => this.rules.tablesOf(family),
       solicit: (neighbour, mac) => this.link.solicit(neighbour, mac),
       release: (id) => this.kept.send(id),
       unreachable: (id) => this.kept.fail(id),
@@ -167,7 +172,8 @@ export class IpStack implements PuntReceiver, World {
     this.interfaces.push(iface);
     this.byPort[port.index] = iface;
     this.multicast.attach(iface);
-    port.configure({ table4: this.tables[4], table6: this.tables[6], host: !this.forwarding, gro: true });
+    port.configure({ host: !this.forwarding, gro: true });
+    this.rules.apply();
     this.engine.setReceiver(port, this);
     this.addAddress(iface, { address: linkLocalOf(iface.mac), length: 64 }, { origin: "kernel", probes });
     return iface;
@@ -181,6 +187,7 @@ export class IpStack implements PuntReceiver, World {
     this.redirects.lost(iface);
     this.advertiser.stop(iface);
     this.flush();
+    this.rules.withdraw(iface);
     this.changes.clear(iface);
     // Staged packets reach the ring, and are thrown away there.
     this.flush();
@@ -308,8 +315,8 @@ export class IpStack implements PuntReceiver, World {
     return this.io.chainOf(packet);
   }
 
-  pathTo(to: IpAddress, iface?: NetInterface): Path {
-    return this.output.pathTo(to, iface);
+  pathTo(to: IpAddress, iface?: NetInterface, hint?: PathHint): Path {
+    return this.output.pathTo(to, iface, hint);
   }
 
   sourceFor(to: IpAddress, path: Path): IpAddress | undefined {

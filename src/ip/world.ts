@@ -8,6 +8,7 @@ import type { IcmpErrorKind } from "./icmp.ts";
 import type { NetInterface } from "./interface.ts";
 import type { Neighbours } from "./neighbours.ts";
 import type { PathMtus } from "./path-mtu.ts";
+import type { PathHint, PolicyRouting } from "./policy-routing.ts";
 import type { PolicyTable } from "./policy-table.ts";
 import type { Routes } from "./routes.ts";
 import type { IcmpHandler, IpCounters, Path, Transport } from "./types.ts";
@@ -23,6 +24,7 @@ export interface World {
   readonly tables: { readonly 4: RouteTable; readonly 6: RouteTable };
   readonly neighbours: Neighbours;
   readonly routes: Routes;
+  readonly rules: PolicyRouting;
   readonly mtus: PathMtus;
   /** How addresses are chosen (RFC 6724). */
   readonly policy: PolicyTable;
@@ -47,7 +49,7 @@ export interface World {
   chainOf(packet: Uint8Array): number | undefined;
   packetOf(source: IpAddress, destination: IpAddress, protocol: number, payload: Uint8Array, hopLimit?: number): Uint8Array;
 
-  pathTo(to: IpAddress, iface?: NetInterface): Path;
+  pathTo(to: IpAddress, iface?: NetInterface, hint?: PathHint): Path;
   /** The best own address of an interface for a destination. */
   sourceOn(iface: NetInterface, to: IpAddress): IpAddress | undefined;
   sourceFor(to: IpAddress, path: Path): IpAddress | undefined;

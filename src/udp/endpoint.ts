@@ -73,6 +73,8 @@ export class UdpEndpoint {
   broadcast = false;
   /** Only by this interface, both ways (SO_BINDTODEVICE). */
   device: NetInterface | undefined;
+  /** What rules may look at (SO_MARK); set before the first datagram to a peer. */
+  mark: number | undefined;
   /** Also groups that other sockets joined (IP_MULTICAST_ALL). */
   multicastAll = true;
   /** False: larger than the path's MTU is an error (IP_MTU_DISCOVER: IP_PMTUDISC_DO). */
@@ -219,7 +221,7 @@ export class UdpEndpoint {
   private findPath(to: IpAddress, iface: NetInterface | undefined): Path {
     const { stack } = this.layer;
     if (!this.path || this.path.generation !== stack.routes.generation || this.pathBy !== iface || !this.pathTo?.equals(to)) {
-      this.path = stack.pathTo(to, iface);
+      this.path = stack.pathTo(to, iface, { source: this.local.isUnspecified ? undefined : this.local, mark: this.mark });
       this.pathTo = to;
       this.pathBy = iface;
     }

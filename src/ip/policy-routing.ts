@@ -1,0 +1,141 @@
+/**
+ * Several routing tables and the rules that choose among them, as `ip rule` has them.
+ *
+ * What this host sends is looked up by every rule in turn, until a table has a route. What it forwards is looked up by the
+ * data plane, which knows one table for each port: the one that the first rule names which looks at the interface and
+ * at nothing else. Rules by source, destination or mark do not reach forwarded packets, nor does a packet that its
+ * port's table has no route for go on to the next rule.
+ */
+import { LoomError } from "../base/errors.ts";
+import type { InterfaceAddress, IpAddress } from "../base/ip-address.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { RouteTable } from "../engine/route-table.ts";
+import type { NetInterface } from "./interface.ts";
+import type { Neighbours } from "./neighbours.ts";
+import { Routes } from "./routes.ts";
+
+export const MAIN_TABLE = 254;
+const MAIN_PRIORITY = 32_766;
+
+export interface Rule {
+  /** Lower ones are asked first. */
+  readonly priority: number;
+  readonly from?: InterfaceAddress;
+  readonly to?: InterfaceAddress;
+  /** The interface that forwarded packets come in by; such a rule is not for what this host sends. */
+  readonly iif?: NetInterface;
+  readonly mark?: number;
+  readonly table: number;
+  /** Instead of looking into a table. */
+  readonly action?: "blackhole" | "unreachable" | "prohibit";
+}
+
+/** What a rule may look at beside the destination. */
+export interface PathHint {
+  readonly source?: IpAddress;
+  readonly mark?: number;
+}
+
+type Tables = { readonly 4: RouteTable; readonly 6: RouteTable };
+
+export class PolicyRouting {
+  private readonly engine: Engine;
+  private readonly neighbours: Neighbours;
+  private readonly interfaces: readonly NetInterface[];
+  private readonly main: Routes;
+  private readonly others = new Map<number, { routes: Routes; tables: Tables }>();
+  private readonly mainTables: Tables;
+  private readonly rules: Rule[] = [{ priority: MAIN_PRIORITY, table: MAIN_TABLE }];
+
+  constructor(engine: Engine, neighbours: Neighbours, interfaces: readonly NetInterface[], main: Routes, tables: Tables) {
+    this.engine = engine;
+    this.neighbours = neighbours;
+    this.interfaces = interfaces;
+    this.main = main;
+    this.mainTables = tables;
+  }
+
+  /** The routes of a table, made when new. ENOMEM: create the engine with more `tables`. */
+  table(number: number): Routes {
+    if (number === MAIN_TABLE) return this.main;
+    if (!(Number.isInteger(number) && number >= 1 && number <= 0xffffffff)) {
+      throw new LoomError("EINVAL", `table ${number}; expected a number from 1, 254 being the main one`);
+    }
+    const known = this.others.get(number);
+    if (known) return known.routes;
+    // The same next hops in every table: a neighbour is one neighbour.
+    const tables = { 4: this.engine.createTable(4, this.mainTables[4]), 6: this.engine.createTable(6, this.mainTables[6]) };
+    const routes = new Routes(tables, this.neighbours, this.main);
+    this.others.set(number, { routes, tables });
+    return routes;
+  }
+
+  /** The data plane's tables of a family, the main one first. */
+  tablesOf(family: 4 | 6): RouteTable[] {
+    return [this.mainTables[family], ...[...this.others.values()].map(({ tables }) => tables[family])];
+  }
+
+  list(): readonly Rule[] {
+    return this.rules;
+  }
+
+  add(rule: Rule): void {
+    const { from, to, priority } = rule;
+    if (from && to && from.address.family !== to.address.family) throw new LoomError("EINVAL", "a rule from one family to another");
+    if (this.rules.some((other) => other.priority === priority)) {
+      throw new LoomError("EEXIST", `there is a rule with priority ${priority} already`);
+    }
+    this.table(rule.table);
+    this.rules.push(rule);
+    this.rules.sort((a, b) => a.priority - b.priority);
+    this.apply();
+  }
+
+  delete(priority: number): void {
+    const at = this.rules.findIndex((rule) => rule.priority === priority);
+    if (at < 0) throw new LoomError("ENOENT", `there is no rule with priority ${priority}`);
+    this.rules.splice(at, 1);
+    this.apply();
+  }
+
+  /** Each port gets the table that holds for it. */
+  apply(): void {
+    for (const iface of this.interfaces) {
+      const rule = this.rules.find(
+        (each) => (!each.iif || each.iif === iface) && !each.from && !each.to && each.mark === undefined && !each.action,
+      );
+      const { tables } = this.others.get(rule?.table ?? MAIN_TABLE) ?? { tables: this.mainTables };
+      iface.port.configure({ table4: tables[4], table6: tables[6] });
+    }
+    this.main.generation++;
+  }
+
+  /** An interface goes, with its routes in every table and the rules that name it. */
+  withdraw(iface: NetInterface): void {
+    for (let i = this.rules.length - 1; i >= 0; i--) if (this.rules[i].iif === iface) this.rules.splice(i, 1);
+    for (const { routes } of this.others.values()) routes.withdraw(iface, false);
+    this.apply();
+  }
+
+  /** A next hop for what this host sends; 0 for none. */
+  lookup(to: IpAddress, hint?: PathHint): number {
+    if (this.rules.length === 1 && this.rules[0].table === MAIN_TABLE) return this.main.lookup(to);
+    for (const rule of this.rules) {
+      if (!matches(rule, to, hint)) continue;
+      if (rule.action) return this.main.endHop(to.family, rule.action);
+      const hop = this.table(rule.table).lookup(to);
+      if (hop !== 0) return hop;
+    }
+    return 0;
+  }
+}
+
+function matches({ from, to, iif, mark }: Rule, destination: IpAddress, hint: PathHint | undefined): boolean {
+  if (iif || (mark !== undefined && hint?.mark !== mark)) return false;
+  if (from && !(hint?.source && covers(from, hint.source))) return false;
+  return !to || covers(to, destination);
+}
+
+function covers({ address, length }: InterfaceAddress, other: IpAddress): boolean {
+  return address.family === other.family && address.commonPrefix(other) >= length;
+}

@@ -1,0 +1,125 @@
+/** Several tables and rules: what a host sends, and what it forwards by the interface it came in by. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { IpAddress } from "../src/base/ip-address.ts";
+import type { Host } from "../src/host/host.ts";
+import { Lab } from "../src/lab/lab.ts";
+import { SEED } from "./support.ts";
+
+const address = (text: string) => IpAddress.parse(text);
+
+describe("rules for what a host sends", () => {
+  const make = async () => {
+    const lab = await Lab.create({ seed: SEED });
+    const host = await lab.host({
+      interfaces: [
+        { addresses: ["10.1.0.1/24", "2001:db8:1::1/64"], gateway: ["10.1.0.254", "2001:db8:1::fe"] },
+        { addresses: ["10.2.0.1/24", "2001:db8:2::1/64"] },
+      ],
+    });
+    return { lab, host };
+  };
+  const via = (host: Host, to: string, hint = {}) => String(host.ip.pathTo(address(to), undefined, hint).neighbour?.address);
+
+  it("by source, destination and mark, in their order, until a table has a route", async () => {
+    const { host } = await make();
+    host.addRoute({ to: "0.0.0.0/0", via: "10.2.0.254", table: 100 });
+    host.addRoute({ to: "192.0.2.0/24", via: "10.2.0.253", table: 101 });
+    host.addRoute({ to: "::/0", via: "2001:db8:2::fe", table: 100 });
+    assert.equal(via(host, "198.51.100.1"), "10.1.0.254");
+    host.addRule({ priority: 100, from: "10.2.0.1", table: 100 });
+    host.addRule({ priority: 101, from: "2001:db8:2::/64", table: 100 });
+    host.addRule({ priority: 50, mark: 7, table: 101 });
+    host.addRule({ priority: 40, to: "203.0.113.0/24", action: "prohibit" });
+    assert.equal(via(host, "198.51.100.1"), "10.1.0.254");
+    assert.equal(via(host, "198.51.100.1", { source: address("10.2.0.1") }), "10.2.0.254");
+    assert.equal(via(host, "2001:db8:9::1", { source: address("2001:db8:2::1") }), "2001:db8:2::fe");
+    assert.equal(via(host, "2001:db8:9::1", { source: address("2001:db8:1::1") }), "2001:db8:1::fe");
+    assert.equal(via(host, "192.0.2.1", { mark: 7 }), "10.2.0.253");
+    assert.equal(via(host, "192.0.2.1", { mark: 7, source: address("10.2.0.1") }), "10.2.0.253");
+    assert.equal(via(host, "198.51.100.1", { mark: 7 }), "10.1.0.254", "the table has no such route: the next rule");
+    assert.equal(host.ip.pathTo(address("203.0.113.9")).iface, undefined);
+    assert.equal(
+      host.ip.pathTo(address("10.2.0.1"), undefined, { source: address("10.2.0.1") }).isLocal,
+      true,
+      "own addresses are in every table",
+    );
+    host.addAddress("eth1", "10.2.0.7/24");
+    assert.equal(host.ip.pathTo(address("10.2.0.7"), undefined, { source: address("10.2.0.1") }).isLocal, true);
+    host.removeRule(100);
+    assert.equal(via(host, "198.51.100.1", { source: address("10.2.0.1") }), "10.1.0.254");
+    assert.throws(() => host.removeRule(100), { code: "ENOENT" });
+    assert.throws(() => host.addRule({ priority: 50 }), { code: "EEXIST" });
+  });
+
+  it("a socket's own address and mark choose its way; so does the interface it is bound to", async () => {
+    const { host } = await make();
+    host.addRoute({ to: "0.0.0.0/0", via: "10.2.0.254", table: 100 });
+    host.addRoute({ to: "198.51.100.0/24", via: "10.2.0.253", metric: 50 });
+    host.addRule({ priority: 100, from: "10.2.0.0/24", table: 100 });
+    const asked = (gateway: string) => host.ip.neighbours.list().some((each) => String(each.address) === gateway && each.probes > 0);
+    const bound = host.udp.bind(address("10.2.0.1"), 0);
+    bound.send(new Uint8Array(1), address("203.0.113.1"), 9);
+    assert.ok(asked("10.2.0.254") && !asked("10.1.0.254"));
+    const free = host.udp.bind(undefined, 0);
+    free.send(new Uint8Array(1), address("203.0.113.1"), 9);
+    assert.ok(asked("10.1.0.254"));
+    const tied = host.udp.bind(undefined, 0);
+    tied.device = host.ip.interface("eth1");
+    assert.throws(() => tied.send(new Uint8Array(1), address("203.0.113.1"), 9), { code: "ENETUNREACH" });
+    tied.send(new Uint8Array(1), address("198.51.100.1"), 9);
+    assert.ok(asked("10.2.0.253"));
+  });
+});
+
+describe("rules for what a router forwards", () => {
+  it("each interface has a table of its own: two customers, two ways, and a subnet on the link", async () => {
+    const lab = await Lab.create({ seed: SEED, interfaces: 12, hosts: 8 });
+    const customer = (n: number) => lab.host({ interfaces: [{ addresses: [`10.${n}.0.1/24`], gateway: `10.${n}.0.254` }] });
+    const [c, d] = [await customer(1), await customer(2)];
+    const upstream = (n: number) => lab.host({ interfaces: [{ addresses: [`10.${n}.0.1/24`, "192.0.2.1/32"], gateway: `10.${n}.0.254` }] });
+    const [x, y] = [await upstream(3), await upstream(4)];
+    const router = await lab.host({ forwarding: true, interfaces: [1, 2, 3, 4].map((n) => ({ addresses: [`10.${n}.0.254/24`] })) });
+    [c, d, x, y].forEach((host, i) => {
+      lab.link(host, router, {}, ["eth0", `eth${i}`]);
+    });
+    router.addRoute({ to: "0.0.0.0/0", via: "10.3.0.1" });
+    router.addRoute({ to: "0.0.0.0/0", via: "10.4.0.1", table: 7 });
+    router.addRoute({ to: "10.4.0.0/24", interface: "eth3", table: 7 });
+    router.addRoute({ to: "10.2.0.0/24", interface: "eth1", table: 7 });
+    router.addRule({ priority: 10, interface: "eth1", table: 7 });
+    const inboxes = [x, y].map((host) => host.datagram({ port: 7 }));
+    const heard = async () => {
+      await lab.run(200);
+      return inboxes.map((inbox) => {
+        const from: string[] = [];
+        inbox.tryReceiveMany((_data, { address: source }) => from.push(String(source)));
+        return from;
+      });
+    };
+    const send = (host: Host, to: string) => host.datagram().send(new Uint8Array(4), { address: to, port: 7 });
+    for (const host of [c, d]) for (let i = 0; i < 3; i++) send(host, "192.0.2.1");
+    assert.deepEqual(await heard(), [new Array(3).fill("10.1.0.1"), new Array(3).fill("10.2.0.1")]);
+    const asked = () => lab.engine.counters().punts.neighbour ?? 0;
+    const before = asked();
+    for (let i = 0; i < 20; i++) send(d, "10.4.0.1");
+    assert.deepEqual(await heard(), [[], new Array(20).fill("10.2.0.1")]);
+    assert.ok(asked() - before < 20, "the data plane knows the neighbour in that table too");
+    let replies = 0;
+    for (const host of [c, d]) host.ping("192.0.2.1").then(() => replies++);
+    await lab.run(1000);
+    assert.equal(replies, 2);
+    router.removeRule(10);
+    send(d, "192.0.2.1");
+    assert.deepEqual(await heard(), [["10.2.0.1"], []]);
+    router.removeInterface("eth3");
+    assert.ok(
+      !router.ip.rules
+        .table(7)
+        .list()
+        .some(({ nextHops }) => nextHops.length > 0 && nextHops[0].iface.name === "eth3"),
+    );
+    await lab.run(100);
+    assert.equal(lab.engine.pool().inFlight, 0);
+  });
+});
