@@ -92,6 +92,8 @@ async function answer(host: Host, hostname: string, question: Question): Promise
 
 /** Addresses of a name; none when nobody knows it. */
 async function names(host: Host, hostname: string, family: 0 | 4 | 6): Promise<LookupAddress[]> {
+  // The process waits for an answer, as it does for the system's.
+  host.engine.hold();
   try {
     const found = await host.lookup(hostname, { family });
     return found.map(({ address, family }) => ({ address, family }));
@@ -99,6 +101,8 @@ async function names(host: Host, hostname: string, family: 0 | 4 | 6): Promise<L
     const code = codeOf(error);
     if (code === "ENOTFOUND" || code === "ENODATA") return [];
     throw lookupError(code, hostname);
+  } finally {
+    host.engine.letGo();
   }
 }
 

@@ -248,7 +248,8 @@ export class TcpHandle extends AsyncResource implements Teller {
   private linger(left = LINGER_MS / LOOK_MS): void {
     const { state } = this.tcb;
     const isSending = state === FIN_WAIT_1 || state === CLOSING || state === LAST_ACK;
-    if (!isSending || left === 0) this.letGo();
+    const isStopped = this.host.engine.workerState(0) === "stopped";
+    if (!isSending || isStopped || left === 0) this.letGo();
     else if (this.holds) later(() => this.linger(left - 1), LOOK_MS);
   }
 }

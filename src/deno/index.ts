@@ -1,0 +1,6 @@
+/** Deno's calls for the network, over a host. */
+export type { ErrorName } from "./errors.ts";
+export * from "./for-host.ts";
+export type { RecordType, ResolveDnsOptions } from "./names.ts";
+export type { ConnectOptions, NetAddr, TcpConn, TcpListener, TcpListenOptions } from "./tcp.ts";
+export type { DatagramConn, MulticastMembership, UdpListenOptions } from "./udp.ts";

@@ -1,0 +1,119 @@
+/** `Deno.listenDatagram` over a host. */
+import type { Host } from "../host/host.ts";
+import type { DatagramSocket } from "../socket/datagram.ts";
+import { errors, rejecting, throwing } from "./errors.ts";
+import { Closing, Hold } from "./hold.ts";
+import { addressOf, checkTransport, type NetAddr } from "./tcp.ts";
+
+export interface UdpListenOptions {
+  port: number;
+  /** Default "127.0.0.1", which is Deno's. */
+  hostname?: string;
+  transport: "udp";
+  reuseAddress?: boolean;
+  /** Whether members on this host hear what is sent to groups. Default false, which is Deno's. */
+  loopback?: boolean;
+}
+
+export interface MulticastMembership {
+  leave(): Promise<void>;
+  setLoopback(on: boolean): Promise<void>;
+  setTTL(ttl: number): Promise<void>;
+}
+
+/** Bytes of the buffer that `receive` makes when it is given none, as Deno's. */
+const SPACE = 65_536;
+
+export class DatagramConn implements AsyncIterable<[Uint8Array, NetAddr]>, Disposable {
+  readonly addr: NetAddr;
+  private readonly socket: DatagramSocket;
+  private readonly hold: Hold;
+  private readonly closing = new Closing();
+
+  constructor(host: Host, socket: DatagramSocket) {
+    this.socket = socket;
+    const { address, port } = socket.address;
+    this.addr = { transport: "udp", hostname: address, port };
+    this.hold = new Hold(host.engine);
+  }
+
+  /** The next datagram, cut to the buffer's size, and where it came from. */
+  async receive(into = new Uint8Array(SPACE)): Promise<[Uint8Array, NetAddr]> {
+    this.check();
+    const { data, address, port } = await rejecting(this.closing.race(this.socket.receive()));
+    const n = Math.min(data.length, into.length);
+    into.set(data.subarray(0, n));
+    return [into.subarray(0, n), { transport: "udp", hostname: address, port }];
+  }
+
+  async send(bytes: Uint8Array, to: NetAddr): Promise<number> {
+    this.check();
+    checkTransport(to.transport, "udp");
+    throwing(() => this.socket.send(bytes, { address: addressOf(to.hostname), port: to.port }));
+    return bytes.length;
+  }
+
+  /** `interfaceAddress` is accepted for Deno's sake; "0.0.0.0" and the name of an interface have a meaning. */
+  async joinMulticastV4(group: string, interfaceAddress = "0.0.0.0"): Promise<MulticastMembership> {
+    return this.join(group, interfaceAddress === "0.0.0.0" ? undefined : interfaceAddress);
+  }
+
+  async joinMulticastV6(group: string, name?: string | number): Promise<MulticastMembership> {
+    return this.join(group, typeof name === "string" ? name : undefined);
+  }
+
+  private join(group: string, name: string | undefined): MulticastMembership {
+    this.check();
+    const { socket } = this;
+    const options = { interface: name };
+    throwing(() => socket.join(group, options));
+    return {
+      leave: async () => throwing(() => socket.leave(group, options)),
+      setLoopback: async (on) => throwing(() => void socket.configure({ multicastLoop: on })),
+      setTTL: async (ttl) => throwing(() => void socket.configure({ multicastTtl: ttl })),
+    };
+  }
+
+  close(): void {
+    this.check();
+    this.closing.close(new errors.BadResource("Bad resource ID"));
+    this.socket.close();
+    this.hold.end();
+  }
+
+  ref(): void {
+    this.hold.ref();
+  }
+
+  unref(): void {
+    this.hold.unref();
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.closing.isClosed) this.close();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterableIterator<[Uint8Array, NetAddr]> {
+    while (!this.closing.isClosed) {
+      try {
+        yield await this.receive();
+      } catch (error) {
+        if (!(error instanceof errors.BadResource)) throw error;
+        return;
+      }
+    }
+  }
+
+  private check(): void {
+    if (this.closing.isClosed) throw new errors.BadResource("Bad resource ID");
+  }
+}
+
+export function listenDatagram(host: Host, options: UdpListenOptions): DatagramConn {
+  const { port, hostname = "127.0.0.1", transport, reuseAddress = false, loopback = false } = options;
+  checkTransport(transport, "udp");
+  return throwing(() => {
+    const socket = host.datagram({ hostname: addressOf(hostname), port, reuseAddress, broadcast: true });
+    return new DatagramConn(host, socket.configure({ multicastLoop: loopback }));
+  });
+}
