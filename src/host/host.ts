@@ -227,8 +227,19 @@ export class Host {
     if (device) {
       this.devices.set(iface, device);
       engine.attach(device);
-      if (options.mac !== undefined || options.mtu !== undefined) device.changed?.();
     }
+    try {
+      if (options.mac !== undefined || options.mtu !== undefined) device?.changed?.();
+      this.configureInterface(iface, options, probes);
+    } catch (error) {
+      this.removeInterface(name);
+      throw error;
+    }
+    return iface;
+  }
+
+  private configureInterface(iface: NetInterface, options: InterfaceOptions, probes: number): void {
+    const { ip } = this;
     for (const text of options.addresses ?? []) this.addAddress(iface.name, text, { probes });
     if (options.autoconf) ip.discovery.start(iface, options.autoconf === true ? {} : options.autoconf);
     if (options.advertise) ip.advertiser.start(iface, options.advertise === true ? {} : options.advertise);
@@ -236,8 +247,7 @@ export class Host {
       this.addRoute({ to: via.includes(":") ? "::/0" : "0.0.0.0/0", via, interface: iface.name });
     }
     const { dhcp } = options;
-    if (dhcp) this.dhcpClients.start(name, { family: dhcp === "v4" ? 4 : dhcp === "v6" ? 6 : undefined });
-    return iface;
+    if (dhcp) this.dhcpClients.start(iface.name, { family: dhcp === "v4" ? 4 : dhcp === "v6" ? 6 : undefined });
   }
 
   /**
@@ -285,10 +295,22 @@ export class Host {
 
   private change(name: string, how: (iface: NetInterface) => void): void {
     const iface = this.ip.interface(name);
+    const { changes } = this.ip;
+    const { mtu, port } = iface;
+    const before = { mac: port.mac, up: iface.up };
     this.ip.touch();
-    how(iface);
-    this.devices.get(iface)?.changed?.();
-    this.ip.flush();
+    try {
+      how(iface);
+      this.devices.get(iface)?.changed?.();
+    } catch (error) {
+      // What the device's other side refuses is not so on this side either.
+      if (iface.mtu !== mtu) changes.setMtu(iface, mtu);
+      if (port.mac !== before.mac) changes.setMac(iface, before.mac);
+      changes.setUp(iface, before.up);
+      throw error;
+    } finally {
+      this.ip.flush();
+    }
   }
 
   /** Every interface with its state and what passed it: `ip -s link`. */

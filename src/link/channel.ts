@@ -88,7 +88,7 @@ export class ChannelLink implements Device {
     // Only tells members apart; no run depends on it.
     this.id = new DataView(secret(4).buffer).getUint32(0);
     this.openAt = engine.clock.now();
-    this.inbox = new Inbox(port, INBOX_BYTES);
+    this.inbox = new Inbox(port, INBOX_BYTES, true);
     this.outbox = new Outbox(engine, port);
     port.configure({ offload: { chains: true, segmentation: false, partialChecksum: false } });
     channel.addEventListener("message", this.listener);
@@ -119,8 +119,9 @@ export class ChannelLink implements Device {
     if (to !== this.id) return;
     const member = this.members.get(from);
     if (member) {
+      // Only who gets on is waited for.
+      if (total > member.total) member.heardAt = this.engine.clock.now();
       member.total = Math.min(Math.max(member.total, total), this.total);
-      member.heardAt = this.engine.clock.now();
     } else if (this.members.size < MOST_MEMBERS) {
       this.members.set(from, { total: Math.min(total, this.total), heardAt: this.engine.clock.now() });
     }

@@ -166,14 +166,17 @@ const CHUNK_COST = 64;
 export class Inbox {
   private readonly port: Port;
   private readonly limit: number;
+  private readonly isWhole: boolean;
   private readonly waiting: Waiting[] = [];
   private reader = new FrameReader();
   private current: Waiting | undefined;
   private bytes = 0;
 
-  constructor(port: Port, limit: number) {
+  /** `isWhole`: each chunk holds whole frames, and one that does not is nobody else's loss. */
+  constructor(port: Port, limit: number, isWhole = false) {
     this.port = port;
     this.limit = limit;
+    this.isWhole = isWhole;
   }
 
   /** No more than this should come now. */
@@ -189,10 +192,10 @@ export class Inbox {
 
   /** Hands frames to the port while it has room; returns how many. Throws EPROTO when what came is no stream of frames. */
   drain(budget: number): number {
-    const { port, reader } = this;
+    const { port } = this;
     let moved = 0;
     while (moved < budget && port.room > 0) {
-      const frame = reader.next();
+      const frame = this.reader.next();
       if (frame) {
         moved++;
         if (frame.length < LEAST_FRAME) port.countLoss("rxErrors");
@@ -212,6 +215,10 @@ export class Inbox {
 
   private finish(): void {
     if (!this.current) return;
+    if (this.isWhole && this.reader.pending > 0) {
+      this.reader = new FrameReader();
+      this.port.countLoss("rxErrors");
+    }
     this.bytes -= this.current.chunk.length + CHUNK_COST;
     this.current.done?.();
     this.current = undefined;
@@ -221,11 +228,6 @@ export class Inbox {
   skip(): void {
     this.reader = new FrameReader();
     this.finish();
-  }
-
-  /** True while a frame is cut off at the end of what came. */
-  get isPartial(): boolean {
-    return this.reader.pending > 0;
   }
 
   clear(): void {

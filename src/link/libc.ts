@@ -26,6 +26,7 @@ const ERRORS: Record<number, { code: ConstructorParameters<typeof LoomError>[0];
   17: { code: "EEXIST", what: "there is one already" },
   19: { code: "ENOENT", what: "there is no such device; `ip link` shows which there are" },
   22: { code: "EINVAL", what: "the kernel refused the argument" },
+  34: { code: "EINVAL", what: "that is more or less than the device takes" },
   93: { code: "ENOTSUP", what: "this kernel cannot do it" },
   95: { code: "ENOTSUP", what: "the device or this kernel cannot do it" },
   97: { code: "ENOTSUP", what: "this kernel was built without it" },

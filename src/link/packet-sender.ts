@@ -64,7 +64,7 @@ export class PacketSender {
       if (n === 0) break;
       const gone = this.send(n);
       moved += gone;
-      if (gone < n) break;
+      if (gone === 0) break;
     } while (moved < budget);
     return moved;
   }
@@ -74,6 +74,11 @@ export class PacketSender {
     const { libc, fd } = this;
     const ready = this.describe(n);
     let gone = 0;
+    if (ready === 0) {
+      // More pieces than one call takes.
+      this.lose("txErrors");
+      return 1;
+    }
     while (gone < ready) {
       const sent = libc.sendmmsg(fd, this.headersAt + gone * HEADER, ready - gone, MSG_DONTWAIT);
       if (sent > 0) {
@@ -91,31 +96,39 @@ export class PacketSender {
 
   /** Writes headers and pieces of the packets in hand, as many as there are pieces for; returns how many. */
   private describe(n: number): number {
-    const { memory } = this.engine;
     let pieces = 0;
     for (let i = 0; i < n; i++) {
-      const first = pieces;
-      const id = this.ids[this.done + i];
-      if (this.offload) {
-        const at = i * VNET_STRIDE;
-        writeVnet(memory, memory.descriptor(id), this.vnet, at);
-        this.iov[2 * pieces] = this.vnetAt + BigInt(at);
-        this.iov[2 * pieces++ + 1] = BigInt(VNET_BYTES);
-      }
-      for (let s = id; s !== abi.NONE && pieces < PIECES; pieces++) {
-        const d = memory.descriptor(s);
-        this.iov[2 * pieces] = this.base + BigInt(memory.getU32(d + abi.DESC_DATA));
-        this.iov[2 * pieces + 1] = BigInt(memory.getU32(d + abi.DESC_LENGTH));
-        s = memory.getU32(d + abi.DESC_NEXT);
-        // This one did not fit whole: it begins the next batch.
-        if (s !== abi.NONE && pieces + 1 === PIECES && i > 0) return i;
-      }
+      const end = this.gather(this.ids[this.done + i], i, pieces);
+      if (end > PIECES) return i;
       const at = (i * HEADER) / 8;
-      this.headers[at + 2] = this.iovAt + BigInt(16 * first);
-      this.headers[at + 3] = BigInt(pieces - first);
-      if (pieces === PIECES) return i + 1;
+      this.headers[at + 2] = this.iovAt + BigInt(16 * pieces);
+      this.headers[at + 3] = BigInt(end - pieces);
+      pieces = end;
     }
     return n;
+  }
+
+  /** Writes a packet's pieces from `at` on; returns where they end, beyond PIECES when they do not fit. */
+  private gather(id: number, slot: number, at: number): number {
+    const { memory } = this.engine;
+    let end = at;
+    if (this.offload) {
+      const header = slot * VNET_STRIDE;
+      writeVnet(memory, memory.descriptor(id), this.vnet, header);
+      this.put(end++, this.vnetAt + BigInt(header), VNET_BYTES);
+    }
+    for (let s = id; s !== abi.NONE && end <= PIECES; ) {
+      const d = memory.descriptor(s);
+      this.put(end++, this.base + BigInt(memory.getU32(d + abi.DESC_DATA)), memory.getU32(d + abi.DESC_LENGTH));
+      s = memory.getU32(d + abi.DESC_NEXT);
+    }
+    return end;
+  }
+
+  /** What lies beyond the last place is not written: it is counted only. */
+  private put(piece: number, address: bigint, bytes: number): void {
+    this.iov[2 * piece] = address;
+    this.iov[2 * piece + 1] = BigInt(bytes);
   }
 
   private lose(reason: LossReason): void {

@@ -42,6 +42,7 @@ const SOCK_RAW = 3;
 const NONBLOCK_CLOEXEC = 0x800 | 0x80000;
 const ETH_P_ALL_BE = 0x0300;
 const SOL_SOCKET = 1;
+const SO_ERROR = 4;
 const SO_SNDBUF = 7;
 const SO_SNDBUFFORCE = 32;
 const SOL_PACKET = 263;
@@ -73,6 +74,7 @@ export class PacketDevice implements Device {
   private readonly promiscuous: boolean;
   private readonly stop: (() => void) | undefined;
   private readonly statistics = new Uint32Array(3);
+  private readonly pending = new Uint8Array(4);
   private askAt = 0;
   private fd: number;
 
@@ -156,8 +158,9 @@ export class PacketDevice implements Device {
     return this.ring.receive(budget) + this.sender.transmit(budget);
   }
 
-  /** Reading the kernel's counters clears them. */
+  /** Reading the kernel's counters clears them; so it does with an error, which would keep the descriptor readable. */
   private countMissed(): void {
+    this.libc.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, this.pending, struct(4, [[0, 4, 4]]));
     const bytes = new Uint8Array(this.statistics.buffer);
     if (this.libc.getsockopt(this.fd, SOL_PACKET, PACKET_STATISTICS, bytes, struct(4, [[0, 4, 12]])) < 0) return;
     if (this.statistics[1] > 0) this.port.countLoss("rxMissed", this.statistics[1]);

@@ -34,7 +34,8 @@ export function webSocketLink(
 ): (engine: Engine, port: Port) => WebSocketLink {
   return (engine, port) => {
     const link = new WebSocketLink(engine, port, typeof socket === "function" ? socket : undefined, options);
-    if (typeof socket !== "function") link.attach(socket);
+    // The first time a wrong address is the caller's to hear.
+    link.attach(typeof socket === "function" ? socket() : socket);
     return link;
   };
 }
@@ -81,12 +82,24 @@ export class WebSocketLink implements Device {
     const gone = () => {
       if (this.socket !== socket) return;
       this.socket = undefined;
-      this.retryAt = this.engine.clock.now() + this.pause;
-      this.pause = Math.min(2 * this.pause, this.longestRetry);
+      this.wait();
     };
     socket.addEventListener("close", gone);
     // `close` follows; an error without a listener would end a program that uses `ws`.
     socket.addEventListener("error", () => {});
+  }
+
+  private wait(): void {
+    this.retryAt = this.engine.clock.now() + this.pause;
+    this.pause = Math.min(2 * this.pause, this.longestRetry);
+  }
+
+  private reconnect(connect: () => WebSocketLike): void {
+    try {
+      this.attach(connect());
+    } catch {
+      this.wait();
+    }
   }
 
   /** A WebSocket cannot be told to wait: what the port has no place for is dropped and counted. */
@@ -98,7 +111,7 @@ export class WebSocketLink implements Device {
   }
 
   poll(budget: number): number {
-    if (!this.socket && this.connect && this.engine.clock.now() >= this.retryAt) this.attach(this.connect());
+    if (!this.socket && this.connect && this.engine.clock.now() >= this.retryAt) this.reconnect(this.connect);
     let moved = 0;
     while (moved < budget) {
       const { socket, outbox } = this;

@@ -15,8 +15,6 @@ import type { XdpRing } from "./xdp-rings.ts";
 
 const MSG_DONTWAIT = 0x40;
 const EAGAIN = 11;
-const EBUSY = 16;
-const ENETDOWN = 100;
 const XDP_PKT_CONTD = 1;
 /** Pieces of a packet: fragments of a kernel's buffer and its head (MAX_SKB_FRAGS). */
 const MOST_PIECES = 17;
@@ -128,9 +126,8 @@ export class XdpSender {
     if (parts.tx.needsWakeup) {
       for (let calls = 2 * Math.ceil(parts.tx.entries / DESCRIPTORS_A_CALL); calls > 0 && parts.tx.room < parts.tx.entries; calls--) {
         if (libc.sendto(fd, 0, 0, MSG_DONTWAIT, 0, 0) >= 0) continue;
-        const errno = libc.errno();
-        if (errno === EAGAIN) continue;
-        if (errno === ENETDOWN || errno !== EBUSY) break;
+        // Some are sent; the rest wants another call. Anything else is tried again in the next round.
+        if (libc.errno() !== EAGAIN) break;
       }
     }
     this.complete();

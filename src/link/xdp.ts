@@ -49,8 +49,11 @@ const XDP_USE_NEED_WAKEUP = 8;
 const XDP_USE_SG = 16;
 const PAGE = 4096;
 const MOST_QUEUES = 256;
-/** Token of a sent piece travel in front of its address (xdp-sender.ts): there must be as many bytes in front of the buffers. */
+/** The number of a sent piece's record is taken off its address (xdp-sender.ts): so much must lie in front of the buffers. */
 const FOREGROUND = 8192;
+/** Buffers that a frame may lie in, as the kernel counts them (MAX_SKB_FRAGS), and bytes in front of its packet. */
+const MOST_PIECES = 16;
+const ETHERNET = 18;
 /** How often (ms) the kernel is asked for what it dropped. */
 const STATISTICS_MS = 200;
 
@@ -86,6 +89,8 @@ export class XdpDevice implements Device {
   private readonly kernel: KernelLink;
   private readonly receiver: XdpReceiver;
   private readonly sender: XdpSender;
+  /** Largest MTU whose frames fit. */
+  private readonly mostMtu: number;
   private readonly undo: Undo = [];
   /** dropped, invalid to receive, invalid to send, ring full, nothing to fill, nothing to send. */
   private readonly statistics = new BigUint64Array(6);
@@ -121,8 +126,12 @@ export class XdpDevice implements Device {
       this.undo.push(this.closeSocket);
       const chains = this.bind(queue);
       this.mode = this.redirect(queue, mode, namespace);
-      const mtu = Math.min(this.kernel.mtu, chains ? 65_535 : this.receiver.frameLimit - 14);
-      port.configure({ mac: this.kernel.mac, mtu, offload: { chains, segmentation: false, partialChecksum: false } });
+      this.mostMtu = this.receiver.frameLimit * (chains ? MOST_PIECES : 1) - ETHERNET;
+      port.configure({
+        mac: this.kernel.mac,
+        mtu: Math.min(this.kernel.mtu, this.mostMtu),
+        offload: { chains, segmentation: false, partialChecksum: false },
+      });
       const stop = libc.watch?.(this.fd, () => engine.wake());
       if (stop) this.undo.push(stop);
     } catch (error) {
@@ -177,7 +186,7 @@ export class XdpDevice implements Device {
   /** Binds to the queue; true when packets may have several pieces (Linux 6.6). */
   private bind(queue: number): boolean {
     const { libc, fd, kernel } = this;
-    const errors = [XDP_USE_SG, 0].map((several) => {
+    const attempts = [XDP_USE_SG, 0].map((several) => {
       const address = struct(16, [
         [0, 2, AF_XDP],
         [2, 2, XDP_COPY | XDP_USE_NEED_WAKEUP | several],
@@ -187,7 +196,7 @@ export class XdpDevice implements Device {
       return { several: several !== 0, call: () => (libc.bind(fd, address, 16) < 0 ? libc.errno() : 0) };
     });
     let errno = 0;
-    for (const { several, call } of errors) {
+    for (const { several, call } of attempts) {
       errno = call();
       if (errno === 0) return several;
     }
@@ -224,7 +233,9 @@ export class XdpDevice implements Device {
 
   /** The interface's MTU and MAC are the port's. */
   changed(): void {
-    this.kernel.setMtu(this.port.mtu);
+    const { mtu } = this.port;
+    if (mtu > this.mostMtu) throw invalid(`mtu is ${mtu}; AF_XDP takes ${this.mostMtu} at most with buffers of this size`);
+    this.kernel.setMtu(mtu);
     this.kernel.setMac(this.port.macBytes);
   }
 
