@@ -163,16 +163,23 @@ export class RouteTable {
     this.specs[index] = hop;
   }
 
-  /** Gives a next hop back; refused (EBUSY) while a route or a group names it. */
-  removeNextHop(index: number): void {
+  /**
+   * Gives a next hop back; refused (EBUSY) while a route or a group names it. Finding that out takes half a millisecond:
+   * who knows that it is `unused` need not ask.
+   */
+  removeNextHop(index: number, unused = false): void {
     this.known(index);
+    if (!unused) this.assertUnused(index);
+    this.writeHop(index, { kind: "unreachable" });
+    this.specs[index] = undefined;
+  }
+
+  private assertUnused(index: number): void {
     const routes = this.sharing.reduce((uses, table) => uses + this.plane.hopUses(table.index, index), 0);
     const groups = this.specs.filter((spec) => spec?.kind === "group" && spec.members.some((member) => member.hop === index));
     if (routes || groups.length) {
       throw new LoomError("EBUSY", `next hop ${index} is named by ${routes} routes and ${groups.length} groups; withdraw those first`);
     }
-    this.writeHop(index, { kind: "unreachable" });
-    this.specs[index] = undefined;
   }
 
   /** A port's MTU changed: hops that did not set their own follow it. */

@@ -85,6 +85,9 @@ export class SlabPool {
   }
 }
 
+/** A slab's place that nothing was written to yet. */
+const HOLE = 0;
+
 /**
  * Bytes of a stream in slabs, addressed by their distance from the first that is still kept. What lies behind the
  * end may be written too (a segment that overtook another): `length` is moved by whoever knows that the gap is closed.
@@ -104,13 +107,19 @@ export class ByteQueue {
     this.memory = memory;
   }
 
-  /** Makes room for bytes up to `end`; false when the pool is empty. */
-  reserve(end: number): boolean {
-    const wanted = Math.ceil((this.head + end) / SLAB_BYTES);
-    while (this.slabs.length < wanted) {
+  /**
+   * Makes room for the bytes from `start` to `end`, and for nothing in front of them: a byte far ahead costs one slab.
+   * False when the pool is empty.
+   */
+  reserve(start: number, end: number): boolean {
+    const first = Math.floor((this.head + start) / SLAB_BYTES);
+    const last = Math.ceil((this.head + end) / SLAB_BYTES);
+    while (this.slabs.length < last) this.slabs.push(HOLE);
+    for (let i = first; i < last; i++) {
+      if (this.slabs[i] !== HOLE) continue;
       const slab = this.pool.take();
       if (slab === 0) return false;
-      this.slabs.push(slab);
+      this.slabs[i] = slab;
     }
     this.extent = Math.max(this.extent, end);
     return true;
@@ -135,7 +144,7 @@ export class ByteQueue {
   /** Appends what fits; returns how many bytes that was. */
   append(bytes: Uint8Array): number {
     let done = 0;
-    while (done < bytes.length && this.reserve(this.length + 1)) {
+    while (done < bytes.length && this.reserve(this.length, this.length + 1)) {
       const n = Math.min(this.run(this.length), bytes.length - done);
       this.memory.u8.set(n === bytes.length ? bytes : bytes.subarray(done, done + n), this.address(this.length));
       this.length += n;
@@ -176,7 +185,7 @@ export class ByteQueue {
         to.length += full;
         done += full;
       } else {
-        if (!to.reserve(to.length + 1)) break;
+        if (!to.reserve(to.length, to.length + 1)) break;
         const piece = Math.min(most, this.run(0), to.run(to.length));
         this.memory.u8.copyWithin(to.address(to.length), this.address(0), this.address(0) + piece);
         to.length += piece;
@@ -196,17 +205,21 @@ export class ByteQueue {
     this.length -= n;
     this.extent -= n;
     while (this.head >= SLAB_BYTES && this.slabs.length > 0) {
-      this.pool.give(this.slabs.shift() as number);
+      this.giveBack(this.slabs.shift() as number);
       this.head -= SLAB_BYTES;
     }
     // An empty queue holds nothing: idle connections cost no slab.
     if (this.length === 0 && this.extent <= 0) this.trim();
   }
 
+  private giveBack(slab: number): void {
+    if (slab !== HOLE) this.pool.give(slab);
+  }
+
   /** Gives everything back that lies behind the end. */
   trim(): void {
     const wanted = this.length === 0 ? 0 : Math.ceil((this.head + this.length) / SLAB_BYTES);
-    while (this.slabs.length > wanted) this.pool.give(this.slabs.pop() as number);
+    while (this.slabs.length > wanted) this.giveBack(this.slabs.pop() as number);
     if (this.slabs.length === 0) this.head = 0;
     this.extent = this.length;
   }

@@ -27,6 +27,8 @@ export class Neighbour {
   mac: Uint8Array | undefined;
   state: NeighbourState = "INCOMPLETE";
   isRouter = false;
+  /** Routes have led through it: its next hop may be named by others. */
+  isGateway = false;
   probes = 0;
   /** When it was last heard of or asked for (ms). */
   touched = 0;
@@ -218,7 +220,7 @@ export class Neighbours {
     neighbour.hasRoute = false;
     this.world.changed();
     try {
-      table.removeNextHop(neighbour.hop);
+      table.removeNextHop(neighbour.hop, !neighbour.isGateway);
     } catch {
       // A gateway's hop stays while routes name it; it asks again for whoever is there then.
       table.setNextHop(neighbour.hop, { kind: "incomplete", port: neighbour.iface.port.index });

@@ -12,6 +12,8 @@ const LIFETIME = { 4: 30_000, 6: 60_000 } as const;
 const MOST_BYTES = 4 << 20;
 const MOST_PER_SOURCE = 64;
 const MOST_PIECES = 512;
+/** Packets that are waited for; when there are more the oldest goes. */
+const MOST_PACKETS = 1024;
 
 export interface ReassemblyCounters {
   /** Names of RFC 4293. */
@@ -94,6 +96,7 @@ export class Reassembly {
       this.counters.reasm_fails++;
       return undefined;
     }
+    if (this.queues.size >= MOST_PACKETS) this.fail(this.queues.values().next().value as Unfinished);
     const { key, source, family } = fragment;
     const queue: Unfinished = {
       key,

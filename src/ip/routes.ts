@@ -169,6 +169,7 @@ export class Routes {
     if (via.family !== family) throw invalid(`gateway ${via} for a route of IPv${family}`);
     const neighbour = this.neighbours.entry(iface, via);
     if (!neighbour) throw new LoomError("ENOBUFS", "the neighbour table is full");
+    neighbour.isGateway = true;
     return neighbour.hop;
   }
 

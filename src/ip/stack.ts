@@ -129,7 +129,9 @@ export class IpStack implements PuntReceiver, World {
     this.kept = new KeptPackets(this, this.redirects);
     this.holdback = new Holdback(engine);
     this.reassembly = new Reassembly(this.timers, (first) => this.icmp.reassemblyTimedOut(first));
-    this.neighbours = new Neighbours(this.neighbourWorld(), options.neighbours ?? 1024);
+    // Each neighbour has a next hop of its own in its family's table; a quarter of them stays for routes.
+    const hops = Math.floor((engine.memory.layout.sizes.nextHops * 3) / 4);
+    this.neighbours = new Neighbours(this.neighbourWorld(), Math.min(options.neighbours ?? 1024, hops));
     this.routes = new Routes(this.tables, this.neighbours);
     this.rules = new PolicyRouting(engine, this.neighbours, this.interfaces, this.routes, this.tables);
     this.changes = new LinkChanges({

@@ -46,7 +46,7 @@ export function takeData(tcb: Tcb, id: number, offset: number, seq: number, leng
   const { inbox } = tcb;
   // The inbox's first free byte is the one that `received` names.
   const at = inbox.length + distance(seq, tcb.received);
-  if (!inbox.reserve(at + length)) {
+  if (!inbox.reserve(at, at + length)) {
     world.counters.memory_drops++;
     world.counters.ofo_dropped++;
     return 0;
