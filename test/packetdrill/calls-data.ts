@@ -77,7 +77,9 @@ const sendto: Begin = (calls, args) => {
   const bytes = buffer(int(args[2]));
   const flags = int(args[3]);
   const to = destination(calls, int(args[0]), args[4]);
-  return calls.sending(fd, flags, bytes.length, (from) => calls.process.sendto(fd, bytes.subarray(from), flags, to));
+  return calls.sending(fd, flags, bytes.length, (from, isFirst) =>
+    isFirst ? calls.process.sendto(fd, bytes, flags, to) : calls.process.send(fd, bytes.subarray(from), flags & ~c.MSG_FASTOPEN),
+  );
 };
 
 const sendmsg: Begin = (calls, args) => {
@@ -90,8 +92,10 @@ const sendmsg: Begin = (calls, args) => {
   const needsName = isDatagram || (flags & c.MSG_FASTOPEN) !== 0;
   if (needsName) calls.connecting(int(args[0]));
   const name = needsName ? calls.remoteName() : undefined;
-  return calls.sending(fd, flags, total(message.iov), (from) =>
-    calls.process.sendmsg(fd, { ...message, name, iov: rest(message.iov, from) }, flags),
+  return calls.sending(fd, flags, total(message.iov), (from, isFirst) =>
+    isFirst
+      ? calls.process.sendmsg(fd, { ...message, name }, flags)
+      : calls.process.sendmsg(fd, { ...message, iov: rest(message.iov, from) }, flags & ~c.MSG_FASTOPEN),
   );
 };
 

@@ -4,7 +4,7 @@
  */
 import type { IpAddress } from "../../src/base/ip-address.ts";
 import * as c from "../../src/posix/constants.ts";
-import { EAGAIN } from "../../src/posix/errno.ts";
+import { EAGAIN, EALREADY, EINPROGRESS } from "../../src/posix/errno.ts";
 import type { SocketName } from "../../src/posix/names.ts";
 import { Process } from "../../src/posix/process.ts";
 import type { Config } from "./config.ts";
@@ -90,18 +90,42 @@ export class Calls {
     return { ...attempt, waits: (result) => result === -EAGAIN, timeout: this.timeout(fd, option), onTimeout: -EAGAIN };
   }
 
-  /** A call that sends waits until everything has found room. */
-  sending(fd: number, flags: number, total: number, send: (from: number) => number): Attempt {
+  /**
+   * A call that sends waits until everything has found room; with Fast Open first until the connection that it opened
+   * is open, or is not.
+   */
+  sending(fd: number, flags: number, total: number, send: (from: number, isFirst: boolean) => number): Attempt {
+    if (flags & c.MSG_DONTWAIT || !this.blocks(fd)) return { run: () => send(0, true) };
     let done = 0;
+    let isOpening = false;
+    let isFirst = true;
     const run = () => {
-      const n = send(done);
+      if (isOpening) {
+        if (this.isOpening(fd)) return -EALREADY;
+        isOpening = false;
+        const error = this.pendingError(fd);
+        if (error !== 0) return -error;
+        if (done === total) return done;
+      }
+      const n = send(done, isFirst);
+      isFirst = false;
       if (n > 0) done += n;
-      if (n === -EAGAIN && done === total) return done;
+      isOpening = this.isOpening(fd);
+      if (isOpening && (n >= 0 || n === -EINPROGRESS)) return -EALREADY;
       return n >= 0 ? done : n === -EAGAIN || done === 0 ? n : done;
     };
-    if (flags & c.MSG_DONTWAIT || !this.blocks(fd)) return { run };
-    const waits = (result: number) => result === -EAGAIN || (result >= 0 && result < total);
+    const waits = (result: number) => result === -EAGAIN || result === -EALREADY || (result >= 0 && result < total);
     return { run, waits, timeout: this.timeout(fd, c.SO_SNDTIMEO), onTimeout: -EAGAIN };
+  }
+
+  private isOpening(fd: number): boolean {
+    return this.process.tcpInfo(fd)?.state === c.TCP_SYN_SENT;
+  }
+
+  private pendingError(fd: number): number {
+    const error: { value?: number } = {};
+    this.process.getsockopt(fd, c.SOL_SOCKET, c.SO_ERROR, error);
+    return error.value ?? 0;
   }
 
   /** The script says where packets go from now on: to the remote host. */

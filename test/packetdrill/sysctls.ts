@@ -3,7 +3,9 @@
  * has no setting for, makes a script unsupported when it could matter to what is on the wire.
  */
 import type { Host } from "../../src/host/host.ts";
+import { CookieKeys } from "../../src/tcp/fast-open.ts";
 import { Unsupported } from "./script.ts";
+import { ints } from "./values.ts";
 
 /** Sets what a sysctl says; throws Unsupported for what cannot be. */
 type Rule = (host: Host, value: string, name: string) => void;
@@ -79,6 +81,13 @@ const ecn: Rule = (host, value, name) => {
   option("ecnAccept", () => pair[1], fixed("0"))(host, value, name);
 };
 
+/** "a1a1a1a1-b2b2b2b2-…,…": one or two keys of four words each, which lie little-endian in memory. */
+const fastOpenKey: Rule = (host, value, name) => {
+  const words = value.split(/[-,]/).map((word) => Number.parseInt(word, 16));
+  if ((words.length !== 4 && words.length !== 8) || words.some(Number.isNaN)) throw new Unsupported(`${name}=${value}`);
+  host.tcp.cookieKeys = new CookieKeys(ints(...words));
+};
+
 const TCP: Readonly<Record<string, Rule>> = {
   rmem: both(option("receiveBuffer", most), option("initialReceiveBuffer", initial, ignored)),
   wmem: both(option("sendBuffer", most), option("initialSendBuffer", initial, ignored)),
@@ -112,7 +121,7 @@ const TCP: Readonly<Record<string, Rule>> = {
   pacing_ca_ratio: ignored,
   notsent_lowat: option("notSentLowWater", (value) => (Number(value) >= 0xffff_ffff ? 0 : Number(value)), fixed("4294967295", "-1")),
   fastopen: fastOpen,
-  fastopen_key: setting("fastOpenKey", (value) => value, ignored),
+  fastopen_key: fastOpenKey,
   fastopen_blackhole_timeout_sec: setting("fastOpenBlackHoleMs", (value) => Number(value) * 1000, ignored),
   syncookies: setting("synCookies", Number, ignored),
   max_syn_backlog: ignored,
