@@ -31,6 +31,8 @@ export class EcnState {
   /** Our options, or marks on our packets, do not get through. */
   optionFails = false;
   marksFail = false;
+  /** The first packet after the handshake was looked at: its ACE field cannot be zero (RFC 9768 §3.2.2.4). */
+  isChecked = false;
   /** An option went out together with a D-SACK: if the duplicate comes again, the option was what got lost. */
   optionWithDsack = false;
   /** Marked packets that came since something was acknowledged. */

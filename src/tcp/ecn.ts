@@ -5,7 +5,7 @@
  */
 import { CE, ECT0, ECT1, EcnState, NOT_ECT } from "./ecn-state.ts";
 import { after } from "./sequence.ts";
-import type { Tcb } from "./tcb.ts";
+import { type Tcb, TIME_WAIT } from "./tcb.ts";
 
 /** TCP flags of ECN; together, high to low, the ACE field. */
 export const ECE = 0x40;
@@ -31,6 +31,10 @@ export const arrival = {
   counters: [-1, -1, -1, -1],
   /** Options were read, so counters may stand there. */
   hasCounters: true,
+  /** It acknowledges our SYN: its ACE field reflects, it does not count. */
+  isHandshake: false,
+  /** By its timestamp it left after all that came before. */
+  isNewer: false,
 };
 
 const aceOf = (flags: number): number => (flags & ACE) >>> ACE_SHIFT;
@@ -72,12 +76,12 @@ export function synAckFlags(tcb: Tcb): number {
 export function takeSynAck(tcb: Tcb, flags: number, field: number): void {
   if (tcb.askedEcn === 0) return;
   const ace = flags & ACE;
-  if (ace === ECE || ace === (AE | ECE)) tcb.ecn = new EcnState(false);
+  if (ace === ECE) tcb.ecn = new EcnState(false);
   else if (tcb.askedEcn === ACE && ace !== 0 && ace !== ACE) {
     tcb.ecn = new EcnState(true);
     tcb.ecn.reflect = field;
-    // Our SYN was not marked, so a mark that is reflected means that the field is mangled (§3.2.2.3).
-    if (ace === (AE | CWR) || ace === (CWR | ECE)) tcb.ecn.marksFail = true;
+    // Our SYN could not be marked, so whatever else is reflected means that the field is mangled (§3.2.2.3).
+    if (tcb.world.settings.ecnFallback && ace !== REFLECTED[NOT_ECT] && ace !== (AE | ECE)) tcb.ecn.marksFail = true;
     if (field === CE) tcb.ecn.ceReceived++;
     noteOption(tcb.ecn);
   }
@@ -88,9 +92,22 @@ export function takeThirdAck(tcb: Tcb, flags: number, length: number): void {
   const { ecn } = tcb;
   if (!ecn?.isAccurate) return;
   const ace = flags & ACE;
+  ecn.isChecked = true;
   if (tcb.synRepeats >= 2 && ace === 0) tcb.ecn = undefined;
   else if (ace === 0) ecn.marksFail = true;
-  else if (length === 0 && ace === REFLECTED[CE]) ecn.marksFail = true;
+  else if (length === 0 && REFLECTED.includes(ace as never)) {
+    // Our SYN-ACK could not be marked.
+    if (tcb.world.settings.ecnFallback) ecn.marksFail ||= ace !== REFLECTED[NOT_ECT];
+    else if (ace === REFLECTED[CE]) ecn.ceDelivered++;
+  }
+}
+
+/** Our peer's SYN or SYN-ACK came again: its IP field is reflected from now on; if it asks no more, marks do not get through. */
+export function takeSynAgain(tcb: Tcb, flags: number, field: number): void {
+  const { ecn } = tcb;
+  if (!ecn?.isAccurate) return;
+  ecn.reflect = field;
+  if (tcb.listener && (flags & ACE) === 0) ecn.marksFail = true;
 }
 
 // ── Receiving ───────────────────────────────────────────────────────────────────────────────────
@@ -103,6 +120,10 @@ export function noteArrival(tcb: Tcb, length: number, packets: number): boolean 
   if (field !== NOT_ECT) ecn.wasSeen = true;
   if (ecn.isAccurate) {
     noteOption(ecn);
+    if (!ecn.isChecked) {
+      ecn.isChecked = true;
+      if ((flags & ACE) === 0) ecn.marksFail = true;
+    }
     return countArrival(ecn, field, length, packets);
   }
   if (length === 0) return false;
@@ -159,6 +180,7 @@ export function departing(tcb: Tcb, seq: number, length: number): number {
   if (ecn.isAccurate) {
     if (!ecn.marksFail) departingField = tcb.control.ecn === "ect1" ? ECT1 : ECT0;
     ecn.ackedSinceMark = 0;
+    if (tcb.state === TIME_WAIT) return 0;
     return ((ecn.ceReceived + FIRST_COUNT) & 7) << ACE_SHIFT;
   }
   let flags = ecn.echo ? ECE : 0;
@@ -193,10 +215,10 @@ export function optionCounter(ecn: EcnState, field: number): number {
 /** Marked packets that the segment in hand reports, with `packets` and `bytes` newly known to have arrived. */
 export function reportedMarks(tcb: Tcb, packets: number, bytes: number, isProgress: boolean): number {
   const { ecn } = tcb;
-  if (!ecn || arrival.flags & 2) return 0;
+  if (!ecn || arrival.isHandshake) return 0;
   if (!ecn.isAccurate) return arrival.flags & ECE ? Math.max(packets, 1) : 0;
-  if (!isProgress) return 0;
-  ecn.perAck += (packets - ecn.perAck) / 64;
+  if (!isProgress && !arrival.isNewer) return 0;
+  if (packets > 0) ecn.perAck = ecn.perAck === 0 ? packets : ecn.perAck + (packets - ecn.perAck) / 64;
   const marked = takeCounters(ecn);
   const ace = (aceOf(arrival.flags) - FIRST_COUNT) & 7;
   const least = (ace - ecn.ceDelivered) & 7;

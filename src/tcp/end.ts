@@ -31,7 +31,7 @@ export function awaitFin(tcb: Tcb): void {
 export function release(tcb: Tcb, alsoReceived: boolean): void {
   tcb.sent.clear();
   tcb.queue?.clear();
-  tcb.early.length = 0;
+  tcb.early.length = tcb.recent.length = 0;
   if (alsoReceived) tcb.inbox?.clear();
   else tcb.inbox?.trim();
 }

@@ -1,6 +1,5 @@
 /** A connection in segments, as TCP_INFO counts; the rest of what `ss -i` shows is `status` in user.ts. */
-import type { SentRecord } from "./scoreboard.ts";
-import { distance } from "./sequence.ts";
+import { segmentsOf } from "./scoreboard.ts";
 import type { Tcb } from "./tcb.ts";
 
 /** Linux's enum tcp_ca_state. */
@@ -17,16 +16,11 @@ export function congestionState(tcb: Tcb): number {
   return tcb.sent.sackedBytes > 0 || tcb.duplicateAcks > 0 ? CA_DISORDER : CA_OPEN;
 }
 
-/** Segments of a record: a SYN or a FIN alone is one. */
-function segmentsOf(record: SentRecord, mss: number): number {
-  return Math.max(1, Math.ceil((distance(record.end, record.start) - (record.isFin ? 1 : 0)) / mss));
-}
-
 /** Segments sent and not acknowledged; of these SACKed, deemed lost, and under way again. */
 export function segmentCounts(tcb: Tcb): { unacked: number; sacked: number; lost: number; retrans: number } {
   const counts = { unacked: 0, sacked: 0, lost: 0, retrans: 0 };
   for (let record = tcb.sent.first; record; record = record.next) {
-    const n = segmentsOf(record, tcb.mss);
+    const n = segmentsOf(record);
     counts.unacked += n;
     if (record.sacked) counts.sacked += n;
     // What was lost and goes again counts as lost until it arrives (Linux's lost_out).

@@ -5,7 +5,17 @@
 import * as abi from "../../assembly/abi.ts";
 import { LoomError } from "../base/errors.ts";
 import { initialWindow } from "./congestion/control.ts";
-import { arrival, noteArrival, noteDuplicate as noteEcnDuplicate, reflecting, synAckFlags, takeSynAck, takeThirdAck } from "./ecn.ts";
+import {
+  arrival,
+  noteArrival,
+  noteDuplicate as noteEcnDuplicate,
+  reflecting,
+  synAckFlags,
+  takeSyn,
+  takeSynAck,
+  takeSynAgain,
+  takeThirdAck,
+} from "./ecn.ts";
 import { awaitFin, destroy, peerOf } from "./end.ts";
 import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { ownMss, transmit } from "./output.ts";
@@ -67,6 +77,7 @@ export function readSegment(words: Int32Array, bytes: Uint8Array): typeof segmen
   options.sackPermitted = options.timestamps = false;
   options.cookie = undefined;
   arrival.flags = segment.flags;
+  arrival.isHandshake = false;
   arrival.field = (words[abi.SEG_TRAFFIC_CLASS >> 2] >>> 16) & 3;
   if (kinds & abi.SEG_OTHER_OPTIONS || arrival.hasCounters) {
     arrival.hasCounters = (kinds & abi.SEG_OTHER_OPTIONS) !== 0;
@@ -121,6 +132,7 @@ export function receive(tcb: Tcb, id: number): void {
     s.flags &= ~SYN;
   }
   const { flags } = s;
+  if (tcb.ecn && flags & SYN && s.seq === tcb.irs) takeSynAgain(tcb, flags, arrival.field);
   if (!isAcceptable(tcb)) {
     if (flags & RST) return;
     if (tcb.state === SYN_RECEIVED && flags & SYN && s.seq === tcb.irs) transmit(tcb, tcb.iss, 0, SYN | ACK | synAckFlags(tcb));
@@ -255,10 +267,13 @@ function receiveInSynSent(tcb: Tcb, id: number): void {
     // Simultaneous open: both SYNs cross.
     tcb.state = SYN_RECEIVED;
     tcb.window = segment.window;
-    transmit(tcb, tcb.iss, 0, SYN | ACK);
+    takeSyn(tcb, flags, arrival.field);
+    transmit(tcb, tcb.iss, 0, SYN | ACK | synAckFlags(tcb));
+    tcb.answeredSyn = true;
     return;
   }
   takeSynAck(tcb, flags, arrival.field);
+  arrival.isHandshake = true;
   sack.count = 0;
   acknowledge(tcb, ack, sack, false, segment.tsecr);
   tcb.window = segment.window;
@@ -321,6 +336,7 @@ function finishHandshake(tcb: Tcb): boolean {
     return false;
   }
   tcb.window = segment.window * 2 ** tcb.sendScale;
+  arrival.isHandshake = true;
   takeThirdAck(tcb, segment.flags, segment.length);
   establish(tcb);
   if (tcb.listener) tcb.world.accepted(tcb);
@@ -346,16 +362,12 @@ function establish(tcb: Tcb): void {
 /** Step five; false when the segment is to be dropped. */
 function takeAck(tcb: Tcb): boolean {
   const { ack, seq, length, flags } = segment;
-  // What was never sent cannot be acknowledged. RFC 9293 would answer that; like Linux we say nothing to who is that wrong.
-  if (after(ack, tcb.nxt)) {
-    tcb.world.counters.acks_of_unsent++;
-    return false;
-  }
-  // RFC 5961 §5.2: and not older than the largest window.
-  if (before(ack, (tcb.una - tcb.maxWindow) | 0)) {
+  // RFC 5961 §5.2: only what was sent, and not older than the largest window.
+  if (after(ack, tcb.nxt) || before(ack, (tcb.una - tcb.maxWindow) | 0)) {
     challenge(tcb);
     return false;
   }
+  arrival.isNewer = segment.hasTimestamps && tcb.timestampsOk && after(segment.tsval, tcb.tsRecent);
   // Only what is acceptable in every way moves the clock that PAWS compares with (RFC 7323 §4.3).
   if (segment.hasTimestamps && tcb.timestampsOk && !after(seq, tcb.lastAckSent)) {
     tcb.tsRecent = segment.tsval;

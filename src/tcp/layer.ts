@@ -69,7 +69,6 @@ export class TcpLayer implements Transport, TcpWorld {
     fast_retrans: 0,
     challenge_acks: 0,
     paws_rejected: 0,
-    acks_of_unsent: 0,
     dsack_received: 0,
     ofo_queued: 0,
     ofo_dropped: 0,
@@ -191,10 +190,10 @@ export class TcpLayer implements Transport, TcpWorld {
 
   launch(tcb: Tcb): void {
     const first = (tcb.iss + 1) | 0;
-    const record = tcb.sent.append(tcb.iss, first, this.stack.now);
+    const record = tcb.sent.append(tcb.iss, first, this.stack.now, tcb.mss);
     record.isSyn = true;
     noteDeparture(tcb, record);
-    if (tcb.synData > 0) noteDeparture(tcb, tcb.sent.append(first, tcb.nxt, this.stack.now));
+    if (tcb.synData > 0) noteDeparture(tcb, tcb.sent.append(first, tcb.nxt, this.stack.now, tcb.mss));
     arm(tcb, true);
     this.stack.flush();
   }

@@ -29,7 +29,7 @@ const plan = { blocks: 0, fields: -1 };
 /** Bytes of options that every data segment carries now. */
 export function optionBytes(tcb: Tcb): number {
   const timestamps = tcb.timestampsOk ? TIMESTAMP_BYTES : 0;
-  const hasSack = tcb.sackOk && (tcb.early.length > 0 || tcb.hasDsack);
+  const hasSack = tcb.sackOk && (tcb.recent.length > 0 || tcb.hasDsack);
   if (!hasSack && !tcb.ecn) return timestamps;
   planOptions(tcb, MOST_OPTION_WORDS * 4 - timestamps);
   return timestamps + pairBytes(plan.fields, plan.blocks);
@@ -37,7 +37,7 @@ export function optionBytes(tcb: Tcb): number {
 
 /** As many SACK blocks as fit; Accurate ECN takes the place of the third and later ones when it has something new to say. */
 function planOptions(tcb: Tcb, room: number): void {
-  const ranges = tcb.sackOk ? tcb.early.length + (tcb.hasDsack ? 1 : 0) : 0;
+  const ranges = tcb.sackOk ? tcb.recent.length + (tcb.hasDsack ? 1 : 0) : 0;
   const most = Math.min(ranges, tcb.timestampsOk ? 3 : 4);
   plan.blocks = most;
   plan.fields = -1;
@@ -53,7 +53,7 @@ function planOptions(tcb: Tcb, room: number): void {
   }
 }
 
-/** D-SACK first, then the most recent range, then the others (RFC 2018 §4, RFC 2883 §4). */
+/** D-SACK first, then the ranges by when they were last heard of (RFC 2018 §4, RFC 2883 §4). */
 function collectSack(tcb: Tcb): number {
   const most = plan.blocks;
   let n = 0;
@@ -63,9 +63,7 @@ function collectSack(tcb: Tcb): number {
     n++;
   };
   if (tcb.hasDsack) put(tcb.dsackStart, tcb.dsackEnd);
-  const recent = tcb.early[tcb.recent];
-  if (recent && n < most) put(recent.start, recent.end);
-  for (let i = 0; i < tcb.early.length && n < most; i++) if (tcb.early[i] !== recent) put(tcb.early[i].start, tcb.early[i].end);
+  for (let i = 0; i < tcb.recent.length && n < most; i++) put(tcb.recent[i].start, tcb.recent[i].end);
   return n;
 }
 
@@ -98,7 +96,7 @@ function writeSynOptions(tcb: Tcb): number {
   offer.tsecr = answers ? tcb.tsRecent : 0;
   offer.cookie = undefined;
   // Once: a path that swallows the option lets the second SYN-ACK through (RFC 9768 §3.2.3.2.2).
-  offer.accEcn = answers && tcb.synRepeats === 0 && tcb.options.ecnOption && tcb.ecn?.isAccurate === true;
+  offer.accEcn = answers && !tcb.answeredSyn && tcb.options.ecnOption && tcb.ecn?.isAccurate === true;
   const words = writeSyn(tcb.world.stack.out, OPTIONS, offer);
   const { cookie } = tcb;
   if (!cookie || words + cookieWords(cookie) > MOST_OPTION_WORDS) return words;
@@ -110,7 +108,7 @@ function writeOptions(tcb: Tcb, flags: number): number {
   const { out } = tcb.world.stack;
   if (flags & SYN) return writeSynOptions(tcb);
   const n = tcb.timestampsOk ? writeTimestamps(out, OPTIONS, tcb.tsval, tcb.tsRecent) : 0;
-  const hasSack = tcb.sackOk && (tcb.early.length > 0 || tcb.hasDsack);
+  const hasSack = tcb.sackOk && (tcb.recent.length > 0 || tcb.hasDsack);
   if (!hasSack && !tcb.ecn) return n;
   planOptions(tcb, 4 * (MOST_OPTION_WORDS - n));
   return n + (plan.fields < 0 ? writeBlocks(tcb, n) : writeWithCounters(tcb, tcb.ecn as EcnState, n));

@@ -57,6 +57,7 @@ export class PassiveOpen {
     if (verdict.fast) takeSynData(tcb, id);
     transmit(tcb, tcb.iss, 0, SYN | ACK | synAckFlags(tcb));
     tcb.cookie = undefined;
+    tcb.answeredSyn = true;
     this.world.launch(tcb);
     if (verdict.fast) this.openFast(listener, tcb);
   }
@@ -183,7 +184,7 @@ export class PassiveOpen {
     listener.handshakes++;
     agree(tcb);
     tcb.receiveScale = offered.windowScale >= 0 ? 7 : 0;
-    tcb.sent.append(tcb.iss, tcb.nxt, stack.now).isSyn = true;
+    tcb.sent.append(tcb.iss, tcb.nxt, stack.now, tcb.mss).isSyn = true;
     tcb.window = window;
     receive(tcb, id);
     return true;

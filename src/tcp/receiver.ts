@@ -7,6 +7,8 @@ import type { Range, Tcb } from "./tcb.ts";
 
 /** Ranges that one connection keeps apart; more than any honest network makes. */
 const MOST_RANGES = 64;
+/** SACK blocks in a segment at most (RFC 2018 §3). */
+const MOST_BLOCKS = 4;
 
 /** Bytes that the buffer can still take beyond what was received. */
 function freeSpace(tcb: Tcb): number {
@@ -73,36 +75,54 @@ export function takeData(tcb: Tcb, id: number, offset: number, seq: number, leng
 /** Notes a range that overtook others; a part that was there already is reported as duplicate. */
 function keepEarly(tcb: Tcb, start: number, end: number): void {
   const { early } = tcb;
-  tcb.world.counters.ofo_queued++;
   let i = 0;
   while (i < early.length && before(early[i].end, start)) i++;
   const there = early[i];
   if (there && !before(start, there.start) && !after(end, there.end)) {
     reportDuplicate(tcb, start, end);
-    tcb.recent = i;
+    makeRecent(tcb, there);
     return;
   }
   if (!there || after(there.start, end)) {
-    if (early.length < MOST_RANGES) early.splice(i, 0, { start, end });
-    tcb.recent = i;
+    if (early.length >= MOST_RANGES) {
+      tcb.world.counters.ofo_dropped++;
+      return;
+    }
+    const range = { start, end };
+    early.splice(i, 0, range);
+    makeRecent(tcb, range);
     return;
   }
   if (before(start, there.start)) there.start = start;
   if (after(end, there.end)) there.end = end;
   while (early[i + 1] && !after(early[i + 1].start, there.end)) {
     there.end = later(there.end, early[i + 1].end);
+    forgetRecent(tcb, early[i + 1]);
     early.splice(i + 1, 1);
   }
-  tcb.recent = i;
+  makeRecent(tcb, there);
+}
+
+/** SACK's first block next time. */
+function makeRecent(tcb: Tcb, range: Range): void {
+  tcb.world.counters.ofo_queued++;
+  forgetRecent(tcb, range);
+  tcb.recent.unshift(range);
+  if (tcb.recent.length > MOST_BLOCKS) tcb.recent.length = MOST_BLOCKS;
+}
+
+function forgetRecent(tcb: Tcb, range: Range): void {
+  const at = tcb.recent.indexOf(range);
+  if (at >= 0) tcb.recent.splice(at, 1);
 }
 
 /** Ranges that are no longer early. */
 function absorbEarly(tcb: Tcb): void {
   const { early } = tcb;
   while (early.length > 0 && !after(early[0].start, tcb.received)) {
-    const { end } = early.shift() as Range;
-    tcb.received = later(tcb.received, end);
-    tcb.recent = Math.max(0, tcb.recent - 1);
+    const range = early.shift() as Range;
+    tcb.received = later(tcb.received, range.end);
+    forgetRecent(tcb, range);
   }
 }
 

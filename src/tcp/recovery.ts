@@ -6,7 +6,7 @@ import { emptySample } from "./congestion/control.ts";
 import { reportedMarks } from "./ecn.ts";
 import type { SackBlocks } from "./options.ts";
 import { checkAppLimited, setPace } from "./pacing.ts";
-import { type SentRecord, sentLater } from "./scoreboard.ts";
+import { type SentRecord, segmentsOf, sentLater } from "./scoreboard.ts";
 import { after, before, distance, later } from "./sequence.ts";
 import type { Tcb } from "./tcb.ts";
 
@@ -88,7 +88,7 @@ function arrived(tcb: Tcb, record: SentRecord): void {
     seen.delivered += bytes;
     tcb.rate.arrived(record, bytes, now);
   }
-  const packets = Math.max(1, Math.ceil(bytes / tcb.mss));
+  const packets = segmentsOf(record);
   seen.packets += packets;
   tcb.packetsDelivered += packets;
   const rtt = now - record.sentAt;
@@ -141,19 +141,20 @@ function markSacked(tcb: Tcb, start: number, end: number): void {
     if (record.sacked || !after(record.end, start)) continue;
     // A segment that is SACKed in part is not: records are cut between segments only, however fine the blocks are.
     const bytes = distance(record.end, record.start);
-    const from = Math.ceil(Math.max(0, distance(start, record.start)) / tcb.mss) * tcb.mss;
+    const { size } = record;
+    const from = Math.ceil(Math.max(0, distance(start, record.start)) / size) * size;
     if (from >= bytes) continue;
     if (from > 0) {
       sent.split(record, (record.start + from) | 0);
       continue;
     }
     if (after(record.end, end)) {
-      const whole = Math.floor(distance(end, record.start) / tcb.mss) * tcb.mss;
+      const whole = Math.floor(distance(end, record.start) / size) * size;
       if (whole === 0) continue;
       sent.split(record, (record.start + whole) | 0);
     }
     arrived(tcb, record);
-    sent.markSacked(record, Math.max(1, Math.ceil(distance(record.end, record.start) / tcb.mss)));
+    sent.markSacked(record);
   }
 }
 
@@ -212,7 +213,7 @@ function detectByDuplicates(tcb: Tcb, ack: number): void {
   if (!first || first.lost) return;
   const partial = tcb.inRecovery && seen.acked > 0 && before(ack, tcb.recoveryEnd);
   if (!partial && (tcb.inRecovery || tcb.duplicateAcks < tcb.reordering)) return;
-  if (distance(first.end, first.start) > tcb.mss) sent.split(first, (first.start + tcb.mss) | 0);
+  if (distance(first.end, first.start) > first.size) sent.split(first, (first.start + first.size) | 0);
   lose(tcb, first);
 }
 

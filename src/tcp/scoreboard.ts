@@ -7,10 +7,11 @@ import { after, distance } from "./sequence.ts";
 export class SentRecord {
   start = 0;
   end = 0;
-  /** When it was last sent (ms). */
+  /** When it was last sent (ms), and the bytes of each segment but the last. */
   sentAt = 0;
   /** Which departure of the connection that was. */
   order = 0;
+  size = 0;
   sacked = false;
   lost = false;
   /** Deemed lost at least once. */
@@ -45,6 +46,11 @@ export function sentLater(order: number, end: number, otherOrder: number, otherE
 const spare: SentRecord[] = [];
 const MOST_SPARE = 4096;
 
+/** Segments of a record: a SYN or a FIN alone is one. */
+export function segmentsOf(record: SentRecord): number {
+  return Math.max(1, Math.ceil((distance(record.end, record.start) - (record.isFin ? 1 : 0)) / record.size));
+}
+
 export class Scoreboard {
   first: SentRecord | undefined;
   last: SentRecord | undefined;
@@ -55,12 +61,13 @@ export class Scoreboard {
   lostBytes = 0;
   private departures = 0;
 
-  append(start: number, end: number, now: number): SentRecord {
+  append(start: number, end: number, now: number, size: number): SentRecord {
     const record = spare.pop() ?? new SentRecord();
     record.start = start;
     record.end = end;
     record.sentAt = now;
     record.order = ++this.departures;
+    record.size = size;
     record.sacked = record.lost = record.wasLost = record.retransmitted = record.isSyn = record.isFin = false;
     record.inFlight = true;
     record.next = undefined;
@@ -79,6 +86,7 @@ export class Scoreboard {
     rest.end = record.end;
     rest.sentAt = record.sentAt;
     rest.order = record.order;
+    rest.size = record.size;
     rest.sacked = record.sacked;
     rest.segments = 0;
     rest.lost = record.lost;
@@ -124,16 +132,15 @@ export class Scoreboard {
     this.sackedSegments -= record.segments;
   }
 
-  /** It arrived, as so many segments. */
-  markSacked(record: SentRecord, segments: number): void {
+  markSacked(record: SentRecord): void {
     const bytes = distance(record.end, record.start);
     if (record.inFlight) this.pipe -= bytes;
     if (record.lost) this.lostBytes -= bytes;
     record.inFlight = record.lost = false;
     record.sacked = true;
     this.sackedBytes += bytes;
-    record.segments = segments;
-    this.sackedSegments += segments;
+    record.segments = segmentsOf(record);
+    this.sackedSegments += record.segments;
   }
 
   markLost(record: SentRecord): void {
@@ -154,8 +161,8 @@ export class Scoreboard {
     record.inFlight = true;
   }
 
-  /** A lost record goes out once more. */
-  markResent(record: SentRecord, now: number): void {
+  /** A record goes out once more, in segments of `size` bytes. */
+  markResent(record: SentRecord, now: number, size: number): void {
     const bytes = distance(record.end, record.start);
     if (record.lost) this.lostBytes -= bytes;
     if (!record.inFlight) this.pipe += bytes;
@@ -164,6 +171,7 @@ export class Scoreboard {
     record.retransmitted = true;
     record.sentAt = now;
     record.order = ++this.departures;
+    record.size = size;
   }
 
   /** What the receiver said it had, it may have thrown away (RFC 2018 §8): after a timeout nothing is believed. */

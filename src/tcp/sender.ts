@@ -77,13 +77,13 @@ export function resend(tcb: Tcb, record: SentRecord, force = false): boolean {
   if (room < Math.min(mss, bytes) && sent.pipe > 0) return false;
   if (record.isSyn) return resendSyn(tcb, record);
   const size = segmentSize(tcb);
-  const most = Math.max(size, Math.floor(Math.min(room, LARGEST, sendQuantum(tcb)) / size) * size);
+  const most = Math.max(size, Math.floor(Math.min(room, unitBytes(tcb, size)) / size) * size);
   if (bytes - (record.isFin ? 1 : 0) > most) sent.split(record, (record.start + most) | 0);
   const length = distance(record.end, record.start) - (record.isFin ? 1 : 0);
   const isLast = record.end === tcb.nxt;
-  const flags = ACK | (record.isFin ? FIN : 0) | (isLast && length > 0 ? PSH : 0);
+  const flags = ACK | (record.isFin ? FIN : 0) | (length > size || (isLast && length > 0) ? PSH : 0);
   if (!transmit(tcb, record.start, length, flags, size)) return false;
-  sent.markResent(record, tcb.now);
+  sent.markResent(record, tcb.now, size);
   noteDeparture(tcb, record);
   tcb.retransmissions++;
   tcb.world.counters.retrans_segs += Math.max(1, Math.ceil(length / size));
@@ -102,7 +102,7 @@ function resendSyn(tcb: Tcb, record: SentRecord): boolean {
   tcb.synRepeats++;
   const flags = tcb.state === SYN_SENT ? SYN | synFlags(tcb) : SYN | ACK | synAckFlags(tcb);
   if (!transmit(tcb, record.start, 0, flags)) return false;
-  tcb.sent.markResent(record, tcb.now);
+  tcb.sent.markResent(record, tcb.now, tcb.mss);
   noteDeparture(tcb, record);
   tcb.world.counters.retrans_segs++;
   return true;
@@ -118,6 +118,23 @@ function segmentSize(tcb: Tcb): number {
   return Math.min(tcb.mss - extraOptions(tcb), LARGEST);
 }
 
+/**
+ * Most bytes that go down as one unit, to be segmented below: what the rate gives in a millisecond, more on near paths, two
+ * segments at least, and half the window at most, so that acknowledgements do not come in one burst (Linux's
+ * tcp_tso_autosize). Each unit of several segments ends in PSH, so that a receiver does not wait for more of it.
+ */
+function unitBytes(tcb: Tcb, size: number): number {
+  const { srtt, min } = tcb.rtt;
+  let bytes = sendQuantum(tcb);
+  if (tcb.pacingRate === 0 && srtt > 0) {
+    const ratio = tcb.cwnd < tcb.ssthresh / 2 ? 2 : 1.2;
+    bytes = (ratio * tcb.cwnd) / (srtt * 1.024) + LARGEST / 2 ** Math.floor((min * 1000) / 512);
+  }
+  const least = tcb.world.settings.minTsoSegments * size;
+  const half = Math.max(Math.floor(tcb.cwnd / size / 2), 1) * size;
+  return Math.floor(Math.min(Math.max(bytes, least), half, LARGEST) / size) * size || size;
+}
+
 /** Sends one unit of new data, or the FIN; false when nothing may go. */
 function sendNew(tcb: Tcb): boolean {
   const { sent } = tcb;
@@ -127,7 +144,7 @@ function sendNew(tcb: Tcb): boolean {
   const window = tcb.window - distance(tcb.nxt, tcb.una);
   const size = segmentSize(tcb);
   const room = congestionRoom(tcb);
-  let length = Math.min(unsent, window, room, Math.floor(Math.min(LARGEST, sendQuantum(tcb)) / size) * size);
+  let length = Math.min(unsent, window, room, unitBytes(tcb, size));
   if (unsent > 0 && length <= 0) return false;
   if (length > size) {
     const whole = length - (length % size);
@@ -138,10 +155,10 @@ function sendNew(tcb: Tcb): boolean {
   if (unsent === 0 && window < 1 && sent.first) return false;
   const start = tcb.nxt;
   const end = (start + length + (fin ? 1 : 0)) | 0;
-  const flags = ACK | (length === unsent && length > 0 ? PSH : 0) | (fin ? FIN : 0);
+  const flags = ACK | (length > size || (length === unsent && length > 0) ? PSH : 0) | (fin ? FIN : 0);
   if (!transmit(tcb, start, length, flags, size)) return false;
   if (!sent.first) tcb.stalledSince = tcb.now;
-  const record = sent.append(start, end, tcb.now);
+  const record = sent.append(start, end, tcb.now, size);
   record.isFin = fin;
   tcb.lastSentAt = tcb.now;
   tcb.nxt = end;
@@ -219,6 +236,7 @@ export function arm(tcb: Tcb, restart: boolean): void {
 function probeFits(tcb: Tcb): boolean {
   return (
     tcb.sackOk &&
+    tcb.world.settings.tailLossProbe &&
     !tcb.probing &&
     !tcb.inRecovery &&
     !tcb.afterTimeout &&
@@ -259,7 +277,7 @@ export function probeTail(tcb: Tcb): void {
     }
   }
   tcb.probeWasRetransmission = true;
-  const size = segmentSize(tcb);
+  const { size } = last;
   const bytes = distance(last.end, last.start);
   const tail = bytes > size ? tcb.sent.split(last, (last.end - (bytes % size || size)) | 0) : last;
   resend(tcb, tail, true);

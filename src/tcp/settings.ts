@@ -22,6 +22,12 @@ export interface TcpSettings {
   };
   /** Forward RTO-Recovery (RFC 5682). */
   frto: boolean;
+  /** Segments that are handed down at once at least, where the window allows (Linux's tcp_min_tso_segs). */
+  minTsoSegments: number;
+  /** Probe for a lost tail before the timeout (RFC 8985 §7). */
+  tailLossProbe: boolean;
+  /** Believe what a SYN-ACK or the last ACK of a handshake reflects of IP's ECN field only where it can be right (RFC 9768 §3.2.2.3). */
+  ecnFallback: boolean;
   /** Milliseconds in TIME-WAIT, and in FIN-WAIT-2 without an owner. */
   timeWaitMs: number;
   finWait2Ms: number;
@@ -38,6 +44,9 @@ export function defaultSettings(): TcpSettings {
     reordering: 3,
     fastOpen: { client: true, server: true, everyListener: false, clientWithoutCookie: false, serverWithoutCookie: false },
     frto: true,
+    minTsoSegments: 2,
+    tailLossProbe: true,
+    ecnFallback: true,
     timeWaitMs: 60_000,
     finWait2Ms: 60_000,
   };

@@ -137,7 +137,6 @@ export interface TcpCounters {
   fast_retrans: number;
   challenge_acks: number;
   paws_rejected: number;
-  acks_of_unsent: number;
   dsack_received: number;
   ofo_queued: number;
   ofo_dropped: number;
@@ -249,9 +248,9 @@ export class Tcb implements Flow, Starved, Throttled {
   announced = 0;
   receiveScale = 0;
   inbox: ByteQueue | undefined;
-  /** Ranges that arrived early, in order; and the most recent one, for SACK's first block. */
+  /** Ranges that arrived early, in order; and those of them that were last heard of, newest first (RFC 2018 §4). */
   readonly early: Range[] = [];
-  recent = 0;
+  readonly recent: Range[] = [];
   /** Duplicate to be reported (RFC 2883), start and end. */
   dsackStart = 0;
   dsackEnd = 0;
@@ -280,6 +279,8 @@ export class Tcb implements Flow, Starved, Throttled {
   synStamp = 0;
   /** Times that our SYN or SYN-ACK was sent again. */
   synRepeats = 0;
+  /** A SYN-ACK went out. */
+  answeredSyn = false;
 
   // ── Congestion notification ──
   /** Flags of our first SYN that ask for it. */
