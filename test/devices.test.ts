@@ -319,6 +319,27 @@ describe("what a packet socket and AF_XDP hand over", { skip: missing("python3",
     });
   }
 
+  it("a packet socket: a fanout group shares what comes, each frame once", async () => {
+    const engine = await Engine.create({ ports: 2, buffers: 4096 });
+    for (const port of [engine.port(0), engine.port(1)]) {
+      const device = packet({ interface: "v0", namespace: NEAR, fanout: { group: process.pid & 0xffff, mode: "lb" } });
+      engine.attach(await device(engine, port));
+    }
+    const seen: string[] = [];
+    engine.punted = (punt) => {
+      if (punt.reason === "arp") seen.push(Buffer.from(punt.bytes()).toString("hex"));
+      punt.release();
+    };
+    engine.start();
+    const ask = `${TAGGED.slice(0, 24)}${TAGGED.slice(32, 84)}`;
+    const send = `[s.send(bytes.fromhex("${ask}" + "%08x" % i) + bytes(18)) for i in range(40)]`;
+    await far(`python3 -c 'import socket; s = socket.socket(17, 3); s.bind(("v1", 0)); ${send}'`);
+    await until(() => seen.length >= 40, "all frames");
+    assert.equal(new Set(seen).size, 40);
+    for (const port of [0, 1]) assert.ok(engine.port(port).linkStats().rx.packets >= 10);
+    await engine.close();
+  });
+
   it("AF_XDP: checksums that a veth left open are believed when asked for", async () => {
     run("ip", "netns", "exec", FAR, "ethtool", "-K", "v1", "tx", "on", "tso", "off", "gso", "off");
     ip("-n", FAR, "addr", "add", `${THEIRS[4]}/24`, "dev", "v1");

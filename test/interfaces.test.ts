@@ -1,7 +1,8 @@
 /** Interfaces of a running host: they go and come back, change MTU and MAC, go down and up; what hangs on them follows. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Engine, Host, joinPorts, Lab, type TcpSocket } from "../src/index.ts";
+import { CaptureWriter, Engine, Host, joinPorts, Lab, Recorder, Replay, readCapture, type TcpSocket } from "../src/index.ts";
+import { plainFrame } from "./frames.ts";
 
 async function pair() {
   const lab = await Lab.create({ seed: 7 });
@@ -66,8 +67,9 @@ describe("interfaces of a running host", () => {
     await settled(lab, writing);
   });
 
-  it("are added while others run, on ports that were freed", async () => {
+  it("are added while others run, on ports that were freed", async (t) => {
     const engine = await Engine.create({ ports: 3, tables: 4, appBytes: 1 << 20 });
+    t.after(() => engine.close());
     const a = await Host.create({ engine, interfaces: [{ addresses: ["10.0.0.1/24"], mac: "02:00:00:00:00:aa", port: engine.port(0) }] });
     const b = await Host.create({ engine, interfaces: [{ addresses: ["10.0.0.2/24"], port: engine.port(1) }] });
     joinPorts(engine, engine.port(0), engine.port(1));
@@ -81,7 +83,6 @@ describe("interfaces of a running host", () => {
     }
     // The next hops of twenty generations are not kept.
     assert.ok(a.ip.tables[4].addNextHop({ kind: "unreachable" }) < 10);
-    await engine.close();
   });
 
   it("that are down are routed around, and used again", async () => {
@@ -189,5 +190,27 @@ describe("interfaces of a running host", () => {
       collsns: 0,
     });
     assert.equal(after.rx.missed, 4);
+  });
+
+  it("count alike whatever moves the frames: captures and joined ports", async () => {
+    const engine = await Engine.create({ ports: 4, bridges: 1 });
+    // A capture into port 0, over a bridge and out by port 1; port 2 is joined to port 3, which is in the bridge too.
+    const bridge = engine.createBridge();
+    for (const i of [0, 1, 3]) bridge.add(engine.port(i));
+    joinPorts(engine, engine.port(2), engine.port(3));
+    const group = plainFrame(Uint8Array.of(1, 0, 0x5e, 0, 0, 9), 0xe0000009);
+    const writer = new CaptureWriter();
+    for (let i = 0; i < 5; i++) writer.write(group);
+    const { packets } = readCapture(writer.bytes(), "capture");
+    engine.attach(new Replay(engine.port(0), packets)).attach(new Recorder(engine.port(1), new CaptureWriter(), () => 0n));
+    for (let i = 0; i < 10; i++) engine.poll();
+    const bytes = 5 * group.length;
+    assert.deepEqual(engine.port(0).linkStats().rx, { bytes, packets: 5, errors: 0, dropped: 0, missed: 0, mcast: 5 });
+    for (const i of [1, 3]) {
+      assert.deepEqual(engine.port(i).linkStats().tx, { bytes, packets: 5, errors: 0, dropped: 0, carrier: 0, collsns: 0 });
+    }
+    assert.equal(engine.port(2).linkStats().rx.packets, 5);
+    assert.equal(engine.port(2).linkStats().rx.mcast, 5);
+    await engine.close();
   });
 });

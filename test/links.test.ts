@@ -337,6 +337,26 @@ describe("a link over message channels", () => {
     await end();
   });
 
+  it("loses nothing of one sender when another's batch is cut off, and waits for nobody who only says so", async () => {
+    const name = `loom-bad-${process.pid}`;
+    const channel = () => channelLink(new BroadcastChannel(name) as unknown as MessageChannelLike, { window: 50_000 });
+    const { hosts, end } = await hostsOf([channel(), channel()]);
+    const bad = new BroadcastChannel(name);
+    const senders = new Set<number>();
+    bad.onmessage = (event) => {
+      const { data } = event as MessageEvent;
+      if (data.loom !== "frames") return;
+      senders.add(data.from);
+      // A member that has taken nothing and says so again and again, and a batch that ends in the middle of a frame.
+      for (const to of senders) bad.postMessage({ loom: "progress", to, from: 1, total: 0 });
+      bad.postMessage({ loom: "frames", from: 1, total: 20, frames: framed([new Uint8Array(60)]).slice(0, 20).buffer });
+    };
+    await transfer(hosts[0], hosts[1], "10.0.0.2", 300_000);
+    assert.ok(hosts[1].links()[0].stats.rx.errors > 0);
+    bad.close();
+    await end();
+  });
+
   it("understands single frames, and errors end nothing", async () => {
     const name = `loom-raw-${process.pid}`;
     const raw = new BroadcastChannel(name);

@@ -74,7 +74,7 @@ export class ChannelLink implements Device {
   private readonly id: number;
   private readonly members = new Map<number, Member>();
   private readonly listener = ({ data }: { data: unknown }) => this.receive(data);
-  /** Bytes sent; those that need no answer; when the window was last open. */
+  /** Bytes sent; those of them that nobody is waited for any more; when the window was last open. */
   private total = 0;
   private settled = 0;
   private openAt: number;
@@ -122,7 +122,7 @@ export class ChannelLink implements Device {
       // Only who gets on is waited for.
       if (total > member.total) member.heardAt = this.engine.clock.now();
       member.total = Math.min(Math.max(member.total, total), this.total);
-    } else if (this.members.size < MOST_MEMBERS) {
+    } else if (total > this.settled && this.members.size < MOST_MEMBERS) {
       this.members.set(from, { total: Math.min(total, this.total), heardAt: this.engine.clock.now() });
     }
   }
@@ -172,7 +172,8 @@ export class ChannelLink implements Device {
     const now = this.engine.clock.now();
     if (now - this.openAt < PATIENCE_MS) return false;
     for (const [id, member] of this.members) if (now - member.heardAt >= PATIENCE_MS) this.members.delete(id);
-    if (this.members.size === 0) this.settled = this.total;
+    // Who comes back must have taken something since, or it would stop everybody again.
+    this.settled = this.total;
     this.openAt = now;
     return this.outstanding() < this.window;
   }
