@@ -1,19 +1,18 @@
 /** `dgram` of a host: sockets of UDP with Node's events, arguments and errors. */
-import { AsyncResource } from "node:async_hooks";
-import { Buffer } from "node:buffer";
-import { EventEmitter, errorMonitor } from "node:events";
+import type { Buffer } from "node:buffer";
+import { errorMonitor } from "node:events";
 import { isIP } from "node:net";
 import process from "node:process";
 import { promisify } from "node:util";
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
-import type { NetInterface } from "../ip/interface.ts";
-import type { Datagram, UdpEndpoint } from "../udp/endpoint.ts";
+import type { UdpEndpoint } from "../udp/endpoint.ts";
 import type { Context } from "./context.ts";
 import { type Payload, type SendArguments, sendArguments } from "./dgram-arguments.ts";
+import { ConfiguredSocket, type Setting } from "./dgram-options.ts";
+import { Receiver, shown } from "./dgram-receiver.ts";
 import type { Lookup } from "./dns.ts";
-import { checkPort, codeOf, nodeError, systemError, wrongType } from "./errors.ts";
-import type { Teller } from "./events.ts";
+import { checkPort, codeOf, nodeError, systemError } from "./errors.ts";
 
 export interface SocketOptions {
   type: "udp4" | "udp6";
@@ -51,7 +50,7 @@ export type MessageListener = (message: Buffer, remote: RemoteInfo) => void;
 /** Linux: net.core.wmem_default. A datagram is sent or refused at once: nothing waits in a send buffer. */
 const SEND_BUFFER = 212_992;
 
-export class Socket extends EventEmitter {
+export class Socket extends ConfiguredSocket {
   readonly type: "udp4" | "udp6";
   readonly #context: Context;
   readonly #options: SocketOptions;
@@ -63,10 +62,10 @@ export class Socket extends EventEmitter {
   #isUnref = false;
   #sendBuffer: number;
   /** Set before there is an endpoint to set it on. */
-  readonly #settings: ((endpoint: UdpEndpoint) => void)[] = [];
+  readonly #settings: [what: string, setting: Setting][] = [];
 
   constructor(context: Context, options: SocketOptions | SocketOptions["type"], listener?: MessageListener) {
-    super();
+    super(context.host);
     this.#context = context;
     this.#options = typeof options === "string" ? { type: options } : { ...options };
     this.type = this.#options.type;
@@ -137,7 +136,7 @@ export class Socket extends EventEmitter {
     this.#state = "bound";
     if (this.#isUnref) this.#receiver.unref();
     if (recvBufferSize) this.setRecvBufferSize(recvBufferSize);
-    for (const setting of this.#settings.splice(0)) setting(this.#receiver.endpoint);
+    for (const [what, setting] of this.#settings.splice(0)) this.#settle(what, setting, this.#receiver.endpoint);
     this.emit("listening");
   }
 
@@ -346,13 +345,17 @@ export class Socket extends EventEmitter {
     return 0;
   }
 
-  // ── Options ───────────────────────────────────────────────────────────────────────────────────
+  /** A membership needs a socket of the system: an unbound one is bound. */
+  protected override needEndpoint(): void {
+    this.#check();
+    if (this.#state === "unbound") this.bind({ port: 0 });
+  }
 
   /** Now, or as soon as there is an endpoint; errors are those of `setsockopt`. */
-  #set(what: string, setting: (endpoint: UdpEndpoint) => void): void {
+  protected override configure(what: string, setting: Setting): void {
     this.#check();
     if (!this.#receiver) {
-      this.#settings.push(setting);
+      this.#settings.push([what, setting]);
       return;
     }
     try {
@@ -362,91 +365,13 @@ export class Socket extends EventEmitter {
     }
   }
 
-  setBroadcast(on: boolean): void {
-    this.#set("setBroadcast", (endpoint) => {
-      endpoint.broadcast = Boolean(on);
-    });
-  }
-
-  setTTL(ttl: number): number {
-    checkTtl(ttl, 1, "setTTL");
-    this.#set("setTTL", (endpoint) => {
-      endpoint.hopLimit = ttl;
-    });
-    return ttl;
-  }
-
-  setMulticastTTL(ttl: number): number {
-    checkTtl(ttl, 0, "setMulticastTTL");
-    this.#set("setMulticastTTL", (endpoint) => endpoint.setMulticastTtl(ttl));
-    return ttl;
-  }
-
-  setMulticastLoopback(on: boolean): boolean {
-    this.#set("setMulticastLoopback", (endpoint) => endpoint.setMulticastLoop(Boolean(on)));
-    return on;
-  }
-
-  setMulticastInterface(name: string): void {
-    if (typeof name !== "string") throw wrongType("interfaceAddress", "of type string", name);
-    this.#set("setMulticastInterface", (endpoint) => endpoint.setMulticastInterface(this.#interface(name)));
-  }
-
-  addMembership(group: string, name?: string): void {
-    this.#group("addMembership", group, (endpoint, address) => endpoint.join(address, { iface: this.#interface(name) }));
-  }
-
-  dropMembership(group: string, name?: string): void {
-    this.#group("dropMembership", group, (endpoint, address) => endpoint.leave(address, { iface: this.#interface(name) }));
-  }
-
-  addSourceSpecificMembership(source: string, group: string, name?: string): void {
-    this.#sources("addSourceSpecificMembership", source, group, (endpoint, address, sources) =>
-      endpoint.join(address, { iface: this.#interface(name), sources }),
-    );
-  }
-
-  dropSourceSpecificMembership(source: string, group: string, name?: string): void {
-    this.#sources("dropSourceSpecificMembership", source, group, (endpoint, address, sources) =>
-      endpoint.leave(address, { iface: this.#interface(name), sources }),
-    );
-  }
-
-  #group(what: string, group: string, change: (endpoint: UdpEndpoint, group: IpAddress) => void): void {
-    this.#check();
-    if (!group) throw nodeError("ERR_MISSING_ARGS", 'The "multicastAddress" argument must be specified', TypeError);
-    if (!isIP(group)) throw systemError("EINVAL", what);
-    // Membership needs a socket of the system: an unbound one is bound.
-    if (this.#state === "unbound") this.bind({ port: 0 });
-    this.#set(what, (endpoint) => change(endpoint, IpAddress.parse(group)));
-  }
-
-  #sources(
-    what: string,
-    source: string,
-    group: string,
-    change: (endpoint: UdpEndpoint, group: IpAddress, sources: IpAddress[]) => void,
-  ): void {
-    if (typeof source !== "string") throw wrongType("sourceAddress", "of type string", source);
-    if (!isIP(source)) throw systemError("EINVAL", what);
-    this.#group(what, group, (endpoint, address) => change(endpoint, address, [IpAddress.parse(source)]));
-  }
-
-  /** By address or by name; "::%eth1" names one too. */
-  #interface(name: string | undefined): NetInterface | undefined {
-    if (!name) return undefined;
-    const { interfaces } = this.#context.host.ip;
-    const [address, zone] = name.split("%");
-    const byName = interfaces.find((iface) => iface.name === (zone ?? name));
-    if (byName || !isIP(address)) {
-      if (!byName) throw new LoomError("ENOENT", `there is no interface ${name}`);
-      return byName;
+  /** The call that asked is over: what went wrong is an event. */
+  #settle(what: string, setting: Setting, endpoint: UdpEndpoint): void {
+    try {
+      setting(endpoint);
+    } catch (error) {
+      this.emit("error", systemError(codeOf(error), what));
     }
-    const own = IpAddress.parse(address);
-    if (own.isUnspecified) return undefined;
-    const found = interfaces.find((iface) => iface.owns(own));
-    if (!found) throw new LoomError("ENOENT", `no interface has the address ${name}`);
-    return found;
   }
 }
 
@@ -454,83 +379,4 @@ export type SendCallback = (error: Error | null, bytes?: number) => void;
 
 function checkSize(size: number): void {
   if (size >>> 0 !== size) throw nodeError("ERR_SOCKET_BAD_BUFFER_SIZE", "Buffer size must be a positive integer", TypeError);
-}
-
-function checkTtl(ttl: number, least: number, what: string): void {
-  if (typeof ttl !== "number") throw wrongType("ttl", "of type number", ttl);
-  if (!(ttl >= least && ttl <= 255)) throw systemError("EINVAL", what);
-}
-
-/** A udp6 socket shows IPv4 peers as IPv4-mapped addresses. */
-function shown(address: IpAddress, type: "udp4" | "udp6"): { address: string; family: "IPv4" | "IPv6" } {
-  if (type === "udp4") return { address: String(address), family: "IPv4" };
-  return { address: address.family === 4 ? `::ffff:${address}` : String(address), family: "IPv6" };
-}
-
-/** An endpoint as an event loop's handle. */
-class Receiver extends AsyncResource implements Teller {
-  noted = false;
-  readonly endpoint: UdpEndpoint;
-  private readonly context: Context;
-  private readonly socket: Socket;
-  private holds = false;
-
-  constructor(context: Context, endpoint: UdpEndpoint, socket: Socket) {
-    super("LOOMUDP");
-    this.context = context;
-    this.endpoint = endpoint;
-    this.socket = socket;
-    endpoint.onEvent = () => context.events.note(this);
-    this.ref();
-  }
-
-  tell(): void {
-    this.runInAsyncScope(this.readAll, this);
-  }
-
-  private readAll(): void {
-    try {
-      for (let next = this.next(); next; next = this.next()) {
-        if (next instanceof Error) this.socket.emit("error", next);
-        else
-          this.socket.emit("message", asBuffer(next.data), {
-            ...shown(next.address, this.socket.type),
-            port: next.port,
-            size: next.data.length,
-          });
-      }
-    } finally {
-      // A listener that throws does not lose what is behind.
-      if (!this.endpoint.closed && this.endpoint.readable) this.context.events.note(this);
-    }
-  }
-
-  private next(): Datagram | Error | undefined {
-    if (this.endpoint.closed) return undefined;
-    try {
-      return this.endpoint.read();
-    } catch (error) {
-      return systemError(codeOf(error), "recvmsg");
-    }
-  }
-
-  close(): void {
-    this.endpoint.onEvent = undefined;
-    this.endpoint.close();
-    this.unref();
-  }
-
-  ref(): void {
-    if (!this.holds) this.context.host.engine.hold();
-    this.holds = true;
-  }
-
-  unref(): void {
-    if (this.holds) this.context.host.engine.letGo();
-    this.holds = false;
-  }
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

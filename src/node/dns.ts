@@ -44,6 +44,11 @@ export function dnsOf(host: Host): HostDns {
     const callback = typeof options === "function" ? options : then;
     if (typeof callback !== "function") throw wrongType("callback", "of type function", callback);
     const question = read(hostname, typeof options === "function" ? {} : options);
+    const family = isIP(hostname);
+    if (family) {
+      process.nextTick(() => (question.all ? callback(null, [{ address: hostname, family }]) : callback(null, hostname, family)));
+      return;
+    }
     // Thrown by the call-back, an error is the program's: it must not come back as the lookup's.
     answer(host, hostname, question).then(
       (found) => process.nextTick(() => (question.all ? callback(null, found) : callback(null, found[0].address, found[0].family))),

@@ -85,7 +85,14 @@ export class TcpHandle extends AsyncResource implements Teller {
   // ── What happens ──────────────────────────────────────────────────────────────────────────────
 
   tell(): void {
-    this.runInAsyncScope(this.tellAll, this);
+    let isTold = false;
+    try {
+      this.runInAsyncScope(this.tellAll, this);
+      isTold = true;
+    } finally {
+      // A listener that throws does not stop what follows.
+      if (!isTold) this.events.note(this);
+    }
   }
 
   private tellAll(): void {
@@ -201,9 +208,12 @@ export class TcpHandle extends AsyncResource implements Teller {
     this.tcb.options.noDelay = on;
   }
 
-  /** Seconds of silence before the first probe; 0: Linux's two hours. */
+  /** Seconds of silence before the first probe; 0: Linux's two hours. Ten probes, a second apart: libuv's. */
   setKeepAlive(on: boolean, seconds: number): void {
-    this.tcb.options.keepAlive = on ? seconds || 7200 : 0;
+    const { options } = this.tcb;
+    options.keepAlive = on ? seconds || 7200 : 0;
+    options.keepAliveInterval = 1;
+    options.keepAliveProbes = 10;
     if (this.tcb.state !== CLOSED) this.tcb.world.keepAlive(this.tcb);
   }
 

@@ -162,7 +162,8 @@ export class Socket extends Duplex {
   #takeInto(onread: NonNullable<SocketOptions["onread"]>, handle: TcpHandle): void {
     const into = typeof onread.buffer === "function" ? onread.buffer() : onread.buffer;
     const bytes = handle.read(into);
-    if (onread.callback(bytes, into) === false) handle.readStop();
+    // A buffer without room would be asked for for ever.
+    if (bytes === 0 || onread.callback(bytes, into) === false) handle.readStop();
   }
 
   override pause(): this {
