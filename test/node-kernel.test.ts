@@ -172,8 +172,9 @@ describe("Node's modules over a host, and the Linux kernel", { skip: missing(), 
       chownSync(join(data, name), owner[0], owner[1]);
     }
     const settings = ["-c", "ssl=on", "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", `unix_socket_directories=${folder}`];
-    start("setpriv", ...as, `${POSTGRES}/postgres`, "-D", data, "-h", THEIRS, ...settings);
-    await listens(5432);
+    const server = start("setpriv", ...as, `${POSTGRES}/postgres`, "-D", data, "-h", THEIRS, ...settings);
+    // It listens before it is ready.
+    for await (const lines of server.stderr as NonNullable<ChildProcess["stderr"]>) if (String(lines).includes("ready to accept")) break;
     for (const ssl of [false, { ca: CERTIFICATE, servername: "server.test", host: "server.test" }]) {
       const stream = () => new modules.net.Socket() as never;
       const client = new pg.Client({ host: THEIRS, port: 5432, user: "postgres", database: "postgres", stream, ssl });
