@@ -10,8 +10,10 @@ import { functions } from "./functions.ts";
 import { benchRoutes, type Context, commit, machine, type Result } from "./harness.ts";
 import { paths, soloWorker } from "./paths.ts";
 import { transport } from "./transport.ts";
+import { many } from "./transport-many.ts";
+import { tapTransport } from "./transport-tap.ts";
 
-const profiles = { ...paths, ...functions, ...transport };
+const profiles = { ...paths, ...functions, ...transport, ...many, ...tapTransport };
 const program = new Command("bench")
   .argument("[profiles...]", `any of ${Object.keys(profiles).join(", ")}`)
   .option("--json", "one JSON object a line")

@@ -9,10 +9,10 @@ import { Engine, joinPorts } from "../src/index.ts";
 import type { TcpSocket } from "../src/socket/stream.ts";
 import { type Context, type Profile, repeat, result } from "./harness.ts";
 
-const ADDRESS = ["10.0.0.1", "10.0.0.2"] as const;
+export const ADDRESS = ["10.0.0.1", "10.0.0.2"] as const;
 
 /** Two hosts over joined ports; `segments`: every frame is cut to the MTU, summed, and put together again. */
-async function twoHosts(segments: boolean): Promise<{ a: Host; b: Host; engine: Engine }> {
+export async function twoHosts(segments: boolean): Promise<{ a: Host; b: Host; engine: Engine }> {
   const engine = await Engine.create({
     ports: 2,
     tables: 4,
@@ -35,7 +35,7 @@ async function twoHosts(segments: boolean): Promise<{ a: Host; b: Host; engine: 
 }
 
 /** Median over runs of an asynchronous measurement, with one to warm up. */
-async function several(context: Context, run: () => Promise<number>): Promise<number[]> {
+export async function several(context: Context, run: () => Promise<number>): Promise<number[]> {
   await run();
   const rates: number[] = [];
   for (let i = 0; i < context.runs; i++) rates.push(await run());
@@ -43,7 +43,7 @@ async function several(context: Context, run: () => Promise<number>): Promise<nu
 }
 
 /** A stream that never ends: `measure` reads for `ms` and says Gbit/s of what arrived and was right. */
-function endless(from: TcpSocket, to: TcpSocket): (ms: number) => Promise<number> {
+export function endless(from: TcpSocket, to: TcpSocket): (ms: number) => Promise<number> {
   const chunk = new Uint8Array(262_144).map((_, i) => i * 7);
   const writer = from.writable.getWriter();
   const reader = to.readable.getReader({ mode: "byob" });
