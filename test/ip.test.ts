@@ -226,4 +226,32 @@ describe("reassembly", () => {
     assert.equal(reassembly.size, 0);
     assert.equal(expired, 64);
   });
+
+  it("a flood from many sources gives way to who comes after it, and stays bounded", () => {
+    const reassembly = new Reassembly(new Timers(), () => {});
+    const piece = (source: number, id: number, length: number) =>
+      fragmentPacket(serializeIpv4({ source, destination: 2, protocol: 17, id, payload: bytes(length) }), 600, 0);
+    for (let i = 0; i < 30_000; i++) reassembly.add(piece(i + 10, 7, 600)[0], 0);
+    assert.ok(reassembly.size * (576 + 256) <= 4 << 20, `${reassembly.size} unfinished packets`);
+    const honest = piece(5, 9, 1500).map((each) => reassembly.add(each, 0));
+    assert.equal(honest.at(-1)?.length, 1520);
+  });
+});
+
+describe("path MTU", () => {
+  it("is forgotten after ten minutes, and larger packets are tried again", async () => {
+    const { lab, a } = await routed(1300);
+    const socket = a.datagram();
+    socket.send(bytes(1400), { address: "10.2.0.1", port: 9 });
+    socket.send(bytes(1400), { address: "2001:db8:2::1", port: 9 });
+    await lab.run(100);
+    const mtus = () => ["10.2.0.1", "2001:db8:2::1"].map((to) => a.ip.pathTo(IpAddress.parse(to)).mtu);
+    assert.deepEqual(mtus(), [1300, 1300]);
+    await lab.run(590_000);
+    assert.deepEqual(mtus(), [1300, 1300]);
+    const { generation } = a.ip.routes;
+    await lab.run(11_000);
+    assert.deepEqual(mtus(), [1500, 1500]);
+    assert.ok(a.ip.routes.generation > generation, "who had looked it up looks again");
+  });
 });

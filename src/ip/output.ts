@@ -34,7 +34,7 @@ export class Output {
     const meaning = world.routes.meaning(family, hop);
     let path = this.path(family, hop, meaning);
     if (iface && !path.isLocal && path.iface !== iface) path = this.pathBy(to, iface);
-    if (!path.isLocal) path.mtu = world.mtus.get(to, path.mtu, world.now);
+    if (!path.isLocal) path.mtu = world.mtus.get(to, path.mtu);
     return path;
   }
 

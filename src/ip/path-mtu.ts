@@ -1,5 +1,6 @@
 /** What routers said about the way to a destination (RFC 1191, RFC 8201): forgotten after ten minutes, limited in number. */
 import type { IpAddress } from "../base/ip-address.ts";
+import { Timer, type Timers } from "../base/timers.ts";
 
 /** RFC 1191 §6.3. */
 const LIFETIME = 600_000;
@@ -11,17 +12,30 @@ const MOST = 4096;
 
 export class PathMtus {
   private readonly known = new Map<string, { mtu: number; until: number }>();
+  private readonly timers: Timers;
+  private readonly timer: Timer;
+
+  /** `forgotten` is called when something is over, so that larger packets are tried again (RFC 1191 §6.3). */
+  constructor(timers: Timers, now: () => number, forgotten: () => void) {
+    this.timers = timers;
+    this.timer = new Timer(() => {
+      this.expire(now());
+      forgotten();
+    });
+  }
+
+  private expire(now: number): void {
+    for (const [key, { until }] of this.known) if (until <= now) this.known.delete(key);
+    let next = Number.POSITIVE_INFINITY;
+    for (const { until } of this.known.values()) next = Math.min(next, until);
+    if (next !== Number.POSITIVE_INFINITY) this.timers.arm(this.timer, next);
+  }
 
   /** MTU towards an address when the interface has `mtu`. */
-  get(to: IpAddress, mtu: number, now: number): number {
+  get(to: IpAddress, mtu: number): number {
     if (this.known.size === 0) return mtu;
     const entry = this.known.get(to.key);
-    if (!entry) return mtu;
-    if (entry.until < now) {
-      this.known.delete(to.key);
-      return mtu;
-    }
-    return Math.min(mtu, entry.mtu);
+    return entry ? Math.min(mtu, entry.mtu) : mtu;
   }
 
   /** A router wants packets of at most `said` bytes (0: it did not say). True when that is news. */
@@ -30,6 +44,7 @@ export class PathMtus {
     if (mtu >= before) return false;
     if (this.known.size >= MOST) this.known.delete(this.known.keys().next().value as string);
     this.known.set(to.key, { mtu, until: now + LIFETIME });
+    if (!this.timer.armed) this.timers.arm(this.timer, now + LIFETIME);
     return true;
   }
 }

@@ -14,6 +14,8 @@ const MOST_PER_SOURCE = 64;
 const MOST_PIECES = 512;
 /** Packets that are waited for; when there are more the oldest goes. */
 const MOST_PACKETS = 1024;
+/** Charged for each piece beside its bytes: tiny fragments are bounded too. */
+const OVERHEAD = 256;
 
 export interface ReassemblyCounters {
   /** Names of RFC 4293. */
@@ -123,14 +125,25 @@ export class Reassembly {
     const contradicts = queue.total >= 0 && (more ? end > queue.total : end !== queue.total);
     const beyond = !more && pieces.some((piece) => piece.end > end);
     if (overlaps) this.counters.reasm_overlaps++;
-    if (overlaps || contradicts || beyond || pieces.length >= MOST_PIECES || this.bytes + payload.length > MOST_BYTES) {
+    if (overlaps || contradicts || beyond || pieces.length >= MOST_PIECES) {
       this.fail(queue);
       return false;
     }
+    if (!this.makeRoom(payload.length + OVERHEAD, queue)) return false;
     pieces.push({ start: offset, end, bytes: payload.slice() });
-    this.bytes += payload.length;
+    this.bytes += payload.length + OVERHEAD;
     queue.have += payload.length;
     if (!more) queue.total = end;
+    return true;
+  }
+
+  /** The oldest packets give way, so that who fills the memory does not keep others out. False when that was this one. */
+  private makeRoom(bytes: number, own: Unfinished): boolean {
+    while (this.bytes + bytes > MOST_BYTES) {
+      const oldest = this.queues.values().next().value as Unfinished;
+      this.fail(oldest);
+      if (oldest === own) return false;
+    }
     return true;
   }
 
@@ -148,7 +161,7 @@ export class Reassembly {
   private close(queue: Unfinished): void {
     this.timers.remove(queue.timer);
     this.queues.delete(queue.key);
-    this.bytes -= queue.have;
+    this.bytes -= queue.have + OVERHEAD * queue.pieces.length;
     const open = (this.bySource.get(queue.source) ?? 1) - 1;
     if (open > 0) this.bySource.set(queue.source, open);
     else this.bySource.delete(queue.source);

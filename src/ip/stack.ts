@@ -67,7 +67,7 @@ export class IpStack implements PuntReceiver, World {
   /** Other tables, and which is asked when. */
   readonly rules: PolicyRouting;
   readonly reassembly: Reassembly;
-  readonly mtus = new PathMtus();
+  readonly mtus: PathMtus;
   readonly addresses: Addresses;
   readonly multicast: Multicast;
   /** What routers say, and what this router says. */
@@ -117,6 +117,14 @@ export class IpStack implements PuntReceiver, World {
     this.words = engine.memory.i32.subarray(this.segment >>> 2, (this.segment + abi.SEG_SIZE) >>> 2);
     this.out = engine.memory.i32.subarray(this.outAddress >>> 2, (this.outAddress + abi.OUT_SIZE) >>> 2);
     this.tables = { 4: engine.createTable(4), 6: engine.createTable(6) };
+    this.mtus = new PathMtus(
+      this.timers,
+      () => this.now,
+      () => {
+        this.routes.generation++;
+        for (const transport of this.transports.values()) transport.pathChanged?.();
+      },
+    );
     this.io = new PacketIo(engine, this.counters);
     this.icmp = new IcmpIo(this);
     this.link = new LinkMessages(this);
