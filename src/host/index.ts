@@ -1,5 +1,8 @@
 /** A host: interfaces, routes, neighbours and sockets of one network namespace. */
 
+export type { AddressEvent, AddressInfo, AddressOptions } from "../ip/addresses.ts";
+export type { AdvertiseOptions } from "../ip/advertiser.ts";
+export type { AutoconfOptions } from "../ip/slaac.ts";
 export type { DhcpLeases, DhcpOptions } from "./dhcp.ts";
 export * from "./dhcp-server.ts";
 export * from "./dns-server.ts";

@@ -44,6 +44,7 @@ export class Addresses {
   private readonly world: World;
   private readonly dad: DuplicateDetection;
   private readonly timer = new Timer(() => this.expire());
+  private readonly deprecated = new WeakSet<OwnAddress>();
   private readonly installed = new Map<OwnAddress, { prefix: Prefix; metric: number }[]>();
 
   constructor(world: World, dad: DuplicateDetection) {
@@ -129,7 +130,7 @@ export class Addresses {
     if (address.family === 6) iface.groups6?.want(solicitedNode(address), own, NOTHING);
     const routes = this.installed.get(own) ?? [];
     this.installed.delete(own);
-    for (const { prefix, metric } of routes) this.world.routes.delete(prefix, metric);
+    for (const { prefix, metric } of routes) this.withdraw(prefix, metric);
     for (const other of this.world.interfaces) {
       for (const each of other.addresses) if (routes.length && each.state === "usable") this.installRoutes(other, each);
     }
@@ -137,11 +138,21 @@ export class Addresses {
     this.tell("removed", own, iface);
   }
 
+  private withdraw(prefix: Prefix, metric: number): void {
+    try {
+      this.world.routes.delete(prefix, metric);
+    } catch (error) {
+      // Somebody took it away already.
+      if (!(error instanceof LoomError) || error.code !== "ENOENT") throw error;
+    }
+  }
+
   /** Milliseconds from now. */
   setLifetimes(own: OwnAddress, preferredMs: number, validMs: number): void {
     const { now, timers } = this.world;
     own.preferredUntil = now + preferredMs;
     own.validUntil = now + validMs;
+    if (preferredMs > 0) this.deprecated.delete(own);
     const next = Math.min(own.preferredUntil > now ? own.preferredUntil : Number.POSITIVE_INFINITY, own.validUntil);
     if (next < this.timer.at) timers.arm(this.timer, next);
   }
@@ -153,7 +164,10 @@ export class Addresses {
       for (const own of [...iface.addresses]) {
         if (own.validUntil <= now) this.remove(iface, own.address);
         else {
-          if (own.preferredUntil === now) this.tell("deprecated", own, iface);
+          if (own.preferredUntil <= now && !this.deprecated.has(own)) {
+            this.deprecated.add(own);
+            this.tell("deprecated", own, iface);
+          }
           next = Math.min(next, own.validUntil, own.preferredUntil > now ? own.preferredUntil : Number.POSITIVE_INFINITY);
         }
       }

@@ -2,7 +2,7 @@
 import { IpAddress } from "../base/ip-address.ts";
 import { ETHERTYPE, parseArp, serializeArp, serializeEthernet } from "../wire/index.ts";
 import { icmpMessage } from "./icmp.ts";
-import { ALL_NODES, groupMac, linkLocalOf, type NetInterface, solicitedNode } from "./interface.ts";
+import { ALL_NODES, groupMac, type NetInterface, solicitedNode } from "./interface.ts";
 import { ADVERTISEMENT, neighbourData, parseNeighbour, SOLICITATION } from "./ndp.ts";
 import type { Neighbour } from "./neighbours.ts";
 import type { IncomingIcmp } from "./types.ts";
@@ -134,8 +134,9 @@ export class LinkMessages {
       this.sendArp(iface, "request", from?.v4 ?? 0, NO_MAC, address.v4, mac);
       return;
     }
-    const source = from ?? linkLocalOf(iface.mac);
-    this.sendSolicitation(iface, source, mac ? address : solicitedNode(address), neighbourData(SOLICITATION, address, iface.mac), mac);
+    // Never from an address that may be somebody else's (RFC 4862 §5.4).
+    if (from)
+      this.sendSolicitation(iface, from, mac ? address : solicitedNode(address), neighbourData(SOLICITATION, address, iface.mac), mac);
   }
 
   private sendSolicitation(iface: NetInterface, source: IpAddress, to: IpAddress, data: Uint8Array, mac?: Uint8Array): void {

@@ -5,7 +5,7 @@
 import { IpAddress } from "../base/ip-address.ts";
 import { SipHash } from "../base/siphash.ts";
 import { Timer } from "../base/timers.ts";
-import type { Addresses } from "./addresses.ts";
+import type { Addresses, AddressListener } from "./addresses.ts";
 import { linkLocalOf, type NetInterface, type OwnAddress } from "./interface.ts";
 import { type AdvertisedPrefix, FOREVER } from "./router-messages.ts";
 import type { World } from "./world.ts";
@@ -36,6 +36,8 @@ interface Made {
   readonly prefix: IpAddress;
   stable: OwnAddress | undefined;
   temporary: OwnAddress | undefined;
+  /** Every identifier that was tried is somebody else's. */
+  isHopeless: boolean;
   readonly renewal: Timer;
   /** Lifetimes as last advertised, as moments. */
   preferredUntil: number;
@@ -53,6 +55,11 @@ export class Slaac {
   private readonly desyncMs: number;
   private readonly origins = new Map<OwnAddress, { made: Made; tries: number }>();
 
+  private readonly listener: AddressListener = (event, own) => {
+    if (event === "duplicate") this.taken(own);
+    else if (event === "removed") this.origins.delete(own);
+  };
+
   constructor(world: World, addresses: Addresses, iface: NetInterface, options: AutoconfOptions) {
     this.world = world;
     this.addresses = addresses;
@@ -60,10 +67,7 @@ export class Slaac {
     this.options = options;
     this.hash = new SipHash(options.secret ?? world.random.fill(new Uint8Array(16)));
     this.desyncMs = world.random.float() * MAX_DESYNC_MS;
-    addresses.listeners.add((event, own) => {
-      if (event === "duplicate") this.taken(own);
-      else if (event === "removed") this.origins.delete(own);
-    });
+    addresses.listeners.add(this.listener);
   }
 
   /** A prefix option with the autonomous flag (RFC 4862 §5.5.3). */
@@ -71,6 +75,7 @@ export class Slaac {
     if (prefix.isLinkLocal || prefix.isMulticast || preferredSeconds > validSeconds || length !== 64) return;
     const { now } = this.world;
     const valid = msOf(validSeconds);
+    this.forgetExpired(now);
     const known = this.made.get(prefix.key);
     if (known) this.refresh(known, msOf(preferredSeconds), valid);
     else if (valid > 0 && this.made.size < MOST_PREFIXES) {
@@ -78,6 +83,7 @@ export class Slaac {
         prefix: new IpAddress(prefix.a, prefix.b, 0, 0),
         stable: undefined,
         temporary: undefined,
+        isHopeless: false,
         renewal: new Timer(() => this.renew(made)),
         preferredUntil: now + msOf(preferredSeconds),
         validUntil: now + valid,
@@ -94,6 +100,15 @@ export class Slaac {
     }
   }
 
+  /** What is over makes room for other prefixes, or begins anew. */
+  private forgetExpired(now: number): void {
+    for (const [key, { validUntil, renewal }] of this.made) {
+      if (validUntil > now) continue;
+      this.world.timers.remove(renewal);
+      this.made.delete(key);
+    }
+  }
+
   /** Nobody can end an address at once: two hours are left to it (RFC 4862 §5.5.3 e). */
   private refresh(made: Made, preferredMs: number, validMs: number): void {
     const { now } = this.world;
@@ -103,7 +118,7 @@ export class Slaac {
     made.preferredUntil = now + preferredMs;
     made.validUntil = now + valid;
     if (made.stable && this.iface.addresses.includes(made.stable)) this.addresses.setLifetimes(made.stable, preferredMs, valid);
-    else this.makeStable(made, 0);
+    else if (!made.isHopeless) this.makeStable(made, 0);
     const { temporary } = made;
     if (!temporary || !this.iface.addresses.includes(temporary)) return;
     // A temporary address lives no longer than it was made for (RFC 8981 §3.4).
@@ -163,7 +178,10 @@ export class Slaac {
     const from = this.origins.get(own);
     if (!from) return;
     this.addresses.remove(this.iface, own.address);
-    if (from.tries >= RETRIES || (own.origin === "ra" && this.options.identifiers === "eui64")) return;
+    if (from.tries >= RETRIES || (own.origin === "ra" && this.options.identifiers === "eui64")) {
+      from.made.isHopeless ||= own.origin === "ra";
+      return;
+    }
     if (own.origin === "temporary") this.makeTemporary(from.made, from.tries + 1);
     else this.makeStable(from.made, from.tries + 1);
   }
@@ -188,6 +206,7 @@ export class Slaac {
   close(): void {
     for (const { renewal } of this.made.values()) this.world.timers.remove(renewal);
     this.made.clear();
+    this.addresses.listeners.delete(this.listener);
   }
 }
 

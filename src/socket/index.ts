@@ -1,4 +1,5 @@
 /** Sockets as JavaScript knows them: streams for TCP, messages for UDP. */
+export type { DatagramBatch, EndpointOptions, SendOptions, SocketError } from "../udp/endpoint.ts";
 export * from "./datagram.ts";
 export * from "./listener.ts";
 export * from "./stream.ts";

@@ -43,10 +43,13 @@ export class Transmitter {
     }
     this.describe(envelope);
     const own = this.attach(parts, from, to, length);
-    if (envelope.loop) this.send(envelope, true);
-    if (!envelope.to.isMulticast || envelope.hopLimit > 0) this.send(envelope, false);
-    // Whoever refers to them now keeps them.
-    if (own) for (const slab of own) this.stack.slabs.give(slab);
+    try {
+      if (envelope.loop) this.send(envelope, true);
+      if (!envelope.to.isMulticast || envelope.hopLimit > 0) this.send(envelope, false);
+    } finally {
+      // Whoever refers to them now keeps them.
+      if (own) for (const slab of own) this.stack.slabs.give(slab);
+    }
     this.counters.out_datagrams += segmentSize === 0 ? 1 : Math.ceil(length / segmentSize);
   }
 
