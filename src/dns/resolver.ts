@@ -136,6 +136,8 @@ export class Resolver {
       if (found.length > 0) return found;
       for (const outcome of outcomes) {
         if (!(outcome instanceof LoomError)) continue;
+        // A server that does not answer for a suffix says nothing of the name itself.
+        if (outcome.code === "EREFUSED" && candidate !== name) continue;
         if (outcome.code !== "ENOTFOUND" && outcome.code !== "ENODATA") throw outcome;
         if (outcome.code === "ENODATA") failure = outcome;
       }

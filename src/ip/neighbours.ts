@@ -302,9 +302,10 @@ export class Neighbours {
     if (!neighbour.hasRoute && mac) {
       const prefix = hostPrefix(address);
       const glean = address.family === 4 ? iface.glean4 : iface.glean6;
-      for (const each of isScoped(address) || !iface.isOnLink(address) ? [] : this.world.tables(address.family)) {
-        // A policy's table may lead elsewhere.
-        if (each.get(prefix) !== 0 || (each !== table && lookupIn(each, address) !== glean)) continue;
+      for (const each of isScoped(address) ? [] : this.world.tables(address.family)) {
+        // A policy's table may lead elsewhere, and a subnet may be on the link because a route alone says so.
+        const leadsHere = (glean !== 0 && lookupIn(each, address) === glean) || (each === table && iface.isOnLink(address));
+        if (each.get(prefix) !== 0 || !leadsHere) continue;
         each.set(prefix, hop);
         neighbour.hasRoute = true;
       }

@@ -1,7 +1,11 @@
 /** One target for each parser: bytes in, nothing but a sentence out, and nothing broken behind. */
 import assert from "node:assert/strict";
 import * as abi from "../../assembly/abi.ts";
-import { type Engine, joinPorts, loadRoutes, readCapture } from "../../src/index.ts";
+import { Dhcp4Server, Dhcp6Server, decodeDhcp4, decodeDhcp6, decodeRelay6, encodeDhcp4, isRelay } from "../../src/dhcp/index.ts";
+import { readConfig } from "../../src/dhcp/options4.ts";
+import { answerOf } from "../../src/dns/answer.ts";
+import { decodeMessage, encodeMessage } from "../../src/dns/index.ts";
+import { type Engine, joinPorts, loadRoutes, Random, readCapture } from "../../src/index.ts";
 import { engineOf, mac } from "../support.ts";
 
 export interface Target {
@@ -10,7 +14,7 @@ export interface Target {
   run(input: Uint8Array): Promise<void> | void;
 }
 
-const expected = ["EPROTO", "EINVAL", "ENOMEM"];
+const expected = ["EPROTO", "EINVAL", "ENOMEM", "EBADRESP"];
 
 function refusal(error: unknown): void {
   assert.ok(expected.includes((error as { code: string }).code), (error as Error).stack);
@@ -73,7 +77,45 @@ function redZones({ memory }: Engine): { check(): void } {
   };
 }
 
+/** A codec: what it reads it can write, and read again. */
+const codec = (corpus: string, again: (input: Uint8Array) => void) => async (): Promise<Target> => ({
+  corpus,
+  run(input) {
+    try {
+      again(input);
+    } catch (error) {
+      refusal(error);
+    }
+  },
+});
+
+/** One message to the codecs of both families, and to servers that must hold. */
+function dhcp(input: Uint8Array): void {
+  const alarms = { now: () => 0, after: () => () => {} };
+  const pools = [{ subnet: "10.0.0.0/24", range: ["10.0.0.10", "10.0.0.12"] as const }];
+  const server4 = new Dhcp4Server({ address: "10.0.0.1", pools, alarms, reply: (message) => void decodeDhcp4(message) });
+  server4.receive(input);
+  assert.ok(server4.export().length <= 3);
+  const range = ["2001:db8::10", "2001:db8::12"] as const;
+  const server6 = new Dhcp6Server({ duid: Uint8Array.of(0, 3, 0, 1, 1), alarms, random: new Random(1), range });
+  const answer = server6.receive(input);
+  if (answer) assert.ok(isRelay(answer) ? decodeRelay6(answer) : decodeDhcp6(answer));
+  assert.ok(server6.export().length <= 3);
+  if (input[0] <= 2) {
+    const message = decodeDhcp4(input);
+    readConfig(message);
+    assert.deepEqual(decodeDhcp4(encodeDhcp4(message)).options, message.options);
+  } else decodeDhcp6(input);
+}
+
 export const TARGETS: Record<string, () => Promise<Target>> = {
+  dns: codec("dns", (input) => {
+    const message = decodeMessage(input);
+    const { questions, answers } = decodeMessage(encodeMessage(message));
+    assert.deepEqual([questions.length, answers.length], [message.questions.length, message.answers.length]);
+    for (const type of ["A", "ANY"] as const) answerOf(message, { name: message.questions[0]?.name ?? ".", type });
+  }),
+  dhcp: codec("dhcp", dhcp),
   frames: () => frames("shared"),
   "frames-plain": () => frames("plain"),
   capture: async () => ({
