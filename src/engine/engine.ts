@@ -47,6 +47,8 @@ export interface Device {
   close?(): void;
   /** False while nobody is on the other side. Absent: somebody always is. */
   readonly carrier?: boolean;
+  /** MTU of what is behind the device, where somebody else may change it: the port follows. */
+  readonly mtu?: number;
   /** The port's MTU, MAC or state changed while it runs: devices with another side to it pass that on. */
   changed?(): void;
 }

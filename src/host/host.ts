@@ -327,11 +327,12 @@ export class Host {
     }));
   }
 
-  /** Timers that are due, and links whose other side came or went. */
+  /** Timers that are due, links whose other side came or went, and what others changed of them. */
   private tick(): number {
     for (const [iface, device] of this.devices) {
       const carrier = device.carrier ?? true;
       if (carrier !== iface.carrier) this.ip.changes.setCarrier(iface, carrier);
+      if (device.mtu !== undefined && device.mtu !== iface.mtu) this.ip.changes.setMtu(iface, device.mtu);
     }
     return this.ip.tick();
   }

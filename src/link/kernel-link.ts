@@ -72,7 +72,8 @@ export class KernelLink {
   private refresh(): void {
     const flags = this.ask(SIOCGIFFLAGS);
     this.index = this.ask(SIOCGIFINDEX)?.getInt32(16, true) ?? 0;
-    this.mtu = this.ask(SIOCGIFMTU)?.getInt32(16, true) ?? this.mtu;
+    // The loopback interface has 65,536, which no IPv4 packet can be.
+    this.mtu = Math.min(this.ask(SIOCGIFMTU)?.getInt32(16, true) ?? this.mtu, 65_535);
     const mac = this.ask(SIOCGIFHWADDR);
     if (mac) this.mac.set(new Uint8Array(mac.buffer, 18, 6));
     const state = flags?.getUint16(16, true) ?? 0;

@@ -141,6 +141,10 @@ export class PacketDevice implements Device {
     return this.kernel.running;
   }
 
+  get mtu(): number {
+    return this.kernel.mtu;
+  }
+
   /** The interface's MTU is the port's; its MAC too, unless it hears everything. */
   changed(): void {
     this.kernel.setMtu(this.port.mtu);

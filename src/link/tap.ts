@@ -70,7 +70,7 @@ function open(libc: Libc, options: TapOptions): { fd: number; name: string } {
     if (libc.ioctl(fd, TUNSETIFF, request) < 0) {
       const errno = libc.errno();
       libc.close(fd);
-      throw systemError(`cannot make the TAP device ${name}`, errno);
+      throw systemError(`cannot make ${name === "" ? "a TAP device" : `the TAP device ${name}`}`, errno);
     }
     return { fd, name: new TextDecoder().decode(request.subarray(0, request.indexOf(0))) };
   });

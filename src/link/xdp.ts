@@ -129,7 +129,7 @@ export class XdpDevice implements Device {
       this.mostMtu = this.receiver.frameLimit * (chains ? MOST_PIECES : 1) - ETHERNET;
       port.configure({
         mac: this.kernel.mac,
-        mtu: Math.min(this.kernel.mtu, this.mostMtu),
+        mtu: this.mtu,
         offload: { chains, segmentation: false, partialChecksum: false },
       });
       const stop = libc.watch?.(this.fd, () => engine.wake());
@@ -229,6 +229,10 @@ export class XdpDevice implements Device {
   /** The interface is up and has a carrier. */
   get carrier(): boolean {
     return this.kernel.running;
+  }
+
+  get mtu(): number {
+    return Math.min(this.kernel.mtu, this.mostMtu);
   }
 
   /** The interface's MTU and MAC are the port's. */
