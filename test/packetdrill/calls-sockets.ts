@@ -15,7 +15,7 @@ export function destination(calls: Calls, script: number, argument: Expression):
   }
   const family = int(argument);
   const peer = calls.descriptors.peer(script);
-  if (family === c.AF_UNSPEC && peer) Object.assign(peer, { state: "new", local: undefined });
+  if (family === c.AF_UNSPEC && peer) peer.state = "new";
   return { family, address: "0.0.0.0", port: 0 };
 }
 

@@ -45,8 +45,9 @@ export class Peer {
     if (packet.protocol === "tcp") this.remoteIsn = packet.seq >>> 0;
   }
 
-  /** The script expects the SYN of a connect(2). */
+  /** The script expects the SYN of a connect(2), from whatever port. */
   expectsSyn(packet: ScriptTcp): void {
+    this.local = undefined;
     this.state = "syn sent";
     this.localScriptIsn = packet.seq >>> 0;
   }

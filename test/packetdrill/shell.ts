@@ -99,16 +99,27 @@ export class Shell {
     if (this.wire.host.tcp.users(port).listeners.length === 0) throw new Mismatch(`nobody listens on port ${port}`);
   }
 
-  /** `nstat` alone begins to count anew; `nstat | grep NAME` wants to see that NAME has counted since. */
+  /**
+   * `nstat` begins to count anew, but for `nstat -s`; `| grep NAME` wants to see that NAME has counted since, and
+   * `| grep -q " 3 "` behind it how often.
+   */
   private statistics(line: string): void {
     const counters = this.wire.host.tcp.counters as unknown as Record<string, number>;
-    const name = /\|\s*grep\s+(?:-\w+\s+)?"?(?:TcpExt|Tcp)?(\w+)/.exec(line)?.[1];
+    const [nstat, ...greps] = line.split("|").map((part) => words(part.trim()));
+    const [name, times] = greps.map((grep) => grep.slice(1).find((word) => !word.startsWith("-") && !word.startsWith(">")) ?? "");
     if (name !== undefined) {
-      const key = name.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_").toLowerCase();
+      const key = name
+        .replace(/^TcpExt|^Tcp/, "")
+        .replace(/^TCP/, "")
+        .replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_")
+        .toLowerCase();
       if (!(key in counters)) throw new Unsupported(`the counter ${name} of "${line}" is not known`);
-      if (counters[key] === (this.counted[key] ?? 0)) throw new Mismatch(`the counter ${name} did not count`);
+      const seen = counters[key] - (this.counted[key] ?? 0);
+      if (seen === 0 || (times !== undefined && seen !== Number(times))) {
+        throw new Mismatch(`the counter ${name}: expected ${times?.trim() ?? "more than 0"}, got ${seen}`);
+      }
     }
-    Object.assign(this.counted, counters);
+    if (!nstat.includes("-s")) Object.assign(this.counted, counters);
   }
 
   private echo(line: string): void {
