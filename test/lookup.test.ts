@@ -1,7 +1,7 @@
 /** Names without a server, the order of addresses, and connecting to one of several. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Hosts, sortAddresses } from "../src/dns/index.ts";
+import { Hosts } from "../src/dns/index.ts";
 import { interleave } from "../src/host/happy-eyeballs.ts";
 import { IpAddress, Lab } from "../src/index.ts";
 
@@ -21,87 +21,7 @@ describe("the hosts file", () => {
   });
 });
 
-describe("the order of addresses", () => {
-  // The examples of RFC 6724 §10.2 (destination addresses), candidate sources chosen there.
-  const cases: [string, [string, string | undefined][], string[]][] = [
-    [
-      "prefer matching scope",
-      [
-        ["2001:db8:1::1", "2001:db8:1::2"],
-        ["198.51.100.121", "169.254.13.78"],
-      ],
-      ["2001:db8:1::1", "198.51.100.121"],
-    ],
-    [
-      "prefer matching scope, IPv4",
-      [
-        ["2001:db8:1::1", "fe80::1"],
-        ["198.51.100.121", "198.51.100.117"],
-      ],
-      ["198.51.100.121", "2001:db8:1::1"],
-    ],
-    [
-      "prefer higher precedence",
-      [
-        ["2001:db8:1::1", "2001:db8:1::2"],
-        ["10.1.2.3", "10.1.2.4"],
-      ],
-      ["2001:db8:1::1", "10.1.2.3"],
-    ],
-    [
-      "prefer smaller scope",
-      [
-        ["2001:db8:1::1", "2001:db8:1::2"],
-        ["fe80::1", "fe80::2"],
-      ],
-      ["fe80::1", "2001:db8:1::1"],
-    ],
-    [
-      "prefer matching label",
-      [
-        ["2002:c633:6401::1", "2002:c633:6401::2"],
-        ["2001:db8:1::1", "2002:c633:6401::2"],
-      ],
-      ["2002:c633:6401::1", "2001:db8:1::1"],
-    ],
-    [
-      "prefer higher precedence of labels",
-      [
-        ["2002:c633:6401::1", "2002:c633:6401::2"],
-        ["2001:db8:1::1", "2001:db8:1::2"],
-      ],
-      ["2001:db8:1::1", "2002:c633:6401::1"],
-    ],
-    [
-      "prefer the longest prefix",
-      [
-        ["2001:db8:3ffe::1", "2001:db8:1::2"],
-        ["2001:db8:1::9", "2001:db8:1::2"],
-      ],
-      ["2001:db8:1::9", "2001:db8:3ffe::1"],
-    ],
-    [
-      "avoid what cannot be reached",
-      [
-        ["2001:db8::1", undefined],
-        ["192.0.2.1", "192.0.2.2"],
-      ],
-      ["192.0.2.1", "2001:db8::1"],
-    ],
-  ];
-  for (const [name, candidates, expected] of cases) {
-    it(`RFC 6724: ${name}`, () => {
-      const sources = new Map(candidates.map(([to, from]) => [to, from && ip(from)]));
-      for (const given of [candidates, [...candidates].reverse()]) {
-        const sorted = sortAddresses(
-          given.map(([to]) => ip(to)),
-          (to) => sources.get(String(to)) || undefined,
-        );
-        assert.deepEqual(sorted.map(String), expected);
-      }
-    });
-  }
-
+describe("the order of attempts", () => {
   it("families take turns (RFC 8305 §4)", () => {
     const given = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1"].map(ip);
     assert.deepEqual(interleave(given).map(String), ["2001:db8::1", "192.0.2.1", "2001:db8::2", "2001:db8::3"]);

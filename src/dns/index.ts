@@ -10,7 +10,6 @@ export { Hosts } from "./hosts.ts";
 export { asciiName, type LookupAddress, type LookupOptions, type LookupWorld, literal, lookup } from "./lookup.ts";
 export * from "./message.ts";
 export { reverseName } from "./name.ts";
-export * from "./order.ts";
 export * from "./records.ts";
 export * from "./resolv-conf.ts";
 export * from "./resolver.ts";

@@ -6,7 +6,6 @@ import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import type { Hosts } from "./hosts.ts";
 import { nameKey } from "./hosts.ts";
-import { sortAddresses } from "./order.ts";
 
 export interface LookupOptions {
   /** Only this family. Default 0: both. */
@@ -30,8 +29,8 @@ export interface LookupWorld {
   readonly hosts: Hosts;
   /** Addresses of a name from the servers (`Resolver.addresses`); rejects with ENOTFOUND, ENODATA, ETIMEOUT … */
   addresses?(name: string, families: readonly (4 | 6)[], signal?: AbortSignal, patience?: number): Promise<readonly IpAddress[]>;
-  /** The own address that would speak to this one; absent: none is preferred. */
-  sourceFor?(address: IpAddress): IpAddress | undefined;
+  /** Sorts addresses for the host that asks (RFC 6724 §6); absent: they stay as they came. */
+  order?(addresses: readonly IpAddress[]): readonly IpAddress[];
 }
 
 const LOOPBACK = [IpAddress.parse("127.0.0.1"), IpAddress.parse("::1")];
@@ -63,7 +62,7 @@ export async function lookup(world: LookupWorld, name: string, options: LookupOp
   const found = await find(world, name, options);
   const wanted = found.filter((address) => family === 0 || address.family === family);
   if (wanted.length === 0) throw new LoomError("ENOTFOUND", `"${name}" has no address${family ? ` of IPv${family}` : ""}`);
-  const sorted = world.sourceFor && wanted.length > 1 ? sortAddresses(wanted, (address) => world.sourceFor?.(address)) : wanted;
+  const sorted = world.order && wanted.length > 1 ? world.order(wanted) : wanted;
   const first = { verbatim: 0, ipv4first: 4, ipv6first: 6 }[order];
   const ordered = [...sorted.filter((each) => each.family === first), ...sorted.filter((each) => each.family !== first)];
   return ordered.slice(0, all ? undefined : 1).map((address) => ({ address: String(address), family: address.family }));

@@ -46,7 +46,7 @@ export class HostNames {
   lookup(name: string, options: LookupOptions = {}): Promise<LookupAddress[]> {
     const { resolver, hosts } = this;
     const addresses = resolver.servers.length ? resolver.addresses.bind(resolver) : undefined;
-    return lookup({ hosts, addresses, sourceFor: (address) => this.sourceFor(address) }, name, options);
+    return lookup({ hosts, addresses, order: (found) => this.stack.orderDestinations(found) }, name, options);
   }
 
   /** Servers and suffixes that a link told about, until they are forgotten (`undefined`). Those of the options come before all. */
@@ -56,11 +56,6 @@ export class HostNames {
     const all = [...this.learnt.values()];
     if (!this.fixed.servers) this.resolver.servers = [...new Set(all.flatMap(({ servers }) => servers))];
     if (!this.fixed.search) this.resolver.search = [...new Set(all.flatMap(({ search }) => search))];
-  }
-
-  private sourceFor(address: IpAddress): IpAddress | undefined {
-    const path = this.stack.pathTo(address);
-    return path.hop === 0 ? undefined : this.stack.sourceFor(address, path);
   }
 }
 
