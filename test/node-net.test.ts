@@ -610,6 +610,20 @@ for (const make of [ofNode, ofPacketloom]) {
       server.close();
     });
 
+    test("refuses to be connected twice at a time", async () => {
+      const server = await serve((socket) => socket.on("error", () => {}).resume());
+      const [early, late] = [dial(server), dial(server)];
+      early.connect(portOf(server), place.address);
+      const [[first]] = (await Promise.all([once(early, "error"), once(late, "connect")])) as [[NodeJS.ErrnoException], unknown];
+      assert.deepEqual([first.code, first.syscall], ["EALREADY", "connect"]);
+      late.connect(portOf(server), place.address);
+      await once(late, "connect");
+      late.end("still works");
+      await once(late.resume(), "close");
+      assert.equal(late.bytesWritten, 11);
+      server.close();
+    });
+
     test("can be destroyed at any moment of connecting", async () => {
       const server = await serve((socket) => socket.on("error", () => {}).resume());
       const early = dial(server);

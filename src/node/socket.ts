@@ -4,7 +4,7 @@
  */
 import process from "node:process";
 import { Duplex, type DuplexOptions } from "node:stream";
-import { type ConnectArguments, connectArguments, type Dial, dial } from "./connect.ts";
+import { type ConnectArguments, type ConnectOptions, connectArguments, type Dial, dial } from "./connect.ts";
 import type { Context } from "./context.ts";
 import { nodeError, systemError, wrongType } from "./errors.ts";
 import type { HandleOwner, TcpHandle } from "./handle.ts";
@@ -94,6 +94,10 @@ export class Socket extends Duplex {
     const [options, callback] = connectArguments(args);
     if (callback) this.once("connect", callback);
     if (this.destroyed) this.#revive();
+    if (this.#dialing || this.#handle) {
+      process.nextTick(() => this.#connectTwice(options));
+      return this;
+    }
     // A socket that connects again may be written again.
     delete (this as { write?: unknown }).write;
     this.#touchTimer();
@@ -108,6 +112,15 @@ export class Socket extends Duplex {
       touch: () => this.#touchTimer(),
     });
     return this;
+  }
+
+  /** As Node does: twice at a time fails; one that is connected says so again. */
+  #connectTwice({ host: address, port }: ConnectOptions): void {
+    if (!this.#handle) this.destroy(systemError("EALREADY", "connect", { address, port: Number(port) }));
+    else {
+      this.emit("connect");
+      this.emit("ready");
+    }
   }
 
   /** After "close", a socket may be used for another connection. */
