@@ -52,6 +52,28 @@ describe("rules for what a host sends", () => {
     assert.throws(() => host.addRule({ priority: 50 }), { code: "EEXIST" });
   });
 
+  it("a connection goes the way of its address, whoever began it", async () => {
+    const lab = await Lab.create({ seed: SEED });
+    const host = await lab.host({
+      interfaces: [{ addresses: ["10.1.0.1/24"], gateway: "10.1.0.254" }, { addresses: ["10.2.0.1/24"] }],
+    });
+    const peer = await lab.host({
+      interfaces: [{ addresses: ["10.1.0.254/24"] }, { addresses: ["10.2.0.254/24", "192.0.2.1/32"], gateway: "10.2.0.1" }],
+    });
+    // The first link is cut: only what goes by the second arrives.
+    lab.link(host, peer, { cut: true });
+    lab.link(host, peer, {}, ["eth1", "eth1"]);
+    host.addRoute({ to: "0.0.0.0/0", via: "10.2.0.254", table: 100 });
+    host.addRule({ priority: 100, from: "10.2.0.0/24", table: 100 });
+    peer.listen({ port: 80 });
+    host.listen({ port: 81 });
+    let opened = 0;
+    host.connect({ hostname: "192.0.2.1", port: 80, localAddress: "10.2.0.1" }).then(() => opened++);
+    peer.connect({ hostname: "10.2.0.1", port: 81, localAddress: "192.0.2.1" }).then(() => opened++);
+    await lab.run(1000);
+    assert.equal(opened, 2);
+  });
+
   it("a socket's own address and mark choose its way; so does the interface it is bound to", async () => {
     const { host } = await make();
     host.addRoute({ to: "0.0.0.0/0", via: "10.2.0.254", table: 100 });

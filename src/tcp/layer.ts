@@ -130,7 +130,7 @@ export class TcpLayer implements Transport, TcpWorld {
       throw new LoomError("EINVAL", `port ${remotePort}; expected a whole number from 1 to 65535`);
     }
     if (remote.isMulticast || remote.isUnspecified) throw new LoomError("EADDRNOTAVAIL", `${remote} cannot be connected to`);
-    const path = this.stack.pathTo(remote);
+    const path = this.stack.pathTo(remote, undefined, { source: local.address });
     if (path.hop === 0) throw new LoomError("ENETUNREACH", `there is no route to ${remote}`);
     const source = local.address ?? this.stack.sourceFor(remote, path);
     if (!source) throw new LoomError("EADDRNOTAVAIL", `no address of this host can reach ${remote}`);

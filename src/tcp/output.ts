@@ -19,7 +19,7 @@ const TIMESTAMP_BYTES = 12;
 /** The path to the peer, looked up again when routes or neighbours changed. */
 export function pathOf(tcb: Tcb): Path {
   const { stack } = tcb.world;
-  if (!tcb.path || tcb.path.generation !== stack.routes.generation) tcb.path = stack.pathTo(tcb.remote);
+  if (!tcb.path || tcb.path.generation !== stack.routes.generation) tcb.path = stack.pathTo(tcb.remote, undefined, { source: tcb.local });
   return tcb.path;
 }
 

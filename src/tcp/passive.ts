@@ -126,7 +126,7 @@ export class PassiveOpen {
     const seq = words[abi.SEG_SEQUENCE / 4];
     flow[9] = seq;
     const s = readSegment(words, stack.engine.memory.u8);
-    const { mtu, hop } = stack.pathTo(remote);
+    const { mtu, hop } = stack.pathTo(remote, undefined, { source: local });
     if (hop === 0) return;
     const cookie = makeCookie(world.hash, stack.now, offered.mss || 536);
     world.counters.syncookies_sent++;
