@@ -383,6 +383,24 @@ describe("the resolver", () => {
   });
 });
 
+describe("name servers from routers (RFC 8106)", () => {
+  it("are asked, and forgotten when the router's word is old", async () => {
+    const lab = await Lab.create({ seed: 9 });
+    const advertise = { nameServers: ["2001:db8::1"], searchList: ["example.test"] };
+    const router = await lab.host({ forwarding: true, interfaces: [{ addresses: ["2001:db8::1/64"], advertise }] });
+    const client = await lab.host({ interfaces: [{ autoconf: true }] });
+    const link = lab.link(client, router, { delay: 1 });
+    serveDns(router, { zones: [zone()] });
+    await lab.run(20_000);
+    assert.deepEqual([client.resolver.servers.map(({ address }) => address), client.resolver.search], [["2001:db8::1"], ["example.test"]]);
+    assert.deepEqual(await wait(lab, client.lookup("web", { family: 4 })), [{ address: "10.0.0.80", family: 4 }]);
+    link.set({ cut: true });
+    await lab.run(24 * 3_600_000);
+    assert.deepEqual(client.resolver.servers, []);
+    await lab.engine.close();
+  });
+});
+
 describe("the name server", () => {
   it("answers what it cannot understand as RFC 1035 and 6891 say, and nothing to answers", async () => {
     const { lab, client, server } = await network();

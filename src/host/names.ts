@@ -41,6 +41,14 @@ export class HostNames {
     // Ids of questions must not be guessed, unless a run is to be repeated.
     const random = options.seed === undefined ? new SecretRandom() : stack.random;
     this.resolver = new Resolver({ transport: new HostTransport(udp, tcp), alarms: this.alarms, random }, given);
+    stack.discovery.listeners.add((what) => what === "names" && this.learnFromRouters());
+  }
+
+  /** What routers advertise (RFC 8106). A link-local server is asked by the first interface, for its address names none. */
+  private learnFromRouters(): void {
+    const { nameServers, searchList } = this.stack.discovery.names;
+    const usable = nameServers.filter(({ address, iface }) => !address.isLinkLocal || iface === this.stack.interfaces[0]);
+    this.learn("routers", { servers: usable.map(({ address }) => String(address)), search: searchList });
   }
 
   lookup(name: string, options: LookupOptions = {}): Promise<LookupAddress[]> {
