@@ -39,7 +39,9 @@ function retransmit(tcb: Tcb): void {
   if (!first) return;
   const { settings } = tcb.world;
   if (first.isSyn) {
-    if (giveUp(tcb, tcb.state === SYN_SENT ? tcb.options.synRetries || settings.synRetries : settings.synAckRetries)) return;
+    const most = tcb.options.synRetries || settings.synRetries;
+    // The first ones without back-off come on top (Linux: tcp_syn_linear_timeouts), else an outage of 11 s ends an attempt.
+    if (giveUp(tcb, tcb.state === SYN_SENT ? most + settings.synLinearTimeouts : settings.synAckRetries)) return;
     tcb.retries++;
     if (tcb.state !== SYN_SENT || tcb.retries > settings.synLinearTimeouts) tcb.rtt.backOff();
     // A peer that is only waited for is asked once more, at the end.
