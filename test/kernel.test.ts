@@ -14,7 +14,7 @@ const OURS = { 4: "10.77.0.2", 6: "fd77::2" } as const;
 const THEIRS = { 4: "10.77.0.1", 6: "fd77::1" } as const;
 
 for (const offload of [true, false]) {
-  const skip = missing("ping", "curl", "nc");
+  const skip = missing("ping", "curl", "nc", "python3");
   describe(`a host and the Linux kernel, offloads ${offload ? "on" : "off"}`, { skip, timeout: 60_000 }, () => {
     let namespace: Namespace;
     let host: Host;
@@ -90,6 +90,31 @@ for (const offload of [true, false]) {
           await serving;
           assert.equal(sha(readFileSync(`${folder}/got`)), sha(sent));
         });
+      });
+
+      it(`IPv${family}: a BBR sender to the kernel and back`, async () => {
+        const echo = [
+          "import socket, sys",
+          "s = socket.create_server((sys.argv[1], 9200), family=socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET)",
+          "print('ready', flush=True)",
+          "c = s.accept()[0]",
+          "d = bytearray()",
+          "while b := c.recv(1 << 20): d += b",
+          "c.sendall(d)",
+          "c.close()",
+        ].join("\n");
+        const daemon = await namespace.start("python3", ["-c", echo, THEIRS[family]], /ready/);
+        const socket = await host.connect({ hostname: THEIRS[family], port: 9200, congestion: "bbr" });
+        const sent = body(8_000_000);
+        const writer = socket.writable.getWriter();
+        await writer.write(sent);
+        const { congestion, control, pacingRate, deliveryRate } = socket.status();
+        assert.equal(congestion, "bbr");
+        assert.ok(pacingRate && deliveryRate && Number(control.bw) > 0 && Number(control.min_rtt) > 0, JSON.stringify(control));
+        await writer.close();
+        assert.equal(sha(await readAll(socket)), sha(sent));
+        await socket.closed;
+        await daemon.stop();
       });
 
       it(`IPv${family}: closed ports are refused, both ways, at once`, async () => {
