@@ -8,6 +8,13 @@ import type { HostNet } from "./net.ts";
 import { named, nameSockets } from "./tls.ts";
 
 type Listener = http.RequestListener;
+type Callback = (response: http.IncomingMessage) => void;
+
+/** `http.request` and its like. */
+export interface HostRequest<Options> {
+  (url: string | URL, options: Options, callback?: Callback): http.ClientRequest;
+  (options: Options | string | URL, callback?: Callback): http.ClientRequest;
+}
 
 export interface HostHttp
   extends Pick<
@@ -26,8 +33,8 @@ export interface HostHttp
   /** What requests use that name no agent. */
   readonly globalAgent: http.Agent;
   createServer(options?: http.ServerOptions | Listener, listener?: Listener): http.Server;
-  request: typeof http.request;
-  get: typeof http.get;
+  readonly request: HostRequest<http.RequestOptions>;
+  readonly get: HostRequest<http.RequestOptions>;
 }
 
 export interface HostHttps {
@@ -35,8 +42,8 @@ export interface HostHttps {
   readonly Server: new (options?: https.ServerOptions | Listener, listener?: Listener) => https.Server;
   readonly globalAgent: https.Agent;
   createServer(options?: https.ServerOptions | Listener, listener?: Listener): https.Server;
-  request: typeof https.request;
-  get: typeof https.get;
+  readonly request: HostRequest<https.RequestOptions>;
+  readonly get: HostRequest<https.RequestOptions>;
 }
 
 /** As Node's own global agents. */
@@ -98,7 +105,11 @@ export function httpsOf(context: Context, net: HostNet): HostHttps {
 }
 
 /** `request` and `get` that go by the host's agent unless they name another. */
-function requests<R extends typeof http.request>(request: R, globalAgent: http.Agent, newAgent: () => http.Agent): { request: R; get: R } {
+function requests<Options extends http.RequestOptions>(
+  request: HostRequest<Options>,
+  globalAgent: http.Agent,
+  newAgent: () => http.Agent,
+): { request: HostRequest<Options>; get: HostRequest<Options> } {
   const ours = (...args: unknown[]): http.ClientRequest => {
     const at = typeof args[0] === "string" || args[0] instanceof URL ? 1 : 0;
     const isObject = typeof args[at] === "object" && args[at] !== null;
@@ -112,5 +123,5 @@ function requests<R extends typeof http.request>(request: R, globalAgent: http.A
     made.end();
     return made;
   };
-  return { request: ours as R, get: get as R };
+  return { request: ours, get };
 }

@@ -7,6 +7,9 @@ import type { HostNet } from "./net.ts";
 import { Socket } from "./socket.ts";
 import { type HostTls, nameSockets } from "./tls.ts";
 
+type SessionListener = (session: http2.ClientHttp2Session, socket: unknown) => void;
+type SessionOptions = http2.ClientSessionOptions | http2.SecureClientSessionOptions;
+
 export interface HostHttp2
   extends Pick<
     typeof http2,
@@ -19,8 +22,10 @@ export interface HostHttp2
     | "Http2ServerResponse"
     | "createServer"
     | "createSecureServer"
-    | "connect"
-  > {}
+  > {
+  connect(authority: string | URL, listener?: SessionListener): http2.ClientHttp2Session;
+  connect(authority: string | URL, options?: SessionOptions, listener?: SessionListener): http2.ClientHttp2Session;
+}
 
 export function http2Of(context: Context, net: HostNet, tls: HostTls): HostHttp2 {
   const createServer = (...args: unknown[]) => {
@@ -42,7 +47,7 @@ export function http2Of(context: Context, net: HostNet, tls: HostTls): HostHttp2
   return {
     createServer: createServer as typeof http2.createServer,
     createSecureServer: createSecureServer as typeof http2.createSecureServer,
-    connect: connect as typeof http2.connect,
+    connect: connect as HostHttp2["connect"],
     constants,
     getDefaultSettings,
     getPackedSettings,
