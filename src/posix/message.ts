@@ -1,4 +1,5 @@
 /** What sendmsg and recvmsg move: pieces of memory, an address, control messages (struct msghdr, cmsg(3)). */
+import { EINVAL } from "./errno.ts";
 import type { SocketName } from "./names.ts";
 
 export interface ControlMessage {
@@ -59,4 +60,38 @@ export function intMessage(level: number, type: number, value: number): ControlM
 export function intOf(message: ControlMessage): number | undefined {
   const { data } = message;
   return data.length < 4 ? undefined : new DataView(data.buffer, data.byteOffset, 4).getInt32(0, true);
+}
+
+// ── Control messages as bytes: struct cmsghdr with 64-bit lengths ─────────────────────────────────
+
+const CMSGHDR_SIZE = 16;
+const aligned = (size: number) => (size + 7) & ~7;
+
+export function decodeControl(bytes: Uint8Array): ControlMessage[] | number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const out: ControlMessage[] = [];
+  for (let at = 0; at + CMSGHDR_SIZE <= bytes.length; ) {
+    const size = view.getUint32(at, true);
+    if (size < CMSGHDR_SIZE || at + size > bytes.length) return -EINVAL;
+    const data = bytes.slice(at + CMSGHDR_SIZE, at + size);
+    out.push({ level: view.getInt32(at + 8, true), type: view.getInt32(at + 12, true), data });
+    at += aligned(size);
+  }
+  return out;
+}
+
+/** Writes as many as fit; returns the bytes used, and whether all fitted. */
+export function encodeControl(messages: readonly ControlMessage[], into: Uint8Array): { used: number; isWhole: boolean } {
+  const view = new DataView(into.buffer, into.byteOffset, into.length);
+  let used = 0;
+  for (const { level, type, data } of messages) {
+    const size = CMSGHDR_SIZE + data.length;
+    if (used + size > into.length) return { used, isWhole: false };
+    view.setBigUint64(used, BigInt(size), true);
+    view.setInt32(used + 8, level, true);
+    view.setInt32(used + 12, type, true);
+    into.set(data, used + CMSGHDR_SIZE);
+    used = Math.min(used + aligned(size), into.length);
+  }
+  return { used, isWhole: true };
 }
