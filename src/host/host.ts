@@ -24,11 +24,12 @@ import { IpStack } from "../ip/stack.ts";
 import { type DatagramSettings, DatagramSocket } from "../socket/datagram.ts";
 import { TcpListenerSocket } from "../socket/listener.ts";
 import { TcpSocket } from "../socket/stream.ts";
+import { UnixListenerSocket, UnixStreamSocket } from "../socket/unix.ts";
 import { TcpLayer } from "../tcp/layer.ts";
 import type { TcpOptions } from "../tcp/tcb.ts";
 import type { EndpointOptions } from "../udp/endpoint.ts";
 import { UdpLayer } from "../udp/layer.ts";
-import { type UnixEndpoint, UnixNamespace } from "../unix/index.ts";
+import { UnixEndpoint, UnixNamespace } from "../unix/index.ts";
 import { type DhcpLeases, type DhcpOptions, HostDhcp } from "./dhcp.ts";
 import { connectAny, RESOLUTION_DELAY_MS } from "./happy-eyeballs.ts";
 import { HostNames, type NamesOptions } from "./names.ts";
@@ -83,6 +84,14 @@ export interface HostOptions extends NamesOptions {
   /** Seed of everything that is left to chance; random unless given. */
   seed?: number;
 }
+
+/** A Unix domain socket of this host: a path, or "\0" and an abstract name. */
+export interface UnixPath {
+  path: string;
+}
+
+const NOBODY = { pid: 0, uid: 0, gid: 0 };
+const UNIX_BACKLOG = 511;
 
 export interface ConnectOptions extends Partial<TcpOptions> {
   /** A name or an address. A name's addresses of both families are tried in turn (RFC 8305). */
@@ -415,7 +424,10 @@ export class Host {
    * Opens a TCP connection. Resolves when it is established; rejects with ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH …, and for
    * a name with ENOTFOUND or EAI_AGAIN. When several addresses were tried, `cause.errors` has what each said.
    */
-  async connect(options: ConnectOptions): Promise<TcpSocket> {
+  connect(options: UnixPath): Promise<UnixStreamSocket>;
+  connect(options: ConnectOptions): Promise<TcpSocket>;
+  async connect(options: ConnectOptions | UnixPath): Promise<TcpSocket | UnixStreamSocket> {
+    if ("path" in options) return this.connectPath(options.path);
     const { hostname, signal } = options;
     signal?.throwIfAborted();
     const address = literal(hostname);
@@ -426,6 +438,12 @@ export class Host {
     );
     const where = `${hostname} port ${options.port}`;
     return connectAny(addresses, where, this.names.alarms, (each, stop) => this.connectTo(each, options, stop), signal);
+  }
+
+  private connectPath(path: string): UnixStreamSocket {
+    const endpoint = new UnixEndpoint(this.unix, "stream", NOBODY);
+    endpoint.connect(path);
+    return new UnixStreamSocket(endpoint);
   }
 
   private async connectTo(address: IpAddress, options: ConnectOptions, signal?: AbortSignal): Promise<TcpSocket> {
@@ -459,7 +477,15 @@ export class Host {
   }
 
   /** Listens for TCP connections. */
-  listen(options: ListenOptions): TcpListenerSocket {
+  listen(options: UnixPath): UnixListenerSocket;
+  listen(options: ListenOptions): TcpListenerSocket;
+  listen(options: ListenOptions | UnixPath): TcpListenerSocket | UnixListenerSocket {
+    if ("path" in options) {
+      const endpoint = new UnixEndpoint(this.unix, "stream", NOBODY);
+      endpoint.bind(options.path);
+      endpoint.listen(UNIX_BACKLOG);
+      return new UnixListenerSocket(endpoint);
+    }
     const { hostname, port, backlog, ...tcp } = options;
     checkPort(port, 0);
     return new TcpListenerSocket(this.tcp.listen(hostname === undefined ? undefined : IpAddress.parse(hostname), port, backlog, tcp));

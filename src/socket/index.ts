@@ -3,3 +3,4 @@ export type { DatagramBatch, EndpointOptions, SendOptions, SocketError } from ".
 export * from "./datagram.ts";
 export * from "./listener.ts";
 export * from "./stream.ts";
+export * from "./unix.ts";

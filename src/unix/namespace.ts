@@ -47,6 +47,11 @@ export class UnixNamespace<E extends Named> {
     if (path.startsWith("\0") || !this.names.delete(path)) throw new LoomError("ENOENT", `there is no socket ${shown(path)}`);
   }
 
+  /** Removes a path if it is this endpoint's still. */
+  unlinkOwn(path: string, endpoint: E): void {
+    if (this.names.get(path) === endpoint) this.names.delete(path);
+  }
+
   /** The endpoint is closed: its abstract name is free, its path refuses. */
   release(name: string, endpoint: E): void {
     const key = keyOf(name, endpoint.kind);
