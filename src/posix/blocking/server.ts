@@ -1,4 +1,5 @@
 /** The owner's side of a worker's blocking calls: makes each call, and where it would block waits and makes it again. */
+import { Timer } from "../../base/timers.ts";
 import * as c from "../constants.ts";
 import type { EpollEvent } from "../epoll.ts";
 import { EAGAIN, EALREADY, EFAULT, EINPROGRESS, EINVAL, ENOSYS } from "../errno.ts";
@@ -27,7 +28,9 @@ export function serveCalls(process: Process, memory: SharedArrayBuffer, bell: Be
 class CallServer {
   private readonly process: Process;
   private readonly channel: p.Channel;
-  private readonly stopped = new AbortController();
+  /** What waits now: aborted when its time is over, or when the server stops. */
+  private readonly waits = new Set<AbortController>();
+  private isStopped = false;
 
   constructor(process: Process, channel: p.Channel) {
     this.process = process;
@@ -35,7 +38,33 @@ class CallServer {
   }
 
   stop(): void {
-    this.stopped.abort();
+    this.isStopped = true;
+    for (const wait of this.waits) wait.abort();
+  }
+
+  /** Runs with a signal that comes after `ms` (0: never) of the stack's time. */
+  private async within(ms: number, run: (signal: AbortSignal) => Promise<unknown>): Promise<boolean> {
+    const { engine, ip } = this.process.host;
+    const wait = new AbortController();
+    const timer = new Timer(() => wait.abort());
+    this.waits.add(wait);
+    ip.touch();
+    if (ms > 0) ip.timers.arm(timer, ip.now + ms);
+    if (ms > 0) engine.wake();
+    if (this.isStopped) wait.abort();
+    try {
+      await run(wait.signal);
+      return true;
+    } catch {
+      return false;
+    } finally {
+      ip.timers.remove(timer);
+      this.waits.delete(wait);
+    }
+  }
+
+  private get now(): number {
+    return this.process.host.engine.clock.now();
   }
 
   async serve(): Promise<void> {
@@ -138,24 +167,18 @@ class CallServer {
   }
 
   /** False when the time is over. */
-  private async wait(fd: number, events: number, ms: number): Promise<boolean> {
-    const signals = [this.stopped.signal, ...(ms > 0 ? [AbortSignal.timeout(Math.ceil(ms))] : [])];
-    try {
-      await this.process.wait(fd, events, AbortSignal.any(signals));
-      return true;
-    } catch {
-      return false;
-    }
+  private wait(fd: number, events: number, ms: number): Promise<boolean> {
+    return this.within(ms, (signal) => this.process.wait(fd, events, signal));
   }
 
   /** Makes a call until it does not say EAGAIN, or the socket's time limit is over. */
   private async repeat(fd: number, events: number, call: () => number, flags = 0): Promise<number> {
     const limit = this.limit(fd, events);
-    const deadline = performance.now() + limit;
+    const deadline = this.now + limit;
     for (;;) {
       const result = call();
       if (result !== -EAGAIN || !this.mayBlock(fd, flags)) return result;
-      const left = limit > 0 ? deadline - performance.now() : 0;
+      const left = limit > 0 ? deadline - this.now : 0;
       if ((limit > 0 && left <= 0) || !(await this.wait(fd, events, left))) return result;
     }
   }
@@ -261,18 +284,18 @@ class CallServer {
 
   /** Asks until the answer is not 0, or the time is over; negative: for ever. */
   private async until(timeoutMs: number, ask: () => number, entries: readonly PollEntry[]): Promise<number> {
-    const deadline = performance.now() + timeoutMs;
+    const deadline = this.now + timeoutMs;
     for (;;) {
       const n = ask();
-      const left = timeoutMs < 0 ? 0 : deadline - performance.now();
-      if (n !== 0 || timeoutMs === 0 || (timeoutMs > 0 && left <= 0) || this.stopped.signal.aborted) return n;
-      const done = new AbortController();
-      const signals = [done.signal, this.stopped.signal, ...(timeoutMs > 0 ? [AbortSignal.timeout(Math.ceil(left))] : [])];
-      const signal = AbortSignal.any(signals);
-      const waits = entries.filter(({ fd }) => fd >= 0).map(({ fd, events }) => this.process.wait(fd, events, signal));
-      const over = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-      await Promise.race([over, ...waits.map((each) => each.catch(() => {}))]);
-      done.abort();
+      const left = timeoutMs < 0 ? 0 : deadline - this.now;
+      if (n !== 0 || timeoutMs === 0 || (timeoutMs > 0 && left <= 0) || this.isStopped) return n;
+      await this.within(left, async (signal) => {
+        const done = new AbortController();
+        const over = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+        const waits = entries.filter(({ fd }) => fd >= 0).map(({ fd, events }) => this.process.wait(fd, events, done.signal));
+        await Promise.race([over, ...waits.map((each) => each.catch(() => {}))]);
+        done.abort();
+      });
     }
   }
 }
