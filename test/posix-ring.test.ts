@@ -319,10 +319,17 @@ describe("other threads", () => {
     await engine.close();
   });
 
+  // An empty environment: the worker is no part of the test runner, whatever variables say.
   const inWorker = async (source: string, memory: SharedArrayBuffer, serve: (port: MessageChannel["port1"]) => void) => {
     const { port1, port2 } = new MessageChannel();
     serve(port1);
-    const worker = new Worker(source, { eval: true, workerData: { url, memory, port: port2 }, transferList: [port2] });
+    const worker = new Worker(source, {
+      eval: true,
+      env: {},
+      execArgv: [],
+      workerData: { url, memory, port: port2 },
+      transferList: [port2],
+    });
     try {
       return await new Promise((resolve, reject) => {
         worker.once("message", resolve);
