@@ -167,6 +167,24 @@ describe("the language of packetdrill", () => {
   it("inbound segments that no wire would carry whole", () =>
     passes(`${SERVER}  +.1 < P. 1:20001(20000) ack 1 win 65535\n   +0 > . 1:1(0) ack 20001\n   +0 read(4, ..., 30000) = 20000\n`));
 
+  it("UDP, and errors about it", () =>
+    passes(`
+    0 socket(..., SOCK_DGRAM, IPPROTO_UDP) = 3
+   +0 bind(3, ..., ...) = 0
+   +0 connect(3, ..., ...) = 0
+   +0 write(3, ..., 1000) = 1000
+   +0 > udp (1000)
+  +.1 < udp (500)
+   +0 read(3, ..., 2000) = 500
+   +0 send(3, ..., 10, 0) = 10
+   +0 > udp (10)
+  +.1 < icmp unreachable port_unreachable [udp (10)]
+   +0 read(3, ..., 2000) = -1 ECONNREFUSED (Connection refused)
+`));
+
+  it("packets that may differ, when the script says so", () =>
+    passes(`--non_fatal=packet\n${SERVER}  +.1 < P. 1:1001(1000) ack 1 win 65535\n   +0 > . 1:1(0) ack 7\n   +0 read(4, ..., 9) = 9\n`));
+
   it("calls that wait while packets come", () =>
     passes(`${SERVER}   +0...0.200 read(4, ..., 10) = 10\n  +.2 < P. 1:11(10) ack 1 win 65535\n   +0 > . 1:1(0) ack 11\n`));
 

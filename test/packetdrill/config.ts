@@ -22,6 +22,7 @@ export interface Config {
   strictSegments: boolean;
   /** Size of the pieces that a large inbound segment claims to be made of (GRO); 0: it is one. */
   mss: number;
+  /** Kinds of events, "packet" and "syscall", whose failures are only told. */
   nonFatal: Set<string>;
   readonly initScripts: string[];
   readonly defines: Map<string, string>;

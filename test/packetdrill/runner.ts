@@ -67,7 +67,9 @@ export class Runner {
         await this.event(event);
         this.blocking.check();
       } catch (error) {
-        throw error instanceof Mismatch ? new Failure(event.line, error.message) : error;
+        if (!(error instanceof Mismatch)) throw error;
+        if (!this.config.nonFatal.has(event.type)) throw new Failure(event.line, error.message);
+        this.options.trace?.(`line ${event.line}: ${error.message}`);
       }
     }
     await this.end();

@@ -53,14 +53,14 @@ export class Wire {
     const engine = await Engine.create({
       build: "plain",
       ports: 1,
-      buffers: 512,
-      bareDescriptors: 2048,
+      buffers: 256,
+      bareDescriptors: 1024,
       ringCapacity: 512,
       puntCapacity: 512,
       stations: 4,
       routes4: 100,
       routes6: 100,
-      appBytes: 16 << 20,
+      appBytes: 8 << 20,
       secret: new Uint8Array(8),
       clock,
     });
