@@ -42,6 +42,9 @@ const isOn = (value: string) => Number(value) !== 0;
 const initial = (value: string) => Number(value.split(/\s+/)[1] ?? value);
 const most = (value: string) => Number(value.split(/\s+/)[2] ?? value);
 
+/** 2^32 - 1 is no mark at all. */
+const lowWater = (value: string) => (Number(value) >= 0xffff_ffff ? 0 : Number(value));
+
 const both =
   (...rules: Rule[]): Rule =>
   (host, value, name) => {
@@ -119,7 +122,8 @@ const TCP: Readonly<Record<string, Rule>> = {
   ecn_option_beacon: ignored,
   pacing_ss_ratio: ignored,
   pacing_ca_ratio: ignored,
-  notsent_lowat: option("notSentLowWater", (value) => (Number(value) >= 0xffff_ffff ? 0 : Number(value)), fixed("4294967295", "-1")),
+  // The default of the host is not the option of a socket; a stack without the first sets the second.
+  notsent_lowat: setting("notSentLowWater", lowWater, option("notSentLowWater", lowWater, fixed("4294967295", "-1"))),
   fastopen: fastOpen,
   fastopen_key: fastOpenKey,
   fastopen_blackhole_timeout_sec: setting("fastOpenBlackHoleMs", (value) => Number(value) * 1000, ignored),
