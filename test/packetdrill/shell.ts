@@ -158,10 +158,11 @@ export class Shell {
     }
   }
 
-  /** A queue without room loses everything; any other passes packets on at once, as this wire does. */
+  /** A queue without room loses everything, a fair one paces; any other passes packets on at once, as this wire does. */
   private tc(args: readonly string[], line: string): void {
     if (args[0] !== "qdisc") throw new Unsupported(`the command "${line}" is not known`);
     const limit = args.indexOf("limit");
+    this.wire.host.tcp.defaults.pacing = args.includes("fq");
     if (limit >= 0) this.wire.isBlocked = Number(args[limit + 1]) === 0;
     else if (!/pfifo|fq|noqueue/.test(line) && !line.includes("delete") && !line.includes("del "))
       throw new Unsupported(`the queue of "${line}"`);

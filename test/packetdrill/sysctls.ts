@@ -114,7 +114,7 @@ const TCP: Readonly<Record<string, Rule>> = {
   recovery: setting("recovery", Number, fixed("1")),
   thin_linear_timeouts: fixed("0"),
   tso_win_divisor: ignored,
-  min_tso_segs: ignored,
+  min_tso_segs: setting("minTsoSegments", Number, ignored),
   tso_rtt_log: ignored,
   ecn,
   ecn_fallback: setting("ecnFallback", isOn, ignored),
