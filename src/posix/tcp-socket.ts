@@ -15,6 +15,8 @@ import {
   AF_UNSPEC,
   FIONREAD,
   IPPROTO_TCP,
+  MSG_DONTWAIT,
+  MSG_EOR,
   MSG_ERRQUEUE,
   MSG_FASTOPEN,
   MSG_MORE,
@@ -22,6 +24,7 @@ import {
   MSG_PEEK,
   MSG_TRUNC,
   MSG_ZEROCOPY,
+  O_NONBLOCK,
   POLLERR,
   POLLHUP,
   POLLIN,
@@ -264,13 +267,15 @@ export class TcpSocket extends InetSocket {
   }
 
   /** MSG_FASTOPEN, or the first data after such a connect: bytes that travel in the SYN, else -EINPROGRESS. */
-  private sendFast(name: SocketName | undefined, data: Uint8Array): number {
+  private sendFast(name: SocketName | undefined, data: Uint8Array, blocks: boolean): number {
     const to = this.deferred ?? name;
     if (!to || to.family === AF_UNSPEC) return -EOPNOTSUPP;
     if (this.phase !== "unconnected" && !this.deferred) return this.phase === "connected" ? -EISCONN : -EALREADY;
     if (!this.host.tcp.settings.fastOpen.client) return -EOPNOTSUPP;
     this.deferred = undefined;
     const result = this.openWith(to, data);
+    // Who waits to write the rest lets the acknowledgement of the SYN-ACK go along with it.
+    if (this.tcb && blocks && this.tcb.synData < data.length) this.tcb.wantsRoom = true;
     return result === -EINPROGRESS && this.tcb ? this.tcb.synData || result : result;
   }
 
@@ -372,10 +377,11 @@ export class TcpSocket extends InetSocket {
   send(message: Message, flags: number): number {
     const { tcb } = this;
     if (flags & MSG_OOB) return -EOPNOTSUPP;
-    if (this.deferred || flags & MSG_FASTOPEN) return this.sendFast(message.name, gather(message.iov));
+    if (this.deferred || flags & MSG_FASTOPEN)
+      return this.sendFast(message.name, gather(message.iov), ((flags & MSG_DONTWAIT) | (this.status & O_NONBLOCK)) === 0);
     const refusal = this.refusal();
     if (refusal < 0 || !tcb) return refusal;
-    const sent = attempt(() => this.sendPieces(tcb, message.iov, (flags & MSG_MORE) !== 0));
+    const sent = attempt(() => this.sendPieces(tcb, message.iov, flags));
     // What is sent was copied: its memory is the caller's again at once, which Linux calls a copied zerocopy.
     if (sent >= 0 && flags & MSG_ZEROCOPY && this.settings.zeroCopy) {
       this.errors.noteZeroCopy();
@@ -401,10 +407,11 @@ export class TcpSocket extends InetSocket {
     return state === ESTABLISHED || state === CLOSE_WAIT || (state === SYN_RECEIVED && (this.tcb?.isFastOpened ?? false));
   }
 
-  private sendPieces(tcb: Tcb, iov: readonly Uint8Array[], more: boolean): number {
+  private sendPieces(tcb: Tcb, iov: readonly Uint8Array[], flags: number): number {
     let done = 0;
     for (let i = 0; i < iov.length; i++) {
-      const taken = user.write(tcb, iov[i], more || i < iov.length - 1);
+      const isLast = i === iov.length - 1;
+      const taken = user.write(tcb, iov[i], (flags & MSG_MORE) !== 0 || !isLast, isLast && (flags & MSG_EOR) !== 0);
       done += taken;
       if (taken < iov[i].length) return done === 0 ? -EAGAIN : done;
     }

@@ -106,9 +106,10 @@ export class CookieCache {
 
   /**
    * A SYN-ACK answered a SYN that carried `asked` (undefined: data without a cookie). Without a cookie, a request by the
-   * standard kind is followed by one of the experimental kind and then by the standard one for good.
+   * standard kind is followed by one of the experimental kind and then by the standard one for good; a SYN that was repeated
+   * has asked for nothing in the end.
    */
-  answered(remote: IpAddress, mss: number, asked: CookieOption | undefined, given: CookieOption | undefined): void {
+  answered(remote: IpAddress, mss: number, asked: CookieOption | undefined, given: CookieOption | undefined, repeated = false): void {
     const peer = this.peer(remote);
     if (mss > 0) peer.mss = mss;
     peer.losses = 0;
@@ -117,7 +118,7 @@ export class CookieCache {
       peer.cookie = given.cookie;
       peer.experimental = given.experimental;
       peer.tryExperimental = false;
-    } else if (asked.cookie.length === 0) {
+    } else if (asked.cookie.length === 0 && !repeated) {
       peer.tryExperimental = !asked.experimental && !peer.experimental;
       peer.experimental = asked.experimental || peer.experimental;
     }

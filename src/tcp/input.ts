@@ -198,6 +198,7 @@ function noteDuplicate(tcb: Tcb): void {
   noteEcnDuplicate(tcb);
   const end = (segment.seq + segment.length) | 0;
   if (segment.length > 0 && !after(end, tcb.received)) reportDuplicate(tcb, segment.seq, end);
+  tcb.pingPong = false;
   tcb.quickAcks = Math.max(tcb.quickAcks, 2);
 }
 
@@ -248,6 +249,7 @@ function challenge(tcb: Tcb): void {
 /** §3.10.7.3. */
 function receiveInSynSent(tcb: Tcb, id: number): void {
   const { seq, ack, flags } = segment;
+  const { stack } = tcb.world;
   const hasAck = (flags & ACK) !== 0;
   if (hasAck && (!after(ack, tcb.iss) || after(ack, tcb.nxt) || !isEchoOurs(tcb))) {
     if (!(flags & RST)) tcb.world.resetUnknown(flags);
@@ -278,15 +280,19 @@ function receiveInSynSent(tcb: Tcb, id: number): void {
   acknowledge(tcb, ack, sack, false, segment.tsecr);
   tcb.window = segment.window;
   establish(tcb);
+  tcb.ackNow = true;
   if (tcb.asked || tcb.synData > 0) learnFastOpen(tcb);
   segment.seq = (seq + 1) | 0;
   if (segment.length > 0) takeText(tcb, id);
   if (flags & FIN) takeFin(tcb);
   const ended = processFin(tcb);
-  tcb.ackNow = true;
   if (tcb.ecn?.isAccurate) transmit(tcb, tcb.nxt, 0, ACK | reflecting(tcb));
   send(tcb);
-  if (tcb.ackNow) transmit(tcb, tcb.nxt, 0, ACK);
+  // Whoever waits to write does so at once: the acknowledgement goes along.
+  if (tcb.ackNow && tcb.wantsRoom && !ended) {
+    tcb.lastTextAt = tcb.now;
+    stack.timers.arm(tcb.ackTimer, tcb.now + DELAYED_ACK);
+  } else if (tcb.ackNow) transmit(tcb, tcb.nxt, 0, ACK);
   tcb.events.established?.();
   if (ended || segment.length > 0) tcb.events.readable?.();
 }
@@ -300,10 +306,14 @@ function isEchoOurs(tcb: Tcb): boolean {
 /** What the SYN-ACK says about Fast Open (RFC 7413 §4.2.1): a cookie for the next time, and how much of the data was taken. */
 function learnFastOpen(tcb: Tcb): void {
   const { world } = tcb;
-  world.cookies.answered(tcb.remote, options.mss, tcb.asked, options.cookie);
+  world.cookies.answered(tcb.remote, options.mss, tcb.asked, options.cookie, tcb.synRepeats > 0);
   if (tcb.synData === 0) return;
   tcb.synDataTaken = tcb.una === tcb.nxt;
-  if (tcb.synDataTaken) return;
+  if (tcb.synDataTaken) {
+    // One packet brought both.
+    tcb.packetsDelivered--;
+    return;
+  }
   world.counters.fastopen_active_fail++;
   if (tcb.synRepeats > 0) world.cookies.lost(tcb.remote, tcb.now);
   resendSynData(tcb);
@@ -333,6 +343,11 @@ function finishHandshake(tcb: Tcb): boolean {
   if (tcb.listener && !tcb.isFastOpened && segment.length === 0 && !(segment.flags & FIN) && tcb.retries < tcb.options.deferAccept) {
     // TCP_DEFER_ACCEPT: an acknowledgement alone does not wake anybody.
     tcb.deferred = true;
+    return false;
+  }
+  if (tcb.listener?.isFull && !tcb.isFastOpened) {
+    // No room to wait in: the handshake stays where it is, and the peer may say it again.
+    tcb.world.counters.listen_overflows++;
     return false;
   }
   tcb.window = segment.window * 2 ** tcb.sendScale;
@@ -459,6 +474,7 @@ function takeText(tcb: Tcb, id: number): number {
     return 0;
   }
   if (segment.piece > tcb.receivedMss) tcb.receivedMss = Math.min(segment.piece, 65_535);
+  tcb.lastTextAt = tcb.now;
   const hadEarly = tcb.early.length > 0;
   const moved = takeData(tcb, id, offset, seq, length);
   // Out of order, or the gap closed: at once (RFC 5681 §4.2).
@@ -493,7 +509,7 @@ function processFin(tcb: Tcb): boolean {
 function acknowledgeWhenDue(tcb: Tcb, moved: number): void {
   if (moved === 0) return;
   tcb.unackedBytes += moved;
-  if (tcb.quickAcks > 0) {
+  if (tcb.quickAcks > 0 && !tcb.pingPong) {
     tcb.quickAcks--;
     tcb.ackNow = true;
   } else if (tcb.unackedBytes >= 2 * tcb.receivedMss) tcb.ackNow = true;

@@ -22,10 +22,21 @@ import { ownMss, sendReset, transmit } from "./output.ts";
 import { noteDeparture } from "./pacing.ts";
 import { PassiveOpen } from "./passive.ts";
 import { shrink } from "./recovery.ts";
-import { arm, send } from "./sender.ts";
+import { arm, resend, send } from "./sender.ts";
 import { ACK, after, distance, FIN, RST, SYN } from "./sequence.ts";
 import { defaultSettings, type TcpSettings } from "./settings.ts";
-import { DEFAULT_OPTIONS, ESTABLISHED, STATES, SYN_SENT, Tcb, type TcpCounters, type TcpOptions, type TcpWorld, TIME_WAIT } from "./tcb.ts";
+import {
+  DEFAULT_OPTIONS,
+  ESTABLISHED,
+  STATES,
+  SYN_RECEIVED,
+  SYN_SENT,
+  Tcb,
+  type TcpCounters,
+  type TcpOptions,
+  type TcpWorld,
+  TIME_WAIT,
+} from "./tcb.ts";
 import { ackExpired, retransmitExpired, stateExpired } from "./timers.ts";
 
 const ANY = new IpAddress(0, 0, 0, 0);
@@ -35,6 +46,8 @@ const LAST_EPHEMERAL = 60_999;
 const MOST_TIME_WAIT = 16_384;
 /** Linux's tcp_challenge_ack_limit was 1000 a second. */
 const CHALLENGES = 1000;
+/** What ends a handshake that a listener keeps. */
+const HARD: ReadonlySet<string> = new Set(["hostUnreachable", "noRoute"]);
 /** Options that a SYN with data is thought to have, at most (RFC 9293 §3.1). */
 const MOST_OPTION_BYTES = 40;
 const timers = { retransmit: retransmitExpired, ack: ackExpired, state: stateExpired, room: send };
@@ -69,6 +82,9 @@ export class TcpLayer implements Transport, TcpWorld {
     fast_retrans: 0,
     challenge_acks: 0,
     paws_rejected: 0,
+    abort_on_timeout: 0,
+    abort_on_memory: 0,
+    out_of_window_icmps: 0,
     dsack_received: 0,
     ofo_queued: 0,
     ofo_dropped: 0,
@@ -92,6 +108,8 @@ export class TcpLayer implements Transport, TcpWorld {
   /** Ports that were bound and have no other user yet, and by how many: nobody is given one by chance. */
   readonly bound = new Map<number, number>();
   private readonly waiting = new Set<Tcb>();
+  /** Closed by their owners, and not at their end yet. */
+  private readonly orphans = new Set<Tcb>();
   private readonly challenges = new RateLimit(CHALLENGES, CHALLENGES);
   readonly hash: SipHash;
   private readonly passive: PassiveOpen;
@@ -193,7 +211,11 @@ export class TcpLayer implements Transport, TcpWorld {
     const record = tcb.sent.append(tcb.iss, first, this.stack.now, tcb.mss);
     record.isSyn = true;
     noteDeparture(tcb, record);
-    if (tcb.synData > 0) noteDeparture(tcb, tcb.sent.append(first, tcb.nxt, this.stack.now, tcb.mss));
+    if (tcb.synData > 0) {
+      const data = tcb.sent.append(first, tcb.nxt, this.stack.now, tcb.synData);
+      data.pushes = true;
+      noteDeparture(tcb, data);
+    }
     arm(tcb, true);
     this.stack.flush();
   }
@@ -373,6 +395,7 @@ export class TcpLayer implements Transport, TcpWorld {
     } else for (let before = first; before; before = before.hashNext) if (before.hashNext === tcb) before.hashNext = tcb.hashNext;
     tcb.hashNext = undefined;
     this.waiting.delete(tcb);
+    if (tcb.orphan) this.orphans.delete(tcb);
     this.count--;
     const uses = (this.portUse.get(tcb.localPort) ?? 1) - 1;
     if (uses > 0) this.portUse.set(tcb.localPort, uses);
@@ -385,6 +408,7 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   timeWait(tcb: Tcb): void {
+    this.orphans.delete(tcb);
     this.waiting.add(tcb);
     if (this.waiting.size <= MOST_TIME_WAIT) return;
     const [oldest] = this.waiting;
@@ -403,6 +427,11 @@ export class TcpLayer implements Transport, TcpWorld {
 
   acknowledgeNow(tcb: Tcb): void {
     transmit(tcb, tcb.nxt, 0, ACK);
+  }
+
+  orphaned(tcb: Tcb): boolean {
+    this.orphans.add(tcb);
+    return this.orphans.size <= this.settings.maxOrphans;
   }
 
   confirm(path: Path): void {
@@ -432,7 +461,11 @@ export class TcpLayer implements Transport, TcpWorld {
     const tcb = this.find(report.source, report.destination, view.getUint16(0), view.getUint16(2));
     // RFC 5927 §4.1: the quoted sequence number must be one that is in flight.
     const seq = view.getInt32(4);
-    if (!tcb || distance(seq, tcb.una) < 0 || distance(seq, tcb.nxt) >= 0) return false;
+    if (!tcb) return false;
+    if (distance(seq, tcb.una) < 0 || distance(seq, tcb.nxt) >= 0) {
+      this.counters.out_of_window_icmps++;
+      return false;
+    }
     // The smaller MTU is looked up by whoever learnt it; `pathChanged` follows.
     if (report.kind !== "tooBig") this.report(tcb, report);
     return true;
@@ -440,7 +473,13 @@ export class TcpLayer implements Transport, TcpWorld {
 
   pathChanged(report?: IcmpErrorReport): void {
     for (const tcb of this.list()) {
-      if ((report && !tcb.remote.equals(report.destination)) || tcb.state < ESTABLISHED || tcb.state === TIME_WAIT) continue;
+      if (report && !tcb.remote.equals(report.destination)) continue;
+      // The SYN was too big for its data: it goes again at once, without (RFC 7413 §4.1.3.1).
+      if (tcb.state === SYN_SENT && tcb.synData > 0 && tcb.synRepeats === 0 && tcb.sent.first) {
+        resend(tcb, tcb.sent.first, true);
+        continue;
+      }
+      if (tcb.state < ESTABLISHED || tcb.state === TIME_WAIT) continue;
       const mss = ownMss(tcb) - (tcb.timestampsOk ? 12 : 0);
       if (mss >= tcb.mss) continue;
       shrink(tcb, mss);
@@ -457,6 +496,7 @@ export class TcpLayer implements Transport, TcpWorld {
     );
     const isOpening = tcb.state === SYN_SENT || (tcb.isFastOpened && !tcb.isAccepted && tcb.una === tcb.iss);
     if (isOpening && report.kind !== "timeExceeded" && report.kind !== "other") destroy(tcb, error);
+    else if (tcb.state === SYN_RECEIVED && tcb.listener && !tcb.isFastOpened && HARD.has(report.kind)) destroy(tcb, error);
     else tcb.softError = error;
   }
 }

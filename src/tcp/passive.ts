@@ -137,12 +137,14 @@ export class PassiveOpen {
     out[abi.SEG_SOURCE_PORT / 4] = listener.port;
     out[abi.SEG_DESTINATION_PORT / 4] = words[abi.SEG_SOURCE_PORT / 4];
     out[abi.OUT_SEGMENT_SIZE / 4] = out[abi.OUT_PIECES / 4] = out[abi.OUT_URGENT / 4] = 0;
+    const own = listener.options;
+    const stamped = s.hasTimestamps && own.timestamps;
     // What has no place in the sequence number travels in the timestamp, and without timestamps not at all.
     const options = writeSyn(out, abi.OUT_OPTIONS / 4, {
       mss: mtu - (remote.family === 4 ? 40 : 60),
-      scale: s.hasTimestamps && offered.windowScale >= 0 ? 7 : -1,
-      sack: s.hasTimestamps && offered.sackPermitted,
-      timestamps: s.hasTimestamps,
+      scale: stamped && own.windowScaling && offered.windowScale >= 0 ? 7 : -1,
+      sack: stamped && own.sack && offered.sackPermitted,
+      timestamps: stamped,
       tsval: stampOptions(Math.floor(stack.now) | 0, offered.windowScale, offered.sackPermitted),
       tsecr: s.tsval,
       cookie: undefined,
@@ -183,7 +185,7 @@ export class PassiveOpen {
     tcb.state = SYN_RECEIVED;
     listener.handshakes++;
     agree(tcb);
-    tcb.receiveScale = offered.windowScale >= 0 ? 7 : 0;
+    tcb.receiveScale = tcb.options.windowScaling && offered.windowScale >= 0 ? 7 : 0;
     tcb.sent.append(tcb.iss, tcb.nxt, stack.now, tcb.mss).isSyn = true;
     tcb.window = window;
     receive(tcb, id);

@@ -10,6 +10,8 @@ import { type SentRecord, segmentsOf, sentLater } from "./scoreboard.ts";
 import { after, before, distance, later } from "./sequence.ts";
 import type { Tcb } from "./tcb.ts";
 
+/** Nothing waits shorter than this (ms): what is left of a difference of large numbers. */
+const SOON = 1e-3;
 /** Linux's tcp_max_reordering. */
 const MOST_REORDERING = 300;
 /** A path this short (ms) is this machine: the first send buffer fills it at 4 Gbit/s and more, and a larger one leaves the cache. */
@@ -187,7 +189,7 @@ export function detectLosses(tcb: Tcb): void {
     if (record.sacked || record.lost) continue;
     if (!sentLater(tcb.rackOrder, tcb.rackEnd, record.order, record.end)) continue;
     const left = record.sentAt + tcb.rackRtt + wait - now;
-    if (left <= 0) lose(tcb, record);
+    if (left < SOON) lose(tcb, record);
     else soonest = Math.max(soonest, left);
   }
   if (soonest > 0) {
@@ -292,7 +294,7 @@ function reduce(tcb: Tcb): void {
 
 /** Proportional rate reduction (RFC 6937 §3, RFC 9937). */
 function proportional(tcb: Tcb): void {
-  const pipe = tcb.sent.pipe;
+  const pipe = tcb.underWay;
   tcb.prrDelivered += seen.delivered;
   let count: number;
   if (pipe > tcb.ssthresh) count = Math.ceil((tcb.prrDelivered * tcb.ssthresh) / tcb.recoverFlight) - tcb.prrOut;

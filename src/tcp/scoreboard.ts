@@ -23,6 +23,8 @@ export class SentRecord {
   inFlight = false;
   isSyn = false;
   isFin = false;
+  /** The application's data ended here when it was sent. */
+  pushes = false;
   // What rate.ts noted when it was last sent.
   firstSentAt = 0;
   deliveredAt = 0;
@@ -68,7 +70,7 @@ export class Scoreboard {
     record.sentAt = now;
     record.order = ++this.departures;
     record.size = size;
-    record.sacked = record.lost = record.wasLost = record.retransmitted = record.isSyn = record.isFin = false;
+    record.sacked = record.lost = record.wasLost = record.retransmitted = record.isSyn = record.isFin = record.pushes = false;
     record.inFlight = true;
     record.next = undefined;
     record.prev = this.last;
@@ -94,6 +96,7 @@ export class Scoreboard {
     rest.retransmitted = record.retransmitted;
     rest.inFlight = record.inFlight;
     rest.isFin = record.isFin;
+    rest.pushes = record.pushes;
     rest.isSyn = false;
     rest.firstSentAt = record.firstSentAt;
     rest.deliveredAt = record.deliveredAt;
@@ -109,7 +112,7 @@ export class Scoreboard {
     else this.last = rest;
     record.next = rest;
     record.end = seq;
-    record.isFin = false;
+    record.isFin = record.pushes = false;
     return rest;
   }
 

@@ -14,6 +14,8 @@ import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, S
 const LARGEST = 65_535 - 120;
 /** RFC 8985 §7.2: an ACK may be delayed this long (ms) when only one segment is in flight. */
 const WORST_DELAYED_ACK = 200;
+/** Data sent so soon (ms) after some was received answers it (Linux's TCP_ATO_MIN). */
+const ANSWER_WITHIN = 40;
 /** Timers of the sender wait this long at least (ms). */
 const SOONEST = 1;
 const PERSIST_MIN = 200;
@@ -63,10 +65,9 @@ function sendInsteadOfLost(tcb: Tcb): boolean {
   return tcb.nxt !== before;
 }
 
-/** Bytes that the congestion window leaves. Without SACK each duplicate ACK stands for a segment that arrived. */
+/** Bytes that the congestion window leaves. */
 function congestionRoom(tcb: Tcb): number {
-  const arrived = tcb.sackOk ? 0 : Math.min(tcb.duplicateAcks * tcb.mss, tcb.sent.pipe);
-  return tcb.cwnd - (tcb.sent.pipe - arrived);
+  return tcb.cwnd - tcb.underWay;
 }
 
 /** Retransmits a lost record, or as much of its front as the window takes. */
@@ -80,8 +81,7 @@ export function resend(tcb: Tcb, record: SentRecord, force = false): boolean {
   const most = Math.max(size, Math.floor(Math.min(room, unitBytes(tcb, size)) / size) * size);
   if (bytes - (record.isFin ? 1 : 0) > most) sent.split(record, (record.start + most) | 0);
   const length = distance(record.end, record.start) - (record.isFin ? 1 : 0);
-  const isLast = record.end === tcb.nxt;
-  const flags = ACK | (record.isFin ? FIN : 0) | (length > size || (isLast && length > 0) ? PSH : 0);
+  const flags = ACK | (record.isFin ? FIN : 0) | (length > size || record.pushes ? PSH : 0);
   if (!transmit(tcb, record.start, length, flags, size)) return false;
   sent.markResent(record, tcb.now, size);
   noteDeparture(tcb, record);
@@ -144,23 +144,29 @@ function sendNew(tcb: Tcb): boolean {
   const window = tcb.window - distance(tcb.nxt, tcb.una);
   const size = segmentSize(tcb);
   const room = congestionRoom(tcb);
-  let length = Math.min(unsent, window, room, unitBytes(tcb, size));
+  // What may share a segment: up to the end of a record.
+  const joined = Math.min(unsent, toRecordEnd(tcb));
+  let length = Math.min(joined, window, room, unitBytes(tcb, size));
   if (unsent > 0 && length <= 0) return false;
   if (length > size) {
     const whole = length - (length % size);
     // A rest that is all there is may go along; a rest that the windows cut off waits.
-    if (length !== unsent || !mayBeSmall(tcb, unsent % size)) length = whole;
-  } else if (length < size && !maySendSmall(tcb, length, unsent, room)) return false;
+    if (length !== joined || (joined === unsent && !mayBeSmall(tcb, unsent % size))) length = whole;
+  } else if (length < size && (length < joined || joined === unsent) && !maySendSmall(tcb, length, unsent, room)) return false;
   const fin = tcb.finQueued && length === Math.max(unsent, 0);
   if (unsent === 0 && window < 1 && sent.first) return false;
   const start = tcb.nxt;
   const end = (start + length + (fin ? 1 : 0)) | 0;
-  const flags = ACK | (length > size || (length === unsent && length > 0) ? PSH : 0) | (fin ? FIN : 0);
+  const pushes = length > 0 && length === joined && (joined < unsent || tcb.pushesEnd);
+  const flags = ACK | (length > size || pushes ? PSH : 0) | (fin ? FIN : 0);
   if (!transmit(tcb, start, length, flags, size)) return false;
   if (!sent.first) tcb.stalledSince = tcb.now;
   const record = sent.append(start, end, tcb.now, size);
   record.isFin = fin;
+  record.pushes = pushes;
+  if (tcb.recordEnds?.[0] === end) tcb.recordEnds.shift();
   tcb.lastSentAt = tcb.now;
+  if (tcb.now - tcb.lastTextAt < ANSWER_WITHIN) tcb.pingPong = true;
   tcb.nxt = end;
   if (fin) tcb.finSent = true;
   if (length % size !== 0) tcb.smallEnd = end;
@@ -194,6 +200,12 @@ function isCorked(tcb: Tcb): boolean {
   return (tcb.options.cork || tcb.more) && !tcb.finQueued && !tcb.pushing;
 }
 
+/** Bytes from what is sent next to the end of a record. */
+function toRecordEnd(tcb: Tcb): number {
+  const { recordEnds } = tcb;
+  return recordEnds?.length ? distance(recordEnds[0], tcb.nxt) : Number.POSITIVE_INFINITY;
+}
+
 /** Less than a segment: the end of the data, if Nagle agrees; or half the largest window there ever was (RFC 1122 §4.2.3.4). */
 function maySendSmall(tcb: Tcb, length: number, unsent: number, room: number): boolean {
   if (isCorked(tcb)) return false;
@@ -216,7 +228,7 @@ export function arm(tcb: Tcb, restart: boolean): void {
     }
     return;
   }
-  if (tcb.timerMode === "rack" && tcb.retransmitTimer.armed && !restart) return;
+  if (tcb.timerMode === "rack" && tcb.retransmitTimer.armed) return;
   if (!restart && tcb.retransmitTimer.armed && (tcb.timerMode === "rto" || tcb.timerMode === "tlp")) return;
   if (probeFits(tcb)) {
     const oneInFlight = tcb.sent.first === tcb.sent.last && distance(tcb.nxt, tcb.una) <= tcb.mss;
@@ -248,6 +260,7 @@ function probeFits(tcb: Tcb): boolean {
 
 function armPersist(tcb: Tcb): void {
   if (tcb.timerMode === "persist" && tcb.retransmitTimer.armed) return;
+  if (tcb.timerMode !== "persist") tcb.stalledSince = tcb.now;
   tcb.timerMode = "persist";
   const wait = Math.min(Math.max(tcb.rtt.rto * 2 ** tcb.retries, PERSIST_MIN), PERSIST_MAX);
   tcb.world.stack.timers.arm(tcb.retransmitTimer, tcb.now + wait);

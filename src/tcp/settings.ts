@@ -8,6 +8,8 @@ export interface TcpSettings {
   retries: number;
   /** The same for a connection that nobody owns any more (RFC 9293 §3.8.6.1 lets a peer keep its window shut, but not for ever). */
   orphanRetries: number;
+  /** Connections without an owner at most (Linux's tcp_max_orphans); one more is reset. */
+  maxOrphans: number;
   /** Begin anew with the initial window after an idle retransmission timeout (RFC 5681 §4.1). */
   slowStartAfterIdle: boolean;
   /** Duplicate acknowledgements that name a segment lost (RFC 5681 §3.2), at first. */
@@ -40,6 +42,7 @@ export function defaultSettings(): TcpSettings {
     synAckRetries: 5,
     retries: 15,
     orphanRetries: 8,
+    maxOrphans: 16_384,
     slowStartAfterIdle: true,
     reordering: 3,
     fastOpen: { client: true, server: true, everyListener: false, clientWithoutCookie: false, serverWithoutCookie: false },

@@ -137,6 +137,9 @@ export interface TcpCounters {
   fast_retrans: number;
   challenge_acks: number;
   paws_rejected: number;
+  abort_on_timeout: number;
+  abort_on_memory: number;
+  out_of_window_icmps: number;
   dsack_received: number;
   ofo_queued: number;
   ofo_dropped: number;
@@ -185,6 +188,8 @@ export interface TcpWorld {
   resetUnknown(flags: number): void;
   /** Starts the keepalive timer, where the connection wants one. */
   keepAlive(tcb: Tcb): void;
+  /** Its owner has let go. False: there are too many of these. */
+  orphaned(tcb: Tcb): boolean;
   /** Sends what is owed to the peer at once. */
   acknowledgeNow(tcb: Tcb): void;
   /** Progress was made over this path: its neighbour is alive. */
@@ -209,7 +214,7 @@ export class Tcb implements Flow, Starved, Throttled {
   events: TcpEvents = {};
   state = CLOSED;
   /** Set by a listener: whose connection this is until it is accepted. */
-  listener: { readonly closed: boolean } | undefined;
+  listener: { readonly closed: boolean; readonly isFull: boolean } | undefined;
   isAccepted = false;
   hashNext: Tcb | undefined;
   hash = 0;
@@ -264,6 +269,9 @@ export class Tcb implements Flow, Starved, Throttled {
   readInRtt = 0;
   /** Segments to be acknowledged at once. */
   quickAcks = 0;
+  /** What is sent answers what was received: acknowledgements go along with it (Linux's pingpong mode). */
+  pingPong = false;
+  lastTextAt = Number.NEGATIVE_INFINITY;
   unackedBytes = 0;
   ackNow = false;
   lastAckSent = 0;
@@ -347,6 +355,10 @@ export class Tcb implements Flow, Starved, Throttled {
   deferred = false;
   /** The last write announced more: it waits for it as if corked (MSG_MORE). */
   more = false;
+  /** The last write did not announce more: the segment that ends it says PSH. */
+  pushesEnd = true;
+  /** Sequence numbers at which segments end, whatever follows (MSG_EOR). */
+  recordEnds: number[] | undefined;
   /** Small segments have waited long enough. */
   pushing = false;
   /** The owner waits for room in the send buffer. */
@@ -355,6 +367,7 @@ export class Tcb implements Flow, Starved, Throttled {
   softError: LoomError | undefined;
   /** The owner has let go: nobody reads any more. */
   orphan = false;
+  orphanedAt = 0;
   /** When the oldest unacknowledged byte was first sent; for the user timeout. */
   stalledSince = 0;
   /** The peer said that something came twice since the probe. */
@@ -441,6 +454,12 @@ export class Tcb implements Flow, Starved, Throttled {
 
   random(): number {
     return this.world.stack.random.float();
+  }
+
+  /** Bytes that are still under way. Without SACK each duplicate acknowledgement stands for a segment that arrived. */
+  get underWay(): number {
+    const { pipe } = this.sent;
+    return this.sackOk ? pipe : pipe - Math.min(this.duplicateAcks * this.mss, pipe);
   }
 
   get now(): number {

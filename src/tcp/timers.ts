@@ -1,12 +1,15 @@
 /** What happens when nothing happens: retransmission, probes, persist, keepalive, and the waits at the end. */
 import { LoomError } from "../base/errors.ts";
-import { destroy, peerOf } from "./end.ts";
+import { abort, destroy, peerOf } from "./end.ts";
 import { transmit } from "./output.ts";
 import { checkAppLimited } from "./pacing.ts";
 import { rackExpired, timedOut } from "./recovery.ts";
 import { arm, probeTail, probeWindow, resend, send } from "./sender.ts";
 import { ACK, distance } from "./sequence.ts";
 import { ESTABLISHED, FIN_WAIT_2, SYN_SENT, type Tcb, TIME_WAIT } from "./tcb.ts";
+
+/** A closed connection whose peer takes nothing of what is left is kept for so long (ms). */
+const ORPHAN_MS = 4 * 60_000;
 
 export function retransmitExpired(tcb: Tcb): void {
   const mode = tcb.timerMode;
@@ -43,7 +46,7 @@ function retransmit(tcb: Tcb): void {
     // The first ones without back-off come on top (Linux: tcp_syn_linear_timeouts), else an outage of 11 s ends an attempt.
     if (giveUp(tcb, tcb.state === SYN_SENT ? most + settings.synLinearTimeouts : settings.synAckRetries)) return;
     tcb.retries++;
-    if (tcb.state !== SYN_SENT || tcb.retries > settings.synLinearTimeouts) tcb.rtt.backOff();
+    if (tcb.state !== SYN_SENT || tcb.options.synRetries > 0 || tcb.retries > settings.synLinearTimeouts) tcb.rtt.backOff();
     // A peer that is only waited for is asked once more, at the end.
     if (!tcb.deferred || tcb.retries >= tcb.options.deferAccept) resend(tcb, first, true);
     arm(tcb, true);
@@ -59,11 +62,17 @@ function retransmit(tcb: Tcb): void {
 function persist(tcb: Tcb): void {
   // A peer that keeps acknowledging may keep its window shut; one that is silent is given up like any other.
   const { settings } = tcb.world;
+  if (giveUp(tcb, Number.POSITIVE_INFINITY)) return;
+  if (tcb.orphan && tcb.now - tcb.orphanedAt > ORPHAN_MS) {
+    tcb.world.counters.abort_on_timeout++;
+    abort(tcb, "ETIMEDOUT", `${peerOf(tcb)} keeps its window shut`);
+    return;
+  }
   if (tcb.now - tcb.lastReceivedAt > 2 * 60_000 && giveUp(tcb, settings.retries)) return;
   if (tcb.orphan && giveUp(tcb, settings.orphanRetries)) return;
   if (tcb.window > distance(tcb.nxt, tcb.una)) {
     // Not the window held it back, but the owner's cork.
-    tcb.pushing = true;
+    tcb.pushing = tcb.pushesEnd = true;
     send(tcb);
     tcb.pushing = false;
     return;
@@ -74,7 +83,8 @@ function persist(tcb: Tcb): void {
 }
 
 export function ackExpired(tcb: Tcb): void {
-  // Waiting that long means the peer does not send in pairs: the next ones are answered at once.
+  // Waiting that long means that no answer takes the acknowledgement along, and that the peer does not send in pairs.
+  tcb.pingPong = false;
   tcb.quickAcks = Math.max(tcb.quickAcks, 1);
   transmit(tcb, tcb.nxt, 0, ACK);
 }

@@ -22,11 +22,19 @@ import {
   TIME_WAIT,
 } from "./tcb.ts";
 
-/** Queues bytes and sends what may go; returns how many were taken (0: wait for `writable`). With `more` a small rest waits. */
-export function write(tcb: Tcb, bytes: Uint8Array, more = false): number {
+/**
+ * Queues bytes and sends what may go; returns how many were taken (0: wait for `writable`). With `more` a small rest waits;
+ * what ends a record (MSG_EOR) shares no segment with what follows.
+ */
+export function write(tcb: Tcb, bytes: Uint8Array, more = false, endsRecord = false): number {
   const room = roomIn(tcb);
   const taken = room <= 0 || !tcb.queue ? 0 : tcb.queue.append(bytes.length <= room ? bytes : bytes.subarray(0, room));
   tcb.more = more;
+  tcb.pushesEnd = !more;
+  if (endsRecord && taken === bytes.length && taken > 0 && tcb.queue) {
+    tcb.recordEnds ??= [];
+    tcb.recordEnds.push((tcb.queueStart + tcb.queue.length) | 0);
+  }
   wrote(tcb, taken, bytes.length, room);
   return taken;
 }
@@ -51,6 +59,7 @@ function wrote(tcb: Tcb, taken: number, wanted: number, room: number): void {
     send(tcb);
     tcb.world.stack.flush();
   }
+  tcb.more = false;
 }
 
 /** Bytes that can be read now. */
@@ -112,9 +121,10 @@ export function splice(from: Tcb, to: Tcb, bytes: number): number {
 
 /** Sends what may go now: the owner has changed what small segments wait for. */
 export function push(tcb: Tcb): void {
-  tcb.more = false;
   tcb.world.stack.touch();
+  tcb.pushing = true;
   send(tcb);
+  tcb.pushing = false;
   tcb.world.stack.flush();
 }
 
@@ -162,7 +172,14 @@ export function close(tcb: Tcb): void {
     return;
   }
   shutdown(tcb);
+  if ((tcb.state as number) === CLOSED) return;
   tcb.orphan = true;
+  tcb.orphanedAt = tcb.now;
+  if (!tcb.world.orphaned(tcb)) {
+    tcb.world.counters.abort_on_memory++;
+    abort(tcb, "ENOMEM", "there are too many connections that nobody owns");
+    return;
+  }
   if ((tcb.state as number) === FIN_WAIT_2) awaitFin(tcb);
 }
 
