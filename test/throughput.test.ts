@@ -107,7 +107,8 @@ describe("throughput and theory", () => {
 
     it(`${congestion} over a bottleneck with a queue of what the path holds: its rate`, async () => {
       const [rate] = await over({ rtt: 30, rate: RATE, queue: held(RATE, 30) }, [{ congestion }], 3000, 8000);
-      assert.ok(rate <= GOODPUT * 1.003 && rate >= 0.93 * GOODPUT, `${rate}`);
+      // A hole that is filled as the measurement ends delivers what waited behind it.
+      assert.ok(rate <= GOODPUT * 1.02 && rate >= 0.93 * GOODPUT, `${rate}`);
     });
   }
 

@@ -37,14 +37,18 @@ function giveUp(tcb: Tcb, most: number): boolean {
   return true;
 }
 
+/** The first repetitions without back-off come on top (Linux's tcp_syn_linear_timeouts), unless the owner has set a number. */
+function synAttempts(tcb: Tcb): number {
+  const { settings } = tcb.world;
+  return tcb.options.synRetries || settings.synRetries + settings.synLinearTimeouts;
+}
+
 function retransmit(tcb: Tcb): void {
   const { first } = tcb.sent;
   if (!first) return;
   const { settings } = tcb.world;
   if (first.isSyn) {
-    const most = tcb.options.synRetries || settings.synRetries;
-    // The first ones without back-off come on top (Linux: tcp_syn_linear_timeouts), else an outage of 11 s ends an attempt.
-    if (giveUp(tcb, tcb.state === SYN_SENT ? most + settings.synLinearTimeouts : settings.synAckRetries)) return;
+    if (giveUp(tcb, tcb.state === SYN_SENT ? synAttempts(tcb) : settings.synAckRetries)) return;
     tcb.retries++;
     if (tcb.state !== SYN_SENT || tcb.options.synRetries > 0 || tcb.retries > settings.synLinearTimeouts) tcb.rtt.backOff();
     // A peer that is only waited for is asked once more, at the end.
