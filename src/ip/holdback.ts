@@ -10,19 +10,44 @@ export class Holdback {
   private readonly engine: Engine;
   private readonly throttled = new Set<Throttled>();
   private readonly starved = new Set<Starved>();
+  /** By port, places that what is staged will take in the ring. */
+  private readonly promised: Uint32Array;
 
   constructor(engine: Engine) {
     this.engine = engine;
+    this.promised = new Uint32Array(engine.memory.layout.sizes.ports);
   }
 
   /** False while an interface's transmit ring is nearly full: bulk data waits here instead of being dropped there. */
   hasRoom({ iface }: Path, who: Throttled): boolean {
     if (!iface) return true;
+    const { index } = iface.port;
+    if (!this.fits(index)) {
+      // What is staged may have taken less than was promised for it.
+      this.engine.plane.packetsFlush(0);
+      this.flushed();
+      if (!this.fits(index)) {
+        this.throttled.add(who);
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** A packet that will be `segments` of them was staged. */
+  promise({ iface }: Path, segments: number): void {
+    if (iface) this.promised[iface.port.index] += segments;
+  }
+
+  private fits(port: number): boolean {
     const { memory, plane } = this.engine;
-    const used = plane.ringUsed(memory.getU32(memory.port(iface.port.index) + abi.PORT_TX));
-    if (used + RESERVED_PLACES <= memory.layout.sizes.ringCapacity) return true;
-    this.throttled.add(who);
-    return false;
+    const used = plane.ringUsed(memory.getU32(memory.port(port) + abi.PORT_TX)) + this.promised[port];
+    return used + RESERVED_PLACES <= memory.layout.sizes.ringCapacity;
+  }
+
+  /** Nothing is staged any more. */
+  flushed(): void {
+    this.promised.fill(0);
   }
 
   /** Nothing was free for `who`: it is told when something is. */

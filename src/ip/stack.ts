@@ -259,6 +259,11 @@ export class IpStack implements PuntReceiver, World {
     return this.holdback.hasRoom(path, who);
   }
 
+  /** A packet on its way by this path will be `segments` of them. */
+  promise(path: Path, segments: number): void {
+    this.holdback.promise(path, segments);
+  }
+
   starve(who: Starved): void {
     this.holdback.starve(who);
   }
@@ -287,6 +292,7 @@ export class IpStack implements PuntReceiver, World {
   /** Sends what was staged. */
   flush(): void {
     this.output.flush();
+    this.holdback.flushed();
   }
 
   // ── What comes up ─────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
  * answered when there is no connection.
  */
 import * as abi from "../../assembly/abi.ts";
-import { LoomError } from "../base/errors.ts";
+import { LoomError, type LoomErrorCode } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import { secret } from "../base/random.ts";
 import { SipHash } from "../base/siphash.ts";
@@ -46,6 +46,12 @@ const LAST_EPHEMERAL = 60_999;
 const MOST_TIME_WAIT = 16_384;
 /** Linux's tcp_challenge_ack_limit was 1000 a second. */
 const CHALLENGES = 1000;
+/** What the user is told of ICMP errors (RFC 1122 §4.2.3.9), as Linux has it. */
+const CODES: Readonly<Record<string, LoomErrorCode>> = {
+  portUnreachable: "ECONNREFUSED",
+  protocolUnreachable: "ENOPROTOOPT",
+  noRoute: "ENETUNREACH",
+};
 /** What ends a handshake that a listener keeps. */
 const HARD: ReadonlySet<string> = new Set(["hostUnreachable", "noRoute"]);
 /** Options that a SYN with data is thought to have, at most (RFC 9293 §3.1). */
@@ -94,6 +100,7 @@ export class TcpLayer implements Transport, TcpWorld {
     syncookies_failed: 0,
     time_wait_overflow: 0,
     spurious_rtos: 0,
+    spurious_recoveries: 0,
     memory_drops: 0,
     fastopen_active: 0,
     fastopen_active_fail: 0,
@@ -197,7 +204,7 @@ export class TcpLayer implements Transport, TcpWorld {
     tcb.una = tcb.iss;
     tcb.nxt = (tcb.iss + 1) | 0;
     tcb.queueStart = tcb.nxt;
-    tcb.smallEnd = tcb.iss;
+    tcb.smallEnd = tcb.pushedTo = tcb.iss;
     tcb.rackEnd = tcb.forwardAck = tcb.iss;
     tcb.stalledSince = this.stack.now;
     tcb.reordering = this.settings.reordering;
@@ -489,9 +496,8 @@ export class TcpLayer implements Transport, TcpWorld {
 
   /** RFC 1122 §4.2.3.9: hard errors end a handshake; later ones are remembered. */
   private report(tcb: Tcb, report: IcmpErrorReport): void {
-    const code = report.kind === "portUnreachable" || report.kind === "protocolUnreachable" ? "ECONNREFUSED" : "EHOSTUNREACH";
     const error = new LoomError(
-      code,
+      CODES[report.kind] ?? "EHOSTUNREACH",
       `${peerOf(tcb)} cannot be reached (ICMP type ${report.type} code ${report.code} from ${report.from})`,
     );
     const isOpening = tcb.state === SYN_SENT || (tcb.isFastOpened && !tcb.isAccepted && tcb.una === tcb.iss);

@@ -162,7 +162,9 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
     world.counters.memory_drops++;
     return false;
   }
-  world.counters.out_segs += segmentSize > 0 ? Math.ceil(length / segmentSize) : 1;
+  const segments = segmentSize > 0 && length > segmentSize ? Math.ceil(length / segmentSize) : 1;
+  world.counters.out_segs += segments;
+  stack.promise(path, segments);
   stack.route(id, tcb.remote.family, path.hop);
   if (flags & ACK) acknowledged(tcb);
   return true;

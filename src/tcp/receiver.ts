@@ -128,7 +128,7 @@ function absorbEarly(tcb: Tcb): void {
 
 /** The next acknowledgement says that these bytes came twice (RFC 2883). */
 export function reportDuplicate(tcb: Tcb, start: number, end: number): void {
-  if (!tcb.sackOk) return;
+  if (!tcb.sackOk || !tcb.world.settings.dsack) return;
   tcb.hasDsack = true;
   tcb.dsackStart = start;
   tcb.dsackEnd = end;

@@ -9,6 +9,7 @@ import { checkAppLimited, setPace } from "./pacing.ts";
 import { type SentRecord, segmentsOf, sentLater } from "./scoreboard.ts";
 import { after, before, distance, later } from "./sequence.ts";
 import type { Tcb } from "./tcb.ts";
+import { beginUndo, checkDelayed, takeDuplicate } from "./undo.ts";
 
 /** Nothing waits shorter than this (ms): what is left of a difference of large numbers. */
 const SOON = 1e-3;
@@ -38,6 +39,7 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate
     tcb.rtt.reset();
     tcb.stalledSince = now;
     checkSpurious(tcb, tsecr);
+    checkDelayed(tcb, tsecr);
     growSendSpace(tcb);
   }
   if (seen.reordering > 0) {
@@ -124,6 +126,7 @@ function applySack(tcb: Tcb, ack: number, sack: SackBlocks): void {
       tcb.world.counters.dsack_received++;
       tcb.hasPeerDuplicate = true;
       if (tcb.reorderWindowMult < 16) tcb.reorderWindowMult++;
+      takeDuplicate(tcb, start, end);
       continue;
     }
     if (before(start, tcb.una)) continue;
@@ -273,7 +276,10 @@ function enterCwr(tcb: Tcb, flight: number): void {
 function enterRecovery(tcb: Tcb, flight: number): void {
   tcb.world.counters.fast_retrans++;
   // A window that marks have halved in this round trip is not reduced again.
-  if (!tcb.inCwr || tcb.control.usesEcn) reduce(tcb);
+  if (!tcb.inCwr || tcb.control.usesEcn) {
+    reduce(tcb);
+    beginUndo(tcb);
+  }
   tcb.inCwr = false;
   tcb.inRecovery = true;
   if (tcb.ecn) tcb.ecn.slowedDown = true;
@@ -335,13 +341,16 @@ export function timedOut(tcb: Tcb): void {
   seen.lost = 0;
   if (!tcb.afterTimeout) {
     // Within a recovery it is the same congestion (Linux's tcp_enter_loss).
-    if (!tcb.inRecovery) reduce(tcb);
+    if (!tcb.inRecovery) {
+      reduce(tcb);
+      beginUndo(tcb);
+    }
     tcb.recoveryEnd = tcb.nxt;
+    tcb.timeoutStamp = tcb.tsval || 1;
   }
   tcb.control.timedOut(tcb, tcb.now);
   tcb.inRecovery = tcb.inCwr = false;
   tcb.afterTimeout = true;
-  tcb.timeoutStamp = tcb.tsval;
   tcb.frto = tcb.world.settings.frto && tcb.sackOk;
   tcb.triesNew = false;
   tcb.probing = false;
@@ -391,7 +400,7 @@ function checkSpurious(tcb: Tcb, tsecr: number): void {
   if (!tcb.afterTimeout || !tcb.timestampsOk || tcb.timeoutStamp === 0) return;
   const stamp = tcb.timeoutStamp;
   tcb.timeoutStamp = 0;
-  if (tsecr === 0 || distance(tsecr, stamp) >= 0 || !seen.freshAfterTimeout) return;
+  if (tsecr === 0 || distance(tsecr, stamp) >= 0) return;
   undoTimeout(tcb);
 }
 

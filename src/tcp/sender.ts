@@ -9,6 +9,7 @@ import { holdsBack, noteDeparture, noteUse, setPace } from "./pacing.ts";
 import type { SentRecord } from "./scoreboard.ts";
 import { ACK, after, distance, FIN, PSH, SYN } from "./sequence.ts";
 import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, type Tcb } from "./tcb.ts";
+import { noteForUndo } from "./undo.ts";
 
 /** Largest unit handed down at once: what IPv4's length field leaves, in whole segments. */
 const LARGEST = 65_535 - 120;
@@ -84,6 +85,7 @@ export function resend(tcb: Tcb, record: SentRecord, force = false): boolean {
   const flags = ACK | (record.isFin ? FIN : 0) | (length > size || record.pushes ? PSH : 0);
   if (!transmit(tcb, record.start, length, flags, size)) return false;
   sent.markResent(record, tcb.now, size);
+  noteForUndo(tcb, record);
   noteDeparture(tcb, record);
   tcb.retransmissions++;
   tcb.world.counters.retrans_segs += Math.max(1, Math.ceil(length / size));
@@ -157,7 +159,10 @@ function sendNew(tcb: Tcb): boolean {
   if (unsent === 0 && window < 1 && sent.first) return false;
   const start = tcb.nxt;
   const end = (start + length + (fin ? 1 : 0)) | 0;
-  const pushes = length > 0 && length === joined && (joined < unsent || tcb.pushesEnd);
+  // The data ends here, or half the largest window was sent without a push (Linux's forced_push).
+  const ends = length === joined && (joined < unsent || tcb.pushesEnd);
+  const pushes = length > 0 && (ends || distance(end, tcb.pushedTo) > tcb.maxWindow / 2);
+  if (pushes) tcb.pushedTo = end;
   const flags = ACK | (length > size || pushes ? PSH : 0) | (fin ? FIN : 0);
   if (!transmit(tcb, start, length, flags, size)) return false;
   if (!sent.first) tcb.stalledSince = tcb.now;
@@ -240,8 +245,10 @@ export function arm(tcb: Tcb, restart: boolean): void {
   }
   // A timer that took the timeout's place counts as part of it (Linux's tcp_rearm_rto).
   const since = tcb.timerMode === "rto" ? tcb.now : tcb.sent.first.sentAt;
+  const { userTimeout } = tcb.options;
+  const last = userTimeout > 0 ? tcb.stalledSince + userTimeout : Number.POSITIVE_INFINITY;
   tcb.timerMode = "rto";
-  timers.arm(tcb.retransmitTimer, Math.max(since + tcb.rtt.rto, tcb.now + SOONEST));
+  timers.arm(tcb.retransmitTimer, Math.max(Math.min(since + tcb.rtt.rto, last), tcb.now + SOONEST));
 }
 
 /** RFC 8985 §7.2: a probe instead of a timeout, once, while nothing is known to be missing. */

@@ -22,6 +22,8 @@ export interface TcpSettings {
     clientWithoutCookie: boolean;
     serverWithoutCookie: boolean;
   };
+  /** Report what came twice (RFC 2883). */
+  dsack: boolean;
   /** Forward RTO-Recovery (RFC 5682). */
   frto: boolean;
   /** Segments that are handed down at once at least, where the window allows (Linux's tcp_min_tso_segs). */
@@ -46,6 +48,7 @@ export function defaultSettings(): TcpSettings {
     slowStartAfterIdle: true,
     reordering: 3,
     fastOpen: { client: true, server: true, everyListener: false, clientWithoutCookie: false, serverWithoutCookie: false },
+    dsack: true,
     frto: true,
     minTsoSegments: 2,
     tailLossProbe: true,

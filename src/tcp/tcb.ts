@@ -149,6 +149,7 @@ export interface TcpCounters {
   syncookies_failed: number;
   time_wait_overflow: number;
   spurious_rtos: number;
+  spurious_recoveries: number;
   memory_drops: number;
   fastopen_active: number;
   fastopen_active_fail: number;
@@ -329,6 +330,11 @@ export class Tcb implements Flow, Starved, Throttled {
   frto = false;
   triesNew = false;
   recoveryEnd = 0;
+  /** Segments sent again in this reduction that no D-SACK has shown to be for nothing; -1: it cannot be undone any more. */
+  undoCount = -1;
+  /** Where the reduction began, and our timestamp at its first retransmission (0: none yet). */
+  undoFrom = 0;
+  undoStamp = 0;
   duplicateAcks = 0;
   /** PRR (RFC 6937). */
   prrDelivered = 0;
@@ -357,6 +363,8 @@ export class Tcb implements Flow, Starved, Throttled {
   more = false;
   /** The last write did not announce more: the segment that ends it says PSH. */
   pushesEnd = true;
+  /** End of the last segment that said PSH. */
+  pushedTo = 0;
   /** Sequence numbers at which segments end, whatever follows (MSG_EOR). */
   recordEnds: number[] | undefined;
   /** Small segments have waited long enough. */

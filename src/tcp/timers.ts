@@ -113,7 +113,7 @@ function probePeer(tcb: Tcb): void {
     return;
   }
   if (tcb.keepProbes >= options.keepAliveProbes) {
-    destroy(tcb, new LoomError("ETIMEDOUT", `${peerOf(tcb)} did not answer ${tcb.keepProbes} keepalive probes`));
+    abort(tcb, "ETIMEDOUT", `${peerOf(tcb)} did not answer ${tcb.keepProbes} keepalive probes`);
     return;
   }
   tcb.keepProbes++;
