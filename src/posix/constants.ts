@@ -163,6 +163,7 @@ export const TCP_CC_INFO = 26;
 export const TCP_SAVE_SYN = 27;
 export const TCP_SAVED_SYN = 28;
 export const TCP_FASTOPEN_CONNECT = 30;
+export const TCP_MD5SIG_EXT = 32;
 export const TCP_FASTOPEN_KEY = 33;
 export const TCP_FASTOPEN_NO_COOKIE = 34;
 export const TCP_ZEROCOPY_RECEIVE = 35;

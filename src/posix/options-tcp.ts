@@ -18,6 +18,8 @@ import {
   TCP_KEEPINTVL,
   TCP_LINGER2,
   TCP_MAXSEG,
+  TCP_MD5SIG,
+  TCP_MD5SIG_EXT,
   TCP_NODELAY,
   TCP_NOTSENT_LOWAT,
   TCP_QUICKACK,
@@ -28,6 +30,7 @@ import {
 } from "./constants.ts";
 import { EINVAL, ENOENT } from "./errno.ts";
 import { flag, int, type OptionTable, type SocketOption } from "./options.ts";
+import { setMd5Key } from "./options-md5.ts";
 import { encodeTcpInfo } from "./tcp-info.ts";
 import type { TcpSocket } from "./tcp-socket.ts";
 
@@ -185,6 +188,8 @@ export const TCP_OPTIONS: OptionTable<TcpSocket> = {
     0,
     1,
   ),
+  [TCP_MD5SIG]: { set: (socket, { bytes }) => setMd5Key(socket, bytes, false) },
+  [TCP_MD5SIG_EXT]: { set: (socket, { bytes }) => setMd5Key(socket, bytes, true) },
   [TCP_FASTOPEN]: {
     get: ({ settings }) => settings.fastOpenQueue,
     set(socket, value) {

@@ -23,6 +23,7 @@ import { reportDuplicate, takeData } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
 import { resendSynData, send } from "./sender.ts";
 import { ACK, after, before, distance, FIN, later, RST, SYN } from "./sequence.ts";
+import { isGenuine } from "./signature.ts";
 import {
   CLOSE_WAIT,
   CLOSED,
@@ -52,6 +53,7 @@ export const options: SynOptions = {
   tsecr: 0,
   cookie: undefined,
   counters: arrival.counters,
+  signature: 0,
 };
 export const sack = new SackBlocks();
 
@@ -76,6 +78,7 @@ export function readSegment(words: Int32Array, bytes: Uint8Array): typeof segmen
   options.windowScale = -1;
   options.sackPermitted = options.timestamps = false;
   options.cookie = undefined;
+  options.signature = 0;
   arrival.flags = segment.flags;
   arrival.isHandshake = false;
   arrival.field = (words[abi.SEG_TRAFFIC_CLASS >> 2] >>> 16) & 3;
@@ -118,6 +121,7 @@ export function agree(tcb: Tcb): void {
 export function receive(tcb: Tcb, id: number): void {
   const { stack } = tcb.world;
   const s = readSegment(stack.words, stack.engine.memory.u8);
+  if ((tcb.md5Secret !== undefined || options.signature > 0) && !isGenuineFor(tcb, id)) return;
   tcb.lastReceivedAt = stack.now;
   if (tcb.state === SYN_SENT) {
     receiveInSynSent(tcb, id);
@@ -170,6 +174,11 @@ export function receive(tcb: Tcb, id: number): void {
 }
 
 // ── Before anything is believed ─────────────────────────────────────────────────────────────────
+
+/** The signature of the segment in hand, where the connection has a secret, and none where it has none (RFC 2385). */
+export function isGenuineFor(tcb: Tcb, id: number): boolean {
+  return isGenuine(tcb.world.stack, id, tcb.md5Secret, options.signature, tcb.world.counters);
+}
 
 /** PAWS (RFC 7323 §5.3): a timestamp that went back belongs to an old incarnation. */
 function isFresh(tcb: Tcb): boolean {
@@ -252,7 +261,7 @@ function receiveInSynSent(tcb: Tcb, id: number): void {
   const { stack } = tcb.world;
   const hasAck = (flags & ACK) !== 0;
   if (hasAck && (!after(ack, tcb.iss) || after(ack, tcb.nxt) || !isEchoOurs(tcb))) {
-    if (!(flags & RST)) tcb.world.resetUnknown(flags);
+    if (!(flags & RST)) tcb.world.resetUnknown(flags, tcb.md5Secret);
     return;
   }
   if (flags & RST) {
@@ -337,7 +346,7 @@ export function takeSynData(tcb: Tcb, id: number): void {
 
 function finishHandshake(tcb: Tcb): boolean {
   if (!after(segment.ack, tcb.una) || after(segment.ack, tcb.nxt)) {
-    tcb.world.resetUnknown(segment.flags);
+    tcb.world.resetUnknown(segment.flags, tcb.md5Secret);
     return false;
   }
   if (tcb.listener && !tcb.isFastOpened && segment.length === 0 && !(segment.flags & FIN) && tcb.retries < tcb.options.deferAccept) {
@@ -455,7 +464,7 @@ function takeText(tcb: Tcb, id: number): number {
   if (state !== ESTABLISHED && state !== FIN_WAIT_1 && state !== FIN_WAIT_2) return 0;
   if (tcb.orphan) {
     // Nobody will read it: the peer should know (RFC 2525 §2.17).
-    tcb.world.resetUnknown(segment.flags);
+    tcb.world.resetUnknown(segment.flags, tcb.md5Secret);
     destroy(tcb, new LoomError("ECONNRESET", "data arrived after close"));
     return 0;
   }

@@ -16,7 +16,7 @@ import { flow } from "./cookies.ts";
 import { synFlags } from "./ecn.ts";
 import { destroy, peerOf } from "./end.ts";
 import { CookieCache, CookieKeys } from "./fast-open.ts";
-import { readSegment, receive } from "./input.ts";
+import { isGenuineFor, options as offered, readSegment, receive } from "./input.ts";
 import { chooseListener, conflicts, type ListenRules, TcpListener } from "./listener.ts";
 import { ownMss, sendReset, transmit } from "./output.ts";
 import { noteDeparture } from "./pacing.ts";
@@ -25,6 +25,7 @@ import { shrink } from "./recovery.ts";
 import { arm, resend, send } from "./sender.ts";
 import { ACK, after, distance, FIN, RST, SYN } from "./sequence.ts";
 import { defaultSettings, type TcpSettings } from "./settings.ts";
+import { isGenuine, secretFor } from "./signature.ts";
 import {
   DEFAULT_OPTIONS,
   ESTABLISHED,
@@ -108,6 +109,9 @@ export class TcpLayer implements Transport, TcpWorld {
     fastopen_passive_fail: 0,
     fastopen_listen_overflow: 0,
     fastopen_cookie_reqd: 0,
+    md5_not_found: 0,
+    md5_unexpected: 0,
+    md5_failures: 0,
   };
   private readonly connections = new Map<number, Tcb>();
   private readonly listeners = new Map<number, TcpListener[]>();
@@ -164,7 +168,8 @@ export class TcpLayer implements Transport, TcpWorld {
     tcb.state = SYN_SENT;
     this.counters.active_opens++;
     this.begin(tcb);
-    if (tcb.options.fastOpen && this.settings.fastOpen.client) this.openFast(tcb, early);
+    // A signature leaves a SYN no room for a cookie.
+    if (tcb.options.fastOpen && this.settings.fastOpen.client && !tcb.md5Secret) this.openFast(tcb, early);
     tcb.synStamp = tcb.tsval;
     tcb.askedEcn = synFlags(tcb);
     transmit(tcb, tcb.iss, tcb.synData, SYN | tcb.askedEcn);
@@ -247,6 +252,7 @@ export class TcpLayer implements Transport, TcpWorld {
         throw new LoomError("EADDRINUSE", `${ends.local} port ${ends.localPort} is connected to ${peerOf(other)} already`);
       }
     }
+    tcb.md5Secret = secretFor(options.md5Keys, ends.remote);
     tcb.hashNext = this.connections.get(tcb.hash);
     this.connections.set(tcb.hash, tcb);
     this.portUse.set(ends.localPort, (this.portUse.get(ends.localPort) ?? 0) + 1);
@@ -332,7 +338,7 @@ export class TcpLayer implements Transport, TcpWorld {
     for (let tcb = this.connections.get(hash); tcb; tcb = tcb.hashNext) {
       if (tcb.remotePort !== remotePort || tcb.localPort !== localPort) continue;
       if (!tcb.remote.matches(words, source) || !tcb.local.matches(words, destination)) continue;
-      if (tcb.state === TIME_WAIT && this.mayReopen(tcb)) break;
+      if (tcb.state === TIME_WAIT && this.mayReopen(tcb, id)) break;
       receive(tcb, id);
       return;
     }
@@ -340,13 +346,14 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   /** A new SYN ends TIME-WAIT when it cannot be an old one (RFC 6191, RFC 9293 §3.10.7.4 eighth). */
-  private mayReopen(tcb: Tcb): boolean {
+  private mayReopen(tcb: Tcb, id: number): boolean {
     const { words } = this.stack;
     const s = readSegment(words, this.stack.engine.memory.u8);
     if ((s.flags & (SYN | ACK | RST | FIN)) !== SYN) return false;
     const isNew = tcb.timestampsOk && s.hasTimestamps ? after(s.tsval, tcb.tsRecent) : after(s.seq, tcb.received);
-    if (isNew) destroy(tcb, undefined);
-    return isNew;
+    if (!isNew || !isGenuineFor(tcb, id)) return false;
+    destroy(tcb, undefined);
+    return true;
   }
 
   private find(local: IpAddress, remote: IpAddress, localPort: number, remotePort: number): Tcb | undefined {
@@ -364,13 +371,16 @@ export class TcpLayer implements Transport, TcpWorld {
     const destination = this.stack.destination();
     const listener = chooseListener(this.listeners.get(port), destination, words[abi.SEG_SOURCE_PORT / 4], words[abi.SEG_SOURCE / 4 + 3]);
     if (!listener || destination.isMulticast) {
-      this.resetUnknown(flags);
+      this.resetUnknown(flags, undefined);
       return;
     }
+    const { md5Keys } = listener.options;
+    const secret = md5Keys.length > 0 ? secretFor(md5Keys, this.stack.source()) : undefined;
+    if ((secret || offered.signature > 0) && !isGenuine(this.stack, id, secret, offered.signature, this.counters)) return;
     if (flags & RST) return;
     if (flags & ACK) {
       if (!(flags & SYN) && this.passive.acceptCookie(listener, id)) return;
-      this.resetUnknown(flags);
+      this.resetUnknown(flags, secret);
       return;
     }
     if (!(flags & SYN) || flags & FIN) return;
@@ -378,14 +388,14 @@ export class TcpLayer implements Transport, TcpWorld {
     else this.passive.receiveSyn(listener, id);
   }
 
-  resetUnknown(flags: number): void {
+  resetUnknown(flags: number, secret: Uint8Array | undefined): void {
     if (flags & RST) return;
     const { words } = this.stack;
     this.counters.out_rsts++;
     const seq = words[abi.SEG_SEQUENCE / 4];
     const size = words[abi.SEG_PAYLOAD_LENGTH / 4] + (flags & SYN ? 1 : 0) + (flags & FIN ? 1 : 0);
-    if (flags & ACK) sendReset(this.stack, 0, words[abi.SEG_ACKNOWLEDGEMENT / 4], 0);
-    else sendReset(this.stack, ACK, 0, (seq + size) | 0);
+    if (flags & ACK) sendReset(this.stack, 0, words[abi.SEG_ACKNOWLEDGEMENT / 4], 0, secret);
+    else sendReset(this.stack, ACK, 0, (seq + size) | 0, secret);
   }
 
   // ── TcpWorld ──────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-/** TCP options (RFC 9293 §3.2, RFC 7323, RFC 2018, RFC 7413): read from a segment's bytes, written into a record. */
+/** TCP options (RFC 9293 §3.2, RFC 7323, RFC 2018, RFC 7413, RFC 2385): read from a segment's bytes, written into a record. */
 import type { CookieOption } from "./fast-open.ts";
 
 export interface SynOptions {
@@ -14,6 +14,8 @@ export interface SynOptions {
   cookie: CookieOption | undefined;
   /** Accurate ECN (RFC 9768 §3.2.3): counters by IP field, -1 where absent. */
   readonly counters: number[];
+  /** Where the digest of an MD5 signature stands in memory; 0 when absent. */
+  signature: number;
 }
 
 /** SACK blocks of the segment in hand: left and right edges in turn. */
@@ -29,13 +31,14 @@ const WINDOW_SCALE = 3;
 const SACK_PERMITTED = 4;
 const SACK = 5;
 const TIMESTAMPS = 8;
+const MD5_SIGNATURE = 19;
 const FAST_OPEN = 34;
-/** RFC 6994, with the identifier that Fast Open had before it had a kind. */
 /** Accurate ECN: which counter comes first (RFC 9768 §3.2.3). */
 const ACC_ECN_0 = 172;
 const ACC_ECN_1 = 174;
 const ORDER_0 = [2, 3, 1] as const;
 const ORDER_1 = [1, 3, 2] as const;
+/** RFC 6994, with the identifier that Fast Open had before it had a kind. */
 const EXPERIMENT = 254;
 const FAST_OPEN_EXID = 0xf989;
 /** RFC 7323 §2.3: larger ones are taken as this. */
@@ -52,6 +55,7 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
   out.sackPermitted = false;
   out.timestamps = false;
   out.cookie = undefined;
+  out.signature = 0;
   out.counters.fill(-1);
   sack.count = 0;
   const end = at + length;
@@ -74,7 +78,8 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
     } else if (kind === SACK && size >= 10 && (size - 2) % 8 === 0) {
       sack.count = Math.min((size - 2) / 8, 4);
       for (let i = 0; i < 2 * sack.count; i++) sack.edges[i] = be32(bytes, at + 2 + 4 * i);
-    } else if (kind === FAST_OPEN) out.cookie = { cookie: bytes.slice(at + 2, at + size), experimental: false };
+    } else if (kind === MD5_SIGNATURE && size === 18) out.signature = at + 2;
+    else if (kind === FAST_OPEN) out.cookie = { cookie: bytes.slice(at + 2, at + size), experimental: false };
     else if (kind === EXPERIMENT && size >= 4 && ((bytes[at + 2] << 8) | bytes[at + 3]) === FAST_OPEN_EXID) {
       out.cookie = { cookie: bytes.slice(at + 4, at + size), experimental: true };
     } else if (kind === ACC_ECN_0 || kind === ACC_ECN_1)

@@ -7,6 +7,7 @@ import type { EcnState } from "./ecn-state.ts";
 import { cookieWords, pairBytes, type SynOffer, writeCounters, writeEdges, writeSack, writeSyn, writeTimestamps } from "./options.ts";
 import { windowToAnnounce } from "./receiver.ts";
 import { ACK, RST, SYN } from "./sequence.ts";
+import { SIGNATURE_BYTES, SIGNATURE_WORDS, sign } from "./signature.ts";
 import { SYN_SENT, type Tcb } from "./tcb.ts";
 
 const OPTIONS = abi.OUT_OPTIONS / 4;
@@ -15,6 +16,7 @@ const edges = new Int32Array(8);
 /** Forty bytes of options at most (RFC 9293 §3.1). */
 const MOST_OPTION_WORDS = 10;
 const TIMESTAMP_BYTES = 12;
+const SACK_HEAD_BYTES = 4;
 
 /** The path to the peer, looked up again when routes or neighbours changed. */
 export function pathOf(tcb: Tcb): Path {
@@ -28,17 +30,17 @@ const plan = { blocks: 0, fields: -1 };
 
 /** Bytes of options that every data segment carries now. */
 export function optionBytes(tcb: Tcb): number {
-  const timestamps = tcb.timestampsOk ? TIMESTAMP_BYTES : 0;
+  const fixed = (tcb.timestampsOk ? TIMESTAMP_BYTES : 0) + (tcb.md5Secret ? SIGNATURE_BYTES : 0);
   const hasSack = tcb.sackOk && (tcb.recent.length > 0 || tcb.hasDsack);
-  if (!hasSack && !tcb.ecn) return timestamps;
-  planOptions(tcb, MOST_OPTION_WORDS * 4 - timestamps);
-  return timestamps + pairBytes(plan.fields, plan.blocks);
+  if (!hasSack && !tcb.ecn) return fixed;
+  planOptions(tcb, MOST_OPTION_WORDS * 4 - fixed);
+  return fixed + pairBytes(plan.fields, plan.blocks);
 }
 
 /** As many SACK blocks as fit; Accurate ECN takes the place of the third and later ones when it has something new to say. */
 function planOptions(tcb: Tcb, room: number): void {
   const ranges = tcb.sackOk ? tcb.recent.length + (tcb.hasDsack ? 1 : 0) : 0;
-  const most = Math.min(ranges, tcb.timestampsOk ? 3 : 4);
+  const most = Math.min(ranges, (room - SACK_HEAD_BYTES) >> 3);
   plan.blocks = most;
   plan.fields = -1;
   if (!tcb.ecn || !sendsOption(tcb)) return;
@@ -96,21 +98,26 @@ function writeSynOptions(tcb: Tcb): number {
   offer.tsecr = answers ? tcb.tsRecent : 0;
   offer.cookie = undefined;
   // Once: a path that swallows the option lets the second SYN-ACK through (RFC 9768 §3.2.3.2.2).
-  offer.accEcn = answers && !tcb.answeredSyn && tcb.options.ecnOption && tcb.ecn?.isAccurate === true;
+  offer.accEcn = !tcb.md5Secret && answers && !tcb.answeredSyn && tcb.options.ecnOption && tcb.ecn?.isAccurate === true;
   const words = writeSyn(tcb.world.stack.out, OPTIONS, offer);
   const { cookie } = tcb;
-  if (!cookie || words + cookieWords(cookie) > MOST_OPTION_WORDS) return words;
+  if (!cookie || words + cookieWords(cookie) + signatureWords(tcb) > MOST_OPTION_WORDS) return words;
   offer.cookie = cookie;
   return writeSyn(tcb.world.stack.out, OPTIONS, offer);
 }
 
+function signatureWords(tcb: Tcb): number {
+  return tcb.md5Secret ? SIGNATURE_WORDS : 0;
+}
+
+/** All but the signature, which is made when the rest of the segment is known; words written. */
 function writeOptions(tcb: Tcb, flags: number): number {
   const { out } = tcb.world.stack;
   if (flags & SYN) return writeSynOptions(tcb);
   const n = tcb.timestampsOk ? writeTimestamps(out, OPTIONS, tcb.tsval, tcb.tsRecent) : 0;
   const hasSack = tcb.sackOk && (tcb.recent.length > 0 || tcb.hasDsack);
   if (!hasSack && !tcb.ecn) return n;
-  planOptions(tcb, 4 * (MOST_OPTION_WORDS - n));
+  planOptions(tcb, 4 * (MOST_OPTION_WORDS - n - signatureWords(tcb)));
   return n + (plan.fields < 0 ? writeBlocks(tcb, n) : writeWithCounters(tcb, tcb.ecn as EcnState, n));
 }
 
@@ -149,7 +156,7 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   addresses(stack, tcb.local, tcb.remote, tcb.localPort, tcb.remotePort, tcb.options.hopLimit);
   const traffic = tcb.options.trafficClass | (tcb.ecn && (flags & SYN) === 0 ? departingField : 0);
   if (traffic !== 0) out[abi.SEG_FAMILY / 4] |= traffic << 16;
-  const words = writeOptions(tcb, flags);
+  const words = writeOptions(tcb, flags) + signatureWords(tcb);
   out[abi.OUT_OPTION_BYTES / 4] = 4 * words;
   out[abi.OUT_SEQUENCE / 4] = seq;
   out[abi.OUT_ACKNOWLEDGEMENT / 4] = flags & ACK ? tcb.received : 0;
@@ -157,6 +164,7 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   out[abi.OUT_WINDOW / 4] = windowToAnnounce(tcb, (flags & SYN) !== 0);
   // The first byte of a SYN's data stands behind the SYN.
   if (length > 0) attach(tcb, flags & SYN ? seq + 1 : seq, length, segmentSize);
+  if (tcb.md5Secret) sign(stack, tcb.md5Secret);
   const id = stack.engine.plane.tcpBuild(0, stack.outAddress) >>> 0;
   if (id === abi.NONE) {
     world.counters.memory_drops++;
@@ -197,16 +205,16 @@ function acknowledged(tcb: Tcb): void {
 }
 
 /** A reset without a connection, in answer to the segment in hand (RFC 9293 §3.10.7.1). */
-export function sendReset(stack: IpStack, flags: number, seq: number, ack: number): void {
+export function sendReset(stack: IpStack, flags: number, seq: number, ack: number, secret: Uint8Array | undefined): void {
   const { words } = stack;
   const local = stack.destination();
   const remote = stack.source();
   if (local.isMulticast || remote.isMulticast || remote.isUnspecified) return;
   addresses(stack, local, remote, words[abi.SEG_DESTINATION_PORT / 4], words[abi.SEG_SOURCE_PORT / 4], 64);
-  sendBare(stack, remote, flags | RST, seq, ack, 0, 0);
+  sendBare(stack, remote, flags | RST, seq, ack, 0, 0, secret);
 }
 
-/** A SYN-ACK for a connection that exists only as a cookie; its options are in the record's words already. */
+/** A segment of no connection, or of one that exists only as a cookie; its options are in the record's words already. */
 export function sendBare(
   stack: IpStack,
   remote: IpAddress,
@@ -215,13 +223,15 @@ export function sendBare(
   ack: number,
   window: number,
   optionWords: number,
+  secret: Uint8Array | undefined,
 ): void {
   const { out } = stack;
-  out[abi.OUT_OPTION_BYTES / 4] = 4 * optionWords;
+  out[abi.OUT_OPTION_BYTES / 4] = 4 * (optionWords + (secret ? SIGNATURE_WORDS : 0));
   out[abi.OUT_SEQUENCE / 4] = seq;
   out[abi.OUT_ACKNOWLEDGEMENT / 4] = ack;
   out[abi.OUT_FLAGS / 4] = flags;
   out[abi.OUT_WINDOW / 4] = window;
+  if (secret) sign(stack, secret);
   const id = stack.engine.plane.tcpBuild(0, stack.outAddress) >>> 0;
   if (id !== abi.NONE) stack.route(id, remote.family, stack.pathTo(remote).hop);
 }

@@ -13,6 +13,7 @@ import type { TcpListener } from "./listener.ts";
 import { writeSyn } from "./options.ts";
 import { sendBare, transmit } from "./output.ts";
 import { ACK, SYN } from "./sequence.ts";
+import { secretFor } from "./signature.ts";
 import { SYN_RECEIVED, type Tcb, type TcpOptions, type TcpWorld } from "./tcb.ts";
 
 /** What a passive open needs of the layer. */
@@ -51,6 +52,8 @@ export class PassiveOpen {
     tcb.state = SYN_RECEIVED;
     listener.handshakes++;
     takeSyn(tcb, words[abi.SEG_FLAGS / 4], arrival.field);
+    // Beside a signature there is room for timestamps or for SACK blocks; SACK is worth more, as Linux has it too.
+    if (tcb.md5Secret && tcb.options.sack && offered.sackPermitted) tcb.options.timestamps = false;
     agree(tcb);
     this.judge(listener, tcb, length);
     tcb.cookie = verdict.reply;
@@ -150,7 +153,7 @@ export class PassiveOpen {
       cookie: undefined,
       accEcn: false,
     });
-    sendBare(stack, remote, SYN | ACK, cookie, (seq + 1) | 0, 65_535, options);
+    sendBare(stack, remote, SYN | ACK, cookie, (seq + 1) | 0, 65_535, options, secretFor(listener.options.md5Keys, remote));
   }
 
   /** The third segment of a handshake that was never remembered. */

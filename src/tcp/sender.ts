@@ -110,7 +110,7 @@ function resendSyn(tcb: Tcb, record: SentRecord): boolean {
   return true;
 }
 
-/** Bytes by which this segment's options exceed the timestamps that `mss` allows for. */
+/** Bytes by which this segment's options, a signature among them, exceed the timestamps that `mss` allows for. */
 function extraOptions(tcb: Tcb): number {
   return optionBytes(tcb) - (tcb.timestampsOk ? 12 : 0);
 }
@@ -126,6 +126,8 @@ function segmentSize(tcb: Tcb): number {
  * tcp_tso_autosize). Each unit of several segments ends in PSH, so that a receiver does not wait for more of it.
  */
 function unitBytes(tcb: Tcb, size: number): number {
+  // A signature holds for one segment: nobody below can make several of it.
+  if (tcb.md5Secret) return size;
   const { srtt, min } = tcb.rtt;
   let bytes = sendQuantum(tcb);
   if (tcb.pacingRate === 0 && srtt > 0) {

@@ -14,6 +14,7 @@ import { RateSampler } from "./rate.ts";
 import { RttEstimator } from "./rtt.ts";
 import { Scoreboard } from "./scoreboard.ts";
 import type { TcpSettings } from "./settings.ts";
+import type { Md5Counters, Md5Key } from "./signature.ts";
 
 /** RFC 9293 §3.3.2, in the order in which a connection lives. */
 export const STATES = [
@@ -89,6 +90,8 @@ export interface TcpOptions {
   notSentLowWater: number;
   /** Another socket may bind the port while this connection lives (SO_REUSEADDR). */
   reuseAddress: boolean;
+  /** Peers whose segments are signed with MD5 (RFC 2385); the longest prefix holds. Segments of others are not. */
+  md5Keys: readonly Md5Key[];
 }
 
 export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
@@ -120,10 +123,11 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   windowClamp: 0,
   notSentLowWater: 0,
   reuseAddress: false,
+  md5Keys: [],
 };
 
 /** Counters by the names of `nstat`, lower case. */
-export interface TcpCounters {
+export interface TcpCounters extends Md5Counters {
   active_opens: number;
   passive_opens: number;
   attempt_fails: number;
@@ -185,8 +189,8 @@ export interface TcpWorld {
   timeWait(tcb: Tcb): void;
   /** May another challenge ACK go out this second (RFC 5961 §7)? */
   mayChallenge(): boolean;
-  /** Answers the segment in hand with a reset, as if there were no connection. */
-  resetUnknown(flags: number): void;
+  /** Answers the segment in hand with a reset, as if there were no connection; signed with `secret`, if there is one. */
+  resetUnknown(flags: number, secret: Uint8Array | undefined): void;
   /** Starts the keepalive timer, where the connection wants one. */
   keepAlive(tcb: Tcb): void;
   /** Its owner has let go. False: there are too many of these. */
@@ -290,6 +294,9 @@ export class Tcb implements Flow, Starved, Throttled {
   synRepeats = 0;
   /** A SYN-ACK went out. */
   answeredSyn = false;
+
+  /** What signs every segment, both ways (RFC 2385). */
+  md5Secret: Uint8Array | undefined;
 
   // ── Congestion notification ──
   /** Flags of our first SYN that ask for it. */
