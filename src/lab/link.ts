@@ -29,6 +29,8 @@ export interface Impairment {
   burst?: { enter: number; leave: number; loss: number };
   /** Exactly every so many frames one is lost. */
   lossEvery?: number;
+  /** Bytes of the largest frame that passes; a larger one is lost, and nobody says so. */
+  largestFrame?: number;
   /** Nothing passes. */
   cut?: boolean;
 }
@@ -68,7 +70,7 @@ class Lane {
   carry(frame: Uint8Array): void {
     const { impairment, counters, random } = this;
     counters.frames++;
-    if (impairment.cut || this.isLost()) {
+    if (impairment.cut || frame.length > (impairment.largestFrame ?? frame.length) || this.isLost()) {
       counters.lost++;
       return;
     }

@@ -17,8 +17,9 @@ import {
   takeThirdAck,
 } from "./ecn.ts";
 import { awaitFin, destroy, peerOf } from "./end.ts";
+import { beginSearch, largestPayload } from "./mtu-probe.ts";
 import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
-import { ownMss, transmit } from "./output.ts";
+import { transmit } from "./output.ts";
 import { reportDuplicate, takeData } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
 import { resendSynData, send } from "./sender.ts";
@@ -112,10 +113,12 @@ export function agree(tcb: Tcb): void {
   if (!(own.windowScaling && tcb.scaleOffered)) tcb.receiveSpace = Math.min(tcb.receiveSpace, 65_535);
   // RFC 6691: the MSS option leaves out options, so what every segment carries comes off here. Below 88 nothing sane is (Linux: tcp_min_snd_mss is 48).
   const peer = Math.max(options.mss || (tcb.remote.family === 4 ? 536 : 1220), 88);
-  tcb.mss = Math.min(peer, ownMss(tcb)) - (tcb.timestampsOk ? 12 : 0);
+  tcb.peerMss = peer;
+  tcb.mss = largestPayload(tcb);
+  beginSearch(tcb, tcb.state === SYN_SENT);
   // What was seen, not what was promised, tells how large segments are (Linux's tcp_initialize_rcv_mss).
   tcb.receivedMss = Math.min(tcb.mss, 536);
-  tcb.cwnd = initialWindow(tcb.mss);
+  tcb.cwnd = tcb.options.initialWindow * tcb.mss || initialWindow(tcb.mss);
 }
 
 export function receive(tcb: Tcb, id: number): void {

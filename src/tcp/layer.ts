@@ -18,6 +18,7 @@ import { destroy, peerOf } from "./end.ts";
 import { CookieCache, CookieKeys } from "./fast-open.ts";
 import { isGenuineFor, options as offered, readSegment, receive } from "./input.ts";
 import { chooseListener, conflicts, type ListenRules, TcpListener } from "./listener.ts";
+import { largestPayload } from "./mtu-probe.ts";
 import { ownMss, sendReset, transmit } from "./output.ts";
 import { noteDeparture } from "./pacing.ts";
 import { PassiveOpen } from "./passive.ts";
@@ -112,6 +113,10 @@ export class TcpLayer implements Transport, TcpWorld {
     md5_not_found: 0,
     md5_unexpected: 0,
     md5_failures: 0,
+    mtu_probes: 0,
+    mtu_probe_successes: 0,
+    mtu_probe_failures: 0,
+    mtu_black_holes: 0,
   };
   private readonly connections = new Map<number, Tcb>();
   private readonly listeners = new Map<number, TcpListener[]>();
@@ -497,7 +502,9 @@ export class TcpLayer implements Transport, TcpWorld {
         continue;
       }
       if (tcb.state < ESTABLISHED || tcb.state === TIME_WAIT) continue;
-      const mss = ownMss(tcb) - (tcb.timestampsOk ? 12 : 0);
+      const mss = largestPayload(tcb);
+      // The path takes more: a connection that does not probe believes it (RFC 1191 §6.3).
+      if (mss > tcb.mss && !tcb.search) tcb.mss = mss;
       if (mss >= tcb.mss) continue;
       shrink(tcb, mss);
       send(tcb);

@@ -4,6 +4,7 @@
  */
 import { emptySample } from "./congestion/control.ts";
 import { reportedMarks } from "./ecn.ts";
+import { isProbe, noteProbeArrival, probeFailed } from "./mtu-probe.ts";
 import type { SackBlocks } from "./options.ts";
 import { checkAppLimited, setPace } from "./pacing.ts";
 import { type SentRecord, segmentsOf, sentLater } from "./scoreboard.ts";
@@ -73,6 +74,7 @@ function advance(tcb: Tcb, ack: number): void {
     sent.remove(record);
   }
   tcb.una = ack;
+  if (tcb.search) noteProbeArrival(tcb);
   if (!tcb.sackOk) settleDuplicates(tcb, ack);
 }
 
@@ -227,6 +229,7 @@ function lose(tcb: Tcb, record: SentRecord): void {
   if (record.lost || record.sacked) return;
   const bytes = distance(record.end, record.start);
   tcb.sent.markLost(record);
+  if (isProbe(tcb, record.start)) return;
   seen.lost += bytes;
   tcb.rate.lost += bytes;
   tcb.control.segmentLost?.(tcb, record, bytes);
@@ -252,7 +255,10 @@ function steer(tcb: Tcb, ack: number, flight: number): void {
     if (!tcb.inCwr || tcb.inRecovery) control.recovered?.(tcb, tcb.now);
     tcb.inRecovery = tcb.afterTimeout = tcb.inCwr = false;
   }
-  if (sent.lostBytes > 0 && !tcb.inRecovery && !tcb.afterTimeout) enterRecovery(tcb, flight);
+  if (sent.lostBytes > 0 && !tcb.inRecovery && !tcb.afterTimeout) {
+    if (probeFailed(tcb)) shrink(tcb, tcb.mss);
+    else enterRecovery(tcb, flight);
+  }
   if (seen.marks > 0 && !tcb.inRecovery && !tcb.afterTimeout && !tcb.inCwr) enterCwr(tcb, flight);
   if (seen.delivered > 0 || seen.lost > 0) tell(tcb, ack);
   if (reducesFor(tcb)) proportional(tcb);
@@ -417,7 +423,7 @@ export function shrink(tcb: Tcb, mss: number): void {
   tcb.cwnd = Math.max(tcb.cwnd, 2 * mss);
   tcb.mss = mss;
   for (let record = tcb.sent.first; record; record = record.next) {
-    if (distance(record.end, record.start) > mss && !record.sacked) tcb.sent.markLost(record);
+    if (Math.min(distance(record.end, record.start), record.size) > mss && !record.sacked) tcb.sent.markLost(record);
   }
   if (tcb.sent.lostBytes > 0 && !tcb.inRecovery && !tcb.afterTimeout) {
     tcb.inRecovery = true;

@@ -4,6 +4,7 @@
  */
 import { initialWindow, sendQuantum } from "./congestion/control.ts";
 import { synAckFlags, synFlags } from "./ecn.ts";
+import { probeDue, probeLength, probeSent } from "./mtu-probe.ts";
 import { optionBytes, pathOf, transmit } from "./output.ts";
 import { holdsBack, noteDeparture, noteUse, setPace } from "./pacing.ts";
 import type { SentRecord } from "./scoreboard.ts";
@@ -146,11 +147,14 @@ function sendNew(tcb: Tcb): boolean {
   const unsent = tcb.unsent;
   if (unsent === 0 && !tcb.finQueued) return false;
   const window = tcb.window - distance(tcb.nxt, tcb.una);
-  const size = segmentSize(tcb);
   const room = congestionRoom(tcb);
   // What may share a segment: up to the end of a record.
   const joined = Math.min(unsent, toRecordEnd(tcb));
-  let length = Math.min(joined, window, room, unitBytes(tcb, size));
+  const due = tcb.search ? probeDue(tcb, room) : 0;
+  if (due < 0) return false;
+  const probe = due <= joined ? due : 0;
+  const size = probe > 0 ? probeLength(tcb, probe) : segmentSize(tcb);
+  let length = probe > 0 ? size : Math.min(joined, window, room, unitBytes(tcb, size));
   if (unsent > 0 && length <= 0) return false;
   if (length > size) {
     const whole = length - (length % size);
@@ -175,6 +179,7 @@ function sendNew(tcb: Tcb): boolean {
   tcb.lastSentAt = tcb.now;
   if (tcb.now - tcb.lastTextAt < ANSWER_WITHIN) tcb.pingPong = true;
   tcb.nxt = end;
+  if (probe > 0) probeSent(tcb, probe, start, end);
   if (fin) tcb.finSent = true;
   if (length % size !== 0) tcb.smallEnd = end;
   noteDeparture(tcb, record);
@@ -190,7 +195,7 @@ export function restartAfterIdle(tcb: Tcb): void {
   tcb.control.idled?.(tcb, tcb.now);
   if (tcb.control.steers) return;
   // RFC 2861: half for every timeout that passed, down to where a new connection begins.
-  const restart = Math.min(tcb.cwnd, initialWindow(tcb.mss));
+  const restart = Math.min(tcb.cwnd, tcb.options.initialWindow * tcb.mss || initialWindow(tcb.mss));
   tcb.ssthresh = Math.max(tcb.ssthresh, 0.75 * tcb.cwnd);
   for (idle -= tcb.rtt.rto; idle > 0 && tcb.cwnd > restart; idle -= tcb.rtt.rto) tcb.cwnd /= 2;
   tcb.cwnd = Math.max(tcb.cwnd, restart);

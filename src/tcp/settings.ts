@@ -32,6 +32,14 @@ export interface TcpSettings {
   tailLossProbe: boolean;
   /** Believe what a SYN-ACK or the last ACK of a handshake reflects of IP's ECN field only where it can be right (RFC 9768 §3.2.2.3). */
   ecnFallback: boolean;
+  /** Searching for the largest segment that the path takes (RFC 4821): 0 never; 1 when it swallows large ones; 2 always. */
+  mtuProbing: number;
+  /** Payload that is thought to pass everywhere; the least to fall back to when not even that does. */
+  baseMss: number;
+  mtuProbeFloor: number;
+  /** Milliseconds from the end of a search to the next; bytes that are not worth a probe. */
+  mtuProbeIntervalMs: number;
+  mtuProbeThreshold: number;
   /** Milliseconds in TIME-WAIT, and in FIN-WAIT-2 without an owner. */
   timeWaitMs: number;
   finWait2Ms: number;
@@ -53,6 +61,11 @@ export function defaultSettings(): TcpSettings {
     minTsoSegments: 2,
     tailLossProbe: true,
     ecnFallback: true,
+    mtuProbing: 1,
+    baseMss: 1024,
+    mtuProbeFloor: 48,
+    mtuProbeIntervalMs: 600_000,
+    mtuProbeThreshold: 8,
     timeWaitMs: 60_000,
     finWait2Ms: 60_000,
   };

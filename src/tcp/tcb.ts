@@ -10,6 +10,7 @@ import type { IpStack, Path, Starved, Throttled } from "../ip/stack.ts";
 import type { CongestionControl, Flow } from "./congestion/control.ts";
 import type { EcnKind, EcnState } from "./ecn-state.ts";
 import type { CookieCache, CookieOption } from "./fast-open.ts";
+import type { MtuSearch } from "./mtu-search.ts";
 import { RateSampler } from "./rate.ts";
 import { RttEstimator } from "./rtt.ts";
 import { Scoreboard } from "./scoreboard.ts";
@@ -53,6 +54,8 @@ export interface TcpOptions {
   sack: boolean;
   timestamps: boolean;
   windowScaling: boolean;
+  /** Segments that a connection begins with, as a route may say; 0: RFC 6928's ten, or less when they are large. */
+  initialWindow: number;
   /** Largest MSS to announce, whatever the MTU would allow. */
   maxMss: number;
   /** Bytes that may wait unacknowledged, and the most that may wait unread. */
@@ -102,6 +105,7 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   sack: true,
   timestamps: true,
   windowScaling: true,
+  initialWindow: 0,
   maxMss: 65_535,
   sendBuffer: 4 << 20,
   receiveBuffer: 6 << 20,
@@ -161,6 +165,10 @@ export interface TcpCounters extends Md5Counters {
   fastopen_passive_fail: number;
   fastopen_listen_overflow: number;
   fastopen_cookie_reqd: number;
+  mtu_probes: number;
+  mtu_probe_successes: number;
+  mtu_probe_failures: number;
+  mtu_black_holes: number;
 }
 
 /** What the connection's owner wants to hear of. */
@@ -238,6 +246,9 @@ export class Tcb implements Flow, Starved, Throttled {
   scaleOffered = false;
   /** Largest payload of a segment without options beyond timestamps. */
   mss = 536;
+  /** What the peer announced; and the search for what the path takes, while there is one. */
+  peerMss = 536;
+  search: MtuSearch | undefined;
   queue: ByteQueue | undefined;
   /** Bytes that the queue takes now; grows with the path up to `options.sendBuffer`. */
   sendSpace = 262_144;

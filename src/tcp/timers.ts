@@ -1,6 +1,7 @@
 /** What happens when nothing happens: retransmission, probes, persist, keepalive, and the waits at the end. */
 import { LoomError } from "../base/errors.ts";
 import { abort, destroy, peerOf } from "./end.ts";
+import { suspectBlackHole } from "./mtu-probe.ts";
 import { transmit } from "./output.ts";
 import { checkAppLimited } from "./pacing.ts";
 import { rackExpired, timedOut } from "./recovery.ts";
@@ -57,6 +58,7 @@ function retransmit(tcb: Tcb): void {
     return;
   }
   if (giveUp(tcb, settings.retries)) return;
+  suspectBlackHole(tcb, distance(first.end, first.start), first.size);
   timedOut(tcb);
   send(tcb);
   tcb.timerMode = "rto";

@@ -152,8 +152,12 @@ export class Shell {
     }
     const { host } = this.wire;
     for (const [name, value] of Object.entries(metrics)) {
-      if (name === "advmss") host.tcp.defaults.maxMss = Number(value);
-      else if (name === "mtu") host.ip.interface("tun0").port.configure({ mtu: Number(value) });
+      if (name === "advmss") {
+        host.tcp.defaults.maxMss = Number(value);
+        // To the stack it also bounds what is sent, which to Linux it does not.
+        for (const tcb of host.tcp.list()) tcb.options.maxMss = Number(value);
+      } else if (name === "initcwnd") host.tcp.defaults.initialWindow = Number(value);
+      else if (name === "mtu") host.setMtu("tun0", Number(value));
       else throw new Unsupported(`the route's ${name} in "${line}"`);
     }
   }

@@ -79,6 +79,8 @@ export class Wire {
         },
       ],
     });
+    // Scripts begin where Linux does: it probes no path unless it is told to.
+    host.tcp.settings.mtuProbing = 0;
     const iface = host.ip.interface("tun0");
     for (const address of [config.gateway, config.remote]) host.ip.neighbours.setPermanent(iface, address, GATEWAY_MAC);
     return new Wire(engine, clock, host);
