@@ -91,10 +91,13 @@ class Target {
     this.inject(frameOf(() => ({ flags: 2, ack: 0, options: [2, 4, 5, 0xb4, 4, 2, 1, 3, 3, 7] }), begin, ends));
     const [tcb] = this.host.tcp.list();
     assert.ok(tcb);
+    this.last = tcb;
     if (state !== "SYN-RECEIVED") this.advance(tcb, ends, state);
     assert.equal(STATES[tcb.state], state);
     return { tcb, ends };
   }
+
+  private last: Tcb | undefined;
 
   private advance(tcb: Tcb, ends: Ends, state: State): void {
     const say = (flags: number, ack = tcb.nxt) => this.inject(frameOf(() => ({ flags, ack: ack - tcb.una }), numbersOf(tcb), ends));
@@ -112,7 +115,9 @@ class Target {
   /** Ends everything that a mutation may have opened. */
   clear(): void {
     for (const tcb of this.host.tcp.list()) abort(tcb);
-    while (this.listener.accept()) {}
+    // What is in TIME-WAIT is not in the list, but what it received is its owner's until that lets go.
+    if (this.last) abort(this.last);
+    for (let tcb = this.listener.accept(); tcb; tcb = this.listener.accept()) abort(tcb);
     this.lab.settle();
   }
 

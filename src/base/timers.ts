@@ -11,10 +11,19 @@ export class Timer {
   queued = 0;
   index = -1;
   order = 0;
-  readonly fire: () => void;
+  private readonly action: (owner: never) => void;
+  private readonly owner: unknown;
 
-  constructor(fire: () => void) {
-    this.fire = fire;
+  /** Calls `action` with `owner`: whoever has thousands of timers needs no closure for each. */
+  constructor(action: () => void);
+  constructor(action: (owner: never) => void, owner: unknown);
+  constructor(action: (owner: never) => void, owner?: unknown) {
+    this.action = action;
+    this.owner = owner;
+  }
+
+  fire(): void {
+    this.action(this.owner as never);
   }
 
   get armed(): boolean {

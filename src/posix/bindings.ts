@@ -98,10 +98,10 @@ function tcpUsers(host: Host, port: number): Bound[] {
         reusePort: rules.reusePort ?? false,
         isListening: true,
       })),
-    ...connections.map(({ local, options }) => ({
+    ...connections.map((each) => ({
       ...common,
-      address: local,
-      reuseAddress: options.reuseAddress,
+      address: each.local,
+      reuseAddress: "options" in each ? each.options.reuseAddress : each.reuseAddress,
       reusePort: false,
       isListening: false,
     })),

@@ -4,7 +4,7 @@
  */
 import type { LoomError } from "../base/errors.ts";
 import { abort } from "../tcp/end.ts";
-import { CLOSED, ESTABLISHED, type Tcb } from "../tcp/tcb.ts";
+import { CLOSED, ESTABLISHED, type Tcb, type TcpEvents } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
 
 export interface SocketAddress {
@@ -20,12 +20,67 @@ export interface SocketInfo {
 /** Largest chunk that `readable` makes by itself. */
 const CHUNK = 65_536;
 
+/** What a connection says, passed on without a closure for each. */
+class Events implements TcpEvents {
+  private readonly socket: TcpSocket;
+
+  constructor(socket: TcpSocket) {
+    this.socket = socket;
+  }
+
+  established(): void {
+    this.socket.established();
+  }
+
+  readable(): void {
+    this.socket.wake("reader");
+  }
+
+  writable(): void {
+    this.socket.wake("writer");
+  }
+
+  closed(error: LoomError | undefined): void {
+    this.socket.finish(error);
+  }
+}
+
+/** A promise with its ends, settled at once when it is asked for late. Whoever does not wait for it is not told by a crash. */
+class Settled<T> {
+  readonly promise: Promise<T>;
+  resolve!: (value: T) => void;
+  reject!: (error: unknown) => void;
+
+  constructor(value: (() => T) | undefined, error: unknown) {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    this.promise.catch(() => {});
+    if (error) this.reject(error);
+    else if (value) this.resolve(value());
+  }
+}
+
 export class TcpSocket {
   /** Settles when the handshake did. */
-  readonly opened: Promise<SocketInfo>;
+  get opened(): Promise<SocketInfo> {
+    this.whenOpened ??= new Settled(this.tcb.state >= ESTABLISHED || this.wasOpened ? () => this.info : undefined, this.error);
+    return this.whenOpened.promise;
+  }
+
   /** Settles when both directions are closed; rejects when the connection broke. */
-  readonly closed: Promise<void>;
+  get closed(): Promise<void> {
+    this.whenClosed ??= new Settled(this.isOver ? () => {} : undefined, this.error);
+    return this.whenClosed.promise;
+  }
+
   private readonly tcb: Tcb;
+  // Promises are made for those who ask.
+  private whenOpened: Settled<SocketInfo> | undefined;
+  private whenClosed: Settled<void> | undefined;
+  private wasOpened = false;
+  private isOver = false;
   private readableStream: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
   private writableStream: WritableStream<Uint8Array> | undefined;
   private reader: ReadableByteStreamController | undefined;
@@ -34,27 +89,17 @@ export class TcpSocket {
   private error: LoomError | undefined;
   private readEnded = false;
   private writeEnded = false;
-  private settleOpened!: { resolve: (info: SocketInfo) => void; reject: (error: unknown) => void };
-  private settleClosed!: { resolve: () => void; reject: (error: unknown) => void };
 
   constructor(tcb: Tcb) {
     this.tcb = tcb;
-    this.opened = new Promise((resolve, reject) => {
-      this.settleOpened = { resolve, reject };
-    });
-    this.closed = new Promise((resolve, reject) => {
-      this.settleClosed = { resolve, reject };
-    });
-    // Whoever does not ask is not told by a crash.
-    this.opened.catch(() => {});
-    this.closed.catch(() => {});
-    tcb.events = {
-      established: () => this.settleOpened.resolve(this.info),
-      readable: () => this.wake("reader"),
-      writable: () => this.wake("writer"),
-      closed: (error) => this.finish(error),
-    };
-    if (tcb.state >= ESTABLISHED) this.settleOpened.resolve(this.info);
+    this.wasOpened = tcb.state >= ESTABLISHED;
+    tcb.events = new Events(this);
+  }
+
+  /** For `Events` alone. @internal */
+  established(): void {
+    this.wasOpened = true;
+    this.whenOpened?.resolve(this.info);
   }
 
   /** What arrives, as a byte stream: made on first use. */
@@ -148,7 +193,8 @@ export class TcpSocket {
     this.tcb.options.noDelay = on;
   }
 
-  private wake(which: "reader" | "writer"): void {
+  /** For `Events` alone. @internal */
+  wake(which: "reader" | "writer"): void {
     const wake = which === "reader" ? this.wakeReader : this.wakeWriter;
     if (which === "reader") this.wakeReader = undefined;
     else this.wakeWriter = undefined;
@@ -221,17 +267,19 @@ export class TcpSocket {
     if (this.readEnded) user.close(this.tcb);
   }
 
-  private finish(error: LoomError | undefined): void {
+  /** For `Events` alone. @internal */
+  finish(error: LoomError | undefined): void {
     this.error = error;
+    this.isOver = true;
     if (error) {
       user.close(this.tcb);
-      this.settleOpened.reject(error);
-      this.settleClosed.reject(error);
+      this.whenOpened?.reject(error);
+      this.whenClosed?.reject(error);
       if (!this.readEnded) {
         this.readEnded = true;
         this.reader?.error(error);
       }
-    } else this.settleClosed.resolve();
+    } else this.whenClosed?.resolve();
     this.wake("reader");
     this.wake("writer");
   }

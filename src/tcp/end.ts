@@ -7,16 +7,27 @@ import { CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, type Tcb, TIME_WAIT } fr
 /** Gives everything back and tells the owner, once. */
 export function destroy(tcb: Tcb, error: LoomError | undefined): void {
   if (tcb.state === CLOSED) return;
-  const { timers } = tcb.world.stack;
+  if (tcb.state === TIME_WAIT) {
+    // Others answer for it already.
+    tcb.state = CLOSED;
+    release(tcb, tcb.orphan);
+    return;
+  }
   if (error && (tcb.state === ESTABLISHED || tcb.state === CLOSE_WAIT)) tcb.world.counters.estab_resets++;
   if (error && tcb.state <= SYN_RECEIVED) tcb.world.counters.attempt_fails++;
-  const wasTimeWait = tcb.state === TIME_WAIT;
   tcb.state = CLOSED;
-  for (const timer of [tcb.retransmitTimer, tcb.ackTimer, tcb.stateTimer]) timers.remove(timer);
-  if (tcb.paceTimer) timers.remove(tcb.paceTimer);
+  stopTimers(tcb);
   release(tcb, tcb.orphan);
   tcb.world.remove(tcb);
-  if (!wasTimeWait) tcb.events.closed?.(error);
+  tcb.events.closed?.(error);
+}
+
+export function stopTimers(tcb: Tcb): void {
+  const { timers } = tcb.world.stack;
+  timers.remove(tcb.retransmitTimer);
+  timers.remove(tcb.ackTimer);
+  timers.remove(tcb.stateTimer);
+  if (tcb.paceTimer) timers.remove(tcb.paceTimer);
 }
 
 /** A closed connection in FIN-WAIT-2 does not wait for ever (Linux: tcp_fin_timeout, TCP_LINGER2). */
@@ -49,6 +60,6 @@ export function abort(tcb: Tcb, code: LoomErrorCode = "ECONNABORTED", message = 
 }
 
 /** "192.0.2.1 port 80", for messages. */
-export function peerOf(tcb: Tcb): string {
+export function peerOf(tcb: Pick<Tcb, "remote" | "remotePort">): string {
   return `${tcb.remote} port ${tcb.remotePort}`;
 }

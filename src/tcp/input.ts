@@ -16,12 +16,13 @@ import {
   takeSynAgain,
   takeThirdAck,
 } from "./ecn.ts";
-import { awaitFin, destroy, peerOf } from "./end.ts";
+import { awaitFin, destroy, peerOf, release, stopTimers } from "./end.ts";
 import { beginSearch, largestPayload } from "./mtu-probe.ts";
 import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { transmit } from "./output.ts";
 import { reportDuplicate, takeData } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
+import type { Segment } from "./segment.ts";
 import { resendSynData, send } from "./sender.ts";
 import { ACK, after, before, distance, FIN, later, RST, SYN } from "./sequence.ts";
 import { isGenuine } from "./signature.ts";
@@ -59,10 +60,10 @@ export const options: SynOptions = {
 export const sack = new SackBlocks();
 
 /** The segment in hand, read once. */
-const segment = { seq: 0, ack: 0, flags: 0, window: 0, offset: 0, length: 0, hasTimestamps: false, tsval: 0, tsecr: 0, piece: 0 };
+const segment: Segment = { seq: 0, ack: 0, flags: 0, window: 0, offset: 0, length: 0, hasTimestamps: false, tsval: 0, tsecr: 0, piece: 0 };
 
 /** Reads the record (and the options, when there are others than timestamps). */
-export function readSegment(words: Int32Array, bytes: Uint8Array): typeof segment {
+export function readSegment(words: Int32Array, bytes: Uint8Array): Segment {
   segment.seq = words[abi.SEG_SEQUENCE / 4];
   segment.ack = words[abi.SEG_ACKNOWLEDGEMENT / 4];
   segment.flags = words[abi.SEG_FLAGS / 4];
@@ -148,7 +149,6 @@ export function receive(tcb: Tcb, id: number): void {
     else {
       if (s.length > 0) noteDuplicate(tcb);
       if (tcb.ecn) noteArrival(tcb, s.length, 1);
-      if (tcb.state === TIME_WAIT && flags & FIN) stack.timers.arm(tcb.stateTimer, stack.now + tcb.world.settings.timeWaitMs);
       answer(tcb);
       // The acknowledgement itself may be news, even behind a closed window (RFC 9293 §3.10.7.4).
       if (s.seq === tcb.received && flags & ACK) takeAck(tcb);
@@ -220,7 +220,6 @@ function receiveReset(tcb: Tcb): void {
     challenge(tcb);
     return;
   }
-  if (tcb.state === TIME_WAIT) return; // RFC 1337: a reset does not cut TIME-WAIT short.
   const refused = tcb.state === SYN_RECEIVED && !tcb.listener;
   destroy(tcb, refused ? refusal(tcb) : new LoomError("ECONNRESET", `${peerOf(tcb)} reset the connection`));
 }
@@ -450,10 +449,9 @@ function closeOnAck(tcb: Tcb): boolean {
 }
 
 export function enterTimeWait(tcb: Tcb): void {
-  const { stack } = tcb.world;
   tcb.state = TIME_WAIT;
-  stack.timers.cancel(tcb.retransmitTimer);
-  stack.timers.arm(tcb.stateTimer, stack.now + tcb.world.settings.timeWaitMs);
+  stopTimers(tcb);
+  release(tcb, tcb.orphan);
   tcb.world.timeWait(tcb);
   tcb.events.closed?.(undefined);
 }

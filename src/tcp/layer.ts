@@ -7,6 +7,7 @@ import { LoomError, type LoomErrorCode } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import { secret } from "../base/random.ts";
 import { SipHash } from "../base/siphash.ts";
+import { Timer } from "../base/timers.ts";
 import { ByteQueue } from "../engine/slabs.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
 import { RateLimit } from "../ip/icmp.ts";
@@ -16,7 +17,7 @@ import { flow } from "./cookies.ts";
 import { synFlags } from "./ecn.ts";
 import { destroy, peerOf } from "./end.ts";
 import { CookieCache, CookieKeys } from "./fast-open.ts";
-import { isGenuineFor, options as offered, readSegment, receive } from "./input.ts";
+import { options as offered, readSegment, receive } from "./input.ts";
 import { chooseListener, conflicts, type ListenRules, TcpListener } from "./listener.ts";
 import { largestPayload } from "./mtu-probe.ts";
 import { ownMss, sendReset, transmit } from "./output.ts";
@@ -24,11 +25,12 @@ import { noteDeparture } from "./pacing.ts";
 import { PassiveOpen } from "./passive.ts";
 import { shrink } from "./recovery.ts";
 import { arm, resend, send } from "./sender.ts";
-import { ACK, after, distance, FIN, RST, SYN } from "./sequence.ts";
+import { ACK, distance, FIN, RST, SYN } from "./sequence.ts";
 import { defaultSettings, type TcpSettings } from "./settings.ts";
 import { isGenuine, secretFor } from "./signature.ts";
 import {
   DEFAULT_OPTIONS,
+  type Demultiplexed,
   ESTABLISHED,
   STATES,
   SYN_RECEIVED,
@@ -39,6 +41,7 @@ import {
   type TcpWorld,
   TIME_WAIT,
 } from "./tcb.ts";
+import { TimeWait } from "./time-wait.ts";
 import { ackExpired, retransmitExpired, stateExpired } from "./timers.ts";
 
 const ANY = new IpAddress(0, 0, 0, 0);
@@ -118,12 +121,14 @@ export class TcpLayer implements Transport, TcpWorld {
     mtu_probe_failures: 0,
     mtu_black_holes: 0,
   };
-  private readonly connections = new Map<number, Tcb>();
+  private readonly connections = new Map<number, Demultiplexed>();
   private readonly listeners = new Map<number, TcpListener[]>();
   private readonly portUse = new Map<number, number>();
   /** Ports that were bound and have no other user yet, and by how many: nobody is given one by chance. */
   readonly bound = new Map<number, number>();
-  private readonly waiting = new Set<Tcb>();
+  /** In TIME-WAIT, those first whose wait ends first. */
+  private readonly waiting = new Set<TimeWait>();
+  private readonly waitTimer = new Timer(() => this.endWaits());
   /** Closed by their owners, and not at their end yet. */
   private readonly orphans = new Set<Tcb>();
   private readonly challenges = new RateLimit(CHALLENGES, CHALLENGES);
@@ -303,8 +308,8 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   /** Connections of any state whose own port this is, and listeners there. */
-  users(port: number): { listeners: readonly TcpListener[]; connections: readonly Tcb[] } {
-    const connections = this.portUse.has(port) ? this.list().filter((tcb) => tcb.localPort === port) : [];
+  users(port: number): { listeners: readonly TcpListener[]; connections: readonly (Tcb | TimeWait)[] } {
+    const connections = this.portUse.has(port) ? [...this.list(), ...this.waiting].filter((each) => each.localPort === port) : [];
     return { listeners: this.listeners.get(port) ?? [], connections };
   }
 
@@ -326,8 +331,15 @@ export class TcpLayer implements Transport, TcpWorld {
   /** Every connection, as `ss` would list them. */
   list(): Tcb[] {
     const out: Tcb[] = [];
-    for (const first of this.connections.values()) for (let tcb: Tcb | undefined = first; tcb; tcb = tcb.hashNext) out.push(tcb);
+    for (const first of this.connections.values()) {
+      for (let each: Demultiplexed | undefined = first; each; each = each.hashNext) if (each instanceof Tcb) out.push(each);
+    }
     return out;
+  }
+
+  /** Connections in TIME-WAIT. */
+  get timeWaiting(): number {
+    return this.waiting.size;
   }
 
   // ── Demultiplexing ────────────────────────────────────────────────────────────────────────────
@@ -343,25 +355,27 @@ export class TcpLayer implements Transport, TcpWorld {
     for (let tcb = this.connections.get(hash); tcb; tcb = tcb.hashNext) {
       if (tcb.remotePort !== remotePort || tcb.localPort !== localPort) continue;
       if (!tcb.remote.matches(words, source) || !tcb.local.matches(words, destination)) continue;
-      if (tcb.state === TIME_WAIT && this.mayReopen(tcb, id)) break;
-      receive(tcb, id);
+      if (tcb instanceof Tcb) receive(tcb, id);
+      else if (tcb instanceof TimeWait && this.receiveWaiting(tcb, id)) break;
       return;
     }
     this.receiveUnconnected(id, localPort);
   }
 
-  /** A new SYN ends TIME-WAIT when it cannot be an old one (RFC 6191, RFC 9293 §3.10.7.4 eighth). */
-  private mayReopen(tcb: Tcb, id: number): boolean {
-    const { words } = this.stack;
-    const s = readSegment(words, this.stack.engine.memory.u8);
-    if ((s.flags & (SYN | ACK | RST | FIN)) !== SYN) return false;
-    const isNew = tcb.timestampsOk && s.hasTimestamps ? after(s.tsval, tcb.tsRecent) : after(s.seq, tcb.received);
-    if (!isNew || !isGenuineFor(tcb, id)) return false;
-    destroy(tcb, undefined);
-    return true;
+  /** A segment for a connection in TIME-WAIT. True when it is a SYN that begins a new one. */
+  private receiveWaiting(wait: TimeWait, id: number): boolean {
+    const segment = readSegment(this.stack.words, this.stack.engine.memory.u8);
+    const { md5Secret } = wait;
+    if ((md5Secret || offered.signature > 0) && !isGenuine(this.stack, id, md5Secret, offered.signature, this.counters)) return false;
+    if (wait.isReopenedBy(segment)) {
+      this.endWait(wait);
+      return true;
+    }
+    if (wait.receive(this.stack, segment)) this.beginWait(wait);
+    return false;
   }
 
-  private find(local: IpAddress, remote: IpAddress, localPort: number, remotePort: number): Tcb | undefined {
+  private find(local: IpAddress, remote: IpAddress, localPort: number, remotePort: number): Demultiplexed | undefined {
     const hash = hashOf(remote.c ^ remote.a, remote.d, local.d, (localPort << 16) | remotePort);
     for (let tcb = this.connections.get(hash); tcb; tcb = tcb.hashNext) {
       if (tcb.remotePort === remotePort && tcb.localPort === localPort && tcb.remote.equals(remote) && tcb.local.equals(local)) return tcb;
@@ -410,18 +424,9 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   remove(tcb: Tcb): void {
-    const first = this.connections.get(tcb.hash);
-    if (first === tcb) {
-      if (tcb.hashNext) this.connections.set(tcb.hash, tcb.hashNext);
-      else this.connections.delete(tcb.hash);
-    } else for (let before = first; before; before = before.hashNext) if (before.hashNext === tcb) before.hashNext = tcb.hashNext;
-    tcb.hashNext = undefined;
-    this.waiting.delete(tcb);
+    this.replace(tcb, undefined);
     if (tcb.orphan) this.orphans.delete(tcb);
-    this.count--;
-    const uses = (this.portUse.get(tcb.localPort) ?? 1) - 1;
-    if (uses > 0) this.portUse.set(tcb.localPort, uses);
-    else this.portUse.delete(tcb.localPort);
+    this.giveBackPort(tcb.localPort);
     const { listener } = tcb;
     if (!(listener instanceof TcpListener)) return;
     const unfinished = tcb.una === tcb.iss;
@@ -429,13 +434,58 @@ export class TcpLayer implements Transport, TcpWorld {
     if (tcb.isFastOpened && unfinished) listener.fastOpenPending--;
   }
 
+  /** Takes a connection out of the demultiplexer, or puts what is left of it in its place. */
+  private replace(entry: Demultiplexed, by: TimeWait | undefined): void {
+    const rest = entry.hashNext;
+    if (by) by.hashNext = rest;
+    const next = by ?? rest;
+    const first = this.connections.get(entry.hash);
+    if (first === entry) {
+      if (next) this.connections.set(entry.hash, next);
+      else this.connections.delete(entry.hash);
+    } else for (let before = first; before; before = before.hashNext) if (before.hashNext === entry) before.hashNext = next;
+    entry.hashNext = undefined;
+  }
+
+  private giveBackPort(port: number): void {
+    this.count--;
+    const uses = (this.portUse.get(port) ?? 1) - 1;
+    if (uses > 0) this.portUse.set(port, uses);
+    else this.portUse.delete(port);
+  }
+
   timeWait(tcb: Tcb): void {
     this.orphans.delete(tcb);
-    this.waiting.add(tcb);
+    const wait = new TimeWait(tcb);
+    this.replace(tcb, wait);
+    this.beginWait(wait);
     if (this.waiting.size <= MOST_TIME_WAIT) return;
     const [oldest] = this.waiting;
     this.counters.time_wait_overflow++;
-    destroy(oldest, undefined);
+    this.endWait(oldest);
+  }
+
+  private beginWait(wait: TimeWait): void {
+    this.waiting.delete(wait);
+    this.waiting.add(wait);
+    wait.until = this.stack.now + this.settings.timeWaitMs;
+    if (!this.waitTimer.armed) this.stack.timers.arm(this.waitTimer, wait.until);
+  }
+
+  private endWait(wait: TimeWait): void {
+    this.waiting.delete(wait);
+    this.replace(wait, undefined);
+    this.giveBackPort(wait.localPort);
+  }
+
+  private endWaits(): void {
+    for (const wait of this.waiting) {
+      if (wait.until > this.stack.now) {
+        this.stack.timers.arm(this.waitTimer, wait.until);
+        return;
+      }
+      this.endWait(wait);
+    }
   }
 
   mayChallenge(): boolean {
@@ -483,7 +533,7 @@ export class TcpLayer implements Transport, TcpWorld {
     const tcb = this.find(report.source, report.destination, view.getUint16(0), view.getUint16(2));
     // RFC 5927 §4.1: the quoted sequence number must be one that is in flight.
     const seq = view.getInt32(4);
-    if (!tcb) return false;
+    if (!(tcb instanceof Tcb)) return false;
     if (distance(seq, tcb.una) < 0 || distance(seq, tcb.nxt) >= 0) {
       this.counters.out_of_window_icmps++;
       return false;

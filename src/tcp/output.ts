@@ -10,7 +10,7 @@ import { ACK, RST, SYN } from "./sequence.ts";
 import { SIGNATURE_BYTES, SIGNATURE_WORDS, sign } from "./signature.ts";
 import { SYN_SENT, type Tcb } from "./tcb.ts";
 
-const OPTIONS = abi.OUT_OPTIONS / 4;
+export const OPTIONS = abi.OUT_OPTIONS / 4;
 const PIECE = abi.OUT_PIECE / 4;
 const edges = new Int32Array(8);
 /** Forty bytes of options at most (RFC 9293 §3.1). */
@@ -69,7 +69,14 @@ function collectSack(tcb: Tcb): number {
   return n;
 }
 
-function addresses(stack: IpStack, local: IpAddress, remote: IpAddress, localPort: number, remotePort: number, hopLimit: number): void {
+export function addresses(
+  stack: IpStack,
+  local: IpAddress,
+  remote: IpAddress,
+  localPort: number,
+  remotePort: number,
+  hopLimit: number,
+): void {
   const { out } = stack;
   out[abi.SEG_FAMILY / 4] = remote.family | (6 << 8) | (hopLimit << 24);
   out[abi.SEG_FLOW_LABEL / 4] = 0;

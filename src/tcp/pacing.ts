@@ -18,7 +18,7 @@ const AVOIDANCE_RATIO = 1.2;
 /** True when there is something to send that the pace lets leave later only; `release` runs then. */
 export function holdsBack(tcb: Tcb, release: (tcb: Tcb) => void): boolean {
   if (tcb.pacingRate === 0 || tcb.releaseAt <= tcb.now || (tcb.unsent <= 0 && tcb.sent.lostBytes === 0)) return false;
-  tcb.paceTimer ??= new Timer(() => release(tcb));
+  tcb.paceTimer ??= new Timer(release, tcb);
   tcb.world.stack.timers.arm(tcb.paceTimer, tcb.releaseAt);
   return true;
 }

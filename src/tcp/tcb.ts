@@ -211,6 +211,16 @@ export interface TcpWorld {
   accepted(tcb: Tcb): void;
 }
 
+/** What the demultiplexer finds by addresses and ports: a connection, or what is left of one in TIME-WAIT. */
+export interface Demultiplexed {
+  readonly local: IpAddress;
+  readonly remote: IpAddress;
+  readonly localPort: number;
+  readonly remotePort: number;
+  readonly hash: number;
+  hashNext: Demultiplexed | undefined;
+}
+
 /** Sequence range that arrived ahead of its turn. */
 export interface Range {
   start: number;
@@ -229,7 +239,7 @@ export class Tcb implements Flow, Starved, Throttled {
   /** Set by a listener: whose connection this is until it is accepted. */
   listener: { readonly closed: boolean; readonly isFull: boolean } | undefined;
   isAccepted = false;
-  hashNext: Tcb | undefined;
+  hashNext: Demultiplexed | undefined;
   hash = 0;
   path: Path | undefined;
 
@@ -437,9 +447,9 @@ export class Tcb implements Flow, Starved, Throttled {
     this.options = options;
     this.control = control;
     this.onRoom = timers.room;
-    this.retransmitTimer = new Timer(() => timers.retransmit(this));
-    this.ackTimer = new Timer(() => timers.ack(this));
-    this.stateTimer = new Timer(() => timers.state(this));
+    this.retransmitTimer = new Timer(timers.retransmit, this);
+    this.ackTimer = new Timer(timers.ack, this);
+    this.stateTimer = new Timer(timers.state, this);
   }
 
   /** The interface has room again. */

@@ -7,7 +7,7 @@ import { checkAppLimited } from "./pacing.ts";
 import { rackExpired, timedOut } from "./recovery.ts";
 import { arm, probeTail, probeWindow, resend, send } from "./sender.ts";
 import { ACK, distance } from "./sequence.ts";
-import { ESTABLISHED, FIN_WAIT_2, SYN_SENT, type Tcb, TIME_WAIT } from "./tcb.ts";
+import { ESTABLISHED, FIN_WAIT_2, SYN_SENT, type Tcb } from "./tcb.ts";
 
 /** A closed connection whose peer takes nothing of what is left is kept for so long (ms). */
 const ORPHAN_MS = 4 * 60_000;
@@ -96,7 +96,7 @@ export function ackExpired(tcb: Tcb): void {
 }
 
 export function stateExpired(tcb: Tcb): void {
-  if (tcb.state === TIME_WAIT || (tcb.state === FIN_WAIT_2 && tcb.orphan)) {
+  if (tcb.state === FIN_WAIT_2 && tcb.orphan) {
     destroy(tcb, undefined);
     return;
   }

@@ -165,8 +165,12 @@ export function shutdown(tcb: Tcb): void {
 
 /** Nobody reads or writes any more: an orderly end, or a reset when unread data is lost by it (RFC 2525 §2.17). */
 export function close(tcb: Tcb): void {
-  if (tcb.state === CLOSED) tcb.inbox?.clear();
-  if (tcb.state === CLOSED || tcb.orphan) return;
+  if (tcb.state === CLOSED || tcb.state === TIME_WAIT) {
+    tcb.orphan = true;
+    tcb.inbox?.clear();
+    return;
+  }
+  if (tcb.orphan) return;
   if (readable(tcb) > 0 && !tcb.finReceived) {
     abort(tcb, "ECONNABORTED", "closed with unread data");
     return;
