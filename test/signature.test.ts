@@ -109,7 +109,7 @@ async function exchange({ lab, a, b }: Net, family: 4 | 6, bytes: number): Promi
   user.close(client);
   user.close(server);
   await lab.run(200_000);
-  assert.equal(client.state, CLOSED);
+  assert.equal(a.tcp.size + b.tcp.size, 0);
   return { client, server };
 }
 
@@ -220,31 +220,68 @@ describe("MD5 signatures", () => {
     assert.equal(user.readable(server), 910);
   });
 
-  it("TCP_MD5SIG takes Linux's struct, with errors as Linux has them", async () => {
-    const { b } = await pair();
-    const posix = new Process(b);
-    const fd = posix.socket(c.AF_INET, c.SOCK_STREAM, 0);
-    const struct = (secret: string, { family = c.AF_INET, flags = 0, prefix = 0, length = secret.length } = {}) => {
-      const out = Buffer.alloc(216);
-      out.writeUInt16LE(family, 0);
-      out.set([10, 0, 0, 1], 4);
-      out.set([flags, prefix], 128);
-      out.writeUInt16LE(length, 130);
-      out.write(secret, 136);
-      return out;
-    };
-    const set = (bytes: Uint8Array, name: number = c.TCP_MD5SIG) => posix.setsockopt(fd, c.IPPROTO_TCP, name, bytes);
-    assert.equal(set(struct("k")), 0);
-    assert.equal(set(struct("")), 0);
-    assert.equal(set(struct("")), -2);
-    assert.equal(set(struct("k", { family: c.AF_INET6 })), -22);
-    assert.equal(set(struct("k", { length: 81 })), -22);
-    assert.equal(set(struct("k").subarray(0, 215)), -22);
-    assert.equal(set(struct("k", { flags: 1, prefix: 33 }), c.TCP_MD5SIG_EXT), -22);
-    assert.equal(set(struct("k", { flags: 1, prefix: 8 }), c.TCP_MD5SIG_EXT), 0);
-    assert.equal(set(struct("", { flags: 1, prefix: 9 }), c.TCP_MD5SIG_EXT), -2);
+  it("a key that is set and taken away holds from the next segment on", async () => {
+    const { lab, a, b, frames } = await pair();
+    const [client, server] = [new Process(a), new Process(b)];
+    const name = (address: string) => ({ family: c.AF_INET, address, port: 80 });
+    const listening = server.socket(c.AF_INET, c.SOCK_STREAM | c.SOCK_NONBLOCK, 0);
+    assert.equal(server.bind(listening, name("10.0.0.2")), 0);
+    assert.equal(server.listen(listening, 8), 0);
+    const fd = client.socket(c.AF_INET, c.SOCK_STREAM | c.SOCK_NONBLOCK, 0);
+    client.connect(fd, name("10.0.0.2"));
+    await lab.run(100);
+    const accepted = server.accept(listening);
+    assert.ok(accepted >= 0);
+    for (const secret of [SECRET, ""]) {
+      for (const last of [1, 2]) {
+        const [process, socket] = last === 2 ? [client, fd] : [server, accepted];
+        assert.equal(process.setsockopt(socket, c.IPPROTO_TCP, c.TCP_MD5SIG, struct(secret, { last })), 0);
+      }
+      frames.length = 0;
+      assert.equal(client.send(fd, body(1000), 0), 1000);
+      await lab.run(300);
+      assert.equal(server.recv(accepted, new Uint8Array(2000), 0), 1000);
+      assert.ok(frames.length >= 2);
+      if (secret) allSigned(frames);
+      else for (const frame of frames) assert.equal(digests(frame, SECRET).found, undefined);
+    }
   });
 });
+
+/** struct tcp_md5sig. */
+function struct(
+  secret: string,
+  { family = c.AF_INET as number, last = 1, flags = 0, prefix = 0, length = secret.length, iface = 0 } = {},
+): Buffer {
+  const out = Buffer.alloc(216);
+  out.writeUInt16LE(family, 0);
+  // As sockaddr_in6 this is ::ffff:10.0.0.1.
+  if (family === c.AF_INET) out.set([10, 0, 0, last], 4);
+  else out.set([255, 255, 10, 0, 0, last], 18);
+  out.set([flags, prefix], 128);
+  out.writeUInt16LE(length, 130);
+  out.writeInt32LE(iface, 132);
+  out.write(secret, 136);
+  return out;
+}
+
+/** One after the other on one socket: option name, value. */
+const SETTINGS: readonly (readonly [number, Buffer])[] = [
+  [c.TCP_MD5SIG, struct("k")],
+  [c.TCP_MD5SIG, struct("another")],
+  [c.TCP_MD5SIG, struct("")],
+  [c.TCP_MD5SIG, struct("")],
+  [c.TCP_MD5SIG, struct("k", { family: c.AF_INET6 })],
+  [c.TCP_MD5SIG, struct("k", { length: 80 })],
+  [c.TCP_MD5SIG, struct("k", { length: 81 })],
+  [c.TCP_MD5SIG, struct("k").subarray(0, 215)],
+  [c.TCP_MD5SIG_EXT, struct("k", { flags: 1, prefix: 33 })],
+  [c.TCP_MD5SIG_EXT, struct("k", { flags: 1, prefix: 8 })],
+  [c.TCP_MD5SIG_EXT, struct("", { flags: 1, prefix: 9 })],
+  [c.TCP_MD5SIG_EXT, struct("", { flags: 1, prefix: 8 })],
+  [c.TCP_MD5SIG_EXT, struct("k", { flags: 2 })],
+  [c.TCP_MD5SIG_EXT, struct("k", { flags: 2, iface: 999 })],
+];
 
 /** Sets the key of a peer, then echoes one connection, or sends itself what comes back. */
 const PEER = `
@@ -271,6 +308,15 @@ else:
     e = bytearray()
     while b := s.recv(1 << 20): e += b
     print("same" if e == d else "differs")
+`;
+
+const SETTER = `
+import json, socket, sys
+s = socket.socket(int(sys.argv[1]))
+def call(name, value):
+    try: s.setsockopt(socket.IPPROTO_TCP, name, bytes.fromhex(value)); return 0
+    except OSError as e: return -e.errno
+print(json.dumps([call(*each) for each in json.loads(sys.argv[2])]))
 `;
 
 describe("MD5 signatures and the Linux kernel", { skip: missing("python3"), timeout: 60_000 }, () => {
@@ -326,6 +372,19 @@ describe("MD5 signatures and the Linux kernel", { skip: missing("python3"), time
       assert.match((await namespace.run(`python3 ${quoted(peer(family, "wrong", "wrong"))}`)).out, /timeout/);
       assert.ok(host.tcp.counters.md5_failures > md5_failures);
       listener.close();
+    });
+  }
+
+  for (const domain of [c.AF_INET, c.AF_INET6]) {
+    it(`TCP_MD5SIG says what Linux says to a socket of domain ${domain}`, async () => {
+      const process = new Process(host);
+      const fd = process.socket(domain, c.SOCK_STREAM, 0);
+      const ours = SETTINGS.map(([name, value]) => process.setsockopt(fd, c.IPPROTO_TCP, name, value));
+      const calls = JSON.stringify(SETTINGS.map(([name, value]) => [name, value.toString("hex")]));
+      const { out } = await namespace.run(`python3 -c '${SETTER}' ${domain} '${calls}'`);
+      assert.deepEqual(ours, JSON.parse(out));
+      assert.ok(ours.includes(0) && ours.includes(-22));
+      process.close(fd);
     });
   }
 });
