@@ -35,8 +35,10 @@ describe("the packed package", () => {
     const [name] = readdirSync(folder).filter((file) => file.endsWith(".tgz"));
     mkdirSync(join(folder, "node_modules/packetloom"), { recursive: true });
     spawnSync("tar", ["-xzf", name, "-C", "node_modules/packetloom", "--strip-components=1"], { cwd: folder });
-    // Dependencies of the command line, as an installation would bring them.
+    // Dependencies, as an installation would bring them.
+    mkdirSync(join(folder, "node_modules/@noble"));
     for (const dependency of [
+      "@noble/hashes",
       "cli-progress",
       "cli-table3",
       "commander",
