@@ -50,10 +50,6 @@ export class Bindings {
     this.changed(port, users.size);
   }
 
-  isUsed(port: number): boolean {
-    return this.ports.has(port);
-  }
-
   holds(port: number, who: Bound): boolean {
     return this.ports.get(port)?.has(who) ?? false;
   }

@@ -34,7 +34,7 @@ interface Peer {
   blockedUntil: number;
 }
 
-export const isCookieLength = (n: number): boolean => n >= SHORTEST && n <= LONGEST && n % 2 === 0;
+const isCookieLength = (n: number): boolean => n >= SHORTEST && n <= LONGEST && n % 2 === 0;
 
 /** Sixteen bytes for each key, the present one first. */
 export class CookieKeys {

@@ -128,10 +128,13 @@ export class Shell {
     sysctl(this.wire.host, dotted(name), value);
   }
 
-  /** The metrics of past connections are those of a new host; routes may say something about connections. */
+  /** Of past connections a host remembers Fast Open's cookies; routes may say something about connections. */
   private ip(args: readonly string[], line: string): void {
     const known = args.filter((arg) => !/^-[46]?/.test(arg));
-    if (known[0] === "tcp_metrics") return;
+    if (known[0] === "tcp_metrics") {
+      if (known[1] === "flush") this.wire.host.tcp.cookies.forget();
+      return;
+    }
     if (known[0] === "route") {
       this.route(known.slice(2), line);
       return;
