@@ -224,7 +224,7 @@ function maySendSmall(tcb: Tcb, length: number, unsent: number, room: number): b
   if (length === unsent) return mayBeSmall(tcb, length) || !tcb.sent.first;
   // Cut by the congestion window: whole segments come with the next ACK.
   if (room === length) return !tcb.sent.first;
-  return length >= tcb.maxWindow / 2 || !tcb.sent.first;
+  return length >= tcb.maxWindow / 2 || tcb.pushing;
 }
 
 // ── Timers of the sender ────────────────────────────────────────────────────────────────────────
