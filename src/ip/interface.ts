@@ -1,6 +1,6 @@
 /** An interface of a host: a port of the engine with a name and addresses. */
 import { formatMac } from "../base/address.ts";
-import { type InterfaceAddress, IpAddress, networkOf } from "../base/ip-address.ts";
+import { type InterfaceAddress, IpAddress } from "../base/ip-address.ts";
 import type { Port } from "../engine/port.ts";
 import { isNothing } from "./multicast/filter.ts";
 import type { GroupMachine } from "./multicast/machine.ts";
@@ -103,7 +103,8 @@ export class NetInterface {
 
   /** Ours to answer for: tentative addresses are not (RFC 4862 §5.4). */
   owns(address: IpAddress): boolean {
-    return this.addresses.some((own) => own.state === "usable" && own.address.equals(address));
+    for (const own of this.addresses) if (own.address.equals(address) && own.state === "usable") return true;
+    return false;
   }
 
   /** The link-local IPv6 address, once it is usable. */
@@ -131,13 +132,12 @@ export class NetInterface {
   isBroadcast(address: IpAddress): boolean {
     if (address.family !== 4) return false;
     if (address.v4 === 0xffffffff) return true;
-    return this.addresses.some(
-      (own) =>
-        own.address.family === 4 &&
-        own.length < 31 &&
-        networkOf(address, own.length).equals(networkOf(own.address, own.length)) &&
-        (address.d | (0xffffffff << (32 - own.length))) === -1,
-    );
+    for (const own of this.addresses) {
+      if (own.address.family !== 4 || own.length >= 31) continue;
+      const hostBits = 0xffffffff >>> own.length;
+      if ((address.d & hostBits) >>> 0 === hostBits && ((address.d ^ own.address.d) & ~hostBits) === 0) return true;
+    }
+    return false;
   }
 
   toString(): string {

@@ -13,6 +13,9 @@ import type { World } from "./world.ts";
 export class Output {
   private readonly world: World;
   private pending = false;
+  /** Paths by next hop, while nothing changes: thousands of connections to one peer have one. */
+  private readonly paths: { readonly 4: Map<number, Path>; readonly 6: Map<number, Path> } = { 4: new Map(), 6: new Map() };
+  private pathsOf = -1;
   private fragmentId: number;
 
   constructor(world: World) {
@@ -28,14 +31,13 @@ export class Output {
       return this.scopedPath(to, iface ?? this.interfaceFor(to));
     }
     // A subnet's broadcast address is ours to receive, and everybody's when we send.
-    const subnet = family === 4 ? world.interfaces.find((each) => each.isBroadcast(to)) : undefined;
-    if (subnet) return this.scopedPath(to, subnet);
+    if (family === 4) for (const each of world.interfaces) if (each.isBroadcast(to)) return this.scopedPath(to, each);
     const hop = to.isLoopback ? world.routes.endHop(family, "local") : world.rules.lookup(to, hint);
-    const meaning = world.routes.meaning(family, hop);
-    let path = this.path(family, hop, meaning);
+    let path = this.pathOver(family, hop);
     if (iface && !path.isLocal && path.iface !== iface) path = this.pathBy(to, iface);
-    if (!path.isLocal) path.mtu = world.mtus.get(to, path.mtu);
-    return path;
+    if (path.isLocal) return path;
+    const mtu = world.mtus.get(to, path.mtu);
+    return mtu === path.mtu ? path : { ...path, mtu };
   }
 
   /** By one interface, whatever is better elsewhere (SO_BINDTODEVICE). */
@@ -51,6 +53,21 @@ export class Output {
     const { routes, interfaces } = this.world;
     const meaning = to.isMulticast ? routes.meaning(to.family, routes.lookup(to)) : undefined;
     return meaning && "iface" in meaning ? meaning.iface : interfaces[0];
+  }
+
+  private pathOver(family: 4 | 6, hop: number): Path {
+    const { routes } = this.world;
+    if (this.pathsOf !== routes.generation) {
+      this.paths[4].clear();
+      this.paths[6].clear();
+      this.pathsOf = routes.generation;
+    }
+    let path = this.paths[family].get(hop);
+    if (!path) {
+      path = this.path(family, hop, routes.meaning(family, hop));
+      this.paths[family].set(hop, path);
+    }
+    return path;
   }
 
   private path(family: 4 | 6, hop: number, meaning: HopMeaning | undefined): Path {
