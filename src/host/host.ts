@@ -447,20 +447,20 @@ export class Host {
   }
 
   private async connectTo(address: IpAddress, options: ConnectOptions, signal?: AbortSignal): Promise<TcpSocket> {
-    const { hostname: _, port, localAddress, localPort, signal: __, ...tcp } = options;
+    const { port, localAddress, localPort } = options;
     this.ip.touch();
     const local = { address: localAddress === undefined ? undefined : IpAddress.parse(localAddress), port: localPort };
-    const socket = new TcpSocket(this.tcp.connect(address, port, local, tcp));
+    const socket = new TcpSocket(this.tcp.connect(address, port, local, options));
+    if (!signal) return socket.whenConnected();
     const stop = () => socket.abort();
-    signal?.addEventListener("abort", stop, { once: true });
+    signal.addEventListener("abort", stop, { once: true });
     try {
-      await socket.opened;
+      return await socket.whenConnected();
     } catch (error) {
-      throw signal?.aborted ? signal.reason : error;
+      throw signal.aborted ? signal.reason : error;
     } finally {
-      signal?.removeEventListener("abort", stop);
+      signal.removeEventListener("abort", stop);
     }
-    return socket;
   }
 
   /**

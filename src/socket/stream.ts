@@ -45,6 +45,24 @@ class Events implements TcpEvents {
   }
 }
 
+interface Ends<T> {
+  resolve(value: T): void;
+  reject(error: unknown): void;
+}
+
+/** A read that waits for bytes: to be put into `into`, or (without it) only to be heard of. Reads are served in their order. */
+interface Reading extends Ends<number | null> {
+  readonly into: Uint8Array | undefined;
+  next: Reading | undefined;
+}
+
+/** A write whose bytes from `done` on wait for room. */
+interface Writing extends Ends<number> {
+  readonly bytes: Uint8Array;
+  done: number;
+  next: Writing | undefined;
+}
+
 /** A promise with its ends, settled at once when it is asked for late. Whoever does not wait for it is not told by a crash. */
 class Settled<T> {
   readonly promise: Promise<T>;
@@ -84,8 +102,10 @@ export class TcpSocket {
   private readableStream: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
   private writableStream: WritableStream<Uint8Array> | undefined;
   private reader: ReadableByteStreamController | undefined;
-  private wakeReader: (() => void) | undefined;
-  private wakeWriter: (() => void) | undefined;
+  /** Whoever waits: for bytes, for room, for the handshake. */
+  private reading: Reading | undefined;
+  private writing: Writing | undefined;
+  private connecting: Ends<TcpSocket> | undefined;
   private error: LoomError | undefined;
   private readEnded = false;
   private writeEnded = false;
@@ -100,6 +120,17 @@ export class TcpSocket {
   established(): void {
     this.wasOpened = true;
     this.whenOpened?.resolve(this.info);
+    this.connecting?.resolve(this);
+    this.connecting = undefined;
+  }
+
+  /** This socket, when its handshake is over. @internal */
+  whenConnected(): Promise<TcpSocket> {
+    return new Promise((resolve, reject) => {
+      if (this.error) reject(this.error);
+      else if (this.wasOpened) resolve(this);
+      else this.connecting = { resolve, reject };
+    });
   }
 
   /** What arrives, as a byte stream: made on first use. */
@@ -119,7 +150,9 @@ export class TcpSocket {
   get writable(): WritableStream<Uint8Array> {
     this.writableStream ??= new WritableStream(
       {
-        write: (chunk) => this.writeAll(chunk),
+        write: async (chunk) => {
+          await this.write(chunk);
+        },
         close: () => this.endWriting(),
         abort: () => abort(this.tcb),
       },
@@ -132,19 +165,20 @@ export class TcpSocket {
    * Reads into `into` without a stream in between (the shape of `Deno.Conn`): bytes read, or null at the end. Not together
    * with `readable`.
    */
-  async read(into: Uint8Array): Promise<number | null> {
-    await this.arrival();
-    if (user.readable(this.tcb) > 0) return user.read(this.tcb, into);
-    if (this.error) throw this.error;
-    this.readEnded = true;
-    if (this.writeEnded) user.close(this.tcb);
-    return null;
+  read(into: Uint8Array): Promise<number | null> {
+    return this.arrival(into);
   }
 
   /** Sends all of `bytes`, or waits until the peer has taken enough of it. Not together with `writable`. */
-  async write(bytes: Uint8Array): Promise<number> {
-    await this.writeAll(bytes);
-    return bytes.length;
+  write(bytes: Uint8Array): Promise<number> {
+    if (!(bytes instanceof Uint8Array)) return Promise.reject(new TypeError("a socket takes Uint8Array chunks"));
+    return new Promise((resolve, reject) => {
+      const writing: Writing = { bytes, done: 0, resolve, reject, next: undefined };
+      let last = this.writing;
+      while (last?.next) last = last.next;
+      if (last) last.next = writing;
+      else this.writeOn(writing);
+    });
   }
 
   get info(): SocketInfo {
@@ -185,35 +219,59 @@ export class TcpSocket {
 
   /** Seconds of silence before probes, or false (RFC 9293 §3.8.4). */
   setKeepAlive(seconds: number | false): void {
-    this.tcb.options.keepAlive = seconds === false ? 0 : seconds;
+    this.tcb.ownOptions.keepAlive = seconds === false ? 0 : seconds;
     this.tcb.world.keepAlive(this.tcb);
   }
 
   setNoDelay(on = true): void {
-    this.tcb.options.noDelay = on;
+    this.tcb.ownOptions.noDelay = on;
   }
 
   /** For `Events` alone. @internal */
   wake(which: "reader" | "writer"): void {
-    const wake = which === "reader" ? this.wakeReader : this.wakeWriter;
-    if (which === "reader") this.wakeReader = undefined;
-    else this.wakeWriter = undefined;
-    wake?.();
+    if (which === "writer") {
+      if (this.writing) this.writeOn(this.writing);
+      return;
+    }
+    for (let { reading } = this; reading && this.isReadable; reading = reading.next) {
+      this.reading = reading.next;
+      this.settle(reading);
+    }
   }
 
   // ── Reading ───────────────────────────────────────────────────────────────────────────────────
 
-  /** Until something can be read, or nothing ever will. */
-  private async arrival(): Promise<void> {
-    while (user.readable(this.tcb) === 0 && !this.tcb.finReceived && !this.error && this.tcb.state !== CLOSED) {
-      await new Promise<void>((resolve) => {
-        this.wakeReader = resolve;
-      });
+  /** Something can be read, or nothing ever will. */
+  private get isReadable(): boolean {
+    const { tcb } = this;
+    return user.readable(tcb) > 0 || tcb.finReceived || this.error !== undefined || tcb.state === CLOSED;
+  }
+
+  /** One promise for a read, however long it waits: who reads small pieces of many connections makes few objects. */
+  private arrival(into: Uint8Array | undefined): Promise<number | null> {
+    return new Promise((resolve, reject) => {
+      const reading: Reading = { into, resolve, reject, next: undefined };
+      let last = this.reading;
+      while (last?.next) last = last.next;
+      if (last) last.next = reading;
+      else if (this.isReadable) this.settle(reading);
+      else this.reading = reading;
+    });
+  }
+
+  private settle({ into, resolve, reject }: Reading): void {
+    if (into === undefined) resolve(null);
+    else if (user.readable(this.tcb) > 0) resolve(user.read(this.tcb, into));
+    else if (this.error) reject(this.error);
+    else {
+      this.readEnded = true;
+      if (this.writeEnded) user.close(this.tcb);
+      resolve(null);
     }
   }
 
   private async pull(controller: ReadableByteStreamController): Promise<void> {
-    await this.arrival();
+    if (!this.isReadable) await this.arrival(undefined);
     if (this.readEnded) return;
     const available = user.readable(this.tcb);
     if (available === 0) {
@@ -246,17 +304,20 @@ export class TcpSocket {
 
   // ── Writing ───────────────────────────────────────────────────────────────────────────────────
 
-  private async writeAll(chunk: Uint8Array): Promise<void> {
-    if (!(chunk instanceof Uint8Array)) throw new TypeError("a socket takes Uint8Array chunks");
-    let rest = chunk;
-    for (;;) {
-      if (this.error) throw this.error;
-      const taken = user.write(this.tcb, rest);
-      if (taken === rest.length) return;
-      rest = rest.subarray(taken);
-      await new Promise<void>((resolve) => {
-        this.wakeWriter = resolve;
-      });
+  /** This write and those behind it, as far as there is room. */
+  private writeOn(first: Writing): void {
+    this.writing = first;
+    for (let writing: Writing | undefined = first; writing; writing = this.writing) {
+      const { bytes, resolve, reject } = writing;
+      try {
+        if (this.error) throw this.error;
+        writing.done += user.write(this.tcb, writing.done === 0 ? bytes : bytes.subarray(writing.done));
+        if (writing.done < bytes.length) return;
+        resolve(bytes.length);
+      } catch (error) {
+        reject(error);
+      }
+      this.writing = writing.next;
     }
   }
 
@@ -275,6 +336,8 @@ export class TcpSocket {
       user.close(this.tcb);
       this.whenOpened?.reject(error);
       this.whenClosed?.reject(error);
+      this.connecting?.reject(error);
+      this.connecting = undefined;
       if (!this.readEnded) {
         this.readEnded = true;
         this.reader?.error(error);
