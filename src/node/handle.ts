@@ -205,12 +205,12 @@ export class TcpHandle extends AsyncResource implements Teller {
   }
 
   setNoDelay(on: boolean): void {
-    this.tcb.options.noDelay = on;
+    this.tcb.ownOptions.noDelay = on;
   }
 
   /** Seconds of silence before the first probe; 0: Linux's two hours. Ten probes, a second apart: libuv's. */
   setKeepAlive(on: boolean, seconds: number): void {
-    const { options } = this.tcb;
+    const options = this.tcb.ownOptions;
     options.keepAlive = on ? seconds || 7200 : 0;
     options.keepAliveInterval = 1;
     options.keepAliveProbes = 10;

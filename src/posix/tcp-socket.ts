@@ -176,7 +176,7 @@ export class TcpSocket extends InetSocket {
     return attempt(() => {
       const rules = { v6Only: this.v6Only, reusePort: this.reusePort, isBound: true };
       this.listener = this.host.tcp.listen(this.address, this.port, most, this.options, rules);
-      this.options = this.listener.options;
+      this.options = this.listener.ownOptions;
       this.fastOpenChanged();
       this.listener.onConnection = (tcb) => {
         this.children.set(tcb, this.child(tcb));
@@ -195,7 +195,7 @@ export class TcpSocket extends InetSocket {
   }
 
   private child(tcb: Tcb): TcpSocket {
-    const child = new TcpSocket(this.host, this.domain, tcb.options, { ...this.settings });
+    const child = new TcpSocket(this.host, this.domain, tcb.ownOptions, { ...this.settings });
     child.port = this.port;
     child.address = tcb.local;
     child.adopt(tcb, "connected");
@@ -214,7 +214,7 @@ export class TcpSocket extends InetSocket {
   private adopt(tcb: Tcb, phase: "connecting" | "connected"): void {
     this.tcb = tcb;
     this.phase = phase;
-    this.options = tcb.options;
+    this.options = tcb.ownOptions;
     tcb.events = {
       established: () => this.waiters.wake(OUT),
       readable: () => this.waiters.wake(IN | (tcb.finReceived ? POLLRDHUP : 0)),

@@ -20,6 +20,7 @@ import { CookieCache, CookieKeys } from "./fast-open.ts";
 import { options as offered, readSegment, receive } from "./input.ts";
 import { chooseListener, conflicts, type ListenRules, TcpListener } from "./listener.ts";
 import { largestPayload } from "./mtu-probe.ts";
+import { OptionSets } from "./option-sets.ts";
 import { ownMss, sendReset, transmit } from "./output.ts";
 import { noteDeparture } from "./pacing.ts";
 import { PassiveOpen } from "./passive.ts";
@@ -29,7 +30,6 @@ import { ACK, distance, FIN, RST, SYN } from "./sequence.ts";
 import { defaultSettings, type TcpSettings } from "./settings.ts";
 import { isGenuine, secretFor } from "./signature.ts";
 import {
-  DEFAULT_OPTIONS,
   type Demultiplexed,
   ESTABLISHED,
   STATES,
@@ -41,7 +41,7 @@ import {
   type TcpWorld,
   TIME_WAIT,
 } from "./tcb.ts";
-import { TimeWait } from "./time-wait.ts";
+import { TimeWait, WaitList } from "./time-wait.ts";
 import { ackExpired, retransmitExpired, stateExpired } from "./timers.ts";
 
 const ANY = new IpAddress(0, 0, 0, 0);
@@ -74,7 +74,7 @@ export interface TcpLayerOptions {
 
 export class TcpLayer implements Transport, TcpWorld {
   readonly stack: IpStack;
-  readonly defaults: TcpOptions;
+  private readonly optionSets: OptionSets;
   readonly settings: TcpSettings = defaultSettings();
   readonly cookies = new CookieCache();
   /** Keys of the Fast Open cookies that this host hands out; may be replaced. */
@@ -127,7 +127,7 @@ export class TcpLayer implements Transport, TcpWorld {
   /** Ports that were bound and have no other user yet, and by how many: nobody is given one by chance. */
   readonly bound = new Map<number, number>();
   /** In TIME-WAIT, those first whose wait ends first. */
-  private readonly waiting = new Set<TimeWait>();
+  private readonly waiting = new WaitList();
   private readonly waitTimer = new Timer(() => this.endWaits());
   /** Closed by their owners, and not at their end yet. */
   private readonly orphans = new Set<Tcb>();
@@ -138,13 +138,22 @@ export class TcpLayer implements Transport, TcpWorld {
 
   constructor(stack: IpStack, options: TcpLayerOptions = {}) {
     this.stack = stack;
-    this.defaults = { ...DEFAULT_OPTIONS, ...options.defaults };
+    this.optionSets = new OptionSets(options.defaults);
     const key = options.secret ?? secret(16);
     this.hash = new SipHash(key);
     // Another key than that of sequence numbers: cookies are shown to everybody.
     this.cookieKeys = new CookieKeys(key.map((byte, i) => byte ^ (0x5a + i)));
     this.passive = new PassiveOpen(this, options.handshakes ?? 1024);
     stack.setTransport(6, this);
+  }
+
+  /** Options of new connections. */
+  get defaults(): Readonly<TcpOptions> {
+    return this.optionSets.common;
+  }
+
+  setDefaults(changed: Partial<TcpOptions>): void {
+    this.optionSets.change(changed);
   }
 
   /** Connections in any state. */
@@ -174,7 +183,7 @@ export class TcpLayer implements Transport, TcpWorld {
     const source = local.address ?? this.stack.sourceFor(remote, path);
     if (!source) throw new LoomError("EADDRNOTAVAIL", `no address of this host can reach ${remote}`);
     const localPort = local.port || this.ephemeral(source, remote, remotePort);
-    const tcb = this.create({ local: source, localPort, remote, remotePort }, { ...this.defaults, ...options });
+    const tcb = this.create({ local: source, localPort, remote, remotePort }, this.optionSets.with(options));
     tcb.state = SYN_SENT;
     this.counters.active_opens++;
     this.begin(tcb);
@@ -249,7 +258,7 @@ export class TcpLayer implements Transport, TcpWorld {
     flow[9] = 0;
   }
 
-  create(ends: ConstructorParameters<typeof Tcb>[1], options: TcpOptions): Tcb {
+  create(ends: ConstructorParameters<typeof Tcb>[1], options: Readonly<TcpOptions>): Tcb {
     const tcb = new Tcb(this, ends, options, congestionControl(options.congestion), timers);
     tcb.hash = hashOf(ends.remote.c ^ ends.remote.a, ends.remote.d, ends.local.d, (ends.localPort << 16) | ends.remotePort);
     for (let other = this.connections.get(tcb.hash); other; other = other.hashNext) {
@@ -302,7 +311,7 @@ export class TcpLayer implements Transport, TcpWorld {
     if (isTaken || there.some((other) => conflicts(other, address, rules))) {
       throw new LoomError("EADDRINUSE", `TCP port ${chosen} is in use`);
     }
-    const listener = new TcpListener(address, chosen, backlog, { ...this.defaults, ...options }, (self) => this.unlisten(self), rules);
+    const listener = new TcpListener(address, chosen, backlog, { ...this.optionSets.with(options) }, (self) => this.unlisten(self), rules);
     this.listeners.set(chosen, [...there, listener]);
     return listener;
   }
@@ -371,7 +380,10 @@ export class TcpLayer implements Transport, TcpWorld {
       this.endWait(wait);
       return true;
     }
-    if (wait.receive(this.stack, segment)) this.beginWait(wait);
+    if (wait.receive(this.stack, segment)) {
+      this.waiting.delete(wait);
+      this.beginWait(wait);
+    }
     return false;
   }
 
@@ -460,13 +472,11 @@ export class TcpLayer implements Transport, TcpWorld {
     this.replace(tcb, wait);
     this.beginWait(wait);
     if (this.waiting.size <= MOST_TIME_WAIT) return;
-    const [oldest] = this.waiting;
     this.counters.time_wait_overflow++;
-    this.endWait(oldest);
+    this.endWait(this.waiting.oldest as TimeWait);
   }
 
   private beginWait(wait: TimeWait): void {
-    this.waiting.delete(wait);
     this.waiting.add(wait);
     wait.until = this.stack.now + this.settings.timeWaitMs;
     if (!this.waitTimer.armed) this.stack.timers.arm(this.waitTimer, wait.until);
@@ -479,13 +489,9 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   private endWaits(): void {
-    for (const wait of this.waiting) {
-      if (wait.until > this.stack.now) {
-        this.stack.timers.arm(this.waitTimer, wait.until);
-        return;
-      }
-      this.endWait(wait);
-    }
+    const { waiting, stack } = this;
+    while (waiting.oldest && waiting.oldest.until <= stack.now) this.endWait(waiting.oldest);
+    if (waiting.oldest) stack.timers.arm(this.waitTimer, waiting.oldest.until);
   }
 
   mayChallenge(): boolean {

@@ -18,7 +18,8 @@ export class TcpListener {
   readonly port: number;
   /** Connections that may wait to be accepted. */
   backlog: number;
-  readonly options: TcpOptions;
+  readonly options: Readonly<TcpOptions>;
+  private isOwned = false;
   /** Called when a connection can be accepted. */
   onConnection: ((tcb: Tcb) => void) | undefined;
   closed = false;
@@ -37,7 +38,7 @@ export class TcpListener {
     local: IpAddress,
     port: number,
     backlog: number,
-    options: TcpOptions,
+    options: Readonly<TcpOptions>,
     release: (listener: TcpListener) => void,
     rules: ListenRules = {},
   ) {
@@ -47,6 +48,17 @@ export class TcpListener {
     this.backlog = backlog;
     this.options = options;
     this.release = release;
+  }
+
+  /** The options, to be changed while it listens: connections that arrive from now on have those of their time. */
+  get ownOptions(): TcpOptions {
+    this.isOwned = true;
+    return this.options;
+  }
+
+  /** Options for a connection that arrives now. */
+  get inherited(): Readonly<TcpOptions> {
+    return this.isOwned ? { ...this.options } : this.options;
   }
 
   /** Connections that wait. */

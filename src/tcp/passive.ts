@@ -21,7 +21,7 @@ export interface PassiveWorld extends TcpWorld {
   readonly hash: SipHash;
   readonly cookieKeys: CookieKeys;
   fillFlow(local: IpAddress, remote: IpAddress, localPort: number, remotePort: number): void;
-  create(ends: { local: IpAddress; localPort: number; remote: IpAddress; remotePort: number }, options: TcpOptions): Tcb;
+  create(ends: { local: IpAddress; localPort: number; remote: IpAddress; remotePort: number }, options: Readonly<TcpOptions>): Tcb;
   begin(tcb: Tcb): void;
   launch(tcb: Tcb): void;
 }
@@ -53,7 +53,7 @@ export class PassiveOpen {
     listener.handshakes++;
     takeSyn(tcb, words[abi.SEG_FLAGS / 4], arrival.field);
     // Beside a signature there is room for timestamps or for SACK blocks; SACK is worth more, as Linux has it too.
-    if (tcb.md5Secret && tcb.options.sack && offered.sackPermitted) tcb.options.timestamps = false;
+    if (tcb.md5Secret && tcb.options.sack && offered.sackPermitted) tcb.ownOptions.timestamps = false;
     agree(tcb);
     this.judge(listener, tcb, length);
     tcb.cookie = verdict.reply;
@@ -74,7 +74,7 @@ export class PassiveOpen {
       remotePort: stack.words[abi.SEG_SOURCE_PORT / 4],
     };
     if (ends.remote.isMulticast || ends.remote.isUnspecified || stack.pathTo(ends.remote).hop === 0) return undefined;
-    const tcb = this.world.create(ends, { ...listener.options });
+    const tcb = this.world.create(ends, listener.inherited);
     tcb.listener = listener;
     this.world.begin(tcb);
     tcb.irs = irs;

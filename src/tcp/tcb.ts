@@ -233,7 +233,9 @@ export class Tcb implements Flow, Starved, Throttled {
   readonly remote: IpAddress;
   readonly localPort: number;
   readonly remotePort: number;
-  readonly options: TcpOptions;
+  /** Many connections may have the same object: `ownOptions` is what is changed. */
+  options: Readonly<TcpOptions>;
+  private ownsOptions = false;
   events: TcpEvents = {};
   state = CLOSED;
   /** Set by a listener: whose connection this is until it is accepted. */
@@ -435,7 +437,7 @@ export class Tcb implements Flow, Starved, Throttled {
   constructor(
     world: TcpWorld,
     ends: { local: IpAddress; localPort: number; remote: IpAddress; remotePort: number },
-    options: TcpOptions,
+    options: Readonly<TcpOptions>,
     control: CongestionControl,
     timers: { retransmit(tcb: Tcb): void; ack(tcb: Tcb): void; state(tcb: Tcb): void; room(tcb: Tcb): void },
   ) {
@@ -450,6 +452,13 @@ export class Tcb implements Flow, Starved, Throttled {
     this.retransmitTimer = new Timer(timers.retransmit, this);
     this.ackTimer = new Timer(timers.ack, this);
     this.stateTimer = new Timer(timers.state, this);
+  }
+
+  /** The options as its alone, to be changed. */
+  get ownOptions(): TcpOptions {
+    if (!this.ownsOptions) this.options = { ...this.options };
+    this.ownsOptions = true;
+    return this.options as TcpOptions;
   }
 
   /** The interface has room again. */

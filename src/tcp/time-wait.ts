@@ -21,6 +21,9 @@ export class TimeWait implements Demultiplexed {
   readonly remotePort: number;
   readonly hash: number;
   hashNext: Demultiplexed | undefined;
+  /** Neighbours in the list of those that wait. */
+  earlier: TimeWait | undefined;
+  later: TimeWait | undefined;
   /** What signs its segments (RFC 2385). */
   readonly md5Secret: Uint8Array | undefined;
   /** Its owner lets others bind the address (SO_REUSEADDR). */
@@ -82,5 +85,34 @@ export class TimeWait implements Demultiplexed {
     const tsval = (Math.floor(stack.now) + this.tsOffset) | 0;
     const words = this.timestampsOk ? writeTimestamps(stack.out, OPTIONS, tsval, this.tsRecent) : 0;
     sendBare(stack, this.remote, ACK, this.nxt, this.received, this.window, words, this.md5Secret);
+  }
+}
+
+/** Those that wait, by when their wait ends. A list through its members: a Set looks for its first one among all that have left it. */
+export class WaitList implements Iterable<TimeWait> {
+  size = 0;
+  oldest: TimeWait | undefined;
+  private newest: TimeWait | undefined;
+
+  add(wait: TimeWait): void {
+    wait.earlier = this.newest;
+    wait.later = undefined;
+    if (this.newest) this.newest.later = wait;
+    else this.oldest = wait;
+    this.newest = wait;
+    this.size++;
+  }
+
+  delete(wait: TimeWait): void {
+    if (wait.earlier) wait.earlier.later = wait.later;
+    else this.oldest = wait.later;
+    if (wait.later) wait.later.earlier = wait.earlier;
+    else this.newest = wait.earlier;
+    wait.earlier = wait.later = undefined;
+    this.size--;
+  }
+
+  *[Symbol.iterator](): Iterator<TimeWait> {
+    for (let each = this.oldest; each; each = each.later) yield each;
   }
 }

@@ -191,7 +191,7 @@ export function close(tcb: Tcb): void {
 export function setCongestion(tcb: Tcb, name: string): void {
   if (tcb.control.name === name) return;
   tcb.control = congestionControl(name);
-  tcb.options.congestion = name;
+  tcb.ownOptions.congestion = name;
   tcb.pacingRate = 0;
 }
 

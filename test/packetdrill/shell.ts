@@ -156,10 +156,10 @@ export class Shell {
     const { host } = this.wire;
     for (const [name, value] of Object.entries(metrics)) {
       if (name === "advmss") {
-        host.tcp.defaults.maxMss = Number(value);
+        host.tcp.setDefaults({ maxMss: Number(value) });
         // To the stack it also bounds what is sent, which to Linux it does not.
-        for (const tcb of host.tcp.list()) tcb.options.maxMss = Number(value);
-      } else if (name === "initcwnd") host.tcp.defaults.initialWindow = Number(value);
+        for (const tcb of host.tcp.list()) tcb.ownOptions.maxMss = Number(value);
+      } else if (name === "initcwnd") host.tcp.setDefaults({ initialWindow: Number(value) });
       else if (name === "mtu") host.setMtu("tun0", Number(value));
       else throw new Unsupported(`the route's ${name} in "${line}"`);
     }
@@ -169,7 +169,7 @@ export class Shell {
   private tc(args: readonly string[], line: string): void {
     if (args[0] !== "qdisc") throw new Unsupported(`the command "${line}" is not known`);
     const limit = args.indexOf("limit");
-    this.wire.host.tcp.defaults.pacing = args.includes("fq");
+    this.wire.host.tcp.setDefaults({ pacing: args.includes("fq") });
     if (limit >= 0) this.wire.isBlocked = Number(args[limit + 1]) === 0;
     else if (!/pfifo|fq|noqueue/.test(line) && !line.includes("delete") && !line.includes("del "))
       throw new Unsupported(`the queue of "${line}"`);

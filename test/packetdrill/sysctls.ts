@@ -53,7 +53,7 @@ const both =
 
 const congestion: Rule = (host, value, name) => {
   if (value !== "cubic" && value !== "reno" && value !== "bbr" && value !== "dctcp") throw new Unsupported(`${name}=${value}`);
-  host.tcp.defaults.congestion = value;
+  host.tcp.setDefaults({ congestion: value });
 };
 
 /** Bits of net.ipv4.tcp_fastopen (Documentation/networking/ip-sysctl.rst). */
