@@ -233,6 +233,41 @@ describe("coalesce and segment", () => {
     }
     expect(inFlight()).toBe(0);
   });
+
+  it("leaves urgent segments alone; segmentation points to the same octet from each", () => {
+    const worker = workerAt(0), out = region(REGION_APP);
+    store<u16>(portAt(0), PORT_UP | PORT_GRO, PORT_FLAGS);
+    setHop(0, 1, HOP_LOCAL, 0, 0);
+    insert4(tableAt(0), TO, 32, 1);
+    for (let round = 0; round < 2; round++) {
+      for (let i: u32 = 0; i < 3; i++) {
+        const id = packet4(TO, 6, 500), at = dataOf(id);
+        store16(at + 18, i);
+        store32(at + 38, 7000 + i * 500);
+        if (round == 0) { store<u8>(at, load<u8>(at, 47) | 0x20, 47); store16(at + 52, 700); }
+        store<u32>(out + (<usize>i << 2), sealed4(id));
+      }
+      ringPush(<usize>load<u32>(portAt(0), PORT_RX), out, 3);
+      pollWorker(worker, 1, BURST);
+      expect(counter(STAT_COALESCED)).toBe(round == 0 ? 0 : 2);
+      if (round == 0) for (let i = 0; i < 3; i++) {
+        expect(puntPop(out, 1)).toBe(1);
+        release(worker, load<u32>(out, PUNT_ID));
+      }
+    }
+    expect(puntPop(out, 4)).toBe(1);
+    const whole = load<u32>(out, PUNT_ID), head = dataOf(whole);
+    store<u8>(head, load<u8>(head, 47) | 0x20, 47);
+    store16(head + 52, 700);
+    expect(segmentPacket(worker, whole, out, 8)).toBe(3);
+    for (let i: u32 = 0; i < 3; i++) {
+      const piece = gather(worker, load<u32>(out + (<usize>i << 2))), at = dataOf(piece);
+      expect(<u32>load<u8>(at, 47) & 0x20).toBe(i < 2 ? 0x20 : 0);
+      expect(load16(at + 52)).toBe(i == 0 ? 700 : i == 1 ? 200 : 0);
+      release(worker, piece);
+    }
+    expect(inFlight()).toBe(0);
+  });
 });
 
 describe("switch", () => {

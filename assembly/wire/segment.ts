@@ -3,7 +3,8 @@
  *
  * Each segment is a fresh header buffer followed by references into the original payload: no payload byte
  * moves. Sequence numbers, lengths, IPv4 ids and all checksums are made here; FIN and PSH stay on the last
- * segment, CWR on the first (RFC 3168 §6.1.2, as TSO-capable hardware does it).
+ * segment, CWR on the first (RFC 3168 §6.1.2, as TSO-capable hardware does it); an urgent pointer names the same octet in
+ * each, up to the one that holds it.
  */
 import {
   DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_GSO_SIZE, DESC_L3, DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH,
@@ -18,6 +19,7 @@ import { TCP, UDP } from "./l4";
 
 const TCP_FIN_PSH: u32 = 0x09;
 const TCP_CWR: u32 = 0x80;
+const TCP_URG: u32 = 0x20;
 /** More than any sane stack of headers; fits every buffer. */
 const MAX_HEADERS: u32 = 256;
 /** Empty pieces passed over at once; more is a chain that bites its tail. */
@@ -107,6 +109,13 @@ function abandonInvalid(worker: usize, out: usize, made: u32): i32 {
   return -1;
 }
 
+/** The urgent pointer of a segment `done` bytes behind the first; without one when the urgent octet came before. */
+function moveUrgent(l4: usize, done: u32, flags: u32): u32 {
+  const pointer = load16(l4 + 18);
+  store16(l4 + 18, pointer > done ? pointer - done : 0);
+  return pointer > done ? flags : flags & ~TCP_URG;
+}
+
 function fixHeaders(
   d: usize, at: usize, index: u32, isLast: bool, done: u32, length: u32, headers: u32, payloadSum: u32,
 ): void {
@@ -127,6 +136,7 @@ function fixHeaders(
     let flags = <u32>load<u8>(l4, 13);
     if (!isLast) flags &= ~TCP_FIN_PSH;
     if (index != 0) flags &= ~TCP_CWR;
+    if ((flags & TCP_URG) != 0) flags = moveUrgent(l4, done, flags);
     store<u8>(l4, <u8>flags, 13);
   } else store16(l4 + 4, l4Length);
   const field = l4 + (tcp ? 16 : 6);

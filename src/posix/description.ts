@@ -9,6 +9,9 @@ export abstract class Description {
   /** O_NONBLOCK and the access mode. */
   status = 0;
   readonly waiters = new WaitQueue();
+  /** Who is told of urgent data (F_SETOWN): a process, a group below 0, nobody 0; and how. */
+  owner = 0;
+  signal: ((number: number) => void) | undefined;
   /** Who wants to know when the last descriptor is closed. */
   readonly onRelease = new Set<(description: Description) => void>();
   private references = 0;

@@ -8,6 +8,7 @@ import {
   SO_KEEPALIVE,
   SO_LINGER,
   SO_MAX_PACING_RATE,
+  SO_OOBINLINE,
   SO_PASSCRED,
   SO_PEERCRED,
   SO_PROTOCOL,
@@ -162,6 +163,13 @@ export const SOCKET_OPTIONS: OptionTable<Socket> = {
     (socket, value) => {
       socket.settings.receiveLowWater = Math.min(value < 0 ? INT_MAX : value || 1, socket.mostLowWater);
       socket.settingChanged("receiveLowWater");
+    },
+  ),
+  [SO_OOBINLINE]: flag(
+    (socket) => (socket instanceof TcpSocket ? socket.options.urgentData === "inline" : socket.settings.oobInline),
+    (socket, on) => {
+      socket.settings.oobInline = on;
+      if (socket instanceof TcpSocket) socket.options.urgentData = on ? "inline" : "apart";
     },
   ),
   [SO_SNDLOWAT]: int(() => 1),

@@ -44,6 +44,8 @@ export class Process {
   readonly host: Host;
   readonly descriptors: Descriptors;
   readonly pid: number;
+  /** A signal for `pid`, as F_SETOWN has it: SIGURG when a peer announces urgent data. */
+  onSignal: ((signal: number, pid: number) => void) | undefined;
   private readonly one: Message = { iov: [] };
 
   constructor(host: Host, options: ProcessOptions = {}) {
@@ -317,6 +319,12 @@ export class Process {
       case c.F_DUPFD_CLOEXEC:
         if (argument < 0 || argument >= this.descriptors.limit) return -EINVAL;
         return this.descriptors.add(description, command === c.F_DUPFD_CLOEXEC, argument);
+      case c.F_SETOWN:
+        description.owner = argument;
+        description.signal = argument === 0 ? undefined : (signal) => this.onSignal?.(signal, argument);
+        return 0;
+      case c.F_GETOWN:
+        return description.owner;
       case c.F_GETPIPE_SZ:
         return isPipe(description) ? description.buffer.capacity : -EBADF;
       case c.F_SETPIPE_SZ:

@@ -40,6 +40,8 @@ function fromPipe(buffer: PipeBuffer, target: Description, length: number): numb
 function toPipe(source: Description, target: PipeWriter, length: number): number {
   const room = Math.min(target.buffer.room, length);
   if (room === 0) return -EAGAIN;
+  // What is urgent is not spliced (tcp_read_sock): recv steps over it.
+  if (source instanceof TcpSocket && source.isAtMark) return -EAGAIN;
   const bytes = new Uint8Array(room);
   const n = source.read(bytes);
   return n > 0 ? target.write(bytes.subarray(0, n)) : n;

@@ -9,6 +9,7 @@ import { abort } from "../tcp/end.ts";
 import { CookieKeys } from "../tcp/fast-open.ts";
 import type { TcpListener } from "../tcp/listener.ts";
 import { CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT, type Tcb, type TcpOptions, TIME_WAIT } from "../tcp/tcb.ts";
+import { toMark } from "../tcp/urgent.ts";
 import * as user from "../tcp/user.ts";
 import { bindingsOf } from "./bindings.ts";
 import {
@@ -29,9 +30,11 @@ import {
   POLLHUP,
   POLLIN,
   POLLOUT,
+  POLLPRI,
   POLLRDHUP,
   POLLRDNORM,
   POLLWRNORM,
+  SIGURG,
   SIOCATMARK,
   SIOCOUTQNSD,
   SOCK_STREAM,
@@ -81,7 +84,12 @@ export class TcpSocket extends InetSocket {
   /** Sockets of connections that wait to be accepted: they must hear of resets before. */
   private readonly children = new Map<Tcb, TcpSocket>();
 
-  constructor(host: Host, domain: number, options: TcpOptions = { ...host.tcp.defaults }, settings: Settings = newSettings()) {
+  constructor(
+    host: Host,
+    domain: number,
+    options: TcpOptions = { ...host.tcp.defaults, urgentData: "apart" },
+    settings: Settings = newSettings(),
+  ) {
     super(host, domain, SOCK_STREAM, IPPROTO_TCP, settings);
     this.bindings = bindingsOf(host).tcp;
     this.options = options;
@@ -219,6 +227,10 @@ export class TcpSocket extends InetSocket {
       established: () => this.waiters.wake(OUT),
       readable: () => this.waiters.wake(IN | (tcb.finReceived ? POLLRDHUP : 0)),
       writable: () => this.waiters.wake(OUT),
+      urgent: (isHere) => {
+        if (isHere) this.waiters.wake(IN | POLLPRI);
+        else this.signal?.(SIGURG);
+      },
       closed: (error) => this.closed(tcb, error),
     };
   }
@@ -376,7 +388,6 @@ export class TcpSocket extends InetSocket {
 
   send(message: Message, flags: number): number {
     const { tcb } = this;
-    if (flags & MSG_OOB) return -EOPNOTSUPP;
     if (this.deferred || flags & MSG_FASTOPEN)
       return this.sendFast(message.name, gather(message.iov), ((flags & MSG_DONTWAIT) | (this.status & O_NONBLOCK)) === 0);
     const refusal = this.refusal();
@@ -408,6 +419,11 @@ export class TcpSocket extends InetSocket {
   }
 
   private sendPieces(tcb: Tcb, iov: readonly Uint8Array[], flags: number): number {
+    if (flags & MSG_OOB) {
+      // The mark is behind the last byte, wherever that was.
+      const whole = gather(iov);
+      return user.write(tcb, whole, (flags & MSG_MORE) !== 0, false, true) || (whole.length > 0 ? -EAGAIN : 0);
+    }
     let done = 0;
     for (let i = 0; i < iov.length; i++) {
       const isLast = i === iov.length - 1;
@@ -430,12 +446,32 @@ export class TcpSocket extends InetSocket {
     message.flags = 0;
     if (flags & MSG_ERRQUEUE) return this.errors.read(message, this.domain);
     if (this.listener) return -ENOTCONN;
-    if (flags & MSG_OOB) return -EINVAL;
-    const n = tcb && user.readable(tcb) > 0 ? this.copyOut(tcb, message.iov, flags) : this.nothing();
+    if (flags & MSG_OOB) return this.receiveUrgent(message, flags);
+    const n = tcb && user.readable(tcb) > 0 ? this.copyOut(tcb, message.iov, flags) || this.nothingFor(message) : this.nothing();
     if (n >= 0 && this.settings.inq && message.control) {
       message.control.push(intMessage(IPPROTO_TCP, TCP_CM_INQ, tcb ? this.unread(tcb) : 0));
     }
     return n;
+  }
+
+  /** The urgent octet, by itself (tcp_recv_urg). */
+  private receiveUrgent(message: Message, flags: number): number {
+    const { tcb, state } = this;
+    const urgent = tcb?.urgent;
+    if (!tcb || !urgent || urgent.state === "none" || urgent.state === "read" || tcb.options.urgentData === "inline") return -EINVAL;
+    if (state === CLOSED && !tcb.finReceived) return -ENOTCONN;
+    if (urgent.state === "awaited") return state === CLOSED || tcb.finReceived || this.shut & RCV_SHUTDOWN ? 0 : -EAGAIN;
+    if (!(flags & MSG_PEEK)) urgent.state = "read";
+    message.flags = MSG_OOB;
+    const place = message.iov.find((piece) => piece.length > 0);
+    if (!place) message.flags |= MSG_TRUNC;
+    else if (!(flags & MSG_TRUNC)) place[0] = urgent.octet;
+    return place ? 1 : 0;
+  }
+
+  /** Only an urgent octet was there, which is not read here; or there was no place. */
+  private nothingFor(message: Message): number {
+    return message.iov.some((piece) => piece.length > 0) ? this.nothing() : 0;
   }
 
   /** Why there is nothing to read: the end, an error, or it comes later. */
@@ -448,9 +484,18 @@ export class TcpSocket extends InetSocket {
 
   private copyOut(tcb: Tcb, iov: readonly Uint8Array[], flags: number): number {
     let done = 0;
+    // What a peek has passed over: an urgent octet that is not part of the stream.
+    let hole = 0;
     for (const piece of iov) {
+      const ahead = toMark(tcb, flags & MSG_PEEK ? done + hole : 0);
+      if (ahead === 0 && done > 0) break;
+      if (ahead === 0 && tcb.options.urgentData === "apart" && piece.length > 0) {
+        if (flags & MSG_PEEK) hole = 1;
+        else user.discard(tcb, 1);
+      }
+      const place = ahead > 0 && ahead < piece.length ? piece.subarray(0, ahead) : piece;
       const n =
-        flags & MSG_PEEK ? user.peek(tcb, done, piece) : flags & MSG_TRUNC ? user.discard(tcb, piece.length) : user.read(tcb, piece);
+        flags & MSG_PEEK ? user.peek(tcb, done + hole, place) : flags & MSG_TRUNC ? user.discard(tcb, place.length) : user.read(tcb, place);
       done += n;
       if (n < piece.length) break;
     }
@@ -485,7 +530,8 @@ export class TcpSocket extends InetSocket {
     if (ended === BOTH || state === CLOSED) mask |= POLLHUP;
     if (ended & RCV_SHUTDOWN) mask |= IN | POLLRDHUP;
     if (this.isOpen || (state !== SYN_SENT && state !== SYN_RECEIVED)) {
-      if (tcb && user.readable(tcb) >= Math.max(this.settings.receiveLowWater, 1)) mask |= IN;
+      if (tcb && user.readable(tcb) >= Math.max(this.settings.receiveLowWater, 1) + this.hole(tcb)) mask |= IN;
+      if (tcb?.urgent?.state === "here") mask |= POLLPRI;
       if (ended & SEND_SHUTDOWN || !tcb || state === CLOSED || this.hasRoom(tcb)) mask |= OUT;
     }
     if (this.deferred) mask = OUT;
@@ -502,17 +548,34 @@ export class TcpSocket extends InetSocket {
     return false;
   }
 
+  /** The next byte is the urgent one (sockatmark). */
+  get isAtMark(): boolean {
+    return this.tcb !== undefined && toMark(this.tcb) === 0;
+  }
+
+  /** An urgent octet that a reader steps over next. */
+  private hole(tcb: Tcb): number {
+    return toMark(tcb) === 0 && tcb.options.urgentData === "apart" ? 1 : 0;
+  }
+
+  /** Up to the urgent mark (SIOCINQ), unless urgent data is part of the stream. */
+  private inQueue(tcb: Tcb): number {
+    const unread = user.readable(tcb);
+    const ahead = tcb.options.urgentData === "inline" ? unread : toMark(tcb);
+    return ahead < unread ? ahead : unread;
+  }
+
   override ioctl(request: number, _argument: number): number {
     const { tcb } = this;
     switch (request) {
       case FIONREAD:
-        return this.listener ? -EINVAL : tcb ? user.readable(tcb) : 0;
+        return this.listener ? -EINVAL : tcb ? this.inQueue(tcb) : 0;
       case TIOCOUTQ:
         return this.listener ? -EINVAL : (tcb?.queue?.length ?? 0);
       case SIOCOUTQNSD:
         return this.listener ? -EINVAL : tcb ? Math.max(tcb.unsent, 0) : 0;
       case SIOCATMARK:
-        return 0;
+        return Number(this.isAtMark);
       default:
         return -ENOTTY;
     }

@@ -24,7 +24,7 @@ import { reportDuplicate, takeData } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
 import type { Segment } from "./segment.ts";
 import { resendSynData, send } from "./sender.ts";
-import { ACK, after, before, distance, FIN, later, RST, SYN } from "./sequence.ts";
+import { ACK, after, before, distance, FIN, later, RST, SYN, URG } from "./sequence.ts";
 import { isGenuine } from "./signature.ts";
 import {
   CLOSE_WAIT,
@@ -39,6 +39,7 @@ import {
   type Tcb,
   TIME_WAIT,
 } from "./tcb.ts";
+import { takeUrgent } from "./urgent.ts";
 
 /** RFC 7323 §5.5: a timestamp older than this says nothing. */
 const TIMESTAMP_LIFE = 24 * 24 * 3600 * 1000;
@@ -167,6 +168,7 @@ export function receive(tcb: Tcb, id: number): void {
   if (tcb.una === tcb.iss && !finishHandshake(tcb)) return;
   if (tcb.ecn && noteArrival(tcb, s.length, Math.max(1, Math.ceil(s.length / Math.max(s.piece, 1))))) tcb.ackNow = true;
   if (!takeAck(tcb)) return;
+  if (flags & URG || tcb.urgent) takeUrgent(tcb, id, s);
   const moved = s.length > 0 ? takeText(tcb, id) : 0;
   if (flags & FIN) takeFin(tcb);
   const ended = processFin(tcb);
@@ -294,6 +296,7 @@ function receiveInSynSent(tcb: Tcb, id: number): void {
   tcb.ackNow = true;
   if (tcb.asked || tcb.synData > 0) learnFastOpen(tcb);
   segment.seq = (seq + 1) | 0;
+  if (flags & URG) takeUrgent(tcb, id, segment);
   if (segment.length > 0) takeText(tcb, id);
   if (flags & FIN) takeFin(tcb);
   const ended = processFin(tcb);

@@ -6,9 +6,10 @@ import { departing, departingField, ECN_FLAGS, OPTION_FIELDS, optionCounter, sen
 import type { EcnState } from "./ecn-state.ts";
 import { cookieWords, pairBytes, type SynOffer, writeCounters, writeEdges, writeSack, writeSyn, writeTimestamps } from "./options.ts";
 import { windowToAnnounce } from "./receiver.ts";
-import { ACK, RST, SYN } from "./sequence.ts";
+import { ACK, RST, SYN, URG } from "./sequence.ts";
 import { SIGNATURE_BYTES, SIGNATURE_WORDS, sign } from "./signature.ts";
 import { SYN_SENT, type Tcb } from "./tcb.ts";
+import { urgentPointer } from "./urgent.ts";
 
 export const OPTIONS = abi.OUT_OPTIONS / 4;
 const PIECE = abi.OUT_PIECE / 4;
@@ -167,7 +168,9 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   out[abi.OUT_OPTION_BYTES / 4] = 4 * words;
   out[abi.OUT_SEQUENCE / 4] = seq;
   out[abi.OUT_ACKNOWLEDGEMENT / 4] = flags & ACK ? tcb.received : 0;
-  out[abi.OUT_FLAGS / 4] = flags;
+  const pointer = tcb.urgent ? urgentPointer(tcb, tcb.urgent, seq) : 0;
+  out[abi.OUT_URGENT / 4] = pointer;
+  out[abi.OUT_FLAGS / 4] = pointer > 0 ? flags | URG : flags;
   out[abi.OUT_WINDOW / 4] = windowToAnnounce(tcb, (flags & SYN) !== 0);
   // The first byte of a SYN's data stands behind the SYN.
   if (length > 0) attach(tcb, flags & SYN ? seq + 1 : seq, length, segmentSize);

@@ -11,6 +11,7 @@ import { type SentRecord, segmentsOf, sentLater } from "./scoreboard.ts";
 import { after, before, distance, later } from "./sequence.ts";
 import type { Tcb } from "./tcb.ts";
 import { beginUndo, checkDelayed, takeDuplicate } from "./undo.ts";
+import { urgentArrived } from "./urgent.ts";
 
 /** Nothing waits shorter than this (ms): what is left of a difference of large numbers. */
 const SOON = 1e-3;
@@ -75,6 +76,7 @@ function advance(tcb: Tcb, ack: number): void {
   }
   tcb.una = ack;
   if (tcb.search) noteProbeArrival(tcb);
+  if (tcb.urgent) urgentArrived(tcb.urgent, ack);
   if (!tcb.sackOk) settleDuplicates(tcb, ack);
 }
 

@@ -11,6 +11,7 @@ import type { SentRecord } from "./scoreboard.ts";
 import { ACK, after, distance, FIN, PSH, SYN } from "./sequence.ts";
 import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, type Tcb } from "./tcb.ts";
 import { noteForUndo } from "./undo.ts";
+import { isUrging } from "./urgent.ts";
 
 /** Largest unit handed down at once: what IPv4's length field leaves, in whole segments. */
 const LARGEST = 65_535 - 120;
@@ -127,8 +128,8 @@ function segmentSize(tcb: Tcb): number {
  * tcp_tso_autosize). Each unit of several segments ends in PSH, so that a receiver does not wait for more of it.
  */
 function unitBytes(tcb: Tcb, size: number): number {
-  // A signature holds for one segment: nobody below can make several of it.
-  if (tcb.md5Secret) return size;
+  // A signature and an urgent pointer hold for one segment: nobody below can make several of it.
+  if (tcb.md5Secret || tcb.urgent?.sends) return size;
   const { srtt, min } = tcb.rtt;
   let bytes = sendQuantum(tcb);
   if (tcb.pacingRate === 0 && srtt > 0) {
@@ -203,13 +204,14 @@ export function restartAfterIdle(tcb: Tcb): void {
 
 /** Nagle with Minshall's variant: a small segment waits only for a small one that is still unacknowledged. */
 function mayBeSmall(tcb: Tcb, rest: number): boolean {
+  if (isUrging(tcb)) return true;
   if (isCorked(tcb)) return rest === 0;
   return rest === 0 || tcb.options.noDelay || tcb.finQueued || !after(tcb.smallEnd, tcb.una);
 }
 
 /** The owner wants small segments to wait (TCP_CORK, MSG_MORE); the end of the stream waits for nothing. */
 function isCorked(tcb: Tcb): boolean {
-  return (tcb.options.cork || tcb.more) && !tcb.finQueued && !tcb.pushing;
+  return (tcb.options.cork || tcb.more) && !tcb.finQueued && !tcb.pushing && !isUrging(tcb);
 }
 
 /** Bytes from what is sent next to the end of a record. */
@@ -280,8 +282,9 @@ function armPersist(tcb: Tcb): void {
   tcb.world.stack.timers.arm(tcb.retransmitTimer, tcb.now + wait);
 }
 
-/** One byte beyond a closed window, or an old sequence number when there is none (RFC 9293 §3.8.6.1). */
+/** An old sequence number, which must be answered (RFC 9293 §3.8.6.1); before it one that announces what is urgent. */
 export function probeWindow(tcb: Tcb): void {
+  if (isUrging(tcb)) transmit(tcb, tcb.una, 0, ACK);
   transmit(tcb, (tcb.una - 1) | 0, 0, ACK);
 }
 

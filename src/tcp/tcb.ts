@@ -16,6 +16,7 @@ import { RttEstimator } from "./rtt.ts";
 import { Scoreboard } from "./scoreboard.ts";
 import type { TcpSettings } from "./settings.ts";
 import type { Md5Counters, Md5Key } from "./signature.ts";
+import type { Urgent, UrgentData } from "./urgent-state.ts";
 
 /** RFC 9293 §3.3.2, in the order in which a connection lives. */
 export const STATES = [
@@ -95,6 +96,8 @@ export interface TcpOptions {
   reuseAddress: boolean;
   /** Peers whose segments are signed with MD5 (RFC 2385); the longest prefix holds. Segments of others are not. */
   md5Keys: readonly Md5Key[];
+  /** What a peer calls urgent is data like any other, has a mark before it, or can be read apart from the rest. */
+  urgentData: UrgentData;
 }
 
 export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
@@ -128,6 +131,7 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   notSentLowWater: 0,
   reuseAddress: false,
   md5Keys: [],
+  urgentData: "ignored",
 };
 
 /** Counters by the names of `nstat`, lower case. */
@@ -176,6 +180,8 @@ export interface TcpEvents {
   established?(): void;
   /** Bytes can be read, or the end of the stream was reached. */
   readable?(): void;
+  /** The peer has announced urgent data, or the urgent octet is here. Never where it is ignored. */
+  urgent?(isHere: boolean): void;
   /** The send buffer has room again. */
   writable?(): void;
   /** The connection is gone; with an error when it did not end in order. */
@@ -320,6 +326,9 @@ export class Tcb implements Flow, Starved, Throttled {
 
   /** What signs every segment, both ways (RFC 2385). */
   md5Secret: Uint8Array | undefined;
+
+  /** Urgent data, once there was some. */
+  urgent: Urgent | undefined;
 
   // ── Congestion notification ──
   /** Flags of our first SYN that ask for it. */

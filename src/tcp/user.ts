@@ -21,12 +21,13 @@ import {
   type Tcb,
   TIME_WAIT,
 } from "./tcb.ts";
+import { markUrgent, passMark, toMark } from "./urgent.ts";
 
 /**
  * Queues bytes and sends what may go; returns how many were taken (0: wait for `writable`). With `more` a small rest waits;
- * what ends a record (MSG_EOR) shares no segment with what follows.
+ * what ends a record (MSG_EOR) shares no segment with what follows; the last byte taken may be `urgent` (RFC 9293 §3.8.5).
  */
-export function write(tcb: Tcb, bytes: Uint8Array, more = false, endsRecord = false): number {
+export function write(tcb: Tcb, bytes: Uint8Array, more = false, endsRecord = false, urgent = false): number {
   const room = roomIn(tcb);
   const taken = room <= 0 || !tcb.queue ? 0 : tcb.queue.append(bytes.length <= room ? bytes : bytes.subarray(0, room));
   tcb.more = more;
@@ -35,6 +36,7 @@ export function write(tcb: Tcb, bytes: Uint8Array, more = false, endsRecord = fa
     tcb.recordEnds ??= [];
     tcb.recordEnds.push((tcb.queueStart + tcb.queue.length) | 0);
   }
+  if (urgent && taken > 0 && tcb.queue) markUrgent(tcb, (tcb.queueStart + tcb.queue.length) | 0);
   wrote(tcb, taken, bytes.length, room);
   return taken;
 }
@@ -84,6 +86,7 @@ export function read(tcb: Tcb, out: Uint8Array): number {
 
 /** The first `n` bytes were read: room for more, of which the peer is told when it is worth it. */
 function consumed(tcb: Tcb, n: number): void {
+  if (tcb.urgent) passMark(tcb, tcb.urgent);
   if (tcb.state === CLOSED) return;
   tcb.world.stack.touch();
   noteRead(tcb, n);
@@ -110,7 +113,7 @@ export function discard(tcb: Tcb, bytes: number): number {
 
 /** Moves what arrived on one connection to what another of the same engine sends, in place where it fits; returns the bytes. */
 export function splice(from: Tcb, to: Tcb, bytes: number): number {
-  const wanted = Math.min(bytes, readable(from));
+  const wanted = Math.min(bytes, readable(from), toMark(from));
   const room = roomIn(to);
   const n = Math.min(wanted, room);
   const moved = n > 0 && from.inbox && to.queue ? from.inbox.moveTo(to.queue, n) : 0;
