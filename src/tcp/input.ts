@@ -40,6 +40,7 @@ import {
   TIME_WAIT,
 } from "./tcb.ts";
 import { takeUrgent } from "./urgent.ts";
+import { takeUserTimeout } from "./user-timeout.ts";
 
 /** RFC 7323 §5.5: a timestamp older than this says nothing. */
 const TIMESTAMP_LIFE = 24 * 24 * 3600 * 1000;
@@ -57,6 +58,7 @@ export const options: SynOptions = {
   cookie: undefined,
   counters: arrival.counters,
   signature: 0,
+  userTimeout: 0,
 };
 export const sack = new SackBlocks();
 
@@ -81,7 +83,7 @@ export function readSegment(words: Int32Array, bytes: Uint8Array): Segment {
   options.windowScale = -1;
   options.sackPermitted = options.timestamps = false;
   options.cookie = undefined;
-  options.signature = 0;
+  options.signature = options.userTimeout = 0;
   arrival.flags = segment.flags;
   arrival.isHandshake = false;
   arrival.field = (words[abi.SEG_TRAFFIC_CLASS >> 2] >>> 16) & 3;
@@ -103,6 +105,7 @@ export function readSegment(words: Int32Array, bytes: Uint8Array): Segment {
 /** What the handshake's options settle, for both roles. */
 export function agree(tcb: Tcb): void {
   const own = tcb.options;
+  if (options.userTimeout > 0) takeUserTimeout(tcb, options.userTimeout);
   tcb.scaleOffered = options.windowScale >= 0;
   if (own.windowScaling && tcb.scaleOffered) tcb.sendScale = options.windowScale;
   else tcb.receiveScale = 0;
@@ -168,6 +171,7 @@ export function receive(tcb: Tcb, id: number): void {
   if (tcb.una === tcb.iss && !finishHandshake(tcb)) return;
   if (tcb.ecn && noteArrival(tcb, s.length, Math.max(1, Math.ceil(s.length / Math.max(s.piece, 1))))) tcb.ackNow = true;
   if (!takeAck(tcb)) return;
+  if (options.userTimeout > 0) takeUserTimeout(tcb, options.userTimeout);
   if (flags & URG || tcb.urgent) takeUrgent(tcb, id, s);
   const moved = s.length > 0 ? takeText(tcb, id) : 0;
   if (flags & FIN) takeFin(tcb);

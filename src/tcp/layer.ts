@@ -272,6 +272,7 @@ export class TcpLayer implements Transport, TcpWorld {
       }
     }
     tcb.md5Secret = secretFor(options.md5Keys, ends.remote);
+    if (options.advertisedTimeout > 0) tcb.timeouts = { remote: 0, due: true };
     tcb.hashNext = this.connections.get(tcb.hash);
     this.connections.set(tcb.hash, tcb);
     this.portUse.set(ends.localPort, (this.portUse.get(ends.localPort) ?? 0) + 1);

@@ -1,5 +1,6 @@
-/** TCP options (RFC 9293 §3.2, RFC 7323, RFC 2018, RFC 7413, RFC 2385): read from a segment's bytes, written into a record. */
+/** TCP options (RFC 9293 §3.2, RFC 7323, RFC 2018, RFC 7413, RFC 2385, RFC 5482): read from a segment's bytes, written into a record. */
 import type { CookieOption } from "./fast-open.ts";
+import { decodeTimeout } from "./user-timeout.ts";
 
 export interface SynOptions {
   /** 0 when the option was absent. */
@@ -14,6 +15,8 @@ export interface SynOptions {
   cookie: CookieOption | undefined;
   /** Accurate ECN (RFC 9768 §3.2.3): counters by IP field, -1 where absent. */
   readonly counters: number[];
+  /** User timeout (RFC 5482) in seconds; 0 when absent. */
+  userTimeout: number;
   /** Where the digest of an MD5 signature stands in memory; 0 when absent. */
   signature: number;
 }
@@ -32,6 +35,7 @@ const SACK_PERMITTED = 4;
 const SACK = 5;
 const TIMESTAMPS = 8;
 const MD5_SIGNATURE = 19;
+const USER_TIMEOUT = 28;
 const FAST_OPEN = 34;
 /** Accurate ECN: which counter comes first (RFC 9768 §3.2.3). */
 const ACC_ECN_0 = 172;
@@ -56,6 +60,7 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
   out.timestamps = false;
   out.cookie = undefined;
   out.signature = 0;
+  out.userTimeout = 0;
   out.counters.fill(-1);
   sack.count = 0;
   const end = at + length;
@@ -79,6 +84,7 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
       sack.count = Math.min((size - 2) / 8, 4);
       for (let i = 0; i < 2 * sack.count; i++) sack.edges[i] = be32(bytes, at + 2 + 4 * i);
     } else if (kind === MD5_SIGNATURE && size === 18) out.signature = at + 2;
+    else if (kind === USER_TIMEOUT && size === 4) out.userTimeout = decodeTimeout((bytes[at + 2] << 8) | bytes[at + 3]);
     else if (kind === FAST_OPEN) out.cookie = { cookie: bytes.slice(at + 2, at + size), experimental: false };
     else if (kind === EXPERIMENT && size >= 4 && ((bytes[at + 2] << 8) | bytes[at + 3]) === FAST_OPEN_EXID) {
       out.cookie = { cookie: bytes.slice(at + 4, at + size), experimental: true };

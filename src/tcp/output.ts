@@ -10,6 +10,7 @@ import { ACK, RST, SYN, URG } from "./sequence.ts";
 import { SIGNATURE_BYTES, SIGNATURE_WORDS, sign } from "./signature.ts";
 import { SYN_SENT, type Tcb } from "./tcb.ts";
 import { urgentPointer } from "./urgent.ts";
+import { advertises, timeoutWord } from "./user-timeout.ts";
 
 export const OPTIONS = abi.OUT_OPTIONS / 4;
 const PIECE = abi.OUT_PIECE / 4;
@@ -31,7 +32,7 @@ const plan = { blocks: 0, fields: -1 };
 
 /** Bytes of options that every data segment carries now. */
 export function optionBytes(tcb: Tcb): number {
-  const fixed = (tcb.timestampsOk ? TIMESTAMP_BYTES : 0) + (tcb.md5Secret ? SIGNATURE_BYTES : 0);
+  const fixed = (tcb.timestampsOk ? TIMESTAMP_BYTES : 0) + (tcb.md5Secret ? SIGNATURE_BYTES : 0) + (advertises(tcb, 0) ? 4 : 0);
   const hasSack = tcb.sackOk && (tcb.recent.length > 0 || tcb.hasDsack);
   if (!hasSack && !tcb.ecn) return fixed;
   planOptions(tcb, MOST_OPTION_WORDS * 4 - fixed);
@@ -121,8 +122,11 @@ function signatureWords(tcb: Tcb): number {
 /** All but the signature, which is made when the rest of the segment is known; words written. */
 function writeOptions(tcb: Tcb, flags: number): number {
   const { out } = tcb.world.stack;
-  if (flags & SYN) return writeSynOptions(tcb);
-  const n = tcb.timestampsOk ? writeTimestamps(out, OPTIONS, tcb.tsval, tcb.tsRecent) : 0;
+  let n: number;
+  if (flags & SYN) n = writeSynOptions(tcb);
+  else n = tcb.timestampsOk ? writeTimestamps(out, OPTIONS, tcb.tsval, tcb.tsRecent) : 0;
+  if (advertises(tcb, flags) && n + signatureWords(tcb) < MOST_OPTION_WORDS) out[OPTIONS + n++] = timeoutWord(tcb);
+  if (flags & SYN) return n;
   const hasSack = tcb.sackOk && (tcb.recent.length > 0 || tcb.hasDsack);
   if (!hasSack && !tcb.ecn) return n;
   planOptions(tcb, 4 * (MOST_OPTION_WORDS - n - signatureWords(tcb)));
@@ -185,6 +189,7 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   stack.promise(path, segments);
   stack.route(id, tcb.remote.family, path.hop);
   if (flags & ACK) acknowledged(tcb);
+  if (tcb.timeouts && (flags & SYN) === 0) tcb.timeouts.due = false;
   return true;
 }
 

@@ -12,6 +12,7 @@ import { ACK, after, distance, FIN, PSH, SYN } from "./sequence.ts";
 import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, type Tcb } from "./tcb.ts";
 import { noteForUndo } from "./undo.ts";
 import { isUrging } from "./urgent.ts";
+import { userTimeout } from "./user-timeout.ts";
 
 /** Largest unit handed down at once: what IPv4's length field leaves, in whole segments. */
 const LARGEST = 65_535 - 120;
@@ -254,8 +255,8 @@ export function arm(tcb: Tcb, restart: boolean): void {
   }
   // A timer that took the timeout's place counts as part of it (Linux's tcp_rearm_rto).
   const since = tcb.timerMode === "rto" ? tcb.now : tcb.sent.first.sentAt;
-  const { userTimeout } = tcb.options;
-  const last = userTimeout > 0 ? tcb.stalledSince + userTimeout : Number.POSITIVE_INFINITY;
+  const most = userTimeout(tcb);
+  const last = most > 0 ? tcb.stalledSince + most : Number.POSITIVE_INFINITY;
   tcb.timerMode = "rto";
   timers.arm(tcb.retransmitTimer, Math.max(Math.min(since + tcb.rtt.rto, last), tcb.now + SOONEST));
 }

@@ -40,6 +40,9 @@ export interface TcpSettings {
   /** Milliseconds from the end of a search to the next; bytes that are not worth a probe. */
   mtuProbeIntervalMs: number;
   mtuProbeThreshold: number;
+  /** Seconds between which an advertised user timeout has to lie (RFC 5482 §3.1). */
+  leastUserTimeout: number;
+  mostUserTimeout: number;
   /** Milliseconds in TIME-WAIT, and in FIN-WAIT-2 without an owner. */
   timeWaitMs: number;
   finWait2Ms: number;
@@ -66,6 +69,8 @@ export function defaultSettings(): TcpSettings {
     mtuProbeFloor: 48,
     mtuProbeIntervalMs: 600_000,
     mtuProbeThreshold: 8,
+    leastUserTimeout: 100,
+    mostUserTimeout: 3600,
     timeWaitMs: 60_000,
     finWait2Ms: 60_000,
   };

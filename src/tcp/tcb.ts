@@ -66,8 +66,10 @@ export interface TcpOptions {
   keepAlive: number;
   keepAliveInterval: number;
   keepAliveProbes: number;
-  /** Milliseconds that data may stay unacknowledged (RFC 5482); 0: until the retransmissions are used up. */
+  /** Milliseconds that data may stay unacknowledged; 0: until the retransmissions are used up, or as the ends advertise. */
   userTimeout: number;
+  /** Seconds to tell the peer that data may stay unacknowledged, and to take its word for (RFC 5482); 0: no such option. */
+  advertisedTimeout: number;
   hopLimit: number;
   /** Send data in the SYN to peers that take it, and ask the others for a cookie (RFC 7413). */
   fastOpen: boolean;
@@ -116,6 +118,7 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   keepAliveInterval: 75,
   keepAliveProbes: 9,
   userTimeout: 0,
+  advertisedTimeout: 0,
   hopLimit: 64,
   fastOpen: false,
   ecnRequest: "off",
@@ -327,6 +330,8 @@ export class Tcb implements Flow, Starved, Throttled {
   /** What signs every segment, both ways (RFC 2385). */
   md5Secret: Uint8Array | undefined;
 
+  /** User timeouts are exchanged (RFC 5482): seconds that the peer advertises, and whether ours is to be said again. */
+  timeouts: { remote: number; due: boolean } | undefined;
   /** Urgent data, once there was some. */
   urgent: Urgent | undefined;
 

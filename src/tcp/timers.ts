@@ -8,6 +8,7 @@ import { rackExpired, timedOut } from "./recovery.ts";
 import { arm, probeTail, probeWindow, resend, send } from "./sender.ts";
 import { ACK, distance } from "./sequence.ts";
 import { ESTABLISHED, FIN_WAIT_2, SYN_SENT, type Tcb } from "./tcb.ts";
+import { userTimeout } from "./user-timeout.ts";
 
 /** A closed connection whose peer takes nothing of what is left is kept for so long (ms). */
 const ORPHAN_MS = 4 * 60_000;
@@ -31,8 +32,8 @@ export function retransmitExpired(tcb: Tcb): void {
 }
 
 function giveUp(tcb: Tcb, most: number): boolean {
-  const { userTimeout } = tcb.options;
-  const tooLong = userTimeout > 0 && tcb.now - tcb.stalledSince >= userTimeout;
+  const longest = userTimeout(tcb);
+  const tooLong = longest > 0 && tcb.now - tcb.stalledSince >= longest;
   if (tcb.retries < most && !tooLong) return false;
   destroy(tcb, tcb.softError ?? new LoomError("ETIMEDOUT", `${peerOf(tcb)} does not answer`));
   return true;
@@ -57,7 +58,8 @@ function retransmit(tcb: Tcb): void {
     arm(tcb, true);
     return;
   }
-  if (giveUp(tcb, settings.retries)) return;
+  // What the owner, or the ends, have set holds, however many repetitions that are.
+  if (giveUp(tcb, userTimeout(tcb) > 0 ? Number.POSITIVE_INFINITY : settings.retries)) return;
   suspectBlackHole(tcb, distance(first.end, first.start), first.size);
   timedOut(tcb);
   send(tcb);

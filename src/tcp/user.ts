@@ -140,6 +140,13 @@ export function quickAck(tcb: Tcb, on: boolean): void {
   tcb.world.stack.flush();
 }
 
+/** Tells the peer, with the next segment, that data may stay unacknowledged so long (RFC 5482). Throws EINVAL for what the option cannot say. */
+export function advertiseTimeout(tcb: Tcb, seconds: number): void {
+  if (!(seconds >= 1 && seconds <= 1_966_020)) throw new LoomError("EINVAL", `a user timeout of ${seconds} s; expected 1 to 1966020`);
+  tcb.ownOptions.advertisedTimeout = seconds;
+  tcb.timeouts = { remote: tcb.timeouts?.remote ?? 0, due: true };
+}
+
 /** The options of keepalive were changed: its timer starts anew, or stops. */
 export function keepAliveChanged(tcb: Tcb): void {
   if (tcb.state < ESTABLISHED || tcb.state === TIME_WAIT || tcb.orphan) return;
