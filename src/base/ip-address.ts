@@ -7,6 +7,14 @@ import { invalid } from "./errors.ts";
 
 const MAPPED = 0xffff;
 
+/** Addresses read lately, one for each slot: the few peers that most packets are from and for cost no object each. */
+const recent: (IpAddress | undefined)[] = new Array(1024).fill(undefined);
+
+function slotOf(a: number, b: number, c: number, d: number): number {
+  const h = Math.imul(d ^ Math.imul(c, 0x85ebca6b) ^ Math.imul(a ^ (b << 5), 0xc2b2ae35), 0x9e3779b1);
+  return h >>> 22;
+}
+
 export class IpAddress {
   readonly a: number;
   readonly b: number;
@@ -39,7 +47,21 @@ export class IpAddress {
 
   /** Four words of `words` from `at` on. */
   static read(words: Int32Array, at: number): IpAddress {
-    return new IpAddress(words[at], words[at + 1], words[at + 2], words[at + 3]);
+    const slot = slotOf(words[at], words[at + 1], words[at + 2], words[at + 3]);
+    const known = recent[slot];
+    if (known?.matches(words, at)) return known;
+    const address = new IpAddress(words[at], words[at + 1], words[at + 2], words[at + 3]);
+    recent[slot] = address;
+    return address;
+  }
+
+  /** This address as the object that others of its value lately were: thousands of connections to one peer have one. */
+  get shared(): IpAddress {
+    const slot = slotOf(this.a, this.b, this.c, this.d);
+    const known = recent[slot];
+    if (known?.equals(this)) return known;
+    recent[slot] = this;
+    return this;
   }
 
   /** Four or sixteen bytes in network order. */
