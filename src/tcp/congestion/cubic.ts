@@ -21,6 +21,7 @@ interface Memory {
   wEst: number;
   cwndPrior: number;
   hystart: HyStart | undefined;
+  isFirstStart: boolean;
 }
 
 export class Cubic implements CongestionControl {
@@ -31,7 +32,9 @@ export class Cubic implements CongestionControl {
   private epoch = -1;
   private wEst = 0;
   private cwndPrior = 0;
-  private hystart: HyStart | undefined = new HyStart();
+  /** HyStart++ holds for the first slow start only; made when the window is used for the first time, which it seldom is. */
+  private isFirstStart = true;
+  private hystart: HyStart | undefined;
   private undo: Memory | undefined;
   /** The last acknowledgement. */
   private heardAt = 0;
@@ -55,13 +58,15 @@ export class Cubic implements CongestionControl {
   /** No limit to what one acknowledgement adds (RFC 9406 §4.2's L): receivers coalesce, and answer 64 KiB with one. */
   private slowStart(flow: Flow, sample: AckSample): void {
     this.epoch = -1;
+    const isUsed = mayGrow(flow);
+    if (this.isFirstStart && isUsed) this.hystart ??= new HyStart();
     const divisor = this.hystart?.acked(sample.ackSeq, sample.sendSeq, sample.rtt) ?? 1;
     if (divisor === 0) {
       flow.ssthresh = flow.cwnd;
-      this.hystart = undefined;
+      this.leaveFirstStart();
       return;
     }
-    if (!mayGrow(flow)) return;
+    if (!isUsed) return;
     flow.cwnd += Math.min(sample.delivered / divisor, Math.max(flow.ssthresh - flow.cwnd, flow.mss));
   }
 
@@ -93,14 +98,14 @@ export class Cubic implements CongestionControl {
   }
 
   reduce(flow: Flow): number {
-    const { wMax, k, epoch, wEst, cwndPrior, hystart } = this;
-    this.undo = { cwnd: flow.cwnd, ssthresh: flow.ssthresh, wMax, k, epoch, wEst, cwndPrior, hystart };
+    const { wMax, k, epoch, wEst, cwndPrior, hystart, isFirstStart } = this;
+    this.undo = { cwnd: flow.cwnd, ssthresh: flow.ssthresh, wMax, k, epoch, wEst, cwndPrior, hystart, isFirstStart };
     const cwnd = flow.cwnd / flow.mss;
     // Fast convergence (§4.7): a peak that is smaller than last time, by a segment, leaves room for newcomers.
     this.wMax = cwnd <= wMax - 1 ? (cwnd * (1 + BETA)) / 2 : cwnd;
     this.cwndPrior = cwnd;
     this.epoch = -1;
-    this.hystart = undefined;
+    this.leaveFirstStart();
     return Math.max(flow.cwnd * BETA, 2 * flow.mss);
   }
 
@@ -108,6 +113,11 @@ export class Cubic implements CongestionControl {
   timedOut(): void {
     this.epoch = -1;
     this.wMax = 0;
+    this.leaveFirstStart();
+  }
+
+  private leaveFirstStart(): void {
+    this.isFirstStart = false;
     this.hystart = undefined;
   }
 
