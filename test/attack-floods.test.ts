@@ -315,7 +315,7 @@ describe("sieges", () => {
       payload: Uint8Array.of(1),
     });
     lab.settle();
-    assert.equal(server.early.length, 1);
+    assert.equal(server.flight.early.length, 1);
     const held = lab.engine.slabs.total - lab.engine.slabs.available;
     assert.ok(held <= 2, `${held} slabs for one byte`);
     assert.equal(a.tcp.size, 1);

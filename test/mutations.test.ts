@@ -145,8 +145,8 @@ function numbersOf(tcb: Tcb | undefined): Numbers {
 }
 
 /** What a segment may have changed; when it has, the next mutation gets a new connection. */
-const mark = ({ state, received, una, nxt, tsRecent, window, early, maxWindow }: Tcb) =>
-  `${state} ${received} ${una} ${nxt} ${tsRecent} ${window} ${early.length} ${maxWindow}`;
+const mark = ({ state, received, una, nxt, tsRecent, window, flight, maxWindow }: Tcb) =>
+  `${state} ${received} ${una} ${nxt} ${tsRecent} ${window} ${flight.early.length} ${maxWindow}`;
 
 /** Every change of one field, then pairs of fields: all of their values, or one pair in turn. */
 function* mutations(fields: readonly Field[], values: readonly number[][], turn: number, all: boolean) {

@@ -12,7 +12,8 @@ export class Timer {
   index = -1;
   order = 0;
   private readonly action: (owner: never) => void;
-  private readonly owner: unknown;
+  /** With whom the action is called; another one while it is not armed. */
+  owner: unknown;
 
   /** Calls `action` with `owner`: whoever has thousands of timers needs no closure for each. */
   constructor(action: () => void);

@@ -115,9 +115,9 @@ export function tcpInfo(socket: TcpSocket): TcpInfo {
   return {
     state: STATES[tcb.state],
     ca_state: congestionState(tcb),
-    retransmits: tcb.retries,
-    probes: tcb.timerMode === "persist" ? tcb.retries : tcb.keepProbes,
-    backoff: tcb.retries,
+    retransmits: tcb.flight.retries,
+    probes: tcb.flight.timerMode === "persist" ? tcb.flight.retries : tcb.keepProbes,
+    backoff: tcb.flight.retries,
     options: optionBits(tcb),
     scales: tcb.sendScale | (tcb.receiveScale << 4),
     flags: Number(tcb.appLimited),

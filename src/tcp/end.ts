@@ -24,10 +24,7 @@ export function destroy(tcb: Tcb, error: LoomError | undefined): void {
 
 export function stopTimers(tcb: Tcb): void {
   const { timers } = tcb.world.stack;
-  timers.remove(tcb.retransmitTimer);
-  timers.remove(tcb.ackTimer);
-  timers.remove(tcb.stateTimer);
-  if (tcb.paceTimer) timers.remove(tcb.paceTimer);
+  if (tcb.hasStateTimer) timers.remove(tcb.stateTimer);
 }
 
 /** A closed connection in FIN-WAIT-2 does not wait for ever (Linux: tcp_fin_timeout, TCP_LINGER2). */
@@ -40,9 +37,8 @@ export function awaitFin(tcb: Tcb): void {
 
 /** Buffers go back; what was received may still be read by whoever owns the connection. */
 export function release(tcb: Tcb, alsoReceived: boolean): void {
-  tcb.sent.clear();
+  tcb.endFlight();
   tcb.queue?.clear();
-  tcb.early.length = tcb.recent.length = 0;
   if (alsoReceived) tcb.inbox?.clear();
   else tcb.inbox?.trim();
 }

@@ -10,10 +10,10 @@ export const CA_RECOVERY = 3;
 export const CA_LOSS = 4;
 
 export function congestionState(tcb: Tcb): number {
-  if (tcb.afterTimeout) return CA_LOSS;
-  if (tcb.inRecovery) return CA_RECOVERY;
-  if (tcb.inCwr) return CA_CWR;
-  return tcb.sent.sackedBytes > 0 || tcb.duplicateAcks > 0 ? CA_DISORDER : CA_OPEN;
+  if (tcb.flight.afterTimeout) return CA_LOSS;
+  if (tcb.flight.inRecovery) return CA_RECOVERY;
+  if (tcb.flight.inCwr) return CA_CWR;
+  return tcb.sent.sackedBytes > 0 || tcb.flight.duplicateAcks > 0 ? CA_DISORDER : CA_OPEN;
 }
 
 /** Segments sent and not acknowledged; of these SACKed, deemed lost, and under way again. */

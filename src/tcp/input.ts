@@ -17,6 +17,7 @@ import {
   takeThirdAck,
 } from "./ecn.ts";
 import { awaitFin, destroy, peerOf, release, stopTimers } from "./end.ts";
+import { AT_REST } from "./flight.ts";
 import { beginSearch, largestPayload } from "./mtu-probe.ts";
 import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { transmit } from "./output.ts";
@@ -179,6 +180,7 @@ export function receive(tcb: Tcb, id: number): void {
   acknowledgeWhenDue(tcb, moved);
   send(tcb);
   if (tcb.ackNow) transmit(tcb, tcb.nxt, 0, ACK);
+  tcb.rest();
   if (moved > 0 || ended) tcb.events.readable?.();
 }
 
@@ -309,8 +311,9 @@ function receiveInSynSent(tcb: Tcb, id: number): void {
   // Whoever waits to write does so at once: the acknowledgement goes along.
   if (tcb.ackNow && tcb.wantsRoom && !ended) {
     tcb.lastTextAt = tcb.now;
-    stack.timers.arm(tcb.ackTimer, tcb.now + DELAYED_ACK);
+    stack.timers.arm(tcb.busy().ackTimer, tcb.now + DELAYED_ACK);
   } else if (tcb.ackNow) transmit(tcb, tcb.nxt, 0, ACK);
+  tcb.rest();
   tcb.events.established?.();
   if (ended || segment.length > 0) tcb.events.readable?.();
 }
@@ -358,7 +361,7 @@ function finishHandshake(tcb: Tcb): boolean {
     tcb.world.resetUnknown(segment.flags, tcb.md5Secret);
     return false;
   }
-  if (tcb.listener && !tcb.isFastOpened && segment.length === 0 && !(segment.flags & FIN) && tcb.retries < tcb.options.deferAccept) {
+  if (tcb.listener && !tcb.isFastOpened && segment.length === 0 && !(segment.flags & FIN) && tcb.flight.retries < tcb.options.deferAccept) {
     // TCP_DEFER_ACCEPT: an acknowledgement alone does not wake anybody.
     tcb.deferred = true;
     return false;
@@ -386,7 +389,7 @@ function establish(tcb: Tcb): void {
   tcb.quickAcks = QUICK_ACKS;
   tcb.queueStart = (tcb.iss + 1) | 0;
   tcb.measuredAt = tcb.now;
-  tcb.retries = 0;
+  tcb.flight.retries = 0;
   tcb.world.keepAlive(tcb);
 }
 
@@ -409,7 +412,7 @@ function takeAck(tcb: Tcb): boolean {
   const window = segment.window * 2 ** tcb.sendScale;
   const isDuplicate = ack === tcb.una && length === 0 && window === tcb.window && !(flags & FIN) && tcb.sent.first !== undefined;
   if (before(tcb.wl1, seq) || (tcb.wl1 === seq && !after(tcb.wl2, ack))) {
-    if (tcb.window === 0 && window > 0) tcb.retries = 0;
+    if (tcb.window === 0 && window > 0 && tcb.flight !== AT_REST) tcb.flight.retries = 0;
     tcb.window = window;
     tcb.wl1 = seq;
     tcb.wl2 = ack;
@@ -417,8 +420,8 @@ function takeAck(tcb: Tcb): boolean {
   }
   const unaBefore = tcb.una;
   if (acknowledge(tcb, ack, sack, isDuplicate, segment.hasTimestamps ? segment.tsecr : 0)) {
+    tcb.flight.rearm = true;
     freeQueue(tcb, unaBefore);
-    tcb.rearm = true;
     const { path } = tcb;
     if (path && path.generation === tcb.world.stack.routes.generation) tcb.world.confirm(path);
   }
@@ -492,7 +495,7 @@ function takeText(tcb: Tcb, id: number): number {
   }
   if (segment.piece > tcb.receivedMss) tcb.receivedMss = Math.min(segment.piece, 65_535);
   tcb.lastTextAt = tcb.now;
-  const hadEarly = tcb.early.length > 0;
+  const hadEarly = tcb.flight.early.length > 0;
   const moved = takeData(tcb, id, offset, seq, length);
   // Out of order, or the gap closed: at once (RFC 5681 §4.2).
   if (moved === 0 || hadEarly) tcb.ackNow = true;
@@ -531,5 +534,5 @@ function acknowledgeWhenDue(tcb: Tcb, moved: number): void {
     tcb.ackNow = true;
   } else if (tcb.unackedBytes >= 2 * tcb.receivedMss) tcb.ackNow = true;
   const { timers } = tcb.world.stack;
-  if (!tcb.ackNow && !tcb.ackTimer.armed) timers.arm(tcb.ackTimer, tcb.now + DELAYED_ACK);
+  if (!tcb.ackNow && !tcb.flight.ackTimer.armed) timers.arm(tcb.busy().ackTimer, tcb.now + DELAYED_ACK);
 }

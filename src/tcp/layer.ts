@@ -17,6 +17,7 @@ import { flow } from "./cookies.ts";
 import { synFlags } from "./ecn.ts";
 import { destroy, peerOf } from "./end.ts";
 import { CookieCache, CookieKeys } from "./fast-open.ts";
+import { Flights } from "./flight.ts";
 import { options as offered, readSegment, receive } from "./input.ts";
 import { chooseListener, conflicts, type ListenRules, TcpListener } from "./listener.ts";
 import { largestPayload } from "./mtu-probe.ts";
@@ -61,7 +62,7 @@ const CODES: Readonly<Record<string, LoomErrorCode>> = {
 const HARD: ReadonlySet<string> = new Set(["hostUnreachable", "noRoute"]);
 /** Options that a SYN with data is thought to have, at most (RFC 9293 §3.1). */
 const MOST_OPTION_BYTES = 40;
-const timers = { retransmit: retransmitExpired, ack: ackExpired, state: stateExpired, room: send };
+const actions = { retransmit: retransmitExpired, ack: ackExpired, pace: send };
 
 export interface TcpLayerOptions {
   /** Defaults of new connections. */
@@ -77,6 +78,9 @@ export class TcpLayer implements Transport, TcpWorld {
   private readonly optionSets: OptionSets;
   readonly settings: TcpSettings = defaultSettings();
   readonly cookies = new CookieCache();
+  readonly flights = new Flights(actions);
+  readonly stateExpired = stateExpired;
+  readonly roomAgain = send;
   /** Keys of the Fast Open cookies that this host hands out; may be replaced. */
   cookieKeys: CookieKeys;
   readonly counters: TcpCounters = {
@@ -183,7 +187,7 @@ export class TcpLayer implements Transport, TcpWorld {
     const source = local.address ?? this.stack.sourceFor(remote, path);
     if (!source) throw new LoomError("EADDRNOTAVAIL", `no address of this host can reach ${remote}`);
     const localPort = local.port || this.ephemeral(source, remote, remotePort);
-    const tcb = this.create({ local: source, localPort, remote, remotePort }, this.optionSets.with(options));
+    const tcb = this.create({ local: source, localPort, remote: remote.shared, remotePort }, this.optionSets.with(options));
     tcb.state = SYN_SENT;
     this.counters.active_opens++;
     this.begin(tcb);
@@ -229,8 +233,7 @@ export class TcpLayer implements Transport, TcpWorld {
     tcb.nxt = (tcb.iss + 1) | 0;
     tcb.queueStart = tcb.nxt;
     tcb.smallEnd = tcb.pushedTo = tcb.iss;
-    tcb.rackEnd = tcb.forwardAck = tcb.iss;
-    tcb.stalledSince = this.stack.now;
+    tcb.busy();
     tcb.reordering = this.settings.reordering;
     if (tcb.options.windowScaling)
       while (tcb.receiveScale < 14 && tcb.options.receiveBuffer >>> tcb.receiveScale > 65_535) tcb.receiveScale++;
@@ -259,7 +262,7 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   create(ends: ConstructorParameters<typeof Tcb>[1], options: Readonly<TcpOptions>): Tcb {
-    const tcb = new Tcb(this, ends, options, congestionControl(options.congestion), timers);
+    const tcb = new Tcb(this, ends, options, congestionControl(options.congestion));
     tcb.hash = hashOf(ends.remote.c ^ ends.remote.a, ends.remote.d, ends.local.d, (ends.localPort << 16) | ends.remotePort);
     for (let other = this.connections.get(tcb.hash); other; other = other.hashNext) {
       if (

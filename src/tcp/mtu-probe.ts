@@ -38,7 +38,7 @@ export function beginSearch(tcb: Tcb, isActive: boolean): void {
 export function suspectBlackHole(tcb: Tcb, bytes: number, size: number): void {
   if (tcb.search) tcb.search.size = 0;
   const { mtuProbing, baseMss, mtuProbeFloor } = tcb.world.settings;
-  if (mtuProbing === 0 || bytes < size || tcb.retries % 2 === 0) return;
+  if (mtuProbing === 0 || bytes < size || tcb.flight.retries % 2 === 0) return;
   const smaller = tcb.mss > baseMss ? baseMss : Math.max(tcb.mss >> 1, mtuProbeFloor);
   if (smaller >= tcb.mss) return;
   tcb.world.counters.mtu_black_holes++;
@@ -62,8 +62,16 @@ export function probeDue(tcb: Tcb, room: number): number {
 /** Nothing is missing in either direction, so that a loss can only be the probe's. */
 function isCalm(tcb: Tcb): boolean {
   const { sent } = tcb;
-  if (tcb.inRecovery || tcb.afterTimeout || tcb.inCwr || tcb.probing || tcb.early.length > 0 || tcb.hasDsack) return false;
-  return sent.lostBytes === 0 && sent.sackedBytes === 0 && tcb.duplicateAcks === 0;
+  if (
+    tcb.flight.inRecovery ||
+    tcb.flight.afterTimeout ||
+    tcb.flight.inCwr ||
+    tcb.flight.probing ||
+    tcb.flight.early.length > 0 ||
+    tcb.hasDsack
+  )
+    return false;
+  return sent.lostBytes === 0 && sent.sackedBytes === 0 && tcb.flight.duplicateAcks === 0;
 }
 
 /** The middle of what is not known; 0 when that is little, until it is time to ask anew. */
@@ -120,11 +128,11 @@ export function probeFailed(tcb: Tcb): boolean {
   const { search, sent } = tcb;
   if (!search || search.size === 0) return false;
   const isAlone = sent.first?.lost === true && sent.first.start === search.start && sent.lostBytes === distance(search.end, search.start);
-  if (isAlone && !tcb.inCwr) {
+  if (isAlone && !tcb.flight.inCwr) {
     tcb.world.counters.mtu_probe_failures++;
     search.high = search.size - 1;
     search.at = tcb.now;
   }
   search.size = 0;
-  return isAlone && !tcb.inCwr;
+  return isAlone && !tcb.flight.inCwr;
 }

@@ -33,7 +33,7 @@ const plan = { blocks: 0, fields: -1 };
 /** Bytes of options that every data segment carries now. */
 export function optionBytes(tcb: Tcb): number {
   const fixed = (tcb.timestampsOk ? TIMESTAMP_BYTES : 0) + (tcb.md5Secret ? SIGNATURE_BYTES : 0) + (advertises(tcb, 0) ? 4 : 0);
-  const hasSack = tcb.sackOk && (tcb.recent.length > 0 || tcb.hasDsack);
+  const hasSack = tcb.sackOk && (tcb.flight.recent.length > 0 || tcb.hasDsack);
   if (!hasSack && !tcb.ecn) return fixed;
   planOptions(tcb, MOST_OPTION_WORDS * 4 - fixed);
   return fixed + pairBytes(plan.fields, plan.blocks);
@@ -41,7 +41,7 @@ export function optionBytes(tcb: Tcb): number {
 
 /** As many SACK blocks as fit; Accurate ECN takes the place of the third and later ones when it has something new to say. */
 function planOptions(tcb: Tcb, room: number): void {
-  const ranges = tcb.sackOk ? tcb.recent.length + (tcb.hasDsack ? 1 : 0) : 0;
+  const ranges = tcb.sackOk ? tcb.flight.recent.length + (tcb.hasDsack ? 1 : 0) : 0;
   const most = Math.min(ranges, (room - SACK_HEAD_BYTES) >> 3);
   plan.blocks = most;
   plan.fields = -1;
@@ -67,7 +67,7 @@ function collectSack(tcb: Tcb): number {
     n++;
   };
   if (tcb.hasDsack) put(tcb.dsackStart, tcb.dsackEnd);
-  for (let i = 0; i < tcb.recent.length && n < most; i++) put(tcb.recent[i].start, tcb.recent[i].end);
+  for (let i = 0; i < tcb.flight.recent.length && n < most; i++) put(tcb.flight.recent[i].start, tcb.flight.recent[i].end);
   return n;
 }
 
@@ -127,7 +127,7 @@ function writeOptions(tcb: Tcb, flags: number): number {
   else n = tcb.timestampsOk ? writeTimestamps(out, OPTIONS, tcb.tsval, tcb.tsRecent) : 0;
   if (advertises(tcb, flags) && n + signatureWords(tcb) < MOST_OPTION_WORDS) out[OPTIONS + n++] = timeoutWord(tcb);
   if (flags & SYN) return n;
-  const hasSack = tcb.sackOk && (tcb.recent.length > 0 || tcb.hasDsack);
+  const hasSack = tcb.sackOk && (tcb.flight.recent.length > 0 || tcb.hasDsack);
   if (!hasSack && !tcb.ecn) return n;
   planOptions(tcb, 4 * (MOST_OPTION_WORDS - n - signatureWords(tcb)));
   return n + (plan.fields < 0 ? writeBlocks(tcb, n) : writeWithCounters(tcb, tcb.ecn as EcnState, n));
@@ -216,7 +216,8 @@ function acknowledged(tcb: Tcb): void {
   tcb.unackedBytes = 0;
   tcb.hasDsack = false;
   tcb.lastAckSent = tcb.received;
-  tcb.world.stack.timers.cancel(tcb.ackTimer);
+  const { ackTimer } = tcb.flight;
+  if (ackTimer.armed) tcb.world.stack.timers.cancel(ackTimer);
 }
 
 /** A reset without a connection, in answer to the segment in hand (RFC 9293 §3.10.7.1). */

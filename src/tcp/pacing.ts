@@ -2,7 +2,6 @@
  * Pacing: segments leave at a rate instead of in bursts (draft-ietf-ccwg-bbr §5.6.2, Linux's fq and tso autosizing); and
  * what a departure leaves behind for the estimates: how far the window was used, whether the application had more.
  */
-import { Timer } from "../base/timers.ts";
 import type { SentRecord } from "./scoreboard.ts";
 import { before, distance } from "./sequence.ts";
 import type { Tcb } from "./tcb.ts";
@@ -15,11 +14,10 @@ const FIRST_BURST = 10;
 const SLOW_START_RATIO = 2;
 const AVOIDANCE_RATIO = 1.2;
 
-/** True when there is something to send that the pace lets leave later only; `release` runs then. */
-export function holdsBack(tcb: Tcb, release: (tcb: Tcb) => void): boolean {
+/** True when there is something to send that the pace lets leave later only; its timer runs then. */
+export function holdsBack(tcb: Tcb): boolean {
   if (tcb.pacingRate === 0 || tcb.releaseAt <= tcb.now || (tcb.unsent <= 0 && tcb.sent.lostBytes === 0)) return false;
-  tcb.paceTimer ??= new Timer(release, tcb);
-  tcb.world.stack.timers.arm(tcb.paceTimer, tcb.releaseAt);
+  tcb.world.stack.timers.arm(tcb.flight.paceTimer, tcb.releaseAt);
   return true;
 }
 
@@ -30,7 +28,7 @@ export function noteDeparture(tcb: Tcb, record: SentRecord): void {
   rate.sent(record, sent.pipe, bytes, now);
   if (tcb.pacingRate === 0 || rate.delivered + sent.pipe <= FIRST_BURST * tcb.mss) return;
   // Who waited for the pace alone may make up for a timer that was late; who had nothing to send may not.
-  const earliest = tcb.heldBack ? now - MOST_CATCH_UP : now;
+  const earliest = tcb.flight.heldBack ? now - MOST_CATCH_UP : now;
   tcb.releaseAt = Math.max(tcb.releaseAt, earliest) + (bytes * 1000) / tcb.pacingRate;
 }
 
@@ -50,10 +48,10 @@ export function setPace(tcb: Tcb): void {
 export function noteUse(tcb: Tcb, room: number): void {
   const isFull = room < tcb.mss;
   const { pipe } = tcb.sent;
-  if (!isFull && before(tcb.una, tcb.usedUntil) && (tcb.cwndLimited || pipe <= tcb.usedMost)) return;
-  tcb.cwndLimited = isFull;
-  tcb.usedMost = pipe;
-  tcb.usedUntil = tcb.nxt;
+  if (!isFull && before(tcb.una, tcb.flight.usedUntil) && (tcb.flight.cwndLimited || pipe <= tcb.flight.usedMost)) return;
+  tcb.flight.cwndLimited = isFull;
+  tcb.flight.usedMost = pipe;
+  tcb.flight.usedUntil = tcb.nxt;
 }
 
 /** Before anything is added to what can be sent: was there less than the window takes? (draft-ietf-ccwg-bbr §4.1.2.4) */

@@ -182,7 +182,8 @@ export class PassiveOpen {
     tcb.iss = (ack - 1) | 0;
     tcb.una = tcb.iss;
     tcb.nxt = tcb.queueStart = ack;
-    tcb.smallEnd = tcb.rackEnd = tcb.forwardAck = tcb.iss;
+    tcb.smallEnd = tcb.iss;
+    tcb.flight.begin(tcb);
     tcb.tsOffset = 0;
     tcb.announced = (tcb.received + 65_535) | 0;
     tcb.state = SYN_RECEIVED;

@@ -6,6 +6,19 @@
 import type { AckSample } from "./congestion/control.ts";
 import { type SentRecord, sentLater } from "./scoreboard.ts";
 
+/** The newest segment of the acknowledgement in hand: one for all connections, acknowledgements do not nest. */
+const newest = {
+  known: false,
+  order: 0,
+  end: 0,
+  priorDelivered: 0,
+  sendElapsed: 0,
+  ackElapsed: 0,
+  txInFlight: 0,
+  priorLost: 0,
+  limited: false,
+};
+
 export class RateSampler {
   /** Bytes that arrived, ever; when the last of them did. */
   delivered = 0;
@@ -17,16 +30,6 @@ export class RateSampler {
   private firstSentAt = 0;
   /** `delivered` when the last segment arrives that left while the application had no more; 0: none is on the way. */
   private limitedUntil = 0;
-  /** The newest segment of the acknowledgement in hand. */
-  private newestOrder = 0;
-  private newestEnd = 0;
-  private hasNewest = false;
-  private priorDelivered = 0;
-  private sendElapsed = 0;
-  private ackElapsed = 0;
-  private txInFlight = 0;
-  private priorLost = 0;
-  private newestLimited = false;
 
   get appLimited(): boolean {
     return this.limitedUntil !== 0;
@@ -50,23 +53,23 @@ export class RateSampler {
 
   /** An acknowledgement begins. */
   begin(): void {
-    this.hasNewest = false;
+    newest.known = false;
   }
 
   /** It covers this record, with so many bytes of data. */
   arrived(record: SentRecord, bytes: number, now: number): void {
     this.delivered += bytes;
     this.deliveredAt = now;
-    if (this.hasNewest && !sentLater(record.order, record.end, this.newestOrder, this.newestEnd)) return;
-    this.hasNewest = true;
-    this.newestOrder = record.order;
-    this.newestEnd = record.end;
-    this.priorDelivered = record.delivered;
-    this.sendElapsed = record.sentAt - record.firstSentAt;
-    this.ackElapsed = now - record.deliveredAt;
-    this.txInFlight = record.txInFlight;
-    this.priorLost = record.priorLost;
-    this.newestLimited = record.appLimited;
+    if (newest.known && !sentLater(record.order, record.end, newest.order, newest.end)) return;
+    newest.known = true;
+    newest.order = record.order;
+    newest.end = record.end;
+    newest.priorDelivered = record.delivered;
+    newest.sendElapsed = record.sentAt - record.firstSentAt;
+    newest.ackElapsed = now - record.deliveredAt;
+    newest.txInFlight = record.txInFlight;
+    newest.priorLost = record.priorLost;
+    newest.limited = record.appLimited;
     this.firstSentAt = record.sentAt;
   }
 
@@ -76,13 +79,13 @@ export class RateSampler {
     sample.rate = sample.interval = sample.rateDelivered = sample.txInFlight = sample.lostSince = 0;
     sample.priorDelivered = -1;
     sample.appLimited = this.limitedUntil !== 0;
-    if (!this.hasNewest) return;
-    sample.priorDelivered = this.priorDelivered;
-    sample.rateDelivered = this.delivered - this.priorDelivered;
-    sample.txInFlight = this.txInFlight;
-    sample.lostSince = this.lost - this.priorLost;
-    sample.appLimited = this.newestLimited;
-    const interval = Math.max(this.sendElapsed, this.ackElapsed);
+    if (!newest.known) return;
+    sample.priorDelivered = newest.priorDelivered;
+    sample.rateDelivered = this.delivered - newest.priorDelivered;
+    sample.txInFlight = newest.txInFlight;
+    sample.lostSince = this.lost - newest.priorLost;
+    sample.appLimited = newest.limited;
+    const interval = Math.max(newest.sendElapsed, newest.ackElapsed);
     // Shorter than any round trip: the acknowledgement was of the original, not of what was sent again.
     if (interval < minRtt || interval <= 0) return;
     sample.interval = interval;

@@ -2,8 +2,9 @@
  * The receiving half: the window, what arrived early, acknowledgements and how large the buffer grows
  * (RFC 9293 §3.8.6, RFC 2018, RFC 2883, RFC 5681 §4.2; dynamic right-sizing as Linux does it).
  */
+import type { Range } from "./flight.ts";
 import { after, before, distance, later } from "./sequence.ts";
-import type { Range, Tcb } from "./tcb.ts";
+import type { Tcb } from "./tcb.ts";
 
 /** Ranges that one connection keeps apart; more than any honest network makes. */
 const MOST_RANGES = 64;
@@ -74,7 +75,7 @@ export function takeData(tcb: Tcb, id: number, offset: number, seq: number, leng
 
 /** Notes a range that overtook others; a part that was there already is reported as duplicate. */
 function keepEarly(tcb: Tcb, start: number, end: number): void {
-  const { early } = tcb;
+  const { early } = tcb.busy();
   let i = 0;
   while (i < early.length && before(early[i].end, start)) i++;
   const there = early[i];
@@ -107,18 +108,18 @@ function keepEarly(tcb: Tcb, start: number, end: number): void {
 function makeRecent(tcb: Tcb, range: Range): void {
   tcb.world.counters.ofo_queued++;
   forgetRecent(tcb, range);
-  tcb.recent.unshift(range);
-  if (tcb.recent.length > MOST_BLOCKS) tcb.recent.length = MOST_BLOCKS;
+  tcb.flight.recent.unshift(range);
+  if (tcb.flight.recent.length > MOST_BLOCKS) tcb.flight.recent.length = MOST_BLOCKS;
 }
 
 function forgetRecent(tcb: Tcb, range: Range): void {
-  const at = tcb.recent.indexOf(range);
-  if (at >= 0) tcb.recent.splice(at, 1);
+  const at = tcb.flight.recent.indexOf(range);
+  if (at >= 0) tcb.flight.recent.splice(at, 1);
 }
 
 /** Ranges that are no longer early. */
 function absorbEarly(tcb: Tcb): void {
-  const { early } = tcb;
+  const { early } = tcb.flight;
   while (early.length > 0 && !after(early[0].start, tcb.received)) {
     const range = early.shift() as Range;
     tcb.received = later(tcb.received, range.end);

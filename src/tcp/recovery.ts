@@ -4,6 +4,7 @@
  */
 import { emptySample } from "./congestion/control.ts";
 import { reportedMarks } from "./ecn.ts";
+import { AT_REST } from "./flight.ts";
 import { isProbe, noteProbeArrival, probeFailed } from "./mtu-probe.ts";
 import type { SackBlocks } from "./options.ts";
 import { checkAppLimited, setPace } from "./pacing.ts";
@@ -25,21 +26,26 @@ const seen = { delivered: 0, packets: 0, marks: 0, rtt: 0, acked: 0, freshAfterT
 
 /** Takes an acknowledgement of `ack` with the SACK blocks that came along. True when it acknowledged something new. */
 export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate: boolean, tsecr: number): boolean {
+  if (tcb.flight === AT_REST) {
+    // Nothing can be acknowledged; a report of a duplicate or of marks is still worth reading.
+    if (sack.count === 0 && !tcb.ecn) return false;
+    tcb.busy();
+  }
   const { sent, now } = tcb;
   begin(tcb);
   const flight = distance(tcb.nxt, tcb.una);
   if (tcb.sackOk && sack.count > 0) applySack(tcb, ack, sack);
   if (after(ack, tcb.una)) advance(tcb, ack);
   else if (isDuplicate && !tcb.sackOk) {
-    tcb.duplicateAcks++;
+    tcb.flight.duplicateAcks++;
     seen.delivered += Math.min(tcb.mss, sent.pipe);
   }
   if (seen.rtt > 0) tcb.rtt.sample(seen.rtt, now);
   else if (seen.acked > 0 && tcb.timestampsOk && tsecr !== 0) sampleByTimestamp(tcb, tsecr);
   if (seen.acked > 0) {
-    tcb.retries = 0;
+    tcb.flight.retries = 0;
     tcb.rtt.reset();
-    tcb.stalledSince = now;
+    tcb.flight.stalledSince = now;
     checkSpurious(tcb, tsecr);
     checkDelayed(tcb, tsecr);
     growSendSpace(tcb);
@@ -48,7 +54,7 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate
     tcb.reorderings++;
     tcb.reordering = Math.min(Math.max(tcb.reordering, seen.reordering), MOST_REORDERING);
   }
-  if (tcb.frto) judgeTimeout(tcb, ack, isDuplicate || sack.count > 0);
+  if (tcb.flight.frto) judgeTimeout(tcb, ack, isDuplicate || sack.count > 0);
   if (tcb.ecn) seen.marks = reportedMarks(tcb, seen.packets, seen.delivered, seen.acked > 0 || seen.delivered > 0);
   endProbe(tcb, ack);
   if (tcb.sackOk) detectLosses(tcb);
@@ -83,9 +89,9 @@ function advance(tcb: Tcb, ack: number): void {
 /** Without SACK, duplicates have counted as segments that arrived: what they stood for is not counted again. */
 function settleDuplicates(tcb: Tcb, ack: number): void {
   const segments = Math.ceil(seen.acked / tcb.mss);
-  seen.delivered = Math.max(seen.delivered - tcb.duplicateAcks * tcb.mss, Math.min(seen.delivered, tcb.mss));
-  const left = Math.max(0, tcb.duplicateAcks - Math.max(segments - 1, 0));
-  tcb.duplicateAcks = tcb.inRecovery && !before(ack, tcb.recoveryEnd) ? 0 : left;
+  seen.delivered = Math.max(seen.delivered - tcb.flight.duplicateAcks * tcb.mss, Math.min(seen.delivered, tcb.mss));
+  const left = Math.max(0, tcb.flight.duplicateAcks - Math.max(segments - 1, 0));
+  tcb.flight.duplicateAcks = tcb.flight.inRecovery && !before(ack, tcb.flight.recoveryEnd) ? 0 : left;
 }
 
 /** A record is known to have arrived: delivery, RTT (never of what was sent twice), RACK's newest. */
@@ -102,21 +108,21 @@ function arrived(tcb: Tcb, record: SentRecord): void {
   const rtt = now - record.sentAt;
   if (!record.retransmitted) {
     seen.rtt = seen.rtt === 0 ? Math.max(rtt, 0.001) : Math.min(seen.rtt, Math.max(rtt, 0.001));
-    if (tcb.afterTimeout && record.lost) seen.freshAfterTimeout = true;
+    if (tcb.flight.afterTimeout && record.lost) seen.freshAfterTimeout = true;
   } else if (rtt < tcb.rtt.min) return;
   // Sent later than the newest known to have arrived (RFC 8985 §6.2 step 2).
-  tcb.rackRtt = rtt;
-  if (sentLater(record.order, record.end, tcb.rackOrder, tcb.rackEnd)) {
-    tcb.rackTime = record.sentAt;
-    tcb.rackOrder = record.order;
-    tcb.rackEnd = record.end;
+  tcb.flight.rackRtt = rtt;
+  if (sentLater(record.order, record.end, tcb.flight.rackOrder, tcb.flight.rackEnd)) {
+    tcb.flight.rackTime = record.sentAt;
+    tcb.flight.rackOrder = record.order;
+    tcb.flight.rackEnd = record.end;
   }
   // Step 3: something older than what had arrived before was never sent twice, so the network reorders.
-  if (before(record.end, tcb.forwardAck) && !record.retransmitted) {
-    const degree = Math.ceil(distance(tcb.forwardAck, record.start) / tcb.mss);
+  if (before(record.end, tcb.flight.forwardAck) && !record.retransmitted) {
+    const degree = Math.ceil(distance(tcb.flight.forwardAck, record.start) / tcb.mss);
     if (degree > seen.reordering) seen.reordering = degree;
   }
-  tcb.forwardAck = later(tcb.forwardAck, record.end);
+  tcb.flight.forwardAck = later(tcb.flight.forwardAck, record.end);
 }
 
 function applySack(tcb: Tcb, ack: number, sack: SackBlocks): void {
@@ -128,7 +134,7 @@ function applySack(tcb: Tcb, ack: number, sack: SackBlocks): void {
     if (!after(end, start) || after(end, tcb.nxt)) continue;
     if (i === 0 && isDsack(ack, start, end, sack)) {
       tcb.world.counters.dsack_received++;
-      tcb.hasPeerDuplicate = true;
+      tcb.flight.hasPeerDuplicate = true;
       if (tcb.reorderWindowMult < 16) tcb.reorderWindowMult++;
       takeDuplicate(tcb, start, end);
       continue;
@@ -172,13 +178,13 @@ function markSacked(tcb: Tcb, start: number, end: number): void {
  * window, a short one keeps its data in the cache (loopback over real segments: 13.6 Gbit/s with 1 MiB, 19.6 with 256 KiB).
  */
 function growSendSpace(tcb: Tcb): void {
-  const elapsed = tcb.now - tcb.spaceAt;
+  const elapsed = tcb.now - tcb.flight.spaceAt;
   if (elapsed < tcb.rtt.srtt || elapsed <= 0 || tcb.rtt.min < NEAR) return;
-  const rate = (tcb.bytesAcked - tcb.spaceMark) / elapsed;
+  const rate = (tcb.bytesAcked - tcb.flight.spaceMark) / elapsed;
   const wanted = 4 * rate * Math.min(tcb.rtt.min, tcb.rtt.srtt);
   if (wanted > tcb.sendSpace) tcb.sendSpace = Math.min(wanted, tcb.options.sendBuffer);
-  tcb.spaceAt = tcb.now;
-  tcb.spaceMark = tcb.bytesAcked;
+  tcb.flight.spaceAt = tcb.now;
+  tcb.flight.spaceMark = tcb.bytesAcked;
 }
 
 function sampleByTimestamp(tcb: Tcb, tsecr: number): void {
@@ -192,25 +198,25 @@ export function detectLosses(tcb: Tcb): void {
   const wait = reorderWindow(tcb);
   let soonest = 0;
   for (let record = sent.first; record; record = record.next) {
-    if (!record.retransmitted && record.sentAt > tcb.rackTime) break;
+    if (!record.retransmitted && record.sentAt > tcb.flight.rackTime) break;
     if (record.sacked || record.lost) continue;
-    if (!sentLater(tcb.rackOrder, tcb.rackEnd, record.order, record.end)) continue;
-    const left = record.sentAt + tcb.rackRtt + wait - now;
+    if (!sentLater(tcb.flight.rackOrder, tcb.flight.rackEnd, record.order, record.end)) continue;
+    const left = record.sentAt + tcb.flight.rackRtt + wait - now;
     if (left < SOON) lose(tcb, record);
     else soonest = Math.max(soonest, left);
   }
   if (soonest > 0) {
-    tcb.timerMode = "rack";
-    tcb.world.stack.timers.arm(tcb.retransmitTimer, now + soonest);
-  } else if (tcb.timerMode === "rack") {
-    tcb.timerMode = "none";
-    tcb.world.stack.timers.cancel(tcb.retransmitTimer);
+    tcb.flight.timerMode = "rack";
+    tcb.world.stack.timers.arm(tcb.flight.retransmitTimer, now + soonest);
+  } else if (tcb.flight.timerMode === "rack") {
+    tcb.flight.timerMode = "none";
+    tcb.world.stack.timers.cancel(tcb.flight.retransmitTimer);
   }
 }
 
 /** §6.2 step 4: no patience when three segments beyond arrived and the network never reordered. */
 function reorderWindow(tcb: Tcb): number {
-  if (tcb.reorderings === 0 && (tcb.inRecovery || tcb.sent.sackedSegments >= tcb.reordering)) return 0;
+  if (tcb.reorderings === 0 && (tcb.flight.inRecovery || tcb.sent.sackedSegments >= tcb.reordering)) return 0;
   const { min, srtt } = tcb.rtt;
   return Number.isFinite(min) ? Math.min((tcb.reorderWindowMult * min) / 4, srtt) : 0;
 }
@@ -220,8 +226,8 @@ function detectByDuplicates(tcb: Tcb, ack: number): void {
   const { sent } = tcb;
   const { first } = sent;
   if (!first || first.lost) return;
-  const partial = tcb.inRecovery && seen.acked > 0 && before(ack, tcb.recoveryEnd);
-  if (!partial && (tcb.inRecovery || tcb.duplicateAcks < tcb.reordering)) return;
+  const partial = tcb.flight.inRecovery && seen.acked > 0 && before(ack, tcb.flight.recoveryEnd);
+  if (!partial && (tcb.flight.inRecovery || tcb.flight.duplicateAcks < tcb.reordering)) return;
   if (distance(first.end, first.start) > first.size) sent.split(first, (first.start + first.size) | 0);
   lose(tcb, first);
 }
@@ -239,29 +245,29 @@ function lose(tcb: Tcb, record: SentRecord): void {
 
 /** The tail-loss probe's answer: if it only repaired a loss, that loss counts (RFC 8985 §7.4). */
 function endProbe(tcb: Tcb, ack: number): void {
-  if (!tcb.probing || before(ack, tcb.probeEnd)) return;
-  tcb.probing = false;
-  if (tcb.probeWasRetransmission && !tcb.hasPeerDuplicate && !tcb.inRecovery) {
+  if (!tcb.flight.probing || before(ack, tcb.flight.probeEnd)) return;
+  tcb.flight.probing = false;
+  if (tcb.flight.probeWasRetransmission && !tcb.flight.hasPeerDuplicate && !tcb.flight.inRecovery) {
     reduce(tcb);
     if (tcb.control.steers) tcb.control.recovered?.(tcb, tcb.now);
     else tcb.cwnd = tcb.ssthresh;
   }
-  tcb.hasPeerDuplicate = false;
+  tcb.flight.hasPeerDuplicate = false;
 }
 
 /** Into recovery, through it and out of it; and the window meanwhile. */
 function steer(tcb: Tcb, ack: number, flight: number): void {
   const { sent, control } = tcb;
-  if ((tcb.inRecovery || tcb.afterTimeout || tcb.inCwr) && !before(ack, tcb.recoveryEnd)) {
+  if ((tcb.flight.inRecovery || tcb.flight.afterTimeout || tcb.flight.inCwr) && !before(ack, tcb.flight.recoveryEnd)) {
     if (reducesFor(tcb)) tcb.cwnd = tcb.ssthresh;
-    if (!tcb.inCwr || tcb.inRecovery) control.recovered?.(tcb, tcb.now);
-    tcb.inRecovery = tcb.afterTimeout = tcb.inCwr = false;
+    if (!tcb.flight.inCwr || tcb.flight.inRecovery) control.recovered?.(tcb, tcb.now);
+    tcb.flight.inRecovery = tcb.flight.afterTimeout = tcb.flight.inCwr = false;
   }
-  if (sent.lostBytes > 0 && !tcb.inRecovery && !tcb.afterTimeout) {
+  if (sent.lostBytes > 0 && !tcb.flight.inRecovery && !tcb.flight.afterTimeout) {
     if (probeFailed(tcb)) shrink(tcb, tcb.mss);
     else enterRecovery(tcb, flight);
   }
-  if (seen.marks > 0 && !tcb.inRecovery && !tcb.afterTimeout && !tcb.inCwr) enterCwr(tcb, flight);
+  if (seen.marks > 0 && !tcb.flight.inRecovery && !tcb.flight.afterTimeout && !tcb.flight.inCwr) enterCwr(tcb, flight);
   if (seen.delivered > 0 || seen.lost > 0) tell(tcb, ack);
   if (reducesFor(tcb)) proportional(tcb);
   setPace(tcb);
@@ -270,13 +276,13 @@ function steer(tcb: Tcb, ack: number, flight: number): void {
 /** The window falls now, and it is not the controller that sees to it. */
 function reducesFor(tcb: Tcb): boolean {
   const { steers, usesEcn } = tcb.control;
-  return !steers && (tcb.inRecovery || (tcb.inCwr && !usesEcn));
+  return !steers && (tcb.flight.inRecovery || (tcb.flight.inCwr && !usesEcn));
 }
 
 /** Routers have marked: the window falls as for a loss, once in a round trip, and the peer is told (RFC 3168 §6.1.2). */
 function enterCwr(tcb: Tcb, flight: number): void {
   if (!tcb.control.usesEcn) reduce(tcb);
-  tcb.inCwr = true;
+  tcb.flight.inCwr = true;
   if (tcb.ecn) tcb.ecn.slowedDown = true;
   beginReduction(tcb, flight);
 }
@@ -284,21 +290,21 @@ function enterCwr(tcb: Tcb, flight: number): void {
 function enterRecovery(tcb: Tcb, flight: number): void {
   tcb.world.counters.fast_retrans++;
   // A window that marks have halved in this round trip is not reduced again.
-  if (!tcb.inCwr || tcb.control.usesEcn) {
+  if (!tcb.flight.inCwr || tcb.control.usesEcn) {
     reduce(tcb);
     beginUndo(tcb);
   }
-  tcb.inCwr = false;
-  tcb.inRecovery = true;
+  tcb.flight.inCwr = false;
+  tcb.flight.inRecovery = true;
   if (tcb.ecn) tcb.ecn.slowedDown = true;
   beginReduction(tcb, flight);
 }
 
 function beginReduction(tcb: Tcb, flight: number): void {
-  tcb.recoveryEnd = tcb.nxt;
-  tcb.prrDelivered = 0;
-  tcb.prrOut = 0;
-  tcb.recoverFlight = Math.max(flight, tcb.mss);
+  tcb.flight.recoveryEnd = tcb.nxt;
+  tcb.flight.prrDelivered = 0;
+  tcb.flight.prrOut = 0;
+  tcb.flight.recoverFlight = Math.max(flight, tcb.mss);
 }
 
 function reduce(tcb: Tcb): void {
@@ -309,17 +315,17 @@ function reduce(tcb: Tcb): void {
 /** Proportional rate reduction (RFC 6937 §3, RFC 9937). */
 function proportional(tcb: Tcb): void {
   const pipe = tcb.underWay;
-  tcb.prrDelivered += seen.delivered;
+  tcb.flight.prrDelivered += seen.delivered;
   let count: number;
-  if (pipe > tcb.ssthresh) count = Math.ceil((tcb.prrDelivered * tcb.ssthresh) / tcb.recoverFlight) - tcb.prrOut;
+  if (pipe > tcb.ssthresh) count = Math.ceil((tcb.flight.prrDelivered * tcb.ssthresh) / tcb.flight.recoverFlight) - tcb.flight.prrOut;
   else {
     // RFC 9937's safe acknowledgement: it moved on, and nothing more is lost.
     const isSafe = seen.acked > 0 && seen.lost === 0;
-    const limit = Math.max(tcb.prrDelivered - tcb.prrOut, seen.delivered) + (isSafe ? tcb.mss : 0);
+    const limit = Math.max(tcb.flight.prrDelivered - tcb.flight.prrOut, seen.delivered) + (isSafe ? tcb.mss : 0);
     count = Math.min(tcb.ssthresh - pipe, limit);
   }
   // The first retransmission always goes (§3: "fast retransmit").
-  if (tcb.prrOut === 0 && tcb.inRecovery) count = Math.max(count, tcb.mss);
+  if (tcb.flight.prrOut === 0 && tcb.flight.inRecovery) count = Math.max(count, tcb.mss);
   tcb.cwnd = Math.max(pipe + Math.max(count, 0), tcb.mss);
 }
 
@@ -332,7 +338,7 @@ function tell(tcb: Tcb, ack: number): void {
   sample.minRtt = tcb.rtt.min;
   sample.lost = seen.lost;
   sample.ce = seen.marks > 0 ? Math.min(seen.delivered, tcb.ecn?.isAccurate ? seen.marks * tcb.mss : seen.delivered) : 0;
-  sample.inRecovery = tcb.inRecovery;
+  sample.inRecovery = tcb.flight.inRecovery;
   sample.ackSeq = ack;
   sample.sendSeq = tcb.nxt;
   tcb.rate.finish(sample, tcb.rtt.min);
@@ -347,30 +353,30 @@ export function timedOut(tcb: Tcb): void {
   const { sent } = tcb;
   tcb.world.counters.timeouts++;
   seen.lost = 0;
-  if (!tcb.afterTimeout) {
+  if (!tcb.flight.afterTimeout) {
     // Within a recovery it is the same congestion (Linux's tcp_enter_loss).
-    if (!tcb.inRecovery) {
+    if (!tcb.flight.inRecovery) {
       reduce(tcb);
       beginUndo(tcb);
     }
-    tcb.recoveryEnd = tcb.nxt;
-    tcb.timeoutStamp = tcb.tsval || 1;
+    tcb.flight.recoveryEnd = tcb.nxt;
+    tcb.flight.timeoutStamp = tcb.tsval || 1;
   }
   tcb.control.timedOut(tcb, tcb.now);
-  tcb.inRecovery = tcb.inCwr = false;
-  tcb.afterTimeout = true;
-  tcb.frto = tcb.world.settings.frto && tcb.sackOk;
-  tcb.triesNew = false;
-  tcb.probing = false;
-  tcb.duplicateAcks = 0;
+  tcb.flight.inRecovery = tcb.flight.inCwr = false;
+  tcb.flight.afterTimeout = true;
+  tcb.flight.frto = tcb.world.settings.frto && tcb.sackOk;
+  tcb.flight.triesNew = false;
+  tcb.flight.probing = false;
+  tcb.flight.duplicateAcks = 0;
   // A receiver that threw away what it had SACKed shows by not acknowledging the first (RFC 2018 §8).
   if (sent.first?.sacked) {
     sent.forgetSacks();
-    tcb.frto = false;
+    tcb.flight.frto = false;
   }
   for (let record = sent.first; record; record = record.next) lose(tcb, record);
   tcb.cwnd = tcb.mss;
-  tcb.retries++;
+  tcb.flight.retries++;
   tcb.rtt.backOff();
 }
 
@@ -379,35 +385,35 @@ export function timedOut(tcb: Tcb): void {
  * instead of old brings duplicates, so it was right.
  */
 function judgeTimeout(tcb: Tcb, ack: number, isDuplicate: boolean): void {
-  if (!tcb.afterTimeout) {
-    tcb.frto = false;
+  if (!tcb.flight.afterTimeout) {
+    tcb.flight.frto = false;
     return;
   }
   if (seen.freshAfterTimeout) {
     undoTimeout(tcb);
     return;
   }
-  if (after(tcb.nxt, tcb.recoveryEnd)) {
-    if (isDuplicate) tcb.frto = false;
-  } else if (seen.acked > 0 && before(ack, tcb.recoveryEnd)) {
-    tcb.recoveryEnd = tcb.nxt;
-    tcb.triesNew = tcb.unsent > 0 && tcb.window > distance(tcb.nxt, ack);
-    if (!tcb.triesNew) tcb.frto = false;
+  if (after(tcb.nxt, tcb.flight.recoveryEnd)) {
+    if (isDuplicate) tcb.flight.frto = false;
+  } else if (seen.acked > 0 && before(ack, tcb.flight.recoveryEnd)) {
+    tcb.flight.recoveryEnd = tcb.nxt;
+    tcb.flight.triesNew = tcb.unsent > 0 && tcb.window > distance(tcb.nxt, ack);
+    if (!tcb.flight.triesNew) tcb.flight.frto = false;
   }
 }
 
 function undoTimeout(tcb: Tcb): void {
   tcb.world.counters.spurious_rtos++;
-  tcb.afterTimeout = tcb.frto = false;
+  tcb.flight.afterTimeout = tcb.flight.frto = false;
   for (let record = tcb.sent.first; record; record = record.next) if (record.lost) tcb.sent.unmarkLost(record);
   tcb.control.undone(tcb);
 }
 
 /** Eifel (RFC 3522): the first acknowledgement after a timeout echoes a time before it, so the original had arrived. */
 function checkSpurious(tcb: Tcb, tsecr: number): void {
-  if (!tcb.afterTimeout || !tcb.timestampsOk || tcb.timeoutStamp === 0) return;
-  const stamp = tcb.timeoutStamp;
-  tcb.timeoutStamp = 0;
+  if (!tcb.flight.afterTimeout || !tcb.timestampsOk || tcb.flight.timeoutStamp === 0) return;
+  const stamp = tcb.flight.timeoutStamp;
+  tcb.flight.timeoutStamp = 0;
   if (tsecr === 0 || distance(tsecr, stamp) >= 0) return;
   undoTimeout(tcb);
 }
@@ -427,11 +433,11 @@ export function shrink(tcb: Tcb, mss: number): void {
   for (let record = tcb.sent.first; record; record = record.next) {
     if (Math.min(distance(record.end, record.start), record.size) > mss && !record.sacked) tcb.sent.markLost(record);
   }
-  if (tcb.sent.lostBytes > 0 && !tcb.inRecovery && !tcb.afterTimeout) {
-    tcb.inRecovery = true;
-    tcb.recoveryEnd = tcb.nxt;
+  if (tcb.sent.lostBytes > 0 && !tcb.flight.inRecovery && !tcb.flight.afterTimeout) {
+    tcb.flight.inRecovery = true;
+    tcb.flight.recoveryEnd = tcb.nxt;
     tcb.ssthresh = Math.min(tcb.ssthresh, tcb.cwnd);
-    tcb.prrDelivered = tcb.prrOut = 0;
-    tcb.recoverFlight = Math.max(distance(tcb.nxt, tcb.una), mss);
+    tcb.flight.prrDelivered = tcb.flight.prrOut = 0;
+    tcb.flight.recoverFlight = Math.max(distance(tcb.nxt, tcb.una), mss);
   }
 }

@@ -4,6 +4,7 @@
  */
 import { initialWindow, sendQuantum } from "./congestion/control.ts";
 import { synAckFlags, synFlags } from "./ecn.ts";
+import { AT_REST } from "./flight.ts";
 import { probeDue, probeLength, probeSent } from "./mtu-probe.ts";
 import { optionBytes, pathOf, transmit } from "./output.ts";
 import { holdsBack, noteDeparture, noteUse, setPace } from "./pacing.ts";
@@ -30,27 +31,29 @@ export function send(tcb: Tcb): void {
   const { state } = tcb;
   const open = state === ESTABLISHED || state === CLOSE_WAIT || state === FIN_WAIT_1 || state === CLOSING || state === LAST_ACK;
   if (open || (state === SYN_RECEIVED && tcb.isFastOpened)) {
+    if (tcb.unsent > 0 || tcb.finQueued !== tcb.finSent) tcb.busy();
+    else if (tcb.flight === AT_REST) return;
     let sentNew = false;
     let held = false;
     const path = pathOf(tcb);
     if (tcb.sent.pipe === 0) starting(tcb);
-    if (tcb.triesNew) {
-      tcb.triesNew = false;
+    if (tcb.flight.triesNew) {
+      tcb.flight.triesNew = false;
       sentNew = sendInsteadOfLost(tcb);
     }
     while (tcb.world.stack.hasRoom(path, tcb)) {
-      held = holdsBack(tcb, send);
+      held = holdsBack(tcb);
       if (held) break;
       const lost = tcb.sent.firstLost();
-      if (lost && sentNew && tcb.frto) break;
+      if (lost && sentNew && tcb.flight.frto) break;
       if (lost ? !resend(tcb, lost) : !sendNew(tcb)) break;
       sentNew = true;
     }
-    tcb.heldBack = held;
+    tcb.flight.heldBack = held;
     const room = congestionRoom(tcb);
     if (sentNew || room < tcb.mss) noteUse(tcb, room);
-    arm(tcb, sentNew || tcb.rearm);
-    tcb.rearm = false;
+    arm(tcb, sentNew || tcb.flight.rearm);
+    tcb.flight.rearm = false;
   }
 }
 
@@ -65,7 +68,7 @@ function starting(tcb: Tcb): void {
 function sendInsteadOfLost(tcb: Tcb): boolean {
   const before = tcb.nxt;
   while (sendNew(tcb));
-  if (tcb.nxt === before) tcb.frto = false;
+  if (tcb.nxt === before) tcb.flight.frto = false;
   return tcb.nxt !== before;
 }
 
@@ -92,7 +95,7 @@ export function resend(tcb: Tcb, record: SentRecord, force = false): boolean {
   noteDeparture(tcb, record);
   tcb.retransmissions++;
   tcb.world.counters.retrans_segs += Math.max(1, Math.ceil(length / size));
-  tcb.prrOut += length;
+  tcb.flight.prrOut += length;
   return true;
 }
 
@@ -173,7 +176,7 @@ function sendNew(tcb: Tcb): boolean {
   if (pushes) tcb.pushedTo = end;
   const flags = ACK | (length > size || pushes ? PSH : 0) | (fin ? FIN : 0);
   if (!transmit(tcb, start, length, flags, size)) return false;
-  if (!sent.first) tcb.stalledSince = tcb.now;
+  if (!sent.first) tcb.flight.stalledSince = tcb.now;
   const record = sent.append(start, end, tcb.now, size);
   record.isFin = fin;
   record.pushes = pushes;
@@ -185,7 +188,7 @@ function sendNew(tcb: Tcb): boolean {
   if (fin) tcb.finSent = true;
   if (length % size !== 0) tcb.smallEnd = end;
   noteDeparture(tcb, record);
-  tcb.prrOut += length;
+  tcb.flight.prrOut += length;
   return true;
 }
 
@@ -212,7 +215,7 @@ function mayBeSmall(tcb: Tcb, rest: number): boolean {
 
 /** The owner wants small segments to wait (TCP_CORK, MSG_MORE); the end of the stream waits for nothing. */
 function isCorked(tcb: Tcb): boolean {
-  return (tcb.options.cork || tcb.more) && !tcb.finQueued && !tcb.pushing && !isUrging(tcb);
+  return (tcb.options.cork || tcb.more) && !tcb.finQueued && !tcb.flight.pushing && !isUrging(tcb);
 }
 
 /** Bytes from what is sent next to the end of a record. */
@@ -227,7 +230,7 @@ function maySendSmall(tcb: Tcb, length: number, unsent: number, room: number): b
   if (length === unsent) return mayBeSmall(tcb, length) || !tcb.sent.first;
   // Cut by the congestion window: whole segments come with the next ACK.
   if (room === length) return !tcb.sent.first;
-  return length >= tcb.maxWindow / 2 || tcb.pushing;
+  return length >= tcb.maxWindow / 2 || tcb.flight.pushing;
 }
 
 // ── Timers of the sender ────────────────────────────────────────────────────────────────────────
@@ -236,29 +239,29 @@ function maySendSmall(tcb: Tcb, length: number, unsent: number, room: number): b
 export function arm(tcb: Tcb, restart: boolean): void {
   const { timers } = tcb.world.stack;
   if (!tcb.sent.first) {
-    if (tcb.unsent > 0 && tcb.state >= ESTABLISHED && !tcb.heldBack) armPersist(tcb);
+    if (tcb.unsent > 0 && tcb.state >= ESTABLISHED && !tcb.flight.heldBack) armPersist(tcb);
     else {
-      tcb.timerMode = "none";
-      timers.cancel(tcb.retransmitTimer);
+      tcb.flight.timerMode = "none";
+      timers.cancel(tcb.flight.retransmitTimer);
     }
     return;
   }
-  if (tcb.timerMode === "rack" && tcb.retransmitTimer.armed) return;
-  if (!restart && tcb.retransmitTimer.armed && (tcb.timerMode === "rto" || tcb.timerMode === "tlp")) return;
+  if (tcb.flight.timerMode === "rack" && tcb.flight.retransmitTimer.armed) return;
+  if (!restart && tcb.flight.retransmitTimer.armed && (tcb.flight.timerMode === "rto" || tcb.flight.timerMode === "tlp")) return;
   if (probeFits(tcb)) {
     const oneInFlight = tcb.sent.first === tcb.sent.last && distance(tcb.nxt, tcb.una) <= tcb.mss;
     const wait = tcb.rtt.srtt > 0 ? 2 * tcb.rtt.srtt + (oneInFlight ? WORST_DELAYED_ACK : 2) : 1000;
-    tcb.timerMode = "tlp";
+    tcb.flight.timerMode = "tlp";
     // Never later than the timeout it takes the place of (RFC 8985 §7.2).
-    timers.arm(tcb.retransmitTimer, Math.max(Math.min(tcb.now + wait, tcb.sent.first.sentAt + tcb.rtt.rto), tcb.now + SOONEST));
+    timers.arm(tcb.flight.retransmitTimer, Math.max(Math.min(tcb.now + wait, tcb.sent.first.sentAt + tcb.rtt.rto), tcb.now + SOONEST));
     return;
   }
   // A timer that took the timeout's place counts as part of it (Linux's tcp_rearm_rto).
-  const since = tcb.timerMode === "rto" ? tcb.now : tcb.sent.first.sentAt;
+  const since = tcb.flight.timerMode === "rto" ? tcb.now : tcb.sent.first.sentAt;
   const most = userTimeout(tcb);
-  const last = most > 0 ? tcb.stalledSince + most : Number.POSITIVE_INFINITY;
-  tcb.timerMode = "rto";
-  timers.arm(tcb.retransmitTimer, Math.max(Math.min(since + tcb.rtt.rto, last), tcb.now + SOONEST));
+  const last = most > 0 ? tcb.flight.stalledSince + most : Number.POSITIVE_INFINITY;
+  tcb.flight.timerMode = "rto";
+  timers.arm(tcb.flight.retransmitTimer, Math.max(Math.min(since + tcb.rtt.rto, last), tcb.now + SOONEST));
 }
 
 /** RFC 8985 §7.2: a probe instead of a timeout, once, while nothing is known to be missing. */
@@ -266,9 +269,9 @@ function probeFits(tcb: Tcb): boolean {
   return (
     tcb.sackOk &&
     tcb.world.settings.tailLossProbe &&
-    !tcb.probing &&
-    !tcb.inRecovery &&
-    !tcb.afterTimeout &&
+    !tcb.flight.probing &&
+    !tcb.flight.inRecovery &&
+    !tcb.flight.afterTimeout &&
     tcb.sent.sackedBytes === 0 &&
     tcb.state > SYN_RECEIVED &&
     tcb.state !== SYN_SENT
@@ -276,11 +279,11 @@ function probeFits(tcb: Tcb): boolean {
 }
 
 function armPersist(tcb: Tcb): void {
-  if (tcb.timerMode === "persist" && tcb.retransmitTimer.armed) return;
-  if (tcb.timerMode !== "persist") tcb.stalledSince = tcb.now;
-  tcb.timerMode = "persist";
-  const wait = Math.min(Math.max(tcb.rtt.rto * 2 ** tcb.retries, PERSIST_MIN), PERSIST_MAX);
-  tcb.world.stack.timers.arm(tcb.retransmitTimer, tcb.now + wait);
+  if (tcb.flight.timerMode === "persist" && tcb.flight.retransmitTimer.armed) return;
+  if (tcb.flight.timerMode !== "persist") tcb.flight.stalledSince = tcb.now;
+  tcb.flight.timerMode = "persist";
+  const wait = Math.min(Math.max(tcb.rtt.rto * 2 ** tcb.flight.retries, PERSIST_MIN), PERSIST_MAX);
+  tcb.world.stack.timers.arm(tcb.flight.retransmitTimer, tcb.now + wait);
 }
 
 /** An old sequence number, which must be answered (RFC 9293 §3.8.6.1); before it one that announces what is urgent. */
@@ -294,20 +297,20 @@ export function probeTail(tcb: Tcb): void {
   tcb.world.counters.loss_probes++;
   const { last } = tcb.sent;
   if (!last) return;
-  tcb.probing = true;
-  tcb.probeEnd = tcb.nxt;
+  tcb.flight.probing = true;
+  tcb.flight.probeEnd = tcb.nxt;
   const window = tcb.window - distance(tcb.nxt, tcb.una);
   if (tcb.unsent > 0 && window >= Math.min(tcb.unsent, tcb.mss)) {
     const { cwnd } = tcb;
     tcb.cwnd = tcb.sent.pipe + tcb.mss;
-    tcb.probeWasRetransmission = !sendNew(tcb);
+    tcb.flight.probeWasRetransmission = !sendNew(tcb);
     tcb.cwnd = cwnd;
-    if (!tcb.probeWasRetransmission) {
-      tcb.probeEnd = tcb.nxt;
+    if (!tcb.flight.probeWasRetransmission) {
+      tcb.flight.probeEnd = tcb.nxt;
       return;
     }
   }
-  tcb.probeWasRetransmission = true;
+  tcb.flight.probeWasRetransmission = true;
   const { size } = last;
   const bytes = distance(last.end, last.start);
   const tail = bytes > size ? tcb.sent.split(last, (last.end - (bytes % size || size)) | 0) : last;

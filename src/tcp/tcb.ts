@@ -10,10 +10,11 @@ import type { IpStack, Path, Starved, Throttled } from "../ip/stack.ts";
 import type { CongestionControl, Flow } from "./congestion/control.ts";
 import type { EcnKind, EcnState } from "./ecn-state.ts";
 import type { CookieCache, CookieOption } from "./fast-open.ts";
+import { AT_REST, type Flight, type Flights } from "./flight.ts";
 import type { MtuSearch } from "./mtu-search.ts";
 import { RateSampler } from "./rate.ts";
 import { RttEstimator } from "./rtt.ts";
-import { Scoreboard } from "./scoreboard.ts";
+import type { Scoreboard } from "./scoreboard.ts";
 import type { TcpSettings } from "./settings.ts";
 import type { Md5Counters, Md5Key } from "./signature.ts";
 import type { Urgent, UrgentData } from "./urgent-state.ts";
@@ -198,10 +199,15 @@ export interface TcpWorld {
   readonly settings: TcpSettings;
   /** What peers said about Fast Open. */
   readonly cookies: CookieCache;
+  readonly flights: Flights;
   /** Milliseconds since the epoch of timestamps; differs by connection through `tsOffset`. */
   newQueue(): ByteQueue;
   /** The connection is over: out of the demultiplexer. */
   remove(tcb: Tcb): void;
+  /** Keepalive is due, or the wait in FIN-WAIT-2 is over. */
+  readonly stateExpired: (tcb: Tcb) => void;
+  /** An interface that was full has room again. */
+  readonly roomAgain: (tcb: Tcb) => void;
   /** It entered TIME-WAIT. */
   timeWait(tcb: Tcb): void;
   /** May another challenge ACK go out this second (RFC 5961 §7)? */
@@ -230,12 +236,6 @@ export interface Demultiplexed {
   hashNext: Demultiplexed | undefined;
 }
 
-/** Sequence range that arrived ahead of its turn. */
-export interface Range {
-  start: number;
-  end: number;
-}
-
 export class Tcb implements Flow, Starved, Throttled {
   readonly world: TcpWorld;
   readonly local: IpAddress;
@@ -253,6 +253,8 @@ export class Tcb implements Flow, Starved, Throttled {
   hashNext: Demultiplexed | undefined;
   hash = 0;
   path: Path | undefined;
+  /** What is under way; shared while nothing is. */
+  flight: Flight = AT_REST;
 
   // ── Sending (RFC 9293 §3.3.1: SND.*) ──
   iss = 0;
@@ -273,15 +275,12 @@ export class Tcb implements Flow, Starved, Throttled {
   queue: ByteQueue | undefined;
   /** Bytes that the queue takes now; grows with the path up to `options.sendBuffer`. */
   sendSpace = 262_144;
-  spaceAt = 0;
-  spaceMark = 0;
   /** Sequence number of the queue's first byte. */
   queueStart = 0;
   finQueued = false;
   finSent = false;
   /** End of the last small segment sent (Minshall's variant of Nagle). */
   smallEnd = 0;
-  readonly sent = new Scoreboard();
 
   // ── Receiving (RCV.*) ──
   irs = 0;
@@ -290,9 +289,6 @@ export class Tcb implements Flow, Starved, Throttled {
   announced = 0;
   receiveScale = 0;
   inbox: ByteQueue | undefined;
-  /** Ranges that arrived early, in order; and those of them that were last heard of, newest first (RFC 2018 §4). */
-  readonly early: Range[] = [];
-  readonly recent: Range[] = [];
   /** Duplicate to be reported (RFC 2883), start and end. */
   dsackStart = 0;
   dsackEnd = 0;
@@ -339,8 +335,6 @@ export class Tcb implements Flow, Starved, Throttled {
   /** Flags of our first SYN that ask for it. */
   askedEcn = 0;
   ecn: EcnState | undefined;
-  /** In a reduction that marks, not losses, asked for (Linux's CWR state). */
-  inCwr = false;
 
   // ── Fast Open (RFC 7413) ──
   /** The option of the next SYN or SYN-ACK; none when it is repeated. */
@@ -363,44 +357,11 @@ export class Tcb implements Flow, Starved, Throttled {
   /** Bytes a second, 0: not paced; when the next may leave, and whether that held something back. */
   pacingRate = 0;
   releaseAt = 0;
-  heldBack = false;
-  /** How the last flight used the window: most bytes in flight, and whether the window was full; until this is acknowledged. */
-  usedMost = 0;
-  cwndLimited = false;
-  usedUntil = 0;
-  inRecovery = false;
-  afterTimeout = false;
-  /** F-RTO (RFC 5682): it is not decided yet whether the timeout was right; and new data is to go before what was lost. */
-  frto = false;
-  triesNew = false;
-  recoveryEnd = 0;
-  /** Segments sent again in this reduction that no D-SACK has shown to be for nothing; -1: it cannot be undone any more. */
-  undoCount = -1;
-  /** Where the reduction began, and our timestamp at its first retransmission (0: none yet). */
-  undoFrom = 0;
-  undoStamp = 0;
-  duplicateAcks = 0;
-  /** PRR (RFC 6937). */
-  prrDelivered = 0;
-  prrOut = 0;
-  recoverFlight = 0;
-  /** RACK (RFC 8985). */
-  rackTime = 0;
-  rackOrder = 0;
-  rackEnd = 0;
-  rackRtt = 0;
   /** Acknowledgements that showed that the network reorders. */
   reorderings = 0;
   /** Duplicates that name a segment lost; grows with the reordering seen. */
   reordering = 3;
   reorderWindowMult = 1;
-  forwardAck = 0;
-  probeEnd = 0;
-  probing = false;
-  probeWasRetransmission = false;
-  retries = 0;
-  /** The retransmission timer counts anew: something was acknowledged. */
-  rearm = false;
   /** The peer finished the handshake, but sent nothing yet (TCP_DEFER_ACCEPT). */
   deferred = false;
   /** The last write announced more: it waits for it as if corked (MSG_MORE). */
@@ -411,8 +372,6 @@ export class Tcb implements Flow, Starved, Throttled {
   pushedTo = 0;
   /** Sequence numbers at which segments end, whatever follows (MSG_EOR). */
   recordEnds: number[] | undefined;
-  /** Small segments have waited long enough. */
-  pushing = false;
   /** The owner waits for room in the send buffer. */
   wantsRoom = false;
   /** What ICMP said while the connection was trying; its error if it never succeeds. */
@@ -420,12 +379,6 @@ export class Tcb implements Flow, Starved, Throttled {
   /** The owner has let go: nobody reads any more. */
   orphan = false;
   orphanedAt = 0;
-  /** When the oldest unacknowledged byte was first sent; for the user timeout. */
-  stalledSince = 0;
-  /** The peer said that something came twice since the probe. */
-  hasPeerDuplicate = false;
-  /** Timestamp at the last timeout, 0 when its question is answered. */
-  timeoutStamp = 0;
   bytesAcked = 0;
   /** Segments that arrived, the SYN and the FIN among them. */
   packetsDelivered = 0;
@@ -439,21 +392,14 @@ export class Tcb implements Flow, Starved, Throttled {
   lastAnswerAt = Number.NEGATIVE_INFINITY;
 
   // ── Timers ──
-  timerMode: "none" | "rto" | "tlp" | "rack" | "persist" = "none";
-  private readonly onRoom: (tcb: Tcb) => void;
-  /** Releases what pacing holds back; made when it is first needed. */
-  paceTimer: Timer | undefined;
-  readonly retransmitTimer: Timer;
-  readonly ackTimer: Timer;
-  /** Keepalive, FIN-WAIT-2 or TIME-WAIT, by state. */
-  readonly stateTimer: Timer;
+  /** Keepalive or FIN-WAIT-2, by state; made when it is first needed. */
+  private ownStateTimer: Timer | undefined;
 
   constructor(
     world: TcpWorld,
     ends: { local: IpAddress; localPort: number; remote: IpAddress; remotePort: number },
     options: Readonly<TcpOptions>,
     control: CongestionControl,
-    timers: { retransmit(tcb: Tcb): void; ack(tcb: Tcb): void; state(tcb: Tcb): void; room(tcb: Tcb): void },
   ) {
     this.world = world;
     this.local = ends.local;
@@ -462,10 +408,38 @@ export class Tcb implements Flow, Starved, Throttled {
     this.remotePort = ends.remotePort;
     this.options = options;
     this.control = control;
-    this.onRoom = timers.room;
-    this.retransmitTimer = new Timer(timers.retransmit, this);
-    this.ackTimer = new Timer(timers.ack, this);
-    this.stateTimer = new Timer(timers.state, this);
+  }
+
+  /** What is under way, to be written to: from now on it is this connection's own. */
+  busy(): Flight {
+    if (this.flight === AT_REST) this.flight = this.world.flights.take(this);
+    return this.flight;
+  }
+
+  /** Lets go of it if nothing is under way any more. */
+  rest(): void {
+    if (this.flight !== AT_REST && this.flight.isOver && this.unsent <= 0 && this.finQueued === this.finSent) this.endFlight();
+  }
+
+  /** Lets go of it, whatever is under way. */
+  endFlight(): void {
+    const { flight } = this;
+    if (flight === AT_REST) return;
+    this.flight = AT_REST;
+    this.world.flights.give(flight);
+  }
+
+  get sent(): Scoreboard {
+    return this.flight.sent;
+  }
+
+  get stateTimer(): Timer {
+    this.ownStateTimer ??= new Timer(this.world.stateExpired, this);
+    return this.ownStateTimer;
+  }
+
+  get hasStateTimer(): boolean {
+    return this.ownStateTimer !== undefined;
   }
 
   /** The options as its alone, to be changed. */
@@ -477,7 +451,7 @@ export class Tcb implements Flow, Starved, Throttled {
 
   /** The interface has room again. */
   resume(): void {
-    this.onRoom(this);
+    this.world.roomAgain(this);
   }
 
   /** There are slabs again. */
@@ -485,6 +459,18 @@ export class Tcb implements Flow, Starved, Throttled {
     if (!this.wantsRoom) return;
     this.wantsRoom = false;
     this.events.writable?.();
+  }
+
+  get inRecovery(): boolean {
+    return this.flight.inRecovery;
+  }
+
+  get cwndLimited(): boolean {
+    return this.flight.cwndLimited;
+  }
+
+  get usedMost(): number {
+    return this.flight.usedMost;
   }
 
   get pipe(): number {
@@ -518,7 +504,7 @@ export class Tcb implements Flow, Starved, Throttled {
   /** Bytes that are still under way. Without SACK each duplicate acknowledgement stands for a segment that arrived. */
   get underWay(): number {
     const { pipe } = this.sent;
-    return this.sackOk ? pipe : pipe - Math.min(this.duplicateAcks * this.mss, pipe);
+    return this.sackOk ? pipe : pipe - Math.min(this.flight.duplicateAcks * this.mss, pipe);
   }
 
   get now(): number {

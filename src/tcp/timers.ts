@@ -14,16 +14,16 @@ import { userTimeout } from "./user-timeout.ts";
 const ORPHAN_MS = 4 * 60_000;
 
 export function retransmitExpired(tcb: Tcb): void {
-  const mode = tcb.timerMode;
+  const mode = tcb.flight.timerMode;
   checkAppLimited(tcb);
   if (mode === "tlp") {
     probeTail(tcb);
     // The timeout after a probe counts from the probe (RFC 8985 §7.3).
-    tcb.timerMode = "rto";
+    tcb.flight.timerMode = "rto";
     arm(tcb, true);
     return;
   }
-  tcb.timerMode = "none";
+  tcb.flight.timerMode = "none";
   if (mode === "rack") {
     rackExpired(tcb);
     send(tcb);
@@ -33,8 +33,8 @@ export function retransmitExpired(tcb: Tcb): void {
 
 function giveUp(tcb: Tcb, most: number): boolean {
   const longest = userTimeout(tcb);
-  const tooLong = longest > 0 && tcb.now - tcb.stalledSince >= longest;
-  if (tcb.retries < most && !tooLong) return false;
+  const tooLong = longest > 0 && tcb.now - tcb.flight.stalledSince >= longest;
+  if (tcb.flight.retries < most && !tooLong) return false;
   destroy(tcb, tcb.softError ?? new LoomError("ETIMEDOUT", `${peerOf(tcb)} does not answer`));
   return true;
 }
@@ -51,10 +51,10 @@ function retransmit(tcb: Tcb): void {
   const { settings } = tcb.world;
   if (first.isSyn) {
     if (giveUp(tcb, tcb.state === SYN_SENT ? synAttempts(tcb) : settings.synAckRetries)) return;
-    tcb.retries++;
-    if (tcb.state !== SYN_SENT || tcb.options.synRetries > 0 || tcb.retries > settings.synLinearTimeouts) tcb.rtt.backOff();
+    tcb.flight.retries++;
+    if (tcb.state !== SYN_SENT || tcb.options.synRetries > 0 || tcb.flight.retries > settings.synLinearTimeouts) tcb.rtt.backOff();
     // A peer that is only waited for is asked once more, at the end.
-    if (!tcb.deferred || tcb.retries >= tcb.options.deferAccept) resend(tcb, first, true);
+    if (!tcb.deferred || tcb.flight.retries >= tcb.options.deferAccept) resend(tcb, first, true);
     arm(tcb, true);
     return;
   }
@@ -63,7 +63,7 @@ function retransmit(tcb: Tcb): void {
   suspectBlackHole(tcb, distance(first.end, first.start), first.size);
   timedOut(tcb);
   send(tcb);
-  tcb.timerMode = "rto";
+  tcb.flight.timerMode = "rto";
   arm(tcb, true);
 }
 
@@ -80,12 +80,12 @@ function persist(tcb: Tcb): void {
   if (tcb.orphan && giveUp(tcb, settings.orphanRetries)) return;
   if (tcb.window > distance(tcb.nxt, tcb.una)) {
     // Not the window held it back, but the owner's cork.
-    tcb.pushing = tcb.pushesEnd = true;
+    tcb.flight.pushing = tcb.pushesEnd = true;
     send(tcb);
-    tcb.pushing = false;
+    tcb.flight.pushing = false;
     return;
   }
-  tcb.retries++;
+  tcb.flight.retries++;
   probeWindow(tcb);
   send(tcb);
 }
@@ -95,6 +95,7 @@ export function ackExpired(tcb: Tcb): void {
   tcb.pingPong = false;
   tcb.quickAcks = Math.max(tcb.quickAcks, 1);
   transmit(tcb, tcb.nxt, 0, ACK);
+  tcb.rest();
 }
 
 export function stateExpired(tcb: Tcb): void {

@@ -8,34 +8,34 @@ import type { Tcb } from "./tcb.ts";
 
 /** A reduction begins: what follows may turn out to be for nothing. */
 export function beginUndo(tcb: Tcb): void {
-  tcb.undoCount = 0;
-  tcb.undoFrom = tcb.una;
-  tcb.undoStamp = 0;
+  tcb.flight.undoCount = 0;
+  tcb.flight.undoFrom = tcb.una;
+  tcb.flight.undoStamp = 0;
 }
 
 /** A record was sent again. */
 export function noteForUndo(tcb: Tcb, record: SentRecord): void {
-  if (tcb.undoCount < 0) return;
-  tcb.undoCount += segmentsOf(record);
-  if (tcb.undoStamp === 0) tcb.undoStamp = tcb.tsval || 1;
+  if (tcb.flight.undoCount < 0) return;
+  tcb.flight.undoCount += segmentsOf(record);
+  if (tcb.flight.undoStamp === 0) tcb.flight.undoStamp = tcb.tsval || 1;
 }
 
 /** The peer says that these bytes came twice. */
 export function takeDuplicate(tcb: Tcb, start: number, end: number): void {
-  if (tcb.undoCount <= 0 || before(start, tcb.undoFrom)) return;
-  tcb.undoCount = Math.max(0, tcb.undoCount - Math.max(1, Math.ceil(distance(end, start) / tcb.mss)));
-  if (tcb.undoCount === 0) undo(tcb);
+  if (tcb.flight.undoCount <= 0 || before(start, tcb.flight.undoFrom)) return;
+  tcb.flight.undoCount = Math.max(0, tcb.flight.undoCount - Math.max(1, Math.ceil(distance(end, start) / tcb.mss)));
+  if (tcb.flight.undoCount === 0) undo(tcb);
 }
 
 /** In a recovery: the acknowledgement answers what left before anything was sent again. */
 export function checkDelayed(tcb: Tcb, tsecr: number): void {
-  if (!tcb.inRecovery || !tcb.timestampsOk || tsecr === 0 || tcb.undoStamp === 0 || tcb.undoCount < 0) return;
-  if (distance(tsecr, tcb.undoStamp) < 0) undo(tcb);
+  if (!tcb.flight.inRecovery || !tcb.timestampsOk || tsecr === 0 || tcb.flight.undoStamp === 0 || tcb.flight.undoCount < 0) return;
+  if (distance(tsecr, tcb.flight.undoStamp) < 0) undo(tcb);
 }
 
 function undo(tcb: Tcb): void {
-  tcb.undoCount = -1;
-  tcb.inRecovery = tcb.afterTimeout = tcb.frto = false;
+  tcb.flight.undoCount = -1;
+  tcb.flight.inRecovery = tcb.flight.afterTimeout = tcb.flight.frto = false;
   for (let record = tcb.sent.first; record; record = record.next) if (record.lost) tcb.sent.unmarkLost(record);
   tcb.world.counters.spurious_recoveries++;
   tcb.control.undone(tcb);

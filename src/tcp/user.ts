@@ -2,6 +2,7 @@
 import { LoomError } from "../base/errors.ts";
 import { congestionControl } from "./congestion/index.ts";
 import { abort, awaitFin, destroy } from "./end.ts";
+import { AT_REST } from "./flight.ts";
 import { QUICK_ACKS } from "./input.ts";
 import { transmit } from "./output.ts";
 import { checkAppLimited } from "./pacing.ts";
@@ -93,6 +94,7 @@ function consumed(tcb: Tcb, n: number): void {
   if (worthUpdate(tcb) && !tcb.finReceived) {
     transmit(tcb, tcb.nxt, 0, ACK);
     tcb.world.stack.flush();
+    tcb.rest();
   }
 }
 
@@ -125,9 +127,10 @@ export function splice(from: Tcb, to: Tcb, bytes: number): number {
 /** Sends what may go now: the owner has changed what small segments wait for. */
 export function push(tcb: Tcb): void {
   tcb.world.stack.touch();
-  tcb.pushing = true;
+  if (tcb.flight === AT_REST) return;
+  tcb.flight.pushing = true;
   send(tcb);
-  tcb.pushing = false;
+  tcb.flight.pushing = false;
   tcb.world.stack.flush();
 }
 
@@ -138,6 +141,7 @@ export function quickAck(tcb: Tcb, on: boolean): void {
   tcb.world.stack.touch();
   transmit(tcb, tcb.nxt, 0, ACK);
   tcb.world.stack.flush();
+  tcb.rest();
 }
 
 /** Tells the peer, with the next segment, that data may stay unacknowledged so long (RFC 5482). Throws EINVAL for what the option cannot say. */
@@ -151,7 +155,7 @@ export function advertiseTimeout(tcb: Tcb, seconds: number): void {
 export function keepAliveChanged(tcb: Tcb): void {
   if (tcb.state < ESTABLISHED || tcb.state === TIME_WAIT || tcb.orphan) return;
   tcb.keepProbes = 0;
-  tcb.world.stack.timers.cancel(tcb.stateTimer);
+  if (tcb.hasStateTimer) tcb.world.stack.timers.cancel(tcb.stateTimer);
   tcb.world.keepAlive(tcb);
 }
 
@@ -237,7 +241,7 @@ export function status(tcb: Tcb) {
     timestamps: tcb.timestampsOk,
     windowScale: [tcb.sendScale, tcb.receiveScale] as const,
     congestion: tcb.control.name,
-    inRecovery: tcb.inRecovery,
+    inRecovery: tcb.flight.inRecovery,
     control: tcb.control.state(),
   };
 }
