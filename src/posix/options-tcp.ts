@@ -28,7 +28,7 @@ import {
   TCP_USER_TIMEOUT,
   TCP_WINDOW_CLAMP,
 } from "./constants.ts";
-import { EINVAL, ENOENT } from "./errno.ts";
+import { EINVAL, ENOENT, EOPNOTSUPP } from "./errno.ts";
 import { flag, int, type OptionTable, type SocketOption } from "./options.ts";
 import { setMd5Key } from "./options-md5.ts";
 import { encodeTcpInfo } from "./tcp-info.ts";
@@ -208,12 +208,16 @@ export const TCP_OPTIONS: OptionTable<TcpSocket> = {
       return 0;
     },
   },
-  [TCP_FASTOPEN_CONNECT]: whenClosed(
-    ({ settings }) => settings.fastOpenConnect,
-    ({ settings }, on) => {
-      settings.fastOpenConnect = on;
+  [TCP_FASTOPEN_CONNECT]: {
+    get: ({ settings }) => Number(settings.fastOpenConnect),
+    set(socket, value) {
+      if (!value.isInt || value.int < 0 || value.int > 1) return -EINVAL;
+      if (!socket.host.tcp.settings.fastOpen.client) return -EOPNOTSUPP;
+      if (socket.state !== CLOSED) return -EINVAL;
+      socket.settings.fastOpenConnect = value.int === 1;
+      return 0;
     },
-  ),
+  },
   [TCP_FASTOPEN_NO_COOKIE]: whenClosed(
     ({ options }) => options.fastOpenWithoutCookie,
     ({ options }, on) => {

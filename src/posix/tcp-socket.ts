@@ -249,14 +249,18 @@ export class TcpSocket extends InetSocket {
     const { state } = this;
     if (this.phase === "connected") return -EISCONN;
     if (this.deferred) return -EISCONN;
-    if (this.phase === "connecting") {
-      if (state === SYN_SENT || state === SYN_RECEIVED) return -EALREADY;
-      if (state === CLOSED) return this.attemptFailed();
-      this.phase = "connected";
-      return 0;
-    }
+    if (this.phase === "connecting") return this.settled();
     if (state !== CLOSED || this.listener) return -EISCONN;
     return this.open(name);
+  }
+
+  /** What came of connecting: 0 once, -EALREADY while that is open, or the error. */
+  private settled(): number {
+    const { state } = this;
+    if (state === SYN_SENT || state === SYN_RECEIVED) return -EALREADY;
+    if (state === CLOSED) return this.attemptFailed();
+    this.phase = "connected";
+    return 0;
   }
 
   /** The attempt came to nothing: its error once, and the socket is as new. */
@@ -279,16 +283,22 @@ export class TcpSocket extends InetSocket {
   }
 
   /** MSG_FASTOPEN, or the first data after such a connect: bytes that travel in the SYN, else -EINPROGRESS. */
-  private sendFast(name: SocketName | undefined, data: Uint8Array, blocks: boolean): number {
-    const to = this.deferred ?? name;
-    if (!to || to.family === AF_UNSPEC) return -EOPNOTSUPP;
-    if (this.phase !== "unconnected" && !this.deferred) return this.phase === "connected" ? -EISCONN : -EALREADY;
-    if (!this.host.tcp.settings.fastOpen.client) return -EOPNOTSUPP;
+  private sendFast(message: Message, flags: number): number {
+    const to = this.deferred ?? message.name;
+    if (!to || to.family === AF_UNSPEC || !this.host.tcp.settings.fastOpen.client) return -EOPNOTSUPP;
+    const data = gather(message.iov);
+    const blocks = ((flags & MSG_DONTWAIT) | (this.status & O_NONBLOCK)) === 0;
     this.deferred = undefined;
     const result = this.openWith(to, data);
     // Who waits to write the rest lets the acknowledgement of the SYN-ACK go along with it.
     if (this.tcb && blocks && this.tcb.synData < data.length) this.tcb.wantsRoom = true;
     return result === -EINPROGRESS && this.tcb ? this.tcb.synData || result : result;
+  }
+
+  /** MSG_FASTOPEN on a socket that has a connection: like connect, but the first send after the handshake goes through. */
+  private openedFast(name: SocketName | undefined): number {
+    if (name?.family === AF_UNSPEC || !this.host.tcp.settings.fastOpen.client) return -EOPNOTSUPP;
+    return this.phase === "connected" ? -EISCONN : this.settled();
   }
 
   private openWith(name: SocketName, early: Uint8Array | undefined): number {
@@ -388,8 +398,9 @@ export class TcpSocket extends InetSocket {
 
   send(message: Message, flags: number): number {
     const { tcb } = this;
-    if (this.deferred || flags & MSG_FASTOPEN)
-      return this.sendFast(message.name, gather(message.iov), ((flags & MSG_DONTWAIT) | (this.status & O_NONBLOCK)) === 0);
+    if (this.deferred || (flags & MSG_FASTOPEN && this.phase === "unconnected")) return this.sendFast(message, flags);
+    const opened = flags & MSG_FASTOPEN ? this.openedFast(message.name) : 0;
+    if (opened < 0) return opened;
     const refusal = this.refusal();
     if (refusal < 0 || !tcb) return refusal;
     const sent = attempt(() => this.sendPieces(tcb, message.iov, flags));
@@ -479,7 +490,7 @@ export class TcpSocket extends InetSocket {
     if (this.tcb?.finReceived) return 0;
     if (this.error) return this.takeError();
     if (this.shut & RCV_SHUTDOWN) return 0;
-    return this.state === CLOSED ? -ENOTCONN : -EAGAIN;
+    return this.state === CLOSED && !this.deferred ? -ENOTCONN : -EAGAIN;
   }
 
   private copyOut(tcb: Tcb, iov: readonly Uint8Array[], flags: number): number {

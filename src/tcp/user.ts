@@ -91,7 +91,8 @@ function consumed(tcb: Tcb, n: number): void {
   if (tcb.state === CLOSED) return;
   tcb.world.stack.touch();
   noteRead(tcb, n);
-  if (worthUpdate(tcb) && !tcb.finReceived) {
+  // Before the handshake is over there is nobody to tell: data in a SYN may be a spoofer's (RFC 7413 §5.1).
+  if (worthUpdate(tcb) && !tcb.finReceived && tcb.state !== SYN_RECEIVED) {
     transmit(tcb, tcb.nxt, 0, ACK);
     tcb.world.stack.flush();
     tcb.rest();

@@ -126,6 +126,8 @@ const TCP: Readonly<Record<string, Rule>> = {
   notsent_lowat: setting("notSentLowWater", lowWater, option("notSentLowWater", lowWater, fixed("4294967295", "-1"))),
   fastopen: fastOpen,
   fastopen_key: fastOpenKey,
+  // No Linux that is public has it: scripts go on with `|| ip tcp_metrics flush all`.
+  fastopen_cookies: ignored,
   fastopen_blackhole_timeout_sec: setting("fastOpenBlackHoleMs", (value) => Number(value) * 1000, ignored),
   syncookies: setting("synCookies", Number, ignored),
   max_syn_backlog: ignored,

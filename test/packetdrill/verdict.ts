@@ -28,7 +28,7 @@ export async function judgeText(text: string, file: string, options: VerdictOpti
     const said = [...parseOptions(text), ...(options.options ?? [])];
     let other: Verdict | undefined;
     let ran = 0;
-    for (const version of versionsOf(said)) {
+    for (const version of versionsOf(said).filter((each) => isFor(file, each))) {
       options.trace?.(`── ${file} (${version})`);
       const verdict = await judgeVersion(text, file, version, said, options);
       if (verdict === "not applicable") continue;
@@ -41,6 +41,12 @@ export async function judgeText(text: string, file: string, options: VerdictOpti
     if (error instanceof ScriptError) return { file, status: "fail", line: error.line, message: error.message };
     throw error;
   }
+}
+
+/** Names of scripts for one version of IP end in it, as the public runner (run_all.py) has it. */
+function isFor(file: string, version: IpVersion): boolean {
+  if (file.endsWith("v6.pkt")) return version === "ipv6";
+  return version !== "ipv6" || !file.endsWith("v4.pkt");
 }
 
 export const judge = (file: string, options: VerdictOptions = {}) => judgeText(readFileSync(file, "utf8"), file, options);
