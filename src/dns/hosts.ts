@@ -1,10 +1,11 @@
 /** The hosts file: names that no server is asked for. One line: an address, a name, its aliases (hosts(5)). */
 import { IpAddress } from "../base/ip-address.ts";
+import { isRooted } from "./name.ts";
 
 /** Lower case (ASCII only, RFC 4343) without the dot of the root: names are compared so. */
 export function nameKey(name: string): string {
   const lower = name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
-  return lower.length > 1 && lower.endsWith(".") && !lower.endsWith("\\.") ? lower.slice(0, -1) : lower;
+  return lower.length > 1 && isRooted(lower) ? lower.slice(0, -1) : lower;
 }
 
 export class Hosts {

@@ -6,6 +6,7 @@ import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import type { Hosts } from "./hosts.ts";
 import { nameKey } from "./hosts.ts";
+import { isBelow } from "./name.ts";
 
 export interface LookupOptions {
   /** Only this family. Default 0: both. */
@@ -42,11 +43,6 @@ export function literal(text: string): IpAddress | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Whether a name is `suffix` or below it. */
-export function isBelow(name: string, suffix: string): boolean {
-  return name === suffix || name.endsWith(`.${suffix}`);
 }
 
 /** Addresses of special names, or undefined for a name like any other (RFC 6761 §6.3, §6.4; RFC 7686). */

@@ -48,6 +48,23 @@ function bad(name: string, why: string): LoomError {
   return new LoomError("EBADNAME", `"${name.slice(0, 100)}" ${why}`);
 }
 
+/** Whether the character at `at` is part of a label because of the backslash in front; a backslash may have one itself. */
+export function isEscaped(name: string, at: number): boolean {
+  let from = at;
+  while (from > 0 && name[from - 1] === "\\") from--;
+  return (at - from) % 2 === 1;
+}
+
+/** Whether a name ends with the dot of the root. */
+export function isRooted(name: string): boolean {
+  return name.endsWith(".") && !isEscaped(name, name.length - 1);
+}
+
+/** Whether a name is `suffix` or below it, label by label: a dot inside a label ends none. */
+export function isBelow(name: string, suffix: string): boolean {
+  return name === suffix || (name.endsWith(`.${suffix}`) && !isEscaped(name, name.length - suffix.length - 1));
+}
+
 /** The names above this one, itself first, the root last. */
 export function ancestors(name: string): string[] {
   const out = [name];

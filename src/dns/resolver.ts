@@ -13,7 +13,7 @@ import { type QuestionType, RCODE } from "./codes.ts";
 import { Exchange, type ExchangeCounters, type Received } from "./exchange.ts";
 import { literal } from "./lookup.ts";
 import type { Question } from "./message.ts";
-import { labelsOf, reverseName } from "./name.ts";
+import { isRooted, labelsOf, reverseName } from "./name.ts";
 import type { DnsRecord } from "./records.ts";
 import type { DnsTransport, ServerAddress } from "./transport.ts";
 
@@ -173,7 +173,7 @@ export class Resolver {
 
   /** What a name may mean: itself, and with the suffixes of the search list (resolv.conf(5)). */
   candidates(name: string): string[] {
-    if (name.endsWith(".")) return [name];
+    if (isRooted(name)) return [name];
     const dots = labelsOf(name).length - 1;
     const longer = this.search.map((suffix) => `${name}.${suffix}`).filter((each) => each.length < 254);
     return dots >= (this.options.ndots ?? 1) ? [name, ...longer] : [...longer, name];

@@ -9,9 +9,9 @@ import { CLASS_ANY, CLASS_IN, RCODE } from "./codes.ts";
 import { MessageWriter, messagesOf } from "./connection.ts";
 import { EDNS_SIZE } from "./exchange.ts";
 import { Hosts, nameKey } from "./hosts.ts";
-import { isBelow } from "./lookup.ts";
-import { type DnsMessage, decodeMessage, encodeMessage, type ParsedMessage, type Question } from "./message.ts";
-import { reverseName } from "./name.ts";
+import { type DnsMessage, encodeMessage, type ParsedMessage, type Question } from "./message.ts";
+import { isBelow, reverseName } from "./name.ts";
+import { bareAnswer, readQuery } from "./query.ts";
 import type { DnsRecord } from "./records.ts";
 import type { Resolver } from "./resolver.ts";
 import type { DnsStream } from "./transport.ts";
@@ -27,6 +27,8 @@ export interface DnsServerOptions {
   forwards?: number;
   /** Streams at most; those that come then are closed. Default 64. */
   streams?: number;
+  /** Streams of one client address at most (RFC 7766 §6.2.2). Default 8. */
+  streamsPerClient?: number;
   /** Default: the runtime's timers. */
   alarms?: Alarms;
 }
@@ -77,6 +79,8 @@ export class DnsServer {
   private readonly alarms: Alarms;
   private forwarding = 0;
   private streams = 0;
+  /** Streams of each address that has one. */
+  private readonly clients = new Map<string, number>();
 
   constructor(options: DnsServerOptions) {
     this.options = options;
@@ -91,22 +95,21 @@ export class DnsServer {
   }
 
   private async answerDatagram(socket: ServerDatagrams, data: Uint8Array, from: { address: string; port: number }): Promise<void> {
-    const answer = await this.answer(data, false);
     try {
+      const answer = await this.answer(data, false);
       if (answer) socket.send(answer, from);
     } catch {
       this.counters.send_errors++;
     }
   }
 
-  /** Answers the questions of one stream until it ends, several at once. */
-  async serveStream(stream: DnsStream): Promise<void> {
-    if (this.streams >= (this.options.streams ?? 64)) {
+  /** Answers the questions of one stream until it ends, several at once. `client`: the address that it comes from. */
+  async serveStream(stream: DnsStream, client = ""): Promise<void> {
+    if (!this.admit(client)) {
       this.counters.over_limit++;
       stream.abort();
       return;
     }
-    this.streams++;
     const writer = new MessageWriter(Promise.resolve(stream));
     const running = new Set<Promise<void>>();
     let cancel = () => {};
@@ -130,53 +133,52 @@ export class DnsServer {
       this.counters.ignored++;
     } finally {
       cancel();
-      this.streams--;
+      this.dismiss(client);
       stream.abort();
     }
   }
 
+  /** Nobody has all the streams: an address that has its share waits for itself. Without an address there is no share. */
+  private admit(client: string): boolean {
+    const { streams = 64, streamsPerClient = 8 } = this.options;
+    const own = this.clients.get(client) ?? 0;
+    if (this.streams >= streams || (client !== "" && own >= streamsPerClient)) return false;
+    this.streams++;
+    this.clients.set(client, own + 1);
+    return true;
+  }
+
+  private dismiss(client: string): void {
+    const left = (this.clients.get(client) ?? 1) - 1;
+    this.streams--;
+    if (left > 0) this.clients.set(client, left);
+    else this.clients.delete(client);
+  }
+
   /** The answer to a message, or undefined when it deserves none. Never rejects. */
   async answer(bytes: Uint8Array, overStream: boolean): Promise<Uint8Array | undefined> {
-    let query: ParsedMessage;
-    try {
-      query = decodeMessage(bytes);
-    } catch {
-      return this.formatError(bytes);
-    }
-    if (query.response) {
+    const query = readQuery(bytes);
+    if (query === "answer") {
       this.counters.ignored++;
       return undefined;
     }
+    if (query === "malformed") this.counters.format_errors++;
+    if (typeof query === "string") return bareAnswer(bytes, query === "opcode" ? RCODE.NOTIMP : RCODE.FORMERR);
     this.counters.queries++;
-    const reply = await this.reply(query);
     const edns = query.edns && { udpSize: EDNS_SIZE };
     const limit = overStream ? 65_535 : Math.max(PLAIN_SIZE, Math.min(query.edns?.udpSize ?? PLAIN_SIZE, EDNS_SIZE));
     const head = { ...headOf(query), recursionAvailable: this.options.forward !== undefined, edns };
     try {
-      return encodeMessage({ ...head, ...reply }, limit);
+      return encodeMessage({ ...head, ...(await this.reply(query)) }, limit);
     } catch {
       // A name in the hosts file that the DNS cannot hold.
-      return encodeMessage({ ...head, rcode: RCODE.SERVFAIL }, limit);
+      return bareAnswer(bytes, RCODE.SERVFAIL);
     }
-  }
-
-  private formatError(bytes: Uint8Array): Uint8Array | undefined {
-    if (bytes.length < 12 || bytes[2] & 0x80) {
-      this.counters.ignored++;
-      return undefined;
-    }
-    this.counters.format_errors++;
-    return encodeMessage({ id: (bytes[0] << 8) | bytes[1], response: true, rcode: RCODE.FORMERR, questions: [] });
   }
 
   private async reply(query: ParsedMessage): Promise<Reply> {
     const [question] = query.questions;
-    if (query.opcode !== 0) return { rcode: RCODE.NOTIMP };
     if ((query.edns?.version ?? 0) > 0) return { rcode: RCODE.BADVERS };
-    if (query.questions.length !== 1) {
-      this.counters.format_errors++;
-      return { rcode: RCODE.FORMERR };
-    }
     const own = question.class === CLASS_IN || question.class === CLASS_ANY ? this.own(question) : undefined;
     if (!own) return this.forward(query, question);
     this.counters.own++;

@@ -6,9 +6,8 @@ import { invalid } from "../base/errors.ts";
 import { MOST_ALIASES } from "./answer.ts";
 import { CLASS_IN, type QuestionType, RCODE } from "./codes.ts";
 import { nameKey } from "./hosts.ts";
-import { isBelow } from "./lookup.ts";
 import { encodeMessage, type Question } from "./message.ts";
-import { ancestors, labelsOf, parentOf } from "./name.ts";
+import { ancestors, isBelow, labelsOf, parentOf } from "./name.ts";
 import type { DnsRecord, RecordData } from "./records.ts";
 
 /** A record of a zone. Names are whole ones; `ttl` is the zone's unless given. */

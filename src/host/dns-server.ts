@@ -25,7 +25,7 @@ export function serveDns(host: Host, options: ServeDnsOptions = {}): RunningDnsS
   const listener = host.listen({ hostname, port });
   void server.serveDatagrams(datagrams);
   void (async () => {
-    for await (const stream of listener) void server.serveStream(stream);
+    for await (const stream of listener) void server.serveStream(stream, stream.remoteAddress.address);
   })();
   return {
     server,
