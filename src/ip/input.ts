@@ -88,12 +88,15 @@ export class Input {
     const kind = plane.transportRead(0, id, world.segment);
     if (kind === 0) return;
     world.counters.in_delivers++;
-    if (kind === abi.TRANSPORT_TCP && this.tcp) this.tcp.receive(id);
-    else if (kind === abi.TRANSPORT_UDP && this.udp) this.udp.receive(id);
-    else if (kind === abi.TRANSPORT_ICMP) this.icmp.receive(id);
-    else if (kind === abi.TRANSPORT_FRAGMENT) this.receiveFragment(id);
-    else this.receiveUnknown(id);
-    plane.packetRelease(0, id);
+    try {
+      if (kind === abi.TRANSPORT_TCP && this.tcp) this.tcp.receive(id);
+      else if (kind === abi.TRANSPORT_UDP && this.udp) this.udp.receive(id);
+      else if (kind === abi.TRANSPORT_ICMP) this.icmp.receive(id);
+      else if (kind === abi.TRANSPORT_FRAGMENT) this.receiveFragment(id);
+      else this.receiveUnknown(id);
+    } finally {
+      plane.packetRelease(0, id);
+    }
   }
 
   private receiveFragment(id: number): void {

@@ -1,7 +1,7 @@
 /** Packets that wait until their neighbour's link-layer address is known (RFC 4861 §7.2.2, RFC 1122 §2.3.2.2). */
 import * as abi from "../../assembly/abi.ts";
 import { ICMP_ERROR, icmpMessage, parseError } from "./icmp.ts";
-import type { Neighbour } from "./neighbours.ts";
+import { hostPrefix, type Neighbour } from "./neighbours.ts";
 import { destinationOf, sourceOf } from "./packet-io.ts";
 import type { Redirects } from "./redirects.ts";
 import type { World } from "./world.ts";
@@ -23,13 +23,27 @@ export class KeptPackets {
     let neighbour: Neighbour | undefined;
     if (meaning?.kind === "neighbour") neighbour = meaning.neighbour;
     else if (meaning?.kind === "glean") neighbour = world.neighbours.entry(meaning.iface, destinationOf(head));
-    if (neighbour) {
+    if (neighbour && !this.leadsNowhere(id, meaning?.kind === "glean", neighbour)) {
       this.redirect(id, neighbour);
       world.neighbours.want(neighbour, id);
     } else {
       world.counters.out_no_routes++;
       world.engine.plane.packetRelease(0, id);
     }
+  }
+
+  /** A forwarded packet that would come up again for ever: its neighbour is known, but had no place in its port's table. */
+  private leadsNowhere(id: number, isGlean: boolean, neighbour: Neighbour): boolean {
+    const { address, mac, hop } = neighbour;
+    const { memory } = this.world.engine;
+    const d = memory.descriptor(id);
+    if (!isGlean || !mac || memory.getU16(d + abi.DESC_L3) === 0) return false;
+    const port = memory.port(memory.getU16(d + abi.DESC_INGRESS));
+    const index = memory.getU16(port + (address.family === 4 ? abi.PORT_TABLE4 : abi.PORT_TABLE6));
+    const table = this.world.rules.tablesOf(address.family).find((each) => each.index === index);
+    // A table that is younger than the neighbour does not know it yet.
+    if (table?.get(hostPrefix(address)) === 0) this.world.neighbours.lead(neighbour);
+    return table?.get(hostPrefix(address)) !== hop;
   }
 
   /** Forwarded packets, which have a link-layer header: their sender may have a shorter way. */
@@ -42,13 +56,12 @@ export class KeptPackets {
   }
 
   /** A packet that waited for its neighbour: own ones are sent, others go back to where they came in. */
-  send(id: number): void {
+  send(id: number, { address, hop }: Neighbour): void {
     const { world } = this;
     const { memory, plane } = world.engine;
     const d = memory.descriptor(id);
     if (memory.getU16(d + abi.DESC_L3) === 0) {
-      const to = destinationOf(world.packetBytes(id, 40));
-      world.route(id, to.family, world.pathTo(to).hop);
+      world.route(id, address.family, hop);
       return;
     }
     const scratch = memory.base(abi.REGION_HOST);

@@ -4,7 +4,9 @@
  * A neighbour owns a next hop of its family's table. While it is reachable the data plane sends to it by itself.
  * When it turns STALE its hop asks again: the first packet that comes up is sent, and starts DELAY and PROBE.
  */
-import type { IpAddress } from "../base/ip-address.ts";
+import type { Prefix } from "../base/address.ts";
+import { LoomError } from "../base/errors.ts";
+import { IpAddress } from "../base/ip-address.ts";
 import type { Random } from "../base/random.ts";
 import { Timer, type Timers } from "../base/timers.ts";
 import type { RouteTable } from "../engine/route-table.ts";
@@ -27,8 +29,8 @@ export class Neighbour {
   mac: Uint8Array | undefined;
   state: NeighbourState = "INCOMPLETE";
   isRouter = false;
-  /** Routes have led through it: its next hop may be named by others. */
-  isGateway = false;
+  /** Routes in use that name its next hop. */
+  uses = 0;
   probes = 0;
   /** When it was last heard of or asked for (ms). */
   touched = 0;
@@ -56,7 +58,7 @@ export interface NeighbourWorld {
   /** Asks who has an address: to all (`mac` undefined), or to the one who had it. */
   solicit(neighbour: Neighbour, mac: Uint8Array | undefined): void;
   /** A packet that waited may go. */
-  release(id: number): void;
+  release(id: number, neighbour: Neighbour): void;
   /** A packet that waited in vain. */
   unreachable(id: number): void;
   drop(id: number): void;
@@ -77,10 +79,12 @@ export interface NeighbourCounters {
   queueDrops: number;
   evicted: number;
   failed: number;
+  /** Neighbours that the data plane's tables had no room for; their packets go by way of the host. */
+  noRoom: number;
 }
 
 export class Neighbours {
-  readonly counters: NeighbourCounters = { queueDrops: 0, evicted: 0, failed: 0 };
+  readonly counters: NeighbourCounters = { queueDrops: 0, evicted: 0, failed: 0, noRoom: 0 };
   private readonly world: NeighbourWorld;
   private readonly limit: number;
   private readonly entries = new Map<string, Neighbour>();
@@ -113,12 +117,24 @@ export class Neighbours {
     const known = this.entries.get(key);
     if (known) return known;
     if (this.entries.size >= this.limit && !this.evict()) return undefined;
-    const hop = this.world.table(address.family).addNextHop({ kind: "incomplete", port: iface.port.index });
+    const hop = this.newHop(address.family, iface);
+    if (hop === 0) return undefined;
     const neighbour: Neighbour = new Neighbour(address, iface, hop, new Timer(() => this.expired(neighbour)));
     neighbour.touched = this.world.now();
     this.entries.set(key, neighbour);
     this.byHop[address.family].set(hop, neighbour);
     return neighbour;
+  }
+
+  /** A next hop that asks; 0 when the table has no more. */
+  private newHop(family: 4 | 6, iface: NetInterface): number {
+    try {
+      return this.world.table(family).addNextHop({ kind: "incomplete", port: iface.port.index });
+    } catch (error) {
+      if (!(error instanceof LoomError) || error.code !== "ENOMEM") throw error;
+      this.counters.noRoom++;
+      return 0;
+    }
   }
 
   /** A packet wants to go to a neighbour that its hop does not lead to: it waits, or goes at once if the MAC is known. */
@@ -129,7 +145,7 @@ export class Neighbours {
         this.enter(neighbour, "DELAY", DELAY_MS);
         this.writeHop(neighbour);
       }
-      this.world.release(id);
+      this.world.release(id, neighbour);
       return;
     }
     neighbour.queue.push(id);
@@ -213,21 +229,30 @@ export class Neighbours {
     this.entries.delete(keyOf(neighbour.iface, address));
     this.byHop[address.family].delete(neighbour.hop);
     const table = this.world.table(address.family);
-    if (neighbour.hasRoute) {
+    if (neighbour.hasRoute && neighbour.uses === 0) {
       const prefix = hostPrefix(address);
       for (const each of this.world.tables(address.family)) if (each.get(prefix) === neighbour.hop) each.delete(prefix);
     }
-    neighbour.hasRoute = false;
     this.world.changed();
-    try {
-      table.removeNextHop(neighbour.hop, !neighbour.isGateway);
-    } catch {
-      // A gateway's hop stays while routes name it; it asks again for whoever is there then.
-      table.setNextHop(neighbour.hop, { kind: "incomplete", port: neighbour.iface.port.index });
-      this.entries.set(keyOf(neighbour.iface, address), neighbour);
-      this.byHop[address.family].set(neighbour.hop, neighbour);
-      neighbour.mac = undefined;
-      neighbour.state = "FAILED";
+    if (neighbour.uses === 0) {
+      neighbour.hasRoute = false;
+      table.removeNextHop(neighbour.hop, true);
+      return;
+    }
+    // A gateway's hop stays while routes name it; it asks again for whoever is there then.
+    table.setNextHop(neighbour.hop, { kind: "incomplete", port: neighbour.iface.port.index });
+    this.entries.set(keyOf(neighbour.iface, address), neighbour);
+    this.byHop[address.family].set(neighbour.hop, neighbour);
+    neighbour.mac = undefined;
+    neighbour.state = "FAILED";
+  }
+
+  /** A route to exactly one address went: neighbours with that address may lead there by themselves again. */
+  freed(prefix: Prefix): void {
+    if (prefix.length !== (prefix.family === 4 ? 32 : 128)) return;
+    const address = prefix.family === 4 ? IpAddress.v4(prefix.address) : IpAddress.v6(prefix.high, prefix.low);
+    for (const neighbour of this.entries.values()) {
+      if (neighbour.mac && neighbour.address.equals(address)) this.lead(neighbour);
     }
   }
 
@@ -289,7 +314,12 @@ export class Neighbours {
   }
 
   private releaseAll(neighbour: Neighbour): void {
-    for (const id of neighbour.queue.splice(0)) this.world.release(id);
+    const ids = neighbour.queue.splice(0);
+    try {
+      for (let id = ids.shift(); id !== undefined; id = ids.shift()) this.world.release(id, neighbour);
+    } finally {
+      for (const id of ids) this.world.drop(id);
+    }
   }
 
   /** Puts the MAC into the next hop; a stale one asks, so that its next use is noticed. */
@@ -299,27 +329,37 @@ export class Neighbours {
     const { index } = iface.port;
     if (!mac || neighbour.state === "STALE") table.setNextHop(hop, { kind: "incomplete", port: index });
     else table.setNextHop(hop, { kind: "forward", port: index, destinationMac: mac, sourceMac: iface.mac });
-    if (!neighbour.hasRoute && mac) {
-      const prefix = hostPrefix(address);
-      const glean = address.family === 4 ? iface.glean4 : iface.glean6;
-      for (const each of isScoped(address) ? [] : this.world.tables(address.family)) {
-        // A policy's table may lead elsewhere, and a subnet may be on the link because a route alone says so.
-        const leadsHere = (glean !== 0 && lookupIn(each, address) === glean) || (each === table && iface.isOnLink(address));
-        if (each.get(prefix) !== 0 || !leadsHere) continue;
-        each.set(prefix, hop);
-        neighbour.hasRoute = true;
-      }
-    }
+    if (!neighbour.hasRoute && mac) this.lead(neighbour);
     this.world.changed();
   }
 
-  /** Forgets the one that matters least and was used longest ago; false when all matter. */
+  /** Leads the tables' packets for exactly this address by its hop, where nobody else has said how they go. */
+  lead(neighbour: Neighbour): void {
+    const { address, iface, hop } = neighbour;
+    const prefix = hostPrefix(address);
+    const glean = address.family === 4 ? iface.glean4 : iface.glean6;
+    const main = this.world.table(address.family);
+    for (const each of isScoped(address) ? [] : this.world.tables(address.family)) {
+      // A policy's table may lead elsewhere, and a subnet may be on the link because a route alone says so.
+      const leadsHere = (glean !== 0 && lookupIn(each, address) === glean) || (each === main && iface.isOnLink(address));
+      if (each.get(prefix) !== 0 || !leadsHere) continue;
+      try {
+        each.set(prefix, hop);
+        neighbour.hasRoute = true;
+      } catch (error) {
+        if (!(error instanceof LoomError)) throw error;
+        this.counters.noRoom++;
+      }
+    }
+  }
+
+  /** Forgets the one that matters least and was used longest ago; false when all matter. Gateways in use all do. */
   private evict(): boolean {
     const order: NeighbourState[] = ["FAILED", "INCOMPLETE", "NOARP", "STALE", "DELAY", "PROBE", "REACHABLE"];
     let worst: Neighbour | undefined;
     let rank = order.length;
     for (const neighbour of this.entries.values()) {
-      const at = order.indexOf(neighbour.state);
+      const at = neighbour.uses > 0 ? -1 : order.indexOf(neighbour.state);
       if (at < 0 || at > rank || (at === rank && worst && neighbour.touched >= worst.touched)) continue;
       worst = neighbour;
       rank = at;
@@ -328,9 +368,8 @@ export class Neighbours {
     }
     if (!worst) return false;
     this.counters.evicted++;
-    const before = this.entries.size;
     this.remove(worst);
-    return this.entries.size < before;
+    return true;
   }
 }
 

@@ -7,6 +7,8 @@ import { upperLayer } from "./extensions.ts";
 import type { NetInterface } from "./interface.ts";
 import type { IpCounters } from "./types.ts";
 
+const ETHERNET = 14;
+
 export class PacketIo {
   private readonly engine: Engine;
   private readonly counters: IpCounters;
@@ -18,6 +20,12 @@ export class PacketIo {
 
   /** A packet's bytes in as many buffers as it takes; undefined without buffers. */
   chainOf(packet: Uint8Array): number | undefined {
+    const first = this.fill(packet);
+    if (first !== undefined) this.describe(first, packet);
+    return first;
+  }
+
+  private fill(packet: Uint8Array): number | undefined {
     const { memory, plane } = this.engine;
     const size = memory.layout.stride - memory.layout.sizes.headroom - 64;
     let first: number | undefined;
@@ -37,7 +45,6 @@ export class PacketIo {
       else memory.setU32(last + abi.DESC_NEXT, id);
       last = d;
     }
-    if (first !== undefined) this.describe(first, packet);
     return first;
   }
 
@@ -64,18 +71,16 @@ export class PacketIo {
     return whole.subarray(Math.min(skip, whole.length), copyChain(memory, id, whole));
   }
 
-  /** Sends a whole frame by an interface. */
+  /** Sends a whole frame by an interface; one that is larger than the interface takes is dropped. */
   sendFrame(iface: NetInterface, frame: Uint8Array): void {
     const { memory, plane } = this.engine;
-    const id = plane.bufferTake(0) >>> 0;
-    if (id === abi.NONE) {
-      this.counters.out_no_buffers++;
+    if (frame.length > iface.mtu + ETHERNET) {
+      this.counters.out_too_big++;
       return;
     }
-    const d = memory.descriptor(id);
-    memory.u8.set(frame, memory.getU32(d + abi.DESC_DATA));
-    memory.setU32(d + abi.DESC_LENGTH, frame.length);
-    memory.setU32(d + abi.DESC_PACKET_LENGTH, frame.length);
+    const id = this.fill(frame);
+    if (id === undefined) return;
+    memory.setU32(memory.descriptor(id) + abi.DESC_PACKET_LENGTH, frame.length);
     plane.packetSend(0, iface.port.index, id);
     this.engine.wake();
   }

@@ -39,6 +39,8 @@ interface Installed {
   readonly routes: Route[];
   hop: number;
   isGroup: boolean;
+  /** Whose next hops the route in use names. */
+  gateways: readonly Neighbour[];
 }
 
 export class Routes {
@@ -79,7 +81,7 @@ export class Routes {
 
   add(route: Route): void {
     const key = formatPrefix(route.prefix);
-    const known = this.byPrefix.get(key) ?? { routes: [], hop: 0, isGroup: false };
+    const known = this.byPrefix.get(key) ?? { routes: [], hop: 0, isGroup: false, gateways: [] };
     if (known.routes.some((other) => other.metric === route.metric)) {
       throw new LoomError("EEXIST", `there is a route to ${key} with metric ${route.metric} already`);
     }
@@ -89,7 +91,13 @@ export class Routes {
     known.routes.push(route);
     known.routes.sort((a, b) => a.metric - b.metric);
     this.byPrefix.set(key, known);
-    this.install(route.prefix, known);
+    try {
+      this.install(route.prefix, known);
+    } catch (error) {
+      known.routes.splice(known.routes.indexOf(route), 1);
+      if (known.routes.length === 0) this.byPrefix.delete(key);
+      throw error;
+    }
     if (route.kind === "local") for (const mirror of this.mirrors) mirror.add(route);
   }
 
@@ -137,39 +145,55 @@ export class Routes {
   private install(prefix: Prefix, known: Installed): void {
     const table = this.tables[prefix.family];
     const best = known.routes.find(isUsable);
-    const { hop: before, isGroup: wasGroup } = known;
-    known.isGroup = false;
-    if (best) {
-      known.hop = this.hopOf(best);
-      known.isGroup = upHops(best).length > 1;
-      table.set(prefix, known.hop);
-    } else {
-      known.hop = 0;
-      if (before !== 0) table.delete(prefix);
+    const { hop: before, isGroup: wasGroup, gateways } = known;
+    const fresh: Neighbour[] = [];
+    let hop = 0;
+    try {
+      if (best) {
+        hop = this.hopOf(best, fresh);
+        table.set(prefix, hop);
+      } else if (before !== 0) table.delete(prefix);
+    } catch (error) {
+      for (const gateway of fresh) gateway.uses--;
+      if (hop !== 0 && this.meanings[prefix.family].get(hop)?.kind === "group") this.endGroup(prefix.family, hop);
+      throw error;
     }
-    if (wasGroup && before !== known.hop) {
-      this.meanings[prefix.family].delete(before);
-      table.removeNextHop(before);
-    }
+    known.hop = hop;
+    known.isGroup = best !== undefined && upHops(best).length > 1;
+    known.gateways = fresh;
+    for (const gateway of gateways) gateway.uses--;
+    if (wasGroup && before !== hop) this.endGroup(prefix.family, before);
+    if (hop === 0) this.neighbours.freed(prefix);
     this.generation++;
   }
 
-  private hopOf(route: Route): number {
-    const { family } = route.prefix;
+  private endGroup(family: 4 | 6, hop: number): void {
+    this.meanings[family].delete(hop);
+    this.tables[family].removeNextHop(hop);
+  }
+
+  /** Neighbours whose hops it names are counted, and added to `gateways`. */
+  private hopOf(route: Route, gateways: Neighbour[]): number {
+    const { prefix } = route;
+    const { family } = prefix;
     if (route.kind !== "unicast") return this.endHop(family, route.kind);
-    const members = upHops(route).map((spec) => ({ hop: this.memberHop(family, spec), weight: spec.weight ?? 1 }));
+    const members = upHops(route).map((spec) => ({ hop: this.memberHop(prefix, spec, gateways), weight: spec.weight ?? 1 }));
     if (members.length === 1) return members[0].hop;
     const hop = this.tables[family].addNextHop({ kind: "group", members });
     this.meanings[family].set(hop, { kind: "group", iface: route.nextHops[0].iface });
     return hop;
   }
 
-  private memberHop(family: 4 | 6, { via, iface }: NextHopSpec): number {
-    if (!via) return this.gleanHop(family, iface);
-    if (via.family !== family) throw invalid(`gateway ${via} for a route of IPv${family}`);
-    const neighbour = this.neighbours.entry(iface, via);
+  private memberHop(prefix: Prefix, { via, iface }: NextHopSpec, gateways: Neighbour[]): number {
+    const { family } = prefix;
+    if (via && via.family !== family) throw invalid(`gateway ${via} for a route of IPv${family}`);
+    // One address on the link is one neighbour: there is nothing to glean, and no second route to it could be made.
+    const to = via ?? addressOf(prefix);
+    if (!to) return this.gleanHop(family, iface);
+    const neighbour = this.neighbours.entry(iface, to);
     if (!neighbour) throw new LoomError("ENOBUFS", "the neighbour table is full");
-    neighbour.isGateway = true;
+    neighbour.uses++;
+    gateways.push(neighbour);
     return neighbour.hop;
   }
 
@@ -221,6 +245,13 @@ export class Routes {
   lookup(address: IpAddress): number {
     return address.family === 4 ? this.tables[4].lookup(address.v4) : this.tables[6].lookup6(address.high, address.low);
   }
+}
+
+/** The only address of a prefix that has one; groups and link-local addresses are told apart by interface alone. */
+function addressOf(prefix: Prefix): IpAddress | undefined {
+  if (prefix.length !== (prefix.family === 4 ? 32 : 128)) return undefined;
+  const address = prefix.family === 4 ? IpAddress.v4(prefix.address) : IpAddress.v6(prefix.high, prefix.low);
+  return address.isMulticast ? undefined : address;
 }
 
 function leadsTo(route: Route, iface: NetInterface): boolean {

@@ -160,7 +160,7 @@ export class IpStack implements PuntReceiver, World {
       table: (family) => this.tables[family],
       tables: (family) => this.rules.tablesOf(family),
       solicit: (neighbour, mac) => this.link.solicit(neighbour, mac),
-      release: (id) => this.kept.send(id),
+      release: (id, neighbour) => this.kept.send(id, neighbour),
       unreachable: (id) => this.kept.fail(id),
       drop: (id) => this.engine.plane.packetRelease(0, id),
       noRouter: (neighbour, isGone) => {
