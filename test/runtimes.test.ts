@@ -38,6 +38,7 @@ describe("the packed package", () => {
     // Dependencies, as an installation would bring them.
     mkdirSync(join(folder, "node_modules/@noble"));
     for (const dependency of [
+      "@noble/ciphers",
       "@noble/hashes",
       "cli-progress",
       "cli-table3",

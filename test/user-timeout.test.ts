@@ -5,9 +5,10 @@ import fc from "fast-check";
 import { IpAddress } from "../src/base/ip-address.ts";
 import type { LoomError } from "../src/index.ts";
 import { Lab } from "../src/index.ts";
+import { decodeTimeout, encodeTimeout } from "../src/tcp/options.ts";
 import type { Tcb, TcpOptions } from "../src/tcp/tcb.ts";
 import * as user from "../src/tcp/user.ts";
-import { decodeTimeout, encodeTimeout, userTimeout } from "../src/tcp/user-timeout.ts";
+import { userTimeout } from "../src/tcp/user-timeout.ts";
 import { body } from "./kernel-support.ts";
 import { SEED } from "./support.ts";
 

@@ -1,5 +1,6 @@
 /** TCP_MD5SIG and TCP_MD5SIG_EXT: keys of a socket, as bytes of struct tcp_md5sig (tcp(7); RFC 2385). */
-import { type Md5Key, MOST_SECRET_BYTES, secretFor } from "../tcp/signature.ts";
+import { MOST_SECRET_BYTES } from "../tcp/peer-keys.ts";
+import { type Md5Key, secretFor } from "../tcp/signature.ts";
 import { CLOSED } from "../tcp/tcb.ts";
 import { EINVAL, ENOENT } from "./errno.ts";
 import { addressOf, decodeName } from "./names.ts";

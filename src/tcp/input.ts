@@ -18,6 +18,7 @@ import {
 } from "./ecn.ts";
 import { awaitFin, destroy, peerOf, release, stopTimers } from "./end.ts";
 import { AT_REST } from "./flight.ts";
+import { isGenuineFor, type Signing } from "./genuine.ts";
 import { beginSearch, largestPayload } from "./mtu-probe.ts";
 import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { transmit } from "./output.ts";
@@ -26,7 +27,6 @@ import { acknowledge } from "./recovery.ts";
 import type { Segment } from "./segment.ts";
 import { resendSynData, send } from "./sender.ts";
 import { ACK, after, before, distance, FIN, later, RST, SYN, URG } from "./sequence.ts";
-import { isGenuine } from "./signature.ts";
 import {
   CLOSE_WAIT,
   CLOSED,
@@ -60,6 +60,7 @@ export const options: SynOptions = {
   counters: arrival.counters,
   signature: 0,
   userTimeout: 0,
+  authentication: 0,
 };
 export const sack = new SackBlocks();
 
@@ -84,7 +85,7 @@ export function readSegment(words: Int32Array, bytes: Uint8Array): Segment {
   options.windowScale = -1;
   options.sackPermitted = options.timestamps = false;
   options.cookie = undefined;
-  options.signature = options.userTimeout = 0;
+  options.signature = options.userTimeout = options.authentication = 0;
   arrival.flags = segment.flags;
   arrival.isHandshake = false;
   arrival.field = (words[abi.SEG_TRAFFIC_CLASS >> 2] >>> 16) & 3;
@@ -130,7 +131,9 @@ export function agree(tcb: Tcb): void {
 export function receive(tcb: Tcb, id: number): void {
   const { stack } = tcb.world;
   const s = readSegment(stack.words, stack.engine.memory.u8);
-  if ((tcb.md5Secret !== undefined || options.signature > 0) && !isGenuineFor(tcb, id)) return;
+  if ((tcb.md5Secret ?? tcb.ao) !== undefined || (options.signature | options.authentication) !== 0) {
+    if (!isGenuineFor(tcb, tcb, tcb.state === SYN_SENT, stack, id, s, options, tcb.world.counters)) return;
+  }
   tcb.lastReceivedAt = stack.now;
   if (tcb.state === SYN_SENT) {
     receiveInSynSent(tcb, id);
@@ -186,9 +189,11 @@ export function receive(tcb: Tcb, id: number): void {
 
 // ── Before anything is believed ─────────────────────────────────────────────────────────────────
 
-/** The signature of the segment in hand, where the connection has a secret, and none where it has none (RFC 2385). */
-export function isGenuineFor(tcb: Tcb, id: number): boolean {
-  return isGenuine(tcb.world.stack, id, tcb.md5Secret, options.signature, tcb.world.counters);
+/** What signs a reset of this connection; before both initial sequence numbers are known nothing can but MD5. */
+function signingOf(tcb: Tcb): Signing | undefined {
+  const { ao } = tcb;
+  if (!ao || tcb.state === SYN_SENT) return tcb.md5Secret;
+  return { authenticate: (stack, seq) => ao.authenticate(stack, tcb, seq, false) };
 }
 
 /** PAWS (RFC 7323 §5.3): a timestamp that went back belongs to an old incarnation. */
@@ -271,7 +276,7 @@ function receiveInSynSent(tcb: Tcb, id: number): void {
   const { stack } = tcb.world;
   const hasAck = (flags & ACK) !== 0;
   if (hasAck && (!after(ack, tcb.iss) || after(ack, tcb.nxt) || !isEchoOurs(tcb))) {
-    if (!(flags & RST)) tcb.world.resetUnknown(flags, tcb.md5Secret);
+    if (!(flags & RST)) tcb.world.resetUnknown(flags, signingOf(tcb));
     return;
   }
   if (flags & RST) {
@@ -358,7 +363,7 @@ export function takeSynData(tcb: Tcb, id: number): void {
 
 function finishHandshake(tcb: Tcb): boolean {
   if (!after(segment.ack, tcb.una) || after(segment.ack, tcb.nxt)) {
-    tcb.world.resetUnknown(segment.flags, tcb.md5Secret);
+    tcb.world.resetUnknown(segment.flags, signingOf(tcb));
     return false;
   }
   if (tcb.listener && !tcb.isFastOpened && segment.length === 0 && !(segment.flags & FIN) && tcb.flight.retries < tcb.options.deferAccept) {
@@ -475,7 +480,7 @@ function takeText(tcb: Tcb, id: number): number {
   if (state !== ESTABLISHED && state !== FIN_WAIT_1 && state !== FIN_WAIT_2) return 0;
   if (tcb.orphan) {
     // Nobody will read it: the peer should know (RFC 2525 §2.17).
-    tcb.world.resetUnknown(segment.flags, tcb.md5Secret);
+    tcb.world.resetUnknown(segment.flags, signingOf(tcb));
     destroy(tcb, new LoomError("ECONNRESET", "data arrived after close"));
     return 0;
   }

@@ -12,12 +12,15 @@ import { ByteQueue } from "../engine/slabs.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
 import { RateLimit } from "../ip/icmp.ts";
 import type { IpStack, Path, Transport } from "../ip/stack.ts";
+import { keysFor } from "./ao-key.ts";
+import { Authentication } from "./authentication.ts";
 import { congestionControl } from "./congestion/index.ts";
 import { flow } from "./cookies.ts";
 import { synFlags } from "./ecn.ts";
 import { destroy, peerOf } from "./end.ts";
 import { CookieCache, CookieKeys } from "./fast-open.ts";
 import { Flights } from "./flight.ts";
+import { isGenuineFor, judge, type Signing } from "./genuine.ts";
 import { options as offered, readSegment, receive } from "./input.ts";
 import { chooseListener, conflicts, type ListenRules, TcpListener } from "./listener.ts";
 import { largestPayload } from "./mtu-probe.ts";
@@ -29,7 +32,7 @@ import { shrink } from "./recovery.ts";
 import { arm, resend, send } from "./sender.ts";
 import { ACK, distance, FIN, RST, SYN } from "./sequence.ts";
 import { defaultSettings, type TcpSettings } from "./settings.ts";
-import { isGenuine, secretFor } from "./signature.ts";
+import { secretFor } from "./signature.ts";
 import {
   type Demultiplexed,
   ESTABLISHED,
@@ -60,6 +63,8 @@ const CODES: Readonly<Record<string, LoomErrorCode>> = {
 };
 /** What ends a handshake that a listener keeps. */
 const HARD: ReadonlySet<string> = new Set(["hostUnreachable", "noRoute"]);
+/** What an authenticated connection does not believe. */
+const UNPROVEN: ReadonlySet<string> = new Set(["protocolUnreachable", "portUnreachable"]);
 /** Options that a SYN with data is thought to have, at most (RFC 9293 §3.1). */
 const MOST_OPTION_BYTES = 40;
 const actions = { retransmit: retransmitExpired, ack: ackExpired, pace: send };
@@ -120,6 +125,11 @@ export class TcpLayer implements Transport, TcpWorld {
     md5_not_found: 0,
     md5_unexpected: 0,
     md5_failures: 0,
+    ao_good: 0,
+    ao_bad: 0,
+    ao_key_not_found: 0,
+    ao_required: 0,
+    ao_dropped_icmps: 0,
     mtu_probes: 0,
     mtu_probe_successes: 0,
     mtu_probe_failures: 0,
@@ -192,7 +202,7 @@ export class TcpLayer implements Transport, TcpWorld {
     this.counters.active_opens++;
     this.begin(tcb);
     // A signature leaves a SYN no room for a cookie.
-    if (tcb.options.fastOpen && this.settings.fastOpen.client && !tcb.md5Secret) this.openFast(tcb, early);
+    if (tcb.options.fastOpen && this.settings.fastOpen.client && !tcb.md5Secret && !tcb.ao) this.openFast(tcb, early);
     tcb.synStamp = tcb.tsval;
     tcb.askedEcn = synFlags(tcb);
     transmit(tcb, tcb.iss, tcb.synData, SYN | tcb.askedEcn);
@@ -274,7 +284,9 @@ export class TcpLayer implements Transport, TcpWorld {
         throw new LoomError("EADDRINUSE", `${ends.local} port ${ends.localPort} is connected to ${peerOf(other)} already`);
       }
     }
-    tcb.md5Secret = secretFor(options.md5Keys, ends.remote);
+    const keys = keysFor(options.aoKeys, ends.remote);
+    if (keys.length > 0) tcb.ao = new Authentication(ends, keys);
+    else tcb.md5Secret = secretFor(options.md5Keys, ends.remote);
     if (options.advertisedTimeout > 0) tcb.timeouts = { remote: 0, due: true };
     tcb.hashNext = this.connections.get(tcb.hash);
     this.connections.set(tcb.hash, tcb);
@@ -378,8 +390,8 @@ export class TcpLayer implements Transport, TcpWorld {
   /** A segment for a connection in TIME-WAIT. True when it is a SYN that begins a new one. */
   private receiveWaiting(wait: TimeWait, id: number): boolean {
     const segment = readSegment(this.stack.words, this.stack.engine.memory.u8);
-    const { md5Secret } = wait;
-    if ((md5Secret || offered.signature > 0) && !isGenuine(this.stack, id, md5Secret, offered.signature, this.counters)) return false;
+    const isSigned = (wait.md5Secret ?? wait.ao) !== undefined || (offered.signature | offered.authentication) !== 0;
+    if (isSigned && !isGenuineFor(wait, wait.position, false, this.stack, id, segment, offered, this.counters)) return false;
     if (wait.isReopenedBy(segment)) {
       this.endWait(wait);
       return true;
@@ -409,28 +421,27 @@ export class TcpLayer implements Transport, TcpWorld {
       this.resetUnknown(flags, undefined);
       return;
     }
-    const { md5Keys } = listener.options;
-    const secret = md5Keys.length > 0 ? secretFor(md5Keys, this.stack.source()) : undefined;
-    if ((secret || offered.signature > 0) && !isGenuine(this.stack, id, secret, offered.signature, this.counters)) return;
+    const { isGenuine, signing } = judge(listener.options, this.stack.source(), this.stack, id, offered, this.counters);
+    if (!isGenuine) return;
     if (flags & RST) return;
     if (flags & ACK) {
       if (!(flags & SYN) && this.passive.acceptCookie(listener, id)) return;
-      this.resetUnknown(flags, secret);
+      this.resetUnknown(flags, signing);
       return;
     }
     if (!(flags & SYN) || flags & FIN) return;
     if (listener.isFull) this.counters.listen_overflows++;
-    else this.passive.receiveSyn(listener, id);
+    else this.passive.receiveSyn(listener, id, signing);
   }
 
-  resetUnknown(flags: number, secret: Uint8Array | undefined): void {
+  resetUnknown(flags: number, signing: Signing | undefined): void {
     if (flags & RST) return;
     const { words } = this.stack;
     this.counters.out_rsts++;
     const seq = words[abi.SEG_SEQUENCE / 4];
     const size = words[abi.SEG_PAYLOAD_LENGTH / 4] + (flags & SYN ? 1 : 0) + (flags & FIN ? 1 : 0);
-    if (flags & ACK) sendReset(this.stack, 0, words[abi.SEG_ACKNOWLEDGEMENT / 4], 0, secret);
-    else sendReset(this.stack, ACK, 0, (seq + size) | 0, secret);
+    if (flags & ACK) sendReset(this.stack, 0, words[abi.SEG_ACKNOWLEDGEMENT / 4], 0, signing);
+    else sendReset(this.stack, ACK, 0, (seq + size) | 0, signing);
   }
 
   // ── TcpWorld ──────────────────────────────────────────────────────────────────────────────────
@@ -547,6 +558,11 @@ export class TcpLayer implements Transport, TcpWorld {
     if (distance(seq, tcb.una) < 0 || distance(seq, tcb.nxt) >= 0) {
       this.counters.out_of_window_icmps++;
       return false;
+    }
+    // RFC 5925 §7.8: what anybody can say does not end what only the peer may.
+    if (tcb.ao && !tcb.ao.acceptIcmps && tcb.state > SYN_SENT && UNPROVEN.has(report.kind)) {
+      this.counters.ao_dropped_icmps++;
+      return true;
     }
     // The smaller MTU is looked up by whoever learnt it; `pathChanged` follows.
     if (report.kind !== "tooBig") this.report(tcb, report);

@@ -1,6 +1,5 @@
-/** TCP options (RFC 9293 §3.2, RFC 7323, RFC 2018, RFC 7413, RFC 2385, RFC 5482): read from a segment's bytes, written into a record. */
+/** TCP options (RFC 9293 §3.2, RFC 7323, RFC 2018, RFC 7413, RFC 2385, RFC 5482, RFC 5925): read from a segment's bytes, written into a record. */
 import type { CookieOption } from "./fast-open.ts";
-import { decodeTimeout } from "./user-timeout.ts";
 
 export interface SynOptions {
   /** 0 when the option was absent. */
@@ -15,6 +14,8 @@ export interface SynOptions {
   cookie: CookieOption | undefined;
   /** Accurate ECN (RFC 9768 §3.2.3): counters by IP field, -1 where absent. */
   readonly counters: number[];
+  /** Where the authentication option (RFC 5925) begins in memory; 0 when absent, -1 when it is malformed or there are two. */
+  authentication: number;
   /** User timeout (RFC 5482) in seconds; 0 when absent. */
   userTimeout: number;
   /** Where the digest of an MD5 signature stands in memory; 0 when absent. */
@@ -36,6 +37,7 @@ const SACK = 5;
 const TIMESTAMPS = 8;
 const MD5_SIGNATURE = 19;
 const USER_TIMEOUT = 28;
+const AUTHENTICATION = 29;
 const FAST_OPEN = 34;
 /** Accurate ECN: which counter comes first (RFC 9768 §3.2.3). */
 const ACC_ECN_0 = 172;
@@ -45,6 +47,9 @@ const ORDER_1 = [1, 3, 2] as const;
 /** RFC 6994, with the identifier that Fast Open had before it had a kind. */
 const EXPERIMENT = 254;
 const FAST_OPEN_EXID = 0xf989;
+/** The first of sixteen bits says minutes instead of seconds. */
+const MINUTES = 0x8000;
+const MOST_TIMEOUT = 0x7fff;
 /** RFC 7323 §2.3: larger ones are taken as this. */
 const MAX_SCALE = 14;
 
@@ -60,7 +65,7 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
   out.timestamps = false;
   out.cookie = undefined;
   out.signature = 0;
-  out.userTimeout = 0;
+  out.userTimeout = out.authentication = 0;
   out.counters.fill(-1);
   sack.count = 0;
   const end = at + length;
@@ -84,6 +89,7 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
       sack.count = Math.min((size - 2) / 8, 4);
       for (let i = 0; i < 2 * sack.count; i++) sack.edges[i] = be32(bytes, at + 2 + 4 * i);
     } else if (kind === MD5_SIGNATURE && size === 18) out.signature = at + 2;
+    else if (kind === AUTHENTICATION) out.authentication = size === 16 && out.authentication === 0 ? at : -1;
     else if (kind === USER_TIMEOUT && size === 4) out.userTimeout = decodeTimeout((bytes[at + 2] << 8) | bytes[at + 3]);
     else if (kind === FAST_OPEN) out.cookie = { cookie: bytes.slice(at + 2, at + size), experimental: false };
     else if (kind === EXPERIMENT && size >= 4 && ((bytes[at + 2] << 8) | bytes[at + 3]) === FAST_OPEN_EXID) {
@@ -99,6 +105,17 @@ function readCounters(bytes: Uint8Array, at: number, size: number, order: readon
     const from = at + 2 + 3 * i;
     counters[order[i]] = (bytes[from] << 16) | (bytes[from + 1] << 8) | bytes[from + 2];
   }
+}
+
+/** The option's sixteen bits for so many seconds, 1 to 1,966,020; whole minutes, rounded up, when seconds do not fit. */
+export function encodeTimeout(seconds: number): number {
+  const whole = Math.max(1, Math.ceil(seconds));
+  return whole <= MOST_TIMEOUT ? whole : MINUTES | Math.min(Math.ceil(whole / 60), MOST_TIMEOUT);
+}
+
+/** Seconds. */
+export function decodeTimeout(field: number): number {
+  return (field & MOST_TIMEOUT) * (field & MINUTES ? 60 : 1);
 }
 
 /** Network order in a word of little-endian memory. */

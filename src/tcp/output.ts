@@ -2,12 +2,14 @@
 import * as abi from "../../assembly/abi.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { IpStack, Path } from "../ip/stack.ts";
+import { AO_WORDS } from "./ao-segment.ts";
 import { departing, departingField, ECN_FLAGS, OPTION_FIELDS, optionCounter, sendsOption } from "./ecn.ts";
 import type { EcnState } from "./ecn-state.ts";
+import { type Signing, signingWords, signWith } from "./genuine.ts";
 import { cookieWords, pairBytes, type SynOffer, writeCounters, writeEdges, writeSack, writeSyn, writeTimestamps } from "./options.ts";
 import { windowToAnnounce } from "./receiver.ts";
 import { ACK, RST, SYN, URG } from "./sequence.ts";
-import { SIGNATURE_BYTES, SIGNATURE_WORDS, sign } from "./signature.ts";
+import { SIGNATURE_WORDS, sign } from "./signature.ts";
 import { SYN_SENT, type Tcb } from "./tcb.ts";
 import { urgentPointer } from "./urgent.ts";
 import { advertises, timeoutWord } from "./user-timeout.ts";
@@ -32,7 +34,7 @@ const plan = { blocks: 0, fields: -1 };
 
 /** Bytes of options that every data segment carries now. */
 export function optionBytes(tcb: Tcb): number {
-  const fixed = (tcb.timestampsOk ? TIMESTAMP_BYTES : 0) + (tcb.md5Secret ? SIGNATURE_BYTES : 0) + (advertises(tcb, 0) ? 4 : 0);
+  const fixed = (tcb.timestampsOk ? TIMESTAMP_BYTES : 0) + 4 * signatureWords(tcb) + (advertises(tcb, 0) ? 4 : 0);
   const hasSack = tcb.sackOk && (tcb.flight.recent.length > 0 || tcb.hasDsack);
   if (!hasSack && !tcb.ecn) return fixed;
   planOptions(tcb, MOST_OPTION_WORDS * 4 - fixed);
@@ -107,7 +109,7 @@ function writeSynOptions(tcb: Tcb): number {
   offer.tsecr = answers ? tcb.tsRecent : 0;
   offer.cookie = undefined;
   // Once: a path that swallows the option lets the second SYN-ACK through (RFC 9768 §3.2.3.2.2).
-  offer.accEcn = !tcb.md5Secret && answers && !tcb.answeredSyn && tcb.options.ecnOption && tcb.ecn?.isAccurate === true;
+  offer.accEcn = !tcb.md5Secret && !tcb.ao && answers && !tcb.answeredSyn && tcb.options.ecnOption && tcb.ecn?.isAccurate === true;
   const words = writeSyn(tcb.world.stack.out, OPTIONS, offer);
   const { cookie } = tcb;
   if (!cookie || words + cookieWords(cookie) + signatureWords(tcb) > MOST_OPTION_WORDS) return words;
@@ -116,6 +118,7 @@ function writeSynOptions(tcb: Tcb): number {
 }
 
 function signatureWords(tcb: Tcb): number {
+  if (tcb.ao) return AO_WORDS;
   return tcb.md5Secret ? SIGNATURE_WORDS : 0;
 }
 
@@ -178,7 +181,8 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   out[abi.OUT_WINDOW / 4] = windowToAnnounce(tcb, (flags & SYN) !== 0);
   // The first byte of a SYN's data stands behind the SYN.
   if (length > 0) attach(tcb, flags & SYN ? seq + 1 : seq, length, segmentSize);
-  if (tcb.md5Secret) sign(stack, tcb.md5Secret);
+  if (tcb.ao) tcb.ao.authenticate(stack, tcb, seq, (flags & (SYN | ACK)) === SYN);
+  else if (tcb.md5Secret) sign(stack, tcb.md5Secret);
   const id = stack.engine.plane.tcpBuild(0, stack.outAddress) >>> 0;
   if (id === abi.NONE) {
     world.counters.memory_drops++;
@@ -221,13 +225,13 @@ function acknowledged(tcb: Tcb): void {
 }
 
 /** A reset without a connection, in answer to the segment in hand (RFC 9293 §3.10.7.1). */
-export function sendReset(stack: IpStack, flags: number, seq: number, ack: number, secret: Uint8Array | undefined): void {
+export function sendReset(stack: IpStack, flags: number, seq: number, ack: number, signing: Signing | undefined): void {
   const { words } = stack;
   const local = stack.destination();
   const remote = stack.source();
   if (local.isMulticast || remote.isMulticast || remote.isUnspecified) return;
   addresses(stack, local, remote, words[abi.SEG_DESTINATION_PORT / 4], words[abi.SEG_SOURCE_PORT / 4], 64);
-  sendBare(stack, remote, flags | RST, seq, ack, 0, 0, secret);
+  sendBare(stack, remote, flags | RST, seq, ack, 0, 0, signing);
 }
 
 /** A segment of no connection, or of one that exists only as a cookie; its options are in the record's words already. */
@@ -239,15 +243,15 @@ export function sendBare(
   ack: number,
   window: number,
   optionWords: number,
-  secret: Uint8Array | undefined,
+  signing: Signing | undefined,
 ): void {
   const { out } = stack;
-  out[abi.OUT_OPTION_BYTES / 4] = 4 * (optionWords + (secret ? SIGNATURE_WORDS : 0));
+  out[abi.OUT_OPTION_BYTES / 4] = 4 * (optionWords + signingWords(signing));
   out[abi.OUT_SEQUENCE / 4] = seq;
   out[abi.OUT_ACKNOWLEDGEMENT / 4] = ack;
   out[abi.OUT_FLAGS / 4] = flags;
   out[abi.OUT_WINDOW / 4] = window;
-  if (secret) sign(stack, secret);
+  if (signing) signWith(stack, signing, seq);
   const id = stack.engine.plane.tcpBuild(0, stack.outAddress) >>> 0;
   if (id !== abi.NONE) stack.route(id, remote.family, stack.pathTo(remote).hop);
 }

@@ -8,12 +8,12 @@ import type { SipHash } from "../base/siphash.ts";
 import { checkCookie, flow, makeCookie, stampOptions } from "./cookies.ts";
 import { arrival, synAckFlags, takeSyn } from "./ecn.ts";
 import type { CookieKeys, CookieOption } from "./fast-open.ts";
+import type { Signing } from "./genuine.ts";
 import { agree, options as offered, readSegment, receive, takeSynData } from "./input.ts";
 import type { TcpListener } from "./listener.ts";
 import { writeSyn } from "./options.ts";
 import { sendBare, transmit } from "./output.ts";
 import { ACK, SYN } from "./sequence.ts";
-import { secretFor } from "./signature.ts";
 import { SYN_RECEIVED, type Tcb, type TcpOptions, type TcpWorld } from "./tcb.ts";
 
 /** What a passive open needs of the layer. */
@@ -39,8 +39,9 @@ export class PassiveOpen {
     this.handshakes = handshakes;
   }
 
-  receiveSyn(listener: TcpListener, id: number): void {
-    if (listener.handshakes >= this.handshakes) this.sendCookie(listener);
+  /** `signing`: what the answer is signed with, if no connection is made of it. */
+  receiveSyn(listener: TcpListener, id: number, signing: Signing | undefined): void {
+    if (listener.handshakes >= this.handshakes) this.sendCookie(listener, signing);
     else this.answer(listener, id);
   }
 
@@ -76,6 +77,7 @@ export class PassiveOpen {
     if (ends.remote.isMulticast || ends.remote.isUnspecified || stack.pathTo(ends.remote).hop === 0) return undefined;
     const tcb = this.world.create(ends, listener.inherited);
     tcb.listener = listener;
+    if (tcb.ao) tcb.ao.follow(stack.engine.memory.u8, offered.authentication);
     this.world.begin(tcb);
     tcb.irs = irs;
     tcb.received = tcb.announced = tcb.lastAckSent = (irs + 1) | 0;
@@ -119,7 +121,7 @@ export class PassiveOpen {
 
   // ── SYN cookies (RFC 4987 §3.6) ───────────────────────────────────────────────────────────────
 
-  private sendCookie(listener: TcpListener): void {
+  private sendCookie(listener: TcpListener, signing: Signing | undefined): void {
     const { world } = this;
     const { stack } = world;
     const { words, out } = stack;
@@ -153,7 +155,7 @@ export class PassiveOpen {
       cookie: undefined,
       accEcn: false,
     });
-    sendBare(stack, remote, SYN | ACK, cookie, (seq + 1) | 0, 65_535, options, secretFor(listener.options.md5Keys, remote));
+    sendBare(stack, remote, SYN | ACK, cookie, (seq + 1) | 0, 65_535, options, signing);
   }
 
   /** The third segment of a handshake that was never remembered. */

@@ -133,7 +133,7 @@ function segmentSize(tcb: Tcb): number {
  */
 function unitBytes(tcb: Tcb, size: number): number {
   // A signature and an urgent pointer hold for one segment: nobody below can make several of it.
-  if (tcb.md5Secret || tcb.urgent?.sends) return size;
+  if (tcb.md5Secret || tcb.ao || tcb.urgent?.sends) return size;
   const { srtt, min } = tcb.rtt;
   let bytes = sendQuantum(tcb);
   if (tcb.pacingRate === 0 && srtt > 0) {

@@ -7,10 +7,13 @@ import type { IpAddress } from "../base/ip-address.ts";
 import { Timer } from "../base/timers.ts";
 import type { ByteQueue } from "../engine/slabs.ts";
 import type { IpStack, Path, Starved, Throttled } from "../ip/stack.ts";
+import type { AoKey } from "./ao-key.ts";
+import type { AoCounters, Authentication } from "./authentication.ts";
 import type { CongestionControl, Flow } from "./congestion/control.ts";
 import type { EcnKind, EcnState } from "./ecn-state.ts";
 import type { CookieCache, CookieOption } from "./fast-open.ts";
 import { AT_REST, type Flight, type Flights } from "./flight.ts";
+import type { Signing } from "./genuine.ts";
 import type { MtuSearch } from "./mtu-search.ts";
 import { RateSampler } from "./rate.ts";
 import { RttEstimator } from "./rtt.ts";
@@ -99,6 +102,8 @@ export interface TcpOptions {
   reuseAddress: boolean;
   /** Peers whose segments are signed with MD5 (RFC 2385); the longest prefix holds. Segments of others are not. */
   md5Keys: readonly Md5Key[];
+  /** Keys of peers whose segments are authenticated (RFC 5925); they come before `md5Keys`. The first for a peer is used first. */
+  aoKeys: readonly AoKey[];
   /** What a peer calls urgent is data like any other, has a mark before it, or can be read apart from the rest. */
   urgentData: UrgentData;
 }
@@ -135,11 +140,12 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   notSentLowWater: 0,
   reuseAddress: false,
   md5Keys: [],
+  aoKeys: [],
   urgentData: "ignored",
 };
 
 /** Counters by the names of `nstat`, lower case. */
-export interface TcpCounters extends Md5Counters {
+export interface TcpCounters extends Md5Counters, AoCounters {
   active_opens: number;
   passive_opens: number;
   attempt_fails: number;
@@ -212,8 +218,8 @@ export interface TcpWorld {
   timeWait(tcb: Tcb): void;
   /** May another challenge ACK go out this second (RFC 5961 §7)? */
   mayChallenge(): boolean;
-  /** Answers the segment in hand with a reset, as if there were no connection; signed with `secret`, if there is one. */
-  resetUnknown(flags: number, secret: Uint8Array | undefined): void;
+  /** Answers the segment in hand with a reset, as if there were no connection; signed, if something signs. */
+  resetUnknown(flags: number, signing: Signing | undefined): void;
   /** Starts the keepalive timer, where the connection wants one. */
   keepAlive(tcb: Tcb): void;
   /** Its owner has let go. False: there are too many of these. */
@@ -325,6 +331,8 @@ export class Tcb implements Flow, Starved, Throttled {
 
   /** What signs every segment, both ways (RFC 2385). */
   md5Secret: Uint8Array | undefined;
+  /** What authenticates every segment, both ways (RFC 5925). */
+  ao: Authentication | undefined;
 
   /** User timeouts are exchanged (RFC 5482): seconds that the peer advertises, and whether ours is to be said again. */
   timeouts: { remote: number; due: boolean } | undefined;

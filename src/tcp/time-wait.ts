@@ -5,6 +5,8 @@
  */
 import type { IpAddress } from "../base/ip-address.ts";
 import type { IpStack } from "../ip/stack.ts";
+import type { Authentication, Position } from "./authentication.ts";
+import type { Signing } from "./genuine.ts";
 import { writeTimestamps } from "./options.ts";
 import { addresses, OPTIONS, sendBare } from "./output.ts";
 import type { Segment } from "./segment.ts";
@@ -13,6 +15,12 @@ import type { Demultiplexed, Tcb } from "./tcb.ts";
 
 /** Answers to what is unacceptable come this far apart at least (ms). */
 const ANSWER_MS = 500;
+
+const NOWHERE: Position = { iss: 0, irs: 0, una: 0, bytesAcked: 0, received: 0, bytesReceived: 0, finReceived: false };
+
+function positionOf({ iss, irs, una, bytesAcked, received, bytesReceived, finReceived }: Tcb): Position {
+  return { iss, irs, una, bytesAcked, received, bytesReceived, finReceived };
+}
 
 export class TimeWait implements Demultiplexed {
   readonly local: IpAddress;
@@ -26,6 +34,9 @@ export class TimeWait implements Demultiplexed {
   later: TimeWait | undefined;
   /** What signs its segments (RFC 2385). */
   readonly md5Secret: Uint8Array | undefined;
+  readonly ao: Authentication | undefined;
+  /** What extensions of sequence numbers count from, where segments are authenticated. */
+  readonly position: Position;
   /** Its owner lets others bind the address (SO_REUSEADDR). */
   readonly reuseAddress: boolean;
   /** When it ends (ms). */
@@ -47,6 +58,8 @@ export class TimeWait implements Demultiplexed {
     this.remotePort = tcb.remotePort;
     this.hash = tcb.hash;
     this.md5Secret = tcb.md5Secret;
+    this.ao = tcb.ao;
+    this.position = tcb.ao ? positionOf(tcb) : NOWHERE;
     this.reuseAddress = tcb.options.reuseAddress;
     this.nxt = tcb.nxt;
     this.received = tcb.received;
@@ -78,13 +91,18 @@ export class TimeWait implements Demultiplexed {
     return repeats;
   }
 
+  private get signing(): Signing | undefined {
+    const { ao, position } = this;
+    return ao ? { authenticate: (stack, seq) => ao.authenticate(stack, position, seq, false) } : this.md5Secret;
+  }
+
   private answer(stack: IpStack, always: boolean): void {
     if (!always && stack.now - this.lastAnswerAt < ANSWER_MS) return;
     this.lastAnswerAt = stack.now;
     addresses(stack, this.local, this.remote, this.localPort, this.remotePort, this.hopLimit);
     const tsval = (Math.floor(stack.now) + this.tsOffset) | 0;
     const words = this.timestampsOk ? writeTimestamps(stack.out, OPTIONS, tsval, this.tsRecent) : 0;
-    sendBare(stack, this.remote, ACK, this.nxt, this.received, this.window, words, this.md5Secret);
+    sendBare(stack, this.remote, ACK, this.nxt, this.received, this.window, words, this.signing);
   }
 }
 

@@ -3,14 +3,12 @@
  * that sets `userTimeout` has the last word; else, where `advertisedTimeout` is set, the larger of both ends' counts, within
  * the host's limits.
  */
+import { encodeTimeout } from "./options.ts";
 import { SYN } from "./sequence.ts";
 import type { Tcb } from "./tcb.ts";
 
 /** Kind 28, four bytes, in a word of little-endian memory. */
 const HEAD = 0x041c;
-/** The first of sixteen bits says minutes instead of seconds. */
-const MINUTES = 0x8000;
-const MOST = 0x7fff;
 
 /** Milliseconds, 0: until the retransmissions are used up. */
 export function userTimeout(tcb: Tcb): number {
@@ -24,17 +22,6 @@ export function userTimeout(tcb: Tcb): number {
 /** What the peer advertises, in seconds; 0 says nothing (RFC 5482 §3.3). */
 export function takeUserTimeout(tcb: Tcb, seconds: number): void {
   if (tcb.timeouts && seconds > 0) tcb.timeouts.remote = seconds;
-}
-
-/** The option's sixteen bits for so many seconds, 1 to 1,966,020; whole minutes, rounded up, when seconds do not fit. */
-export function encodeTimeout(seconds: number): number {
-  const whole = Math.max(1, Math.ceil(seconds));
-  return whole <= MOST ? whole : MINUTES | Math.min(Math.ceil(whole / 60), MOST);
-}
-
-/** Seconds. */
-export function decodeTimeout(field: number): number {
-  return (field & MOST) * (field & MINUTES ? 60 : 1);
 }
 
 /** Does the next segment with these flags carry the option? SYNs do, and the first segment that is none (§3.2). */

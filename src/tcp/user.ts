@@ -152,6 +152,22 @@ export function advertiseTimeout(tcb: Tcb, seconds: number): void {
   tcb.timeouts = { remote: tcb.timeouts?.remote ?? 0, due: true };
 }
 
+/** Asks the peer to use the key whose identifier we receive is `recvId` (RFC 5925 §6.1). Throws ENOENT when there is none. */
+export function setNextKey(tcb: Tcb, recvId: number): void {
+  const key = tcb.ao?.receiving(recvId);
+  if (!tcb.ao || !key) throw new LoomError("ENOENT", `no key with identifier ${recvId} to receive`);
+  tcb.ao.next = key;
+}
+
+/** Takes a key from an open connection; what comes with it is refused. Throws ENOENT when there is none, EBUSY while it is used. */
+export function removeKey(tcb: Tcb, sendId: number, recvId: number): void {
+  const { ao } = tcb;
+  const at = ao?.keys.findIndex(({ key }) => key.sendId === sendId && key.recvId === recvId) ?? -1;
+  if (!ao || at < 0) throw new LoomError("ENOENT", `no key with the identifiers ${sendId} and ${recvId}`);
+  if (ao.keys[at] === ao.current || ao.keys[at] === ao.next) throw new LoomError("EBUSY", "the key is in use");
+  ao.keys.splice(at, 1);
+}
+
 /** The options of keepalive were changed: its timer starts anew, or stops. */
 export function keepAliveChanged(tcb: Tcb): void {
   if (tcb.state < ESTABLISHED || tcb.state === TIME_WAIT || tcb.orphan) return;
