@@ -18,6 +18,7 @@ export type LoomErrorCode =
   | "ETIMEDOUT"
   | "EHOSTUNREACH"
   | "ENETUNREACH"
+  | "ENETDOWN"
   | "EMSGSIZE"
   | "EPIPE"
   | "EISCONN"

@@ -35,11 +35,25 @@ export class Timer {
 export class Timers {
   private readonly heap: Timer[] = [];
   private orders = 0;
+  private isOver = false;
+
+  /** Nothing fires any more, whatever is armed later. */
+  close(): void {
+    this.isOver = true;
+    for (const timer of this.heap.splice(0)) {
+      timer.at = Number.POSITIVE_INFINITY;
+      timer.index = -1;
+    }
+  }
 
   /** Fires once at `at` (ms), instead of whenever it was to fire before. */
   arm(timer: Timer, at: number): void {
     timer.at = at;
     if (timer.index >= 0 && timer.queued <= at) return;
+    if (this.isOver) {
+      timer.at = Number.POSITIVE_INFINITY;
+      return;
+    }
     timer.queued = at;
     timer.order = this.orders++;
     if (timer.index < 0) {

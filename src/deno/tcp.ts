@@ -137,6 +137,7 @@ export class TcpListener implements AsyncIterable<TcpConn>, Disposable {
     this.listener = listener;
     this.addr = tcpAddress(listener.address);
     this.hold = new Hold(host.engine);
+    listener.onClose = () => this.hold.end();
   }
 
   async accept(): Promise<TcpConn> {
@@ -153,7 +154,6 @@ export class TcpListener implements AsyncIterable<TcpConn>, Disposable {
     if (this.isClosed) throw new errors.BadResource("Bad resource ID");
     this.isClosed = true;
     this.listener.close();
-    this.hold.end();
   }
 
   ref(): void {

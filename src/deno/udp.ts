@@ -35,6 +35,7 @@ export class DatagramConn implements AsyncIterable<[Uint8Array, NetAddr]>, Dispo
     const { address, port } = socket.address;
     this.addr = { transport: "udp", hostname: address, port };
     this.hold = new Hold(host.engine);
+    socket.onClose = () => this.hold.end();
   }
 
   /** The next datagram, cut to the buffer's size, and where it came from. */
@@ -78,7 +79,6 @@ export class DatagramConn implements AsyncIterable<[Uint8Array, NetAddr]>, Dispo
     this.check();
     this.closing.close(new errors.BadResource("Bad resource ID"));
     this.socket.close();
-    this.hold.end();
   }
 
   ref(): void {
@@ -98,8 +98,9 @@ export class DatagramConn implements AsyncIterable<[Uint8Array, NetAddr]>, Dispo
       try {
         yield await this.receive();
       } catch (error) {
-        if (!(error instanceof errors.BadResource)) throw error;
-        return;
+        // Closed, here or with the host.
+        if (error instanceof errors.BadResource || (error as { code?: string }).code === "ENETDOWN") return;
+        throw error;
       }
     }
   }

@@ -107,6 +107,10 @@ export class Engine {
   private readonly puntRecords = new Uint32Array(HOST_IDS / 4);
   private readonly receivers: (PuntReceiver | undefined)[] = [];
   private onPunt: ((punt: Punt) => void) | undefined;
+  private readonly closers = new Set<() => Promise<void>>();
+  private closing: Promise<void> | undefined;
+  /** Tables that were given back: empty, their numbers and memory wait for the next of their family. */
+  private readonly spare: RouteTable[] = [];
 
   private constructor(memory: EngineMemory, instance: Instance, build: Build, clock: Clock, wasm: Engine["wasm"]) {
     this.memory = memory;
@@ -173,11 +177,25 @@ export class Engine {
   /** A routing table; one that shares another's next hops knows them by the same numbers. */
   createTable(family: 4 | 6, hopsOf?: RouteTable): RouteTable {
     const { tables } = this.memory.layout.sizes;
+    const used = this.spare.findIndex((table) => table.family === family);
+    if (used >= 0) {
+      const [{ index }] = this.spare.splice(used, 1);
+      const stage = this.memory.base(abi.REGION_HOST) + HOST_IDS;
+      const table = new RouteTable(this.memory, this.plane, index, family, this.space, stage, hopsOf, true);
+      this.tables[index] = table;
+      return table;
+    }
     if (this.tables.length >= tables) throw new LoomError("ENOMEM", `all ${tables} tables are in use; raise tables`);
     const stage = this.memory.base(abi.REGION_HOST) + HOST_IDS;
     const table = new RouteTable(this.memory, this.plane, this.tables.length, family, this.space, stage, hopsOf);
     this.tables.push(table);
     return table;
+  }
+
+  /** Takes an empty table back for a later `createTable`; nothing may refer to it any more. Throws EBUSY while it has routes. */
+  releaseTable(table: RouteTable): void {
+    if (table.size > 0) throw new LoomError("EBUSY", `table ${table.index} has ${table.size} routes; withdraw them first`);
+    if (this.tables[table.index] === table && !this.spare.includes(table)) this.spare.push(table);
   }
 
   createBridge(options: BridgeOptions = {}): Bridge {
@@ -223,6 +241,11 @@ export class Engine {
     moved += handled + this.handlePunts();
     if (handled !== 0) moved += this.pollDevices(budget);
     return moved;
+  }
+
+  /** Gives devices a turn and does nothing else: what waits in the rings leaves, nothing is handled. */
+  drainDevices(): void {
+    this.pollDevices(BUDGET);
   }
 
   private pollDevices(budget: number): number {
@@ -286,12 +309,25 @@ export class Engine {
     return entry;
   }
 
-  /** Ends threads and devices. The engine cannot be used afterwards. */
-  async close(): Promise<void> {
+  /** What is to be closed before the engine: called once, by `close`, unless what is returned is called first. */
+  beforeClose(close: () => Promise<void>): () => void {
+    this.closers.add(close);
+    return () => this.closers.delete(close);
+  }
+
+  /** Closes what runs on the engine, then ends threads and devices. It cannot be used afterwards; a second close does nothing. */
+  close(): Promise<void> {
+    this.closing ??= this.end();
+    return this.closing;
+  }
+
+  private async end(): Promise<void> {
+    for (const close of this.closers) await close();
     await this.stop();
     this.setRun(abi.RUN_ENDED);
     await Promise.all(this.threads.map((thread) => thread.end()));
     for (const device of [...this.devices]) this.detach(device);
+    for (const port of this.ports) port.drain();
   }
 
   private setRun(value: number): void {

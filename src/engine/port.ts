@@ -90,6 +90,14 @@ export class Port {
     return this;
   }
 
+  /** Down, with no table: as if nobody had used it. */
+  retire(): void {
+    this.configure({ up: false, host: false, gro: false });
+    const at = this.memory.port(this.index);
+    this.memory.setU16(at + abi.PORT_TABLE4, abi.NO_TABLE);
+    this.memory.setU16(at + abi.PORT_TABLE6, abi.NO_TABLE);
+  }
+
   private setTable(at: number, table: RouteTable | undefined, family: 4 | 6): void {
     if (!table) return;
     if (table.family !== family) throw invalid(`table${family} of a port needs a table of IPv${family}`);
@@ -269,12 +277,20 @@ export class Port {
   /** Throws away what waits in the rings: nothing old may leave or arrive later. Threads' own received frames stay theirs. */
   drain(): void {
     const { memory, plane } = this;
-    this.takeTransmitted(() => {}, Number.POSITIVE_INFINITY);
+    if (!this.isJoined) this.takeTransmitted(() => {}, Number.POSITIVE_INFINITY);
     const ring = memory.getU32(memory.port(this.index) + abi.PORT_RX);
     for (let n = 1; n > 0; ) {
       n = plane.ringPop(ring, this.scratch, abi.BURST);
       plane.packetsRelease(0, this.scratch, n);
     }
+  }
+
+  /** What it sends is another port's to receive: it lies in one ring, and has left. */
+  private get isJoined(): boolean {
+    const { memory } = this;
+    const ring = memory.getU32(memory.port(this.index) + abi.PORT_TX);
+    for (let i = 0; i < memory.layout.sizes.ports; i++) if (memory.getU32(memory.port(i) + abi.PORT_RX) === ring) return true;
+    return false;
   }
 
   /** Whatever the handler does, every packet of the batch is given back. */

@@ -110,6 +110,7 @@ export class RouteTable {
     space: BucketSpace,
     stage: number,
     hopsOf?: RouteTable,
+    isReused = false,
   ) {
     if (hopsOf && hopsOf.family !== family) throw invalid(`a table of IPv${family} cannot share next hops of IPv${hopsOf.family}`);
     this.memory = memory;
@@ -130,7 +131,8 @@ export class RouteTable {
     memory.setU32(at + abi.TABLE_HOPS, this.hops);
     for (let i = 0; i < limit && !hopsOf; i++) memory.setU32(this.hops + 4 * i, this.versionAt(i, 0));
     memory.setU32(at + abi.TABLE_HOP_LIMIT, limit);
-    this.result(plane.tableCreate(index), "the table itself");
+    // An empty table that somebody gave back is as good as a new one.
+    if (!isReused) this.result(plane.tableCreate(index), "the table itself");
   }
 
   /** Number of routes. */

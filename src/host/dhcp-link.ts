@@ -80,6 +80,7 @@ export function listenOn(
   endpoint.broadcast = true;
   for (const group of groups) endpoint.join(group, { iface });
   endpoint.onEvent = () => {
+    if (endpoint.closed) return;
     for (let each = endpoint.read(); each; each = endpoint.read()) receive(each.data, each.address);
   };
   return () => endpoint.close();

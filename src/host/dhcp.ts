@@ -25,6 +25,8 @@ interface Running {
   v4?: InterfaceDhcp4;
   v6?: InterfaceDhcp6;
   leases: DhcpLeases;
+  /** Why nobody need wait any more. */
+  ended?: LoomError;
   readonly waiting: Set<() => void>;
 }
 
@@ -67,6 +69,7 @@ export class HostDhcp {
     const isThere = () => (family !== 6 && running.leases.v4 !== undefined) || (family !== 4 && running.leases.v6 !== undefined);
     signal?.throwIfAborted();
     while (!isThere()) {
+      if (running.ended) throw running.ended;
       await new Promise<void>((resolve, reject) => {
         const stop = () => done(() => reject(signal?.reason));
         const wake = () => done(resolve);
@@ -83,9 +86,13 @@ export class HostDhcp {
   }
 
   /** Ends the clients of an interface; with `giveBack` the servers are told. */
-  stop(name: string, giveBack: boolean): void {
+  stop(name: string, giveBack: boolean, why = new LoomError("ECONNABORTED", `DHCP was stopped on ${name}`)): void {
     const running = this.running.get(name);
     this.running.delete(name);
+    if (running) {
+      running.ended = why;
+      for (const wake of running.waiting) wake();
+    }
     running?.v4?.end(giveBack);
     running?.v6?.end(giveBack);
     if (running?.v4 && giveBack) this.leaving.set(name, running.v4);
@@ -93,7 +100,7 @@ export class HostDhcp {
     this.host.ip.flush();
   }
 
-  close(): void {
-    for (const name of [...this.running.keys()]) this.stop(name, false);
+  close(why: LoomError): void {
+    for (const name of [...this.running.keys()]) this.stop(name, false, why);
   }
 }

@@ -185,6 +185,11 @@ export class Host {
   private readonly devices = new Map<NetInterface, Device>();
   private readonly clockwork: Device;
   private nextPort = 0;
+  /** Why the host does nothing any more. */
+  private over: LoomError | undefined;
+  private shutting: Promise<void> | undefined;
+  private closing: Promise<void> | undefined;
+  private readonly forget: () => void;
   /** Ports of interfaces that were removed. */
   private readonly freed: Port[] = [];
 
@@ -202,6 +207,7 @@ export class Host {
     this.dhcpClients = new HostDhcp(this);
     this.clockwork = { name: "timers", poll: () => this.tick() };
     engine.attach(this.clockwork);
+    this.forget = engine.beforeClose(() => this.shut());
   }
 
   /** Makes a host with its interfaces up. It runs by itself unless it shares an engine, which its owner runs. */
@@ -222,6 +228,7 @@ export class Host {
 
   /** Adds an interface, on a running host too. */
   async addInterface(options: InterfaceOptions): Promise<NetInterface> {
+    this.check();
     const { engine, ip } = this;
     const name = options.name ?? this.freeName();
     if (ip.interfaces.some((iface) => iface.name === name)) throw new LoomError("EEXIST", `there is an interface ${name} already`);
@@ -409,6 +416,14 @@ export class Host {
    * without `signal` it waits for ever.
    */
   dhcp(name: string, options: DhcpOptions = {}): Promise<DhcpLeases> {
+    const lease = this.leaseOf(name, options);
+    // Who only wants it configured need not wait, nor hear that it ended.
+    lease.catch(() => {});
+    return lease;
+  }
+
+  private async leaseOf(name: string, options: DhcpOptions): Promise<DhcpLeases> {
+    this.check();
     this.dhcpClients.start(name, options);
     return this.dhcpClients.wait(name, options.family, options.signal);
   }
@@ -427,6 +442,7 @@ export class Host {
   connect(options: UnixPath): Promise<UnixStreamSocket>;
   connect(options: ConnectOptions): Promise<TcpSocket>;
   async connect(options: ConnectOptions | UnixPath): Promise<TcpSocket | UnixStreamSocket> {
+    this.check();
     if ("path" in options) return this.connectPath(options.path);
     const { hostname, signal } = options;
     signal?.throwIfAborted();
@@ -467,7 +483,8 @@ export class Host {
    * Addresses of a name, the best first: literals, `localhost`, the hosts file, then the name servers. Rejects with
    * ENOTFOUND, or with EAI_AGAIN when no server could tell.
    */
-  lookup(name: string, options: LookupOptions = {}): Promise<LookupAddress[]> {
+  async lookup(name: string, options: LookupOptions = {}): Promise<LookupAddress[]> {
+    this.check();
     return this.names.lookup(name, options);
   }
 
@@ -480,6 +497,7 @@ export class Host {
   listen(options: UnixPath): UnixListenerSocket;
   listen(options: ListenOptions): TcpListenerSocket;
   listen(options: ListenOptions | UnixPath): TcpListenerSocket | UnixListenerSocket {
+    this.check();
     if ("path" in options) {
       const endpoint = new UnixEndpoint(this.unix, "stream", NOBODY);
       endpoint.bind(options.path);
@@ -493,6 +511,7 @@ export class Host {
 
   /** A UDP socket on a port (default: a free one) of one address or of all. */
   datagram(options: DatagramOptions = {}): DatagramSocket {
+    this.check();
     const { hostname, port = 0, reusePort, reuseAddress, v6Only, ...settings } = options;
     checkPort(port, 0);
     const local = hostname === undefined ? undefined : IpAddress.parse(hostname);
@@ -501,22 +520,54 @@ export class Host {
   }
 
   /** One echo request. */
-  ping(address: string, options: { size?: number; timeout?: number; hopLimit?: number } = {}): Promise<EchoReply> {
+  async ping(address: string, options: { size?: number; timeout?: number; hopLimit?: number } = {}): Promise<EchoReply> {
+    this.check();
     return this.pinger.ping(IpAddress.parse(address), options.size ?? 56, options.timeout ?? 1000, options.hopLimit ?? 64);
   }
 
-  /** Stops the host: its own engine with everything on it, or its part of a shared one. */
-  async close(): Promise<void> {
-    for (const port of this.ip.interfaces.map((iface) => iface.port)) this.engine.setReceiver(port, undefined);
-    this.dhcpClients.close();
+  /**
+   * Ends the host: what is open is told ENETDOWN and peers are sent resets, interfaces, addresses and tables are given
+   * back; its own engine is closed, its part of a shared one is free for others. A second close does nothing.
+   */
+  close(): Promise<void> {
+    this.closing ??= this.end();
+    return this.closing;
+  }
+
+  private async end(): Promise<void> {
+    await this.shut();
+    if (this.ownsEngine) await this.engine.close();
+  }
+
+  /** The host's own part of closing: also done when the engine is closed. */
+  private shut(): Promise<void> {
+    this.over ??= new LoomError("ENETDOWN", "the host is closed; Host.create makes another");
+    this.shutting ??= this.giveBack(this.over);
+    return this.shutting;
+  }
+
+  private async giveBack(why: LoomError): Promise<void> {
+    // Not in the middle of a segment, whoever calls.
+    await Promise.resolve();
+    const { engine, ip } = this;
+    ip.touch();
+    this.dhcpClients.close(why);
+    this.tcp.close(why);
+    this.udp.close(why);
+    this.unix.close(why);
+    this.pinger.close(why);
     this.resolver.close();
-    // Packets that wait for a neighbour go back.
-    for (const neighbour of this.ip.neighbours.list()) this.ip.neighbours.remove(neighbour);
-    if (this.ownsEngine) {
-      await this.engine.close();
-      return;
-    }
-    for (const device of [...this.devices.values(), this.clockwork]) this.engine.detach(device);
+    ip.flush();
+    // Resets, and what was said to routers, leave by the devices.
+    engine.drainDevices();
+    ip.close();
+    for (const device of [...this.devices.values(), this.clockwork]) engine.detach(device);
+    this.devices.clear();
+    this.forget();
+  }
+
+  private check(): void {
+    if (this.over) throw this.over;
   }
 }
 

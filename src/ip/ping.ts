@@ -53,6 +53,11 @@ export class Pinger implements Transport {
     });
   }
 
+  /** Nobody answers any more. */
+  close(why: LoomError): void {
+    for (const sequence of [...this.waiting.keys()]) this.settle(sequence)?.reject(why);
+  }
+
   private settle(sequence: number): Waiting | undefined {
     const waiting = this.waiting.get(sequence);
     if (waiting) this.stack.timers.remove(waiting.timer);

@@ -117,6 +117,14 @@ export class PolicyRouting {
     this.apply();
   }
 
+  /** Gives every table back to the engine. */
+  close(): void {
+    const all = [...this.others.values(), { routes: this.main, tables: this.mainTables }];
+    for (const { routes } of all) routes.clear();
+    for (const { tables } of all) for (const family of [4, 6] as const) this.engine.releaseTable(tables[family]);
+    this.others.clear();
+  }
+
   /** A next hop for what this host sends; 0 for none. */
   lookup(to: IpAddress, hint?: PathHint): number {
     if (this.rules.length === 1 && this.rules[0].table === MAIN_TABLE) return this.main.lookup(to);

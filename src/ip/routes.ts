@@ -135,6 +135,17 @@ export class Routes {
     iface.glean4 = iface.glean6 = 0;
   }
 
+  /** Takes every route out of the data plane's tables, with the hops that only routes name. */
+  clear(): void {
+    for (const { routes } of this.byPrefix.values()) {
+      const [{ prefix }] = routes;
+      this.tables[prefix.family].delete(prefix);
+    }
+    this.byPrefix.clear();
+    this.mirrors.length = 0;
+    this.generation++;
+  }
+
   /** An interface went up or down: what leads out by it is used again, or not for now. */
   refresh(iface: NetInterface): void {
     for (const known of this.byPrefix.values()) {

@@ -163,6 +163,8 @@ export class IpStack implements PuntReceiver, World {
       release: (id, neighbour) => this.kept.send(id, neighbour),
       unreachable: (id) => this.kept.fail(id),
       drop: (id) => this.engine.plane.packetRelease(0, id),
+      bytes: (id) => this.engine.memory.getU32(this.engine.memory.descriptor(id) + abi.DESC_PACKET_LENGTH),
+      mostKept: Math.max(this.engine.memory.layout.sizes.buffers >>> 2, 16),
       noRouter: (neighbour, isGone) => {
         this.discovery.lost(neighbour, isGone);
         this.redirects.lost(neighbour.iface, neighbour.address);
@@ -204,8 +206,16 @@ export class IpStack implements PuntReceiver, World {
     this.interfaces.splice(at, 1);
     this.byPort[iface.port.index] = undefined;
     this.engine.setReceiver(iface.port, undefined);
-    iface.port.configure({ up: false });
+    iface.port.retire();
     iface.port.drain();
+  }
+
+  /** Gives everything back: interfaces with what hangs on them, packets that wait, tables, timers. */
+  close(): void {
+    for (const iface of [...this.interfaces]) this.removeInterface(iface);
+    for (const neighbour of this.neighbours.list()) this.neighbours.remove(neighbour);
+    this.rules.close();
+    this.timers.close();
   }
 
   interface(name: string): NetInterface {

@@ -70,6 +70,7 @@ export function adopt<S extends NodeServer>(context: Context, server: S): S {
       return server;
     },
   };
+  inner.shut = () => void server.close();
   for (const [name, value] of Object.entries(overrides)) Object.defineProperty(server, name, { value, writable: true, configurable: true });
   Object.defineProperty(server, "listening", { get: () => inner.listening, configurable: true, enumerable: true });
   Object.defineProperty(server, "maxConnections", {

@@ -18,7 +18,7 @@ export class Receiver extends AsyncResource implements Teller {
   noted = false;
   readonly endpoint: UdpEndpoint;
   private readonly context: Context;
-  private readonly socket: EventEmitter & { readonly type: "udp4" | "udp6" };
+  private readonly socket: EventEmitter & { readonly type: "udp4" | "udp6"; close(): void };
   private holds = false;
 
   constructor(context: Context, endpoint: UdpEndpoint, socket: Receiver["socket"]) {
@@ -35,6 +35,8 @@ export class Receiver extends AsyncResource implements Teller {
   }
 
   private readAll(): void {
+    // Not by its owner, for then nobody would be told: with its host.
+    if (this.endpoint.closed) this.socket.close();
     try {
       for (let next = this.next(); next; next = this.next()) {
         if (next instanceof Error) this.socket.emit("error", next);

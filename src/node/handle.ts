@@ -99,7 +99,8 @@ export class TcpHandle extends AsyncResource implements Teller {
     if (!this.toldOpen && !this.tellOpen()) return;
     if (this.reading) this.tellData();
     if (this.writing) this.advance();
-    if (this.reading && this.failure) this.fail(this.failure);
+    // A socket that does not read hears of a reset when it reads; of its host's end, at once.
+    if (this.failure && (this.reading || this.failure.code === "ENETDOWN")) this.fail(this.failure);
   }
 
   /** False while there is no connection. */

@@ -93,6 +93,7 @@ export class Server extends EventEmitter {
       const tcp = { noDelay: this.#options.noDelay ?? false };
       const listener = host.tcp.listen(IpAddress.parse(address), options.port, options.backlog, tcp, { v6Only: options.ipv6Only });
       this.#acceptor = new Acceptor(this.#context, listener, options, (tcb, mapped) => this.#accept(tcb, mapped));
+      listener.onShut = () => this.shut();
       listener.onConnection = () => events.note(this.#acceptor as Acceptor);
     } catch (error) {
       const failure = explainedError(codeOf(error), "listen", { address, port: options.port });
@@ -101,6 +102,11 @@ export class Server extends EventEmitter {
     }
     if (this.#isUnref) this.#acceptor.unref();
     process.nextTick(() => this.#acceptor && this.emit("listening"));
+  }
+
+  /** The host was closed: whoever stands in front of this server closes. @internal */
+  shut(): void {
+    this.close();
   }
 
   address(): { address: string; family: string; port: number } | null {

@@ -52,6 +52,7 @@ import {
   EINPROGRESS,
   EINVAL,
   EISCONN,
+  ENETDOWN,
   ENETUNREACH,
   ENOTCONN,
   ENOTTY,
@@ -186,6 +187,11 @@ export class TcpSocket extends InetSocket {
       this.listener = this.host.tcp.listen(this.address, this.port, most, this.options, rules);
       this.options = this.listener.ownOptions;
       this.fastOpenChanged();
+      this.listener.onShut = () => {
+        this.stopListening();
+        this.error = ENETDOWN;
+        this.waiters.wake(IN | POLLERR);
+      };
       this.listener.onConnection = (tcb) => {
         this.children.set(tcb, this.child(tcb));
         this.waiters.wake(IN);
@@ -211,7 +217,7 @@ export class TcpSocket extends InetSocket {
   }
 
   override accept(): TcpSocket | number {
-    if (!this.listener) return -EINVAL;
+    if (!this.listener) return this.takeError() || -EINVAL;
     const tcb = this.listener.accept();
     const child = tcb && this.children.get(tcb);
     if (!child) return -EAGAIN;

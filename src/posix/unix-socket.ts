@@ -77,6 +77,7 @@ export class UnixSocket extends Socket {
   override accept(): Socket | number {
     if (this.type === SOCK_DGRAM) return -EOPNOTSUPP;
     if (!this.endpoint.isListening) return -EINVAL;
+    if (this.endpoint.isClosed && this.endpoint.error) return this.takeError();
     const arrival = this.endpoint.accept();
     return arrival ? new UnixSocket(this.type, arrival, this.table) : this.endpoint.receiveEnded ? -EINVAL : -EAGAIN;
   }
@@ -188,7 +189,7 @@ export class UnixSocket extends Socket {
 
   poll(): number {
     const { endpoint } = this;
-    if (endpoint.isListening) return endpoint.waiting > 0 ? IN : 0;
+    if (endpoint.isListening) return endpoint.error ? POLLERR : endpoint.waiting > 0 ? IN : 0;
     let mask = 0;
     if (endpoint.error) mask |= POLLERR;
     if (endpoint.receiveEnded) mask |= IN | POLLRDHUP;

@@ -1,5 +1,4 @@
 /** A UDP socket: `send`, `receive`, or `for await (const datagram of socket)`; whole batches in one call; groups. */
-import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { DatagramBatch, SendOptions, SocketError, UdpEndpoint } from "../udp/endpoint.ts";
@@ -24,6 +23,8 @@ export interface MembershipOptions {
 }
 
 export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
+  /** Called once when it is closed, by whomever. */
+  onClose: (() => void) | undefined;
   private readonly endpoint: UdpEndpoint;
   private readonly interfaceOf: (name: string) => NetInterface;
   private lastText = "";
@@ -37,6 +38,9 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
     this.interfaceOf = interfaceOf;
     endpoint.onEvent = () => {
       if (this.waiters.length > 0) for (const wake of this.waiters.splice(0)) wake();
+      if (!endpoint.closed) return;
+      this.onClose?.();
+      this.onClose = undefined;
     };
   }
 
@@ -112,7 +116,7 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   }
 
   private async event(): Promise<void> {
-    if (this.endpoint.closed) throw new LoomError("EPIPE", "the socket is closed");
+    this.endpoint.throwIfClosed();
     await new Promise<void>((resolve) => this.waiters.push(resolve));
   }
 
@@ -173,6 +177,7 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<ReceivedDatagram> {
+    // Whatever closed it: there are no more datagrams.
     while (!this.endpoint.closed) {
       const datagram = this.tryReceive();
       if (datagram) yield datagram;

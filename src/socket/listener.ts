@@ -6,11 +6,14 @@ import { type SocketAddress, TcpSocket } from "./stream.ts";
 
 export class TcpListenerSocket implements AsyncIterable<TcpSocket> {
   private readonly listener: TcpListener;
+  /** Called once when it is closed, by whomever. */
+  onClose: (() => void) | undefined;
   private readonly waiters: { resolve: (socket: TcpSocket | undefined) => void }[] = [];
 
   constructor(listener: TcpListener) {
     this.listener = listener;
     listener.onConnection = () => this.serve();
+    listener.onShut = () => this.close();
   }
 
   get address(): SocketAddress {
@@ -43,6 +46,8 @@ export class TcpListenerSocket implements AsyncIterable<TcpSocket> {
   close(): void {
     for (const tcb of this.listener.close()) abort(tcb);
     for (const waiter of this.waiters.splice(0)) waiter.resolve(undefined);
+    this.onClose?.();
+    this.onClose = undefined;
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<TcpSocket> {

@@ -20,22 +20,24 @@ export class UnixStreamSocket {
   private readableStream: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
   private writableStream: WritableStream<Uint8Array> | undefined;
   private waiters: (() => void)[] = [];
-  private settleClosed: () => void = () => {};
+  private settleClosed: (error?: LoomError) => void = () => {};
 
   constructor(endpoint: UnixEndpoint) {
     this.endpoint = endpoint;
     this.localAddress = { path: endpoint.name };
     this.remoteAddress = { path: endpoint.peer?.name ?? "" };
     this.opened = Promise.resolve({ localAddress: this.localAddress, remoteAddress: this.remoteAddress });
-    this.closed = new Promise((resolve) => {
-      this.settleClosed = resolve;
+    this.closed = new Promise((resolve, reject) => {
+      this.settleClosed = (error) => (error ? reject(error) : resolve());
     });
+    this.closed.catch(() => {});
     endpoint.onEvent = () => this.wake();
   }
 
   private wake(): void {
     for (const each of this.waiters.splice(0)) each();
-    if (this.endpoint.sendEnded && this.endpoint.receiveEnded && !this.endpoint.first()) this.close();
+    if (this.endpoint.isClosed) this.settleClosed(this.endpoint.error);
+    else if (this.endpoint.sendEnded && this.endpoint.receiveEnded && !this.endpoint.first()) this.close();
   }
 
   private event(): Promise<void> {
@@ -75,7 +77,7 @@ export class UnixStreamSocket {
       const n = take(endpoint, into);
       if (n > 0) return n;
       const { error } = endpoint;
-      endpoint.error = undefined;
+      if (!endpoint.isClosed) endpoint.error = undefined;
       if (error) throw error;
       if (endpoint.receiveEnded || endpoint.isClosed) {
         this.wake();

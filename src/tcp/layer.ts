@@ -17,7 +17,7 @@ import { Authentication } from "./authentication.ts";
 import { congestionControl } from "./congestion/index.ts";
 import { flow } from "./cookies.ts";
 import { synFlags } from "./ecn.ts";
-import { destroy, peerOf } from "./end.ts";
+import { abort, destroy, peerOf } from "./end.ts";
 import { CookieCache, CookieKeys } from "./fast-open.ts";
 import { Flights } from "./flight.ts";
 import { isGenuineFor, judge, type Signing } from "./genuine.ts";
@@ -149,6 +149,8 @@ export class TcpLayer implements Transport, TcpWorld {
   readonly hash: SipHash;
   private readonly passive: PassiveOpen;
   private count = 0;
+  /** Why nothing can be opened any more. */
+  private over: LoomError | undefined;
 
   constructor(stack: IpStack, options: TcpLayerOptions = {}) {
     this.stack = stack;
@@ -175,6 +177,18 @@ export class TcpLayer implements Transport, TcpWorld {
     return this.count;
   }
 
+  /** Ends everything: peers are sent resets, owners told `why`; nothing can be opened afterwards. */
+  close(why: LoomError): void {
+    if (this.over) return;
+    this.over = why;
+    const listeners = [...this.listeners.values()].flat();
+    const waiting = listeners.flatMap((listener) => listener.close());
+    for (const tcb of [...waiting, ...this.list()]) abort(tcb, why.code, why.message);
+    for (const wait of [...this.waiting]) this.endWait(wait);
+    this.stack.timers.remove(this.waitTimer);
+    for (const listener of listeners) listener.onShut?.();
+  }
+
   // ── Opening ───────────────────────────────────────────────────────────────────────────────────
 
   /**
@@ -188,6 +202,7 @@ export class TcpLayer implements Transport, TcpWorld {
     options: Partial<TcpOptions> = {},
     early?: Uint8Array,
   ): Tcb {
+    if (this.over) throw this.over;
     if (!(Number.isInteger(remotePort) && remotePort >= 1 && remotePort <= 65_535)) {
       throw new LoomError("EINVAL", `port ${remotePort}; expected a whole number from 1 to 65535`);
     }
@@ -318,6 +333,7 @@ export class TcpLayer implements Transport, TcpWorld {
     options: Partial<TcpOptions> = {},
     rules: ListenRules = {},
   ): TcpListener {
+    if (this.over) throw this.over;
     const address = local ?? ANY;
     if (local && !local.isUnspecified && !this.stack.isLocal(local))
       throw new LoomError("EADDRNOTAVAIL", `${local} is not an address of this host`);

@@ -23,6 +23,8 @@ export class TcpListener {
   /** Called when a connection can be accepted. */
   onConnection: ((tcb: Tcb) => void) | undefined;
   closed = false;
+  /** Called when the host closes under the listener, which is closed then. */
+  onShut: (() => void) | undefined;
   /** Handshakes that this listener keeps state for. */
   handshakes = 0;
   /** Connections that may be open before their handshake is over (TCP_FASTOPEN's queue length), and how many are. */

@@ -87,6 +87,8 @@ export class UdpEndpoint {
   /** Called when a datagram or an error arrived. */
   onEvent: (() => void) | undefined;
   closed = false;
+  /** Why it was closed, when not by its owner. */
+  private over: LoomError | undefined;
   private readonly groups: Groups;
   private readonly queue = new ReceiveQueue();
   private readonly errors: SocketError[] = [];
@@ -190,7 +192,7 @@ export class UdpEndpoint {
 
   private envelope(to: IpAddress | undefined, port: number, segmentSize: number, options: SendOptions | undefined): Envelope {
     this.throwPending();
-    if (this.closed) throw new LoomError("EPIPE", "the socket is closed");
+    this.throwIfClosed();
     if (!to) throw new LoomError("ENOTCONN", "the socket is not connected and no destination was given");
     if (port < 1 || port > 65_535) throw new LoomError("EINVAL", `port ${port}; expected 1 to 65535`);
     const { stack } = this.layer;
@@ -257,9 +259,15 @@ export class UdpEndpoint {
     return this.queue.nextLength;
   }
 
+  /** EPIPE, or why the host closed it. */
+  throwIfClosed(): void {
+    if (this.closed) throw this.over ?? new LoomError("EPIPE", "the socket is closed");
+  }
+
   private throwPending(): void {
     const { error } = this;
-    this.error = undefined;
+    // What the host's end says, it says always.
+    this.error = this.over;
     if (error) throw error;
   }
 
@@ -297,9 +305,12 @@ export class UdpEndpoint {
     if (matters || this.receiveErrors) this.onEvent?.();
   }
 
-  close(): void {
+  /** `why`: the host ends it, and not its owner. */
+  close(why?: LoomError): void {
     if (this.closed) return;
     this.closed = true;
+    this.over = why;
+    this.error = why;
     this.groups.leaveAll();
     this.queue.clear();
     this.errors.length = 0;

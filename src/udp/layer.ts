@@ -28,6 +28,8 @@ export class UdpLayer implements Transport, UdpWorld {
   private readonly transmitter: Transmitter;
   /** Keys the choice within a group of sockets, so that nobody outside can steer it. */
   private readonly key: number;
+  /** Why nothing can be bound any more. */
+  private over: LoomError | undefined;
   private lastSource = ANY6;
   private lastDestination = ANY6;
 
@@ -38,8 +40,17 @@ export class UdpLayer implements Transport, UdpWorld {
     stack.setTransport(17, this);
   }
 
+  /** Ends everything: sockets are told `why`, memory goes back; nothing can be bound afterwards. */
+  close(why: LoomError): void {
+    if (this.over) return;
+    this.over = why;
+    for (const endpoint of [...this.ports.values()].flat()) endpoint.close(why);
+    this.transmitter.close();
+  }
+
   /** An endpoint on a port (0: any free one) of one address or of all. */
   bind(local: IpAddress | undefined, port: number, options: EndpointOptions = {}): UdpEndpoint {
+    if (this.over) throw this.over;
     const address = local ?? ANY6;
     if (local && !local.isUnspecified && !local.isMulticast && !this.stack.isLocal(local) && !this.isBroadcast(local)) {
       throw new LoomError("EADDRNOTAVAIL", `${local} is not an address of this host`);

@@ -25,6 +25,12 @@ export class Transmitter {
     this.counters = counters;
   }
 
+  /** The slab that small payloads share goes back. */
+  close(): void {
+    if (this.staging !== 0) this.stack.slabs.give(this.staging);
+    this.staging = 0;
+  }
+
   /** Sends `parts[from..to)`: one datagram, or one after the other in one packet that is cut below. */
   transmit(envelope: Envelope, parts: readonly Uint8Array[], from: number, to: number): void {
     const { path, segmentSize } = envelope;

@@ -63,6 +63,7 @@ export class UnixEndpoint {
     this.namespace = namespace;
     this.kind = kind;
     this.credentials = credentials;
+    namespace.enter(this);
   }
 
   /** Two ends that are connected and have no name (socketpair(2)). */
@@ -157,6 +158,7 @@ export class UnixEndpoint {
    * EMSGSIZE, and EAGAIN when the peer's queue is full.
    */
   send(data: Uint8Array, passengers: readonly Passenger[] = [], to?: string): number {
+    if (this.isClosed && this.error) throw this.error;
     if (this.kind === "datagram") return this.sendDatagram(data, passengers, to);
     if (!this.isConnected) throw new LoomError("ENOTCONN", "the socket is not connected");
     const { peer } = this;
@@ -253,8 +255,21 @@ export class UnixEndpoint {
     this.end(this.queue.length > 0);
   }
 
+  /** The host ends it: its owner is told why, and its peer is another's to end. */
+  shut(why: LoomError): void {
+    if (this.isClosed) return;
+    const { onEvent } = this;
+    this.peer = undefined;
+    this.close();
+    this.error = why;
+    this.receiveEnded = this.sendEnded = true;
+    this.onEvent = onEvent;
+    onEvent?.("closed");
+  }
+
   private end(hadUnread: boolean): void {
     this.isClosed = true;
+    this.namespace.leave(this);
     for (const { passengers } of this.queue.splice(0)) for (const passenger of passengers) passenger.drop();
     this.queued = 0;
     const { peer } = this;

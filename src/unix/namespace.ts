@@ -8,6 +8,7 @@ import { LoomError } from "../base/errors.ts";
 export interface Named {
   readonly kind: string;
   readonly isClosed: boolean;
+  shut(why: LoomError): void;
 }
 
 /** Linux numbers what is bound without a name by five hexadecimal digits. */
@@ -15,7 +16,27 @@ const AUTOMATIC = 0x10_0000;
 
 export class UnixNamespace<E extends Named> {
   private readonly names = new Map<string, E>();
+  private readonly members = new Set<E>();
+  private over: LoomError | undefined;
   private next = 0;
+
+  /** A socket is there: bound or not, it ends with the host. Throws once the host is closed. */
+  enter(endpoint: E): void {
+    if (this.over) throw this.over;
+    this.members.add(endpoint);
+  }
+
+  leave(endpoint: E): void {
+    this.members.delete(endpoint);
+  }
+
+  /** Ends every socket; nothing can be opened afterwards. */
+  close(why: LoomError): void {
+    if (this.over) return;
+    this.over = why;
+    for (const endpoint of [...this.members]) endpoint.shut(why);
+    this.names.clear();
+  }
 
   /** Throws EADDRINUSE. */
   bind(name: string, endpoint: E): void {
