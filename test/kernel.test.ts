@@ -43,6 +43,29 @@ for (const offload of [true, false]) {
         assert.equal(reply.hopLimit, 64);
       });
 
+      it(`IPv${family}: the kernel gets the first large datagram and ping for which nobody knew its MAC yet`, async () => {
+        const command = [
+          "import socket",
+          `s=socket.socket(socket.AF_INET${family === 6 ? "6" : ""},socket.SOCK_DGRAM)`,
+          `s.bind(('${THEIRS[family]}',7700))`,
+          "print('ready',flush=True)",
+          "d,a=s.recvfrom(70000)",
+          "s.sendto(str(len(d)).encode()+b' '+str(sum(d)).encode(),a)",
+        ].join("\n");
+        const running = kernel("python3 -", new TextEncoder().encode(command));
+        await until(async () => /:7700 /.test((await kernel("ss -uln")).out));
+        const data = body(60_000);
+        for (const neighbour of host.ip.neighbours.list()) if (neighbour.state !== "NOARP") host.ip.neighbours.remove(neighbour);
+        const socket = host.datagram();
+        socket.send(data, { address: THEIRS[family], port: 7700 });
+        const answer = new TextDecoder().decode((await socket.receive()).data);
+        assert.equal(answer, `60000 ${data.reduce((sum, byte) => sum + byte, 0)}`);
+        await running;
+        for (const neighbour of host.ip.neighbours.list()) if (neighbour.state !== "NOARP") host.ip.neighbours.remove(neighbour);
+        assert.equal((await host.ping(THEIRS[family], { size: 40_000 })).bytes, 40_000);
+        socket.close();
+      });
+
       it(`IPv${family}: curl fetches from the host`, async () => {
         const listener = host.listen({ port: 8080 });
         const page = body(3_000_000);

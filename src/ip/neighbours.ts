@@ -18,8 +18,9 @@ export type NeighbourState = "INCOMPLETE" | "REACHABLE" | "STALE" | "DELAY" | "P
 const DELAY_MS = 5000;
 const MULTICAST_SOLICIT = 3;
 const UNICAST_SOLICIT = 3;
-/** Packets kept for one neighbour while it is looked for (Linux: unres_qlen, by packets). */
-const QUEUE = 16;
+/** Bytes kept for one neighbour while it is looked for (Linux: unres_qlen_bytes), and what each packet counts beside its own. */
+const QUEUE_BYTES = 212_992;
+const PACKET_OVERHEAD = 256;
 
 export class Neighbour {
   readonly address: IpAddress;
@@ -38,6 +39,7 @@ export class Neighbour {
   hasRoute = false;
   /** Packets that wait: ids. */
   readonly queue: number[] = [];
+  queuedBytes = 0;
 
   constructor(address: IpAddress, iface: NetInterface, hop: number, timer: Timer) {
     this.address = address;
@@ -62,6 +64,10 @@ export interface NeighbourWorld {
   /** A packet that waited in vain. */
   unreachable(id: number): void;
   drop(id: number): void;
+  /** Length of a packet. */
+  bytes(id: number): number;
+  /** Packets that may wait for all neighbours together. */
+  readonly mostKept: number;
   /** Whoever was a router is none, or does not answer. */
   noRouter(neighbour: Neighbour, isGone: boolean): void;
   /** Next hops changed. */
@@ -88,6 +94,8 @@ export class Neighbours {
   private readonly world: NeighbourWorld;
   private readonly limit: number;
   private readonly entries = new Map<string, Neighbour>();
+  /** Packets that wait, of all neighbours. */
+  private kept = 0;
   private readonly byHop: { 4: Map<number, Neighbour>; 6: Map<number, Neighbour> } = { 4: new Map(), 6: new Map() };
 
   constructor(world: NeighbourWorld, limit: number) {
@@ -148,12 +156,30 @@ export class Neighbours {
       this.world.release(id, neighbour);
       return;
     }
-    neighbour.queue.push(id);
-    if (neighbour.queue.length > QUEUE) {
-      this.counters.queueDrops++;
-      this.world.drop(neighbour.queue.shift() as number);
-    }
+    this.keep(neighbour, id);
     if (!neighbour.timer.armed) this.look(neighbour);
+  }
+
+  /** The oldest go for the newest; nobody who is looked for in vain may hold all buffers. */
+  private keep(neighbour: Neighbour, id: number): void {
+    const { world, counters } = this;
+    neighbour.queue.push(id);
+    neighbour.queuedBytes += world.bytes(id) + PACKET_OVERHEAD;
+    this.kept++;
+    while (neighbour.queue.length > 1 && (neighbour.queuedBytes > QUEUE_BYTES || this.kept > world.mostKept)) {
+      const oldest = neighbour.queue.shift() as number;
+      neighbour.queuedBytes -= world.bytes(oldest) + PACKET_OVERHEAD;
+      this.kept--;
+      counters.queueDrops++;
+      world.drop(oldest);
+    }
+  }
+
+  /** What waited, which waits no longer. */
+  private takeKept(neighbour: Neighbour): number[] {
+    neighbour.queuedBytes = 0;
+    this.kept -= neighbour.queue.length;
+    return neighbour.queue.splice(0);
   }
 
   private look(neighbour: Neighbour): void {
@@ -225,7 +251,7 @@ export class Neighbours {
   remove(neighbour: Neighbour): void {
     const { address } = neighbour;
     this.world.timers.remove(neighbour.timer);
-    for (const id of neighbour.queue.splice(0)) this.world.drop(id);
+    for (const id of this.takeKept(neighbour)) this.world.drop(id);
     this.entries.delete(keyOf(neighbour.iface, address));
     this.byHop[address.family].delete(neighbour.hop);
     const table = this.world.table(address.family);
@@ -308,13 +334,13 @@ export class Neighbours {
     this.counters.failed++;
     this.enter(neighbour, "FAILED");
     neighbour.mac = undefined;
-    for (const id of neighbour.queue.splice(0)) this.world.unreachable(id);
+    for (const id of this.takeKept(neighbour)) this.world.unreachable(id);
     this.world.noRouter(neighbour, false);
     this.remove(neighbour);
   }
 
   private releaseAll(neighbour: Neighbour): void {
-    const ids = neighbour.queue.splice(0);
+    const ids = this.takeKept(neighbour);
     try {
       for (let id = ids.shift(); id !== undefined; id = ids.shift()) this.world.release(id, neighbour);
     } finally {
