@@ -290,7 +290,7 @@ describe("the DHCPv4 server", () => {
   });
 
   it("answers to broadcast, to the client, or to the relay with what it added", async () => {
-    const { say } = bench();
+    const { say } = bench({}, { relays: ["192.0.2.1"] });
     assert.equal((await say(TYPE4.DISCOVER, 1))?.to.kind, "client");
     assert.equal((await say(TYPE4.DISCOVER, 1, [], { broadcast: true }))?.to.kind, "broadcast");
     const relayed = await say(TYPE4.DISCOVER, 9, [[82, [1, 2, 97, 98]]], { giaddr: "10.5.0.1" });

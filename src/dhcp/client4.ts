@@ -6,6 +6,7 @@ import type { Alarms } from "../base/alarms.ts";
 import type { Random } from "../base/random.ts";
 import { type Dhcp4Message, decodeDhcp4, encodeDhcp4, OPTION4, TYPE4, typeOf } from "./message4.ts";
 import { address4, ascii, type Dhcp4Config, readAddress, readConfig, readU32, u16 } from "./options4.ts";
+import { isAssignable4, restful, SendRate } from "./sanity.ts";
 
 export interface Dhcp4Lease extends Dhcp4Config {
   readonly address: string;
@@ -63,8 +64,10 @@ export type Dhcp4State =
 export interface DhcpClientCounters {
   sent: number;
   received: number;
-  /** Broken, not for us, or not what was waited for. */
+  /** Broken, not for us, not what was waited for, or an offer that no interface can have. */
   ignored: number;
+  /** Not sent: too many were shortly before. */
+  throttled: number;
   refused: number;
   declined: number;
 }
@@ -84,12 +87,12 @@ const FOREVER = 0xffffffff;
 const WANTED = [1, 3, 6, 12, 15, 26, 28, 42, 119, 121];
 /** What we take: an Ethernet frame's worth. */
 const MAX_SIZE = 1472;
-const NOWHERE = "0.0.0.0";
 
 export class Dhcp4Client {
-  readonly counters: DhcpClientCounters = { sent: 0, received: 0, ignored: 0, refused: 0, declined: 0 };
+  readonly counters: DhcpClientCounters = { sent: 0, received: 0, ignored: 0, throttled: 0, refused: 0, declined: 0 };
   private readonly options: Dhcp4ClientOptions;
   private readonly clientId: Uint8Array;
+  private readonly rate: SendRate;
   private current: Dhcp4State = "stopped";
   private held: Dhcp4Lease | undefined;
   /** What is asked for: address and server, before the lease is there. */
@@ -106,6 +109,7 @@ export class Dhcp4Client {
 
   constructor(options: Dhcp4ClientOptions) {
     this.options = options;
+    this.rate = new SendRate(options.alarms.now());
     this.clientId = options.clientId ?? Uint8Array.of(1, ...options.link.mac);
   }
 
@@ -195,8 +199,7 @@ export class Dhcp4Client {
       const named: Extra = server === undefined ? [] : [[OPTION4.serverId, address4(server)]];
       this.out(TYPE4.REQUEST, {}, [[OPTION4.requested, address4(address)], ...named]);
     } else if (current === "renewing" && held) {
-      this.counters.sent++;
-      this.options.link.unicast(held.address, held.server, this.message(TYPE4.REQUEST, { ciaddr: held.address }, []));
+      if (this.maySend()) this.options.link.unicast(held.address, held.server, this.message(TYPE4.REQUEST, { ciaddr: held.address }, []));
     } else if (current === "rebinding" && held) this.out(TYPE4.REQUEST, { ciaddr: held.address, broadcast: false }, []);
     else if (current === "informing") this.out(TYPE4.INFORM, { ciaddr: this.offer?.address, broadcast: false }, []);
     this.cancel = this.options.alarms.after(this.wait(), () => this.send());
@@ -214,8 +217,14 @@ export class Dhcp4Client {
   }
 
   private out(type: number, fields: Partial<Dhcp4Message>, extra: Extra): void {
-    this.counters.sent++;
-    this.options.link.broadcast(this.message(type, { broadcast: true, ...fields }, extra));
+    if (this.maySend()) this.options.link.broadcast(this.message(type, { broadcast: true, ...fields }, extra));
+  }
+
+  /** Whatever a server says: there is a rate that a client keeps to. What is not sent now is repeated later. */
+  private maySend(): boolean {
+    const may = this.rate.take(this.options.alarms.now());
+    this.counters[may ? "sent" : "throttled"]++;
+    return may;
   }
 
   private message(type: number, fields: Partial<Dhcp4Message>, extra: Extra): Uint8Array {
@@ -267,7 +276,8 @@ export class Dhcp4Client {
 
   private choose(message: Dhcp4Message): boolean {
     const server = readAddress(message.options.get(OPTION4.serverId));
-    if (server === undefined || message.yiaddr === NOWHERE) return false;
+    const { prefixLength } = readConfig(message);
+    if (server === undefined || !isAssignable4(message.yiaddr, prefixLength)) return false;
     this.offer = { address: message.yiaddr, server };
     this.enter("requesting");
     return true;
@@ -357,12 +367,13 @@ function leaseOf(message: Dhcp4Message): Dhcp4Lease | undefined {
   const { options, yiaddr } = message;
   const server = readAddress(options.get(OPTION4.serverId));
   const seconds = readU32(options.get(OPTION4.leaseTime));
-  if (server === undefined || !seconds || yiaddr === NOWHERE) return undefined;
+  const config = readConfig(message);
+  if (server === undefined || !seconds || !isAssignable4(yiaddr, config.prefixLength)) return undefined;
   const leaseSeconds = seconds === FOREVER ? Number.POSITIVE_INFINITY : seconds;
   // Defaults of §4.4.5; times that are out of order are not believed.
   const t2 = readU32(options.get(OPTION4.t2)) ?? 0;
   const t2Seconds = t2 > 0 && t2 < leaseSeconds ? t2 : leaseSeconds * 0.875;
   const t1 = readU32(options.get(OPTION4.t1)) ?? 0;
   const t1Seconds = t1 > 0 && t1 < t2Seconds ? t1 : Math.min(leaseSeconds * 0.5, t2Seconds);
-  return { ...readConfig(message), address: yiaddr, server, leaseSeconds, t1Seconds, t2Seconds };
+  return { ...config, address: yiaddr, server, leaseSeconds, ...restful(t1Seconds, t2Seconds, leaseSeconds) };
 }

@@ -15,6 +15,7 @@ import {
   STATUS6,
   TYPE6,
 } from "./message6.ts";
+import { isAssignable6, restful, SendRate } from "./sanity.ts";
 
 export interface Dhcp6Lease {
   readonly addresses: readonly Grant6[];
@@ -88,8 +89,9 @@ const WANTED_STATELESS = [OPTION6.dns, OPTION6.search, OPTION6.refreshTime, OPTI
 const PAUSE = 10_000;
 
 export class Dhcp6Client {
-  readonly counters = { sent: 0, received: 0, ignored: 0, declined: 0 };
+  readonly counters = { sent: 0, received: 0, ignored: 0, throttled: 0, declined: 0 };
   private readonly options: Dhcp6ClientOptions;
+  private readonly rate: SendRate;
   private current: Dhcp6State = "stopped";
   private held: Dhcp6Lease | undefined;
   private best: Dhcp6Message | undefined;
@@ -104,6 +106,7 @@ export class Dhcp6Client {
 
   constructor(options: Dhcp6ClientOptions) {
     this.options = options;
+    this.rate = new SendRate(options.alarms.now());
   }
 
   get state(): Dhcp6State {
@@ -196,7 +199,13 @@ export class Dhcp6Client {
   }
 
   private out(type: number, fields: Partial<Dhcp6Message>): void {
-    const elapsed = Math.min(Math.floor((this.options.alarms.now() - this.began) / 10), 0xffff);
+    const now = this.options.alarms.now();
+    const elapsed = Math.min(Math.floor((now - this.began) / 10), 0xffff);
+    // §14.1: there is a rate that a client keeps to, whatever a server says. What is not sent now is repeated later.
+    if (!this.rate.take(now)) {
+      this.counters.throttled++;
+      return;
+    }
     this.counters.sent++;
     this.options.send(encodeDhcp6({ type, xid: this.xid, clientId: this.options.duid, elapsed, ...fields }));
   }
@@ -306,7 +315,7 @@ export class Dhcp6Client {
     const start = alarms.now();
     this.enter("bound");
     const left = (seconds: number) => Math.max(start + 1000 * seconds - alarms.now(), 0);
-    const valid = Math.max(...[...lease.addresses, ...lease.prefixes].map((grant) => seconds(grant.valid)));
+    const valid = validOf([...lease.addresses, ...lease.prefixes]);
     if (lease.t1Seconds === NEVER) return;
     this.cancelDeadline = alarms.after(left(lease.t1Seconds), () => {
       this.enter("renewing");
@@ -337,7 +346,8 @@ export class Dhcp6Client {
       ours
         .filter((each) => each.kind === kind)
         .flatMap(({ grants }) => grants)
-        .filter(({ preferred, valid, status }) => valid > 0 && preferred <= valid && (status ?? 0) === STATUS6.Success);
+        .filter(({ preferred, valid, status }) => valid > 0 && preferred <= valid && (status ?? 0) === STATUS6.Success)
+        .filter(({ address, length }) => length > 0 && isAssignable6(address));
     const [addresses, prefixes] = [granted("na"), granted("pd")];
     const all = [...addresses, ...prefixes];
     if (all.length === 0 || !message.serverId || (message.status ?? 0) !== STATUS6.Success) return undefined;
@@ -353,10 +363,14 @@ export class Dhcp6Client {
       dns: message.dns ?? [],
       search: message.search ?? [],
       server: message.serverId,
-      t1Seconds: Math.min(time("t1", 0.5), t2Seconds),
-      t2Seconds,
+      ...restful(Math.min(time("t1", 0.5), t2Seconds), t2Seconds, validOf(all)),
     };
   }
+}
+
+/** When the last of several grants ends (s). */
+function validOf(grants: readonly Grant6[]): number {
+  return Math.max(...grants.map(({ valid }) => seconds(valid)));
 }
 
 function seconds(lifetime: number): number {

@@ -5,6 +5,7 @@
  */
 import { format4, mask4, parse4, parsePrefix } from "../base/address.ts";
 import { invalid } from "../base/errors.ts";
+import { ExpiryHeap } from "./expiry.ts";
 import type { Dhcp4Config } from "./options4.ts";
 
 export interface Pool4Options extends Dhcp4Config {
@@ -41,9 +42,14 @@ export class Pool4 {
   private readonly network: number;
   private readonly first: number;
   private readonly count: number;
+  /** Addresses below were given once; those whose entry went away since are in `returned`. */
   private next = 0;
+  private readonly returned = new Set<string>();
+  private readonly fixed: ReadonlySet<string>;
   private readonly byAddress = new Map<string, LeaseEntry>();
   private readonly byClient = new Map<string, LeaseEntry>();
+  /** Entries of the range by their end. */
+  private readonly ends = new ExpiryHeap<LeaseEntry>((entry) => this.byAddress.get(entry.address) === entry);
 
   /** Throws EINVAL when range or fixed addresses lie outside of the subnet. */
   constructor(options: Pool4Options) {
@@ -53,6 +59,7 @@ export class Pool4 {
     this.leaseSeconds = options.leaseSeconds ?? 3600;
     this.prefixLength = prefix.length;
     this.network = prefix.address;
+    this.fixed = new Set((options.fixed ?? []).map(({ address }) => address));
     const [first, last] = options.range ?? [];
     this.first = first === undefined ? 0 : parse4(first);
     this.count = first === undefined || last === undefined ? 0 : parse4(last) - this.first + 1;
@@ -84,9 +91,13 @@ export class Pool4 {
   isFree(address: string, client: string, now: number): boolean {
     const entry = this.byAddress.get(address);
     if (entry && entry.client !== client && entry.expires > now) return false;
-    if (this.options.fixed?.some((each) => each.address === address)) return false;
+    return this.isDynamic(address);
+  }
+
+  /** Of the range, and nobody's for ever. */
+  private isDynamic(address: string): boolean {
     const index = parse4(address) - this.first;
-    return index >= 0 && index < this.count;
+    return index >= 0 && index < this.count && !this.fixed.has(address);
   }
 
   /** An address for a client: fixed, as before, as it wishes, or any that is free; those never used and longest unused come first. */
@@ -95,12 +106,14 @@ export class Pool4 {
     if (fixed !== undefined) return fixed;
     const before = this.get(client)?.address;
     for (const each of [before, wish]) if (each !== undefined && this.isFree(each, client, now)) return each;
-    for (let i = 0; i < this.count; i++) {
-      const index = (this.next + i) % this.count;
-      const address = format4(this.first + index);
-      if (!this.isFree(address, client, now)) continue;
-      this.next = (index + 1) % this.count;
-      return address;
+    return this.fresh() ?? this.returned.values().next().value ?? this.ends.ended(now)?.address;
+  }
+
+  /** An address that never had an entry. */
+  private fresh(): string | undefined {
+    for (; this.next < this.count; this.next++) {
+      const address = format4(this.first + this.next);
+      if (!this.byAddress.has(address) && !this.fixed.has(address)) return address;
     }
     return undefined;
   }
@@ -110,12 +123,15 @@ export class Pool4 {
     this.forget(this.byAddress.get(entry.address));
     if (entry.client !== "") this.forget(this.byClient.get(entry.client));
     this.byAddress.set(entry.address, entry);
+    this.returned.delete(entry.address);
     if (entry.client !== "") this.byClient.set(entry.client, entry);
+    if (this.isDynamic(entry.address)) this.ends.push(entry, this.byAddress.size);
   }
 
   private forget(entry: LeaseEntry | undefined): void {
     if (!entry) return;
     this.byAddress.delete(entry.address);
+    if (this.isDynamic(entry.address)) this.returned.add(entry.address);
     if (this.byClient.get(entry.client) === entry) this.byClient.delete(entry.client);
   }
 }

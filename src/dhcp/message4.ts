@@ -73,11 +73,13 @@ export function decodeDhcp4(bytes: Uint8Array): Dhcp4Message {
   if (op !== 1 && op !== 2) throw malformed(`operation ${op}`);
   if (hlen > 16) throw malformed(`a hardware address of ${hlen} bytes`);
   if (view.getUint32(FIXED) !== COOKIE) throw malformed("no magic cookie");
+  const parts = new Map<number, Uint8Array[]>();
+  readOptions(bytes.subarray(FIXED + 4), parts);
+  const overload = parts.get(OPTION4.overload)?.find((part) => part.length > 0)?.[0] ?? 0;
+  if (overload & 1) readOptions(bytes.subarray(FILE, FIXED), parts);
+  if (overload & 2) readOptions(bytes.subarray(SNAME, FILE), parts);
   const options = new Map<number, Uint8Array>();
-  readOptions(bytes.subarray(FIXED + 4), options);
-  const overload = options.get(OPTION4.overload)?.[0] ?? 0;
-  if (overload & 1) readOptions(bytes.subarray(FILE, FIXED), options);
-  if (overload & 2) readOptions(bytes.subarray(SNAME, FILE), options);
+  for (const [code, pieces] of parts) options.set(code, concat(pieces));
   const address = (at: number) => format4(view.getUint32(at));
   return {
     op,
@@ -95,32 +97,43 @@ export function decodeDhcp4(bytes: Uint8Array): Dhcp4Message {
   };
 }
 
-/** Adds options to those known; parts of one option are joined in order (RFC 3396 §5). */
-function readOptions(bytes: Uint8Array, options: Map<number, Uint8Array>): void {
+/** Adds what options there are to the parts that are known of each (RFC 3396 §5). */
+function readOptions(bytes: Uint8Array, parts: Map<number, Uint8Array[]>): void {
   for (let at = 0; at < bytes.length; ) {
     const code = bytes[at++];
     if (code === 0) continue;
     if (code === 255) return;
     const length = at < bytes.length ? bytes[at] : 255;
     if (at + 1 + length > bytes.length) throw malformed(`option ${code} goes beyond its end`);
-    options.set(code, concat(options.get(code), bytes.subarray(at + 1, at + 1 + length)));
+    const part = bytes.subarray(at + 1, at + 1 + length);
+    const known = parts.get(code);
+    if (known) known.push(part);
+    else parts.set(code, [part]);
     at += 1 + length;
   }
 }
 
-function concat(a: Uint8Array | undefined, b: Uint8Array): Uint8Array {
-  const out = new Uint8Array((a?.length ?? 0) + b.length);
-  if (a) out.set(a);
-  out.set(b, a?.length ?? 0);
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
   return out;
+}
+
+/** Bytes of a message whose options are these. */
+export function sizeOfDhcp4(options: ReadonlyMap<number, Uint8Array>): number {
+  let size = FIXED + 5;
+  for (const data of options.values()) size += data.length + 2 * Math.max(1, Math.ceil(data.length / 255));
+  return Math.max(size, LEAST);
 }
 
 /** What is not given is zero. */
 export function encodeDhcp4(message: Pick<Dhcp4Message, "op" | "xid" | "chaddr" | "options"> & Partial<Dhcp4Message>): Uint8Array {
   const { options } = message;
-  let size = FIXED + 5;
-  for (const data of options.values()) size += data.length + 2 * Math.max(1, Math.ceil(data.length / 255));
-  const bytes = new Uint8Array(Math.max(size, LEAST));
+  const bytes = new Uint8Array(sizeOfDhcp4(options));
   const view = new DataView(bytes.buffer);
   bytes.set([message.op, message.htype ?? 1, message.chaddr.length, message.hops ?? 0]);
   view.setUint32(4, message.xid);

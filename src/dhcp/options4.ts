@@ -28,6 +28,10 @@ export function readU32(data: Uint8Array | undefined): number | undefined {
   return data?.length === 4 ? ((data[0] << 24) | (data[1] << 16) | (data[2] << 8) | data[3]) >>> 0 : undefined;
 }
 
+export function readU16(data: Uint8Array | undefined): number | undefined {
+  return data?.length === 2 ? (data[0] << 8) | data[1] : undefined;
+}
+
 export function readAddress(data: Uint8Array | undefined): string | undefined {
   const value = readU32(data);
   return value === undefined ? undefined : format4(value);
@@ -53,7 +57,7 @@ function readMask(data: Uint8Array | undefined): number | undefined {
 
 /** Options that make no sense are left out: one bad option is no reason to do without the others. */
 export function readConfig({ options }: Dhcp4Message): Dhcp4Config {
-  const mtu = options.get(OPTION4.mtu);
+  const mtu = readU16(options.get(OPTION4.mtu));
   const config: { -readonly [K in keyof Dhcp4Config]: Dhcp4Config[K] } = {
     prefixLength: readMask(options.get(OPTION4.subnetMask)),
     routers: readAddresses(options.get(OPTION4.routers)),
@@ -61,7 +65,7 @@ export function readConfig({ options }: Dhcp4Message): Dhcp4Config {
     domain: readText(options.get(OPTION4.domain)),
     search: readNames(options.get(OPTION4.search)),
     // RFC 2132 §5.1: 68 at least.
-    mtu: mtu?.length === 2 && (mtu[0] << 8) + mtu[1] >= 68 ? (mtu[0] << 8) + mtu[1] : undefined,
+    mtu: mtu !== undefined && mtu >= 68 ? mtu : undefined,
     broadcast: readAddress(options.get(OPTION4.broadcast)),
     ntp: readAddresses(options.get(OPTION4.ntp)),
     routes: readRoutes(options.get(OPTION4.classlessRoutes)),

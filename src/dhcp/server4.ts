@@ -4,8 +4,8 @@
  */
 import type { Alarms } from "../base/alarms.ts";
 import { type LeaseEntry, Pool4, type Pool4Options } from "./leases4.ts";
-import { type Dhcp4Message, decodeDhcp4, encodeDhcp4, OPTION4, TYPE4, typeOf } from "./message4.ts";
-import { address4, readAddress, readText, u32, writeConfig } from "./options4.ts";
+import { type Dhcp4Message, decodeDhcp4, encodeDhcp4, OPTION4, sizeOfDhcp4, TYPE4, typeOf } from "./message4.ts";
+import { address4, readAddress, readText, readU16, u32, writeConfig } from "./options4.ts";
 
 export interface Dhcp4ServerOptions {
   /** Own address on the link: the server's identifier, and the subnet of clients that no relay speaks for. */
@@ -18,6 +18,10 @@ export interface Dhcp4ServerOptions {
   inUse?(address: string): Promise<boolean>;
   /** Refuse unknown clients that believe to have an address. Default true: this is the network's server. */
   readonly authoritative?: boolean;
+  /** Relays outside of the pools' subnets that are answered. Default none: others could have anybody answered. */
+  readonly relays?: readonly string[];
+  /** Largest IP packet that the link takes. Default 1500. */
+  readonly mtu?: number;
   /** A lease began, went on or ended. */
   leased?(entry: LeaseEntry): void;
 }
@@ -32,6 +36,8 @@ export interface DhcpServerCounters {
   sent: number;
   /** Broken, for another server, or of clients that this one knows nothing of. */
   ignored: number;
+  /** Would have been answered to a relay or an address of no subnet of this server. */
+  foreign: number;
   /** No pool for the client, or none with an address left. */
   no_address: number;
   refused: number;
@@ -49,6 +55,11 @@ const MOST_CONFLICTS = 4;
 const MOST_PROBES = 64;
 /** Always told; the others when the client asks for them. */
 const ALWAYS = [OPTION4.subnetMask];
+/** Bytes of what a reply repeats: one option of a client identifier, of what a relay added (RFC 2132 §9.14, RFC 3046 §2.0). */
+const MOST_ECHO = 255;
+/** What every client takes (RFC 2131 §2), and the headers in front of a message. */
+const LEAST_PACKET = 576;
+const HEADERS = 28;
 
 /** Who asks, and for which link. */
 interface Asking {
@@ -58,10 +69,20 @@ interface Asking {
   readonly mac: string;
 }
 
+const ECHOED = [OPTION4.clientId, OPTION4.relay];
 const hex = (bytes: Uint8Array, separator = "") => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(separator);
 
 export class Dhcp4Server {
-  readonly counters: DhcpServerCounters = { received: 0, sent: 0, ignored: 0, no_address: 0, refused: 0, declined: 0, conflicts: 0 };
+  readonly counters: DhcpServerCounters = {
+    received: 0,
+    sent: 0,
+    ignored: 0,
+    foreign: 0,
+    no_address: 0,
+    refused: 0,
+    declined: 0,
+    conflicts: 0,
+  };
   readonly pools: readonly Pool4[];
   private readonly options: Dhcp4ServerOptions;
   private probes = 0;
@@ -91,11 +112,15 @@ export class Dhcp4Server {
     try {
       message = decodeDhcp4(bytes);
     } catch {}
-    if (message?.op !== 1 || message.chaddr.length === 0) {
+    if (message?.op !== 1 || message.chaddr.length === 0 || ECHOED.some((code) => (message.options.get(code)?.length ?? 0) > MOST_ECHO)) {
       this.counters.ignored++;
       return;
     }
     this.counters.received++;
+    if (this.isForeign(message)) {
+      this.counters.foreign++;
+      return;
+    }
     const pool = this.poolOf(message);
     if (!pool) {
       this.counters.no_address++;
@@ -104,6 +129,15 @@ export class Dhcp4Server {
     const id = message.options.get(OPTION4.clientId);
     const client = id?.length ? hex(id) : hex(message.chaddr);
     this.answer({ message, pool, client, mac: hex(message.chaddr, ":") });
+  }
+
+  /** Replies go where a message says: only to what is of the networks served here, or anybody could be flooded with them. */
+  private isForeign(message: Dhcp4Message): boolean {
+    const { giaddr, ciaddr } = message;
+    const isOurs = (address: string) => this.pools.some((pool) => pool.holds(address));
+    if (giaddr !== NOWHERE) return !isOurs(giaddr) && !this.options.relays?.includes(giaddr);
+    // A request for a foreign address is refused, to everybody on the link.
+    return typeOf(message) === TYPE4.INFORM && ciaddr !== NOWHERE && !isOurs(ciaddr);
   }
 
   /** By the relay's link selection (RFC 3527), its address, the client's own, or this server's. */
@@ -238,16 +272,29 @@ export class Dhcp4Server {
       options.set(OPTION4.t2, u32(Math.floor(seconds * 0.875)));
     }
     if (rapid) options.set(OPTION4.rapidCommit, new Uint8Array());
-    const wanted = message.options.get(OPTION4.parameters);
+    this.echoed(message, options);
+    this.tell(message, pool, options);
+    this.transmit(message, { yiaddr, ciaddr: message.ciaddr, options }, false);
+  }
+
+  /** What a pool has to say, the most wanted first (RFC 2132 §9.8), as far as the reply has room for it (§9.10). */
+  private tell(message: Dhcp4Message, pool: Pool4, options: Map<number, Uint8Array>): void {
+    const taken = Math.max(readU16(message.options.get(OPTION4.maxSize)) ?? LEAST_PACKET, LEAST_PACKET);
+    const room = Math.min(taken, this.options.mtu ?? 1500) - HEADERS;
     const own = writeConfig({ prefixLength: pool.prefixLength, ...pool.options });
     for (const [code, data] of Object.entries(pool.options.options ?? {})) own.set(Number(code), data);
-    for (const [code, data] of own) if (!wanted || wanted.includes(code) || ALWAYS.includes(code as 1)) options.set(code, data);
-    this.transmit(message, { yiaddr, ciaddr: message.ciaddr, options: this.echoed(message, options) }, false);
+    const wanted = [...ALWAYS, ...(message.options.get(OPTION4.parameters) ?? own.keys())];
+    for (const code of new Set(wanted)) {
+      const data = own.get(code);
+      if (!data || options.has(code)) continue;
+      options.set(code, data);
+      if (sizeOfDhcp4(options) > room) options.delete(code);
+    }
   }
 
   /** What a reply repeats: the client's identifier (RFC 6842) and what a relay added (RFC 3046 §2.2). */
   private echoed(message: Dhcp4Message, options: Map<number, Uint8Array>): Map<number, Uint8Array> {
-    for (const code of [OPTION4.clientId, OPTION4.relay]) {
+    for (const code of ECHOED) {
       const data = message.options.get(code);
       if (data) options.set(code, data);
     }

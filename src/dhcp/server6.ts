@@ -1,10 +1,8 @@
 /** A DHCPv6 server of one link and of those behind relays (RFC 8415 §18.3, §19): addresses, delegated prefixes, or stateless. */
 
-import { parsePrefix } from "../base/address.ts";
 import type { Alarms } from "../base/alarms.ts";
-import { invalid } from "../base/errors.ts";
-import { IpAddress } from "../base/ip-address.ts";
 import type { Random } from "../base/random.ts";
+import { ExpiryHeap } from "./expiry.ts";
 import {
   type Association6,
   type Dhcp6Message,
@@ -17,6 +15,7 @@ import {
   STATUS6,
   TYPE6,
 } from "./message6.ts";
+import { Range6 } from "./range6.ts";
 
 export interface Dhcp6ServerOptions {
   /** The server's identifier (§11). */
@@ -57,62 +56,13 @@ export interface Lease6Entry {
 const DECLINED_MS = 600_000;
 /** Relays in front of one another at most (§7.6, HOP_COUNT_LIMIT). */
 const MOST_RELAYS = 8;
-/** Associations of one message that are looked at. */
+/** Associations of one message that are looked at, and grants of each. */
 const MOST_ASSOCIATIONS = 16;
+const MOST_GRANTS = 16;
+/** A UDP datagram holds no more. */
+const MOST_REPLY = 65_487;
 const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 const same = (a: Uint8Array | undefined, b: Uint8Array) => a !== undefined && hex(a) === hex(b);
-
-/** Equal pieces of an address range, chosen at random: what comes next must not be guessed. */
-class Range6 {
-  readonly length: number;
-  private readonly first: bigint;
-  private readonly count: bigint;
-
-  constructor(first: bigint, count: bigint, length: number) {
-    this.first = first;
-    this.count = count;
-    this.length = length;
-  }
-
-  at(index: bigint): string {
-    const value = this.first + (index << BigInt(128 - this.length));
-    return String(IpAddress.v6(value >> 64n, value & 0xffffffffffffffffn));
-  }
-
-  /** One that is free: `most` taken ones are passed over at most. */
-  choose(random: Random, most: number, isFree: (address: string) => boolean): string | undefined {
-    const start = ((BigInt(random.u32()) << 32n) | BigInt(random.u32())) % this.count;
-    for (let i = 0n; i < this.count && i <= BigInt(most); i++) {
-      const address = this.at((start + i) % this.count);
-      if (isFree(address)) return address;
-    }
-    return undefined;
-  }
-
-  holds(address: string): boolean {
-    const value = numberOf(address);
-    return value >= this.first && value - this.first < this.count << BigInt(128 - this.length);
-  }
-}
-
-function numberOf(address: string): bigint {
-  const { high, low } = IpAddress.parse(address);
-  return (high << 64n) | low;
-}
-
-function rangeOf([first, last]: readonly [string, string]): Range6 {
-  const count = numberOf(last) - numberOf(first) + 1n;
-  if (count < 1n) throw invalid(`the range ${first} to ${last} ends before it begins`);
-  return new Range6(numberOf(first), count, 128);
-}
-
-function delegation({ prefix, length }: NonNullable<Dhcp6ServerOptions["delegate"]>): Range6 {
-  const parsed = parsePrefix(prefix);
-  if (parsed.family !== 6 || length < parsed.length || length > 64) {
-    throw invalid(`prefixes of ${length} bits out of ${prefix}; expected an IPv6 prefix and a length from its own to 64`);
-  }
-  return new Range6((parsed.high << 64n) | parsed.low, 1n << BigInt(length - parsed.length), length);
-}
 
 export class Dhcp6Server {
   readonly counters = { received: 0, sent: 0, ignored: 0, no_address: 0, declined: 0 };
@@ -120,10 +70,12 @@ export class Dhcp6Server {
   private readonly ranges: { readonly na?: Range6; readonly pd?: Range6 };
   private readonly byClient = new Map<string, Lease6Entry>();
   private readonly byAddress = new Map<string, Lease6Entry>();
+  private readonly ends = new ExpiryHeap<Lease6Entry>((entry) => this.byAddress.get(entry.address) === entry);
 
   constructor(options: Dhcp6ServerOptions) {
     this.options = options;
-    this.ranges = { na: options.range && rangeOf(options.range), pd: options.delegate && delegation(options.delegate) };
+    const { range, delegate } = options;
+    this.ranges = { na: range && Range6.of(range, this.most), pd: delegate && Range6.within(delegate, this.most) };
   }
 
   /** The lease database. Times are what is left of them (ms). */
@@ -148,6 +100,7 @@ export class Dhcp6Server {
     try {
       answer = this.through(bytes, MOST_RELAYS);
     } catch {}
+    if (answer && answer.length > MOST_REPLY) answer = undefined;
     if (answer) this.counters.sent++;
     else this.counters.ignored++;
     return answer;
@@ -156,7 +109,11 @@ export class Dhcp6Server {
   private through(bytes: Uint8Array, relays: number): Uint8Array | undefined {
     if (!isRelay(bytes)) {
       const message = decodeDhcp6(bytes);
-      return this.answer({ ...message, associations: message.associations.slice(0, MOST_ASSOCIATIONS) });
+      const associations = message.associations.slice(0, MOST_ASSOCIATIONS);
+      return this.answer({
+        ...message,
+        associations: associations.map((each) => ({ ...each, grants: each.grants.slice(0, MOST_GRANTS) })),
+      });
     }
     if (relays === 0 || bytes[0] !== TYPE6.RELAY_FORWARD) return undefined;
     const relay = decodeRelay6(bytes);
@@ -239,11 +196,20 @@ export class Dhcp6Server {
     const wish = asked.grants.find(({ address, length }) => length === range.length && range.holds(address) && isFree(address));
     if (this.byAddress.size >= this.most) this.sweep(now);
     if (this.byAddress.size >= this.most) return undefined;
-    return wish?.address ?? range.choose(this.options.random, this.byAddress.size, isFree);
+    if (wish) return wish.address;
+    // Whose lease is over may have it again, as long as nobody else needs the address.
+    return this.any(range) ?? (this.sweep(now) ? this.any(range) : undefined);
   }
 
-  private sweep(now: number): void {
-    for (const entry of this.byAddress.values()) if (entry.expires <= now) this.forget(entry);
+  private any(range: Range6): string | undefined {
+    return range.choose(this.options.random, (address) => this.byAddress.has(address));
+  }
+
+  /** Forgets what is over, and looks at nothing else; false when that is nothing. */
+  private sweep(now: number): boolean {
+    const before = this.byAddress.size;
+    for (let entry = this.ends.ended(now); entry; entry = this.ends.ended(now)) this.forget(entry);
+    return this.byAddress.size < before;
   }
 
   private renew(message: Dhcp6Message): Association6[] {
@@ -282,11 +248,14 @@ export class Dhcp6Server {
     const before = [this.byAddress.get(entry.address), this.byClient.get(keyOf(entry.client, entry))];
     for (const each of before) if (each) this.forget(each);
     this.byAddress.set(entry.address, entry);
+    this.ranges[entry.kind]?.mark(entry.address, true);
+    this.ends.push(entry, this.byAddress.size);
     if (entry.client !== "") this.byClient.set(keyOf(entry.client, entry), entry);
   }
 
   private forget(entry: Lease6Entry): void {
     this.byAddress.delete(entry.address);
+    this.ranges[entry.kind]?.mark(entry.address, false);
     const key = keyOf(entry.client, entry);
     if (this.byClient.get(key) === entry) this.byClient.delete(key);
   }

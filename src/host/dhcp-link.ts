@@ -88,12 +88,13 @@ export function listenOn(
 
 /**
  * Gives an interface an address once nobody else turns out to have it (RFC 5227, RFC 4862 §5.4); false when somebody does.
+ * Rejects with what an address that cannot be the interface's is refused with.
  */
 export function claimAddress(ip: IpStack, iface: NetInterface, own: InterfaceAddress, options: AddressOptions): Promise<boolean> {
   const { address } = own;
   ip.touch();
   if (iface.owns(address)) return Promise.resolve(true);
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const listener: AddressListener = (event, { address: which }, where) => {
       if (where !== iface || !which.equals(address) || event === "added" || event === "deprecated") return;
       ip.addresses.listeners.delete(listener);
@@ -101,7 +102,12 @@ export function claimAddress(ip: IpStack, iface: NetInterface, own: InterfaceAdd
       if (event === "duplicate") ip.removeAddress(iface, address);
     };
     ip.addresses.listeners.add(listener);
-    ip.addAddress(iface, own, { origin: "dhcp", ...options });
+    try {
+      ip.addAddress(iface, own, { origin: "dhcp", ...options });
+    } catch (error) {
+      ip.addresses.listeners.delete(listener);
+      reject(error);
+    }
     ip.flush();
   });
 }

@@ -8,7 +8,7 @@ import { EVERYBODY, LIMITED_BROADCAST, listenOn, sendRaw, sendRouted } from "./d
 import { duidOf, SERVERS6 } from "./dhcp6.ts";
 import type { Host } from "./host.ts";
 
-export interface ServeDhcpOptions extends Omit<Dhcp4ServerOptions, "address" | "alarms" | "reply" | "inUse"> {
+export interface ServeDhcpOptions extends Omit<Dhcp4ServerOptions, "address" | "alarms" | "reply" | "inUse" | "mtu"> {
   /** Default: the first one. */
   interface?: string;
   /** Ping an address before it is offered, for so long (ms). Default 0: do not. */
@@ -42,6 +42,9 @@ export function serveDhcp(host: Host, options: ServeDhcpOptions): RunningDhcpSer
     ...rest,
     address: String(own),
     alarms: host.names.alarms,
+    get mtu() {
+      return iface.mtu;
+    },
     reply,
     inUse: pingMs > 0 ? ping : undefined,
   });

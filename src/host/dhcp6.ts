@@ -26,6 +26,7 @@ export function duidOf(mac: Uint8Array): Uint8Array {
   return Uint8Array.of(0, 3, 0, 1, ...mac);
 }
 
+const isTrue = (result: PromiseSettledResult<boolean>) => result.status === "fulfilled" && result.value;
 const ms = (seconds: number) => (seconds === INFINITY6 ? Number.POSITIVE_INFINITY : seconds * 1000);
 
 export class InterfaceDhcp6 {
@@ -87,7 +88,7 @@ export class InterfaceDhcp6 {
 
   /** Which of the addresses are somebody else's. They come without a subnet: routers tell which one is on the link (RFC 5942 §5). */
   private async claim(lease: Dhcp6Lease): Promise<string[]> {
-    const free = await Promise.all(
+    const free = await Promise.allSettled(
       lease.addresses.map(({ address, preferred, valid }) =>
         claimAddress(
           this.host.ip,
@@ -97,7 +98,7 @@ export class InterfaceDhcp6 {
         ),
       ),
     );
-    return lease.addresses.filter((_, i) => !free[i]).map(({ address }) => address);
+    return lease.addresses.filter((_, i) => !isTrue(free[i])).map(({ address }) => address);
   }
 
   private prolong(lease: Dhcp6Lease): void {
