@@ -145,7 +145,7 @@ function packet4(r: Random, source: number, destination: number, payload: Uint8A
   });
 }
 
-const ODD6 = ["::", "::1", "ff02::1", "ff01::1", "ff0e::1", "fe80::1", "fe90::5", "fd00::1", "::2"];
+const ODD6 = ["::", "::1", "ff02::1", "ff01::1", "ff0e::1", "fe80::1", "fe90::5", "fd00::1", "::2", "::ffff:a00:1", "::fffe:a00:1"];
 
 function packet6(r: Random, net: number, payload: Uint8Array): Uint8Array {
   const words = (text: string) => {
@@ -239,6 +239,7 @@ for (const build of BUILDS) {
         "punt beyond_scope",
         "drop ip4_martian_source",
         "drop ip6_martian_source",
+        "drop ip6_martian_destination",
         "drop l2_broadcast_of_unicast",
       ]) {
         assert.ok((seen.get(name) ?? 0) > 0, `no frame led to "${name}" (${[...seen].join(" ")})`);

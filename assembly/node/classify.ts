@@ -326,10 +326,16 @@ function isSmall(at: usize): bool {
   return load<u64>(at) == 0 && (load<u64>(at, 8) & 0xfeffffffffffffff) == 0;
 }
 
+/** ::ffff:0:0/96: IPv4 addresses in a form for programs, which no packet carries; filters would be fooled by them (RFC 4942 §2.2). */
+@inline
+function isMapped(at: usize): bool {
+  return load<u64>(at) == 0 && load<u32>(at, 8) == 0xffff0000;
+}
+
 /** RFC 4291 §2.5–2.7 and RFC 4443 §3.1: what a router does not forward. */
 function accept6(worker: usize, id: u32, flags: u32, at: usize): bool {
   const source = at + 8, destination = at + 24;
-  if (<u32>load<u8>(source) == 0xff || (isSmall(source) && load<u8>(source, 15) == 1)) {
+  if (<u32>load<u8>(source) == 0xff || (isSmall(source) && load<u8>(source, 15) == 1) || isMapped(source)) {
     drop(worker, id, DROP_IP6_MARTIAN_SOURCE);
     return false;
   }
@@ -339,7 +345,7 @@ function accept6(worker: usize, id: u32, flags: u32, at: usize): bool {
     else punt(worker, id, PUNT_MULTICAST, 0);
     return false;
   }
-  if (isSmall(destination)) { drop(worker, id, DROP_IP6_MARTIAN_DESTINATION); return false; }
+  if (isSmall(destination) || isMapped(destination)) { drop(worker, id, DROP_IP6_MARTIAN_DESTINATION); return false; }
   if ((load16(destination) & 0xffc0) == 0xfe80) { punt(worker, id, PUNT_LINK_LOCAL, 0); return false; }
   if (isSmall(source)) { drop(worker, id, DROP_IP6_MARTIAN_SOURCE); return false; }
   if ((load16(source) & 0xffc0) == 0xfe80) { punt(worker, id, PUNT_BEYOND_SCOPE, 0); return false; }

@@ -71,6 +71,15 @@ export class IpAddress {
     return new IpAddress(view.getInt32(0), view.getInt32(4), view.getInt32(8), view.getInt32(12));
   }
 
+  /**
+   * Sixteen bytes that somebody put where IPv6 addresses belong; undefined for IPv4-mapped ones, which on the wire are nobody's
+   * (RFC 4291 §2.5.5.2, RFC 4942 §2.2).
+   */
+  static from6(bytes: Uint8Array): IpAddress | undefined {
+    const address = IpAddress.fromBytes(bytes.subarray(0, 16));
+    return address.family === 6 ? address : undefined;
+  }
+
   get family(): 4 | 6 {
     return this.a === 0 && this.b === 0 && this.c === MAPPED ? 4 : 6;
   }

@@ -188,7 +188,16 @@ function statusOf(options: readonly Option6[]): number | undefined {
 
 function readAddresses(data: Uint8Array | undefined): string[] | undefined {
   if (!data || data.length === 0 || data.length % 16 !== 0) return undefined;
-  return Array.from({ length: data.length / 16 }, (_, i) => String(IpAddress.fromBytes(data.subarray(16 * i, 16 * i + 16))));
+  return Array.from({ length: data.length / 16 }, (_, i) => IpAddress.from6(data.subarray(16 * i)))
+    .filter((address) => address !== undefined)
+    .map(String);
+}
+
+/** IPv4-mapped addresses are nobody's on the wire. */
+function addressAt(data: Uint8Array, at: number): string {
+  const address = IpAddress.from6(data.subarray(at));
+  if (!address) throw malformed("an IPv4-mapped address");
+  return String(address);
 }
 
 function readAssociation(kind: "na" | "pd", data: Uint8Array): Association6 {
@@ -205,7 +214,7 @@ function readGrant(kind: "na" | "pd", data: Uint8Array): Grant6 {
   if (data.length < head) throw malformed(`a grant of ${data.length} bytes`);
   const view = viewOf(data);
   const status = statusOf(readOptions(data, head));
-  const address = (at: number) => String(IpAddress.fromBytes(data.subarray(at, at + 16)));
+  const address = (at: number) => addressAt(data, at);
   if (kind === "na") return { address: address(0), length: 128, preferred: view.getUint32(16), valid: view.getUint32(20), status };
   if (data[8] > 128) throw malformed(`a prefix of ${data[8]} bits`);
   return { address: address(9), length: data[8], preferred: view.getUint32(0), valid: view.getUint32(4), status };
@@ -272,7 +281,7 @@ export function decodeRelay6(bytes: Uint8Array): Relay6 {
   const get = (code: number) => options.find((option) => option.code === code)?.data;
   const message = get(OPTION6.relayMessage);
   if (!message) throw malformed("a relay that relays nothing");
-  const address = (at: number) => String(IpAddress.fromBytes(bytes.subarray(at, at + 16)));
+  const address = (at: number) => addressAt(bytes, at);
   return { type: bytes[0], hops: bytes[1], link: address(2), peer: address(18), interfaceId: get(OPTION6.interfaceId), message };
 }
 

@@ -91,6 +91,9 @@ export function parseError(message: Uint8Array, from: IpAddress): IcmpErrorRepor
   if (header < 20 || inner.length < header + 8) return undefined;
   // What is not the first fragment tells nothing about its transport.
   if (is4 && ((inner[6] & 0x1f) | inner[7]) !== 0) return undefined;
+  const source = IpAddress.fromBytes(is4 ? inner.subarray(12, 16) : inner.subarray(8, 24));
+  const destination = IpAddress.fromBytes(is4 ? inner.subarray(16, 20) : inner.subarray(24, 40));
+  if (source.family !== family || destination.family !== family) return undefined;
   const view = new DataView(message.buffer, message.byteOffset, message.length);
   const entry = Object.entries(ICMP_ERROR).find(
     ([, codes]) => codes[family][0] === type && (codes[family][1] === code || type === (is4 ? 0 : 2)),
@@ -104,8 +107,8 @@ export function parseError(message: Uint8Array, from: IpAddress): IcmpErrorRepor
     pointer: type !== (is4 ? 12 : 4) ? 0 : is4 ? message[4] : view.getUint32(4),
     from,
     protocol: upper.protocol,
-    source: IpAddress.fromBytes(is4 ? inner.subarray(12, 16) : inner.subarray(8, 24)),
-    destination: IpAddress.fromBytes(is4 ? inner.subarray(16, 20) : inner.subarray(24, 40)),
+    source,
+    destination,
     transport: inner.subarray(header),
   };
 }

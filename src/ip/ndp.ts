@@ -23,8 +23,8 @@ export interface NeighbourMessage {
 export function parseNeighbour(bytes: Uint8Array): NeighbourMessage | undefined {
   const type = bytes[0];
   if ((type !== SOLICITATION && type !== ADVERTISEMENT) || bytes[1] !== 0 || bytes.length < 24) return undefined;
-  const target = IpAddress.fromBytes(bytes.subarray(8, 24));
-  if (target.isMulticast) return undefined;
+  const target = IpAddress.from6(bytes.subarray(8, 24));
+  if (!target || target.isMulticast) return undefined;
   let mac: Uint8Array | undefined;
   let nonce: Uint8Array | undefined;
   for (let at = 24; at < bytes.length; ) {

@@ -52,8 +52,9 @@ export class Redirects {
 
   private receive6({ iface, from, hopLimit, message }: IncomingIcmp): void {
     if (!iface || hopLimit !== 255 || !from.isLinkLocal || message[1] !== 0 || message.length < 40) return;
-    const target = IpAddress.fromBytes(message.subarray(8, 24));
-    const destination = IpAddress.fromBytes(message.subarray(24, 40));
+    const target = IpAddress.from6(message.subarray(8));
+    const destination = IpAddress.from6(message.subarray(24));
+    if (!target || !destination) return;
     const onLink = target.equals(destination);
     if (destination.isMulticast || destination.isLinkLocal || (!onLink && !target.isLinkLocal)) return;
     let mac: Uint8Array | undefined;

@@ -74,11 +74,13 @@ export function parseAdvertisement(bytes: Uint8Array): RouterAdvertisement | und
     retransMs: view.getUint32(12),
     sourceMac: macIn(options),
     mtu: mtu && viewOf(mtu).getUint32(4),
-    prefixes: all(OPTION.prefix, 32).map(readPrefix),
+    prefixes: all(OPTION.prefix, 32).flatMap(readPrefix),
     routes: all(OPTION.route, 8).flatMap(readRoute),
     nameServers: all(OPTION.rdnss, 24).map((each) => ({
       seconds: viewOf(each).getUint32(4),
-      addresses: Array.from({ length: (each.length - 8) >>> 4 }, (_, i) => IpAddress.fromBytes(each.subarray(8 + 16 * i, 24 + 16 * i))),
+      addresses: Array.from({ length: (each.length - 8) >>> 4 }, (_, i) => IpAddress.from6(each.subarray(8 + 16 * i))).filter(
+        (a) => a !== undefined,
+      ),
     })),
     searchList: all(OPTION.dnssl, 16).map((each) => ({ seconds: viewOf(each).getUint32(4), domains: readDomains(each.subarray(8)) })),
   };
@@ -109,16 +111,12 @@ function preferenceOf(bits: number): Preference | undefined {
   return (["medium", "high", undefined, "low"] as const)[bits & 3];
 }
 
-function readPrefix(option: Uint8Array): AdvertisedPrefix {
+function readPrefix(option: Uint8Array): AdvertisedPrefix[] {
   const view = viewOf(option);
-  return {
-    prefix: IpAddress.fromBytes(option.subarray(16, 32)),
-    length: option[2],
-    onLink: (option[3] & 0x80) !== 0,
-    autonomous: (option[3] & 0x40) !== 0,
-    validSeconds: view.getUint32(4),
-    preferredSeconds: view.getUint32(8),
-  };
+  const prefix = IpAddress.from6(option.subarray(16));
+  if (!prefix) return [];
+  const [onLink, autonomous] = [(option[3] & 0x80) !== 0, (option[3] & 0x40) !== 0];
+  return [{ prefix, length: option[2], onLink, autonomous, validSeconds: view.getUint32(4), preferredSeconds: view.getUint32(8) }];
 }
 
 function readRoute(option: Uint8Array): AdvertisedRoute[] {
@@ -128,7 +126,8 @@ function readRoute(option: Uint8Array): AdvertisedRoute[] {
   if (!preference || length > 128 || option.length > 24 || option.length < 8 + 8 * Math.ceil(length / 64)) return [];
   const bytes = new Uint8Array(16);
   bytes.set(option.subarray(8, 24));
-  return [{ prefix: IpAddress.fromBytes(bytes), length, preference, seconds: viewOf(option).getUint32(4) }];
+  const prefix = IpAddress.from6(bytes);
+  return !prefix ? [] : [{ prefix, length, preference, seconds: viewOf(option).getUint32(4) }];
 }
 
 /** Names without compression, padded with zeros (RFC 8106 §5.2). */

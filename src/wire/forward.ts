@@ -113,6 +113,7 @@ function withReservedBit(out: Uint8Array): Uint8Array {
 }
 
 const isSmall = (a: Uint8Array) => a.subarray(0, 15).every((b) => b === 0) && a[15] <= 1;
+const isMapped = (a: Uint8Array) => a.subarray(0, 10).every((b) => b === 0) && a[10] === 255 && a[11] === 255;
 const isLinkLocal6 = (a: Uint8Array) => a[0] === 0xfe && (a[1] & 0xc0) === 0x80;
 
 function route6(bytes: Uint8Array, router: OracleRouter, group: boolean): Verdict {
@@ -126,9 +127,9 @@ function route6(bytes: Uint8Array, router: OracleRouter, group: boolean): Verdic
     return drop(error.message.includes("more than") ? "ip6_too_many_extensions" : "ip6_bad_extension");
   }
   const { source, destination, hopLimit } = parseIpv6(bytes);
-  if (source[0] === 0xff || (isSmall(source) && source[15] === 1)) return drop("ip6_martian_source");
+  if (source[0] === 0xff || (isSmall(source) && source[15] === 1) || isMapped(source)) return drop("ip6_martian_source");
   if (destination[0] === 0xff) return (destination[1] & 15) < 2 ? drop("ip6_multicast_scope") : punt("multicast");
-  if (isSmall(destination)) return drop("ip6_martian_destination");
+  if (isSmall(destination) || isMapped(destination)) return drop("ip6_martian_destination");
   if (isLinkLocal6(destination)) return punt("link_local");
   if (isSmall(source)) return drop("ip6_martian_source");
   if (isLinkLocal6(source)) return punt("beyond_scope");

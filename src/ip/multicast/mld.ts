@@ -21,7 +21,8 @@ const ROUTER_ALERT = Uint8Array.of(0, 0, 5, 2, 0, 0, 1, 0);
 /** A query's bytes from its type on; undefined when it is broken. */
 export function parseMldQuery(bytes: Uint8Array): GroupQuery | undefined {
   if (bytes.length < 24) return undefined;
-  const group = IpAddress.fromBytes(bytes.subarray(8, 24));
+  const group = IpAddress.from6(bytes.subarray(8));
+  if (!group) return undefined;
   if (!group.isUnspecified && !group.isMulticast) return undefined;
   const about = group.isUnspecified ? undefined : group;
   const code = (bytes[4] << 8) | bytes[5];
@@ -30,7 +31,7 @@ export function parseMldQuery(bytes: Uint8Array): GroupQuery | undefined {
   if (bytes.length < 28) return undefined;
   const count = (bytes[26] << 8) | bytes[27];
   if (bytes.length < 28 + 16 * count || (count > 0 && !about)) return undefined;
-  const sources = Array.from({ length: count }, (_, i) => IpAddress.fromBytes(bytes.subarray(28 + 16 * i, 44 + 16 * i)));
+  const sources = Array.from({ length: count }, (_, i) => IpAddress.from6(bytes.subarray(28 + 16 * i))).filter((a) => a !== undefined);
   const intervalMs = decode8(bytes[25]) * 1000;
   return { version: 2, maxResponseMs: decode16(code) || 1, group: about, sources, robustness: bytes[24] & 7, intervalMs };
 }

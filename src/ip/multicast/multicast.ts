@@ -60,14 +60,15 @@ export class Multicast implements Transport {
     const alerted = (memory.getU32(memory.descriptor(id) + abi.DESC_FLAGS) & abi.FLAG_HOP_BY_HOP) !== 0;
     const isQuery = message[0] === MLD_QUERY;
     const query = isQuery ? parseMldQuery(message) : undefined;
+    const group = message.length < 24 ? undefined : IpAddress.from6(message.subarray(8));
     const isSound = iface && alerted && hopLimit === 1 && (from.isLinkLocal || (!isQuery && from.isUnspecified));
-    if (!isSound || (isQuery ? !query : message.length < 24)) this.counters.in_errors++;
+    if (!isSound || (isQuery ? !query : !group)) this.counters.in_errors++;
     else if (query) {
       this.counters.in_queries++;
       iface.groups6?.query(query);
-    } else {
+    } else if (group) {
       this.counters.in_reports++;
-      iface.groups6?.heardReport(IpAddress.fromBytes(message.subarray(8, 24)));
+      iface.groups6?.heardReport(group);
     }
   }
 }
