@@ -9,6 +9,9 @@ import * as abi from "../assembly/abi.ts";
 import { IpAddress } from "../src/base/ip-address.ts";
 import { type AoKey, aoKey, type Host, Lab } from "../src/index.ts";
 import type { IpStack } from "../src/ip/stack.ts";
+import * as c from "../src/posix/constants.ts";
+import { E2BIG, EAGAIN, EBUSY, EEXIST, EINVAL, EKEYREJECTED, EMSGSIZE, ENOENT } from "../src/posix/errno.ts";
+import { Process } from "../src/posix/index.ts";
 import { type End, keysFor, trafficKey } from "../src/tcp/ao-key.ts";
 import { authenticate, isAuthentic } from "../src/tcp/ao-segment.ts";
 import { receiveExtension, sendExtension } from "../src/tcp/authentication.ts";
@@ -417,5 +420,167 @@ describe("authenticated connections", () => {
       // What is repeated from before the wrap has the number of then.
       assert.equal(sendExtension(here, (seq - 1000) | 0), Math.floor((2 ** 32 - 10 + offset - 1000) / 2 ** 32));
     }
+  });
+});
+
+/** struct tcp_ao_add. */
+function add(
+  last: number,
+  secret: string,
+  ids: readonly [number, number],
+  {
+    flags = 0,
+    prefix = 32,
+    algorithm = "hmac(sha1)",
+    keyFlags = 0,
+    length = secret.length,
+    mac = 0,
+    port = 0,
+    family = c.AF_INET as number,
+  } = {},
+): Buffer {
+  const out = Buffer.alloc(288);
+  out.writeUInt16LE(family);
+  out.writeUInt16BE(port, 2);
+  if (prefix > 0) out.set([10, 0, 0, last], 4);
+  out.write(algorithm, 128);
+  out.writeUInt32LE(flags, 196);
+  out.set([prefix, ids[0], ids[1], mac, keyFlags, length], 202);
+  out.write(secret, 208);
+  return out;
+}
+
+/** struct tcp_ao_del. */
+function del(last: number, ids: readonly [number, number], { flags = 0, current = 0, next = 0 } = {}): Buffer {
+  const out = Buffer.alloc(144);
+  out.writeUInt16LE(c.AF_INET);
+  out.set([10, 0, 0, last], 4);
+  out.writeUInt32LE(flags, 132);
+  out.set([32, ...ids, current, next], 138);
+  return out;
+}
+
+/** struct tcp_ao_info_opt. */
+function info(flags: number, current = 0, next = 0): Buffer {
+  const out = Buffer.alloc(48);
+  out.writeUInt32LE(flags);
+  out.set([current, next], 6);
+  return out;
+}
+
+describe("keys as Linux's setsockopt has them", () => {
+  const name = { family: c.AF_INET, address: "10.0.0.2", port: 80 };
+  const SET_CURRENT = 1;
+  const SET_NEXT = 2;
+
+  async function sockets() {
+    const net = await pair();
+    const [client, server] = [new Process(net.a), new Process(net.b)];
+    const fd = client.socket(c.AF_INET, c.SOCK_STREAM | c.SOCK_NONBLOCK, 0);
+    const listening = server.socket(c.AF_INET, c.SOCK_STREAM | c.SOCK_NONBLOCK, 0);
+    server.bind(listening, name);
+    return { net, client, server, fd, listening };
+  }
+
+  it("connects, counts, moves to another key, and lists them", async () => {
+    const { net, client, server, fd, listening } = await sockets();
+    const set = (process: Process, socket: number, option: number, value: Buffer) =>
+      process.setsockopt(socket, c.IPPROTO_TCP, option, value);
+    assert.equal(set(client, fd, c.TCP_AO_ADD_KEY, add(2, "first", [1, 2])), 0);
+    assert.equal(set(client, fd, c.TCP_AO_ADD_KEY, add(2, "second", [3, 4])), 0);
+    assert.equal(set(client, fd, c.TCP_AO_INFO, info(SET_CURRENT | SET_NEXT, 1, 2)), 0);
+    assert.equal(set(server, listening, c.TCP_AO_ADD_KEY, add(1, "second", [4, 3])), 0);
+    assert.equal(set(server, listening, c.TCP_AO_ADD_KEY, add(0, "first", [2, 1], { prefix: 24 })), 0);
+    server.listen(listening, 8);
+    client.connect(fd, name);
+    await net.lab.run(200);
+    const accepted = server.accept(listening);
+    assert.ok(accepted >= 0);
+    assert.equal(client.send(fd, body(1000), 0), 1000);
+    await net.lab.run(100);
+    const read = (process: Process, socket: number) => {
+      const into = Buffer.alloc(48);
+      assert.equal(process.getsockopt(socket, c.IPPROTO_TCP, c.TCP_AO_INFO, into), 48);
+      return {
+        flags: into.readUInt32LE(),
+        current: into[6],
+        next: into[7],
+        good: Number(into.readBigUInt64LE(8)),
+        bad: Number(into.readBigUInt64LE(16)),
+      };
+    };
+    const before = read(server, accepted);
+    assert.deepEqual([before.flags, before.current, before.next, before.bad], [3, 2, 1, 0]);
+    assert.ok(before.good >= 2);
+    // The server asks for its other key, then uses it itself.
+    assert.equal(set(server, accepted, c.TCP_AO_INFO, info(SET_CURRENT | SET_NEXT, 4, 3)), 0);
+    assert.equal(server.send(accepted, body(10), 0), 10);
+    await net.lab.run(100);
+    assert.deepEqual([read(client, fd).current, read(client, fd).next], [3, 2]);
+    assert.equal(set(client, fd, c.TCP_AO_DEL_KEY, del(2, [1, 2])), -EBUSY);
+    assert.equal(set(client, fd, c.TCP_AO_DEL_KEY, del(2, [1, 2], { flags: SET_NEXT, next: 4 })), 0);
+    assert.equal(set(client, fd, c.TCP_AO_DEL_KEY, del(2, [1, 2])), -ENOENT);
+    const place = Buffer.alloc(2 * 304);
+    place.writeUInt32LE(2, 272);
+    place.writeUInt16LE(4, 276);
+    assert.equal(client.getsockopt(fd, c.IPPROTO_TCP, c.TCP_AO_GET_KEYS, place), 304);
+    assert.equal(place.readUInt32LE(272), 1);
+    assert.equal(place.toString("latin1", 128, 138), "hmac(sha1)");
+    assert.equal(place.toString("latin1", 192, 198), "second");
+    assert.deepEqual([...place.subarray(276, 284)], [3, 0, 3, 4, 32, 12, 0, 6]);
+    assert.equal(client.send(fd, body(10), 0), 10);
+    await net.lab.run(100);
+    assert.equal(server.recv(accepted, new Uint8Array(2000), 0), 1010);
+    assert.equal(read(server, accepted).bad, 0);
+  });
+
+  it("a listener that requires keys takes nobody without", async () => {
+    const { net, client, server, fd, listening } = await sockets();
+    assert.equal(server.setsockopt(listening, c.IPPROTO_TCP, c.TCP_AO_INFO, info(4)), 0);
+    server.listen(listening, 8);
+    client.connect(fd, name);
+    await net.lab.run(2000);
+    assert.equal(server.accept(listening), -EAGAIN);
+    assert.ok(net.b.tcp.counters.ao_required > 0);
+  });
+
+  it("refuses what Linux refuses", async () => {
+    const { client, fd, server, listening } = await sockets();
+    const set = (option: number, value: Buffer) => client.setsockopt(fd, c.IPPROTO_TCP, option, value);
+    assert.equal(client.getsockopt(fd, c.IPPROTO_TCP, c.TCP_AO_INFO, Buffer.alloc(48)), -ENOENT);
+    assert.equal(set(c.TCP_AO_DEL_KEY, del(2, [1, 2])), -ENOENT);
+    const good = add(2, "k", [1, 2]);
+    const wrong: [Buffer, number][] = [
+      [good.subarray(0, 287), EINVAL],
+      [Buffer.concat([good, Buffer.of(1)]), E2BIG],
+      [add(2, "k", [1, 2], { length: 81 }), EINVAL],
+      [add(2, "k", [1, 2], { port: 179 }), EINVAL],
+      [add(2, "k", [1, 2], { prefix: 33 }), EINVAL],
+      [add(2, "k", [1, 2], { prefix: 24 }), EINVAL],
+      [add(2, "k", [1, 2], { keyFlags: 4 }), EINVAL],
+      [add(2, "k", [1, 2], { flags: 4 }), EINVAL],
+      [add(2, "k", [1, 2], { algorithm: "hmac(nothing)" }), ENOENT],
+      [add(2, "k", [1, 2], { algorithm: "constructor" }), ENOENT],
+      [add(2, "k", [1, 2], { algorithm: "cmac(aes)" }), EINVAL],
+      [add(2, "k", [1, 2], { mac: 17 }), EMSGSIZE],
+      [add(2, "k", [1, 2], { family: c.AF_INET6 }), EINVAL],
+    ];
+    for (const [i, [value, error]] of wrong.entries()) assert.equal(set(c.TCP_AO_ADD_KEY, value), -error, String(i));
+    assert.equal(set(c.TCP_AO_ADD_KEY, Buffer.concat([good, Buffer.alloc(8)])), 0);
+    assert.equal(set(c.TCP_AO_ADD_KEY, add(2, "k", [1, 9])), -EEXIST);
+    assert.equal(set(c.TCP_AO_ADD_KEY, add(0, "k", [9, 2], { prefix: 24 })), -EEXIST);
+    assert.equal(set(c.TCP_AO_ADD_KEY, add(3, "k", [1, 2])), 0);
+    assert.equal(set(c.TCP_AO_ADD_KEY, add(0, "any", [7, 7], { prefix: 0, algorithm: "cmac(aes128)" })), 0);
+    assert.equal(set(c.TCP_AO_INFO, info(SET_CURRENT, 99)), -ENOENT);
+    assert.equal(set(c.TCP_AO_INFO, info(32)), -EINVAL);
+    const md5 = Buffer.alloc(216);
+    md5.set([c.AF_INET, 0, 0, 0, 10, 0, 0, 2]);
+    md5.writeUInt16LE(1, 130);
+    assert.equal(client.setsockopt(fd, c.IPPROTO_TCP, c.TCP_MD5SIG, md5), -EKEYREJECTED);
+    assert.equal(server.setsockopt(listening, c.IPPROTO_TCP, c.TCP_MD5SIG, md5), 0);
+    assert.equal(server.setsockopt(listening, c.IPPROTO_TCP, c.TCP_AO_ADD_KEY, add(2, "k", [1, 2])), -EKEYREJECTED);
+    assert.equal(server.setsockopt(listening, c.IPPROTO_TCP, c.TCP_AO_INFO, info(4)), -EKEYREJECTED);
+    server.listen(listening, 1);
+    assert.equal(server.setsockopt(listening, c.IPPROTO_TCP, c.TCP_AO_ADD_KEY, add(5, "k", [1, 2], { flags: SET_CURRENT })), -EINVAL);
   });
 });

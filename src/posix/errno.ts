@@ -65,6 +65,7 @@ export const EALREADY = 114;
 export const EINPROGRESS = 115;
 export const ESTALE = 116;
 export const ECANCELED = 125;
+export const EKEYREJECTED = 129;
 export const EWOULDBLOCK = EAGAIN;
 export const ENOTSUP = EOPNOTSUPP;
 

@@ -27,7 +27,7 @@ export function getOption(socket: Socket, level: number, name: number, into: Uin
   if (!option.get) return -ENOPROTOOPT;
   const { get } = option;
   return attempt(() => {
-    const value = get(socket);
+    const value = get(socket, into instanceof Uint8Array ? into : undefined);
     const bytes = typeof value === "number" ? intBytes(value) : value;
     if (into instanceof Uint8Array) {
       // A shorter place takes the beginning.

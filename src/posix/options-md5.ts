@@ -1,8 +1,8 @@
 /** TCP_MD5SIG and TCP_MD5SIG_EXT: keys of a socket, as bytes of struct tcp_md5sig (tcp(7); RFC 2385). */
-import { MOST_SECRET_BYTES } from "../tcp/peer-keys.ts";
+import { covers, MOST_SECRET_BYTES } from "../tcp/peer-keys.ts";
 import { type Md5Key, secretFor } from "../tcp/signature.ts";
 import { CLOSED } from "../tcp/tcb.ts";
-import { EINVAL, ENOENT } from "./errno.ts";
+import { EINVAL, EKEYREJECTED, ENOENT } from "./errno.ts";
 import { addressOf, decodeName } from "./names.ts";
 import type { TcpSocket } from "./tcp-socket.ts";
 
@@ -32,6 +32,8 @@ export function setMd5Key(socket: TcpSocket, bytes: Uint8Array, isExtended: bool
   if (size > MOST_SECRET_BYTES) return -EINVAL;
   const bits = 128 - most + length;
   const { options, tcb } = socket;
+  // A peer has keys of one kind (RFC 5925 §4).
+  if (size > 0 && options.aoKeys.some((key) => covers({ ...key, bits: Math.min(key.bits, bits) }, address))) return -EKEYREJECTED;
   const others = options.md5Keys.filter((key) => key.bits !== bits || !key.address.equals(address));
   if (size === 0 && others.length === options.md5Keys.length) return -ENOENT;
   const key: Md5Key = { address, bits, secret: bytes.slice(KEY, KEY + size) };

@@ -30,6 +30,7 @@ import {
 } from "./constants.ts";
 import { EINVAL, ENOENT, EOPNOTSUPP } from "./errno.ts";
 import { flag, int, type OptionTable, type SocketOption } from "./options.ts";
+import { AO_OPTIONS } from "./options-ao.ts";
 import { setMd5Key } from "./options-md5.ts";
 import { encodeTcpInfo } from "./tcp-info.ts";
 import type { TcpSocket } from "./tcp-socket.ts";
@@ -188,6 +189,7 @@ export const TCP_OPTIONS: OptionTable<TcpSocket> = {
     0,
     1,
   ),
+  ...AO_OPTIONS,
   [TCP_MD5SIG]: { set: (socket, { bytes }) => setMd5Key(socket, bytes, false) },
   [TCP_MD5SIG_EXT]: { set: (socket, { bytes }) => setMd5Key(socket, bytes, true) },
   [TCP_FASTOPEN]: {

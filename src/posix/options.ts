@@ -4,9 +4,9 @@
  */
 import { EDOM, EINVAL } from "./errno.ts";
 
-/** Reads as an int (a number) or as a struct (bytes); throws LoomError for what Linux would refuse. */
+/** `place`: the caller's memory, for what is asked by it. Reads as an int (a number) or as a struct (bytes); throws LoomError for what Linux would refuse. */
 export interface SocketOption<S> {
-  get?(socket: S): number | Uint8Array;
+  get?(socket: S, place?: Uint8Array): number | Uint8Array;
   /** 0, or a negative error. */
   set?(socket: S, value: OptionValue): number;
 }

@@ -22,6 +22,9 @@ export interface AoKey extends PeerPrefix {
   readonly coversOptions: boolean;
   /** 1 to 80 bytes. */
   readonly secret: Uint8Array;
+  /** A connection that begins sends with it, or asks the peer to; else the first key for the peer is both. */
+  readonly isCurrent?: boolean;
+  readonly isNext?: boolean;
 }
 
 export interface AoKeyOptions {

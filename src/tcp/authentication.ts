@@ -24,6 +24,9 @@ export interface ConnectionKey {
   readonly key: AoKey;
   send: Uint8Array | undefined;
   receive: Uint8Array | undefined;
+  /** Segments that came with it. */
+  good: number;
+  bad: number;
 }
 
 /** Where a connection is: its initial sequence numbers, and how far both ends have come from there. */
@@ -55,6 +58,7 @@ export class Authentication {
   /** Used for what is sent; and the one that the peer is asked to use. */
   current: ConnectionKey;
   next: ConnectionKey;
+  readonly counters: AoCounters = { ao_good: 0, ao_bad: 0, ao_key_not_found: 0, ao_required: 0, ao_dropped_icmps: 0 };
   /** Errors that ICMP reports are believed (Linux's accept_icmps). */
   acceptIcmps = false;
   private readonly local: IpAddress;
@@ -67,14 +71,24 @@ export class Authentication {
     this.remote = ends.remote;
     this.localPort = ends.localPort;
     this.remotePort = ends.remotePort;
-    this.keys = keys.map((key) => ({ key, send: undefined, receive: undefined }));
-    this.current = this.next = this.keys[0];
+    this.keys = keys.map((key) => ({ key, send: undefined, receive: undefined, good: 0, bad: 0 }));
+    this.current = this.keys.find(({ key }) => key.isCurrent) ?? this.keys[0];
+    this.next = this.keys.find(({ key }) => key.isNext) ?? this.keys[0];
   }
 
   /** A passive connection: it answers with the key that the SYN asked for, and asks for the one that the SYN has. */
   follow(u8: Uint8Array, place: number): void {
     this.current = this.sending(u8[place + 3]) ?? this.current;
     this.next = this.receiving(u8[place + 2]) ?? this.next;
+  }
+
+  /** A key for a connection that is open already. */
+  add(key: AoKey): ConnectionKey {
+    const added = { key, send: undefined, receive: undefined, good: 0, bad: 0 };
+    this.keys.unshift(added);
+    if (key.isCurrent) this.current = added;
+    if (key.isNext) this.next = added;
+    return added;
   }
 
   sending(id: number): ConnectionKey | undefined {
@@ -104,7 +118,11 @@ export class Authentication {
     else if (role === "answer") traffic = this.derive(key, false, seq, at.iss);
     else traffic = found.receive ??= this.derive(key, false, at.irs, at.iss);
     const sne = role === "other" ? receiveExtension(at, seq) : 0;
-    if (!isAuthentic(stack, id, { key, traffic, sne }, place)) return "ao_bad";
+    if (!isAuthentic(stack, id, { key, traffic, sne }, place)) {
+      found.bad++;
+      return "ao_bad";
+    }
+    found.good++;
     // The peer is ready for another key (§6.1): what goes out from now on has it.
     const wanted = u8[place + 3];
     if (role !== "first" && wanted !== this.current.key.sendId) this.current = this.sending(wanted) ?? this.current;

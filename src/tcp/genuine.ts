@@ -54,6 +54,7 @@ export function isGenuineFor(
     verdict = ao.check(stack, id, place, at, seq, role);
   }
   counters[verdict]++;
+  if (ao) ao.counters[verdict]++;
   return verdict === "ao_good";
 }
 
@@ -61,6 +62,7 @@ export function isGenuineFor(
 export interface ListenerKeys {
   readonly md5Keys: readonly Md5Key[];
   readonly aoKeys: readonly AoKey[];
+  readonly aoRequired: boolean;
 }
 
 /** What a segment for a listener has shown: it is believed, and what an answer is signed with. */
@@ -83,13 +85,13 @@ export function judge(
   const own = keysFor(keys.aoKeys, peer);
   const place = offered.authentication;
   judgement.signing = undefined;
-  if (own.length === 0 && place === 0) {
+  if (own.length === 0 && place === 0 && !keys.aoRequired) {
     const secret = keys.md5Keys.length > 0 ? secretFor(keys.md5Keys, peer) : undefined;
     judgement.isGenuine = (!secret && offered.signature === 0) || isGenuine(stack, id, secret, offered.signature, counters);
     judgement.signing = secret;
     return judgement;
   }
-  const verdict = own.length === 0 ? "ao_key_not_found" : judgeAo(own, stack, id, offered);
+  const verdict = own.length === 0 && place !== 0 ? "ao_key_not_found" : judgeAo(own, stack, id, offered);
   counters[verdict]++;
   judgement.isGenuine = verdict === "ao_good";
   return judgement;

@@ -300,8 +300,10 @@ export class TcpLayer implements Transport, TcpWorld {
       }
     }
     const keys = keysFor(options.aoKeys, ends.remote);
-    if (keys.length > 0) tcb.ao = new Authentication(ends, keys);
-    else tcb.md5Secret = secretFor(options.md5Keys, ends.remote);
+    if (keys.length > 0) {
+      tcb.ao = new Authentication(ends, keys);
+      tcb.ao.acceptIcmps = options.aoAcceptIcmps;
+    } else tcb.md5Secret = secretFor(options.md5Keys, ends.remote);
     if (options.advertisedTimeout > 0) tcb.timeouts = { remote: 0, due: true };
     tcb.hashNext = this.connections.get(tcb.hash);
     this.connections.set(tcb.hash, tcb);
@@ -578,6 +580,7 @@ export class TcpLayer implements Transport, TcpWorld {
     // RFC 5925 §7.8: what anybody can say does not end what only the peer may.
     if (tcb.ao && !tcb.ao.acceptIcmps && tcb.state > SYN_SENT && UNPROVEN.has(report.kind)) {
       this.counters.ao_dropped_icmps++;
+      tcb.ao.counters.ao_dropped_icmps++;
       return true;
     }
     // The smaller MTU is looked up by whoever learnt it; `pathChanged` follows.

@@ -104,6 +104,9 @@ export interface TcpOptions {
   md5Keys: readonly Md5Key[];
   /** Keys of peers whose segments are authenticated (RFC 5925); they come before `md5Keys`. The first for a peer is used first. */
   aoKeys: readonly AoKey[];
+  /** Peers without a key may not connect; and what ICMP says of peers with one is believed (Linux's TCP_AO_INFO). */
+  aoRequired: boolean;
+  aoAcceptIcmps: boolean;
   /** What a peer calls urgent is data like any other, has a mark before it, or can be read apart from the rest. */
   urgentData: UrgentData;
 }
@@ -141,6 +144,8 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   reuseAddress: false,
   md5Keys: [],
   aoKeys: [],
+  aoRequired: false,
+  aoAcceptIcmps: false,
   urgentData: "ignored",
 };
 
