@@ -55,6 +55,11 @@ export class Holdback {
     this.starved.add(who);
   }
 
+  /** Whether somebody waits for memory still. */
+  isStarved(who: Starved): boolean {
+    return this.starved.has(who);
+  }
+
   get isThrottling(): boolean {
     return this.throttled.size > 0;
   }

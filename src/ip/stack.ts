@@ -278,6 +278,10 @@ export class IpStack implements PuntReceiver, World {
     this.holdback.starve(who);
   }
 
+  isStarved(who: Starved): boolean {
+    return this.holdback.isStarved(who);
+  }
+
   /** A call from outside a round: the time is read anew. */
   touch(): void {
     this.now = this.engine.clock.now();

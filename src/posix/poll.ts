@@ -54,3 +54,30 @@ export function waitFor(description: Description, events: number, signal?: Abort
     description.waiters.add(waiter);
   });
 }
+
+/** Resolves as soon as something happens to one of several descriptions, ready or not; rejects with the signal's reason. */
+export function change(ends: readonly (readonly [Description, number])[], signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const undo: (() => void)[] = [() => signal.removeEventListener("abort", stop)];
+    const settle = (finish: () => void) => {
+      for (const each of undo.splice(0)) each();
+      finish();
+    };
+    const stop = () => settle(() => reject(signal.reason));
+    if (signal.aborted) {
+      stop();
+      return;
+    }
+    signal.addEventListener("abort", stop, { once: true });
+    for (const [description, events] of ends) {
+      const wake = () => settle(resolve);
+      const waiter = { events, wake };
+      description.waiters.add(waiter);
+      description.onRelease.add(wake);
+      undo.push(() => {
+        description.waiters.remove(waiter);
+        description.onRelease.delete(wake);
+      });
+    }
+  });
+}

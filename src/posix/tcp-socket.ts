@@ -558,7 +558,8 @@ export class TcpSocket extends InetSocket {
 
   /** A third of the buffer is free, as Linux wants it; if not, the connection tells when it is. */
   private hasRoom(tcb: Tcb): boolean {
-    if (this.isFull(tcb)) return false;
+    // Without memory a send would take nothing: `writable` comes when there is some.
+    if (this.isFull(tcb) || this.host.ip.isStarved(tcb)) return false;
     const space = Math.min(tcb.sendSpace, tcb.options.sendBuffer);
     if (!tcb.queue || tcb.queue.length < (space * 2) / 3) return true;
     tcb.wantsRoom = true;

@@ -87,12 +87,14 @@ export class UnixStreamSocket {
     }
   }
 
-  /** Sends all of `bytes`, or waits until the peer has taken enough of it. Rejects with EPIPE. */
+  /** Sends all of `bytes`, or waits until the peer has taken enough of it. Rejects with EPIPE, also when this end is closed meanwhile. */
   async write(bytes: Uint8Array): Promise<number> {
     const { endpoint } = this;
     for (let rest = bytes; rest.length > 0; ) {
+      if (endpoint.isClosed && !endpoint.error) throw new LoomError("EPIPE", "the socket is closed");
       // A peer that has gone is no matter of room: `send` says so.
-      if (endpoint.room > 0 || endpoint.sendEnded || !endpoint.peer || endpoint.peer.isClosed) rest = rest.subarray(endpoint.send(rest));
+      if (endpoint.room > 0 || endpoint.sendEnded || endpoint.isClosed || !endpoint.peer || endpoint.peer.isClosed)
+        rest = rest.subarray(endpoint.send(rest));
       else await this.event();
     }
     return bytes.length;

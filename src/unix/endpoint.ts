@@ -4,36 +4,24 @@
  */
 import { LoomError } from "../base/errors.ts";
 import type { UnixNamespace } from "./namespace.ts";
+import { type Credentials, messageCost, type Parcel, type Passenger } from "./parcel.ts";
 
 export type UnixKind = "stream" | "datagram" | "seqpacket";
-
-/** Something that travels along and must be given back when nobody takes it (a descriptor). */
-export interface Passenger {
-  drop(): void;
-}
-
-export interface Credentials {
-  readonly pid: number;
-  readonly uid: number;
-  readonly gid: number;
-}
-
-export interface Parcel {
-  data: Uint8Array;
-  /** Name of the sender, "" without one. */
-  readonly from: string;
-  readonly credentials: Credentials;
-  passengers: readonly Passenger[];
-}
 
 /** What has happened to an endpoint. */
 export type UnixEvent = "readable" | "writable" | "closed";
 
-/** Bytes that may wait at the peer (Linux: net.core.wmem_default), and datagrams (net.unix.max_dgram_qlen). */
+/** What may wait at receivers (Linux: net.core.wmem_default), and datagrams at one of them (net.unix.max_dgram_qlen). */
 const QUEUE_BYTES = 212_992;
 const MOST_DATAGRAMS = 10;
 /** A datagram must fit the buffer, less what Linux keeps for itself. */
 const OVERHEAD = 32;
+
+/** A parcel with who pays for it. */
+interface SentParcel extends Parcel {
+  readonly sender: UnixEndpoint;
+  cost: number;
+}
 
 export class UnixEndpoint {
   readonly kind: UnixKind;
@@ -50,11 +38,15 @@ export class UnixEndpoint {
   /** Error that waits to be reported, once. */
   error: LoomError | undefined;
   onEvent: ((event: UnixEvent) => void) | undefined;
-  /** Bytes that may wait at the peer. */
+  /** What of ours may wait at receivers: bytes of a stream, the cost of messages. */
   sendBuffer = QUEUE_BYTES;
   peerCredentials: Credentials | undefined;
-  private readonly queue: Parcel[] = [];
+  private readonly queue: SentParcel[] = [];
   private queued = 0;
+  /** What of ours waits to be read, wherever it was sent to (sk_wmem_alloc). */
+  private unread = 0;
+  /** Senders that found the queue full, or looked whether it is: they hear when it is not. */
+  private readonly waitingSenders = new Set<UnixEndpoint>();
   /** Of a listener: most connections that wait, and those. */
   private backlog = -1;
   private readonly arrivals: UnixEndpoint[] = [];
@@ -141,16 +133,22 @@ export class UnixEndpoint {
 
   /** Bytes that a stream takes now. */
   get room(): number {
-    const { peer } = this;
-    return peer ? Math.max(0, this.sendBuffer - peer.queued) : 0;
+    return this.peer ? Math.max(0, this.sendBuffer - this.unread) : 0;
   }
 
-  /** Would a send be taken? */
+  /** Would a send be taken? If not, "writable" comes when it would. */
   get isWritable(): boolean {
     if (this.isListening) return false;
     const { peer } = this;
-    if (!peer || this.kind === "stream") return !peer || peer.queued * 4 <= this.sendBuffer;
-    return peer.queue.length <= MOST_DATAGRAMS && peer.queued * 4 <= this.sendBuffer;
+    if (this.kind === "datagram" && peer && this.isFull(peer)) return false;
+    return this.unread * 4 <= this.sendBuffer;
+  }
+
+  /** Whether a receiver has as many datagrams as may wait; ours alone, of two that talk to one another, are bounded by our buffer. */
+  private isFull(receiver: UnixEndpoint): boolean {
+    if (receiver.isClosed || receiver.peer === this || receiver.queue.length <= MOST_DATAGRAMS) return false;
+    receiver.waitingSenders.add(this);
+    return true;
   }
 
   /**
@@ -165,7 +163,7 @@ export class UnixEndpoint {
     if (this.sendEnded || !peer || peer.isClosed || peer.receiveEnded) throw new LoomError("EPIPE", "the peer does not read any more");
     if (this.kind === "seqpacket") {
       this.checkSize(data);
-      if (this.room < data.length || peer.queue.length > MOST_DATAGRAMS) throw new LoomError("EAGAIN", "the peer's queue is full");
+      if (this.unread >= this.sendBuffer) throw new LoomError("EAGAIN", "the peer's queue is full");
       peer.put(data.slice(), passengers, this);
       return data.length;
     }
@@ -187,8 +185,8 @@ export class UnixEndpoint {
     }
     if (peer.receiveEnded) throw new LoomError("EPIPE", "the peer does not read any more");
     if (peer.peer && peer.peer !== this) throw new LoomError("EPERM", "that socket talks to somebody else");
-    const isFull = peer.peer !== this && peer.queue.length > MOST_DATAGRAMS;
-    if (isFull || peer.queued + data.length > this.sendBuffer) throw new LoomError("EAGAIN", "the peer's queue is full");
+    // As Linux: what is below the limit lets a message in, whatever its size.
+    if (this.isFull(peer) || this.unread >= this.sendBuffer) throw new LoomError("EAGAIN", "the peer's queue is full");
     peer.put(data.slice(), passengers, this);
     return data.length;
   }
@@ -198,8 +196,10 @@ export class UnixEndpoint {
   }
 
   private put(data: Uint8Array, passengers: readonly Passenger[], from: UnixEndpoint): void {
-    this.queue.push({ data, from: from.name, credentials: from.credentials, passengers });
+    const cost = this.kind === "stream" ? data.length : messageCost(data.length);
+    this.queue.push({ data, from: from.name, credentials: from.credentials, passengers, sender: from, cost });
     this.queued += data.length;
+    from.unread += cost;
     this.onEvent?.("readable");
   }
 
@@ -219,11 +219,23 @@ export class UnixEndpoint {
     if (this.kind === "stream" && bytes < parcel.data.length) {
       parcel.data = parcel.data.subarray(bytes);
       this.queued -= bytes;
+      parcel.cost -= bytes;
+      parcel.sender.unread -= bytes;
     } else {
       this.queue.shift();
       this.queued -= parcel.data.length;
+      parcel.sender.unread -= parcel.cost;
     }
-    this.peer?.onEvent?.("writable");
+    parcel.sender.onEvent?.("writable");
+    this.tellSenders();
+  }
+
+  /** There is room in the queue, or it will never be read again: either is news for those who wait to send. */
+  private tellSenders(): void {
+    if (this.waitingSenders.size === 0) return;
+    const senders = [...this.waitingSenders];
+    this.waitingSenders.clear();
+    for (const sender of senders) sender.onEvent?.("writable");
   }
 
   /** Bytes that can be read: of the first datagram, or in all. */
@@ -238,6 +250,7 @@ export class UnixEndpoint {
     this.receiveEnded ||= receive;
     this.sendEnded ||= send;
     this.onEvent?.("closed");
+    if (receive) this.tellSenders();
     const { peer } = this;
     if (!peer || this.kind === "datagram") return;
     peer.receiveEnded ||= send;
@@ -270,9 +283,15 @@ export class UnixEndpoint {
   private end(hadUnread: boolean): void {
     this.isClosed = true;
     this.namespace.leave(this);
-    for (const { passengers } of this.queue.splice(0)) for (const passenger of passengers) passenger.drop();
+    for (const { passengers, sender, cost } of this.queue.splice(0)) {
+      sender.unread -= cost;
+      if (sender !== this.peer) sender.onEvent?.("writable");
+      for (const passenger of passengers) passenger.drop();
+    }
     this.queued = 0;
+    this.tellSenders();
     const { peer } = this;
+    peer?.waitingSenders.delete(this);
     if (!peer || peer.isClosed || this.kind === "datagram") return;
     if (hadUnread) peer.error = new LoomError("ECONNRESET", "the peer closed without reading everything");
     peer.receiveEnded = peer.sendEnded = true;

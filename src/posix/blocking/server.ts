@@ -1,14 +1,17 @@
 /** The owner's side of a worker's blocking calls: makes each call, and where it would block waits and makes it again. */
 import { Timer } from "../../base/timers.ts";
 import * as c from "../constants.ts";
+import type { Description } from "../description.ts";
 import type { EpollEvent } from "../epoll.ts";
 import { EAGAIN, EALREADY, EFAULT, EINPROGRESS, EINVAL, ENOSYS } from "../errno.ts";
 import { decodeControl, encodeControl, type Message } from "../message.ts";
 import { decodeName, encodeName, type Slot, type SocketName } from "../names.ts";
-import type { PollEntry } from "../poll.ts";
+import { change, type PollEntry, waitFor } from "../poll.ts";
 import type { Process } from "../process.ts";
 import { Socket } from "../socket.ts";
 import * as p from "./protocol.ts";
+
+const ALWAYS = c.POLLERR | c.POLLHUP;
 
 /** What rings when a request is there: a MessagePort of the worker. */
 export interface Bell {
@@ -31,6 +34,7 @@ class CallServer {
   /** What waits now: aborted when its time is over, or when the server stops. */
   private readonly waits = new Set<AbortController>();
   private isStopped = false;
+  private isServing = false;
 
   constructor(process: Process, channel: p.Channel) {
     this.process = process;
@@ -67,11 +71,14 @@ class CallServer {
     return this.process.host.engine.clock.now();
   }
 
+  /** One call at a time: who rings while his call waits has said nothing new. */
   async serve(): Promise<void> {
     const { words } = this.channel;
-    if (Atomics.load(words, p.STATE) !== p.REQUEST) return;
+    if (this.isServing || Atomics.load(words, p.STATE) !== p.REQUEST) return;
+    this.isServing = true;
     const name = p.CALLS[words[p.CALL]];
     const result = name === undefined ? -ENOSYS : await this.make(name).catch(() => -EINVAL);
+    this.isServing = false;
     words[p.RESULT] = result;
     Atomics.store(words, p.STATE, p.REPLY);
     Atomics.notify(words, p.STATE);
@@ -146,7 +153,7 @@ class CallServer {
       case "epollWait":
         return this.epollWait(fd, second, third);
       case "splice":
-        return this.repeat(fd, c.POLLIN, () => process.splice(fd, second, third, fourth));
+        return this.repeat(fd, c.POLLIN, () => process.splice(fd, second, third, fourth), 0, second);
       default:
         return (process as unknown as Record<string, (...args: number[]) => number>)[call](...args.slice(0, 3));
     }
@@ -171,15 +178,30 @@ class CallServer {
     return this.within(ms, (signal) => this.process.wait(fd, events, signal));
   }
 
-  /** Makes a call until it does not say EAGAIN, or the socket's time limit is over. */
-  private async repeat(fd: number, events: number, call: () => number, flags = 0): Promise<number> {
+  /**
+   * Waits after a call that would have blocked: for what is not ready yet. What says that it is, and was of no use all the same,
+   * must change first: asking it again and again would leave nobody else a turn.
+   */
+  private waitForChange(fd: number, events: number, ms: number, target: number | undefined): Promise<boolean> {
+    const { descriptors } = this.process;
+    const ends = [[descriptors.get(fd), events] as const];
+    if (target !== undefined) ends.push([descriptors.get(target), c.POLLOUT]);
+    for (const [description, wanted] of ends) {
+      if (!description) return Promise.resolve(true);
+      if (!(description.poll() & (wanted | ALWAYS))) return this.within(ms, (signal) => waitFor(description, wanted, signal));
+    }
+    return this.within(ms, (signal) => change(ends as (readonly [Description, number])[], signal));
+  }
+
+  /** Makes a call until it does not say EAGAIN, or the socket's time limit is over. `target`: what it writes to, when that is another. */
+  private async repeat(fd: number, events: number, call: () => number, flags = 0, target?: number): Promise<number> {
     const limit = this.limit(fd, events);
     const deadline = this.now + limit;
     for (;;) {
       const result = call();
       if (result !== -EAGAIN || !this.mayBlock(fd, flags)) return result;
       const left = limit > 0 ? deadline - this.now : 0;
-      if ((limit > 0 && left <= 0) || !(await this.wait(fd, events, left))) return result;
+      if ((limit > 0 && left <= 0) || !(await this.waitForChange(fd, events, left, target))) return result;
     }
   }
 
