@@ -6,37 +6,82 @@ import type { Path, Starved, Throttled } from "./types.ts";
 /** Ring places kept for what cannot wait: acknowledgements, other flows, one large segment cut up. */
 const RESERVED_PLACES = 256;
 
+/** Segments that one sends in its turn while others wait: those of a large segment at least, in one unit or in several. */
+const TURN = 44;
+
+/** Those who wait for room in one ring, first come, first served. */
+class Line {
+  private queue: Throttled[] = [];
+  private head = 0;
+  private readonly members = new Set<Throttled>();
+
+  get length(): number {
+    return this.members.size;
+  }
+
+  join(who: Throttled): void {
+    if (this.members.has(who)) return;
+    this.members.add(who);
+    this.queue.push(who);
+  }
+
+  next(): Throttled | undefined {
+    const who = this.queue[this.head++];
+    if (who) this.members.delete(who);
+    // What is behind the head goes now and then, all at once.
+    if (this.head >= this.queue.length) this.queue.length = this.head = 0;
+    else if (this.head > 64 && this.head * 2 > this.queue.length) {
+      this.queue = this.queue.slice(this.head);
+      this.head = 0;
+    }
+    return who;
+  }
+}
+
 export class Holdback {
   private readonly engine: Engine;
-  private readonly throttled = new Set<Throttled>();
+  /** By port. */
+  private readonly lines: Line[];
   private readonly starved = new Set<Starved>();
   /** By port, places that what is staged will take in the ring. */
   private readonly promised: Uint32Array;
+  /** Whose turn it is, and the segments it has sent in it. */
+  private turn: Throttled | undefined;
+  private segments = 0;
 
   constructor(engine: Engine) {
     this.engine = engine;
     this.promised = new Uint32Array(engine.memory.layout.sizes.ports);
+    this.lines = Array.from(this.promised, () => new Line());
   }
 
-  /** False while an interface's transmit ring is nearly full: bulk data waits here instead of being dropped there. */
+  /**
+   * May `who` send another unit? False while an interface's transmit ring is nearly full: bulk data waits here instead of
+   * being dropped there. False, too, while others wait: a flow whose acknowledgements come would leave no room for those
+   * that wait for it (of a hundred flows some got nothing for seconds).
+   */
   hasRoom({ iface }: Path, who: Throttled): boolean {
     if (!iface) return true;
     const { index } = iface.port;
-    if (!this.fits(index)) {
-      // What is staged may have taken less than was promised for it.
-      this.engine.plane.packetsFlush(0);
-      this.flushed();
-      if (!this.fits(index)) {
-        this.throttled.add(who);
-        return false;
-      }
-    }
-    return true;
+    const line = this.lines[index];
+    const mayGoOn = line.length === 0 || (who === this.turn && this.segments < TURN);
+    if (mayGoOn && this.makesRoom(index)) return true;
+    line.join(who);
+    return false;
   }
 
   /** A packet that will be `segments` of them was staged. */
   promise({ iface }: Path, segments: number): void {
+    this.segments += segments;
     if (iface) this.promised[iface.port.index] += segments;
+  }
+
+  private makesRoom(port: number): boolean {
+    if (this.fits(port)) return true;
+    // What is staged may have taken less than was promised for it.
+    this.engine.plane.packetsFlush(0);
+    this.flushed();
+    return this.fits(port);
   }
 
   private fits(port: number): boolean {
@@ -61,14 +106,20 @@ export class Holdback {
   }
 
   get isThrottling(): boolean {
-    return this.throttled.size > 0;
+    for (const line of this.lines) if (line.length > 0) return true;
+    return false;
   }
 
-  /** Tells those whom there may be room for again; those still held back ask again. */
+  /** Gives those who wait their turns, while there is room. */
   resume(): void {
-    const waiting = [...this.throttled];
-    this.throttled.clear();
-    for (const who of waiting) who.resume();
+    for (const [port, line] of this.lines.entries()) {
+      while (line.length > 0 && this.makesRoom(port)) {
+        this.turn = line.next();
+        this.segments = 0;
+        this.turn?.resume();
+      }
+    }
+    this.turn = undefined;
   }
 
   /** Tells those who starved, while there is memory; returns how many. */
