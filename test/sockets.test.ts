@@ -76,6 +76,37 @@ describe("sockets", () => {
     listener.close();
   });
 
+  it("send the end behind all that was written, and serve reads and writes in their order", async () => {
+    const { near, far, listener } = await accepted(13);
+    const parts = [text("one "), new Uint8Array(2_000_000).fill(7), text("two")];
+    const written = Promise.all(parts.map((part) => near.write(part)));
+    const ended = near.closeWrite();
+    await assert.rejects(near.write(text("late")), { code: "EPIPE" });
+    // Two reads at once: the first has the first bytes.
+    const [first, second] = [new Uint8Array(3), new Uint8Array(1)];
+    assert.deepEqual(await Promise.all([far.read(first), far.read(second)]), [3, 1]);
+    assert.equal(words(first) + words(second), "one ");
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of far.readable) chunks.push(chunk);
+    const rest = Buffer.concat(chunks);
+    assert.deepEqual(await written, [4, 2_000_000, 3]);
+    assert.equal(rest.length, 2_000_003);
+    assert.equal(words(rest.subarray(-3)), "two");
+    await ended;
+    await far.close();
+    await near.closed;
+    listener.close();
+  });
+
+  it("close without an error what was reset", async () => {
+    const { near, far, listener } = await accepted(14);
+    far.abort();
+    await assert.rejects(near.closed, { code: "ECONNRESET" });
+    await near.close();
+    await assert.rejects(near.closeWrite(), { code: "ECONNRESET" });
+    listener.close();
+  });
+
   it("break when the other side resets", async () => {
     const { near, far, listener } = await accepted(10);
     const reading = near.readable.getReader().read();

@@ -2,7 +2,7 @@
  * A TCP connection as WHATWG streams (the shape of the WinterTC Sockets API and of Deno's `connect`): `readable` gives
  * chunks of up to 64 KiB or fills a caller's buffer (BYOB), `writable` takes any, both with back-pressure to the wire.
  */
-import type { LoomError } from "../base/errors.ts";
+import { LoomError } from "../base/errors.ts";
 import { abort } from "../tcp/end.ts";
 import { CLOSED, ESTABLISHED, type Tcb, type TcpEvents } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
@@ -56,9 +56,9 @@ interface Reading extends Ends<number | null> {
   next: Reading | undefined;
 }
 
-/** A write whose bytes from `done` on wait for room. */
+/** A write whose bytes from `done` on wait for room; without bytes, the end of the stream. */
 interface Writing extends Ends<number> {
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array | undefined;
   done: number;
   next: Writing | undefined;
 }
@@ -108,6 +108,8 @@ export class TcpSocket {
   private connecting: Ends<TcpSocket> | undefined;
   private error: LoomError | undefined;
   private readEnded = false;
+  /** The end is to follow what was written; and the FIN is on its way. */
+  private isEnding = false;
   private writeEnded = false;
 
   constructor(tcb: Tcb) {
@@ -172,13 +174,8 @@ export class TcpSocket {
   /** Sends all of `bytes`, or waits until the peer has taken enough of it. Not together with `writable`. */
   write(bytes: Uint8Array): Promise<number> {
     if (!(bytes instanceof Uint8Array)) return Promise.reject(new TypeError("a socket takes Uint8Array chunks"));
-    return new Promise((resolve, reject) => {
-      const writing: Writing = { bytes, done: 0, resolve, reject, next: undefined };
-      let last = this.writing;
-      while (last?.next) last = last.next;
-      if (last) last.next = writing;
-      else this.writeOn(writing);
-    });
+    if (this.isEnding) return Promise.reject(this.error ?? new LoomError("EPIPE", "the connection cannot be written any more"));
+    return this.queue(bytes);
   }
 
   get info(): SocketInfo {
@@ -202,14 +199,19 @@ export class TcpSocket {
   /** Sends a FIN when what was written is out; reading goes on (`shutdown(SHUT_WR)`). */
   async closeWrite(): Promise<void> {
     if (this.writableStream) await this.writableStream.close();
-    else this.endWriting();
+    else await this.endWriting();
   }
 
-  /** Ends both directions. Resolves when the connection is closed. */
+  /** Ends both directions, the one of writing when what was written is out. Resolves when the connection is closed. */
   async close(): Promise<void> {
-    if (!this.writeEnded) this.endWriting();
+    await this.endWriting().catch(() => {});
     if (!this.readEnded) user.close(this.tcb);
     await this.closed.catch(() => {});
+  }
+
+  /** Closes at the end of an `await using` block. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   /** Resets the connection. */
@@ -311,6 +313,12 @@ export class TcpSocket {
       const { bytes, resolve, reject } = writing;
       try {
         if (this.error) throw this.error;
+        if (!bytes) {
+          this.finishWriting();
+          resolve(0);
+          this.writing = writing.next;
+          continue;
+        }
         writing.done += user.write(this.tcb, writing.done === 0 ? bytes : bytes.subarray(writing.done));
         if (writing.done < bytes.length) return;
         resolve(bytes.length);
@@ -321,9 +329,26 @@ export class TcpSocket {
     }
   }
 
-  private endWriting(): void {
-    this.writeEnded = true;
+  /** The FIN follows what was written before; later writes are refused. */
+  private async endWriting(): Promise<void> {
     if (this.error) throw this.error;
+    if (this.isEnding) return;
+    this.isEnding = true;
+    await this.queue(undefined);
+  }
+
+  private queue(bytes: Uint8Array | undefined): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const writing: Writing = { bytes, done: 0, resolve, reject, next: undefined };
+      let last = this.writing;
+      while (last?.next) last = last.next;
+      if (last) last.next = writing;
+      else this.writeOn(writing);
+    });
+  }
+
+  private finishWriting(): void {
+    this.writeEnded = true;
     user.shutdown(this.tcb);
     if (this.readEnded) user.close(this.tcb);
   }
