@@ -4,7 +4,7 @@ import { IpAddress } from "../base/ip-address.ts";
 import { SecretRandom } from "../base/random.ts";
 import { Hosts } from "../dns/hosts.ts";
 import { type LookupAddress, type LookupOptions, lookup } from "../dns/lookup.ts";
-import { Resolver, type ResolverOptions } from "../dns/resolver.ts";
+import { Resolver, type ResolverOptions, type ResolverWorld } from "../dns/resolver.ts";
 import type { DatagramEvents, DnsDatagram, DnsStream, DnsTransport, ServerAddress } from "../dns/transport.ts";
 import type { IpStack } from "../ip/stack.ts";
 import { TcpSocket } from "../socket/stream.ts";
@@ -28,6 +28,7 @@ export class HostNames {
   readonly resolver: Resolver;
   /** The host's timers, for those who know no stack. */
   readonly alarms: Alarms;
+  private readonly world: ResolverWorld;
   private readonly stack: IpStack;
   private readonly fixed: { readonly servers: boolean; readonly search: boolean };
   private readonly learnt = new Map<string, Learnt>();
@@ -40,7 +41,8 @@ export class HostNames {
     this.fixed = { servers: (given.servers ?? []).length > 0, search: given.search !== undefined };
     // Ids of questions must not be guessed, unless a run is to be repeated.
     const random = options.seed === undefined ? new SecretRandom() : stack.random;
-    this.resolver = new Resolver({ transport: new HostTransport(udp, tcp), alarms: this.alarms, random }, given);
+    this.world = { transport: new HostTransport(udp, tcp), alarms: this.alarms, random };
+    this.resolver = new Resolver(this.world, given);
     stack.discovery.listeners.add((what) => what === "names" && this.learnFromRouters());
   }
 
@@ -49,6 +51,11 @@ export class HostNames {
     const { nameServers, searchList } = this.stack.discovery.names;
     const usable = nameServers.filter(({ address, iface }) => !address.isLinkLocal || iface === this.stack.interfaces[0]);
     this.learn("routers", { servers: usable.map(({ address }) => String(address)), search: searchList });
+  }
+
+  /** Another resolver over the host's sockets, with servers and a cache of its own. */
+  newResolver(options: ResolverOptions): Resolver {
+    return new Resolver(this.world, options);
   }
 
   lookup(name: string, options: LookupOptions = {}): Promise<LookupAddress[]> {

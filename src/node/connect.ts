@@ -8,10 +8,12 @@ import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import type { Context } from "./context.ts";
 import type { Lookup, LookupAddress } from "./dns.ts";
-import { attemptsError, checkPort, codeOf, nodeError, systemError, wrongType } from "./errors.ts";
-import { type HandleOwner, TcpHandle } from "./handle.ts";
+import { attemptsError, checkPath, checkPort, codeOf, nodeError, systemError, wrongType } from "./errors.ts";
+import { type Handle, type HandleOwner, TcpHandle } from "./handle.ts";
 
 export interface ConnectOptions {
+  /** A Unix domain socket of the host; without port and host. */
+  path?: string;
   port: number | string;
   host?: string;
   localAddress?: string;
@@ -26,6 +28,7 @@ export interface ConnectOptions {
 
 export type ConnectArguments =
   | [options: ConnectOptions, listener?: () => void]
+  | [options: { path: string }, listener?: () => void]
   | [port: number | string, listener?: () => void]
   | [port: number | string, host: string, listener?: () => void];
 
@@ -38,10 +41,11 @@ export function connectArguments(args: readonly unknown[]): [ConnectOptions, (()
     typeof first === "object" && first !== null
       ? (first as ConnectOptions)
       : ({ port: first, host: typeof second === "string" ? second : undefined } as ConnectOptions);
-  const { path } = options as { path?: unknown };
-  const isPath = typeof first === "string" && !/^\s*\d+\s*$/.test(first);
-  if (isPath || (path !== undefined && path !== null)) {
-    throw new LoomError("ENOTSUP", `a host has no Unix domain sockets yet: ${path ?? first} cannot be connected to`);
+  // An agent of Node's asks with a path that is null.
+  const path = typeof first === "string" && !/^\s*\d+\s*$/.test(first) ? first : options.path;
+  if (path !== undefined && path !== null) {
+    if (typeof path !== "string") throw wrongType("options.path", "of type string", path);
+    return [{ ...options, path: checkPath(path) }, callback];
   }
   if (options.port === undefined)
     throw nodeError("ERR_MISSING_ARGS", 'The "options" or "port" or "path" argument must be specified', TypeError);
@@ -54,7 +58,7 @@ export interface Dialer {
   /** Who hears of a handle once it is connected. */
   ears(): HandleOwner;
   tried(names: string[]): void;
-  done(result: TcpHandle | Error): void;
+  done(result: Handle | Error): void;
   touch(): void;
 }
 

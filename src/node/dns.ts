@@ -1,9 +1,15 @@
-/** `dns.lookup` of a host, in the call-back form and as a promise: literals, hosts file, name servers. */
-import { ADDRCONFIG, ALL, V4MAPPED } from "node:dns";
+/** `node:dns` of a host; `lookup` in the call-back form and as a promise: literals, hosts file, name servers. */
+import * as dns from "node:dns";
 import { isIP } from "node:net";
 import process from "node:process";
 import type { Host } from "../host/host.ts";
+import { dnsCallsOf } from "./dns-resolver.ts";
 import { codeOf, lookupError, nodeError, wrongType } from "./errors.ts";
+
+const { ADDRCONFIG, ALL, V4MAPPED } = dns;
+/** Node's names of errors: `dns.NOTFOUND` and its like. */
+const { NODATA, FORMERR, SERVFAIL, NOTFOUND, NOTIMP, REFUSED, BADNAME, BADRESP, CONNREFUSED, TIMEOUT, CANCELLED } = dns;
+const codes = { NODATA, FORMERR, SERVFAIL, NOTFOUND, NOTIMP, REFUSED, BADNAME, BADRESP, CONNREFUSED, TIMEOUT, CANCELLED };
 
 export interface LookupAddress {
   address: string;
@@ -29,11 +35,34 @@ interface Question {
   readonly order: NonNullable<LookupOptions["order"]>;
 }
 
+type Resolving = Pick<
+  typeof dns,
+  | "resolve"
+  | "resolve4"
+  | "resolve6"
+  | "resolveAny"
+  | "resolveCaa"
+  | "resolveCname"
+  | "resolveMx"
+  | "resolveNaptr"
+  | "resolveNs"
+  | "resolvePtr"
+  | "resolveSoa"
+  | "resolveSrv"
+  | "resolveTxt"
+  | "reverse"
+  | "getServers"
+  | "setServers"
+  | "Resolver"
+>;
+type Promised = Pick<typeof dns.promises, keyof Resolving>;
+type Lookups = { lookup(hostname: string, options?: LookupOptions | number): Promise<LookupAddress | LookupAddress[]> };
+
 /** The part of `node:dns` that concerns a host. */
-export interface HostDns {
+export interface HostDns extends Resolving {
   lookup(hostname: string, callback: LookupCallback): void;
   lookup(hostname: string, options: LookupOptions | number, callback: LookupCallback): void;
-  readonly promises: { lookup(hostname: string, options?: LookupOptions | number): Promise<LookupAddress | LookupAddress[]> };
+  readonly promises: Lookups & Promised;
   readonly ADDRCONFIG: number;
   readonly V4MAPPED: number;
   readonly ALL: number;
@@ -60,7 +89,9 @@ export function dnsOf(host: Host): HostDns {
     const found = await answer(host, hostname, question);
     return question.all ? found : found[0];
   };
-  return { lookup, promises: { lookup: promised }, ADDRCONFIG, V4MAPPED, ALL };
+  const { callbacks, promises } = dnsCallsOf(host);
+  const calls = callbacks as unknown as Resolving;
+  return { ...codes, ...calls, lookup, promises: { ...(promises as unknown as Promised), lookup: promised }, ADDRCONFIG, V4MAPPED, ALL };
 }
 
 function read(hostname: string, options: LookupOptions | number): Question {

@@ -33,7 +33,7 @@ export function codeOf(error: unknown): string {
 
 function place({ address, port }: Where): string {
   if (address === undefined) return "";
-  return port ? ` ${address}:${port}` : ` ${address}`;
+  return port && port > 0 ? ` ${address}:${port}` : ` ${address}`;
 }
 
 function build(message: string, code: string, syscall: string, where: Where): SystemError {
@@ -67,6 +67,12 @@ export function lookupError(code: string, hostname: string): SystemError & { hos
   return error;
 }
 
+/** "queryMx ENODATA example.test": what c-ares says has a name and no number. */
+export function resolveError(code: string, syscall: string, hostname: string): Error {
+  const error = new Error(`${syscall} ${code} ${hostname}`);
+  return Object.assign(error, { errno: undefined, code, syscall, hostname });
+}
+
 type Base = ErrorConstructor | TypeErrorConstructor | RangeErrorConstructor;
 
 /** One of Node's own errors: ERR_SOCKET_CLOSED and its like. */
@@ -93,6 +99,12 @@ export function checkPort(value: unknown, name: string, allowZero = true): numbe
   if (Number.isInteger(port) && port >= (allowZero ? 0 : 1) && port <= 65_535) return port;
   const range = allowZero ? ">= 0" : "> 0";
   throw nodeError("ERR_SOCKET_BAD_PORT", `${name} should be ${range} and < 65536. Received ${describe(value)}.`, RangeError);
+}
+
+/** A path of up to 107 bytes, which is what `sun_path` holds (unix(7)); throws EINVAL. */
+export function checkPath(path: string): string {
+  if (new TextEncoder().encode(path).length <= 107) return path;
+  throw systemError("EINVAL", "connect", { address: path });
 }
 
 /** "type number (70000)", for messages. */

@@ -24,6 +24,36 @@ export interface HandleOwner {
   failed(error: LoomError): void;
 }
 
+export interface Name {
+  address: string;
+  family: "IPv4" | "IPv6";
+  port: number;
+}
+
+/** What a `Socket` stands on. */
+export interface Handle {
+  readonly bytesRead: number;
+  /** Bytes that the send buffer took. */
+  readonly bytesWritten: number;
+  /** Undefined where an end has no address of IP. */
+  readonly local: Name | undefined;
+  readonly remote: Name | undefined;
+  readStart(): void;
+  readStop(): void;
+  /** Bytes copied into `out`. */
+  read(out: Uint8Array): number;
+  /** Writes all of the chunks; `done` when the last byte is in the send buffer. One call at a time. */
+  write(chunks: readonly Uint8Array[], done: (error?: LoomError) => void): void;
+  shutdown(): void;
+  /** Nobody hears of it any more. */
+  close(): void;
+  reset(): void;
+  setNoDelay(on: boolean): void;
+  setKeepAlive(on: boolean, seconds: number): void;
+  ref(): void;
+  unref(): void;
+}
+
 interface Writing {
   readonly chunks: readonly Uint8Array[];
   index: number;
@@ -35,7 +65,7 @@ interface Writing {
 const LINGER_MS = 5000;
 const LOOK_MS = 20;
 
-export class TcpHandle extends AsyncResource implements Teller {
+export class TcpHandle extends AsyncResource implements Handle, Teller {
   noted = false;
   bytesRead = 0;
   /** Bytes that the send buffer took. */
@@ -218,11 +248,11 @@ export class TcpHandle extends AsyncResource implements Teller {
     if (this.tcb.state !== CLOSED) this.tcb.world.keepAlive(this.tcb);
   }
 
-  get local(): { address: string; family: "IPv4" | "IPv6"; port: number } {
+  get local(): Name {
     return { ...this.shown(this.tcb.local), port: this.tcb.localPort };
   }
 
-  get remote(): { address: string; family: "IPv4" | "IPv6"; port: number } {
+  get remote(): Name {
     return { ...this.shown(this.tcb.remote), port: this.tcb.remotePort };
   }
 

@@ -1,8 +1,9 @@
 /** What `server.listen` is asked for, in all the ways in which Node lets it be said. */
-import { LoomError } from "../base/errors.ts";
-import { checkPort, nodeError } from "./errors.ts";
+import { checkPath, checkPort, nodeError } from "./errors.ts";
 
 export interface ListenOptions {
+  /** A Unix domain socket of the host, instead of a port. */
+  path?: string;
   /** 0 or left out: a free one. */
   port: number;
   host?: string;
@@ -17,7 +18,7 @@ export interface ListenOptions {
 }
 
 type Callback = () => void;
-type Given = Partial<Omit<ListenOptions, "port">> & { port?: number | string | null; path?: string };
+type Given = Partial<Omit<ListenOptions, "port">> & { port?: number | string | null };
 
 export type ListenArguments =
   | [callback?: Callback]
@@ -33,21 +34,21 @@ export function listenArguments(args: readonly unknown[]): [ListenOptions, Callb
   const rest = callback ? args.slice(0, -1) : args;
   const [first] = rest;
   if (typeof first === "object" && first !== null) return [fromOptions(first as Given), callback];
-  if (typeof first === "string" && !/^\s*\d+\s*$/.test(first)) throw noPath(first);
+  const isPath = typeof first === "string" && !/^\s*\d+\s*$/.test(first);
   const host = rest.find((each, i): each is string => i > 0 && typeof each === "string");
   const backlog = rest.find((each, i): each is number => i > 0 && typeof each === "number");
+  if (isPath) return [{ path: checkPath(first), port: 0, backlog }, callback];
   return [{ port: checkPort(first ?? 0, "options.port"), host, backlog }, callback];
 }
 
 function fromOptions(given: Given): ListenOptions {
-  const { port, host, backlog, exclusive, ipv6Only, signal } = given;
-  if (given.path !== undefined) throw noPath(given.path);
+  const { port, host, backlog, exclusive, ipv6Only, signal, path } = given;
+  // A port counts more than a path, as with Node.
+  if (typeof path === "string" && path !== "" && (port === undefined || port === null)) {
+    return { path: checkPath(path), port: 0, backlog, exclusive, signal };
+  }
   if (!("port" in given)) {
     throw nodeError("ERR_INVALID_ARG_VALUE", 'The argument \'options\' must have the property "port" or "path".', TypeError);
   }
   return { port: checkPort(port ?? 0, "options.port"), host, backlog, exclusive, ipv6Only, signal };
-}
-
-function noPath(path: string): LoomError {
-  return new LoomError("ENOTSUP", `a host has no Unix domain sockets yet: ${path} cannot be listened on`);
 }

@@ -10,8 +10,9 @@ import type { Tcb } from "../tcp/tcb.ts";
 import type { Context } from "./context.ts";
 import { codeOf, explainedError, nodeError, wrongType } from "./errors.ts";
 import type { Teller } from "./events.ts";
-import { TcpHandle } from "./handle.ts";
+import { type Handle, type HandleOwner, TcpHandle } from "./handle.ts";
 import { type ListenArguments, type ListenOptions, listenArguments } from "./listen-arguments.ts";
+import { PipeAcceptor } from "./pipe.ts";
 import { Socket } from "./socket.ts";
 
 export interface ServerOptions {
@@ -32,7 +33,7 @@ export class Server extends EventEmitter {
   maxConnections?: number;
   readonly #context: Context;
   readonly #options: ServerOptions;
-  #acceptor: Acceptor | undefined;
+  #acceptor: Acceptor | PipeAcceptor | undefined;
   #connections = 0;
   #isUnref = false;
   /** Which call of `listen` a lookup belongs to. */
@@ -65,6 +66,10 @@ export class Server extends EventEmitter {
     if (callback) this.once("listening", callback);
     const call = ++this.#calls;
     this.#obey(options.signal);
+    if (options.path !== undefined) {
+      this.#openPath(options.path, options.backlog);
+      return this;
+    }
     if (!options.host) {
       this.#open("::", options);
       return this;
@@ -92,15 +97,39 @@ export class Server extends EventEmitter {
     try {
       const tcp = { noDelay: this.#options.noDelay ?? false };
       const listener = host.tcp.listen(IpAddress.parse(address), options.port, options.backlog, tcp, { v6Only: options.ipv6Only });
-      this.#acceptor = new Acceptor(this.#context, listener, options, (tcb, mapped) => this.#accept(tcb, mapped));
+      const acceptor = new Acceptor(this.#context, listener, options, (make) => this.#accept(make));
+      this.#acceptor = acceptor;
       listener.onShut = () => this.shut();
-      listener.onConnection = () => events.note(this.#acceptor as Acceptor);
+      listener.onConnection = () => events.note(acceptor);
     } catch (error) {
-      const failure = explainedError(codeOf(error), "listen", { address, port: options.port });
-      process.nextTick(() => this.emit("error", failure));
+      this.#fail(explainedError(codeOf(error), "listen", { address, port: options.port }));
       return;
     }
-    if (this.#isUnref) this.#acceptor.unref();
+    this.#opened();
+  }
+
+  #openPath(path: string, backlog = BACKLOG): void {
+    try {
+      this.#acceptor = new PipeAcceptor(
+        this.#context,
+        path,
+        backlog,
+        (make) => this.#accept(make),
+        () => this.shut(),
+      );
+    } catch (error) {
+      this.#fail(explainedError(codeOf(error), "listen", { address: path, port: -1 }));
+      return;
+    }
+    this.#opened();
+  }
+
+  #fail(error: Error): void {
+    process.nextTick(() => this.emit("error", error));
+  }
+
+  #opened(): void {
+    if (this.#isUnref) this.#acceptor?.unref();
     process.nextTick(() => this.#acceptor && this.emit("listening"));
   }
 
@@ -109,26 +138,24 @@ export class Server extends EventEmitter {
     this.close();
   }
 
-  address(): { address: string; family: string; port: number } | null {
+  /** A path for a Unix domain socket. */
+  address(): { address: string; family: string; port: number } | string | null {
     return this.#acceptor?.address ?? null;
   }
 
   // ── Accepting ─────────────────────────────────────────────────────────────────────────────────
 
-  #accept(tcb: Tcb, mapped: boolean): void {
-    const { host, events } = this.#context;
+  #accept(make: (owner: HandleOwner) => Handle): void {
     const options = this.#options;
-    let handle: TcpHandle | undefined;
     if (this.maxConnections !== undefined && this.#connections >= this.maxConnections) {
-      handle = new TcpHandle(host, events, tcb, NOBODY, { accepted: true, mapped });
-      this.#drop(handle);
+      this.#drop(make(NOBODY));
       return;
     }
     const socket = new Socket(
       this.#context,
       { ...options, readableHighWaterMark: options.highWaterMark, writableHighWaterMark: options.highWaterMark },
       {
-        handle: (owner) => new TcpHandle(host, events, tcb, owner, { accepted: true, mapped }),
+        handle: make,
         pause: Boolean(options.pauseOnConnect),
         left: () => this.#leave(),
       },
@@ -138,16 +165,19 @@ export class Server extends EventEmitter {
     this.emit("connection", socket);
   }
 
-  #drop(handle: TcpHandle): void {
+  #drop(handle: Handle): void {
     const { local, remote } = handle;
-    this.emit("drop", {
-      localAddress: local.address,
-      localPort: local.port,
-      localFamily: local.family,
-      remoteAddress: remote.address,
-      remotePort: remote.port,
-      remoteFamily: remote.family,
-    });
+    const names = local &&
+      remote && {
+        localAddress: local.address,
+        localPort: local.port,
+        localFamily: local.family,
+        remoteAddress: remote.address,
+        remotePort: remote.port,
+        remoteFamily: remote.family,
+      };
+    // As Node: a pipe that is dropped has nothing to be told by.
+    this.emit("drop", names);
     handle.close();
   }
 
@@ -197,6 +227,8 @@ export class Server extends EventEmitter {
   }
 }
 
+/** Node's own. */
+const BACKLOG = 511;
 const NOBODY = { opened: () => {}, readable: () => {}, ended: () => {}, failed: () => {} };
 
 /** A listening port as an event loop's handle. */
@@ -205,10 +237,10 @@ class Acceptor extends AsyncResource implements Teller {
   private readonly context: Context;
   private readonly listener: TcpListener;
   private readonly v6Only: boolean;
-  private readonly accept: (tcb: Tcb, mapped: boolean) => void;
+  private readonly accept: (make: (owner: HandleOwner) => Handle) => void;
   private holds = false;
 
-  constructor(context: Context, listener: TcpListener, options: ListenOptions, accept: (tcb: Tcb, mapped: boolean) => void) {
+  constructor(context: Context, listener: TcpListener, options: ListenOptions, accept: Acceptor["accept"]) {
     super("LOOMTCPSERVER");
     this.context = context;
     this.listener = listener;
@@ -222,9 +254,12 @@ class Acceptor extends AsyncResource implements Teller {
   }
 
   private acceptAll(): void {
+    const { host, events } = this.context;
+    const mapped = this.listener.local.family === 6 && !this.v6Only;
     for (let tcb = this.listener.accept(); tcb; tcb = this.listener.accept()) {
+      const accepted: Tcb = tcb;
       try {
-        this.accept(tcb, this.listener.local.family === 6 && !this.v6Only);
+        this.accept((owner) => new TcpHandle(host, events, accepted, owner, { accepted: true, mapped }));
       } finally {
         // A listener that throws does not lose the connections behind it.
         if (this.listener.waiting > 0) this.context.events.note(this);

@@ -4,10 +4,11 @@
  */
 import process from "node:process";
 import { Duplex, type DuplexOptions } from "node:stream";
-import { type ConnectArguments, type ConnectOptions, connectArguments, type Dial, dial } from "./connect.ts";
+import { type ConnectArguments, type ConnectOptions, connectArguments, type Dial, type Dialer, dial } from "./connect.ts";
 import type { Context } from "./context.ts";
 import { nodeError, systemError, wrongType } from "./errors.ts";
-import type { HandleOwner, TcpHandle } from "./handle.ts";
+import type { Handle, HandleOwner, Name } from "./handle.ts";
+import { dialPath } from "./pipe.ts";
 import { buffer } from "./read-buffer.ts";
 
 export interface SocketOptions extends DuplexOptions {
@@ -23,7 +24,7 @@ export interface SocketOptions extends DuplexOptions {
 
 /** What a server gives the socket of a connection that it accepted. */
 export interface Accepted {
-  readonly handle: (owner: HandleOwner) => TcpHandle;
+  readonly handle: (owner: HandleOwner) => Handle;
   readonly pause: boolean;
   /** The socket is gone. */
   readonly left: () => void;
@@ -41,7 +42,7 @@ export class Socket extends Duplex {
   readonly #context: Context;
   readonly #onread: SocketOptions["onread"];
   readonly #left: (() => void) | undefined;
-  #handle: TcpHandle | undefined;
+  #handle: Handle | undefined;
   #dialing: Dial | undefined;
   #timer: NodeJS.Timeout | undefined;
   #noDelay: boolean;
@@ -55,7 +56,7 @@ export class Socket extends Duplex {
   #readInAll = 0;
   /** What the send buffer had taken when the timer last looked. */
   #written = 0;
-  #lastNames: { local?: TcpHandle["local"]; remote?: TcpHandle["remote"] } = {};
+  #lastNames: { local?: Name; remote?: Name } = {};
 
   constructor(context: Context, options: SocketOptions = {}, accepted?: Accepted) {
     checkOptions(options);
@@ -102,7 +103,7 @@ export class Socket extends Duplex {
     delete (this as { write?: unknown }).write;
     this.#touchTimer();
     this.connecting = true;
-    this.#dialing = dial(this.#context, options, {
+    const dialer: Dialer = {
       emit: (event, ...rest) => this.emit(event, ...rest),
       ears: () => this.#ears(),
       tried: (names) => {
@@ -110,13 +111,14 @@ export class Socket extends Duplex {
       },
       done: (result) => this.#dialed(result),
       touch: () => this.#touchTimer(),
-    });
+    };
+    this.#dialing = options.path ? dialPath(this.#context, options.path, dialer) : dial(this.#context, options, dialer);
     return this;
   }
 
   /** As Node does: twice at a time fails; one that is connected says so again. */
-  #connectTwice({ host: address, port }: ConnectOptions): void {
-    if (!this.#handle) this.destroy(systemError("EALREADY", "connect", { address, port: Number(port) }));
+  #connectTwice({ host: address, port, path }: ConnectOptions): void {
+    if (!this.#handle) this.destroy(systemError("EALREADY", "connect", path ? { address: path } : { address, port: Number(port) }));
     else {
       this.emit("connect");
       this.emit("ready");
@@ -131,7 +133,7 @@ export class Socket extends Duplex {
     this.#handedDown = this.#inHand = this.#readInAll = 0;
   }
 
-  #dialed(result: TcpHandle | Error): void {
+  #dialed(result: Handle | Error): void {
     if (result instanceof Error) {
       this.destroy(result);
       return;
@@ -172,7 +174,7 @@ export class Socket extends Duplex {
     if (!this.push(chunk)) handle.readStop();
   }
 
-  #takeInto(onread: NonNullable<SocketOptions["onread"]>, handle: TcpHandle): void {
+  #takeInto(onread: NonNullable<SocketOptions["onread"]>, handle: Handle): void {
     const into = typeof onread.buffer === "function" ? onread.buffer() : onread.buffer;
     const bytes = handle.read(into);
     // A buffer without room would be asked for for ever.
@@ -398,7 +400,7 @@ export class Socket extends Duplex {
     return this.#names("local") ?? {};
   }
 
-  #names(which: "local" | "remote"): TcpHandle["local"] | undefined {
+  #names(which: "local" | "remote"): Name | undefined {
     if (this.#handle && !this.connecting) this.#lastNames[which] ??= this.#handle[which];
     return this.#lastNames[which];
   }
