@@ -112,6 +112,8 @@ export function tcpInfo(socket: TcpSocket): TcpInfo {
   const counts = segmentCounts(tcb);
   const since = (at: number) => (at > 0 ? Math.floor(tcb.now - at) : 0);
   const us = (ms: number) => Math.round(ms * 1000);
+  const { accounts } = tcb;
+  const times = accounts?.times(tcb.now) ?? { busy: 0, byWindow: 0, byBuffer: 0 };
   return {
     state: STATES[tcb.state],
     ca_state: congestionState(tcb),
@@ -140,6 +142,19 @@ export function tcpInfo(socket: TcpSocket): TcpInfo {
     pacing_rate: s.pacingRate,
     bytes_acked: s.bytesAcked,
     bytes_received: s.bytesReceived,
+    segs_out: accounts?.segmentsOut,
+    segs_in: accounts?.segmentsIn,
+    data_segs_out: accounts?.dataSegmentsOut,
+    data_segs_in: accounts?.dataSegmentsIn,
+    bytes_sent: accounts?.bytesSent,
+    bytes_retrans: accounts?.bytesResent,
+    dsack_dups: accounts?.duplicateReports,
+    total_rto: accounts?.timeouts,
+    busy_time: us(times.busy),
+    rwnd_limited: us(times.byWindow),
+    sndbuf_limited: us(times.byBuffer),
+    delivery_rate: tcb.rate.latest || undefined,
+    max_pacing_rate: options.maxPacingRate || undefined,
     notsent_bytes: Math.max(s.notSent, 0),
     reordering: tcb.reordering,
     reord_seen: tcb.reorderings,

@@ -5,6 +5,7 @@
 import type { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
+import { Accounts } from "../tcp/accounts.ts";
 import { abort } from "../tcp/end.ts";
 import { CookieKeys } from "../tcp/fast-open.ts";
 import type { TcpListener } from "../tcp/listener.ts";
@@ -64,6 +65,7 @@ import { ErrorQueue } from "./error-queue.ts";
 import { InetSocket } from "./inet-socket.ts";
 import { gather, intMessage, type Message } from "./message.ts";
 import { nameOf, type SocketName } from "./names.ts";
+import { LARGEST_UNIT, SendSpace } from "./send-space.ts";
 import { newSettings, type Settings } from "./settings.ts";
 import { RCV_SHUTDOWN, SEND_SHUTDOWN, shutdownMask } from "./socket.ts";
 
@@ -82,6 +84,7 @@ export class TcpSocket extends InetSocket {
   /** Whom the first data will connect to (TCP_FASTOPEN_CONNECT). */
   private deferred: SocketName | undefined;
   readonly errors = new ErrorQueue();
+  private readonly space: SendSpace;
   /** Sockets of connections that wait to be accepted: they must hear of resets before. */
   private readonly children = new Map<Tcb, TcpSocket>();
 
@@ -94,6 +97,7 @@ export class TcpSocket extends InetSocket {
     super(host, domain, SOCK_STREAM, IPPROTO_TCP, settings);
     this.bindings = bindingsOf(host).tcp;
     this.options = options;
+    this.space = new SendSpace(host.tcp.settings.initialSendBuffer);
   }
 
   protected freePort(): number {
@@ -133,8 +137,8 @@ export class TcpSocket extends InetSocket {
     const { settings, tcb } = this;
     if (settings[which]) return settings[which];
     // Tuned by the stack: what a fresh socket of Linux shows, or what the connection has.
-    if (!tcb) return which === "receiveBuffer" ? 131_072 : 16_384;
-    return which === "receiveBuffer" ? tcb.receiveSpace : tcb.sendSpace;
+    if (which === "sendBuffer") return this.space.limit(tcb, 0);
+    return tcb ? tcb.receiveSpace : 131_072;
   }
 
   /** Half of the buffer: more might never fit (tcp_set_rcvlowat). */
@@ -150,9 +154,10 @@ export class TcpSocket extends InetSocket {
       options.keepAliveProbes = settings.keepCount;
       if (tcb) user.keepAliveChanged(tcb);
     } else if (which === "receiveLowWater") this.waiters.wake(IN);
-    else if (which === "receiveBuffer" || which === "sendBuffer") {
-      options[which] = settings[which] >>> 1;
-      if (tcb && which === "receiveBuffer") tcb.receiveSpace = Math.min(tcb.receiveSpace, options.receiveBuffer);
+    else if (which === "sendBuffer") options.sendBuffer = settings.sendBuffer + LARGEST_UNIT;
+    else if (which === "receiveBuffer") {
+      options.receiveBuffer = settings.receiveBuffer >>> 1;
+      if (tcb) tcb.receiveSpace = Math.min(tcb.receiveSpace, options.receiveBuffer);
     }
   }
 
@@ -229,10 +234,16 @@ export class TcpSocket extends InetSocket {
     this.tcb = tcb;
     this.phase = phase;
     this.options = tcb.ownOptions;
+    tcb.accounts ??= new Accounts();
+    if (phase === "connected") this.space.grow(tcb);
     tcb.events = {
-      established: () => this.waiters.wake(OUT),
+      established: () => {
+        this.space.grow(tcb);
+        this.waiters.wake(OUT);
+      },
       readable: () => this.waiters.wake(IN | (tcb.finReceived ? POLLRDHUP : 0)),
       writable: () => this.waiters.wake(OUT),
+      hasRoom: () => this.space.opens(tcb, this.settings.sendBuffer, this.lowWater),
       urgent: (isHere) => {
         if (isHere) this.waiters.wake(IN | POLLPRI);
         else this.signal?.(SIGURG);
@@ -426,7 +437,9 @@ export class TcpSocket extends InetSocket {
       return state === SYN_SENT || state === SYN_RECEIVED ? -EAGAIN : -EPIPE;
     }
     if (this.error || this.shut & SEND_SHUTDOWN) return this.takeError() || -EPIPE;
-    return this.isFull(tcb) ? -EAGAIN : 0;
+    if (this.space.room(tcb, this.settings.sendBuffer, this.lowWater) > 0) return 0;
+    tcb.wantsRoom = true;
+    return -EAGAIN;
   }
 
   /** May data be sent? A connection that a SYN's cookie opened need not wait for the handshake's end. */
@@ -443,19 +456,35 @@ export class TcpSocket extends InetSocket {
     }
     let done = 0;
     for (let i = 0; i < iov.length; i++) {
-      const isLast = i === iov.length - 1;
-      const taken = user.write(tcb, iov[i], (flags & MSG_MORE) !== 0 || !isLast, isLast && (flags & MSG_EOR) !== 0);
+      const taken = this.sendPiece(tcb, iov[i], flags, i === iov.length - 1);
       done += taken;
-      if (taken < iov[i].length) return done === 0 ? -EAGAIN : done;
+      if (taken < iov[i].length) return done || -EAGAIN;
     }
     return done;
   }
 
-  private isFull(tcb: Tcb): boolean {
-    const { notSentLowWater } = tcb.options;
-    if (notSentLowWater === 0 || tcb.unsent < notSentLowWater) return false;
-    tcb.wantsRoom = true;
-    return true;
+  /** Unit by unit, while there is room; bytes taken. */
+  private sendPiece(tcb: Tcb, piece: Uint8Array, flags: number, isLast: boolean): number {
+    let at = 0;
+    while (at < piece.length) {
+      const room = this.space.room(tcb, this.settings.sendBuffer, this.lowWater);
+      if (room === 0) {
+        tcb.wantsRoom = true;
+        break;
+      }
+      const end = Math.min(at + room, piece.length);
+      const isEnd = isLast && end === piece.length;
+      const unit = end - at === piece.length ? piece : piece.subarray(at, end);
+      const taken = user.write(tcb, unit, (flags & MSG_MORE) !== 0 || !isEnd, isEnd && (flags & MSG_EOR) !== 0);
+      at += taken;
+      if (at < end) break;
+    }
+    return at;
+  }
+
+  /** Unsent bytes above which writers wait; 0: no limit. */
+  private get lowWater(): number {
+    return this.options.notSentLowWater || this.host.tcp.settings.notSentLowWater;
   }
 
   receive(message: Message, flags: number): number {
@@ -559,9 +588,8 @@ export class TcpSocket extends InetSocket {
   /** A third of the buffer is free, as Linux wants it; if not, the connection tells when it is. */
   private hasRoom(tcb: Tcb): boolean {
     // Without memory a send would take nothing: `writable` comes when there is some.
-    if (this.isFull(tcb) || this.host.ip.isStarved(tcb)) return false;
-    const space = Math.min(tcb.sendSpace, tcb.options.sendBuffer);
-    if (!tcb.queue || tcb.queue.length < (space * 2) / 3) return true;
+    if (this.host.ip.isStarved(tcb)) return false;
+    if (this.space.isWritable(tcb, this.settings.sendBuffer, this.lowWater)) return true;
     tcb.wantsRoom = true;
     return false;
   }

@@ -135,6 +135,7 @@ export function receive(tcb: Tcb, id: number): void {
     if (!isGenuineFor(tcb, tcb, tcb.state === SYN_SENT, stack, id, s, options, tcb.world.counters)) return;
   }
   tcb.lastReceivedAt = stack.now;
+  tcb.accounts?.arrived(s.length, s.piece);
   if (tcb.state === SYN_SENT) {
     receiveInSynSent(tcb, id);
     return;
@@ -174,6 +175,7 @@ export function receive(tcb: Tcb, id: number): void {
   if (!(flags & ACK)) return;
   if (tcb.una === tcb.iss && !finishHandshake(tcb)) return;
   if (tcb.ecn && noteArrival(tcb, s.length, Math.max(1, Math.ceil(s.length / Math.max(s.piece, 1))))) tcb.ackNow = true;
+  const unaBefore = tcb.una;
   if (!takeAck(tcb)) return;
   if (options.userTimeout > 0) takeUserTimeout(tcb, options.userTimeout);
   if (flags & URG || tcb.urgent) takeUrgent(tcb, id, s);
@@ -183,6 +185,7 @@ export function receive(tcb: Tcb, id: number): void {
   acknowledgeWhenDue(tcb, moved);
   send(tcb);
   if (tcb.ackNow) transmit(tcb, tcb.nxt, 0, ACK);
+  if (tcb.wantsRoom && tcb.una !== unaBefore) tellRoom(tcb);
   tcb.rest();
   if (moved > 0 || ended) tcb.events.readable?.();
 }
@@ -393,6 +396,7 @@ function establish(tcb: Tcb): void {
   tcb.maxWindow = tcb.window;
   tcb.quickAcks = QUICK_ACKS;
   tcb.queueStart = (tcb.iss + 1) | 0;
+  tcb.pushedTo = tcb.nxt;
   tcb.measuredAt = tcb.now;
   tcb.flight.retries = 0;
   tcb.world.keepAlive(tcb);
@@ -433,7 +437,7 @@ function takeAck(tcb: Tcb): boolean {
   return !closeOnAck(tcb);
 }
 
-/** Acknowledged bytes leave the queue; the owner hears when a third of it is free. */
+/** Acknowledged bytes leave the queue. */
 function freeQueue(tcb: Tcb, unaBefore: number): void {
   const { queue } = tcb;
   if (!queue) return;
@@ -441,12 +445,21 @@ function freeQueue(tcb: Tcb, unaBefore: number): void {
   if (bytes <= 0 || tcb.una === unaBefore) return;
   queue.drop(bytes);
   tcb.queueStart = (tcb.queueStart + bytes) | 0;
+}
+
+/** Its owner waits for room, and something was acknowledged. */
+function tellRoom(tcb: Tcb): void {
+  const { queue, events } = tcb;
+  const isRoomy = events.hasRoom ? events.hasRoom() : !queue || isRoomyEnough(tcb, queue.length);
+  if (!isRoomy) return;
+  tcb.wantsRoom = false;
+  events.writable?.();
+}
+
+function isRoomyEnough(tcb: Tcb, queued: number): boolean {
   const { notSentLowWater } = tcb.options;
-  if (notSentLowWater > 0 && tcb.unsent >= notSentLowWater) return;
-  if (tcb.wantsRoom && queue.length < (Math.min(tcb.sendSpace, tcb.options.sendBuffer) * 2) / 3) {
-    tcb.wantsRoom = false;
-    tcb.events.writable?.();
-  }
+  if (notSentLowWater > 0 && tcb.unsent >= notSentLowWater) return false;
+  return queued < (Math.min(tcb.sendSpace, tcb.options.sendBuffer) * 2) / 3;
 }
 
 /** Our FIN was acknowledged: the states that follow. True when the connection is gone. */

@@ -190,6 +190,7 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   }
   const segments = segmentSize > 0 && length > segmentSize ? Math.ceil(length / segmentSize) : 1;
   world.counters.out_segs += segments;
+  tcb.accounts?.departed(segments, length);
   stack.promise(path, segments);
   stack.route(id, tcb.remote.family, path.hop);
   if (flags & ACK) acknowledged(tcb);

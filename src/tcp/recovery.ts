@@ -134,6 +134,7 @@ function applySack(tcb: Tcb, ack: number, sack: SackBlocks): void {
     if (!after(end, start) || after(end, tcb.nxt)) continue;
     if (i === 0 && isDsack(ack, start, end, sack)) {
       tcb.world.counters.dsack_received++;
+      if (tcb.accounts) tcb.accounts.duplicateReports++;
       tcb.flight.hasPeerDuplicate = true;
       if (tcb.reorderWindowMult < 16) tcb.reorderWindowMult++;
       takeDuplicate(tcb, start, end);
@@ -352,6 +353,7 @@ function tell(tcb: Tcb, ack: number): void {
 export function timedOut(tcb: Tcb): void {
   const { sent } = tcb;
   tcb.world.counters.timeouts++;
+  if (tcb.accounts) tcb.accounts.timeouts++;
   seen.lost = 0;
   if (!tcb.flight.afterTimeout) {
     // Within a recovery it is the same congestion (Linux's tcp_enter_loss).

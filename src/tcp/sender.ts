@@ -2,6 +2,7 @@
  * The sending half: what may go out now, and in which pieces. Lost data first, then new data as far as both windows
  * reach; Nagle with Minshall's variant, silly-window avoidance, FIN (RFC 9293 §3.7.4, §3.8.6.2.1; RFC 1122 §4.2.3.4).
  */
+import { judge } from "./chronograph.ts";
 import { initialWindow, sendQuantum } from "./congestion/control.ts";
 import { synAckFlags, synFlags } from "./ecn.ts";
 import { AT_REST } from "./flight.ts";
@@ -52,6 +53,7 @@ export function send(tcb: Tcb): void {
     tcb.flight.heldBack = held;
     const room = congestionRoom(tcb);
     if (sentNew || room < tcb.mss) noteUse(tcb, room);
+    if (tcb.accounts) judge(tcb.accounts, tcb, sentNew, room);
     arm(tcb, sentNew || tcb.flight.rearm);
     tcb.flight.rearm = false;
   }
@@ -94,6 +96,7 @@ export function resend(tcb: Tcb, record: SentRecord, force = false): boolean {
   noteForUndo(tcb, record);
   noteDeparture(tcb, record);
   tcb.retransmissions++;
+  if (tcb.accounts) tcb.accounts.bytesResent += length;
   tcb.world.counters.retrans_segs += Math.max(1, Math.ceil(length / size));
   tcb.flight.prrOut += length;
   return true;

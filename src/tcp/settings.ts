@@ -28,6 +28,10 @@ export interface TcpSettings {
   frto: boolean;
   /** Segments that are handed down at once at least, where the window allows (Linux's tcp_min_tso_segs). */
   minTsoSegments: number;
+  /** Bytes that a socket's send buffer begins with (the middle one of Linux's tcp_wmem). */
+  initialSendBuffer: number;
+  /** TCP_NOTSENT_LOWAT of sockets that have not set it; 0: no limit. */
+  notSentLowWater: number;
   /** Probe for a lost tail before the timeout (RFC 8985 §7). */
   tailLossProbe: boolean;
   /** Believe what a SYN-ACK or the last ACK of a handshake reflects of IP's ECN field only where it can be right (RFC 9768 §3.2.2.3). */
@@ -62,6 +66,8 @@ export function defaultSettings(): TcpSettings {
     dsack: true,
     frto: true,
     minTsoSegments: 2,
+    initialSendBuffer: 16_384,
+    notSentLowWater: 0,
     tailLossProbe: true,
     ecnFallback: true,
     mtuProbing: 1,

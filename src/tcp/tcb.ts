@@ -2,11 +2,13 @@
  * The transmission control block: everything one connection remembers (RFC 9293 §3.3.1), and nothing it does. What is
  * done with it stands by concern in sender, receiver, recovery, input and timers.
  */
+
 import type { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { Timer } from "../base/timers.ts";
 import type { ByteQueue } from "../engine/slabs.ts";
 import type { IpStack, Path, Starved, Throttled } from "../ip/stack.ts";
+import type { Accounts } from "./accounts.ts";
 import type { AoKey } from "./ao-key.ts";
 import type { AoCounters, Authentication } from "./authentication.ts";
 import type { CongestionControl, Flow } from "./congestion/control.ts";
@@ -199,6 +201,8 @@ export interface TcpEvents {
   urgent?(isHere: boolean): void;
   /** The send buffer has room again. */
   writable?(): void;
+  /** Is there enough of it to say so? Without this: when a third of the buffer is free. */
+  hasRoom?(): boolean;
   /** The connection is gone; with an error when it did not end in order. */
   closed?(error: LoomError | undefined): void;
 }
@@ -249,6 +253,8 @@ export interface Demultiplexed {
 
 export class Tcb implements Flow, Starved, Throttled {
   readonly world: TcpWorld;
+  /** What TCP_INFO counts, for an owner that may ask. */
+  accounts: Accounts | undefined;
   readonly local: IpAddress;
   readonly remote: IpAddress;
   readonly localPort: number;

@@ -99,7 +99,10 @@ export class Calls {
     let done = 0;
     let isOpening = false;
     let isFirst = true;
+    let isFull = false;
     const run = () => {
+      // Who waits for room is woken when a third of the buffer is free, as poll(2) is.
+      if (isFull && this.process.poll([{ fd, events: c.POLLOUT, revents: 0 }]) === 0) return -EAGAIN;
       if (isOpening) {
         if (this.isOpening(fd)) return -EALREADY;
         isOpening = false;
@@ -110,6 +113,7 @@ export class Calls {
       const n = send(done, isFirst);
       isFirst = false;
       if (n > 0) done += n;
+      isFull = n === -EAGAIN || (n > 0 && done < total);
       isOpening = this.isOpening(fd);
       if (isOpening && (n >= 0 || n === -EINPROGRESS)) return -EALREADY;
       return n >= 0 ? done : n === -EAGAIN || done === 0 ? n : done;

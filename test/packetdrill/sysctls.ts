@@ -93,7 +93,7 @@ const fastOpenKey: Rule = (host, value, name) => {
 
 const TCP: Readonly<Record<string, Rule>> = {
   rmem: both(option("receiveBuffer", most), option("initialReceiveBuffer", initial, ignored)),
-  wmem: both(option("sendBuffer", most), option("initialSendBuffer", initial, ignored)),
+  wmem: both(option("sendBuffer", most), setting("initialSendBuffer", initial)),
   timestamps: option("timestamps", isOn),
   sack: option("sack", isOn),
   window_scaling: option("windowScaling", isOn),
@@ -122,8 +122,7 @@ const TCP: Readonly<Record<string, Rule>> = {
   ecn_option_beacon: ignored,
   pacing_ss_ratio: ignored,
   pacing_ca_ratio: ignored,
-  // The default of the host is not the option of a socket; a stack without the first sets the second.
-  notsent_lowat: setting("notSentLowWater", lowWater, option("notSentLowWater", lowWater, fixed("4294967295", "-1"))),
+  notsent_lowat: setting("notSentLowWater", lowWater),
   fastopen: fastOpen,
   fastopen_key: fastOpenKey,
   // No Linux that is public has it: scripts go on with `|| ip tcp_metrics flush all`.
