@@ -1,25 +1,18 @@
 /** What submissions point to in the data region: bytes, names, struct msghdr, and buffers that were provided. Every offset is checked. */
-import { EFAULT, EINVAL, ENOBUFS, ENOENT } from "../errno.ts";
+import { EFAULT, EINVAL } from "../errno.ts";
 import { type ControlMessage, decodeControl, encodeControl, type Message } from "../message.ts";
 import { decodeName, encodeName, type SocketName } from "../names.ts";
+import { ProvidedBuffers } from "./buffers.ts";
 
 /** struct msghdr with 64-bit pointers, struct iovec. */
 const MSGHDR_SIZE = 56;
 const IOVEC_SIZE = 16;
 const MOST_PIECES = 1024;
-/** Buffers of one group at most. */
-const MOST_BUFFERS = 65_536;
-
-export interface Buffer {
-  readonly id: number;
-  readonly addr: number;
-  readonly len: number;
-}
 
 export class RingData {
   readonly bytes: Uint8Array;
   private readonly view: DataView;
-  private readonly groups = new Map<number, Buffer[]>();
+  readonly buffers = new ProvidedBuffers();
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
@@ -98,28 +91,10 @@ export class RingData {
 
   // ── Provided buffers ──────────────────────────────────────────────────────────────────────────
 
+  /** Buffers of the region: 0, or -EINVAL, -EFAULT, -ENOMEM. */
   provide(group: number, addr: number, len: number, count: number, first: number): number {
     if (len === 0 || count <= 0) return -EINVAL;
     if (addr + len * count > this.bytes.length) return -EFAULT;
-    const list = this.groups.get(group) ?? [];
-    if (list.length + count > MOST_BUFFERS) return -EINVAL;
-    for (let i = 0; i < count; i++) list.push({ id: (first + i) & 0xffff, addr: addr + i * len, len });
-    this.groups.set(group, list);
-    return 0;
-  }
-
-  /** Takes buffers of a group away; returns how many there were. */
-  withdraw(group: number, count: number): number {
-    const gone = this.groups.get(group)?.splice(0, count).length ?? 0;
-    return gone === 0 ? -ENOENT : gone;
-  }
-
-  take(group: number): Buffer | number {
-    return this.groups.get(group)?.shift() ?? -ENOBUFS;
-  }
-
-  /** A buffer that was not used after all. */
-  giveBack(group: number, buffer: Buffer): void {
-    this.groups.get(group)?.unshift(buffer);
+    return this.buffers.provide(group, addr, len, count, first);
   }
 }

@@ -49,11 +49,11 @@ export function operate(request: Request, process: Process, data: RingData, outc
     case l.IORING_OP_LISTEN:
       return process.listen(fd, len);
     case l.IORING_OP_SPLICE:
-      return later(process.splice(request.spliceFd, fd, len, opFlags), WAIT_IN, request, process);
+      return splice(request, process);
     case l.IORING_OP_PROVIDE_BUFFERS:
       return data.provide(request.bufferGroup, addr, len, fd, request.off);
     case l.IORING_OP_REMOVE_BUFFERS:
-      return data.withdraw(request.bufferGroup, fd);
+      return data.buffers.withdraw(request.bufferGroup, fd);
     default:
       return -EINVAL;
   }
@@ -64,6 +64,14 @@ function later(result: number, wait: number, request: Request, process: Process,
   if (result !== -EAGAIN || flags & c.MSG_DONTWAIT) return result;
   const status = process.fcntl(request.fd, c.F_GETFL);
   return status >= 0 && status & c.O_NONBLOCK ? result : wait;
+}
+
+/** Waits for what it reads from, or for what it writes to when the other is ready. */
+function splice(request: Request, process: Process): number {
+  const { fd, spliceFd, len, opFlags } = request;
+  const result = process.splice(spliceFd, fd, len, opFlags);
+  const isReady = result === -EAGAIN && ((process.descriptors.get(spliceFd)?.poll() ?? 0) & c.POLLIN) !== 0;
+  return later(result, isReady ? WAIT_OUT : WAIT_IN, request, process);
 }
 
 function connect(request: Request, process: Process, data: RingData): number {
@@ -78,7 +86,7 @@ function connect(request: Request, process: Process, data: RingData): number {
 function receive(request: Request, process: Process, data: RingData, outcome: Outcome): number {
   const { fd, opFlags, bufferGroup } = request;
   const isSelected = (request.flags & l.IOSQE_BUFFER_SELECT) !== 0;
-  const buffer = isSelected ? data.take(bufferGroup) : undefined;
+  const buffer = isSelected ? data.buffers.take(bufferGroup) : undefined;
   if (typeof buffer === "number") return buffer;
   const size = buffer ? Math.min(buffer.len, request.len || buffer.len) : request.len;
   const into = data.piece((buffer?.addr ?? request.addr) + request.done, size - request.done);
@@ -86,7 +94,7 @@ function receive(request: Request, process: Process, data: RingData, outcome: Ou
   const isRead = request.opcode === l.IORING_OP_READ;
   const n = isRead ? process.read(fd, into) : process.recv(fd, into, opFlags & ~c.MSG_WAITALL);
   if (buffer && n >= 0) outcome.flags = l.IORING_CQE_F_BUFFER | (buffer.id << l.IORING_CQE_BUFFER_SHIFT);
-  else if (buffer) data.giveBack(bufferGroup, buffer);
+  else if (buffer) data.buffers.giveBack(bufferGroup, buffer);
   return progress(request, process, n, size, WAIT_IN, !buffer && !isRead);
 }
 

@@ -28,6 +28,8 @@ export class Request {
   /** The description it was made for: a closed descriptor does not make it another. */
   description: Description | undefined;
   waiter: Waiter | undefined;
+  /** The descriptor that it waits for. */
+  waitsFor = -1;
   /** Called when its descriptor is closed. */
   abandon: (() => void) | undefined;
   timer: Timer | undefined;

@@ -15,6 +15,7 @@ import type { Process } from "../process.ts";
 import * as l from "./layout.ts";
 import { RingData } from "./memory.ts";
 import { type Outcome, operate, WAIT_IN, WAIT_OUT } from "./operations.ts";
+import { PendingRequests } from "./pending.ts";
 import { type Completion, RingQueue } from "./queue.ts";
 import { Request } from "./request.ts";
 
@@ -26,16 +27,27 @@ export interface Doorbell {
   onmessage: ((event: never) => void) | null;
 }
 
+/** A request that is over, and what its completion says. */
+interface Ended {
+  readonly request: Request;
+  readonly result: number;
+  readonly flags: number;
+}
+
 export class Ring {
   readonly queue: RingQueue;
   private readonly process: Process;
   private readonly ring: l.RingView;
   private readonly data: RingData;
-  private readonly pending = new Set<Request>();
+  private readonly pending = new PendingRequests();
   /** Completions that found the queue full. */
   private readonly overflow: Completion[] = [];
-  /** Time limits that also end after a number of completions. */
-  private readonly counted = new Set<Request>();
+  /** Completions in all, and time limits that end when there are so many. */
+  private completed = 0;
+  private readonly counted = new Map<number, Set<Request>>();
+  /** Requests whose end is not told yet: one after the other, since each may end or begin others. */
+  private ended: Ended[] = [];
+  private isTelling = false;
   private readonly woken = new Set<Request>();
   private readonly outcome: Outcome = { flags: 0 };
   private sleepers: (() => void)[] = [];
@@ -169,7 +181,10 @@ export class Ring {
 
   /** Waits by the description, so that the number may be closed meanwhile. */
   private await(request: Request, events: number): void {
-    const fd = request.opcode === l.IORING_OP_SPLICE ? request.spliceFd : request.fd;
+    const isSplice = request.opcode === l.IORING_OP_SPLICE;
+    const fd = isSplice && events & POLLIN ? request.spliceFd : request.fd;
+    if (isSplice && request.waitsFor !== fd) this.leave(request);
+    request.waitsFor = fd;
     request.description ??= this.process.descriptors.get(fd);
     const { description } = request;
     if (!description) {
@@ -184,6 +199,14 @@ export class Ring {
     description.onRelease.add(request.abandon);
   }
 
+  /** Waits for nothing any more. */
+  private leave(request: Request): void {
+    const { description, waiter, abandon } = request;
+    if (waiter) description?.waiters.remove(waiter);
+    if (abandon) description?.onRelease.delete(abandon);
+    request.description = request.waiter = request.abandon = undefined;
+  }
+
   /** Later, and together with others: a wake comes out of the middle of a packet. */
   private wake(request: Request): void {
     if (this.woken.size === 0) queueMicrotask(() => this.work());
@@ -196,8 +219,7 @@ export class Ring {
     for (const request of requests) {
       const { description } = request;
       if (request.isOver || !description) continue;
-      const fd = request.opcode === l.IORING_OP_SPLICE ? request.spliceFd : request.fd;
-      if (this.process.descriptors.get(fd) !== description) this.finish(request, -EBADF, 0);
+      if (this.process.descriptors.get(request.waitsFor) !== description) this.finish(request, -EBADF, 0);
       else this.advance(request);
     }
   }
@@ -216,9 +238,22 @@ export class Ring {
     const { ip } = this.process.host;
     ip.touch();
     const wait = request.opFlags & l.IORING_TIMEOUT_ABS ? ms - ip.now : ms;
-    if (request.off > 0) this.counted.add(request);
+    if (request.off > 0) this.count(request);
     this.arm(request, wait, () => this.finish(request, -ETIME, 0));
     return undefined;
+  }
+
+  /** Ends a time limit with the completion that is `off` from now. */
+  private count(request: Request): void {
+    request.done = this.completed + request.off;
+    const known = this.counted.get(request.done);
+    if (known) known.add(request);
+    else this.counted.set(request.done, new Set([request]));
+  }
+
+  private uncount(request: Request): void {
+    const known = this.counted.get(request.done);
+    if (known?.delete(request) && known.size === 0) this.counted.delete(request.done);
   }
 
   private arm(request: Request, ms: number, fire: () => void): void {
@@ -232,14 +267,20 @@ export class Ring {
   /** By user data, or by descriptor; one or all. */
   private cancel(request: Request): number {
     const flags = request.opcode === l.IORING_OP_ASYNC_CANCEL ? request.opFlags : 0;
-    const key = BigInt(request.addr);
-    const isMeant = (each: Request) =>
-      each !== request &&
-      (flags & l.IORING_ASYNC_CANCEL_ANY || (flags & l.IORING_ASYNC_CANCEL_FD ? each.fd === request.fd : each.userData === key));
-    const meant = [...this.pending].filter(isMeant);
-    const chosen = flags & (l.IORING_ASYNC_CANCEL_ALL | l.IORING_ASYNC_CANCEL_ANY) ? meant : meant.slice(0, 1);
+    const isMany = (flags & (l.IORING_ASYNC_CANCEL_ALL | l.IORING_ASYNC_CANCEL_ANY)) !== 0;
+    const meant =
+      flags & l.IORING_ASYNC_CANCEL_ANY
+        ? this.pending
+        : flags & l.IORING_ASYNC_CANCEL_FD
+          ? this.pending.of(request.fd)
+          : this.pending.named(BigInt(request.addr));
+    const chosen: Request[] = [];
+    for (const each of meant) {
+      if (each !== request) chosen.push(each);
+      if (chosen.length > 0 && !isMany) break;
+    }
     for (const each of chosen) this.finish(each, -ECANCELED, 0);
-    if (flags & (l.IORING_ASYNC_CANCEL_ALL | l.IORING_ASYNC_CANCEL_ANY)) return chosen.length;
+    if (isMany) return chosen.length;
     return chosen.length > 0 ? 0 : -ENOENT;
   }
 
@@ -247,14 +288,39 @@ export class Ring {
 
   private finish(request: Request, result: number, flags: number): void {
     if (request.isOver) return;
+    this.detach(request);
+    this.ended.push({ request, result, flags });
+    this.tell();
+  }
+
+  /** Tells of all ends, and of those that come of them: in a loop, since a chain may be as long as the queue. */
+  private tell(): void {
+    if (this.isTelling) return;
+    this.isTelling = true;
+    try {
+      for (let i = 0; i < this.ended.length; i++) this.tellOf(this.ended[i]);
+    } finally {
+      this.ended = [];
+      this.isTelling = false;
+    }
+  }
+
+  /** From now on nothing reaches the request. */
+  private detach(request: Request): void {
     request.isOver = true;
     this.pending.delete(request);
     this.woken.delete(request);
-    if (request.waiter) request.description?.waiters.remove(request.waiter);
-    if (request.abandon) request.description?.onRelease.delete(request.abandon);
-    this.counted.delete(request);
+    this.leave(request);
+    if (request.opcode === l.IORING_OP_TIMEOUT) this.uncount(request);
     if (request.timer) this.process.host.ip.timers.remove(request.timer);
-    if (request.limit) this.finish(request.limit, -ECANCELED, 0);
+  }
+
+  private tellOf({ request, result, flags }: Ended): void {
+    const { limit } = request;
+    if (limit && !limit.isOver) {
+      this.detach(limit);
+      this.post(limit, -ECANCELED, 0);
+    }
     const isQuiet = result >= 0 && (request.flags & l.IOSQE_CQE_SKIP_SUCCESS) !== 0;
     const isZeroCopy = request.opcode === l.IORING_OP_SEND_ZC && result >= 0;
     if (!isQuiet) this.post(request, result, isZeroCopy ? flags | l.IORING_CQE_F_MORE : flags);
@@ -271,13 +337,14 @@ export class Ring {
   private post({ userData }: Request, res: number, flags: number): boolean {
     const completion = { userData, res, flags };
     this.drain();
+    this.completed++;
     const fits = this.overflow.length === 0 && this.put(completion);
     if (!fits) {
       this.overflow.push(completion);
       Atomics.add(this.ring.words, l.CQ_OVERFLOW, 1);
     }
     for (const wake of this.sleepers.splice(0)) wake();
-    for (const each of this.counted) if (++each.done === each.off) this.finish(each, 0, 0);
+    for (const each of [...(this.counted.get(this.completed) ?? [])]) this.finish(each, 0, 0);
     return fits;
   }
 
@@ -295,6 +362,8 @@ export class Ring {
   }
 
   private drain(): void {
-    while (this.overflow.length > 0 && this.put(this.overflow[0])) this.overflow.shift();
+    let n = 0;
+    while (n < this.overflow.length && this.put(this.overflow[n])) n++;
+    if (n > 0) this.overflow.splice(0, n);
   }
 }
