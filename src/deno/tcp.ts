@@ -1,5 +1,4 @@
 /** `Deno.connect` and `Deno.listen` over a host: connections and listeners with Deno's methods and errors. */
-import { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
 import { TcpListenerSocket } from "../socket/listener.ts";
 import type { SocketAddress, TcpSocket } from "../socket/stream.ts";
@@ -190,7 +189,8 @@ export function listen(host: Host, options: TcpListenOptions): TcpListener {
   const { port = 0, hostname = "0.0.0.0", transport = "tcp", reusePort } = options;
   checkTransport(transport, "tcp");
   return throwing(() => {
-    const listener = host.tcp.listen(IpAddress.parse(addressOf(hostname)), port, undefined, {}, { reusePort });
+    const { address, iface } = host.ip.parse(addressOf(hostname));
+    const listener = host.tcp.listen(address, port, undefined, {}, { reusePort, device: iface });
     return new TcpListener(host, new TcpListenerSocket(listener));
   });
 }

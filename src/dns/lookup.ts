@@ -36,10 +36,14 @@ export interface LookupWorld {
 
 const LOOPBACK = [IpAddress.parse("127.0.0.1"), IpAddress.parse("::1")];
 
-/** The address that the text is, also in the brackets of a URL. */
+/** The address that the text is, also in the brackets of a URL; the zone of a link-local one is not looked at (RFC 4007 §11). */
 export function literal(text: string): IpAddress | undefined {
+  const bare = /^\[.*:.*\]$/.test(text) ? text.slice(1, -1) : text;
+  const [address, zone, ...rest] = bare.split("%");
   try {
-    return IpAddress.parse(/^\[.*:.*\]$/.test(text) ? text.slice(1, -1) : text);
+    const parsed = IpAddress.parse(address);
+    const isZoned = zone !== undefined && zone !== "" && rest.length === 0 && parsed.family === 6 && parsed.isLinkLocal;
+    return zone === undefined || isZoned ? parsed : undefined;
   } catch {
     return undefined;
   }
@@ -60,8 +64,10 @@ export async function lookup(world: LookupWorld, name: string, options: LookupOp
   if (wanted.length === 0) throw new LoomError("ENOTFOUND", `"${name}" has no address${family ? ` of IPv${family}` : ""}`);
   const sorted = world.order && wanted.length > 1 ? world.order(wanted) : wanted;
   const first = { verbatim: 0, ipv4first: 4, ipv6first: 6 }[order];
+  // A literal keeps its zone.
+  const zone = /%[^%\]]+/.exec(name)?.[0] ?? "";
   const ordered = [...sorted.filter((each) => each.family === first), ...sorted.filter((each) => each.family !== first)];
-  return ordered.slice(0, all ? undefined : 1).map((address) => ({ address: String(address), family: address.family }));
+  return ordered.slice(0, all ? undefined : 1).map((address) => ({ address: `${address}${zone}`, family: address.family }));
 }
 
 async function find(world: LookupWorld, name: string, options: LookupOptions): Promise<readonly IpAddress[]> {

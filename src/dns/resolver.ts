@@ -52,17 +52,23 @@ export interface QueryOptions {
   signal?: AbortSignal;
 }
 
-/** "192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:5353". Throws EINVAL. */
+/** "192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:5353", "fe80::53%eth0". Throws EINVAL. */
 export function parseServer(server: string | ServerAddress): Required<ServerAddress> {
-  if (typeof server !== "string") return { address: String(IpAddress.parse(server.address)), port: server.port ?? 53 };
+  if (typeof server !== "string")
+    return { address: withZone(IpAddress.parse(server.address.split("%")[0]), server.address), port: server.port ?? 53 };
   const whole = literal(server);
-  if (whole) return { address: String(whole), port: 53 };
+  if (whole) return { address: withZone(whole, server), port: 53 };
   const [, address, port] = /^(.*):(\d{1,5})$/.exec(server) ?? [];
   const ip = address === undefined ? undefined : literal(address);
   if (!ip || Number(port) < 1 || Number(port) > 65_535) {
     throw invalid(`"${server}" is no name server; expected an address like 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353`);
   }
-  return { address: String(ip), port: Number(port) };
+  return { address: withZone(ip, address), port: Number(port) };
+}
+
+/** A link-local address keeps the interface that its text named. */
+function withZone(address: IpAddress, text: string): string {
+  return `${address}${/%[^%\]]+/.exec(text)?.[0] ?? ""}`;
 }
 
 export class Resolver {

@@ -99,6 +99,8 @@ export interface ConnectOptions extends Partial<TcpOptions> {
   port: number;
   localAddress?: string;
   localPort?: number;
+  /** Only by this interface, both ways (SO_BINDTODEVICE). A link-local address may name it instead: "fe80::1%eth0". */
+  interface?: string;
   /** Gives up: resets what was begun and rejects. */
   signal?: AbortSignal;
 }
@@ -108,12 +110,16 @@ export interface ListenOptions extends Partial<TcpOptions> {
   hostname?: string;
   /** 0: any free port. */
   port: number;
+  /** Only what comes by this interface (SO_BINDTODEVICE). */
+  interface?: string;
   backlog?: number;
 }
 
 export interface DatagramOptions extends DatagramSettings, EndpointOptions {
   hostname?: string;
   port?: number;
+  /** Only by this interface, both ways (SO_BINDTODEVICE). */
+  interface?: string;
 }
 
 /** An interface as `ip -s link` shows it. */
@@ -374,8 +380,8 @@ export class Host {
   addRoute(route: RouteOptions): void {
     const hops = route.nextHops ?? (route.via || route.interface ? [{ via: route.via, interface: route.interface }] : []);
     const nextHops = hops.map((hop) => {
-      const via = hop.via === undefined ? undefined : IpAddress.parse(hop.via);
-      const iface = hop.interface === undefined ? this.interfaceTo(via) : this.ip.interface(hop.interface);
+      const { address: via, iface: zone } = hop.via === undefined ? { address: undefined, iface: undefined } : this.ip.parse(hop.via);
+      const iface = hop.interface === undefined ? (zone ?? this.interfaceTo(via)) : this.ip.interface(hop.interface);
       return { via, iface, weight: "weight" in hop ? (hop.weight as number | undefined) : undefined };
     });
     const prefix = parsePrefix(route.to);
@@ -446,14 +452,15 @@ export class Host {
     if ("path" in options) return this.connectPath(options.path);
     const { hostname, signal } = options;
     signal?.throwIfAborted();
+    const device = options.interface === undefined ? undefined : this.ip.interface(options.interface);
     const address = literal(hostname);
-    if (address) return this.connectTo(address, options, signal);
-    const family = options.localAddress === undefined ? 0 : IpAddress.parse(options.localAddress).family;
+    if (address) return this.connectTo(address, options, device ?? this.zoneOf(hostname), signal);
+    const family = options.localAddress === undefined ? 0 : this.ip.parse(options.localAddress).address.family;
     const addresses = (await this.lookup(hostname, { family, signal, patience: RESOLUTION_DELAY_MS })).map((each) =>
       IpAddress.parse(each.address),
     );
     const where = `${hostname} port ${options.port}`;
-    return connectAny(addresses, where, this.names.alarms, (each, stop) => this.connectTo(each, options, stop), signal);
+    return connectAny(addresses, where, this.names.alarms, (each, stop) => this.connectTo(each, options, device, stop), signal);
   }
 
   private connectPath(path: string): UnixStreamSocket {
@@ -462,10 +469,21 @@ export class Host {
     return new UnixStreamSocket(endpoint);
   }
 
-  private async connectTo(address: IpAddress, options: ConnectOptions, signal?: AbortSignal): Promise<TcpSocket> {
+  /** The interface that a literal names behind a "%", also in the brackets of a URL. */
+  private zoneOf(hostname: string): NetInterface | undefined {
+    return this.ip.parse(hostname.replace(/^\[(.*)\]$/, "$1")).iface;
+  }
+
+  private async connectTo(
+    address: IpAddress,
+    options: ConnectOptions,
+    zone: NetInterface | undefined,
+    signal?: AbortSignal,
+  ): Promise<TcpSocket> {
     const { port, localAddress, localPort } = options;
     this.ip.touch();
-    const local = { address: localAddress === undefined ? undefined : IpAddress.parse(localAddress), port: localPort };
+    const own = localAddress === undefined ? undefined : this.ip.parse(localAddress);
+    const local = { address: own?.address, port: localPort, device: zone ?? own?.iface };
     const socket = new TcpSocket(this.tcp.connect(address, port, local, options));
     if (!signal) return socket.whenConnected();
     const stop = () => socket.abort();
@@ -504,25 +522,29 @@ export class Host {
       endpoint.listen(UNIX_BACKLOG);
       return new UnixListenerSocket(endpoint);
     }
-    const { hostname, port, backlog, ...tcp } = options;
+    const { hostname, port, backlog, interface: name, ...tcp } = options;
     checkPort(port, 0);
-    return new TcpListenerSocket(this.tcp.listen(hostname === undefined ? undefined : IpAddress.parse(hostname), port, backlog, tcp));
+    const local = hostname === undefined ? undefined : this.ip.parse(hostname);
+    const device = name === undefined ? local?.iface : this.ip.interface(name);
+    return new TcpListenerSocket(this.tcp.listen(local?.address, port, backlog, tcp, { device }));
   }
 
   /** A UDP socket on a port (default: a free one) of one address or of all. */
   datagram(options: DatagramOptions = {}): DatagramSocket {
     this.check();
-    const { hostname, port = 0, reusePort, reuseAddress, v6Only, ...settings } = options;
+    const { hostname, port = 0, reusePort, reuseAddress, v6Only, interface: name, ...settings } = options;
     checkPort(port, 0);
-    const local = hostname === undefined ? undefined : IpAddress.parse(hostname);
-    const endpoint = this.udp.bind(local, port, { reusePort, reuseAddress, v6Only });
-    return new DatagramSocket(endpoint, (name) => this.ip.interface(name)).configure(settings);
+    const local = hostname === undefined ? undefined : this.ip.parse(hostname);
+    const device = name === undefined ? local?.iface : this.ip.interface(name);
+    const endpoint = this.udp.bind(local?.address, port, { reusePort, reuseAddress, v6Only }, device);
+    return new DatagramSocket(endpoint, this.ip).configure(settings);
   }
 
   /** One echo request. */
   async ping(address: string, options: { size?: number; timeout?: number; hopLimit?: number } = {}): Promise<EchoReply> {
     this.check();
-    return this.pinger.ping(IpAddress.parse(address), options.size ?? 56, options.timeout ?? 1000, options.hopLimit ?? 64);
+    const { address: to, iface } = this.ip.parse(address);
+    return this.pinger.ping(to, options.size ?? 56, options.timeout ?? 1000, options.hopLimit ?? 64, iface);
   }
 
   /**

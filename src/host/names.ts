@@ -1,12 +1,12 @@
 /** Names of one host: its hosts file, its resolver and the servers that were configured or learnt; on the host's clock and chance. */
 import { type Alarms, alarmsOn } from "../base/alarms.ts";
-import { IpAddress } from "../base/ip-address.ts";
 import { SecretRandom } from "../base/random.ts";
 import { Hosts } from "../dns/hosts.ts";
 import { type LookupAddress, type LookupOptions, lookup } from "../dns/lookup.ts";
 import { Resolver, type ResolverOptions, type ResolverWorld } from "../dns/resolver.ts";
 import type { DatagramEvents, DnsDatagram, DnsStream, DnsTransport, ServerAddress } from "../dns/transport.ts";
 import type { IpStack } from "../ip/stack.ts";
+import { formatZoned } from "../ip/zone.ts";
 import { TcpSocket } from "../socket/stream.ts";
 import type { TcpLayer } from "../tcp/layer.ts";
 import type { UdpLayer } from "../udp/layer.ts";
@@ -46,11 +46,11 @@ export class HostNames {
     stack.discovery.listeners.add((what) => what === "names" && this.learnFromRouters());
   }
 
-  /** What routers advertise (RFC 8106). A link-local server is asked by the first interface, for its address names none. */
+  /** What routers advertise (RFC 8106): a link-local server with the interface it is on. */
   private learnFromRouters(): void {
     const { nameServers, searchList } = this.stack.discovery.names;
-    const usable = nameServers.filter(({ address, iface }) => !address.isLinkLocal || iface === this.stack.interfaces[0]);
-    this.learn("routers", { servers: usable.map(({ address }) => String(address)), search: searchList });
+    const servers = nameServers.map(({ address, iface }) => formatZoned(address, iface));
+    this.learn("routers", { servers, search: searchList });
   }
 
   /** Another resolver over the host's sockets, with servers and a cache of its own. */
@@ -93,7 +93,8 @@ class HostTransport implements DnsTransport {
 
   datagram(server: Required<ServerAddress>, events: DatagramEvents): DnsDatagram {
     const endpoint = this.udp.bind(undefined, 0);
-    endpoint.connect(IpAddress.parse(server.address), server.port);
+    const { address, iface } = this.udp.stack.parse(server.address);
+    endpoint.connect(address, server.port, iface);
     endpoint.onEvent = () => {
       try {
         for (let each = endpoint.read(); each; each = endpoint.read()) events.message(each.data);
@@ -106,9 +107,8 @@ class HostTransport implements DnsTransport {
 
   async stream(server: Required<ServerAddress>): Promise<DnsStream> {
     this.tcp.stack.touch();
-    const socket = new TcpSocket(
-      this.tcp.connect(IpAddress.parse(server.address), server.port, { address: undefined, port: undefined }, {}),
-    );
+    const { address, iface } = this.tcp.stack.parse(server.address);
+    const socket = new TcpSocket(this.tcp.connect(address, server.port, { device: iface }, {}));
     await socket.opened;
     return socket;
   }

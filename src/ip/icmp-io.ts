@@ -60,7 +60,7 @@ export class IcmpIo {
     const to = world.destination();
     const handler = this.handlers[(words[0] & 255) as 4 | 6].get(message[0]);
     if (handler) handler({ id, iface: world.ingress(id), from, to, hopLimit: (words[0] >>> 24) & 255, message });
-    else this.receiveError(message, from, to);
+    else this.receiveError(message, from, to, world.ingress(id));
   }
 
   /** To a group or broadcast: IPv4 hosts may stay silent (RFC 1122 §3.2.2.6), IPv6 ones answer from a real address. */
@@ -68,7 +68,7 @@ export class IcmpIo {
     const { world } = this;
     if (to.family === 4 && !world.isLocal(to)) return;
     const own = world.isLocal(to) ? to : undefined;
-    this.send(iface, own, from, ECHO_REPLY[to.family], 0, be32(message, 4), message.subarray(8));
+    this.send(from.isLinkLocal ? iface : undefined, own, from, ECHO_REPLY[to.family], 0, be32(message, 4), message.subarray(8));
   }
 
   /** A host's clock knows no midnight: the high bit says that the time is of another kind (RFC 792, RFC 1122 §3.2.2.8). */
@@ -79,12 +79,13 @@ export class IcmpIo {
     const now = (Math.floor(this.world.now) | 0x80000000) >>> 0;
     view.setUint32(4, now);
     view.setUint32(8, now);
-    this.send(iface, to, from, TIMESTAMP_REPLY, 0, be32(message, 4), data);
+    this.send(from.isLinkLocal ? iface : undefined, to, from, TIMESTAMP_REPLY, 0, be32(message, 4), data);
   }
 
-  private receiveError(message: Uint8Array, from: IpAddress, to: IpAddress): void {
-    const report = parseError(message, from);
-    if (!report) return;
+  private receiveError(message: Uint8Array, from: IpAddress, to: IpAddress, iface: NetInterface | undefined): void {
+    const parsed = parseError(message, from);
+    if (!parsed) return;
+    const report = { ...parsed, iface };
     this.world.counters.in_icmp_errors++;
     const transport = this.world.transports.get(report.protocol);
     // Only what was sent can have been too big: anybody may write an ICMP message.

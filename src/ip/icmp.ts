@@ -2,6 +2,7 @@
 import { IpAddress } from "../base/ip-address.ts";
 import { checksum, l4Checksum } from "../wire/checksum.ts";
 import { upperLayer } from "./extensions.ts";
+import type { NetInterface } from "./interface.ts";
 
 /** What went wrong with a packet, for both families: type and code of ICMP and of ICMPv6. */
 export const ICMP_ERROR = {
@@ -32,6 +33,8 @@ export interface IcmpErrorReport {
   readonly pointer: number;
   /** This host itself found it out. */
   readonly isLocal?: boolean;
+  /** By which interface the report came, or the packet should have left. */
+  readonly iface?: NetInterface;
   /** Who says so. */
   readonly from: IpAddress;
   readonly protocol: number;

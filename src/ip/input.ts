@@ -88,6 +88,7 @@ export class Input {
     const kind = plane.transportRead(0, id, world.segment);
     if (kind === 0) return;
     world.counters.in_delivers++;
+    world.inHand = id;
     try {
       if (kind === abi.TRANSPORT_TCP && this.tcp) this.tcp.receive(id);
       else if (kind === abi.TRANSPORT_UDP && this.udp) this.udp.receive(id);

@@ -1,6 +1,7 @@
 /** Packets that wait until their neighbour's link-layer address is known (RFC 4861 §7.2.2, RFC 1122 §2.3.2.2). */
 import * as abi from "../../assembly/abi.ts";
 import { ICMP_ERROR, icmpMessage, parseError } from "./icmp.ts";
+import type { NetInterface } from "./interface.ts";
 import { hostPrefix, type Neighbour } from "./neighbours.ts";
 import { destinationOf, sourceOf } from "./packet-io.ts";
 import type { Redirects } from "./redirects.ts";
@@ -70,21 +71,21 @@ export class KeptPackets {
     if (plane.ringPush(ring, scratch, 1) === 0) plane.packetRelease(0, id);
   }
 
-  fail(id: number): void {
+  fail(id: number, { iface }: Neighbour): void {
     const { world } = this;
     const { memory, plane } = world.engine;
     if (memory.getU16(memory.descriptor(id) + abi.DESC_L3) !== 0) world.sendErrorFor(id, "hostUnreachable", 0);
-    else this.reportOwn(id);
+    else this.reportOwn(id, iface);
     world.counters.out_unreachable++;
     plane.packetRelease(0, id);
   }
 
   /** A packet of our own that cannot go anywhere: its transport hears it as if a router had said so. */
-  private reportOwn(id: number): void {
+  private reportOwn(id: number, iface: NetInterface): void {
     const packet = this.world.packetBytes(id, 128);
     const source = sourceOf(packet);
     const [type, code] = ICMP_ERROR.hostUnreachable[source.family];
     const report = parseError(icmpMessage(type, code, 0, packet, source, source), source);
-    if (report) this.world.transports.get(report.protocol)?.failed?.({ ...report, isLocal: true });
+    if (report) this.world.transports.get(report.protocol)?.failed?.({ ...report, iface, isLocal: true });
   }
 }

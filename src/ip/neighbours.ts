@@ -62,7 +62,7 @@ export interface NeighbourWorld {
   /** A packet that waited may go. */
   release(id: number, neighbour: Neighbour): void;
   /** A packet that waited in vain. */
-  unreachable(id: number): void;
+  unreachable(id: number, neighbour: Neighbour): void;
   drop(id: number): void;
   /** Length of a packet. */
   bytes(id: number): number;
@@ -334,7 +334,7 @@ export class Neighbours {
     this.counters.failed++;
     this.enter(neighbour, "FAILED");
     neighbour.mac = undefined;
-    for (const id of this.takeKept(neighbour)) this.world.unreachable(id);
+    for (const id of this.takeKept(neighbour)) this.world.unreachable(id, neighbour);
     this.world.noRouter(neighbour, false);
     this.remove(neighbour);
   }

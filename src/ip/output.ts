@@ -81,7 +81,7 @@ export class Output {
   private scopedPath(to: IpAddress, iface: NetInterface | undefined): Path {
     const { routes, neighbours } = this.world;
     const none = { generation: routes.generation, hop: 0, iface, isLocal: false, mtu: iface?.mtuFor(to.family) ?? 0, neighbour: undefined };
-    if (!iface) return none;
+    if (!iface || !this.world.interfaces.includes(iface)) return none;
     if (iface.owns(to)) return { ...none, hop: routes.endHop(to.family, "local"), isLocal: true, mtu: 65_535 };
     const neighbour = neighbours.entry(iface, to);
     if (!neighbour) return none;
@@ -131,7 +131,7 @@ export class Output {
     if (packet.length > path.mtu && !path.isLocal) return this.sendFragments(packet, path);
     const id = this.world.chainOf(packet);
     if (id === undefined) return false;
-    return this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop);
+    return this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop, path.iface);
   }
 
   sendFragments(packet: Uint8Array, path: Path): boolean {
@@ -145,7 +145,7 @@ export class Output {
   }
 
   /** Sends a built packet by a next hop; whatever happens, it is no longer the caller's. True when it is on its way. */
-  route(id: number, family: 4 | 6, hop: number): boolean {
+  route(id: number, family: 4 | 6, hop: number, iface?: NetInterface): boolean {
     const { world } = this;
     const { plane, memory } = world.engine;
     world.counters.out_requests++;
@@ -154,7 +154,7 @@ export class Output {
       case abi.SENT:
         return true;
       case abi.SENT_LOCAL:
-        return this.loopBack(id);
+        return this.loopBack(id, iface);
       case abi.SENT_NEIGHBOUR:
         world.findNeighbour(id, memory.getU16(memory.descriptor(id) + abi.DESC_NEXT_HOP));
         return true;

@@ -4,7 +4,9 @@ import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { Timer } from "../base/timers.ts";
 import type { IcmpErrorReport } from "./icmp.ts";
+import type { NetInterface } from "./interface.ts";
 import type { IpStack, Transport } from "./stack.ts";
+import { formatZoned } from "./zone.ts";
 
 export interface EchoReply {
   readonly from: string;
@@ -35,7 +37,7 @@ export class Pinger implements Transport {
   }
 
   /** One echo request; rejects when nothing came back within `timeout` ms, or when an error did. */
-  ping(to: IpAddress, size: number, timeout: number, hopLimit: number): Promise<EchoReply> {
+  ping(to: IpAddress, size: number, timeout: number, hopLimit: number, iface?: NetInterface): Promise<EchoReply> {
     const { stack } = this;
     const sequence = ++this.sequence & 0xffff;
     stack.touch();
@@ -47,7 +49,7 @@ export class Pinger implements Transport {
       this.waiting.set(sequence, { sentAt: stack.now, timer, resolve, reject });
       stack.timers.arm(timer, stack.now + timeout);
       const rest = ((this.identifier << 16) | sequence) >>> 0;
-      const sent = stack.sendIcmp(undefined, undefined, to, to.family === 4 ? 8 : 128, 0, rest, new Uint8Array(size), hopLimit);
+      const sent = stack.sendIcmp(iface, undefined, to, to.family === 4 ? 8 : 128, 0, rest, new Uint8Array(size), hopLimit);
       stack.flush();
       if (!sent) this.settle(sequence)?.reject(new LoomError("ENETUNREACH", `there is no route to ${to}`));
     });
@@ -72,7 +74,12 @@ export class Pinger implements Transport {
     if (((packet[at + 4] << 8) | packet[at + 5]) !== this.identifier) return;
     const waiting = this.settle((packet[at + 6] << 8) | packet[at + 7]);
     const hopLimit = (words[abi.SEG_FAMILY / 4] >>> 24) & 255;
-    waiting?.resolve({ from: String(this.stack.source()), bytes: packet.length - at - 8, hopLimit, time: this.stack.now - waiting.sentAt });
+    waiting?.resolve({
+      from: formatZoned(this.stack.source(), this.stack.ingress(id)),
+      bytes: packet.length - at - 8,
+      hopLimit,
+      time: this.stack.now - waiting.sentAt,
+    });
   }
 
   failed(report: IcmpErrorReport): boolean {

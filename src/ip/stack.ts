@@ -45,6 +45,7 @@ import { RouterDiscovery } from "./router-discovery.ts";
 import { Routes } from "./routes.ts";
 import { type IcmpHandler, type IpCounters, newCounters, type Path, type Starved, type Throttled, type Transport } from "./types.ts";
 import type { World } from "./world.ts";
+import { parseZoned, type ZonedAddress } from "./zone.ts";
 
 export interface IpStackOptions {
   /** Forward what is for others. Default false. */
@@ -89,6 +90,7 @@ export class IpStack implements PuntReceiver, World {
   /** Time of this round (ms): read once, so that all of a burst happens at one moment. */
   now: number;
   readonly forwarding: boolean;
+  inHand = 0;
   readonly transports = new Map<number, Transport>();
   /** What happens to interfaces while the host runs. */
   readonly changes: LinkChanges;
@@ -161,7 +163,7 @@ export class IpStack implements PuntReceiver, World {
       tables: (family) => this.rules.tablesOf(family),
       solicit: (neighbour, mac) => this.link.solicit(neighbour, mac),
       release: (id, neighbour) => this.kept.send(id, neighbour),
-      unreachable: (id) => this.kept.fail(id),
+      unreachable: (id, neighbour) => this.kept.fail(id, neighbour),
       drop: (id) => this.engine.plane.packetRelease(0, id),
       bytes: (id) => this.engine.memory.getU32(this.engine.memory.descriptor(id) + abi.DESC_PACKET_LENGTH),
       mostKept: Math.max(this.engine.memory.layout.sizes.buffers >>> 2, 16),
@@ -326,6 +328,16 @@ export class IpStack implements PuntReceiver, World {
     return this.byPort[this.engine.memory.getU16(this.engine.memory.descriptor(id) + abi.DESC_INGRESS)];
   }
 
+  /** The interface by which the packet that is being delivered came. */
+  get arrivedBy(): NetInterface | undefined {
+    return this.ingress(this.inHand);
+  }
+
+  /** "192.0.2.1", or a link-local address with its interface: "fe80::1%eth0". */
+  parse(text: string): ZonedAddress {
+    return parseZoned(text, this.interfaces);
+  }
+
   source(): IpAddress {
     return IpAddress.read(this.words, abi.SEG_SOURCE / 4);
   }
@@ -379,8 +391,8 @@ export class IpStack implements PuntReceiver, World {
     this.io.sendFrame(iface, frame);
   }
 
-  route(id: number, family: 4 | 6, hop: number): boolean {
-    return this.output.route(id, family, hop);
+  route(id: number, family: 4 | 6, hop: number, iface?: NetInterface): boolean {
+    return this.output.route(id, family, hop, iface);
   }
 
   findNeighbour(id: number, hop: number): void {

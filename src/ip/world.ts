@@ -42,6 +42,8 @@ export interface World {
   handleIcmp(family: 4 | 6, type: number, handler: IcmpHandler): void;
   isLocal(address: IpAddress): boolean;
   ingress(id: number): NetInterface | undefined;
+  /** The packet that is being delivered. */
+  inHand: number;
   source(): IpAddress;
   destination(): IpAddress;
   packetBytes(id: number, most?: number): Uint8Array;
@@ -56,7 +58,8 @@ export interface World {
   sendPacket(packet: Uint8Array, path: Path): boolean;
   sendFragments(packet: Uint8Array, path: Path): boolean;
   sendFrame(iface: NetInterface, frame: Uint8Array): void;
-  route(id: number, family: 4 | 6, hop: number): boolean;
+  /** `iface`: where it seems to have come in, when it is for this host. */
+  route(id: number, family: 4 | 6, hop: number, iface?: NetInterface): boolean;
   /** A packet whose next hop has no link-layer address yet. */
   findNeighbour(id: number, hop: number): void;
   /** A packet whose protocol is to be served. */

@@ -5,7 +5,6 @@
 import { isIP } from "node:net";
 import process from "node:process";
 import { LoomError } from "../base/errors.ts";
-import { IpAddress } from "../base/ip-address.ts";
 import type { Context } from "./context.ts";
 import type { Lookup, LookupAddress } from "./dns.ts";
 import { attemptsError, checkPath, checkPort, codeOf, nodeError, systemError, wrongType } from "./errors.ts";
@@ -209,10 +208,12 @@ class Dialing implements Dial {
   private begin(address: string, family: number): TcpHandle {
     const { host, events } = this.context;
     const { port, localPort, localAddress } = this.wanted;
-    const source = localAddress ? IpAddress.parse(localAddress) : undefined;
+    const own = localAddress ? host.ip.parse(localAddress) : undefined;
+    const source = own?.address;
     if (source && !host.ip.isLocal(source)) throw new BindError("EADDRNOTAVAIL", `${source} is not an address of this host`);
     host.ip.touch();
-    const tcb = host.tcp.connect(IpAddress.parse(address), port, { address: source, port: localPort });
+    const { address: remote, iface } = host.ip.parse(address);
+    const tcb = host.tcp.connect(remote, port, { address: source, port: localPort, device: iface ?? own?.iface });
     const ears = this.dialer.ears();
     const handle: TcpHandle = new TcpHandle(host, events, tcb, {
       ...ears,

@@ -3,15 +3,17 @@ import { AsyncResource } from "node:async_hooks";
 import { Buffer } from "node:buffer";
 import type { EventEmitter } from "node:events";
 import type { IpAddress } from "../base/ip-address.ts";
+import type { NetInterface } from "../ip/interface.ts";
+import { formatZoned } from "../ip/zone.ts";
 import type { Datagram, UdpEndpoint } from "../udp/endpoint.ts";
 import type { Context } from "./context.ts";
 import { codeOf, systemError } from "./errors.ts";
 import type { Teller } from "./events.ts";
 
 /** A udp6 socket shows IPv4 peers as IPv4-mapped addresses. */
-export function shown(address: IpAddress, type: "udp4" | "udp6"): { address: string; family: "IPv4" | "IPv6" } {
+export function shown(address: IpAddress, type: "udp4" | "udp6", iface?: NetInterface): { address: string; family: "IPv4" | "IPv6" } {
   if (type === "udp4") return { address: String(address), family: "IPv4" };
-  return { address: address.family === 4 ? `::ffff:${address}` : String(address), family: "IPv6" };
+  return { address: address.family === 4 ? `::ffff:${address}` : formatZoned(address, iface), family: "IPv6" };
 }
 
 export class Receiver extends AsyncResource implements Teller {
@@ -42,7 +44,7 @@ export class Receiver extends AsyncResource implements Teller {
         if (next instanceof Error) this.socket.emit("error", next);
         else
           this.socket.emit("message", asBuffer(next.data), {
-            ...shown(next.address, this.socket.type),
+            ...shown(next.address, this.socket.type, next.iface),
             port: next.port,
             size: next.data.length,
           });

@@ -6,6 +6,7 @@ import process from "node:process";
 import { promisify } from "node:util";
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
+import type { ZonedAddress } from "../ip/zone.ts";
 import type { UdpEndpoint } from "../udp/endpoint.ts";
 import type { Context } from "./context.ts";
 import { type Payload, type SendArguments, sendArguments } from "./dgram-arguments.ts";
@@ -128,7 +129,8 @@ export class Socket extends ConfiguredSocket {
     const { reuseAddr, reusePort, ipv6Only, recvBufferSize } = this.#options;
     try {
       const options = { reuseAddress: reuseAddr, reusePort, v6Only: ipv6Only };
-      this.#receiver = new Receiver(this.#context, host.udp.bind(IpAddress.parse(address), port, options), this);
+      const { address: local, iface } = host.ip.parse(address);
+      this.#receiver = new Receiver(this.#context, host.udp.bind(local, port, options, iface), this);
     } catch (error) {
       this.#failBind(systemError(codeOf(error), "bind", { address, port }));
       return;
@@ -194,7 +196,10 @@ export class Socket extends ConfiguredSocket {
     if (this.#state === "closed") return;
     let error = failure;
     try {
-      if (!error) this.#endpoint.connect(this.#destination(found), port);
+      if (!error) {
+        const { address, iface } = this.#destination(found);
+        this.#endpoint.connect(address, port, iface);
+      }
     } catch (thrown) {
       error = systemError(codeOf(thrown), "connect", { address: name, port });
     }
@@ -245,7 +250,10 @@ export class Socket extends ConfiguredSocket {
     }
     try {
       if (to === undefined) this.#endpoint.send(bytes);
-      else this.#endpoint.send(bytes, this.#destination(to), port);
+      else {
+        const { address: peer, iface } = this.#destination(to);
+        this.#endpoint.send(bytes, peer, port, iface && { iface });
+      }
     } catch (error) {
       // As with Node, an error that nobody asked for is lost: UDP promises nothing.
       if (callback) process.nextTick(callback, systemError(codeOf(error), "send", { address, port }));
@@ -255,11 +263,12 @@ export class Socket extends ConfiguredSocket {
   }
 
   /** An address that a socket of this type may speak to. */
-  #destination(text: string): IpAddress {
-    const address = IpAddress.parse(text);
+  #destination(text: string): ZonedAddress {
+    const zoned = this.#context.host.ip.parse(text);
+    const { address } = zoned;
     const isOther = this.type === "udp4" ? isIP(text) === 6 : isIP(text) === 4;
     if (isOther) throw new LoomError("EINVAL", `${text} is not of the socket's family`);
-    return address.isUnspecified ? IpAddress.parse(address.family === 4 ? "127.0.0.1" : "::1") : address;
+    return address.isUnspecified ? { address: IpAddress.parse(address.family === 4 ? "127.0.0.1" : "::1"), iface: undefined } : zoned;
   }
 
   // ── State ─────────────────────────────────────────────────────────────────────────────────────

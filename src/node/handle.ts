@@ -7,6 +7,7 @@ import { setTimeout as later } from "node:timers";
 import type { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
+import { formatZoned } from "../ip/zone.ts";
 import { abort } from "../tcp/end.ts";
 import { CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK, type Tcb } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
@@ -258,7 +259,7 @@ export class TcpHandle extends AsyncResource implements Handle, Teller {
 
   private shown(address: IpAddress): { address: string; family: "IPv4" | "IPv6" } {
     if (address.family === 4 && !this.isMapped) return { address: String(address), family: "IPv4" };
-    return { address: address.family === 4 ? `::ffff:${address}` : String(address), family: "IPv6" };
+    return { address: address.family === 4 ? `::ffff:${address}` : formatZoned(address, this.tcb.device), family: "IPv6" };
   }
 
   // ── Keeping the process alive ─────────────────────────────────────────────────────────────────

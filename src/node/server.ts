@@ -3,7 +3,6 @@ import { AsyncResource } from "node:async_hooks";
 import { EventEmitter } from "node:events";
 import process from "node:process";
 import { promisify } from "node:util";
-import { IpAddress } from "../base/ip-address.ts";
 import { abort } from "../tcp/end.ts";
 import type { TcpListener } from "../tcp/listener.ts";
 import type { Tcb } from "../tcp/tcb.ts";
@@ -96,7 +95,8 @@ export class Server extends EventEmitter {
     const { host, events } = this.#context;
     try {
       const tcp = { noDelay: this.#options.noDelay ?? false };
-      const listener = host.tcp.listen(IpAddress.parse(address), options.port, options.backlog, tcp, { v6Only: options.ipv6Only });
+      const { address: local, iface } = host.ip.parse(address);
+      const listener = host.tcp.listen(local, options.port, options.backlog, tcp, { v6Only: options.ipv6Only, device: iface });
       const acceptor = new Acceptor(this.#context, listener, options, (make) => this.#accept(make));
       this.#acceptor = acceptor;
       listener.onShut = () => this.shut();

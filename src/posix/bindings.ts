@@ -89,6 +89,7 @@ function tcpUsers(host: Host, port: number): Bound[] {
       .map(({ local, rules }) => ({
         ...common,
         address: local,
+        device: rules.device?.name,
         v6Only: rules.v6Only ?? false,
         reuseAddress: false,
         reusePort: rules.reusePort ?? false,
@@ -97,6 +98,7 @@ function tcpUsers(host: Host, port: number): Bound[] {
     ...connections.map((each) => ({
       ...common,
       address: each.local,
+      device: each.device?.name,
       reuseAddress: "options" in each ? each.options.reuseAddress : each.reuseAddress,
       reusePort: false,
       isListening: false,

@@ -1,9 +1,10 @@
 /** What TCP and UDP sockets share: addresses of one or both families, binding to ports. */
 import { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
+import type { NetInterface } from "../ip/interface.ts";
 import type { Bindings, Bound } from "./bindings.ts";
 import { AF_INET, AF_INET6 } from "./constants.ts";
-import { EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENETUNREACH } from "./errno.ts";
+import { EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENETUNREACH, ENODEV } from "./errno.ts";
 import { ANY4, ANY6, addressOf, nameOf, type SocketName } from "./names.ts";
 import { newSettings, type Settings } from "./settings.ts";
 import { Socket } from "./socket.ts";
@@ -55,6 +56,8 @@ export abstract class InetSocket extends Socket implements Bound {
     const address = this.addressIn(name);
     if (typeof address === "number") return address;
     if (this.port !== 0 || !("port" in name)) return -EINVAL;
+    const zoned = this.bindZone(name, address);
+    if (zoned < 0) return zoned;
     const { ip } = this.host;
     if (!address.isUnspecified && !address.isMulticast && !ip.isLocal(address) && !this.isBroadcast(address)) return -EADDRNOTAVAIL;
     return this.take(address, name.port);
@@ -90,6 +93,40 @@ export abstract class InetSocket extends Socket implements Bound {
     this.address = this.domain === AF_INET ? ANY4 : ANY6;
   }
 
+  /** The interface it is bound to. */
+  get boundInterface(): NetInterface | undefined {
+    const { device } = this.settings;
+    return device === undefined ? undefined : this.host.ip.interfaces.find((each) => each.name === device);
+  }
+
+  /** The interface of a link-local address in a name (sin6_scope_id): the one the socket is bound to, or a negative error. */
+  protected zoneIn(name: SocketName, address: IpAddress): NetInterface | number | undefined {
+    const bound = this.boundInterface;
+    if (address.family !== 6 || !address.isLinkLocal) return bound;
+    const { scopeId } = name as { scopeId?: number };
+    if (!scopeId) return bound ?? -EINVAL;
+    const iface = this.host.ip.interfaces.find((each) => each.index === scopeId);
+    if (!iface) return -ENODEV;
+    return bound && bound !== iface ? -EINVAL : iface;
+  }
+
+  /** A socket with a link-local address is bound to its interface from then on, as in Linux. */
+  protected bindZone(name: SocketName, address: IpAddress): number {
+    if (address.family !== 6 || !address.isLinkLocal) return 0;
+    const zone = this.zoneIn(name, address);
+    if (typeof zone === "number") return zone;
+    if (zone && this.settings.device !== zone.name) {
+      this.settings.device = zone.name;
+      this.settingChanged("device");
+    }
+    return 0;
+  }
+
+  /** An address as this socket shows it, with the interface of a link-local one. */
+  protected shown(address: IpAddress, port: number, iface = this.boundInterface): SocketName {
+    return nameOf(address, port, this.domain, address.family === 6 && address.isLinkLocal ? iface?.index : undefined);
+  }
+
   /** An address that this socket may use, or a negative error; `::` and `0.0.0.0` stand for all. */
   protected addressIn(name: SocketName): IpAddress | number {
     const address = addressOf(name, this.domain);
@@ -110,6 +147,6 @@ export abstract class InetSocket extends Socket implements Bound {
   }
 
   localName(): SocketName {
-    return nameOf(this.address, this.port, this.domain);
+    return this.shown(this.address, this.port);
   }
 }

@@ -30,7 +30,6 @@ import { InetSocket } from "./inet-socket.ts";
 import { flag, int, intBytes, type OptionTable, type SocketOption, timeval } from "./options.ts";
 import type { Socket } from "./socket.ts";
 import { TcpSocket } from "./tcp-socket.ts";
-import { UdpSocket } from "./udp-socket.ts";
 import { UnixSocket } from "./unix-socket.ts";
 
 /** Linux's net.core.{r,w}mem_max, and the least that it gives. */
@@ -84,7 +83,7 @@ const pacingRate: SocketOption<Socket> = {
 const device: SocketOption<Socket> = {
   get: ({ settings }) => new TextEncoder().encode(settings.device === undefined ? "" : `${settings.device}\0`),
   set(socket, { text }) {
-    if (!(socket instanceof UdpSocket)) return -ENOPROTOOPT;
+    if (!(socket instanceof InetSocket)) return -ENOPROTOOPT;
     if (text !== "" && !socket.host.ip.interfaces.some((each) => each.name === text)) return -ENODEV;
     socket.settings.device = text === "" ? undefined : text;
     socket.settingChanged("device");

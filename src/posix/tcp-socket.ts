@@ -64,7 +64,7 @@ import {
 import { ErrorQueue } from "./error-queue.ts";
 import { InetSocket } from "./inet-socket.ts";
 import { gather, intMessage, type Message } from "./message.ts";
-import { nameOf, type SocketName } from "./names.ts";
+import type { SocketName } from "./names.ts";
 import { LARGEST_UNIT, SendSpace } from "./send-space.ts";
 import { newSettings, type Settings } from "./settings.ts";
 import { RCV_SHUTDOWN, SEND_SHUTDOWN, shutdownMask } from "./socket.ts";
@@ -188,7 +188,7 @@ export class TcpSocket extends InetSocket {
     const taken = this.port === 0 ? this.take(this.address, 0) : this.bindings.check(this.port, this);
     if (taken < 0) return taken;
     return attempt(() => {
-      const rules = { v6Only: this.v6Only, reusePort: this.reusePort, isBound: true };
+      const rules = { v6Only: this.v6Only, reusePort: this.reusePort, isBound: true, device: this.boundInterface };
       this.listener = this.host.tcp.listen(this.address, this.port, most, this.options, rules);
       this.options = this.listener.ownOptions;
       this.fastOpenChanged();
@@ -323,7 +323,9 @@ export class TcpSocket extends InetSocket {
     if (typeof remote === "number") return remote;
     if (!this.address.isUnspecified && this.address.family !== remote.family) return -ENETUNREACH;
     const { host } = this;
-    const local = { address: this.address.isUnspecified ? undefined : this.address, port: this.port || undefined };
+    const device = this.zoneIn(name, remote);
+    if (typeof device === "number") return device;
+    const local = { address: this.address.isUnspecified ? undefined : this.address, port: this.port || undefined, device };
     const result = attempt(() => {
       host.ip.touch();
       const options = { ...this.options, fastOpen: this.options.fastOpen || early !== undefined || this.settings.fastOpenConnect };
@@ -629,12 +631,12 @@ export class TcpSocket extends InetSocket {
 
   override localName(): SocketName {
     const { tcb } = this;
-    return tcb ? nameOf(tcb.local, tcb.localPort, this.domain) : super.localName();
+    return tcb ? this.shown(tcb.local, tcb.localPort, tcb.device) : super.localName();
   }
 
   peerName(): SocketName | number {
     const { tcb, state } = this;
     if (!tcb || state === CLOSED || state === SYN_SENT) return -ENOTCONN;
-    return nameOf(tcb.remote, tcb.remotePort, this.domain);
+    return this.shown(tcb.remote, tcb.remotePort, tcb.device);
   }
 }

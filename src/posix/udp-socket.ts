@@ -1,6 +1,7 @@
 /** A UDP socket: what Linux's `udp_sendmsg`, `udp_recvmsg` and `datagram_poll` do around an endpoint of src/udp. */
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
+import type { NetInterface } from "../ip/interface.ts";
 import type { UdpEndpoint } from "../udp/endpoint.ts";
 import { type Bindings, bindingsOf } from "./bindings.ts";
 import {
@@ -27,7 +28,7 @@ import { attempt, EACCES, EAGAIN, EDESTADDRREQ, EINVAL, ENETUNREACH, ENOTCONN, E
 import { ErrorQueue } from "./error-queue.ts";
 import { InetSocket } from "./inet-socket.ts";
 import { gather, type Message, scatter } from "./message.ts";
-import { nameOf, type SocketName } from "./names.ts";
+import type { SocketName } from "./names.ts";
 import type { Settings } from "./settings.ts";
 import { RCV_SHUTDOWN, SEND_SHUTDOWN, shutdownMask } from "./socket.ts";
 import { type Received, sendOptions, tellAll } from "./udp-control.ts";
@@ -108,7 +109,9 @@ export class UdpSocket extends InetSocket {
     if (!this.address.isUnspecified && this.address.family !== remote.family) return -EINVAL;
     const { ip } = this.host;
     if (this.isBroadcast(remote) && !this.settings.broadcast) return -EACCES;
-    if (ip.pathTo(remote).hop === 0) return -ENETUNREACH;
+    const zoned = this.bindZone(name, remote);
+    if (zoned < 0) return zoned;
+    if (ip.pathTo(remote, this.boundInterface).hop === 0) return -ENETUNREACH;
     const endpoint = this.bound();
     if (typeof endpoint === "number") return endpoint;
     return attempt(() => {
@@ -183,6 +186,7 @@ export class UdpSocket extends InetSocket {
   send(message: Message, flags: number): number {
     if (flags & MSG_OOB) return -EOPNOTSUPP;
     let to: IpAddress | undefined;
+    let zone: NetInterface | undefined;
     let port = 0;
     if (message.name) {
       const address = this.peerIn(message.name);
@@ -191,6 +195,11 @@ export class UdpSocket extends InetSocket {
       port = (message.name as { port: number }).port;
       if (port === 0) return -EINVAL;
       if (this.isBroadcast(to) && !this.settings.broadcast) return -EACCES;
+      if (to.family === 6 && to.isLinkLocal) {
+        const found = this.zoneIn(message.name, to);
+        if (typeof found === "number") return found;
+        zone = found;
+      }
     } else if (!this.peerAddress) return -EDESTADDRREQ;
     if (this.error) return this.takeError();
     if (this.shut & SEND_SHUTDOWN) return -EPIPE;
@@ -199,7 +208,7 @@ export class UdpSocket extends InetSocket {
     const data = gather(message.iov);
     return attempt(() => {
       const options = sendOptions(message.control, this.segmentSize, this.host);
-      if (to) endpoint.send(data, to, port, options);
+      if (to) endpoint.send(data, to, port, zone && !options?.iface ? { ...options, iface: zone } : options);
       else endpoint.send(data, undefined, undefined, options);
       return data.length;
     });
@@ -216,7 +225,7 @@ export class UdpSocket extends InetSocket {
     if (!(flags & MSG_PEEK)) this.next = undefined;
     const { data } = datagram;
     const n = Math.min(scatter(data, message.iov), data.length);
-    if (!message.nameless) message.name = nameOf(datagram.address, datagram.port, this.domain);
+    if (!message.nameless) message.name = this.shown(datagram.address, datagram.port, datagram.iface);
     if (n < data.length) message.flags = MSG_TRUNC;
     if (message.control) tellAll(message.control, datagram, this);
     return flags & MSG_TRUNC ? data.length : n;
@@ -267,12 +276,12 @@ export class UdpSocket extends InetSocket {
     const remote = this.peerAddress;
     const { ip } = this.host;
     // A connected socket shows the address that it speaks with.
-    const own = remote && this.address.isUnspecified ? ip.sourceFor(remote, ip.pathTo(remote)) : undefined;
-    return nameOf(own ?? this.address, this.port, this.domain);
+    const own = remote && this.address.isUnspecified ? ip.sourceFor(remote, ip.pathTo(remote, this.boundInterface)) : undefined;
+    return this.shown(own ?? this.address, this.port);
   }
 
   peerName(): SocketName | number {
     const remote = this.peerAddress;
-    return remote ? nameOf(remote, this.endpoint?.remotePort ?? 0, this.domain) : -ENOTCONN;
+    return remote ? this.shown(remote, this.endpoint?.remotePort ?? 0) : -ENOTCONN;
   }
 }

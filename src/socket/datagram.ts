@@ -1,6 +1,8 @@
 /** A UDP socket: `send`, `receive`, or `for await (const datagram of socket)`; whole batches in one call; groups. */
 import { IpAddress } from "../base/ip-address.ts";
 import type { NetInterface } from "../ip/interface.ts";
+import type { IpStack } from "../ip/stack.ts";
+import { formatZoned, type ZonedAddress } from "../ip/zone.ts";
 import type { DatagramBatch, SendOptions, SocketError, UdpEndpoint } from "../udp/endpoint.ts";
 import type { SocketAddress } from "./stream.ts";
 
@@ -26,16 +28,18 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   /** Called once when it is closed, by whomever. */
   onClose: (() => void) | undefined;
   private readonly endpoint: UdpEndpoint;
-  private readonly interfaceOf: (name: string) => NetInterface;
+  private readonly stack: IpStack;
   private lastText = "";
-  private lastAddress: IpAddress | undefined;
+  private lastAddress: ZonedAddress | undefined;
+  private lastOptions: SendOptions | undefined;
   private lastFrom: IpAddress | undefined;
+  private lastFromIface: NetInterface | undefined;
   private lastFromText = "";
   private readonly waiters: (() => void)[] = [];
 
-  constructor(endpoint: UdpEndpoint, interfaceOf: (name: string) => NetInterface) {
+  constructor(endpoint: UdpEndpoint, stack: IpStack) {
     this.endpoint = endpoint;
-    this.interfaceOf = interfaceOf;
+    this.stack = stack;
     endpoint.onEvent = () => {
       if (this.waiters.length > 0) for (const wake of this.waiters.splice(0)) wake();
       if (!endpoint.closed) return;
@@ -45,7 +49,7 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   }
 
   get address(): SocketAddress {
-    return { address: String(this.endpoint.local), port: this.endpoint.port };
+    return { address: formatZoned(this.endpoint.local, this.endpoint.device), port: this.endpoint.port };
   }
 
   /** Datagrams that found no room in the queue. */
@@ -57,23 +61,31 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
 
   /** Sends one datagram: to the connected peer, or to the one named. With `segmentSize`, `data` is several of that size. */
   send(data: Uint8Array, to?: SocketAddress, options?: SendOptions): void {
-    if (to) this.endpoint.send(data, this.addressOf(to), to.port, options);
+    if (to) this.endpoint.send(data, this.addressOf(to), to.port, this.optionsFor(options));
     else this.endpoint.send(data, undefined, undefined, options);
   }
 
   /** Sends datagrams to one peer, those of one size as one packet that is cut below. */
   sendMany(datagrams: readonly Uint8Array[], to?: SocketAddress, options?: SendOptions): void {
-    if (to) this.endpoint.sendMany(datagrams, this.addressOf(to), to.port, options);
+    if (to) this.endpoint.sendMany(datagrams, this.addressOf(to), to.port, this.optionsFor(options));
     else this.endpoint.sendMany(datagrams, undefined, undefined, options);
   }
 
   /** Datagrams go in runs to one peer: its address is read once. */
   private addressOf(to: SocketAddress): IpAddress {
     if (to.address !== this.lastText || !this.lastAddress) {
-      this.lastAddress = IpAddress.parse(to.address);
+      this.lastAddress = this.stack.parse(to.address);
       this.lastText = to.address;
+      const { iface } = this.lastAddress;
+      this.lastOptions = iface && { iface };
     }
-    return this.lastAddress;
+    return this.lastAddress.address;
+  }
+
+  /** The zone of the address that was read last, unless an interface is named. */
+  private optionsFor(options: SendOptions | undefined): SendOptions | undefined {
+    const { lastOptions } = this;
+    return lastOptions && options ? { ...lastOptions, ...options } : (options ?? lastOptions);
   }
 
   // ── Receiving ─────────────────────────────────────────────────────────────────────────────────
@@ -92,8 +104,8 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
     const datagram = this.endpoint.read();
     if (!datagram) return undefined;
     const { data, port, destination, iface, hopLimit, trafficClass } = datagram;
-    const address = this.textOf(datagram.address);
-    return { data, address, port, destination: String(destination), interface: iface?.name, hopLimit, trafficClass };
+    const address = this.textOf(datagram.address, iface);
+    return { data, address, port, destination: formatZoned(destination, iface), interface: iface?.name, hopLimit, trafficClass };
   }
 
   /** Waits for datagrams and hands up to `most` of them to a function: their bytes, and what is common to their batch. */
@@ -120,10 +132,11 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
     await new Promise<void>((resolve) => this.waiters.push(resolve));
   }
 
-  private textOf(address: IpAddress): string {
-    if (address !== this.lastFrom) {
+  private textOf(address: IpAddress, iface: NetInterface | undefined): string {
+    if (address !== this.lastFrom || iface !== this.lastFromIface) {
       this.lastFrom = address;
-      this.lastFromText = String(address);
+      this.lastFromIface = iface;
+      this.lastFromText = formatZoned(address, iface);
     }
     return this.lastFromText;
   }
@@ -142,20 +155,23 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
 
   /** Only this peer from now on. */
   connect(peer: SocketAddress): void {
-    this.endpoint.connect(IpAddress.parse(peer.address), peer.port);
+    const { address, iface } = this.stack.parse(peer.address);
+    this.endpoint.connect(address, peer.port, iface);
   }
 
   /** Joins a group: "224.0.0.251", "ff02::fb". */
   join(group: string, options: MembershipOptions = {}): void {
-    this.endpoint.join(IpAddress.parse(group), this.membership(options));
+    const { address, iface } = this.stack.parse(group);
+    this.endpoint.join(address, this.membership(options, iface));
   }
 
   leave(group: string, options: MembershipOptions = {}): void {
-    this.endpoint.leave(IpAddress.parse(group), this.membership(options));
+    const { address, iface } = this.stack.parse(group);
+    this.endpoint.leave(address, this.membership(options, iface));
   }
 
-  private membership({ interface: name, sources }: MembershipOptions) {
-    return { iface: name === undefined ? undefined : this.interfaceOf(name), sources: sources?.map((each) => IpAddress.parse(each)) };
+  private membership({ interface: name, sources }: MembershipOptions, zone: NetInterface | undefined) {
+    return { iface: name === undefined ? zone : this.stack.interface(name), sources: sources?.map((each) => IpAddress.parse(each)) };
   }
 
   /** Changes what is given: hop limits, TOS, how groups are sent to. */
@@ -168,7 +184,7 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
     if (options.receiveBuffer !== undefined) endpoint.receiveBuffer = options.receiveBuffer;
     if (options.multicastTtl !== undefined) endpoint.setMulticastTtl(options.multicastTtl);
     if (options.multicastLoop !== undefined) endpoint.setMulticastLoop(options.multicastLoop);
-    if (options.multicastInterface !== undefined) endpoint.setMulticastInterface(this.interfaceOf(options.multicastInterface));
+    if (options.multicastInterface !== undefined) endpoint.setMulticastInterface(this.stack.interface(options.multicastInterface));
     return this;
   }
 

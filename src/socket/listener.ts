@@ -1,5 +1,6 @@
 /** A listening socket: `accept()`, or `for await (const socket of listener)`. */
 import { LoomError } from "../base/errors.ts";
+import { formatZoned } from "../ip/zone.ts";
 import { abort } from "../tcp/end.ts";
 import type { TcpListener } from "../tcp/listener.ts";
 import { type SocketAddress, TcpSocket } from "./stream.ts";
@@ -17,7 +18,7 @@ export class TcpListenerSocket implements AsyncIterable<TcpSocket> {
   }
 
   get address(): SocketAddress {
-    return { address: String(this.listener.local), port: this.listener.port };
+    return { address: formatZoned(this.listener.local, this.listener.rules.device), port: this.listener.port };
   }
 
   /** The next connection. Rejects when the listener is closed. */

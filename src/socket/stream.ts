@@ -3,6 +3,7 @@
  * chunks of up to 64 KiB or fills a caller's buffer (BYOB), `writable` takes any, both with back-pressure to the wire.
  */
 import { LoomError } from "../base/errors.ts";
+import { formatZoned } from "../ip/zone.ts";
 import { abort } from "../tcp/end.ts";
 import { CLOSED, ESTABLISHED, type Tcb, type TcpEvents } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
@@ -179,8 +180,11 @@ export class TcpSocket {
   }
 
   get info(): SocketInfo {
-    const { local, localPort, remote, remotePort } = this.tcb;
-    return { localAddress: { address: String(local), port: localPort }, remoteAddress: { address: String(remote), port: remotePort } };
+    const { local, localPort, remote, remotePort, device } = this.tcb;
+    return {
+      localAddress: { address: formatZoned(local, device), port: localPort },
+      remoteAddress: { address: formatZoned(remote, device), port: remotePort },
+    };
   }
 
   get localAddress(): SocketAddress {

@@ -11,6 +11,7 @@ import { Timer } from "../base/timers.ts";
 import { ByteQueue } from "../engine/slabs.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
 import { RateLimit } from "../ip/icmp.ts";
+import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack, Path, Transport } from "../ip/stack.ts";
 import { keysFor } from "./ao-key.ts";
 import { Authentication } from "./authentication.ts";
@@ -198,7 +199,7 @@ export class TcpLayer implements Transport, TcpWorld {
   connect(
     remote: IpAddress,
     remotePort: number,
-    local: { address?: IpAddress; port?: number } = {},
+    local: { address?: IpAddress; port?: number; device?: NetInterface } = {},
     options: Partial<TcpOptions> = {},
     early?: Uint8Array,
   ): Tcb {
@@ -207,12 +208,15 @@ export class TcpLayer implements Transport, TcpWorld {
       throw new LoomError("EINVAL", `port ${remotePort}; expected a whole number from 1 to 65535`);
     }
     if (remote.isMulticast || remote.isUnspecified) throw new LoomError("EADDRNOTAVAIL", `${remote} cannot be connected to`);
-    const path = this.stack.pathTo(remote, undefined, { source: local.address });
+    // A link-local peer is on one link, whatever the routes are later.
+    const isZoned = remote.family === 6 && remote.isLinkLocal;
+    const path = this.stack.pathTo(remote, local.device, { source: local.address });
     if (path.hop === 0) throw new LoomError("ENETUNREACH", `there is no route to ${remote}`);
     const source = local.address ?? this.stack.sourceFor(remote, path);
     if (!source) throw new LoomError("EADDRNOTAVAIL", `no address of this host can reach ${remote}`);
-    const localPort = local.port || this.ephemeral(source, remote, remotePort);
-    const tcb = this.create({ local: source, localPort, remote: remote.shared, remotePort }, this.optionSets.with(options));
+    const device = local.device ?? (isZoned ? path.iface : undefined);
+    const localPort = local.port || this.ephemeral(source, remote, remotePort, device);
+    const tcb = this.create({ local: source, localPort, remote: remote.shared, remotePort, device }, this.optionSets.with(options));
     tcb.state = SYN_SENT;
     this.counters.active_opens++;
     this.begin(tcb);
@@ -294,7 +298,8 @@ export class TcpLayer implements Transport, TcpWorld {
         other.remotePort === ends.remotePort &&
         other.localPort === ends.localPort &&
         other.remote.equals(ends.remote) &&
-        other.local.equals(ends.local)
+        other.local.equals(ends.local) &&
+        meets(other.device, ends.device)
       ) {
         throw new LoomError("EADDRINUSE", `${ends.local} port ${ends.localPort} is connected to ${peerOf(other)} already`);
       }
@@ -313,14 +318,14 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   /** RFC 6056 algorithm 3: a keyed start, then one after the other; the four-tuple must be free, not the port. */
-  private ephemeral(local: IpAddress, remote: IpAddress, remotePort: number): number {
+  private ephemeral(local: IpAddress, remote: IpAddress, remotePort: number, device?: NetInterface): number {
     const span = LAST_EPHEMERAL - FIRST_EPHEMERAL + 1;
     this.fillFlow(local, remote, 0, remotePort);
     const start = (this.hash.hash(flow, 10) >>> 0) + this.nextPort++;
     for (let i = 0; i < span; i++) {
       const port = FIRST_EPHEMERAL + ((start + i) % span);
       if (this.bound.has(port)) continue;
-      if (!this.portUse.has(port) || !this.find(local, remote, port, remotePort)) return port;
+      if (!this.portUse.has(port) || !this.find(local, remote, port, remotePort, device)) return port;
     }
     throw new LoomError("EADDRINUSE", `all dynamic ports towards ${remote} port ${remotePort} are in use`);
   }
@@ -398,6 +403,7 @@ export class TcpLayer implements Transport, TcpWorld {
     for (let tcb = this.connections.get(hash); tcb; tcb = tcb.hashNext) {
       if (tcb.remotePort !== remotePort || tcb.localPort !== localPort) continue;
       if (!tcb.remote.matches(words, source) || !tcb.local.matches(words, destination)) continue;
+      if (tcb.device && tcb.device !== this.stack.arrivedBy) continue;
       if (tcb instanceof Tcb) receive(tcb, id);
       else if (tcb instanceof TimeWait && this.receiveWaiting(tcb, id)) break;
       return;
@@ -421,10 +427,17 @@ export class TcpLayer implements Transport, TcpWorld {
     return false;
   }
 
-  private find(local: IpAddress, remote: IpAddress, localPort: number, remotePort: number): Demultiplexed | undefined {
+  private find(
+    local: IpAddress,
+    remote: IpAddress,
+    localPort: number,
+    remotePort: number,
+    device: NetInterface | undefined,
+  ): Demultiplexed | undefined {
     const hash = hashOf(remote.c ^ remote.a, remote.d, local.d, (localPort << 16) | remotePort);
     for (let tcb = this.connections.get(hash); tcb; tcb = tcb.hashNext) {
-      if (tcb.remotePort === remotePort && tcb.localPort === localPort && tcb.remote.equals(remote) && tcb.local.equals(local)) return tcb;
+      if (tcb.remotePort !== remotePort || tcb.localPort !== localPort || !meets(tcb.device, device)) continue;
+      if (tcb.remote.equals(remote) && tcb.local.equals(local)) return tcb;
     }
     return undefined;
   }
@@ -434,7 +447,9 @@ export class TcpLayer implements Transport, TcpWorld {
     const { words } = this.stack;
     const { flags } = readSegment(words, this.stack.engine.memory.u8);
     const destination = this.stack.destination();
-    const listener = chooseListener(this.listeners.get(port), destination, words[abi.SEG_SOURCE_PORT / 4], words[abi.SEG_SOURCE / 4 + 3]);
+    const remoteWord = words[abi.SEG_SOURCE / 4 + 3];
+    const { arrivedBy } = this.stack;
+    const listener = chooseListener(this.listeners.get(port), destination, words[abi.SEG_SOURCE_PORT / 4], remoteWord, arrivedBy);
     if (!listener || destination.isMulticast) {
       this.resetUnknown(flags, undefined);
       return;
@@ -569,7 +584,7 @@ export class TcpLayer implements Transport, TcpWorld {
 
   failed(report: IcmpErrorReport): boolean {
     const view = new DataView(report.transport.buffer, report.transport.byteOffset, report.transport.length);
-    const tcb = this.find(report.source, report.destination, view.getUint16(0), view.getUint16(2));
+    const tcb = this.find(report.source, report.destination, view.getUint16(0), view.getUint16(2), report.iface);
     // RFC 5927 §4.1: the quoted sequence number must be one that is in flight.
     const seq = view.getInt32(4);
     if (!(tcb instanceof Tcb)) return false;
@@ -622,6 +637,11 @@ export class TcpLayer implements Transport, TcpWorld {
 /** State's name as RFC 9293 spells it. */
 export function stateName(tcb: Tcb): (typeof STATES)[number] {
   return STATES[tcb.state];
+}
+
+/** One of the two is bound to no interface, or both to one. */
+function meets(a: NetInterface | undefined, b: NetInterface | undefined): boolean {
+  return !a || !b || a === b;
 }
 
 function hashOf(a: number, b: number, c: number, ports: number): number {

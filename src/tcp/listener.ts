@@ -1,5 +1,6 @@
 /** A listening port: handshakes in progress, those that wait to be accepted, and cookies when there are too many (RFC 4987). */
 import { IpAddress } from "../base/ip-address.ts";
+import type { NetInterface } from "../ip/interface.ts";
 import type { CookieKeys } from "./fast-open.ts";
 import type { Tcb, TcpOptions } from "./tcb.ts";
 
@@ -9,6 +10,8 @@ export interface ListenRules {
   v6Only?: boolean;
   /** Share the port with others that say so too; flows are spread over them (SO_REUSEPORT). */
   reusePort?: boolean;
+  /** Only what comes by this interface (SO_BINDTODEVICE, or a link-local address' zone). */
+  device?: NetInterface;
   /** The caller has bound the port and seen to conflicts. */
   isBound?: boolean;
 }
@@ -103,6 +106,7 @@ function covers(local: IpAddress, v6Only: boolean | undefined, family: 4 | 6): b
 /** Would a listener on `address` take connections that `other` takes? */
 export function conflicts(other: TcpListener, address: IpAddress, rules: ListenRules): boolean {
   if (rules.reusePort && other.rules.reusePort) return false;
+  if (rules.device && other.rules.device && rules.device !== other.rules.device) return false;
   const [a, b] = [other.local, address];
   if (!a.isUnspecified && !b.isUnspecified) return a.equals(b);
   if (!a.isUnspecified) return covers(b, rules.v6Only, a.family);
@@ -116,12 +120,13 @@ export function chooseListener(
   destination: IpAddress,
   remotePort: number,
   remoteWord: number,
+  iface: NetInterface | undefined,
 ): TcpListener | undefined {
   let best: TcpListener | undefined;
   let bestScore = 0;
   let alike = 0;
   for (const each of listeners ?? []) {
-    const score = closeness(each, destination);
+    const score = closeness(each, destination, iface);
     if (score === 0 || score < bestScore) continue;
     alike = score === bestScore ? alike + 1 : 1;
     bestScore = score;
@@ -131,11 +136,14 @@ export function chooseListener(
   return best;
 }
 
-function closeness(listener: TcpListener, destination: IpAddress): number {
+function closeness(listener: TcpListener, destination: IpAddress, iface: NetInterface | undefined): number {
   const { local, rules } = listener;
-  if (!local.isUnspecified) return local.equals(destination) ? 3 : 0;
+  if (rules.device && rules.device !== iface) return 0;
+  // Linux weighs the interface more than the address.
+  const bonus = rules.device ? 4 : 0;
+  if (!local.isUnspecified) return local.equals(destination) ? bonus + 3 : 0;
   if (!covers(local, rules.v6Only, destination.family)) return 0;
-  return local.equals(ANY4) ? 2 : 1;
+  return bonus + (local.equals(ANY4) ? 2 : 1);
 }
 
 function flowHash(port: number, word: number, salt: number): number {

@@ -1,6 +1,7 @@
 /** One segment out: its header fields and options into the record, its payload by reference, and down the stack. */
 import * as abi from "../../assembly/abi.ts";
 import type { IpAddress } from "../base/ip-address.ts";
+import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack, Path } from "../ip/stack.ts";
 import { AO_WORDS } from "./ao-segment.ts";
 import { departing, departingField, ECN_FLAGS, OPTION_FIELDS, optionCounter, sendsOption } from "./ecn.ts";
@@ -25,7 +26,7 @@ const SACK_HEAD_BYTES = 4;
 /** The path to the peer, looked up again when routes or neighbours changed. */
 export function pathOf(tcb: Tcb): Path {
   const { stack } = tcb.world;
-  if (!tcb.path || tcb.path.generation !== stack.routes.generation) tcb.path = stack.pathTo(tcb.remote, undefined, { source: tcb.local });
+  if (!tcb.path || tcb.path.generation !== stack.routes.generation) tcb.path = stack.pathTo(tcb.remote, tcb.device, { source: tcb.local });
   return tcb.path;
 }
 
@@ -192,7 +193,7 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   world.counters.out_segs += segments;
   tcb.accounts?.departed(segments, length);
   stack.promise(path, segments);
-  stack.route(id, tcb.remote.family, path.hop);
+  stack.route(id, tcb.remote.family, path.hop, tcb.device);
   if (flags & ACK) acknowledged(tcb);
   if (tcb.timeouts && (flags & SYN) === 0) tcb.timeouts.due = false;
   return true;
@@ -235,6 +236,11 @@ export function sendReset(stack: IpStack, flags: number, seq: number, ack: numbe
   sendBare(stack, remote, flags | RST, seq, ack, 0, 0, signing);
 }
 
+/** The interface that a link-local peer of the segment in hand is on. */
+export function zoneOf(stack: IpStack, remote: IpAddress): NetInterface | undefined {
+  return remote.family === 6 && remote.isLinkLocal ? stack.arrivedBy : undefined;
+}
+
 /** A segment of no connection, or of one that exists only as a cookie; its options are in the record's words already. */
 export function sendBare(
   stack: IpStack,
@@ -245,6 +251,7 @@ export function sendBare(
   window: number,
   optionWords: number,
   signing: Signing | undefined,
+  device = zoneOf(stack, remote),
 ): void {
   const { out } = stack;
   out[abi.OUT_OPTION_BYTES / 4] = 4 * (optionWords + signingWords(signing));
@@ -254,5 +261,5 @@ export function sendBare(
   out[abi.OUT_WINDOW / 4] = window;
   if (signing) signWith(stack, signing, seq);
   const id = stack.engine.plane.tcpBuild(0, stack.outAddress) >>> 0;
-  if (id !== abi.NONE) stack.route(id, remote.family, stack.pathTo(remote).hop);
+  if (id !== abi.NONE) stack.route(id, remote.family, stack.pathTo(remote, device).hop, device);
 }

@@ -5,6 +5,7 @@
 import * as abi from "../../assembly/abi.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { SipHash } from "../base/siphash.ts";
+import type { NetInterface } from "../ip/interface.ts";
 import { checkCookie, flow, makeCookie, stampOptions } from "./cookies.ts";
 import { arrival, synAckFlags, takeSyn } from "./ecn.ts";
 import type { CookieKeys, CookieOption } from "./fast-open.ts";
@@ -12,7 +13,7 @@ import type { Signing } from "./genuine.ts";
 import { agree, options as offered, readSegment, receive, takeSynData } from "./input.ts";
 import type { TcpListener } from "./listener.ts";
 import { writeSyn } from "./options.ts";
-import { sendBare, transmit } from "./output.ts";
+import { sendBare, transmit, zoneOf } from "./output.ts";
 import { ACK, SYN } from "./sequence.ts";
 import { SYN_RECEIVED, type Tcb, type TcpOptions, type TcpWorld } from "./tcb.ts";
 
@@ -21,7 +22,10 @@ export interface PassiveWorld extends TcpWorld {
   readonly hash: SipHash;
   readonly cookieKeys: CookieKeys;
   fillFlow(local: IpAddress, remote: IpAddress, localPort: number, remotePort: number): void;
-  create(ends: { local: IpAddress; localPort: number; remote: IpAddress; remotePort: number }, options: Readonly<TcpOptions>): Tcb;
+  create(
+    ends: { local: IpAddress; localPort: number; remote: IpAddress; remotePort: number; device?: NetInterface },
+    options: Readonly<TcpOptions>,
+  ): Tcb;
   begin(tcb: Tcb): void;
   launch(tcb: Tcb): void;
 }
@@ -68,13 +72,15 @@ export class PassiveOpen {
 
   private passive(listener: TcpListener, irs: number): Tcb | undefined {
     const { stack } = this.world;
+    const remote = stack.source();
     const ends = {
       local: stack.destination(),
       localPort: stack.words[abi.SEG_DESTINATION_PORT / 4],
-      remote: stack.source(),
+      remote,
       remotePort: stack.words[abi.SEG_SOURCE_PORT / 4],
+      device: listener.rules.device ?? zoneOf(stack, remote),
     };
-    if (ends.remote.isMulticast || ends.remote.isUnspecified || stack.pathTo(ends.remote).hop === 0) return undefined;
+    if (remote.isMulticast || remote.isUnspecified || stack.pathTo(remote, ends.device).hop === 0) return undefined;
     const tcb = this.world.create(ends, listener.inherited);
     tcb.listener = listener;
     if (tcb.ao) tcb.ao.follow(stack.engine.memory.u8, offered.authentication);
@@ -131,7 +137,8 @@ export class PassiveOpen {
     const seq = words[abi.SEG_SEQUENCE / 4];
     flow[9] = seq;
     const s = readSegment(words, stack.engine.memory.u8);
-    const { mtu, hop } = stack.pathTo(remote, undefined, { source: local });
+    const device = listener.rules.device ?? zoneOf(stack, remote);
+    const { mtu, hop } = stack.pathTo(remote, device, { source: local });
     if (hop === 0) return;
     const cookie = makeCookie(world.hash, stack.now, offered.mss || 536);
     world.counters.syncookies_sent++;
@@ -155,7 +162,7 @@ export class PassiveOpen {
       cookie: undefined,
       accEcn: false,
     });
-    sendBare(stack, remote, SYN | ACK, cookie, (seq + 1) | 0, 65_535, options, signing);
+    sendBare(stack, remote, SYN | ACK, cookie, (seq + 1) | 0, 65_535, options, signing, device);
   }
 
   /** The third segment of a handshake that was never remembered. */

@@ -7,6 +7,7 @@ import type { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { Timer } from "../base/timers.ts";
 import type { ByteQueue } from "../engine/slabs.ts";
+import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack, Path, Starved, Throttled } from "../ip/stack.ts";
 import type { Accounts } from "./accounts.ts";
 import type { AoKey } from "./ao-key.ts";
@@ -247,6 +248,8 @@ export interface Demultiplexed {
   readonly remote: IpAddress;
   readonly localPort: number;
   readonly remotePort: number;
+  /** The only interface, both ways: of a link-local peer, or asked for (SO_BINDTODEVICE). */
+  readonly device: NetInterface | undefined;
   readonly hash: number;
   hashNext: Demultiplexed | undefined;
 }
@@ -259,6 +262,7 @@ export class Tcb implements Flow, Starved, Throttled {
   readonly remote: IpAddress;
   readonly localPort: number;
   readonly remotePort: number;
+  readonly device: NetInterface | undefined;
   /** Many connections may have the same object: `ownOptions` is what is changed. */
   options: Readonly<TcpOptions>;
   private ownsOptions = false;
@@ -416,7 +420,7 @@ export class Tcb implements Flow, Starved, Throttled {
 
   constructor(
     world: TcpWorld,
-    ends: { local: IpAddress; localPort: number; remote: IpAddress; remotePort: number },
+    ends: { local: IpAddress; localPort: number; remote: IpAddress; remotePort: number; device?: NetInterface },
     options: Readonly<TcpOptions>,
     control: CongestionControl,
   ) {
@@ -425,6 +429,7 @@ export class Tcb implements Flow, Starved, Throttled {
     this.remote = ends.remote;
     this.localPort = ends.localPort;
     this.remotePort = ends.remotePort;
+    this.device = ends.device;
     this.options = options;
     this.control = control;
   }

@@ -157,8 +157,9 @@ export class UdpEndpoint {
 
   // ── Sending ───────────────────────────────────────────────────────────────────────────────────
 
-  /** From now on only this peer is heard, and its errors are reported (RFC 1122 §4.1.3.3). */
-  connect(remote: IpAddress, port: number): void {
+  /** From now on only this peer is heard, and its errors are reported (RFC 1122 §4.1.3.3). A link-local peer is on one interface. */
+  connect(remote: IpAddress, port: number, zone?: NetInterface): void {
+    if (remote.family === 6 && remote.isLinkLocal) this.device ??= zone ?? this.layer.stack.pathTo(remote).iface;
     const { iface } = this.layer.stack.pathTo(remote, this.device);
     if (!this.broadcast && iface?.isBroadcast(remote)) throw new LoomError("EACCES", "broadcast is not allowed on this socket");
     this.remote = remote;

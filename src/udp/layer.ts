@@ -49,7 +49,7 @@ export class UdpLayer implements Transport, UdpWorld {
   }
 
   /** An endpoint on a port (0: any free one) of one address or of all. */
-  bind(local: IpAddress | undefined, port: number, options: EndpointOptions = {}): UdpEndpoint {
+  bind(local: IpAddress | undefined, port: number, options: EndpointOptions = {}, device?: NetInterface): UdpEndpoint {
     if (this.over) throw this.over;
     const address = local ?? ANY6;
     if (local && !local.isUnspecified && !local.isMulticast && !this.stack.isLocal(local) && !this.isBroadcast(local)) {
@@ -58,6 +58,7 @@ export class UdpLayer implements Transport, UdpWorld {
     const chosen = port || this.ephemeral();
     const there = this.ports.get(chosen) ?? [];
     const endpoint = new UdpEndpoint(this, address, chosen, options);
+    endpoint.device = device;
     if (there.some((other) => overlaps(other, endpoint) && !sharesPort(other.options, options))) {
       throw new LoomError("EADDRINUSE", `UDP port ${chosen} is in use`);
     }
@@ -195,6 +196,7 @@ export class UdpLayer implements Transport, UdpWorld {
     let sent = false;
     for (const endpoint of this.ports.get(sourcePort) ?? []) {
       if (!endpoint.accepts(report.destination, port) || !covers(endpoint, report.source)) continue;
+      if (endpoint.device && report.iface && endpoint.device !== report.iface) continue;
       sent = true;
       endpoint.failed(report);
     }

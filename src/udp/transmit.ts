@@ -77,7 +77,7 @@ export class Transmitter {
     const id = stack.engine.plane.udpBuild(0, stack.outAddress) >>> 0;
     if (id === abi.NONE) throw this.noBuffers();
     if (loop && path.iface) stack.loopBack(id, path.iface);
-    else stack.route(id, to.family, path.hop);
+    else stack.route(id, to.family, path.hop, path.iface);
   }
 
   private noBuffers(): LoomError {
