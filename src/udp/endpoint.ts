@@ -279,7 +279,8 @@ export class UdpEndpoint {
   /** Takes what was received; false when the queue is full. */
   deliver(batch: DatagramBatch): boolean {
     if (!this.queue.push(batch, this.receiveBuffer)) {
-      this.drops++;
+      const { data, segmentSize } = batch;
+      this.drops += data.length > segmentSize ? Math.ceil(data.length / segmentSize) : 1;
       return false;
     }
     this.onEvent?.();

@@ -22,12 +22,11 @@ export class ReceiveQueue {
     return this.charged - OVERHEAD * (this.entries.length - this.first) - this.at;
   }
 
-  /** False when `limit` bytes are waiting already. */
+  /** False when more than `limit` bytes are waiting already: what is not gets a batch in, whatever its size, as on Linux. */
   push(batch: DatagramBatch, limit: number): boolean {
-    const cost = batch.data.length + OVERHEAD;
-    if (this.charged + cost > limit) return false;
+    if (this.charged > limit) return false;
     this.entries.push(batch);
-    this.charged += cost;
+    this.charged += batch.data.length + OVERHEAD;
     return true;
   }
 
