@@ -51,7 +51,9 @@ export class TcpListenerSocket implements AsyncIterable<TcpSocket> {
     this.onClose = undefined;
   }
 
-  async *[Symbol.asyncIterator](): AsyncIterator<TcpSocket> {
-    for (let socket = await this.next(); socket; socket = await this.next()) yield socket;
+  [Symbol.asyncIterator](): AsyncIterator<TcpSocket, undefined> {
+    const result = (value: TcpSocket | undefined): IteratorResult<TcpSocket, undefined> =>
+      value ? { done: false, value } : { done: true, value };
+    return { next: () => this.next().then(result), return: async () => ({ done: true, value: undefined }) };
   }
 }

@@ -201,9 +201,8 @@ export class TcpSocket {
   }
 
   /** Sends a FIN when what was written is out; reading goes on (`shutdown(SHUT_WR)`). */
-  async closeWrite(): Promise<void> {
-    if (this.writableStream) await this.writableStream.close();
-    else await this.endWriting();
+  closeWrite(): Promise<void> {
+    return this.writableStream ? this.writableStream.close() : this.endWriting();
   }
 
   /** Ends both directions, the one of writing when what was written is out. Resolves when the connection is closed. */
@@ -255,6 +254,7 @@ export class TcpSocket {
 
   /** One promise for a read, however long it waits: who reads small pieces of many connections makes few objects. */
   private arrival(into: Uint8Array | undefined): Promise<number | null> {
+    if (into && !this.reading && user.readable(this.tcb) > 0) return Promise.resolve(user.read(this.tcb, into));
     return new Promise((resolve, reject) => {
       const reading: Reading = { into, resolve, reject, next: undefined };
       let last = this.reading;
@@ -334,20 +334,37 @@ export class TcpSocket {
   }
 
   /** The FIN follows what was written before; later writes are refused. */
-  private async endWriting(): Promise<void> {
-    if (this.error) throw this.error;
-    if (this.isEnding) return;
+  private endWriting(): Promise<void> {
+    if (this.error) return Promise.reject(this.error);
+    if (this.isEnding) return Promise.resolve();
     this.isEnding = true;
-    await this.queue(undefined);
+    if (this.writing) return this.queue(undefined).then(() => {});
+    try {
+      this.finishWriting();
+      return Promise.resolve();
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
+  /** Behind what is being written; at once, and without a record of it, when that is nothing and there is room. */
   private queue(bytes: Uint8Array | undefined): Promise<number> {
+    let done = 0;
+    if (bytes && !this.writing) {
+      if (this.error) return Promise.reject(this.error);
+      try {
+        done = user.write(this.tcb, bytes);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+      if (done === bytes.length) return Promise.resolve(done);
+    }
     return new Promise((resolve, reject) => {
-      const writing: Writing = { bytes, done: 0, resolve, reject, next: undefined };
+      const writing: Writing = { bytes, done, resolve, reject, next: undefined };
       let last = this.writing;
       while (last?.next) last = last.next;
       if (last) last.next = writing;
-      else this.writeOn(writing);
+      else this.writing = writing;
     });
   }
 

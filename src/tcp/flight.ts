@@ -122,11 +122,10 @@ export class Flight {
   /** Nothing of it is left. */
   end(): void {
     this.sent.clear();
-    this.early.length = this.recent.length = 0;
-    for (const timer of [this.retransmitTimer, this.ackTimer, this.paceTimer]) {
-      timer.at = Number.POSITIVE_INFINITY;
-      timer.owner = undefined;
-    }
+    if (this.early.length > 0) this.early.length = this.recent.length = 0;
+    idle(this.retransmitTimer);
+    idle(this.ackTimer);
+    idle(this.paceTimer);
   }
 
   /** Nothing is under way any more, and nothing is to be remembered of it. */
@@ -137,6 +136,12 @@ export class Flight {
       !sent.first && this.early.length === 0 && !isTimed && this.undoCount <= 0 && !this.inRecovery && !this.afterTimeout && !this.inCwr
     );
   }
+}
+
+/** It stays where it is in the heap, and does nothing when it comes up there. */
+function idle(timer: Timer): void {
+  timer.at = Number.POSITIVE_INFINITY;
+  timer.owner = undefined;
 }
 
 /** Flights of one host, used again and again. */

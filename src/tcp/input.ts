@@ -379,7 +379,7 @@ function finishHandshake(tcb: Tcb): boolean {
     tcb.world.counters.listen_overflows++;
     return false;
   }
-  tcb.window = segment.window * 2 ** tcb.sendScale;
+  tcb.window = segment.window << tcb.sendScale;
   arrival.isHandshake = true;
   takeThirdAck(tcb, segment.flags, segment.length);
   establish(tcb);
@@ -418,7 +418,7 @@ function takeAck(tcb: Tcb): boolean {
     tcb.tsRecent = segment.tsval;
     tcb.tsRecentAt = tcb.now;
   }
-  const window = segment.window * 2 ** tcb.sendScale;
+  const window = segment.window << tcb.sendScale;
   const isDuplicate = ack === tcb.una && length === 0 && window === tcb.window && !(flags & FIN) && tcb.sent.first !== undefined;
   if (before(tcb.wl1, seq) || (tcb.wl1 === seq && !after(tcb.wl2, ack))) {
     if (tcb.window === 0 && window > 0 && tcb.flight !== AT_REST) tcb.flight.retries = 0;
