@@ -22,7 +22,7 @@ const MOST_REORDERING = 300;
 const NEAR = 0.5;
 const sample = emptySample();
 /** What one acknowledgement did; one is enough, acknowledgements do not nest. */
-const seen = { delivered: 0, packets: 0, marks: 0, rtt: 0, acked: 0, freshAfterTimeout: false, lost: 0, reordering: 0 };
+const seen = { delivered: 0, packets: 0, marks: 0, rtt: 0, acked: 0, freshAfterTimeout: false, repeated: false, lost: 0, reordering: 0 };
 
 /** Takes an acknowledgement of `ack` with the SACK blocks that came along. True when it acknowledged something new. */
 export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate: boolean, tsecr: number): boolean {
@@ -65,7 +65,7 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate
 
 function begin(tcb: Tcb): void {
   seen.delivered = seen.packets = seen.marks = seen.rtt = seen.acked = seen.lost = seen.reordering = 0;
-  seen.freshAfterTimeout = false;
+  seen.freshAfterTimeout = seen.repeated = false;
   tcb.rate.begin();
   checkAppLimited(tcb);
 }
@@ -106,6 +106,7 @@ function arrived(tcb: Tcb, record: SentRecord): void {
   seen.packets += packets;
   tcb.packetsDelivered += packets;
   const rtt = now - record.sentAt;
+  if (record.retransmitted) seen.repeated = true;
   if (!record.retransmitted) {
     seen.rtt = seen.rtt === 0 ? Math.max(rtt, 0.001) : Math.min(seen.rtt, Math.max(rtt, 0.001));
     if (tcb.flight.afterTimeout && record.lost) seen.freshAfterTimeout = true;
@@ -364,10 +365,11 @@ export function timedOut(tcb: Tcb): void {
     tcb.flight.recoveryEnd = tcb.nxt;
     tcb.flight.timeoutStamp = tcb.tsval || 1;
   }
+  const wasRecovering = tcb.flight.inRecovery;
   tcb.control.timedOut(tcb, tcb.now);
   tcb.flight.inRecovery = tcb.flight.inCwr = false;
   tcb.flight.afterTimeout = true;
-  tcb.flight.frto = tcb.world.settings.frto && tcb.sackOk;
+  tcb.flight.frto = tcb.world.settings.frto && (tcb.sackOk || !wasRecovering);
   tcb.flight.triesNew = false;
   tcb.flight.probing = false;
   tcb.flight.duplicateAcks = 0;
@@ -383,7 +385,7 @@ export function timedOut(tcb: Tcb): void {
 }
 
 /**
- * F-RTO with SACK (RFC 5682 §3.1): what was sent once and deemed lost has arrived, so the timeout was wrong; new data sent
+ * F-RTO, with SACK (RFC 5682 §3.1) and without (§2.1): what was sent once and deemed lost has arrived, so the timeout was wrong; new data sent
  * instead of old brings duplicates, so it was right.
  */
 function judgeTimeout(tcb: Tcb, ack: number, isDuplicate: boolean): void {
@@ -391,7 +393,8 @@ function judgeTimeout(tcb: Tcb, ack: number, isDuplicate: boolean): void {
     tcb.flight.frto = false;
     return;
   }
-  if (seen.freshAfterTimeout) {
+  // Without SACK an acknowledgement of both may be the repetition's: the rest had come before.
+  if (seen.freshAfterTimeout && (tcb.sackOk || !seen.repeated)) {
     undoTimeout(tcb);
     return;
   }
