@@ -95,9 +95,10 @@ export function resend(tcb: Tcb, record: SentRecord, force = false): boolean {
   sent.markResent(record, tcb.now, size);
   noteForUndo(tcb, record);
   noteDeparture(tcb, record);
-  tcb.retransmissions++;
   if (tcb.accounts) tcb.accounts.bytesResent += length;
-  tcb.world.counters.retrans_segs += Math.max(1, Math.ceil(length / size));
+  const segments = Math.max(1, Math.ceil(length / size));
+  tcb.retransmissions += segments;
+  tcb.world.counters.retrans_segs += segments;
   tcb.flight.prrOut += length;
   return true;
 }
@@ -115,6 +116,7 @@ function resendSyn(tcb: Tcb, record: SentRecord): boolean {
   if (!transmit(tcb, record.start, 0, flags)) return false;
   tcb.sent.markResent(record, tcb.now, tcb.mss);
   noteDeparture(tcb, record);
+  tcb.retransmissions++;
   tcb.world.counters.retrans_segs++;
   return true;
 }

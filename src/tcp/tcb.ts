@@ -406,6 +406,7 @@ export class Tcb implements Flow, Starved, Throttled {
   /** Segments that arrived, the SYN and the FIN among them. */
   packetsDelivered = 0;
   bytesReceived = 0;
+  /** Segments that were sent again, SYNs among them. */
   retransmissions = 0;
   /** When new data was last sent. */
   lastSentAt = 0;
