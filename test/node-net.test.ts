@@ -586,9 +586,14 @@ for (const make of [ofNode, ofPacketloom]) {
 
     test("takes a port and an address of its own", async () => {
       const server = await serve((socket) => socket.on("error", () => {}));
-      const socket = dial(server, { localAddress: place.nearAddress, localPort: 45_678 });
+      // A port that is free now: whatever else runs on this machine is given others.
+      const other = place.near.net.createServer().listen(0, place.nearAddress);
+      await once(other, "listening");
+      const localPort = portOf(other);
+      await new Promise((resolve) => other.close(resolve));
+      const socket = dial(server, { localAddress: place.nearAddress, localPort });
       await once(socket, "connect");
-      assert.deepEqual([socket.localAddress, socket.localPort], [place.nearAddress, 45_678]);
+      assert.deepEqual([socket.localAddress, socket.localPort], [place.nearAddress, localPort]);
       socket.resetAndDestroy();
       server.close();
     });

@@ -17,6 +17,7 @@ const NAMES = [
   "Interrupted",
   "BadResource",
   "NotSupported",
+  "InvalidData",
   "NetworkUnreachable",
   "Busy",
 ] as const;

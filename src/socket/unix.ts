@@ -138,12 +138,15 @@ function take(endpoint: UnixEndpoint, into: Uint8Array): number {
 
 export class UnixListenerSocket implements AsyncIterable<UnixStreamSocket> {
   private readonly endpoint: UnixEndpoint;
+  /** Called once when it is closed, by whomever. */
+  onClose: (() => void) | undefined;
   private waiters: (() => void)[] = [];
 
   constructor(endpoint: UnixEndpoint) {
     this.endpoint = endpoint;
     endpoint.onEvent = () => {
       for (const wake of this.waiters.splice(0)) wake();
+      if (endpoint.isClosed) this.tellClosed();
     };
   }
 
@@ -173,6 +176,12 @@ export class UnixListenerSocket implements AsyncIterable<UnixStreamSocket> {
     endpoint.close();
     if (!endpoint.name.startsWith("\0")) endpoint.namespace.unlinkOwn(endpoint.name, endpoint);
     for (const wake of this.waiters.splice(0)) wake();
+    this.tellClosed();
+  }
+
+  private tellClosed(): void {
+    this.onClose?.();
+    this.onClose = undefined;
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<UnixStreamSocket> {
