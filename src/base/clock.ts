@@ -5,6 +5,8 @@
 import type { Alarms } from "./alarms.ts";
 
 export interface Clock {
+  /** Milliseconds since 1970 at 0 of `now`; without it the clock's beginning is all there is. */
+  readonly epoch?: number;
   /** Milliseconds, monotonic. */
   now(): number;
   /** Resolves after at least `ms` milliseconds. With `keepAlive` false the process may end meanwhile. */
@@ -36,6 +38,7 @@ function macrotask(): (callback: () => void) => unknown {
 }
 
 class RealClock implements Clock {
+  readonly epoch = performance.timeOrigin;
   private schedule: ((callback: () => void) => unknown) | undefined;
 
   now(): number {

@@ -140,6 +140,9 @@ export const SO_MAX_PACING_RATE = 47;
 export const SO_INCOMING_CPU = 49;
 export const SO_COOKIE = 57;
 export const SO_ZEROCOPY = 60;
+export const SCM_TIMESTAMP = 29;
+export const SCM_TIMESTAMPNS = 35;
+export const SCM_TIMESTAMPING = 37;
 export const SCM_RIGHTS = 1;
 export const SCM_CREDENTIALS = 2;
 
@@ -210,6 +213,8 @@ export const IP_PMTUDISC_DONT = 0;
 export const IP_PMTUDISC_WANT = 1;
 export const IP_PMTUDISC_DO = 2;
 export const IP_PMTUDISC_PROBE = 3;
+export const IP_PMTUDISC_INTERFACE = 4;
+export const IP_PMTUDISC_OMIT = 5;
 
 // IPPROTO_IPV6
 export const IPV6_UNICAST_HOPS = 16;
@@ -229,6 +234,7 @@ export const IPV6_HOPLIMIT = 52;
 export const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
 export const IPV6_DONTFRAG = 62;
+export const IPV6_FREEBIND = 78;
 export const MCAST_JOIN_GROUP = 42;
 export const MCAST_LEAVE_GROUP = 45;
 export const MCAST_JOIN_SOURCE_GROUP = 46;
@@ -239,8 +245,29 @@ export const SO_EE_ORIGIN_NONE = 0;
 export const SO_EE_ORIGIN_LOCAL = 1;
 export const SO_EE_ORIGIN_ICMP = 2;
 export const SO_EE_ORIGIN_ICMP6 = 3;
+export const SO_EE_ORIGIN_TIMESTAMPING = 4;
 export const SO_EE_ORIGIN_ZEROCOPY = 5;
 export const SO_EE_CODE_ZEROCOPY_COPIED = 1;
+
+// SO_TIMESTAMPING (linux/net_tstamp.h), and what an error of SO_EE_ORIGIN_TIMESTAMPING tells of
+export const SOF_TIMESTAMPING_TX_HARDWARE = 1;
+export const SOF_TIMESTAMPING_TX_SOFTWARE = 2;
+export const SOF_TIMESTAMPING_RX_HARDWARE = 4;
+export const SOF_TIMESTAMPING_RX_SOFTWARE = 8;
+export const SOF_TIMESTAMPING_SOFTWARE = 16;
+export const SOF_TIMESTAMPING_SYS_HARDWARE = 32;
+export const SOF_TIMESTAMPING_RAW_HARDWARE = 64;
+export const SOF_TIMESTAMPING_OPT_ID = 128;
+export const SOF_TIMESTAMPING_TX_SCHED = 256;
+export const SOF_TIMESTAMPING_TX_ACK = 512;
+export const SOF_TIMESTAMPING_OPT_CMSG = 1024;
+export const SOF_TIMESTAMPING_OPT_TSONLY = 2048;
+export const SOF_TIMESTAMPING_OPT_STATS = 4096;
+export const SOF_TIMESTAMPING_OPT_ID_TCP = 65_536;
+export const SOF_TIMESTAMPING_TX_COMPLETION = 262_144;
+export const SCM_TSTAMP_SND = 0;
+export const SCM_TSTAMP_SCHED = 1;
+export const SCM_TSTAMP_ACK = 2;
 
 // States of struct tcp_info (include/net/tcp_states.h)
 export const TCP_ESTABLISHED = 1;

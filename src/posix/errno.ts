@@ -67,6 +67,7 @@ export const ESTALE = 116;
 export const ECANCELED = 125;
 export const EKEYREJECTED = 129;
 export const EWOULDBLOCK = EAGAIN;
+export const ENOMSG = 42;
 export const ENOTSUP = EOPNOTSUPP;
 
 const NAMES: Readonly<Record<string, number>> = {

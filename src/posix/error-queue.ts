@@ -1,11 +1,11 @@
-/** MSG_ERRQUEUE: errors about what was sent, and completions of MSG_ZEROCOPY, as struct sock_extended_err (ip(7), msg_zerocopy). */
+/** MSG_ERRQUEUE: errors about what was sent, its times (SO_TIMESTAMPING), and completions of MSG_ZEROCOPY, as struct sock_extended_err (ip(7), msg_zerocopy). */
 
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import type { SocketError } from "../udp/endpoint.ts";
 import * as c from "./constants.ts";
-import { EAGAIN, errnoOf } from "./errno.ts";
-import { type Message, scatter } from "./message.ts";
+import { EAGAIN, ENOMSG, errnoOf } from "./errno.ts";
+import { type ControlMessage, type Message, scatter } from "./message.ts";
 import { encodeName, nameOf, type SocketName } from "./names.ts";
 
 interface Entry {
@@ -18,8 +18,12 @@ interface Entry {
   payload: Uint8Array;
   offender: IpAddress;
   name: SocketName | undefined;
+  /** A control message in front of the error's. */
+  stamp?: ControlMessage;
 }
 
+/** Entries that wait at most, as far as SO_RCVBUF's default takes them in Linux; later ones are lost. */
+const MOST = 160;
 const ORIGINS = { local: c.SO_EE_ORIGIN_LOCAL, icmp: c.SO_EE_ORIGIN_ICMP, icmp6: c.SO_EE_ORIGIN_ICMP6 } as const;
 const NOTHING = new Uint8Array(0);
 const NOBODY = IpAddress.v4(0);
@@ -41,11 +45,20 @@ export class ErrorQueue {
       last.data = id;
       return;
     }
+    if (this.entries.length >= MOST) return;
     const common = { errno: 0, type: 0, payload: NOTHING, offender: NOBODY, name: undefined };
     this.entries.push({ ...common, origin: c.SO_EE_ORIGIN_ZEROCOPY, code: c.SO_EE_CODE_ZEROCOPY_COPIED, info: id, data: id });
   }
 
+  /** SCM_TSTAMP_SCHED, _SND or _ACK of what was sent: with its number, its time if that is wanted, and its bytes. */
+  noteTimestamp(what: number, id: number, payload: Uint8Array, stamp: ControlMessage | undefined): void {
+    if (this.entries.length >= MOST) return;
+    const common = { errno: ENOMSG, type: 0, code: 0, offender: NOBODY, name: undefined };
+    this.entries.push({ ...common, origin: c.SO_EE_ORIGIN_TIMESTAMPING, info: what, data: id, payload, stamp });
+  }
+
   note(error: SocketError, domain: number): void {
+    if (this.entries.length >= MOST) return;
     this.entries.push({
       errno: errnoOf(new LoomError(error.code, "")),
       origin: ORIGINS[error.origin],
@@ -66,6 +79,7 @@ export class ErrorQueue {
     const n = scatter(entry.payload, message.iov);
     message.flags = c.MSG_ERRQUEUE | (n < entry.payload.length ? c.MSG_TRUNC : 0);
     message.name = entry.name;
+    if (entry.stamp) message.control?.push(entry.stamp);
     const is4 = domain === c.AF_INET;
     message.control?.push({
       level: is4 ? c.IPPROTO_IP : c.IPPROTO_IPV6,

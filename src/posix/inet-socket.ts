@@ -59,7 +59,8 @@ export abstract class InetSocket extends Socket implements Bound {
     const zoned = this.bindZone(name, address);
     if (zoned < 0) return zoned;
     const { ip } = this.host;
-    if (!address.isUnspecified && !address.isMulticast && !ip.isLocal(address) && !this.isBroadcast(address)) return -EADDRNOTAVAIL;
+    const isOurs = address.isUnspecified || address.isMulticast || ip.isLocal(address) || this.isBroadcast(address);
+    if (!isOurs && !this.settings.freeBind) return -EADDRNOTAVAIL;
     return this.take(address, name.port);
   }
 

@@ -47,5 +47,7 @@ export function setOption(socket: Socket, level: number, name: number, value: nu
   if (!option.set) return -ENOPROTOOPT;
   if (typeof value !== "number" && !(value instanceof Uint8Array)) return -EFAULT;
   const { set } = option;
-  return attempt(() => set(socket, new OptionValue(value)));
+  // An int of IPPROTO_IP may be a single byte (do_ip_setsockopt).
+  const isByte = level === IPPROTO_IP && typeof value !== "number" && value.length > 0 && value.length < 4;
+  return attempt(() => set(socket, new OptionValue(isByte ? value[0] : value)));
 }

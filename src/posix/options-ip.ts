@@ -71,8 +71,26 @@ const receiveErrors = forUdp(
   ),
 );
 
+/** May the socket bind to what is no address of this host (IP_FREEBIND)? */
+const freeBind: SocketOption<InetSocket> = flag(
+  ({ settings }) => settings.freeBind,
+  ({ settings }, on) => {
+    settings.freeBind = on;
+  },
+);
+
+/** A stream takes all of them: its segments fit the path, whatever was asked for. */
+const ofStream: SocketOption<InetSocket> = int(
+  ({ settings }) => settings.discovery,
+  ({ settings }, value) => {
+    settings.discovery = value;
+  },
+  c.IP_PMTUDISC_DONT,
+  c.IP_PMTUDISC_OMIT,
+);
+
 /** IP_PMTUDISC_WANT cuts what is too large, IP_PMTUDISC_DO refuses it. */
-const discovery = forUdp(
+const ofDatagrams = forUdp(
   int(
     (socket) => socket.discovery,
     (socket, value) => {
@@ -85,6 +103,11 @@ const discovery = forUdp(
     c.IP_PMTUDISC_DO,
   ),
 );
+
+const discovery: SocketOption<InetSocket> = {
+  get: (socket) => (socket instanceof UdpSocket ? ofDatagrams : ofStream).get?.(socket) ?? 0,
+  set: (socket, value) => (socket instanceof UdpSocket ? ofDatagrams : ofStream).set?.(socket, value) ?? -ENOPROTOOPT,
+};
 
 export const UDP_OPTIONS: OptionTable<UdpSocket> = {
   [c.UDP_SEGMENT]: int(
@@ -108,6 +131,7 @@ export const IP_OPTIONS: OptionTable<InetSocket> = {
   [c.IP_TOS]: trafficClass,
   [c.IP_RECVERR]: receiveErrors,
   [c.IP_MTU_DISCOVER]: discovery,
+  [c.IP_FREEBIND]: freeBind,
   [c.IP_PKTINFO]: told("info"),
   [c.IP_RECVTTL]: told("hopLimit"),
   [c.IP_RECVTOS]: told("trafficClass"),
@@ -120,6 +144,7 @@ export const IPV6_OPTIONS: OptionTable<InetSocket> = {
   [c.IPV6_TCLASS]: trafficClass,
   [c.IPV6_RECVERR]: receiveErrors,
   [c.IPV6_MTU_DISCOVER]: discovery,
+  [c.IPV6_FREEBIND]: freeBind,
   [c.IPV6_RECVPKTINFO]: told("info"),
   [c.IPV6_RECVHOPLIMIT]: told("hopLimit"),
   [c.IPV6_RECVTCLASS]: told("trafficClass"),

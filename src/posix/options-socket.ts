@@ -7,6 +7,7 @@ import {
   SO_ERROR,
   SO_KEEPALIVE,
   SO_LINGER,
+  SO_MARK,
   SO_MAX_PACING_RATE,
   SO_OOBINLINE,
   SO_PASSCRED,
@@ -22,14 +23,20 @@ import {
   SO_SNDBUFFORCE,
   SO_SNDLOWAT,
   SO_SNDTIMEO,
+  SO_TIMESTAMP,
+  SO_TIMESTAMPING,
+  SO_TIMESTAMPNS,
   SO_TYPE,
   SO_ZEROCOPY,
+  SOF_TIMESTAMPING_OPT_ID,
+  SOF_TIMESTAMPING_OPT_ID_TCP,
 } from "./constants.ts";
 import { EINVAL, ENODEV, ENOPROTOOPT, ENOTSUP } from "./errno.ts";
 import { InetSocket } from "./inet-socket.ts";
 import { flag, int, intBytes, type OptionTable, type SocketOption, timeval } from "./options.ts";
 import type { Socket } from "./socket.ts";
 import { TcpSocket } from "./tcp-socket.ts";
+import { checkTimestamping } from "./timestamping.ts";
 import { UnixSocket } from "./unix-socket.ts";
 
 /** Linux's net.core.{r,w}mem_max, and the least that it gives. */
@@ -91,6 +98,17 @@ const device: SocketOption<Socket> = {
   },
 };
 
+/** What routing rules may look at. */
+const mark: SocketOption<Socket> = {
+  get: ({ settings }) => settings.mark,
+  set(socket, value) {
+    if (!value.isInt) return -EINVAL;
+    socket.settings.mark = value.int;
+    socket.settingChanged("mark");
+    return 0;
+  },
+};
+
 const peerCredentials: SocketOption<Socket> = {
   get(socket) {
     if (!(socket instanceof UnixSocket)) return intBytes(0, -1, -1);
@@ -98,6 +116,33 @@ const peerCredentials: SocketOption<Socket> = {
     return intBytes(pid, uid, gid);
   },
 };
+
+/** struct so_timestamping: the flags, and a clock of hardware. */
+const timestamping: SocketOption<Socket> = {
+  get: ({ settings }) => intBytes(settings.timestamping, 0),
+  set(socket, value) {
+    if (!value.isInt) return -EINVAL;
+    const refusal = checkTimestamping(value.int);
+    if (refusal < 0) return refusal;
+    const { settings } = socket;
+    if (value.int & SOF_TIMESTAMPING_OPT_ID & ~settings.timestamping) {
+      const key = socket.firstTimestampKey((value.int & SOF_TIMESTAMPING_OPT_ID_TCP) !== 0);
+      if (key === undefined) return -EINVAL;
+      settings.timestampKey = key;
+    }
+    settings.timestamping = value.int;
+    return 0;
+  },
+};
+
+const stamps = (unit: "us" | "ns"): SocketOption<Socket> =>
+  flag(
+    ({ settings }) => settings.stamps === unit,
+    ({ settings }, on) => {
+      if (on) settings.stamps = unit;
+      else settings.stamps = undefined;
+    },
+  );
 
 const inet = (socket: Socket) => (socket instanceof InetSocket ? socket : undefined);
 
@@ -131,6 +176,7 @@ export const SOCKET_OPTIONS: OptionTable<Socket> = {
   },
   [SO_MAX_PACING_RATE]: pacingRate,
   [SO_BINDTODEVICE]: device,
+  [SO_MARK]: mark,
   [SO_BROADCAST]: flag(
     ({ settings }) => settings.broadcast,
     (socket, on) => {
@@ -171,6 +217,9 @@ export const SOCKET_OPTIONS: OptionTable<Socket> = {
       if (socket instanceof TcpSocket) socket.options.urgentData = on ? "inline" : "apart";
     },
   ),
+  [SO_TIMESTAMPING]: timestamping,
+  [SO_TIMESTAMP]: stamps("us"),
+  [SO_TIMESTAMPNS]: stamps("ns"),
   [SO_SNDLOWAT]: int(() => 1),
   [SO_RCVTIMEO]: timeval(
     ({ settings }) => settings.receiveTimeout,

@@ -19,9 +19,20 @@ export interface Settings {
   broadcast: boolean;
   oobInline: boolean;
   zeroCopy: boolean;
+  /** Flags of SO_TIMESTAMPING, and the number that its identifiers count from. */
+  timestamping: number;
+  timestampKey: number;
+  /** What is read tells when it came: in microseconds (SO_TIMESTAMP), in nanoseconds (SO_TIMESTAMPNS). */
+  stamps: "us" | "ns" | undefined;
   /** Messages tell who sent them (SO_PASSCRED). */
   passCredentials: boolean;
   v6Only: boolean;
+  /** What routing rules may look at (SO_MARK). */
+  mark: number;
+  /** May bind to addresses that are not this host's (IP_FREEBIND). */
+  freeBind: boolean;
+  /** IP_MTU_DISCOVER of a stream. */
+  discovery: number;
   /** Interface by name. */
   device: string | undefined;
   /** Connections that may be open before their handshake is over (TCP_FASTOPEN), and the keys of their cookies. */
@@ -48,8 +59,14 @@ export function newSettings(): Settings {
     broadcast: false,
     oobInline: false,
     zeroCopy: false,
+    timestamping: 0,
+    timestampKey: 0,
+    stamps: undefined,
     passCredentials: false,
     v6Only: false,
+    mark: 0,
+    freeBind: false,
+    discovery: 1,
     device: undefined,
     fastOpenQueue: 0,
     fastOpenKey: undefined,

@@ -58,6 +58,11 @@ export abstract class Socket extends Description {
     return this.settings[which] || DEFAULT_BUFFER;
   }
 
+  /** Where the identifiers of SO_TIMESTAMPING begin: at datagrams, or at bytes of a stream; undefined: it has none yet. */
+  firstTimestampKey(_atWrite: boolean): number | undefined {
+    return 0;
+  }
+
   /** Most that SO_RCVLOWAT takes. */
   get mostLowWater(): number {
     return 0x7fff_ffff;

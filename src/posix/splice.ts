@@ -2,7 +2,7 @@
  * Moves bytes between descriptors (splice(2)): by way of a pipe as Linux has it, or from one to the other. Two connections
  * of one engine hand over whole slabs, without a copy.
  */
-import { MSG_PEEK, SOCK_STREAM, SPLICE_F_MORE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from "./constants.ts";
+import { MSG_PEEK, O_NONBLOCK, SOCK_STREAM, SPLICE_F_MORE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from "./constants.ts";
 import type { Description } from "./description.ts";
 import { EAGAIN, EBADF, EINVAL } from "./errno.ts";
 import type { Message } from "./message.ts";
@@ -41,7 +41,7 @@ function toPipe(source: Description, target: PipeWriter, length: number): number
   const room = Math.min(target.buffer.room, length);
   if (room === 0) return -EAGAIN;
   // What is urgent is not spliced (tcp_read_sock): recv steps over it.
-  if (source instanceof TcpSocket && source.isAtMark) return -EAGAIN;
+  if (source instanceof TcpSocket && source.isAtMark) return source.status & O_NONBLOCK ? -EAGAIN : 0;
   const bytes = new Uint8Array(room);
   const n = source.read(bytes);
   return n > 0 ? target.write(bytes.subarray(0, n)) : n;

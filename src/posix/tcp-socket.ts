@@ -9,6 +9,7 @@ import { Accounts } from "../tcp/accounts.ts";
 import { abort } from "../tcp/end.ts";
 import { CookieKeys } from "../tcp/fast-open.ts";
 import type { TcpListener } from "../tcp/listener.ts";
+import { SendMarks } from "../tcp/send-marks.ts";
 import { CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT, type Tcb, type TcpOptions, TIME_WAIT } from "../tcp/tcb.ts";
 import { toMark } from "../tcp/urgent.ts";
 import * as user from "../tcp/user.ts";
@@ -35,10 +36,19 @@ import {
   POLLRDHUP,
   POLLRDNORM,
   POLLWRNORM,
+  SCM_TSTAMP_ACK,
+  SCM_TSTAMP_SCHED,
+  SCM_TSTAMP_SND,
   SIGURG,
   SIOCATMARK,
   SIOCOUTQNSD,
   SOCK_STREAM,
+  SOF_TIMESTAMPING_OPT_ID,
+  SOF_TIMESTAMPING_OPT_TSONLY,
+  SOF_TIMESTAMPING_SOFTWARE,
+  SOF_TIMESTAMPING_TX_ACK,
+  SOF_TIMESTAMPING_TX_SCHED,
+  SOF_TIMESTAMPING_TX_SOFTWARE,
   SOMAXCONN,
   TCP_CM_INQ,
   TIOCOUTQ,
@@ -63,15 +73,30 @@ import {
 } from "./errno.ts";
 import { ErrorQueue } from "./error-queue.ts";
 import { InetSocket } from "./inet-socket.ts";
-import { gather, intMessage, type Message } from "./message.ts";
+import { gather, intMessage, type Message, sizeOf } from "./message.ts";
 import type { SocketName } from "./names.ts";
 import { LARGEST_UNIT, SendSpace } from "./send-space.ts";
 import { newSettings, type Settings } from "./settings.ts";
 import { RCV_SHUTDOWN, SEND_SHUTDOWN, shutdownMask } from "./socket.ts";
+import { scmTimestamping, sendFlags, tellArrival } from "./timestamping.ts";
 
 const BOTH = RCV_SHUTDOWN | SEND_SHUTDOWN;
 const IN = POLLIN | POLLRDNORM;
 const OUT = POLLOUT | POLLWRNORM;
+const NOTHING = new Uint8Array(0);
+/** Linux's MAX_SKB_FRAGS. */
+const MOST_FRAGMENTS = 17;
+const ONE_BYTE = new Uint8Array(1);
+
+/** The segment that ends in this byte, as far as it is still there. */
+function lastBytes(tcb: Tcb, end: number): Uint8Array {
+  const at = (end - tcb.queueStart) | 0;
+  const length = Math.min(tcb.mss, at);
+  if (!tcb.queue || length <= 0 || at > tcb.queue.length) return ONE_BYTE;
+  const out = new Uint8Array(length);
+  tcb.queue.copy(at - length, out);
+  return out;
+}
 
 export class TcpSocket extends InetSocket {
   protected readonly bindings;
@@ -155,7 +180,11 @@ export class TcpSocket extends InetSocket {
       if (tcb) user.keepAliveChanged(tcb);
     } else if (which === "receiveLowWater") this.waiters.wake(IN);
     else if (which === "sendBuffer") options.sendBuffer = settings.sendBuffer + LARGEST_UNIT;
-    else if (which === "receiveBuffer") {
+    else if (which === "mark") {
+      options.mark = settings.mark;
+      // Another way may lead there now.
+      if (tcb) tcb.path = undefined;
+    } else if (which === "receiveBuffer") {
       options.receiveBuffer = settings.receiveBuffer >>> 1;
       if (tcb) tcb.receiveSpace = Math.min(tcb.receiveSpace, options.receiveBuffer);
     }
@@ -309,6 +338,7 @@ export class TcpSocket extends InetSocket {
     const result = this.openWith(to, data);
     // Who waits to write the rest lets the acknowledgement of the SYN-ACK go along with it.
     if (this.tcb && blocks && this.tcb.synData < data.length) this.tcb.wantsRoom = true;
+    if (this.tcb && this.tcb.synData > 0) this.noteZeroCopy(flags);
     return result === -EINPROGRESS && this.tcb ? this.tcb.synData || result : result;
   }
 
@@ -422,13 +452,18 @@ export class TcpSocket extends InetSocket {
     if (opened < 0) return opened;
     const refusal = this.refusal();
     if (refusal < 0 || !tcb) return refusal;
-    const sent = attempt(() => this.sendPieces(tcb, message.iov, flags));
+    const told = sendFlags(this.settings, message.control);
+    if (told < 0) return told;
+    const sent = attempt(() => (told > 0 ? this.sendMarked(tcb, message.iov, flags, told) : this.sendPieces(tcb, message.iov, flags)));
     // What is sent was copied: its memory is the caller's again at once, which Linux calls a copied zerocopy.
-    if (sent >= 0 && flags & MSG_ZEROCOPY && this.settings.zeroCopy) {
-      this.errors.noteZeroCopy();
-      this.waiters.wake(POLLERR);
-    }
+    if (sent >= 0) this.noteZeroCopy(flags);
     return sent;
+  }
+
+  private noteZeroCopy(flags: number): void {
+    if (!(flags & MSG_ZEROCOPY) || !this.settings.zeroCopy) return;
+    this.errors.noteZeroCopy();
+    this.waiters.wake(POLLERR);
   }
 
   /** Why nothing can be sent now; 0 when it can. */
@@ -456,13 +491,54 @@ export class TcpSocket extends InetSocket {
       const whole = gather(iov);
       return user.write(tcb, whole, (flags & MSG_MORE) !== 0, false, true) || (whole.length > 0 ? -EAGAIN : 0);
     }
+    const isZeroCopy = (flags & MSG_ZEROCOPY) !== 0 && this.settings.zeroCopy;
     let done = 0;
     for (let i = 0; i < iov.length; i++) {
-      const taken = this.sendPiece(tcb, iov[i], flags, i === iov.length - 1);
+      // With MSG_ZEROCOPY each piece is a fragment by itself, and a segment has room for so many.
+      const fillsSegment = isZeroCopy && i % MOST_FRAGMENTS === MOST_FRAGMENTS - 1;
+      const taken = this.sendPiece(tcb, iov[i], fillsSegment ? flags | MSG_EOR : flags, fillsSegment || i === iov.length - 1);
       done += taken;
-      if (taken < iov[i].length) return done || -EAGAIN;
+      if (taken < iov[i].length) break;
     }
+    if (done === 0 && sizeOf(iov) > 0) return -EAGAIN;
+    // What was taken ends here for now, though more was wanted.
+    tcb.pushesEnd = (flags & MSG_MORE) === 0;
     return done;
+  }
+
+  /** As sendPieces, with the times of the last byte told. */
+  private sendMarked(tcb: Tcb, iov: readonly Uint8Array[], flags: number, told: number): number {
+    const accounts = tcb.accounts as Accounts;
+    accounts.marks ??= new SendMarks({
+      departed: ({ end, flags }) => {
+        if (flags & SOF_TIMESTAMPING_TX_SCHED) this.noteTimestamp(tcb, SCM_TSTAMP_SCHED, end);
+        if (flags & SOF_TIMESTAMPING_TX_SOFTWARE) this.noteTimestamp(tcb, SCM_TSTAMP_SND, end);
+      },
+      acknowledged: ({ end, flags }) => {
+        if (flags & SOF_TIMESTAMPING_TX_ACK) this.noteTimestamp(tcb, SCM_TSTAMP_ACK, end);
+      },
+    });
+    const { marks } = accounts;
+    const start = (tcb.nxt + Math.max(tcb.unsent, 0)) | 0;
+    const mark = marks.add((start + sizeOf(iov)) | 0, told);
+    const sent = this.sendPieces(tcb, iov, flags);
+    marks.settle(mark, sent > 0 ? (start + sent) | 0 : undefined, tcb.nxt);
+    return sent;
+  }
+
+  private noteTimestamp(tcb: Tcb, what: number, end: number): void {
+    const { settings, host } = this;
+    const { timestamping } = settings;
+    const id = timestamping & SOF_TIMESTAMPING_OPT_ID ? (end - 1 - settings.timestampKey) >>> 0 : 0;
+    const payload = timestamping & SOF_TIMESTAMPING_OPT_TSONLY ? NOTHING : lastBytes(tcb, end);
+    this.errors.noteTimestamp(what, id, payload, timestamping & SOF_TIMESTAMPING_SOFTWARE ? scmTimestamping(host, tcb.now) : undefined);
+    this.waiters.wake(POLLERR);
+  }
+
+  override firstTimestampKey(atWrite: boolean): number | undefined {
+    const { tcb } = this;
+    if (!tcb || this.state === CLOSED) return undefined;
+    return atWrite ? tcb.nxt + Math.max(tcb.unsent, 0) : tcb.una;
   }
 
   /** Unit by unit, while there is room; bytes taken. */
@@ -496,6 +572,7 @@ export class TcpSocket extends InetSocket {
     if (this.listener) return -ENOTCONN;
     if (flags & MSG_OOB) return this.receiveUrgent(message, flags);
     const n = tcb && user.readable(tcb) > 0 ? this.copyOut(tcb, message.iov, flags) || this.nothingFor(message) : this.nothing();
+    if (n > 0 && tcb && message.control) tellArrival(message.control, this.settings, this.host, tcb.lastReceivedAt);
     if (n >= 0 && this.settings.inq && message.control) {
       message.control.push(intMessage(IPPROTO_TCP, TCP_CM_INQ, tcb ? this.unread(tcb) : 0));
     }

@@ -21,7 +21,14 @@ import {
   POLLRDNORM,
   POLLWRBAND,
   POLLWRNORM,
+  SCM_TSTAMP_SCHED,
+  SCM_TSTAMP_SND,
   SOCK_DGRAM,
+  SOF_TIMESTAMPING_OPT_ID,
+  SOF_TIMESTAMPING_OPT_TSONLY,
+  SOF_TIMESTAMPING_SOFTWARE,
+  SOF_TIMESTAMPING_TX_SCHED,
+  SOF_TIMESTAMPING_TX_SOFTWARE,
   TIOCOUTQ,
 } from "./constants.ts";
 import { attempt, EACCES, EAGAIN, EDESTADDRREQ, EINVAL, ENETUNREACH, ENOTCONN, ENOTTY, EOPNOTSUPP, EPIPE, errnoOf } from "./errno.ts";
@@ -31,6 +38,7 @@ import { gather, type Message, scatter } from "./message.ts";
 import type { SocketName } from "./names.ts";
 import type { Settings } from "./settings.ts";
 import { RCV_SHUTDOWN, SEND_SHUTDOWN, shutdownMask } from "./socket.ts";
+import { scmTimestamping, sendFlags, tellArrival } from "./timestamping.ts";
 import { type Received, sendOptions, tellAll } from "./udp-control.ts";
 
 const DEFAULT_HOPS = 64;
@@ -162,6 +170,7 @@ export class UdpSocket extends InetSocket {
     if (which === "broadcast") this.wish((endpoint) => (endpoint.broadcast = settings.broadcast));
     if (which === "receiveBuffer") this.wish((endpoint) => (endpoint.receiveBuffer = settings.receiveBuffer));
     if (which === "reusePort" && this.endpoint) this.endpoint.options.reusePort = settings.reusePort;
+    if (which === "mark") this.wish((endpoint) => (endpoint.mark = settings.mark || undefined));
     if (which === "device") {
       const device = settings.device === undefined ? undefined : this.host.ip.interface(settings.device);
       this.wish((endpoint) => (endpoint.device = device));
@@ -206,12 +215,27 @@ export class UdpSocket extends InetSocket {
     const endpoint = this.bound();
     if (typeof endpoint === "number") return endpoint;
     const data = gather(message.iov);
+    const told = sendFlags(this.settings, message.control);
+    if (told < 0) return told;
     return attempt(() => {
       const options = sendOptions(message.control, this.segmentSize, this.host);
       if (to) endpoint.send(data, to, port, zone && !options?.iface ? { ...options, iface: zone } : options);
       else endpoint.send(data, undefined, undefined, options);
+      if (told > 0) this.noteTimestamps(told, data);
       return data.length;
     });
+  }
+
+  /** A datagram leaves at once: both times of it are the same. */
+  private noteTimestamps(told: number, data: Uint8Array): void {
+    const { settings, host } = this;
+    const { timestamping } = settings;
+    const id = timestamping & SOF_TIMESTAMPING_OPT_ID ? settings.timestampKey++ >>> 0 : 0;
+    const payload = timestamping & SOF_TIMESTAMPING_OPT_TSONLY ? data.subarray(0, 0) : data.slice();
+    const stamp = timestamping & SOF_TIMESTAMPING_SOFTWARE ? scmTimestamping(host, host.ip.now) : undefined;
+    if (told & SOF_TIMESTAMPING_TX_SCHED) this.errors.noteTimestamp(SCM_TSTAMP_SCHED, id, payload, stamp);
+    if (told & SOF_TIMESTAMPING_TX_SOFTWARE) this.errors.noteTimestamp(SCM_TSTAMP_SND, id, payload, stamp);
+    this.waiters.wake(POLLERR);
   }
 
   receive(message: Message, flags: number): number {
@@ -227,6 +251,7 @@ export class UdpSocket extends InetSocket {
     const n = Math.min(scatter(data, message.iov), data.length);
     if (!message.nameless) message.name = this.shown(datagram.address, datagram.port, datagram.iface);
     if (n < data.length) message.flags = MSG_TRUNC;
+    if (message.control) tellArrival(message.control, this.settings, this.host, datagram.at);
     if (message.control) tellAll(message.control, datagram, this);
     return flags & MSG_TRUNC ? data.length : n;
   }

@@ -2,12 +2,16 @@
  * What TCP_INFO counts besides what a connection needs itself; kept for owners that may ask. Three clocks (Linux's
  * tcp_chrono): data waits for its acknowledgement; of that time, the peer's window or the send buffer held the sender back.
  */
+import type { SendMarks } from "./send-marks.ts";
+
 export const IDLE = 0;
 export const BUSY = 1;
 export const BY_WINDOW = 2;
 export const BY_BUFFER = 3;
 
 export class Accounts {
+  /** What is to be told of what leaves and arrives, if anything ever was. */
+  marks: SendMarks | undefined;
   segmentsOut = 0;
   segmentsIn = 0;
   dataSegmentsOut = 0;

@@ -431,6 +431,7 @@ function takeAck(tcb: Tcb): boolean {
   if (acknowledge(tcb, ack, sack, isDuplicate, segment.hasTimestamps ? segment.tsecr : 0)) {
     tcb.flight.rearm = true;
     freeQueue(tcb, unaBefore);
+    tcb.accounts?.marks?.acknowledged(tcb.una);
     const { path } = tcb;
     if (path && path.generation === tcb.world.stack.routes.generation) tcb.world.confirm(path);
   }

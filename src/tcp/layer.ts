@@ -210,7 +210,7 @@ export class TcpLayer implements Transport, TcpWorld {
     if (remote.isMulticast || remote.isUnspecified) throw new LoomError("EADDRNOTAVAIL", `${remote} cannot be connected to`);
     // A link-local peer is on one link, whatever the routes are later.
     const isZoned = remote.family === 6 && remote.isLinkLocal;
-    const path = this.stack.pathTo(remote, local.device, { source: local.address });
+    const path = this.stack.pathTo(remote, local.device, { source: local.address, mark: options.mark || undefined });
     if (path.hop === 0) throw new LoomError("ENETUNREACH", `there is no route to ${remote}`);
     const source = local.address ?? this.stack.sourceFor(remote, path);
     if (!source) throw new LoomError("EADDRNOTAVAIL", `no address of this host can reach ${remote}`);
@@ -342,7 +342,7 @@ export class TcpLayer implements Transport, TcpWorld {
   ): TcpListener {
     if (this.over) throw this.over;
     const address = local ?? ANY;
-    if (local && !local.isUnspecified && !this.stack.isLocal(local))
+    if (local && !local.isUnspecified && !rules.isBound && !this.stack.isLocal(local))
       throw new LoomError("EADDRNOTAVAIL", `${local} is not an address of this host`);
     const chosen = port || this.freePort();
     const there = this.listeners.get(chosen) ?? [];

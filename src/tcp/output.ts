@@ -26,7 +26,10 @@ const SACK_HEAD_BYTES = 4;
 /** The path to the peer, looked up again when routes or neighbours changed. */
 export function pathOf(tcb: Tcb): Path {
   const { stack } = tcb.world;
-  if (!tcb.path || tcb.path.generation !== stack.routes.generation) tcb.path = stack.pathTo(tcb.remote, tcb.device, { source: tcb.local });
+  if (!tcb.path || tcb.path.generation !== stack.routes.generation) {
+    const { mark } = tcb.options;
+    tcb.path = stack.pathTo(tcb.remote, tcb.device, mark === 0 ? { source: tcb.local } : { source: tcb.local, mark });
+  }
   return tcb.path;
 }
 
@@ -191,7 +194,10 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   }
   const segments = segmentSize > 0 && length > segmentSize ? Math.ceil(length / segmentSize) : 1;
   world.counters.out_segs += segments;
-  tcb.accounts?.departed(segments, length);
+  if (tcb.accounts) {
+    tcb.accounts.departed(segments, length);
+    if (length > 0) tcb.accounts.marks?.departed(flags & SYN ? seq + 1 : seq, length);
+  }
   stack.promise(path, segments);
   stack.route(id, tcb.remote.family, path.hop, tcb.device);
   if (flags & ACK) acknowledged(tcb);

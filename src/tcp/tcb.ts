@@ -101,6 +101,8 @@ export interface TcpOptions {
   windowClamp: number;
   /** Bytes not yet sent above which the owner is not asked for more (TCP_NOTSENT_LOWAT); 0: no limit. */
   notSentLowWater: number;
+  /** What routing rules may look at (SO_MARK); 0: nothing. */
+  mark: number;
   /** Another socket may bind the port while this connection lives (SO_REUSEADDR). */
   reuseAddress: boolean;
   /** Peers whose segments are signed with MD5 (RFC 2385); the longest prefix holds. Segments of others are not. */
@@ -144,6 +146,7 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   deferAccept: 0,
   windowClamp: 0,
   notSentLowWater: 0,
+  mark: 0,
   reuseAddress: false,
   md5Keys: [],
   aoKeys: [],

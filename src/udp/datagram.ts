@@ -12,6 +12,8 @@ export interface Datagram {
   readonly hopLimit: number;
   /** TOS or traffic class: DSCP, and ECN in the low two bits. */
   readonly trafficClass: number;
+  /** When it came, on the stack's clock (ms). */
+  readonly at: number;
 }
 
 /** Datagrams of one flow that came together: `data` is all of them, each of `segmentSize` bytes but for the last (UDP_GRO). */

@@ -112,7 +112,7 @@ export class UdpLayer implements Transport, UdpWorld {
     const segmentSize = words[abi.SEG_PIECE / 4];
     const [trafficClass, hopLimit] = [(words[0] >>> 16) & 255, words[0] >>> 24];
     const data = this.payload(id, length);
-    const batch: DatagramBatch = { data, segmentSize, address, port, destination, iface, hopLimit, trafficClass };
+    const batch: DatagramBatch = { data, segmentSize, address, port, destination, iface, hopLimit, trafficClass, at: stack.now };
     const count = length > segmentSize ? Math.ceil(length / segmentSize) : 1;
     for (const endpoint of takers) {
       if (endpoint.deliver(batch)) this.counters.in_datagrams += count;

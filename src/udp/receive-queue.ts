@@ -41,11 +41,11 @@ export class ReceiveQueue {
     if (!head) return undefined;
     const { data, segmentSize } = head;
     if (this.at === 0 && segmentSize >= data.length) return this.drop(head);
-    const { address, port, destination, iface, hopLimit, trafficClass } = head;
+    const { address, port, destination, iface, hopLimit, trafficClass, at } = head;
     const piece = data.subarray(this.at, this.at + segmentSize);
     this.at += segmentSize;
     if (this.at >= data.length) this.drop(head);
-    return { data: piece, address, port, destination, iface, hopLimit, trafficClass };
+    return { data: piece, address, port, destination, iface, hopLimit, trafficClass, at };
   }
 
   /** All that is left of the first batch. */
