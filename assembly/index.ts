@@ -80,7 +80,7 @@ export function packetGather(worker: u32, id: u32): u32 {
 
 /** Ids of the segments go to `out` (`most` words). Number of segments, -1 invalid, -2 no buffers. */
 export function packetSegment(worker: u32, id: u32, out: usize, most: u32): i32 {
-  return id < header(HEADER_DESCRIPTORS) ? segmentPacket(workerAt(worker), id, out, most) : -1;
+  return id < header(HEADER_DESCRIPTORS) ? segmentPacket(workerAt(worker), id, out, most, false) : -1;
 }
 
 /** Hands a packet to a port's output at once. */

@@ -1,4 +1,4 @@
-import { addSums, checksum, pseudo4, sum, sum20, update16, update32 } from "../wire/checksum";
+import { addSums, checksum, pseudo4, sum, sum20, sumCopy, update16, update32 } from "../wire/checksum";
 
 const AT: usize = 65536;
 
@@ -31,6 +31,23 @@ describe("checksum", () => {
         if (fast != expected) wrong++;
       }
     }
+    expect(wrong).toBe(0);
+  });
+
+  it("is the same of what is copied on the way, and only that is written", () => {
+    let wrong = 0;
+    const to: usize = AT + 8192;
+    fill(4096, 11);
+    for (let length: u32 = 0; length < 300; length++) {
+      for (let offset: usize = 0; offset < 17; offset++) {
+        memory.fill(to, 0xee, 400);
+        if (sumCopy(to + 3 + (offset & 7), AT + offset, length) != slow(AT + offset, length)) wrong++;
+        if (memory.compare(to + 3 + (offset & 7), AT + offset, length) != 0) wrong++;
+        if (load<u8>(to + 2 + (offset & 7)) != 0xee || load<u8>(to + 3 + (offset & 7) + length) != 0xee) wrong++;
+      }
+    }
+    memory.fill(AT, 0xff, 65535);
+    if (sumCopy(AT + 70000, AT, 65534) != 0xffff) wrong++;
     expect(wrong).toBe(0);
   });
 

@@ -9,7 +9,7 @@ import {
   VEC_NEXT,
 } from "../abi";
 import { descriptorAt, portAt, region, tableAt, workerAt } from "../core/layout";
-import { release } from "../core/pool";
+import { clonePacket, release } from "../core/pool";
 import { puntPop, ringPush } from "../core/ring";
 import { gather } from "../device/transmit";
 import { classifyBurst } from "../node/classify";
@@ -222,14 +222,22 @@ describe("coalesce and segment", () => {
     expect(load<u16>(d, DESC_CSUM_START)).toBe(34);
     expect(load<u16>(d, DESC_CSUM_OFFSET)).toBe(16);
     expect(load<u32>(d, DESC_FLAGS) & FLAG_CSUM_PARTIAL).not.toBe(0);
-    expect(segmentPacket(worker, whole, out, 8)).toBe(3);
+    const copy = clonePacket(worker, whole), copies = out + 64;
+    expect(segmentPacket(worker, whole, out, 8, false)).toBe(3);
+    expect(segmentPacket(worker, copy, copies, 8, true)).toBe(3);
     for (let i: u32 = 0; i < 3; i++) {
       const piece = gather(worker, load<u32>(out + (<usize>i << 2))), at = dataOf(piece);
       expect(load16(at + 18)).toBe(i);
       expect(headerGood(at + 14)).toBe(true);
       expect(load<u8>(at, 54 + 499)).toBe(0x5a);
       if (i == 2) expect(<u32>load<u16>(at, 50)).toBe(lastSum);
+      // In one buffer from the start: the same bytes.
+      const other = load<u32>(copies + (<usize>i << 2));
+      expect(load<u32>(descriptorAt(other), DESC_NEXT)).toBe(NONE);
+      expect(load<u32>(descriptorAt(other), DESC_LENGTH)).toBe(554);
+      expect(memory.compare(dataOf(other), at, 554)).toBe(0);
       release(worker, piece);
+      release(worker, other);
     }
     expect(inFlight()).toBe(0);
   });
@@ -259,7 +267,7 @@ describe("coalesce and segment", () => {
     const whole = load<u32>(out, PUNT_ID), head = dataOf(whole);
     store<u8>(head, load<u8>(head, 47) | 0x20, 47);
     store16(head + 52, 700);
-    expect(segmentPacket(worker, whole, out, 8)).toBe(3);
+    expect(segmentPacket(worker, whole, out, 8, false)).toBe(3);
     for (let i: u32 = 0; i < 3; i++) {
       const piece = gather(worker, load<u32>(out + (<usize>i << 2))), at = dataOf(piece);
       expect(<u32>load<u8>(at, 47) & 0x20).toBe(i < 2 ? 0x20 : 0);

@@ -146,18 +146,15 @@ function prepare(worker: usize, stats: usize, ring: usize, flags: u32, id: u32):
   const large = PORT_TAKES_GSO | PORT_TAKES_CHAINS | PORT_TAKES_PARTIAL;
   if (<u32>load<u16>(d, DESC_GSO_KIND) != 0 && (flags & large) != large) {
     const out = worker + VEC_OUT;
-    const n = segmentPacket(worker, id, out, 2 * BURST);
+    const whole = (flags & PORT_TAKES_CHAINS) == 0;
+    const n = segmentPacket(worker, id, out, 2 * BURST, whole);
     if (n < 0) {
-      drop(worker, id, n == -1 ? DROP_SEGMENT_INVALID : DROP_NO_BUFFER);
+      drop(worker, id, n == -1 ? DROP_SEGMENT_INVALID : n == -2 ? DROP_NO_BUFFER : DROP_TOO_LARGE);
       add64(stats + PORT_STAT_TX_DROPPED, 1);
       return;
     }
-    // Segments come with whole checksums.
-    for (let i = 0; i < n; i++) {
-      const piece = load<u32>(out + (<usize>i << 2));
-      if ((flags & PORT_TAKES_CHAINS) == 0) gatherAndPush(worker, stats, ring, piece);
-      else { store<u32>(out + (<usize>i << 2), piece); push(worker, stats, ring, out + (<usize>i << 2), 1); }
-    }
+    // Segments come with whole checksums, and in one buffer each where chains are not taken.
+    push(worker, stats, ring, out, n);
     return;
   }
   if ((load<u32>(d, DESC_FLAGS) & FLAG_CSUM_PARTIAL) != 0 && (flags & PORT_TAKES_PARTIAL) == 0) {

@@ -1,20 +1,20 @@
 /**
  * Segmentation: one large TCP or UDP packet (a chain up to 64 KiB) becomes wire-sized ones.
  *
- * Each segment is a fresh header buffer followed by references into the original payload: no payload byte
- * moves. Sequence numbers, lengths, IPv4 ids and all checksums are made here; FIN and PSH stay on the last
+ * Each segment is a fresh header buffer followed by references into the original payload, so that no payload byte
+ * moves; or, for devices that take no chains, one buffer that holds everything, summed while it is copied. Sequence numbers, lengths, IPv4 ids and all checksums are made here; FIN and PSH stay on the last
  * segment, CWR on the first (RFC 3168 §6.1.2, as TSO-capable hardware does it); an urgent pointer names the same octet in
  * each, up to the one that holds it.
  */
 import {
   DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_GSO_SIZE, DESC_L3, DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH,
-  FLAG_CSUM_PARTIAL, FLAG_IP4, FLAG_IP6, GSO_TCP4, GSO_TCP6, GSO_UDP4, GSO_UDP6, NONE, STAT_COPIED_BYTES,
+  FLAG_CSUM_PARTIAL, FLAG_IP4, FLAG_IP6, GSO_TCP4, GSO_TCP6, GSO_UDP4, GSO_UDP6, HEADER_HEADROOM, HEADER_STRIDE, NONE, STAT_COPIED_BYTES,
   STAT_SEGMENTED, STAT_SEGMENTS,
 } from "../abi";
-import { count, descriptorAt } from "../core/layout";
+import { count, descriptorAt, header } from "../core/layout";
 import { reference, release, takeBuffer } from "../core/pool";
 import { load16, load32, store16, store32 } from "./bytes";
-import { addSums, pseudo4, pseudo6, sum, sum20 } from "./checksum";
+import { addSums, pseudo4, pseudo6, sum, sum20, sumCopy } from "./checksum";
 import { TCP, UDP } from "./l4";
 
 const TCP_FIN_PSH: u32 = 0x09;
@@ -50,14 +50,18 @@ function skipEmpty(id: u32, offset: u32): u32 {
   return NONE;
 }
 
-/** Writes the segments' ids to `out`: their number, -1 for an invalid request, -2 without buffers (nothing taken then). */
-export function segmentPacket(worker: usize, id: u32, out: usize, most: u32): i32 {
+/**
+ * Writes the segments' ids to `out`: their number, -1 for an invalid request, -2 without buffers (nothing taken then).
+ * `whole`: each in one buffer; -3 when a segment does not fit in one.
+ */
+export function segmentPacket(worker: usize, id: u32, out: usize, most: u32, whole: bool): i32 {
   const d = descriptorAt(id);
   const headers = headersOf(d), size = <u32>load<u16>(d, DESC_GSO_SIZE), total = load<u32>(d, DESC_PACKET_LENGTH);
   if (headers == 0 || size == 0 || total < headers || total - headers > 65535) return -1;
   const payload = total - headers;
   const segments: u32 = payload == 0 ? 1 : (payload + size - 1) / size;
   if (segments > most) return -1;
+  if (whole && headers + min<u32>(size, payload) > header(HEADER_STRIDE) - header(HEADER_HEADROOM)) return -3;
   let source = id, offset = headers, made: u32 = 0, done: u32 = 0;
   while (made < segments) {
     const length = min<u32>(size, payload - done);
@@ -68,22 +72,28 @@ export function segmentPacket(worker: usize, id: u32, out: usize, most: u32): i3
     const h = descriptorAt(head), at = <usize>load<u32>(h, DESC_DATA);
     memory.copy(at, <usize>load<u32>(d, DESC_DATA), headers);
     memory.copy(h + DESC_PACKET_LENGTH, d + DESC_PACKET_LENGTH, 32);
-    store<u32>(h, headers, DESC_LENGTH);
+    store<u32>(h, whole ? headers + length : headers, DESC_LENGTH);
     store<u32>(h, headers + length, DESC_PACKET_LENGTH);
     store<u32>(h, load<u32>(d, DESC_FLAGS) & ~FLAG_CSUM_PARTIAL, DESC_FLAGS);
     store<u32>(h, 0, DESC_GSO_SIZE);
-    let left = length, last = h, payloadSum: u32 = 0, odd: u32 = 0;
+    let left = length, last = h, to = at + headers, payloadSum: u32 = 0, odd: u32 = 0;
     while (left != 0) {
       const from = skipEmpty(source, offset);
       if (from != source) { source = from; offset = 0; }
       if (source == NONE) return abandonInvalid(worker, out, made);
       const s = descriptorAt(source);
       const n = min<u32>(load<u32>(s, DESC_LENGTH) - offset, left), data = load<u32>(s, DESC_DATA) + offset;
-      const piece = reference(worker, source, data, n);
-      if (piece == NONE) return abandon(worker, out, made);
-      store<u32>(last, piece, DESC_NEXT);
-      last = descriptorAt(piece);
-      const add = sum(<usize>data, n);
+      let add: u32;
+      if (whole) {
+        add = sumCopy(to, <usize>data, n);
+        to += n;
+      } else {
+        const piece = reference(worker, source, data, n);
+        if (piece == NONE) return abandon(worker, out, made);
+        store<u32>(last, piece, DESC_NEXT);
+        last = descriptorAt(piece);
+        add = sum(<usize>data, n);
+      }
       payloadSum = addSums(payloadSum, odd ? ((add << 8) | (add >>> 8)) & 0xffff : add);
       odd ^= n & 1;
       offset += n;
@@ -94,7 +104,7 @@ export function segmentPacket(worker: usize, id: u32, out: usize, most: u32): i3
   }
   count(worker, STAT_SEGMENTED, 1);
   count(worker, STAT_SEGMENTS, segments);
-  count(worker, STAT_COPIED_BYTES, <u64>segments * headers);
+  count(worker, STAT_COPIED_BYTES, <u64>segments * headers + (whole ? <u64>payload : 0));
   release(worker, id);
   return <i32>segments;
 }
@@ -109,11 +119,11 @@ function abandonInvalid(worker: usize, out: usize, made: u32): i32 {
   return -1;
 }
 
-/** The urgent pointer of a segment `done` bytes behind the first; without one when the urgent octet came before. */
+/** The urgent pointer of a segment `done` bytes behind the first; without one when the urgent octet came before. One that points to nothing stays. */
 function moveUrgent(l4: usize, done: u32, flags: u32): u32 {
   const pointer = load16(l4 + 18);
   store16(l4 + 18, pointer > done ? pointer - done : 0);
-  return pointer > done ? flags : flags & ~TCP_URG;
+  return pointer > done || pointer == 0 ? flags : flags & ~TCP_URG;
 }
 
 function fixHeaders(
