@@ -1,7 +1,9 @@
 /** The small things that everything rests on: timers, the keyed hash, addresses. */
 import assert from "node:assert/strict";
+import { createHash, createHmac } from "node:crypto";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import { hmacMd5, md5 } from "../src/base/md5.ts";
 import { IpAddress, networkOf, parseInterfaceAddress, SipHash, Timer, Timers } from "../src/index.ts";
 import { SEED } from "./support.ts";
 
@@ -93,5 +95,24 @@ describe("addresses of either family", () => {
     for (const text of ["10.0.0", "10.0.0.256", "host", "1::2::3", "10.0.0.1/33", "2001:db8::/129", "10.0.0.1/8/9"]) {
       assert.throws(() => parseInterfaceAddress(text), { code: "EINVAL" });
     }
+  });
+});
+
+describe("MD5", () => {
+  it("is what Node's is, for every length around a block's, and with every key", () => {
+    for (const length of [0, 1, 54, 55, 56, 57, 63, 64, 65, 119, 120, 128, 1000]) {
+      const bytes = Uint8Array.from({ length }, (_, i) => i * 31);
+      assert.deepEqual(md5(bytes), new Uint8Array(createHash("md5").update(bytes).digest()), `${length} bytes`);
+      for (const size of [0, 16, 64, 65]) {
+        const key = Uint8Array.from({ length: size }, (_, i) => 255 - i);
+        assert.deepEqual(hmacMd5(key, bytes), new Uint8Array(createHmac("md5", key).update(bytes).digest()), `key of ${size}`);
+      }
+    }
+  });
+
+  it("has RFC 2202's values", () => {
+    const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+    assert.equal(hex(hmacMd5(new Uint8Array(16).fill(0x0b), new TextEncoder().encode("Hi There"))), "9294727a3638bb1c13f48ef8158bfc9d");
+    assert.equal(hex(hmacMd5(new Uint8Array(16).fill(0xaa), new Uint8Array(50).fill(0xdd))), "56be34521d144c88dbb8c733f0e8b3f6");
   });
 });

@@ -1,5 +1,6 @@
 /** DHCP client and server of hosts, in virtual time: how a lease begins, goes on for days, and ends. */
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import {
@@ -21,6 +22,8 @@ import {
   typeOf,
 } from "../src/dhcp/index.ts";
 import { readConfig, writeConfig } from "../src/dhcp/options4.ts";
+import { encodeReconfigure, isGenuine } from "../src/dhcp/reconfigure6.ts";
+import { duidOf } from "../src/host/dhcp6.ts";
 import { type Host, Lab, Random, serveDhcp, serveDhcp6 } from "../src/index.ts";
 import { SEED } from "./support.ts";
 
@@ -392,6 +395,127 @@ describe("a host and its DHCPv6 server", () => {
     const [after] = addresses();
     assert.ok(after && after !== before);
     await lab.engine.close();
+  });
+
+  it("asks after a change of link whether its address is still of it (CONFIRM), and takes another where it is not", async () => {
+    const { lab, client, server, addresses, link } = await network6(RANGE);
+    await lab.run(10_000);
+    const [before] = addresses();
+    const heard = server.counters.received;
+    client.setUp("eth0", false);
+    await lab.run(1000);
+    client.setUp("eth0", true);
+    await lab.run(1000);
+    assert.deepEqual([addresses(), server.counters.received], [[before], heard + 1]);
+    // Nobody answers: what it has holds on.
+    client.setUp("eth0", false);
+    link.set({ cut: true });
+    client.setUp("eth0", true);
+    await lab.run(60_000);
+    assert.deepEqual(addresses(), [before]);
+    link.set({ cut: false });
+    // Another link, with another server.
+    client.setUp("eth0", false);
+    lab.engine.detach(link);
+    const elsewhere = await lab.host({ interfaces: [{ addresses: ["2001:db8:5::1/64"] }] });
+    serveDhcp6(elsewhere, { range: ["2001:db8:5::100", "2001:db8:5::1ff"] });
+    lab.link(client, elsewhere, { delay: 5 });
+    client.setUp("eth0", true);
+    await lab.run(20_000);
+    assert.match(addresses().join(), /^2001:db8:5::1..$/);
+    await lab.engine.close();
+  });
+
+  it("binds anew after a change of link when a prefix is delegated", async () => {
+    const { lab, client, server, addresses } = await network6(
+      { ...RANGE, delegate: { prefix: "2001:db8:100::/40", length: 56 } },
+      { delegate: true },
+    );
+    await lab.run(10_000);
+    const [before] = addresses();
+    const [first] = server.export();
+    await lab.run(5000);
+    client.setUp("eth0", false);
+    client.setUp("eth0", true);
+    await lab.run(1000);
+    assert.deepEqual(addresses(), [before]);
+    // Rebinding began the lifetimes anew.
+    assert.ok(server.export().every(({ expires }) => expires > first.expires - 2000));
+    await lab.engine.close();
+  });
+
+  it("renews, rebinds or asks when a server calls it, and no other does", async () => {
+    const { lab, client, server, router, waiting, addresses, link } = await network6(
+      { ...RANGE, reconfigure: true },
+      { reconfigure: true },
+    );
+    await lab.run(10_000);
+    await waiting;
+    const [before] = addresses();
+    for (const what of ["renew", "rebind", "information"] as const) {
+      const heard = server.counters.received;
+      assert.equal(server.reconfigure(what), 1);
+      await lab.run(1000);
+      assert.equal(server.counters.received, heard + 1, what);
+      // Answered: not called again.
+      await lab.run(60_000);
+      assert.equal(server.counters.received, heard + 1, what);
+    }
+    assert.deepEqual(addresses(), [before]);
+    // A call that is lost is repeated.
+    link.set({ cut: true });
+    const heard = server.counters.received;
+    server.reconfigure("renew");
+    await lab.run(1000);
+    link.set({ cut: false });
+    await lab.run(10_000);
+    assert.equal(server.counters.received, heard + 1);
+    // Forged: signed by a key that the server never showed, or not at all.
+    const ends = { clientId: duidOf(client.ip.interface("eth0").mac), serverId: duidOf(router.ip.interface("eth0").mac) };
+    const forged = encodeReconfigure(ends, TYPE6.RENEW, new Uint8Array(16), 1n << 60n);
+    const bare = encodeDhcp6({ type: TYPE6.RECONFIGURE, xid: 0, ...ends, reconfigure: TYPE6.RENEW });
+    const to = { address: String(client.ip.interface("eth0").linkLocal), port: 546 };
+    const socket = router.datagram();
+    const now = server.counters.received;
+    for (const each of [forged, bare]) socket.send(each, to);
+    await lab.run(5000);
+    assert.equal(server.counters.received, now);
+    // Gone: nobody to call.
+    client.dhcpRelease("eth0");
+    await lab.run(1000);
+    assert.equal(server.reconfigure(), 0);
+    await lab.engine.close();
+  });
+
+  it("is not called when it did not say that it can be", async () => {
+    const { lab, server } = await network6({ ...RANGE, reconfigure: true });
+    await lab.run(10_000);
+    assert.equal(server.reconfigure(), 0);
+    await lab.engine.close();
+  });
+
+  it("signs as RFC 8415 §20.4 says: the digest is of the whole message, with zeros in its own place", () => {
+    const key = new Uint8Array(16).fill(7);
+    const ends = { clientId: Uint8Array.of(0, 3, 0, 1, 1, 2, 3), serverId: Uint8Array.of(0, 3, 0, 1, 9) };
+    const bytes = encodeReconfigure(ends, TYPE6.REBIND, key, 5n);
+    const message = decodeDhcp6(bytes);
+    assert.deepEqual([message.type, message.xid, message.reconfigure, message.auth?.replay], [TYPE6.RECONFIGURE, 0, TYPE6.REBIND, 5n]);
+    const digest = message.auth?.info.slice(1) ?? new Uint8Array();
+    const blank = bytes.slice();
+    const at = Buffer.from(blank).indexOf(Buffer.from(digest));
+    blank.fill(0, at, at + 16);
+    assert.deepEqual(digest, new Uint8Array(createHmac("md5", key).update(blank).digest()));
+    assert.equal(isGenuine(message, bytes, key, 4n), true);
+    assert.equal(isGenuine(message, bytes, key, 5n), false, "seen before");
+    for (let i = 0; i < bytes.length; i++) {
+      const broken = bytes.slice();
+      broken[i] ^= 1;
+      let read: ReturnType<typeof decodeDhcp6> | undefined;
+      try {
+        read = decodeDhcp6(broken);
+      } catch {}
+      assert.equal(read !== undefined && isGenuine(read, broken, key, 4n), false, `byte ${i}`);
+    }
   });
 
   it("learns name servers alone", async () => {

@@ -15,6 +15,7 @@ import {
   STATUS6,
   TYPE6,
 } from "./message6.ts";
+import { isGenuine, shownKey } from "./reconfigure6.ts";
 import { isAssignable6, restful, SendRate } from "./sanity.ts";
 
 export interface Dhcp6Lease {
@@ -51,6 +52,8 @@ export interface Dhcp6ClientOptions {
   readonly stateless?: boolean;
   /** Default true. */
   readonly rapidCommit?: boolean;
+  /** Let the server call for a renewal, signed with the key it showed (§18.2.11, §20.4). Default false. */
+  readonly reconfigure?: boolean;
 }
 
 export type Dhcp6State =
@@ -59,6 +62,7 @@ export type Dhcp6State =
   | "requesting"
   | "probing"
   | "bound"
+  | "confirming"
   | "renewing"
   | "rebinding"
   | "informing"
@@ -70,12 +74,15 @@ interface Pace {
   readonly first: number;
   readonly longest: number;
   readonly most: number;
+  /** Longest time (ms) in all. */
+  readonly within?: number;
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
 const PACES: Partial<Record<Dhcp6State, Pace>> = {
   soliciting: { type: TYPE6.SOLICIT, first: 1000, longest: 3_600_000, most: NEVER },
   requesting: { type: TYPE6.REQUEST, first: 1000, longest: 30_000, most: 10 },
+  confirming: { type: TYPE6.CONFIRM, first: 1000, longest: 4000, most: NEVER, within: 10_000 },
   renewing: { type: TYPE6.RENEW, first: 10_000, longest: 600_000, most: NEVER },
   rebinding: { type: TYPE6.REBIND, first: 10_000, longest: 600_000, most: NEVER },
   informing: { type: TYPE6.INFORMATION_REQUEST, first: 1000, longest: 3_600_000, most: NEVER },
@@ -101,6 +108,10 @@ export class Dhcp6Client {
   private tries = 0;
   private solMax: number | undefined;
   private infMax: number | undefined;
+  /** What the server signs with, and the last counter that was seen under it. */
+  private key: { readonly key: Uint8Array; readonly server: Uint8Array; last: bigint } | undefined;
+  /** Of an Information-request beside a lease. */
+  private besideXid: number | undefined;
   private cancel = () => {};
   private cancelDeadline = () => {};
 
@@ -126,6 +137,17 @@ export class Dhcp6Client {
     this.enter("stopped");
   }
 
+  /** The interface may be on another link now: is what it has still of this one (§18.2.12)? */
+  linkChanged(): void {
+    const { current, held } = this;
+    if (current === "informed" || current === "informing") this.enter("informing");
+    else if (current === "soliciting") this.enter("soliciting");
+    else if (held && (current === "bound" || current === "confirming" || current === "renewing" || current === "rebinding")) {
+      // Nothing can be confirmed of a prefix: it is bound anew.
+      this.enter(held.prefixes.length > 0 ? "rebinding" : "confirming");
+    }
+  }
+
   /** Gives everything back. One message: a server that does not hear it waits for the lifetimes to end. */
   release(): void {
     const { held } = this;
@@ -147,7 +169,7 @@ export class Dhcp6Client {
   private enter(state: Dhcp6State): void {
     this.cancel();
     this.cancel = () => {};
-    if (state !== "renewing" && state !== "rebinding") this.cancelDeadline();
+    if (state !== "renewing" && state !== "rebinding" && state !== "confirming") this.cancelDeadline();
     this.current = state;
     const pace = PACES[state];
     if (!pace) return;
@@ -164,6 +186,11 @@ export class Dhcp6Client {
     const { current, best } = this;
     if (current === "soliciting" && best) {
       this.enter("requesting");
+      return;
+    }
+    if (pace.within !== undefined && this.options.alarms.now() - this.began >= pace.within) {
+      // Nobody says anything: what is had holds as long as it held before.
+      this.current = "bound";
       return;
     }
     if (this.tries++ >= pace.most) {
@@ -183,6 +210,7 @@ export class Dhcp6Client {
   private contents(): Partial<Dhcp6Message> {
     const { current, held, best, options } = this;
     if (current === "informing") return { requested: WANTED_STATELESS };
+    if (current === "confirming") return { associations: this.ask(held && { ...held, addresses: held.addresses.map(without) }) };
     if (current === "soliciting") {
       return { requested: WANTED, rapidCommit: options.rapidCommit !== false, associations: this.ask(undefined) };
     }
@@ -207,7 +235,9 @@ export class Dhcp6Client {
       return;
     }
     this.counters.sent++;
-    this.options.send(encodeDhcp6({ type, xid: this.xid, clientId: this.options.duid, elapsed, ...fields }));
+    const { duid, reconfigure } = this.options;
+    const reconfigureAccept = reconfigure === true && fields.requested !== undefined;
+    this.options.send(encodeDhcp6({ type, xid: this.xid, clientId: duid, elapsed, reconfigureAccept, ...fields }));
   }
 
   // ── Receiving ─────────────────────────────────────────────────────────────────────────────────
@@ -218,12 +248,13 @@ export class Dhcp6Client {
     try {
       message = decodeDhcp6(bytes);
     } catch {}
-    if (message && this.isForUs(message) && this.take(message)) this.counters.received++;
+    const isCall = message?.type === TYPE6.RECONFIGURE;
+    if (message && (isCall ? this.called(message, bytes) : this.isForUs(message) && this.take(message))) this.counters.received++;
     else this.counters.ignored++;
   }
 
   private isForUs({ xid, clientId, serverId }: Dhcp6Message): boolean {
-    return xid === this.xid && same(clientId, this.options.duid) && serverId !== undefined;
+    return (xid === this.xid || xid === this.besideXid) && same(clientId, this.options.duid) && serverId !== undefined;
   }
 
   private take(message: Dhcp6Message): boolean {
@@ -234,10 +265,64 @@ export class Dhcp6Client {
     this.infMax = within(message.infMaxRt) ?? this.infMax;
     if (current === "soliciting" && message.type === TYPE6.ADVERTISE) return this.compare(message);
     if (message.type !== TYPE6.REPLY) return false;
+    this.noteKey(message);
+    if (message.xid === this.besideXid) return this.informBeside(message);
+    if (current === "confirming") return this.confirmed(message);
     if (current === "soliciting") return message.rapidCommit === true && this.accept(message);
     if (current === "informing") return this.inform(message);
     if (current === "requesting") return same(message.serverId, this.best?.serverId) && this.accept(message);
     return (current === "renewing" || current === "rebinding") && this.accept(message);
+  }
+
+  /** The server's key, when it shows one (§20.4.3). */
+  private noteKey({ auth, serverId }: Dhcp6Message): void {
+    const key = this.options.reconfigure ? shownKey(auth) : undefined;
+    if (key && serverId) this.key = { key, server: serverId, last: auth?.replay ?? 0n };
+  }
+
+  private confirmed({ status = STATUS6.Success }: Dhcp6Message): boolean {
+    if (status === STATUS6.NotOnLink) {
+      this.drop("refused");
+      this.enter("soliciting");
+    } else {
+      this.cancel();
+      this.current = "bound";
+    }
+    return true;
+  }
+
+  /** The server calls for a message (§18.2.11): only the one with the key, only when nothing is being asked, only once each. */
+  private called(message: Dhcp6Message, bytes: Uint8Array): boolean {
+    const { key, current, options } = this;
+    const { clientId, serverId, reconfigure, associations } = message;
+    if (!key || !same(clientId, options.duid) || !same(serverId, key.server) || associations.length > 0) return false;
+    if (!isGenuine(message, bytes, key.key, key.last)) return false;
+    key.last = message.auth?.replay ?? key.last;
+    if (current !== "bound" && current !== "informed") return false;
+    if (reconfigure === TYPE6.INFORMATION_REQUEST) {
+      if (current === "informed") this.enter("informing");
+      else this.askBeside();
+    } else if (current === "bound" && reconfigure === TYPE6.RENEW) this.enter("renewing");
+    else if (current === "bound" && reconfigure === TYPE6.REBIND) this.enter("rebinding");
+    else return false;
+    return true;
+  }
+
+  /** What there is to know, beside a lease. The server repeats its call when this is lost. */
+  private askBeside(): void {
+    const { xid } = this;
+    this.xid = this.besideXid = this.newXid();
+    this.began = this.options.alarms.now();
+    this.out(TYPE6.INFORMATION_REQUEST, { requested: WANTED_STATELESS });
+    this.xid = xid;
+  }
+
+  private informBeside({ dns = [], search = [] }: Dhcp6Message): boolean {
+    this.besideXid = undefined;
+    if (!this.held) return false;
+    this.held = { ...this.held, dns, search };
+    this.options.renewed(this.held);
+    return true;
   }
 
   /** The best advertisement that comes before the first wait is over; afterwards the first one (§18.2.1). */
@@ -367,6 +452,9 @@ export class Dhcp6Client {
     };
   }
 }
+
+/** An address that is asked about and nothing more (§18.2.3). */
+const without = (grant: Grant6): Grant6 => ({ ...grant, preferred: 0, valid: 0 });
 
 /** When the last of several grants ends (s). */
 function validOf(grants: readonly Grant6[]): number {

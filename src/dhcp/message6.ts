@@ -31,9 +31,12 @@ export const OPTION6 = {
   preference: 7,
   elapsed: 8,
   relayMessage: 9,
+  auth: 11,
   status: 13,
   rapidCommit: 14,
   interfaceId: 18,
+  reconfigure: 19,
+  reconfigureAccept: 20,
   dns: 23,
   search: 24,
   iaPd: 25,
@@ -81,6 +84,16 @@ export interface Association6 {
   readonly status?: number;
 }
 
+/** Authentication (§21.11). */
+export interface Auth6 {
+  readonly protocol: number;
+  readonly algorithm: number;
+  /** Replay detection method. */
+  readonly method: number;
+  readonly replay: bigint;
+  readonly info: Uint8Array;
+}
+
 export interface Dhcp6Message {
   readonly type: number;
   /** 24 bits. */
@@ -98,6 +111,11 @@ export interface Dhcp6Message {
   readonly refreshTime?: number;
   readonly solMaxRt?: number;
   readonly infMaxRt?: number;
+  /** The message that the client shall send (§21.19). */
+  readonly reconfigure?: number;
+  /** The sender does Reconfigure (§21.20). */
+  readonly reconfigureAccept?: boolean;
+  readonly auth?: Auth6;
   /** Hundredths of a second since the client began. */
   readonly elapsed?: number;
 }
@@ -164,6 +182,9 @@ export function decodeDhcp6(bytes: Uint8Array): Dhcp6Message {
     status: statusOf(options),
     preference: get(OPTION6.preference)?.[0],
     rapidCommit: get(OPTION6.rapidCommit) !== undefined,
+    reconfigure: get(OPTION6.reconfigure)?.[0],
+    reconfigureAccept: get(OPTION6.reconfigureAccept) !== undefined,
+    auth: readAuth(get(OPTION6.auth)),
     requested: requested && Array.from({ length: requested.length >> 1 }, (_, i) => viewOf(requested).getUint16(2 * i)),
     dns: readAddresses(get(OPTION6.dns)),
     search: readNames(get(OPTION6.search)),
@@ -177,6 +198,21 @@ export function decodeDhcp6(bytes: Uint8Array): Dhcp6Message {
 /** A DHCP unique identifier has 3 to 130 bytes (§11.1). */
 function duid(data: Uint8Array | undefined): Uint8Array | undefined {
   if (data && (data.length < 3 || data.length > 130)) throw malformed(`a DUID of ${data.length} bytes`);
+  return data;
+}
+
+function readAuth(data: Uint8Array | undefined): Auth6 | undefined {
+  if (!data) return undefined;
+  if (data.length < 11) throw malformed(`an authentication of ${data.length} bytes`);
+  const [protocol, algorithm, method] = data;
+  return { protocol, algorithm, method, replay: viewOf(data).getBigUint64(3), info: data.slice(11) };
+}
+
+function writeAuth({ protocol, algorithm, method, replay, info }: Auth6): Uint8Array {
+  const data = new Uint8Array(11 + info.length);
+  data.set([protocol, algorithm, method]);
+  viewOf(data).setBigUint64(3, replay);
+  data.set(info, 11);
   return data;
 }
 
@@ -233,6 +269,9 @@ export function encodeDhcp6(message: Partial<Dhcp6Message> & Pick<Dhcp6Message, 
   put(OPTION6.preference, message.preference, (value) => Uint8Array.of(value));
   put(OPTION6.rapidCommit, message.rapidCommit || undefined, () => new Uint8Array());
   put(OPTION6.elapsed, message.elapsed, u16);
+  put(OPTION6.reconfigure, message.reconfigure, (value) => Uint8Array.of(value));
+  put(OPTION6.reconfigureAccept, message.reconfigureAccept || undefined, () => new Uint8Array());
+  put(OPTION6.auth, message.auth, writeAuth);
   put(OPTION6.request, message.requested, (codes) => join(codes.map(u16)));
   for (const each of message.associations ?? []) {
     put(each.kind === "na" ? OPTION6.iaNa : OPTION6.iaPd, each, writeAssociation);

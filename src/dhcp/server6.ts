@@ -2,6 +2,7 @@
 
 import type { Alarms } from "../base/alarms.ts";
 import type { Random } from "../base/random.ts";
+import { Callers6 } from "./callers6.ts";
 import { ExpiryHeap } from "./expiry.ts";
 import {
   type Association6,
@@ -37,6 +38,11 @@ export interface Dhcp6ServerOptions {
   readonly rapidCommit?: boolean;
   /** Addresses and prefixes given at once at most. Default 4096. */
   readonly leases?: number;
+  /**
+   * Call clients for a renewal (`reconfigure`): those that can are shown a key, and this sends to an address of theirs. Without
+   * it no client is called.
+   */
+  call?(message: Uint8Array, address: string): void;
   leased?(entry: Lease6Entry): void;
 }
 
@@ -67,14 +73,18 @@ const same = (a: Uint8Array | undefined, b: Uint8Array) => a !== undefined && he
 export class Dhcp6Server {
   readonly counters = { received: 0, sent: 0, ignored: 0, no_address: 0, declined: 0 };
   private readonly options: Dhcp6ServerOptions;
+  /** Of the datagram in hand, when no relay is between. */
+  private source: string | undefined;
   private readonly ranges: { readonly na?: Range6; readonly pd?: Range6 };
   private readonly byClient = new Map<string, Lease6Entry>();
   private readonly byAddress = new Map<string, Lease6Entry>();
+  private readonly callers: Callers6 | undefined;
   private readonly ends = new ExpiryHeap<Lease6Entry>((entry) => this.byAddress.get(entry.address) === entry);
 
   constructor(options: Dhcp6ServerOptions) {
     this.options = options;
-    const { range, delegate } = options;
+    const { range, delegate, duid, alarms, call } = options;
+    this.callers = call && new Callers6({ duid, alarms, call, most: this.most });
     this.ranges = { na: range && Range6.of(range, this.most), pd: delegate && Range6.within(delegate, this.most) };
   }
 
@@ -89,15 +99,32 @@ export class Dhcp6Server {
     for (const entry of entries.slice(0, this.most)) this.set({ ...entry, expires: now + entry.expires });
   }
 
+  /**
+   * Calls clients to renew, to rebind, or to ask what there is to know (§18.3.11); all that can be called, or one by its DUID
+   * (hexadecimal). Returns how many. Those that do not answer are called again, eight times in all.
+   */
+  reconfigure(what: "renew" | "rebind" | "information" = "renew", client?: string): number {
+    return this.callers?.call(what, client, (each) => this.addressOf(each)) ?? 0;
+  }
+
+  /** An address that a client has of this server. */
+  private addressOf(client: string): string | undefined {
+    for (const entry of this.byClient.values()) {
+      if (entry.client === client && entry.kind === "na" && entry.state === "bound") return entry.address;
+    }
+    return undefined;
+  }
+
   private get most(): number {
     return this.options.leases ?? 4096;
   }
 
   /** A datagram to port 547: the answer, for the sender (a relay's goes to its port 547), or undefined. */
-  receive(bytes: Uint8Array): Uint8Array | undefined {
+  receive(bytes: Uint8Array, source?: string): Uint8Array | undefined {
     this.counters.received++;
     let answer: Uint8Array | undefined;
     try {
+      this.source = isRelay(bytes) ? undefined : source;
       answer = this.through(bytes, MOST_RELAYS);
     } catch {}
     if (answer && answer.length > MOST_REPLY) answer = undefined;
@@ -123,6 +150,7 @@ export class Dhcp6Server {
 
   private answer(message: Dhcp6Message): Uint8Array | undefined {
     const { type, serverId, clientId } = message;
+    if (clientId) this.callers?.heard(hex(clientId), type);
     const toUs = same(serverId, this.options.duid);
     if (type === TYPE6.INFORMATION_REQUEST) return serverId && !toUs ? undefined : this.reply(message, {});
     if (!clientId) return undefined;
@@ -262,7 +290,19 @@ export class Dhcp6Server {
 
   private reply(message: Dhcp6Message, fields: Partial<Dhcp6Message>): Uint8Array {
     const { duid, dns, search } = this.options;
-    return encodeDhcp6({ type: TYPE6.REPLY, xid: message.xid, serverId: duid, clientId: message.clientId, dns, search, ...fields });
+    const isReply = (fields.type ?? TYPE6.REPLY) === TYPE6.REPLY && fields.status === undefined;
+    const shown = message.clientId && message.reconfigureAccept && isReply ? this.callers?.show(message, this.source) : undefined;
+    return encodeDhcp6({
+      ...(this.callers && message.reconfigureAccept && { reconfigureAccept: true }),
+      ...(shown && { auth: shown }),
+      type: TYPE6.REPLY,
+      xid: message.xid,
+      serverId: duid,
+      clientId: message.clientId,
+      dns,
+      search,
+      ...fields,
+    });
   }
 }
 

@@ -52,7 +52,9 @@ export function serveDhcp(host: Host, options: ServeDhcpOptions): RunningDhcpSer
   return { server, close };
 }
 
-export interface ServeDhcp6Options extends Omit<Dhcp6ServerOptions, "duid" | "alarms" | "random"> {
+export interface ServeDhcp6Options extends Omit<Dhcp6ServerOptions, "duid" | "alarms" | "random" | "call"> {
+  /** Clients that can be called to renew (`server.reconfigure()`) are shown a key for it (RFC 8415 §20.4). Default false. */
+  reconfigure?: boolean;
   /** Default: the first one. */
   interface?: string;
   /** Default: of the interface's MAC address. */
@@ -61,15 +63,24 @@ export interface ServeDhcp6Options extends Omit<Dhcp6ServerOptions, "duid" | "al
 
 /** Serves DHCPv6 on an interface: addresses, prefixes, or name servers alone. */
 export function serveDhcp6(host: Host, options: ServeDhcp6Options = {}): RunningDhcpServer<Dhcp6Server> {
-  const { interface: name, duid, ...rest } = options;
+  const { interface: name, duid, reconfigure = false, ...rest } = options;
   const { ip } = host;
   const iface = name === undefined ? ip.interfaces[0] : ip.interface(name);
   if (!iface) throw new LoomError("ENOENT", "the host has no interface to serve DHCP on");
-  const server = new Dhcp6Server({ ...rest, duid: duid ?? duidOf(iface.mac), alarms: host.names.alarms, random: ip.random });
+  const send = (message: Uint8Array, to: IpAddress, port: number) => {
+    const from = to.isLinkLocal ? iface.linkLocal : ip.sourceFor(to, ip.pathTo(to, iface));
+    if (from) sendRouted(ip, iface, from, to, { from: 547, to: port }, message);
+  };
+  const server = new Dhcp6Server({
+    ...rest,
+    duid: duid ?? duidOf(iface.mac),
+    alarms: host.names.alarms,
+    random: ip.random,
+    ...(reconfigure && { call: (message: Uint8Array, address: string) => send(message, IpAddress.parse(address), 546) }),
+  });
   const answer = (data: Uint8Array, source: IpAddress) => {
-    const reply = server.receive(data);
-    const from = source.isLinkLocal ? iface.linkLocal : ip.sourceFor(source, ip.pathTo(source, iface));
-    if (reply && from) sendRouted(ip, iface, from, source, { from: 547, to: isRelay(data) ? 547 : 546 }, reply);
+    const reply = server.receive(data, String(source));
+    if (reply) send(reply, source, isRelay(data) ? 547 : 546);
   };
   return { server, close: listenOn(host, iface, 6, 547, answer, [SERVERS6]) };
 }

@@ -85,6 +85,11 @@ export class HostDhcp {
     return running.leases;
   }
 
+  /** An interface is up again, perhaps on another link. */
+  linkUp(name: string): void {
+    this.running.get(name)?.v6?.client.linkChanged();
+  }
+
   /** Ends the clients of an interface; with `giveBack` the servers are told. */
   stop(name: string, giveBack: boolean, why = new LoomError("ECONNABORTED", `DHCP was stopped on ${name}`)): void {
     const running = this.running.get(name);

@@ -13,6 +13,8 @@ export interface Dhcp6HostOptions {
   /** Only name servers, no addresses. Default false. */
   stateless?: boolean;
   rapidCommit?: boolean;
+  /** Let the server call for a renewal, signed with the key it showed (RFC 8415 §18.2.11). Default false. */
+  reconfigure?: boolean;
   /** How often the link is asked before an address is used (RFC 4862 §5.4); 0: never. Default 1. */
   probes?: number;
 }
@@ -48,6 +50,7 @@ export class InterfaceDhcp6 {
       prefixes: options.delegate,
       stateless: options.stateless,
       rapidCommit: options.rapidCommit,
+      reconfigure: options.reconfigure,
       alarms: host.names.alarms,
       random: ip.random,
       // Without a link-local address that is ours nothing can be said: a later message will be.

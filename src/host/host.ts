@@ -302,7 +302,9 @@ export class Host {
 
   /** `ip link set NAME up` or `down`. What leads out by an interface that is down waits until it is up again. */
   setUp(name: string, up: boolean): void {
+    const isNew = up && !this.ip.interface(name).up;
     this.change(name, (iface) => this.ip.changes.setUp(iface, up));
+    if (isNew) this.dhcpClients.linkUp(name);
   }
 
   /** `ip link set NAME mtu`. */
@@ -353,7 +355,10 @@ export class Host {
   private tick(): number {
     for (const [iface, device] of this.devices) {
       const carrier = device.carrier ?? true;
-      if (carrier !== iface.carrier) this.ip.changes.setCarrier(iface, carrier);
+      if (carrier !== iface.carrier) {
+        this.ip.changes.setCarrier(iface, carrier);
+        if (carrier) this.dhcpClients.linkUp(iface.name);
+      }
       if (device.mtu !== undefined && device.mtu !== iface.mtu) this.ip.changes.setMtu(iface, device.mtu);
     }
     return this.ip.tick();
