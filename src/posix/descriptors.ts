@@ -1,6 +1,6 @@
 /** The descriptors of one process: small numbers for open file descriptions, the lowest free one first. */
 import type { Description } from "./description.ts";
-import { EBADF, EMFILE } from "./errno.ts";
+import { EBADF, EINVAL, EMFILE } from "./errno.ts";
 
 export class Descriptors {
   private readonly table: (Description | undefined)[] = [];
@@ -13,11 +13,12 @@ export class Descriptors {
   }
 
   get(fd: number): Description | undefined {
-    return this.table[fd];
+    return typeof fd === "number" ? this.table[fd] : undefined;
   }
 
   /** A descriptor from `least` on, or -EMFILE; the description is then held by it. */
   add(description: Description, cloexec = false, least = 0): number {
+    if (!Number.isInteger(least) || least < 0) return -EINVAL;
     let fd = least;
     while (this.table[fd]) fd++;
     if (fd >= this.limit) return -EMFILE;
@@ -28,7 +29,7 @@ export class Descriptors {
 
   /** Puts a description in the place of whatever `fd` was (dup2). */
   replace(fd: number, description: Description): number {
-    if (fd < 0 || fd >= this.limit) return -EBADF;
+    if (!Number.isInteger(fd) || fd < 0 || fd >= this.limit) return -EBADF;
     description.hold();
     this.close(fd);
     this.table[fd] = description;
@@ -36,7 +37,7 @@ export class Descriptors {
   }
 
   close(fd: number): number {
-    const description = this.table[fd];
+    const description = this.get(fd);
     if (!description) return -EBADF;
     this.table[fd] = undefined;
     this.closeOnExec.delete(fd);

@@ -1,4 +1,5 @@
 /** Which table answers for which level and kind of socket. What has no mechanism below is -ENOPROTOOPT. */
+import { isBytes, isObject } from "./arguments.ts";
 import { AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, SOL_SOCKET } from "./constants.ts";
 import { attempt, EFAULT, EINVAL, ENOPROTOOPT, EOPNOTSUPP } from "./errno.ts";
 import { InetSocket } from "./inet-socket.ts";
@@ -12,6 +13,8 @@ import { TcpSocket } from "./tcp-socket.ts";
 import { UdpSocket } from "./udp-socket.ts";
 
 function find(socket: Socket, level: number, name: number): SocketOption<never> | number {
+  // Else a name like "constructor" would find something.
+  if (!Number.isInteger(name)) return -ENOPROTOOPT;
   if (level === SOL_SOCKET) return SOCKET_OPTIONS[name] ?? -ENOPROTOOPT;
   if (!(socket instanceof InetSocket)) return -EOPNOTSUPP;
   if (level === IPPROTO_TCP && socket instanceof TcpSocket) return TCP_OPTIONS[name] ?? -ENOPROTOOPT;
@@ -25,6 +28,7 @@ export function getOption(socket: Socket, level: number, name: number, into: Uin
   const option = find(socket, level, name) as SocketOption<Socket> | number;
   if (typeof option === "number") return option;
   if (!option.get) return -ENOPROTOOPT;
+  if (!isObject(into) || (into instanceof Uint8Array && !isBytes(into))) return -EFAULT;
   const { get } = option;
   return attempt(() => {
     const value = get(socket, into instanceof Uint8Array ? into : undefined);
@@ -45,7 +49,7 @@ export function setOption(socket: Socket, level: number, name: number, value: nu
   const option = find(socket, level, name) as SocketOption<Socket> | number;
   if (typeof option === "number") return option;
   if (!option.set) return -ENOPROTOOPT;
-  if (typeof value !== "number" && !(value instanceof Uint8Array)) return -EFAULT;
+  if (typeof value !== "number" && !isBytes(value)) return -EFAULT;
   const { set } = option;
   // An int of IPPROTO_IP may be a single byte (do_ip_setsockopt).
   const isByte = level === IPPROTO_IP && typeof value !== "number" && value.length > 0 && value.length < 4;

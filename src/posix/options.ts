@@ -36,7 +36,8 @@ export class OptionValue {
 
   get text(): string {
     const end = this.bytes.indexOf(0);
-    return new TextDecoder().decode(end < 0 ? this.bytes : this.bytes.subarray(0, end));
+    // A copy: memory that threads share is not decoded.
+    return new TextDecoder().decode(this.bytes.slice(0, end < 0 ? undefined : end));
   }
 }
 

@@ -67,7 +67,8 @@ export class PipeBuffer {
 
   /** F_SETPIPE_SZ: whole pages, a power of two; -EBUSY when what is there does not fit. */
   resize(asked: number): number {
-    if (asked < 0 || asked > MOST_CAPACITY) return asked < 0 ? -EINVAL : -EPERM;
+    if (!(asked >= 0)) return -EINVAL;
+    if (asked > MOST_CAPACITY) return -EPERM;
     let size = PAGE;
     while (size < asked) size *= 2;
     if (size < this.length) return -EBUSY;

@@ -9,6 +9,7 @@
  */
 import type { Host } from "../host/host.ts";
 import { UnixEndpoint } from "../unix/index.ts";
+import { areBytes, arePollEntries, isBytes, isEpollEvent, isMessage, isName, isNumber, isObject, isSize } from "./arguments.ts";
 import * as c from "./constants.ts";
 import type { Description } from "./description.ts";
 import { Descriptors } from "./descriptors.ts";
@@ -34,6 +35,7 @@ export interface ProcessOptions {
 }
 
 const TYPE_MASK = 0xf;
+const INT_MIN = -0x8000_0000;
 const CREATION_FLAGS = c.SOCK_NONBLOCK | c.SOCK_CLOEXEC;
 /** What F_SETFL may change. */
 const STATUS_FLAGS = c.O_NONBLOCK;
@@ -63,6 +65,7 @@ export class Process {
 
   /** A descriptor for a new socket; `type` may carry SOCK_NONBLOCK and SOCK_CLOEXEC. */
   socket(domain: number, type: number, protocol = 0): number {
+    if (!isNumber(domain) || !isNumber(type) || !isNumber(protocol)) return -EINVAL;
     const kind = type & TYPE_MASK;
     if (type & ~(TYPE_MASK | CREATION_FLAGS)) return -EINVAL;
     const socket = this.makeSocket(domain, kind, protocol);
@@ -101,6 +104,8 @@ export class Process {
 
   /** Two connected Unix domain sockets; or 0 and -EAFNOSUPPORT, -ESOCKTNOSUPPORT … */
   socketpair(domain: number, type: number, protocol: number, pair: [number, number]): number {
+    if (!isNumber(domain) || !isNumber(type) || !isNumber(protocol)) return -EINVAL;
+    if (!isObject(pair)) return -EFAULT;
     if (domain !== c.AF_UNIX) return domain === c.AF_INET || domain === c.AF_INET6 ? -EOPNOTSUPP : -EAFNOSUPPORT;
     if (type & ~(TYPE_MASK | CREATION_FLAGS)) return -EINVAL;
     const kind = UnixSocket.kind(type & TYPE_MASK);
@@ -116,7 +121,8 @@ export class Process {
 
   /** A pipe: `pair` becomes the end that reads and the end that writes. */
   pipe2(pair: [number, number], flags = 0): number {
-    if (flags & ~(c.O_NONBLOCK | c.O_CLOEXEC)) return -EINVAL;
+    if (!isObject(pair)) return -EFAULT;
+    if (!isNumber(flags) || flags & ~(c.O_NONBLOCK | c.O_CLOEXEC)) return -EINVAL;
     const buffer = new PipeBuffer();
     const result = this.installPair([new PipeReader(buffer), new PipeWriter(buffer)], flags, pair);
     if (result < 0) return result;
@@ -148,14 +154,16 @@ export class Process {
   /** Connections may wait to be accepted, `backlog` and one; again: another backlog. */
   listen(fd: number, backlog: number): number {
     const socket = this.at(fd);
-    return typeof socket === "number" ? socket : socket.listen(backlog | 0);
+    if (typeof socket === "number") return socket;
+    return isNumber(backlog) ? socket.listen(backlog | 0) : -EINVAL;
   }
 
   /** A descriptor for the connection that has waited longest; -EAGAIN when there is none. */
   accept4(fd: number, flags = 0, peer?: Slot<SocketName>): number {
     const socket = this.at(fd);
     if (typeof socket === "number") return socket;
-    if (flags & ~CREATION_FLAGS) return -EINVAL;
+    if (!isNumber(flags) || flags & ~CREATION_FLAGS) return -EINVAL;
+    if (peer !== undefined && !isObject(peer)) return -EFAULT;
     const child = socket.accept();
     if (typeof child === "number") return child;
     const accepted = this.install(child, flags);
@@ -191,6 +199,7 @@ export class Process {
   getsockname(fd: number, name: Slot<SocketName>): number {
     const socket = this.at(fd);
     if (typeof socket === "number") return socket;
+    if (!isObject(name)) return -EFAULT;
     name.value = socket.localName();
     return 0;
   }
@@ -198,6 +207,7 @@ export class Process {
   getpeername(fd: number, name: Slot<SocketName>): number {
     const socket = this.at(fd);
     if (typeof socket === "number") return socket;
+    if (!isObject(name)) return -EFAULT;
     const peer = socket.peerName();
     if (typeof peer === "number") return peer;
     name.value = peer;
@@ -207,19 +217,23 @@ export class Process {
   // ── Data ──────────────────────────────────────────────────────────────────────────────────────
 
   read(fd: number, into: Uint8Array): number {
-    return this.descriptors.get(fd)?.read(into) ?? -EBADF;
+    const description = this.descriptors.get(fd);
+    return description ? (isBytes(into) ? description.read(into) : -EFAULT) : -EBADF;
   }
 
   write(fd: number, from: Uint8Array): number {
-    return this.descriptors.get(fd)?.write(from) ?? -EBADF;
+    const description = this.descriptors.get(fd);
+    return description ? (isBytes(from) ? description.write(from) : -EFAULT) : -EBADF;
   }
 
   readv(fd: number, pieces: readonly Uint8Array[]): number {
-    return this.descriptors.get(fd)?.readv(pieces) ?? -EBADF;
+    const description = this.descriptors.get(fd);
+    return description ? (areBytes(pieces) ? description.readv(pieces) : -EFAULT) : -EBADF;
   }
 
   writev(fd: number, pieces: readonly Uint8Array[]): number {
-    return this.descriptors.get(fd)?.writev(pieces) ?? -EBADF;
+    const description = this.descriptors.get(fd);
+    return description ? (areBytes(pieces) ? description.writev(pieces) : -EFAULT) : -EBADF;
   }
 
   recv(fd: number, into: Uint8Array, flags = 0): number {
@@ -234,6 +248,8 @@ export class Process {
   recvfrom(fd: number, into: Uint8Array, flags = 0, from?: Slot<SocketName>): number {
     const socket = this.at(fd);
     if (typeof socket === "number") return socket;
+    if (!isBytes(into) || (from !== undefined && !isObject(from))) return -EFAULT;
+    if (!isNumber(flags)) return -EINVAL;
     const message = this.plain(into, undefined);
     message.nameless = from === undefined;
     const n = socket.receive(message, flags);
@@ -243,7 +259,9 @@ export class Process {
 
   sendto(fd: number, from: Uint8Array, flags = 0, to?: SocketName): number {
     const socket = this.at(fd);
-    return typeof socket === "number" ? socket : socket.send(this.plain(from, to), flags);
+    if (typeof socket === "number") return socket;
+    if (!isBytes(from) || (to !== undefined && !isName(to))) return -EFAULT;
+    return isNumber(flags) ? socket.send(this.plain(from, to), flags) : -EINVAL;
   }
 
   /** The one message that plain calls share. */
@@ -257,22 +275,28 @@ export class Process {
   /** Fills `message`: its pieces, its `name`, its `flags`, and its `control` when that is an array. */
   recvmsg(fd: number, message: Message, flags = 0): number {
     const socket = this.at(fd);
-    return typeof socket === "number" ? socket : socket.receive(message, flags);
+    if (typeof socket === "number") return socket;
+    if (!isMessage(message, false)) return -EFAULT;
+    return isNumber(flags) ? socket.receive(message, flags) : -EINVAL;
   }
 
   sendmsg(fd: number, message: Message, flags = 0): number {
     const socket = this.at(fd);
-    return typeof socket === "number" ? socket : socket.send(message, flags);
+    if (typeof socket === "number") return socket;
+    if (!isMessage(message, true)) return -EFAULT;
+    return isNumber(flags) ? socket.send(message, flags) : -EINVAL;
   }
 
   /** splice(2): one of the two is a pipe. Flags SPLICE_F_MOVE, SPLICE_F_NONBLOCK, SPLICE_F_MORE. */
   splice(from: number, to: number, length: number, flags = 0): number {
-    return this.both(from, to, (source, target) => splice(source, target, length, flags));
+    if (!isSize(length) || !isNumber(flags)) return -EINVAL;
+    return this.both(from, to, (source, target) => splice(source, target, Math.floor(length), flags));
   }
 
   /** From one stream to another without a pipe in between; connections of one engine hand over their memory. */
   move(from: number, to: number, length: number): number {
-    return this.both(from, to, (source, target) => move(source, target, length));
+    if (!isSize(length)) return -EINVAL;
+    return this.both(from, to, (source, target) => move(source, target, Math.floor(length)));
   }
 
   private both(from: number, to: number, call: (source: Description, target: Description) => number): number {
@@ -304,6 +328,7 @@ export class Process {
   fcntl(fd: number, command: number, argument = 0): number {
     const description = this.descriptors.get(fd);
     if (!description) return -EBADF;
+    if (!isNumber(argument)) return -EINVAL;
     switch (command) {
       case c.F_GETFL:
         return description.status;
@@ -320,8 +345,10 @@ export class Process {
         if (argument < 0 || argument >= this.descriptors.limit) return -EINVAL;
         return this.descriptors.add(description, command === c.F_DUPFD_CLOEXEC, argument);
       case c.F_SETOWN:
-        description.owner = argument;
-        description.signal = argument === 0 ? undefined : (signal) => this.onSignal?.(signal, argument);
+        // A group that has no number of its own.
+        if ((argument | 0) === INT_MIN) return -EINVAL;
+        description.owner = argument | 0;
+        description.signal = description.owner === 0 ? undefined : (signal) => this.onSignal?.(signal, argument | 0);
         return 0;
       case c.F_GETOWN:
         return description.owner;
@@ -336,6 +363,7 @@ export class Process {
 
   /** Removes the path of a Unix domain socket. */
   unlink(path: string): number {
+    if (typeof path !== "string") return -EFAULT;
     return attempt(() => {
       this.host.unix.unlink(path);
       return 0;
@@ -357,6 +385,7 @@ export class Process {
   ioctl(fd: number, request: number, argument = 0): number {
     const description = this.descriptors.get(fd);
     if (!description) return -EBADF;
+    if (!isNumber(argument)) return -EFAULT;
     if (request === c.FIONBIO)
       return this.fcntl(fd, c.F_SETFL, argument ? description.status | c.O_NONBLOCK : description.status & ~c.O_NONBLOCK);
     return description.ioctl(request, argument);
@@ -366,11 +395,11 @@ export class Process {
 
   /** Fills `revents`; returns how many entries have some. Does not wait: `wait` does. */
   poll(entries: PollEntry[]): number {
-    return pollNow(entries, (fd) => this.descriptors.get(fd));
+    return arePollEntries(entries) ? pollNow(entries, (fd) => this.descriptors.get(fd)) : -EFAULT;
   }
 
   epollCreate1(flags = 0): number {
-    return flags & ~c.EPOLL_CLOEXEC ? -EINVAL : this.descriptors.add(new Epoll(), flags !== 0);
+    return !isNumber(flags) || flags & ~c.EPOLL_CLOEXEC ? -EINVAL : this.descriptors.add(new Epoll(), flags !== 0);
   }
 
   /** EPOLL_CTL_ADD, MOD or DEL; `event.data` comes back with what happens. */
@@ -378,6 +407,8 @@ export class Process {
     const epoll = this.descriptors.get(epfd);
     const description = this.descriptors.get(fd);
     if (!epoll || !description) return -EBADF;
+    if (!isNumber(operation)) return -EINVAL;
+    if (operation !== c.EPOLL_CTL_DEL && !isEpollEvent(event)) return -EFAULT;
     return epoll instanceof Epoll ? epoll.control(operation, fd, description, event) : -EINVAL;
   }
 
@@ -385,7 +416,8 @@ export class Process {
   epollWait(epfd: number, events: EpollEvent[], most = 64): number {
     const epoll = this.descriptors.get(epfd);
     if (!epoll) return -EBADF;
-    return epoll instanceof Epoll && most > 0 ? epoll.collect(events, most) : -EINVAL;
+    if (!(epoll instanceof Epoll) || !isNumber(most) || !(most >= 1)) return -EINVAL;
+    return Array.isArray(events) ? epoll.collect(events, Math.floor(most)) : -EFAULT;
   }
 
   /** Resolves with the events when one of them, an error or a hang-up is there; rejects with the signal's reason. */
@@ -397,8 +429,4 @@ export class Process {
 
 function isPipe(description: Description): description is PipeReader | PipeWriter {
   return description instanceof PipeReader || description instanceof PipeWriter;
-}
-
-function isName(name: SocketName | undefined): name is SocketName {
-  return typeof name === "object" && name !== null && typeof name.family === "number";
 }
