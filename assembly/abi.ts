@@ -138,6 +138,8 @@ export const FLAG_CSUM_GOOD = 512;
 export const FLAG_HOP_BY_HOP = 1024;
 export const FLAG_ROUTING = 2048;
 export const FLAG_L2_GROUP = 4096;
+/** CWR is a bit of Accurate ECN's counter (RFC 9768): segmentation leaves it on every segment, not on the first alone. */
+export const FLAG_ACE = 8192;
 
 export const GSO_NONE = 0;
 export const GSO_TCP4 = 1;
@@ -354,6 +356,8 @@ export const OUT_PIECES = 56;
 export const OUT_SEQUENCE = 60;
 export const OUT_ACKNOWLEDGEMENT = 64;
 export const OUT_FLAGS = 68;
+/** Beside TCP's flags: CWR is a bit of Accurate ECN's counter. */
+export const OUT_ACE = 512;
 export const OUT_WINDOW = 72;
 export const OUT_URGENT = 76;
 export const OUT_OPTION_BYTES = 80;
@@ -421,6 +425,8 @@ export const PORT_GRO = 128;
 export const PORT_PUNT_OPTIONS = 256;
 /** Not a router: what is for somebody else is dropped. */
 export const PORT_HOST = 512;
+/** The device segments what has CWR as a bit of Accurate ECN's counter, and leaves it on every segment. */
+export const PORT_TAKES_ACE = 1024;
 
 /** Per worker and port: packets and bytes in and out, drops on output; u64 each. Behind MULTICAST the devices' own (src/engine/link-stats.ts). */
 export const PORT_STAT_SIZE = 128;

@@ -37,6 +37,7 @@ interface Shape {
   options?: Uint8Array;
   id?: number;
   sequence?: number;
+  urgent?: number;
   tos?: number;
   ttl?: number;
   ports?: number;
@@ -50,7 +51,10 @@ function frame(shape: Shape, payload: Uint8Array): Uint8Array {
   const upper =
     protocol === "udp"
       ? serializeUdp({ ...ports, payload }, addresses)
-      : serializeTcp({ ...tcp, window: 5000, urgentPointer: 0, options: shape.options ?? new Uint8Array(0), payload }, addresses);
+      : serializeTcp(
+          { ...tcp, window: 5000, urgentPointer: shape.urgent ?? 0, options: shape.options ?? new Uint8Array(0), payload },
+          addresses,
+        );
   const number = PROTOCOL[protocol];
   const packet =
     family === 4
@@ -139,8 +143,14 @@ function checkSegments(shape: Shape, frames: Uint8Array[], payload: Uint8Array, 
     let flags = shape.flags ?? TCP_FLAG.ack;
     if (!isLast) flags &= ~(TCP_FLAG.fin | TCP_FLAG.psh);
     if (i > 0) flags &= ~TCP_FLAG.cwr;
+    // The same octet from each segment up to the one that holds it.
+    let { urgent = 0 } = shape;
+    if (i > 0 && urgent > 0 && flags & TCP_FLAG.urg) {
+      urgent = Math.max(urgent - done, 0);
+      if (urgent === 0) flags &= ~TCP_FLAG.urg;
+    }
     const expected = frame(
-      { ...shape, flags, id: ((shape.id ?? 65_530) + i) & 0xffff, sequence: ((shape.sequence ?? 0xfffff000) + done) >>> 0 },
+      { ...shape, flags, urgent, id: ((shape.id ?? 65_530) + i) & 0xffff, sequence: ((shape.sequence ?? 0xfffff000) + done) >>> 0 },
       piece.slice(),
     );
     assert.equal(Buffer.from(bytes).toString("hex"), Buffer.from(expected).toString("hex"), `segment ${i}`);
@@ -160,7 +170,7 @@ for (const build of BUILDS) {
             const payload = r.fill(new Uint8Array(round === 0 ? 65_000 : 1 + r.below(r.below(3) ? 5000 : 65_000)));
             const gso = round === 0 ? 1448 : 100 + r.below(1400);
             const options = protocol === "tcp" ? new Uint8Array(4 * r.below(5)).fill(1) : undefined;
-            const shape = { family, protocol, options, flags: r.below(256), sequence: r.u32(), tos: r.below(256) };
+            const shape = { family, protocol, options, flags: r.below(256), urgent: r.below(65_536), sequence: r.u32(), tos: r.below(256) };
             const cuts = Array.from({ length: r.below(6) }, () => r.below(payload.length));
             checkSegments(shape, segment(engine, chain(engine, shape, payload, gso, cuts)), payload, gso);
             assert.equal(engine.pool().inFlight, 0);
@@ -306,7 +316,8 @@ function mixture(r: Random): Uint8Array[] {
     const flow = flows[r.below(flows.length)];
     const odd = r.below(10) === 0;
     const size = odd && r.below(2) ? 1 + r.below(flow.size) : flow.size;
-    const flags = TCP_FLAG.ack | (odd && r.below(2) ? [TCP_FLAG.psh, TCP_FLAG.fin, TCP_FLAG.urg, TCP_FLAG.ece][r.below(4)] : 0);
+    const flags =
+      TCP_FLAG.ack | (odd && r.below(2) ? [TCP_FLAG.psh, TCP_FLAG.fin, TCP_FLAG.urg, TCP_FLAG.ece, TCP_FLAG.cwr][r.below(5)] : 0);
     const options = odd && r.below(3) === 0 ? Uint8Array.of(1, 1, 1, 0) : undefined;
     const bytes = frame(
       { ...flow.shape, id: flow.id, sequence: flow.sequence, flags, options, ttl: odd && r.below(4) === 0 ? 9 : 60 },

@@ -2,7 +2,7 @@ import {
   BURST, DESC_CSUM_OFFSET, DESC_CSUM_START, DESC_FLAGS, DESC_GSO_SIZE, DESC_L4, DESC_LENGTH, DESC_NEXT,
   DESC_PACKET_LENGTH, DROP_BLACKHOLE, DROP_BRIDGE_SAME_PORT, DROP_ETHER_NOT_FOR_US, DROP_ETHER_TYPE_UNKNOWN,
   DROP_IP4_BAD_CHECKSUM, DROP_IP4_BAD_TOTAL_LENGTH, DROP_IP4_BAD_VERSION, DROP_IP4_MARTIAN_SOURCE,
-  DROP_IP6_BAD_PAYLOAD_LENGTH, DROP_RPF, FLAG_CSUM_PARTIAL, FLAG_IP4, FLAG_IP6, HOP_BLACKHOLE, HOP_BUCKETS,
+  DROP_IP6_BAD_PAYLOAD_LENGTH, DROP_RPF, FLAG_ACE, FLAG_CSUM_PARTIAL, FLAG_IP4, FLAG_IP6, HOP_BLACKHOLE, HOP_BUCKETS,
   HOP_FORWARD, HOP_GLEAN, HOP_GROUP, HOP_LOCAL, HOP_MASK, NONE, PORT_FLAGS, PORT_GRO, PORT_RPF_STRICT, PORT_RX,
   PORT_UP, PUNT_ARP, PUNT_FRAGMENTATION_NEEDED, PUNT_ID, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_REASON, PUNT_TTL_EXCEEDED,
   PUNT_UNREACHABLE, REGION_APP, REGION_GROUPS, STAT_COALESCED, STAT_FLOODED, STAT_LEARNED, VEC_ADDR4, VEC_IDS,
@@ -272,6 +272,44 @@ describe("coalesce and segment", () => {
       const piece = gather(worker, load<u32>(out + (<usize>i << 2))), at = dataOf(piece);
       expect(<u32>load<u8>(at, 47) & 0x20).toBe(i < 2 ? 0x20 : 0);
       expect(load16(at + 52)).toBe(i == 0 ? 700 : i == 1 ? 200 : 0);
+      release(worker, piece);
+    }
+    expect(inFlight()).toBe(0);
+  });
+});
+
+describe("coalesce, segment and Accurate ECN", () => {
+  beforeEach(layOut);
+
+  it("CWR on all is kept on all; CWR on some keeps segments apart", () => {
+    const worker = workerAt(0), out = region(REGION_APP);
+    store<u16>(portAt(0), PORT_UP | PORT_GRO, PORT_FLAGS);
+    setHop(0, 1, HOP_LOCAL, 0, 0);
+    insert4(tableAt(0), TO, 32, 1);
+    for (let round = 0; round < 2; round++) {
+      for (let i: u32 = 0; i < 3; i++) {
+        const id = packet4(TO, 6, 500), at = dataOf(id);
+        store16(at + 18, i);
+        store32(at + 38, 7000 + i * 500);
+        if (round == 1 || i == 0) store<u8>(at, load<u8>(at, 47) | 0x80, 47);
+        store<u32>(out + (<usize>i << 2), sealed4(id));
+      }
+      ringPush(<usize>load<u32>(portAt(0), PORT_RX), out, 3);
+      pollWorker(worker, 1, BURST);
+      // The first alone has it: the other two are one packet.
+      expect(counter(STAT_COALESCED)).toBe(round == 0 ? 1 : 3);
+      if (round == 0) for (let i = 0; i < 2; i++) {
+        expect(puntPop(out, 1)).toBe(1);
+        release(worker, load<u32>(out, PUNT_ID));
+      }
+    }
+    expect(puntPop(out, 1)).toBe(1);
+    const whole = load<u32>(out, PUNT_ID);
+    expect(load<u32>(descriptorAt(whole), DESC_FLAGS) & FLAG_ACE).toBe(FLAG_ACE);
+    expect(segmentPacket(worker, whole, out, 8, false)).toBe(3);
+    for (let i: u32 = 0; i < 3; i++) {
+      const piece = gather(worker, load<u32>(out + (<usize>i << 2)));
+      expect(<u32>load<u8>(dataOf(piece), 47) & 0x80).toBe(0x80);
       release(worker, piece);
     }
     expect(inFlight()).toBe(0);

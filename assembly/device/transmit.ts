@@ -5,9 +5,9 @@
 import {
   BURST, DESC_CSUM_OFFSET, DESC_CSUM_START, DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_LENGTH, DESC_NEXT,
   DESC_PACKET_LENGTH, DROP_BAD_DESCRIPTOR, DROP_BAD_PORT, DROP_NO_BUFFER, DROP_PORT_DOWN, DROP_SEGMENT_INVALID,
-  DROP_TOO_LARGE, DROP_TX_RING_FULL, FLAG_CSUM_PARTIAL, HEADER_DESCRIPTORS, HEADER_HEADROOM, HEADER_PORTS,
+  DROP_TOO_LARGE, DROP_TX_RING_FULL, FLAG_ACE, FLAG_CSUM_PARTIAL, HEADER_DESCRIPTORS, HEADER_HEADROOM, HEADER_PORTS,
   HEADER_STRIDE, KIND_GENERATOR, KIND_RINGS, NEXT_DONE, NONE, PORT_FLAGS, PORT_KIND, PORT_STAT_TX_BYTES,
-  PORT_STAT_TX_DROPPED, PORT_STAT_TX_PACKETS, PORT_TAKES_CHAINS, PORT_TAKES_GSO, PORT_TAKES_PARTIAL, PORT_TX, PORT_UP,
+  PORT_STAT_TX_DROPPED, PORT_STAT_TX_PACKETS, PORT_TAKES_ACE, PORT_TAKES_CHAINS, PORT_TAKES_GSO, PORT_TAKES_PARTIAL, PORT_TX, PORT_UP,
   REGION_STAGES, STAGE_CAPACITY, STAGE_COUNTS, STAT_COPIED_BYTES, STAT_TRANSMITTED, STAT_TRANSMITTED_BYTES, VEC_IDS,
   VEC_NEXT, VEC_ONE, VEC_OUT, VEC_TOUCHED, WORKER_ID, WORKER_TOUCHED,
 } from "../abi";
@@ -102,8 +102,21 @@ function flushPort(worker: usize, portIndex: u32, n: u32): void {
   if (<u32>load<u8>(port, PORT_KIND) != KIND_RINGS) { dropAll(worker, stats, ids, n, DROP_BAD_PORT); return; }
   const ring = <usize>load<u32>(port + (<usize>load<u32>(worker, WORKER_ID) << 2), PORT_TX);
   const fits = PORT_TAKES_CHAINS | PORT_TAKES_GSO | PORT_TAKES_PARTIAL;
-  if ((flags & fits) == fits || isPlain(ids, n)) push(worker, stats, ring, ids, n);
+  const takesAll = (flags & fits) == fits && ((flags & PORT_TAKES_ACE) != 0 || !hasAce(ids, n));
+  if (takesAll || isPlain(ids, n)) push(worker, stats, ring, ids, n);
   else for (let i: u32 = 0; i < n; i++) prepare(worker, stats, ring, flags, load<u32>(ids + (<usize>i << 2)));
+}
+
+/** Is there a large segment whose CWR a device would take off all segments but the first? */
+function hasAce(ids: usize, n: u32): bool {
+  let found: bool = false;
+  for (let i: u32 = 0; i < n; i++) found = needsAce(descriptorAt(load<u32>(ids + (<usize>i << 2)))) || found;
+  return found;
+}
+
+@inline
+function needsAce(d: usize): bool {
+  return (load<u32>(d, DESC_FLAGS) & FLAG_ACE) != 0 && <u32>load<u16>(d, DESC_GSO_KIND) != 0;
 }
 
 /** True when every packet is one segment with nothing left to do. */
@@ -144,7 +157,8 @@ function prepare(worker: usize, stats: usize, ring: usize, flags: u32, id: u32):
   let d = descriptorAt(id);
   // A device that cannot take chains or open checksums cannot take a large segment either.
   const large = PORT_TAKES_GSO | PORT_TAKES_CHAINS | PORT_TAKES_PARTIAL;
-  if (<u32>load<u16>(d, DESC_GSO_KIND) != 0 && (flags & large) != large) {
+  const tooMuch = (flags & large) != large || ((flags & PORT_TAKES_ACE) == 0 && needsAce(d));
+  if (<u32>load<u16>(d, DESC_GSO_KIND) != 0 && tooMuch) {
     const out = worker + VEC_OUT;
     const whole = (flags & PORT_TAKES_CHAINS) == 0;
     const n = segmentPacket(worker, id, out, 2 * BURST, whole);

@@ -3,12 +3,12 @@
  *
  * Only what segmentation restores bit for bit is merged: same addresses, ports, TTL, TOS (ECN included),
  * options, acknowledgement and window; consecutive sequence numbers and IPv4 ids; equal sizes but for the
- * last; no flags but ACK, the same ECE on all, and PSH only on the last; a checksum that is right and in the form that would be
+ * last; no flags but ACK, the same ECE and CWR on all, and PSH only on the last; a checksum that is right and in the form that would be
  * computed. Whatever else a flow sends closes its packet, so order within a flow is kept.
  */
 import {
   DESC_CSUM_OFFSET, DESC_CSUM_START, DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_GSO_SIZE, DESC_HASH, DESC_L3, DESC_L4,
-  DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH, DESC_PROTOCOL, FLAG_CSUM_GOOD, FLAG_CSUM_PARTIAL, FLAG_FRAGMENT,
+  DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH, DESC_PROTOCOL, FLAG_ACE, FLAG_CSUM_GOOD, FLAG_CSUM_PARTIAL, FLAG_FRAGMENT,
   FLAG_IP4, FLAG_L4, FLAG_OPTIONS, GRO_FLOWS, GRO_SIZE, GSO_TCP4, GSO_TCP6, GSO_UDP4, GSO_UDP6, NEXT_DONE, NONE,
   STAT_COALESCED, VEC_IDS, VEC_NEXT, WORKER_GRO,
 } from "../abi";
@@ -30,8 +30,9 @@ const CLOSED: usize = 22;
 const HEADERS: usize = 23;
 const ACK: u32 = 0x10;
 const PSH: u32 = 0x08;
-/** CWR stays out: segmentation keeps it on the first segment only. */
 const ECE: u32 = 0x40;
+/** On all or on none: as a bit of Accurate ECN's counter (RFC 9768), which segmentation restores. */
+const CWR: u32 = 0x80;
 
 /** Merges within list (VEC_LIST4 or VEC_LIST6) and its address vectors; returns the list's new length. */
 export function coalesceBurst(
@@ -91,7 +92,7 @@ function mergeable(d: usize): u32 {
   let headers: u32;
   if (protocol == TCP) {
     headers = l4 + (<u32>(load<u8>(at + l4, 12) >>> 4) << 2);
-    if ((load<u8>(at + l4, 13) & ~(PSH | ECE)) != ACK || load<u16>(at + l4, 16) == 0xffff) return 0;
+    if ((load<u8>(at + l4, 13) & ~(PSH | ECE | CWR)) != ACK || load<u16>(at + l4, 16) == 0xffff) return 0;
   } else if (protocol == UDP) {
     headers = l4 + 8;
     if (load16(at + l4 + 4) != length - l4 || load<u16>(at + l4, 6) == 0) return 0;
@@ -197,7 +198,8 @@ function finishFlow(flow: usize): void {
   store<u16>(at + l4 + offset, <u16>pseudo);
   store<u16>(d, <u16>l4, DESC_CSUM_START);
   store<u16>(d, <u16>offset, DESC_CSUM_OFFSET);
-  store<u32>(d, load<u32>(d, DESC_FLAGS) | FLAG_CSUM_PARTIAL | FLAG_CSUM_GOOD, DESC_FLAGS);
+  const ace: u32 = tcp && (<u32>load<u8>(at + l4, 13) & CWR) != 0 ? FLAG_ACE : 0;
+  store<u32>(d, load<u32>(d, DESC_FLAGS) | FLAG_CSUM_PARTIAL | FLAG_CSUM_GOOD | ace, DESC_FLAGS);
   store<u16>(d, load<u16>(flow, PAYLOAD), DESC_GSO_SIZE);
   const kind: u32 = tcp ? (is4 ? GSO_TCP4 : GSO_TCP6) : is4 ? GSO_UDP4 : GSO_UDP6;
   store<u16>(d, <u16>kind, DESC_GSO_KIND);

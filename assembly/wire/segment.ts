@@ -2,13 +2,15 @@
  * Segmentation: one large TCP or UDP packet (a chain up to 64 KiB) becomes wire-sized ones.
  *
  * Each segment is a fresh header buffer followed by references into the original payload, so that no payload byte
- * moves; or, for devices that take no chains, one buffer that holds everything, summed while it is copied. Sequence numbers, lengths, IPv4 ids and all checksums are made here; FIN and PSH stay on the last
- * segment, CWR on the first (RFC 3168 §6.1.2, as TSO-capable hardware does it); an urgent pointer names the same octet in
+ * moves; or, for devices that take no chains, one buffer that holds everything, summed while it is copied. Sequence
+ * numbers, lengths, IPv4 ids and all checksums are made here; FIN and PSH stay on the last segment, CWR on the first
+ * (RFC 3168 §6.1.2, as TSO-capable hardware does it) unless it is part of a counter (RFC 9768); an urgent pointer names the same octet in
  * each, up to the one that holds it.
  */
 import {
   DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_GSO_SIZE, DESC_L3, DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH,
-  FLAG_CSUM_PARTIAL, FLAG_IP4, FLAG_IP6, GSO_TCP4, GSO_TCP6, GSO_UDP4, GSO_UDP6, HEADER_HEADROOM, HEADER_STRIDE, NONE, STAT_COPIED_BYTES,
+  FLAG_ACE, FLAG_CSUM_PARTIAL, FLAG_IP4, FLAG_IP6, GSO_TCP4, GSO_TCP6, GSO_UDP4, GSO_UDP6, HEADER_HEADROOM, HEADER_STRIDE, NONE,
+  STAT_COPIED_BYTES,
   STAT_SEGMENTED, STAT_SEGMENTS,
 } from "../abi";
 import { count, descriptorAt, header } from "../core/layout";
@@ -145,8 +147,8 @@ function fixHeaders(
     store32(l4 + 4, load32(l4 + 4) + done);
     let flags = <u32>load<u8>(l4, 13);
     if (!isLast) flags &= ~TCP_FIN_PSH;
-    if (index != 0) flags &= ~TCP_CWR;
-    if ((flags & TCP_URG) != 0) flags = moveUrgent(l4, done, flags);
+    if (index != 0 && (load<u32>(d, DESC_FLAGS) & FLAG_ACE) == 0) flags &= ~TCP_CWR;
+    if (index != 0 && (flags & TCP_URG) != 0) flags = moveUrgent(l4, done, flags);
     store<u8>(l4, <u8>flags, 13);
   } else store16(l4 + 4, l4Length);
   const field = l4 + (tcp ? 16 : 6);

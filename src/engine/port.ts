@@ -25,7 +25,7 @@ export interface PortOptions {
   /** Hand packets with IPv4 options or a hop-by-hop header to the host layer. */
   puntOptions?: boolean;
   /** What the device behind the port takes as it is. */
-  offload?: { chains?: boolean; segmentation?: boolean; partialChecksum?: boolean };
+  offload?: { chains?: boolean; segmentation?: boolean; accurateEcn?: boolean; partialChecksum?: boolean };
   /** Routing tables of a routed port. */
   table4?: RouteTable;
   table6?: RouteTable;
@@ -37,6 +37,8 @@ export interface OffloadFlags {
   readonly chains: boolean;
   /** Segments larger than the MTU. */
   readonly segmentation: boolean;
+  /** Of those, the ones whose CWR is a bit of Accurate ECN's counter (RFC 9768). */
+  readonly accurateEcn: boolean;
   /** Checksums that are still open. */
   readonly partialChecksum: boolean;
 }
@@ -116,6 +118,7 @@ export class Port {
       [abi.PORT_RPF_LOOSE, rpf === undefined ? undefined : rpf === "loose"],
       [abi.PORT_TAKES_CHAINS, offload?.chains],
       [abi.PORT_TAKES_GSO, offload?.segmentation],
+      [abi.PORT_TAKES_ACE, offload?.accurateEcn],
       [abi.PORT_TAKES_PARTIAL, offload?.partialChecksum],
     ];
     let flags = this.memory.getU16(at + abi.PORT_FLAGS);
@@ -146,6 +149,7 @@ export class Port {
     return {
       chains: this.hasFlag(abi.PORT_TAKES_CHAINS),
       segmentation: this.hasFlag(abi.PORT_TAKES_GSO),
+      accurateEcn: this.hasFlag(abi.PORT_TAKES_ACE),
       partialChecksum: this.hasFlag(abi.PORT_TAKES_PARTIAL),
     };
   }

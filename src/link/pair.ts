@@ -17,7 +17,7 @@ export function joinPorts(engine: Engine, a: Port, b: Port): void {
     }
   }
   // Both ends are in this memory: chains, large segments and open checksums may cross as they are.
-  const offload = { chains: true, segmentation: true, partialChecksum: true };
+  const offload = { chains: true, segmentation: true, accurateEcn: true, partialChecksum: true };
   a.configure({ offload });
   b.configure({ offload });
 }

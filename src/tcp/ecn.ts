@@ -3,6 +3,7 @@
  * Accurate ECN (RFC 9768), where the receiver counts marked packets in three bits of every header (ACE) and bytes of each
  * kind in an option. Negotiation, what arrives, what departs, and how many marks an acknowledgement reports.
  */
+import * as abi from "../../assembly/abi.ts";
 import { CE, ECT0, ECT1, EcnState, NOT_ECT } from "./ecn-state.ts";
 import { after } from "./sequence.ts";
 import { type Tcb, TIME_WAIT } from "./tcb.ts";
@@ -181,7 +182,7 @@ export function departing(tcb: Tcb, seq: number, length: number): number {
     if (!ecn.marksFail) departingField = tcb.control.ecn === "ect1" ? ECT1 : ECT0;
     ecn.ackedSinceMark = 0;
     if (tcb.state === TIME_WAIT) return 0;
-    return ((ecn.ceReceived + FIRST_COUNT) & 7) << ACE_SHIFT;
+    return abi.OUT_ACE | (((ecn.ceReceived + FIRST_COUNT) & 7) << ACE_SHIFT);
   }
   let flags = ecn.echo ? ECE : 0;
   // What is sent again may not be marked (RFC 3168 §6.1.5), and pure acknowledgements neither; DCTCP marks all (RFC 8257 §3.1).
