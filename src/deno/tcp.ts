@@ -95,7 +95,7 @@ export class TcpConn implements Disposable {
     const isSending = SENDING.has(this.socket.status().state);
     const isStopped = this.host.engine.workerState(0) === "stopped";
     if (!isSending || isStopped || left === 0) this.hold.end();
-    else setTimeout(() => this.linger(left - 1), LOOK_MS);
+    else this.host.names.alarms.after(LOOK_MS, () => this.linger(left - 1));
   }
 
   setNoDelay(on = true): void {

@@ -100,7 +100,8 @@ class Dialing implements Dial {
   private addresses: readonly LookupAddress[] = [];
   private next = 0;
   private handle: TcpHandle | undefined;
-  private timer: NodeJS.Timeout | undefined;
+  /** Ends the wait for the attempt in hand. */
+  private stopTimer = () => {};
   private isOver = false;
   private isUnref = false;
 
@@ -116,7 +117,7 @@ class Dialing implements Dial {
 
   cancel(): void {
     this.isOver = true;
-    clearTimeout(this.timer);
+    this.stopTimer();
     this.handle?.close();
     this.handle = undefined;
   }
@@ -134,7 +135,7 @@ class Dialing implements Dial {
   private finish(result: TcpHandle | Error): void {
     if (this.isOver) return;
     this.isOver = true;
-    clearTimeout(this.timer);
+    this.stopTimer();
     this.handle = undefined;
     this.dialer.done(result);
   }
@@ -202,7 +203,13 @@ class Dialing implements Dial {
     if (this.isUnref) this.handle.unref();
     if (this.next === this.addresses.length) return;
     const { autoSelectFamilyAttemptTimeout = ATTEMPT_MS } = this.options;
-    this.timer = setTimeout(() => this.timedOut(address, family), Math.max(autoSelectFamilyAttemptTimeout, 10));
+    // On the host's clock; told in a tick, for listeners may do anything.
+    this.stopTimer = this.context.host.names.alarms.after(Math.max(autoSelectFamilyAttemptTimeout, 10), () => {
+      const { handle } = this;
+      process.nextTick(() => {
+        if (!this.isOver && handle === this.handle) this.timedOut(address, family);
+      });
+    });
   }
 
   private begin(address: string, family: number): TcpHandle {
@@ -224,7 +231,7 @@ class Dialing implements Dial {
 
   private opened(handle: TcpHandle, address: string, family: number, error: LoomError | undefined): void {
     if (handle !== this.handle) return;
-    clearTimeout(this.timer);
+    this.stopTimer();
     if (!error) this.finish(handle);
     else this.failed(address, family, this.errorOf(codeOf(error), address));
   }

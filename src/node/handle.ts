@@ -3,7 +3,6 @@
  * their own. `Socket` is a stream around it.
  */
 import { AsyncResource } from "node:async_hooks";
-import { setTimeout as later } from "node:timers";
 import type { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
@@ -292,6 +291,6 @@ export class TcpHandle extends AsyncResource implements Handle, Teller {
     const isSending = state === FIN_WAIT_1 || state === CLOSING || state === LAST_ACK;
     const isStopped = this.host.engine.workerState(0) === "stopped";
     if (!isSending || isStopped || left === 0) this.letGo();
-    else if (this.holds) later(() => this.linger(left - 1), LOOK_MS);
+    else if (this.holds) this.host.names.alarms.after(LOOK_MS, () => this.linger(left - 1));
   }
 }

@@ -4,6 +4,7 @@
  */
 import process from "node:process";
 import { Duplex, type DuplexOptions } from "node:stream";
+import { Timer } from "../base/timers.ts";
 import { type ConnectArguments, type ConnectOptions, connectArguments, type Dial, type Dialer, dial } from "./connect.ts";
 import type { Context } from "./context.ts";
 import { nodeError, systemError, wrongType } from "./errors.ts";
@@ -44,7 +45,8 @@ export class Socket extends Duplex {
   readonly #left: (() => void) | undefined;
   #handle: Handle | undefined;
   #dialing: Dial | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  /** On the host's clock. */
+  #timer: Timer | undefined;
   #noDelay: boolean;
   #keepAlive: boolean;
   #keepAliveSeconds: number;
@@ -288,8 +290,7 @@ export class Socket extends Duplex {
     const handle = this.#handle;
     const dialing = this.#dialing;
     this.connecting = false;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#stopTimer();
     dialing?.cancel();
     this.#dialing = undefined;
     if (handle) {
@@ -316,13 +317,15 @@ export class Socket extends Duplex {
       throw nodeError("ERR_OUT_OF_RANGE", `The value of "msecs" is out of range. Received ${milliseconds}`, RangeError);
     if (callback !== undefined && typeof callback !== "function") throw wrongType("callback", "of type function", callback);
     this.timeout = milliseconds;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#stopTimer();
     if (milliseconds === 0) {
       if (callback) this.removeListener("timeout", callback);
       return this;
     }
-    this.#timer = setTimeout(() => this.#timedOut(), Math.min(milliseconds, 2 ** 31 - 1)).unref();
+    // Told in a tick of its own: a listener may do anything, and this is in the middle of a round.
+    const timer = new Timer(() => process.nextTick(() => timer === this.#timer && this.#timedOut()));
+    this.#timer = timer;
+    this.#touchTimer();
     if (callback) this.once("timeout", callback);
     return this;
   }
@@ -341,7 +344,14 @@ export class Socket extends Duplex {
   }
 
   #touchTimer(): void {
-    this.#timer?.refresh();
+    if (!this.#timer) return;
+    const { ip, engine } = this.#context.host;
+    ip.timers.arm(this.#timer, engine.clock.now() + (this.timeout ?? 0));
+  }
+
+  #stopTimer(): void {
+    if (this.#timer) this.#context.host.ip.timers.remove(this.#timer);
+    this.#timer = undefined;
   }
 
   setNoDelay(on = true): this {
