@@ -4,6 +4,9 @@ import { createHash, createHmac } from "node:crypto";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { hmacMd5, md5 } from "../src/base/md5.ts";
+import { Random, SecretRandom } from "../src/base/random.ts";
+import { Engine } from "../src/engine/engine.ts";
+import { Host } from "../src/host/host.ts";
 import { IpAddress, networkOf, parseInterfaceAddress, SipHash, Timer, Timers } from "../src/index.ts";
 import { SEED } from "./support.ts";
 
@@ -114,5 +117,29 @@ describe("MD5", () => {
     const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
     assert.equal(hex(hmacMd5(new Uint8Array(16).fill(0x0b), new TextEncoder().encode("Hi There"))), "9294727a3638bb1c13f48ef8158bfc9d");
     assert.equal(hex(hmacMd5(new Uint8Array(16).fill(0xaa), new Uint8Array(50).fill(0xdd))), "56be34521d144c88dbb8c733f0e8b3f6");
+  });
+});
+
+describe("chance of a host", () => {
+  const bytesOf = async (seed?: number) => {
+    const engine = await Engine.create({ ports: 1, tables: 2, appBytes: 1 << 20 });
+    const host = await Host.create({ engine, seed, interfaces: [{}] });
+    const { random } = host.ip;
+    const bytes = random.fill(new Uint8Array(16));
+    const { mac } = host.ip.interfaces[0].port;
+    await host.close();
+    await engine.close();
+    return { mac, bytes: Buffer.from(bytes).toString("hex"), random };
+  };
+
+  it("is the same for one seed, and the runtime's secrets without", async () => {
+    const [a, b] = [await bytesOf(7), await bytesOf(7)];
+    assert.deepEqual([a.mac, a.bytes], [b.mac, b.bytes]);
+    const [c, d] = [await bytesOf(), await bytesOf()];
+    assert.ok(c.random instanceof SecretRandom && !(a.random instanceof SecretRandom));
+    assert.notEqual(c.mac, d.mac);
+    assert.notEqual(c.bytes, d.bytes);
+    // No generator of a 32-bit seed behind it.
+    assert.notEqual(c.bytes, Buffer.from(new Random(c.random.seed).fill(new Uint8Array(16))).toString("hex"));
   });
 });

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { type DnsMessage, decodeMessage, encodeMessage, Zone, type ZoneRecord } from "../src/dns/index.ts";
+import { DnsServer } from "../src/dns/server.ts";
 import { type Host, type HostOptions, Lab, serveDns } from "../src/index.ts";
 
 const SERVER = "10.0.0.2";
@@ -184,6 +185,26 @@ describe("the resolver", () => {
     assert.deepEqual([mismatched, malformed], [4, 1]);
     // What came along was not believed.
     assert.equal(client.resolver.cache.get({ name: "evil.test", type: "A" }), undefined);
+    await lab.engine.close();
+  });
+
+  it("asks over a stream when too many wrong answers come (RFC 5452 §9.2)", async () => {
+    const { lab, client, server } = await network();
+    const lie = [a("bank.test", "6.6.6.6")];
+    // Whoever guesses has no luck in time: what comes later is not heard, not even with the right id.
+    const seen = scripted(server, ({ id }) => [
+      ...Array.from({ length: 40 }, (_, n) => ({ id: id ^ (n + 1), answers: lie })),
+      { answers: lie },
+    ]);
+    const dns = new DnsServer({ zones: [new Zone("bank.test", [a("bank.test", "10.0.0.7")])], alarms: server.names.alarms });
+    void (async () => {
+      for await (const stream of server.listen({ port: 53 })) void dns.serveStream(stream, stream.remoteAddress.address);
+    })();
+    const [record] = await wait(lab, client.resolver.resolve("bank.test", "A"));
+    assert.equal(record.type === "A" && record.address, "10.0.0.7");
+    assert.equal(seen.length, 1);
+    const { suspected, mismatched } = client.resolver.counters;
+    assert.deepEqual([suspected, mismatched], [1, 17]);
     await lab.engine.close();
   });
 

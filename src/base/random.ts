@@ -1,6 +1,6 @@
 /**
  * Chance is an argument: a seeded generator (xoshiro128**, Blackman and Vigna), the same sequence on every
- * machine. Not for secrets; those come from `secret()`.
+ * machine. Not for secrets; those come from `SecretRandom` and `secret()`.
  */
 export class Random {
   readonly seed: number;

@@ -15,6 +15,8 @@ import type { DnsTransport, ServerAddress } from "./transport.ts";
 export const EDNS_SIZE = 1232;
 /** How long (ms) a stream without questions stays open. */
 const IDLE_MS = 10_000;
+/** Answers to something else that a question survives: who sends more is guessing (RFC 5452 §9.2). */
+const MOST_MISMATCHES = 16;
 
 export interface ExchangeCounters {
   queries: number;
@@ -23,6 +25,8 @@ export interface ExchangeCounters {
   /** Answers that were not to the question: late, forged, or broken. */
   mismatched: number;
   malformed: number;
+  /** Questions whose datagrams were given up because of too many wrong answers, and asked again over a stream. */
+  suspected: number;
   /** Answers that were cut, and asked for again over a stream. */
   truncated: number;
   /** Servers that do not understand EDNS. */
@@ -52,6 +56,13 @@ export interface Received {
   readonly bytes: number;
 }
 
+/** Too many answers to something else came where one was awaited. */
+class Suspicion extends LoomError {
+  constructor({ address }: ServerAddress) {
+    super("ETIMEOUT", `wrong answers come in the name of ${address}: somebody may be guessing`);
+  }
+}
+
 export class Exchange {
   readonly counters: ExchangeCounters = {
     queries: 0,
@@ -59,6 +70,7 @@ export class Exchange {
     timeouts: 0,
     mismatched: 0,
     malformed: 0,
+    suspected: 0,
     truncated: 0,
     ednsFallbacks: 0,
   };
@@ -77,7 +89,14 @@ export class Exchange {
     const deadline = this.options.alarms.now() + timeoutMs;
     const over = (query: Query, ms: number) =>
       this.options.useStreams ? this.overStream(server, query, ms) : this.overDatagram(server, query, ms);
-    let received = await over(this.query(question, edns), timeoutMs);
+    let received: Received;
+    try {
+      received = await over(this.query(question, edns), timeoutMs);
+    } catch (error) {
+      // Somebody guesses: a stream cannot be answered by who does not see it.
+      if (!(error instanceof Suspicion) || !this.options.transport.stream) throw error;
+      received = await this.overStream(server, this.query(question, edns), this.left(deadline));
+    }
     const { rcode } = received.message;
     if (edns && !received.message.edns && (rcode === RCODE.FORMERR || rcode === RCODE.NOTIMP)) {
       this.withoutEdns.add(key);
@@ -129,15 +148,23 @@ export class Exchange {
 
   private overDatagram(server: Required<ServerAddress>, query: Query, timeoutMs: number): Promise<Received> {
     return new Promise((resolve, reject) => {
+      let isOver = false;
+      let wrong = 0;
       const socket = this.options.transport.datagram(server, {
         message: (bytes) => {
+          if (isOver) return;
           const message = this.match(query, bytes);
           if (message) finish(() => resolve({ message, bytes: bytes.length }));
+          else if (++wrong > MOST_MISMATCHES) {
+            this.counters.suspected++;
+            finish(() => reject(new Suspicion(server)));
+          }
         },
         failed: (error) => finish(() => reject(error)),
       });
       const cancel = this.options.alarms.after(timeoutMs, () => finish(() => reject(this.timedOut(server))));
       const finish = (settle: () => void) => {
+        isOver = true;
         cancel();
         socket.close();
         settle();

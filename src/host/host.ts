@@ -7,7 +7,7 @@
 import { parsePrefix } from "../base/address.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
-import { Random, secret } from "../base/random.ts";
+import { Random, SecretRandom } from "../base/random.ts";
 import { type LookupAddress, type LookupOptions, literal } from "../dns/lookup.ts";
 import type { Resolver } from "../dns/resolver.ts";
 import { type Device, Engine, type EngineOptions } from "../engine/engine.ts";
@@ -81,7 +81,7 @@ export interface HostOptions extends NamesOptions {
   tcp?: Partial<TcpOptions>;
   /** Handshakes kept per listener before SYN cookies are used. Default 1024. */
   handshakes?: number;
-  /** Seed of everything that is left to chance; random unless given. */
+  /** Seed of everything that is left to chance, for runs that can be repeated; without it all of that is secret. */
   seed?: number;
 }
 
@@ -202,7 +202,8 @@ export class Host {
   private constructor(engine: Engine, options: HostOptions) {
     this.engine = engine;
     this.ownsEngine = !options.engine;
-    const random = new Random(options.seed ?? new DataView(secret(4).buffer).getUint32(0));
+    // What others must not guess (ports, identifiers, addresses) comes from it: without a seed it is the runtime's secrets.
+    const random = options.seed === undefined ? new SecretRandom() : new Random(options.seed);
     this.ip = new IpStack(engine, { random, forwarding: options.forwarding, neighbours: options.neighbours });
     // A seed fixes the secrets too, so that a run can be repeated bit for bit.
     const key = options.seed === undefined ? undefined : random.fill(new Uint8Array(16));

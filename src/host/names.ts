@@ -1,6 +1,5 @@
 /** Names of one host: its hosts file, its resolver and the servers that were configured or learnt; on the host's clock and chance. */
 import { type Alarms, alarmsOn } from "../base/alarms.ts";
-import { SecretRandom } from "../base/random.ts";
 import { Hosts } from "../dns/hosts.ts";
 import { type LookupAddress, type LookupOptions, lookup } from "../dns/lookup.ts";
 import { Resolver, type ResolverOptions, type ResolverWorld } from "../dns/resolver.ts";
@@ -33,14 +32,13 @@ export class HostNames {
   private readonly fixed: { readonly servers: boolean; readonly search: boolean };
   private readonly learnt = new Map<string, Learnt>();
 
-  constructor(stack: IpStack, udp: UdpLayer, tcp: TcpLayer, options: NamesOptions & { seed?: number }) {
+  constructor(stack: IpStack, udp: UdpLayer, tcp: TcpLayer, options: NamesOptions) {
     this.stack = stack;
     this.hosts = hostsOf(options.hosts ?? {});
     this.alarms = alarmsOn(stack.timers, () => stack.engine.clock.now());
     const given: ResolverOptions = Array.isArray(options.dns) ? { servers: options.dns } : ((options.dns ?? {}) as ResolverOptions);
     this.fixed = { servers: (given.servers ?? []).length > 0, search: given.search !== undefined };
-    // Ids of questions must not be guessed, unless a run is to be repeated.
-    const random = options.seed === undefined ? new SecretRandom() : stack.random;
+    const { random } = stack;
     this.world = { transport: new HostTransport(udp, tcp), alarms: this.alarms, random };
     this.resolver = new Resolver(this.world, given);
     stack.discovery.listeners.add((what) => what === "names" && this.learnFromRouters());
