@@ -32,20 +32,26 @@ const SOLICIT_MOST_MS = 3_600_000;
 const METRIC: Readonly<Record<Preference, number>> = { high: 512, medium: 1024, low: 2048 };
 /** Added while a router does not answer. */
 const DEMOTED = 8192;
-/** Bounds for what a hostile link can make us keep. */
+/** Bounds for what a hostile link can make us keep, in all and of one router; default routes have a place of their own (RFC 4861 §6.3.4). */
+const MOST_ROUTERS = 16;
 const MOST_ROUTES = 64;
 const MOST_SERVERS = 8;
+const ROUTES_EACH = 17;
+const SERVERS_EACH = 4;
 const SMALLEST_MTU = 1280;
 
 /** Something learned, with its end. */
 interface Learned {
   readonly iface: NetInterface;
+  /** Who said it first. */
+  readonly router: IpAddress;
+  /** When it was said last (ms). */
+  heard: number;
   readonly timer: Timer;
   undo(): void;
 }
 
 interface LearnedRoute extends Learned {
-  readonly router: IpAddress;
   readonly prefix: IpAddress;
   readonly length: number;
   preference: Preference;
@@ -64,6 +70,7 @@ export class RouterDiscovery {
   private readonly world: World;
   private readonly addresses: Addresses;
   private readonly configured = new Map<NetInterface, { slaac: Slaac; solicit: Timer; wait: number }>();
+  private readonly defaults = new Map<string, LearnedRoute>();
   private readonly routes = new Map<string, LearnedRoute>();
   private readonly prefixes = new Map<string, Learned>();
   private readonly servers = new Map<string, Learned & { address: IpAddress }>();
@@ -79,7 +86,11 @@ export class RouterDiscovery {
   /** Heeds the routers of an interface from now on, and asks for them. */
   start(iface: NetInterface, options: AutoconfOptions = {}): void {
     if (this.configured.has(iface)) return;
-    const entry = { slaac: new Slaac(this.world, this.addresses, iface, options), solicit: new Timer(() => this.solicit(iface)), wait: 0 };
+    const entry = {
+      slaac: new Slaac(this.world, this.addresses, iface, options, (router) => this.answers(iface, router)),
+      solicit: new Timer(() => this.solicit(iface)),
+      wait: 0,
+    };
     this.configured.set(iface, entry);
     this.world.timers.arm(entry.solicit, this.world.now + this.world.random.float() * FIRST_DELAY_MS);
   }
@@ -121,12 +132,39 @@ export class RouterDiscovery {
     for (const route of [whole, ...said.routes]) this.route(iface, from, route);
     for (const prefix of said.prefixes) {
       if (prefix.length > 128 || prefix.prefix.isLinkLocal || prefix.prefix.isMulticast) continue;
-      if (prefix.onLink) this.onLink(iface, prefix);
+      if (prefix.onLink) this.onLink(iface, from, prefix);
       if (prefix.autonomous) entry.slaac.advertised(prefix, from);
     }
-    this.learnNames(iface, said);
+    this.learnNames(iface, from, said);
     if (said.managed) this.tell("managed", iface);
     else if (said.other) this.tell("other", iface);
+  }
+
+  /** It was heard to answer: it is there, and its address is not made up. */
+  private answers(iface: NetInterface, router: IpAddress): boolean {
+    const state = this.world.neighbours.find(iface, router)?.state;
+    return state === "REACHABLE" || state === "DELAY" || state === "PROBE" || state === "PERMANENT";
+  }
+
+  /**
+   * Room for one more thing that a router says: what was unheard for longest goes, first of those who never answered. False
+   * when the router has its share, or everything is of routers that are there.
+   */
+  private makeRoom<T extends Learned>(table: Map<string, T>, iface: NetInterface, router: IpAddress, most: number, each: number): boolean {
+    let own = 0;
+    let oldest: string | undefined;
+    let heard = Number.POSITIVE_INFINITY;
+    for (const [key, entry] of table) {
+      const isOwn = entry.iface === iface && entry.router.equals(router);
+      if (isOwn) own++;
+      if (entry.heard >= heard || this.answers(entry.iface, entry.router)) continue;
+      oldest = key;
+      heard = entry.heard;
+    }
+    if (own >= each) return false;
+    if (table.size < most) return true;
+    if (oldest !== undefined) this.forget(table, oldest);
+    return oldest !== undefined;
   }
 
   private parameters(iface: NetInterface, { hopLimit, reachableMs, retransMs, mtu }: RouterAdvertisement): void {
@@ -143,9 +181,10 @@ export class RouterDiscovery {
     const network = networkOf(prefix, length);
     if (length > 0 && (network.isLinkLocal || network.isMulticast)) return;
     const key = `${iface.index} ${router.key} ${network.key}/${length}`;
-    const known = this.routes.get(key);
+    const table = length === 0 ? this.defaults : this.routes;
+    const known = table.get(key);
     if (seconds === 0) {
-      if (known) this.forget(this.routes, key);
+      if (known) this.forget(table, key);
       return;
     }
     if (known) {
@@ -154,19 +193,20 @@ export class RouterDiscovery {
       this.keep(known, msOf(seconds));
       return;
     }
-    if (this.routes.size >= MOST_ROUTES) return;
+    if (!this.makeRoom(table, iface, router, length === 0 ? MOST_ROUTERS : MOST_ROUTES, ROUTES_EACH)) return;
     const entry: LearnedRoute = {
       iface,
       router,
+      heard: this.world.now,
       prefix: network,
       length,
       preference,
       metric: -1,
-      timer: new Timer(() => this.forget(this.routes, key)),
-      undo: () => this.world.routes.delete(prefixOf(network, length), entry.metric),
+      timer: new Timer(() => this.forget(table, key)),
+      undo: () => this.withdraw(network, length, entry.metric),
     };
     if (!this.install(entry, preference, 0)) return;
-    this.routes.set(key, entry);
+    table.set(key, entry);
     this.keep(entry, msOf(seconds));
   }
 
@@ -190,6 +230,15 @@ export class RouterDiscovery {
     }
   }
 
+  private withdraw(network: IpAddress, length: number, metric: number): void {
+    try {
+      this.world.routes.delete(prefixOf(network, length), metric);
+    } catch (error) {
+      // It could not be made again, or somebody took it away.
+      if (!(error instanceof LoomError)) throw error;
+    }
+  }
+
   private setMetric(entry: LearnedRoute, preference: Preference, extra: number): void {
     const isDemoted = entry.metric >= DEMOTED;
     if (entry.preference === preference && isDemoted === extra > 0) return;
@@ -199,14 +248,16 @@ export class RouterDiscovery {
 
   /** A neighbour that was a router is none any more, or does not answer: others come first (RFC 4861 §6.3.6). */
   lost(neighbour: Neighbour, isGone: boolean): void {
-    for (const [key, entry] of [...this.routes]) {
-      if (entry.iface !== neighbour.iface || !entry.router.equals(neighbour.address)) continue;
-      if (isGone) this.forget(this.routes, key);
-      else this.setMetric(entry, entry.preference, DEMOTED);
+    for (const table of [this.defaults, this.routes]) {
+      for (const [key, entry] of [...table]) {
+        if (entry.iface !== neighbour.iface || !entry.router.equals(neighbour.address)) continue;
+        if (isGone) this.forget(table, key);
+        else this.setMetric(entry, entry.preference, DEMOTED);
+      }
     }
   }
 
-  private onLink(iface: NetInterface, { prefix, length, validSeconds }: AdvertisedPrefix): void {
+  private onLink(iface: NetInterface, router: IpAddress, { prefix, length, validSeconds }: AdvertisedPrefix): void {
     const network = networkOf(prefix, length);
     const key = `${iface.index} ${network.key}/${length}`;
     const known = this.prefixes.get(key);
@@ -218,7 +269,7 @@ export class RouterDiscovery {
       this.keep(known, msOf(validSeconds));
       return;
     }
-    if (this.prefixes.size >= MOST_ROUTES || length === 0) return;
+    if (length === 0 || !this.makeRoom(this.prefixes, iface, router, MOST_ROUTES, ROUTES_EACH)) return;
     const subnet = { address: network, length };
     const route = prefixOf(network, length);
     try {
@@ -230,28 +281,36 @@ export class RouterDiscovery {
     iface.onLink.push(subnet);
     const undo = () => {
       iface.onLink.splice(iface.onLink.indexOf(subnet), 1);
-      this.world.routes.delete(route, 257);
+      this.withdraw(network, length, 257);
     };
-    const entry: Learned = { iface, timer: new Timer(() => this.forget(this.prefixes, key)), undo };
+    const entry: Learned = { iface, router, heard: this.world.now, timer: new Timer(() => this.forget(this.prefixes, key)), undo };
     this.prefixes.set(key, entry);
     this.keep(entry, msOf(validSeconds));
   }
 
-  private learnNames(iface: NetInterface, { nameServers, searchList }: RouterAdvertisement): void {
+  private learnNames(iface: NetInterface, router: IpAddress, { nameServers, searchList }: RouterAdvertisement): void {
     let changed = false;
     for (const { seconds, addresses } of nameServers) {
       for (const address of addresses) {
         if (!address.isMulticast && !address.isUnspecified)
-          changed = this.name(this.servers, `${iface.index} ${address.key}`, iface, seconds, { address }) || changed;
+          changed = this.name(this.servers, `${iface.index} ${address.key}`, iface, router, seconds, { address }) || changed;
       }
     }
     for (const { seconds, domains } of searchList) {
-      for (const domain of domains) changed = this.name(this.domains, `${iface.index} ${domain}`, iface, seconds, { domain }) || changed;
+      for (const domain of domains)
+        changed = this.name(this.domains, `${iface.index} ${domain}`, iface, router, seconds, { domain }) || changed;
     }
     if (changed) this.tell("names", iface);
   }
 
-  private name<T extends object>(table: Map<string, Learned & T>, key: string, iface: NetInterface, seconds: number, value: T): boolean {
+  private name<T extends object>(
+    table: Map<string, Learned & T>,
+    key: string,
+    iface: NetInterface,
+    router: IpAddress,
+    seconds: number,
+    value: T,
+  ): boolean {
     const known = table.get(key);
     if (seconds === 0) {
       if (known) this.forget(table, key);
@@ -261,19 +320,21 @@ export class RouterDiscovery {
       this.keep(known, msOf(seconds));
       return false;
     }
-    if (table.size >= MOST_SERVERS) return false;
+    if (!this.makeRoom(table, iface, router, MOST_SERVERS, SERVERS_EACH)) return false;
     const end = () => {
       this.forget(table, key);
       this.tell("names", iface);
     };
-    const entry = { iface, timer: new Timer(end), undo: () => {}, ...value };
+    const entry = { iface, router, heard: this.world.now, timer: new Timer(end), undo: () => {}, ...value };
     table.set(key, entry);
     this.keep(entry, msOf(seconds));
     return true;
   }
 
-  private keep({ timer }: Learned, ms: number): void {
+  private keep(entry: Learned, ms: number): void {
     const { timers, now } = this.world;
+    const { timer } = entry;
+    entry.heard = now;
     if (ms === Number.POSITIVE_INFINITY) timers.cancel(timer);
     else timers.arm(timer, now + ms);
   }
@@ -297,7 +358,7 @@ export class RouterDiscovery {
     this.configured.delete(iface);
     this.world.timers.remove(entry.solicit);
     entry.slaac.close();
-    for (const table of [this.routes, this.prefixes, this.servers, this.domains] as Map<string, Learned>[]) {
+    for (const table of [this.defaults, this.routes, this.prefixes, this.servers, this.domains] as Map<string, Learned>[]) {
       for (const [key, each] of [...table]) if (each.iface === iface) this.forget(table, key);
     }
   }

@@ -2,7 +2,7 @@
  * Addresses that a host makes of routers' prefixes: one that stays the same on its network (RFC 7217), and temporary
  * ones that change (RFC 8981), with lifetimes by RFC 4862 §5.5.3.
  */
-import { IpAddress } from "../base/ip-address.ts";
+import { IpAddress, networkOf } from "../base/ip-address.ts";
 import { SipHash } from "../base/siphash.ts";
 import { Timer } from "../base/timers.ts";
 import type { Addresses, AddressListener } from "./addresses.ts";
@@ -28,16 +28,21 @@ const TEMP_PREFERRED_MS = 24 * HOUR_MS;
 const MAX_DESYNC_MS = 0.4 * TEMP_PREFERRED_MS;
 /** RFC 7217 §5 and RFC 8981 §3.8: other identifiers are tried this often when one is taken. */
 const RETRIES = 3;
-/** Prefixes that addresses are made of, on one interface. */
+/** Prefixes that addresses are made of, on one interface, and of one router. */
 const MOST_PREFIXES = 16;
+const PREFIXES_EACH = 8;
 
 /** Addresses of one prefix. */
 interface Made {
   readonly prefix: IpAddress;
+  /** Who said it first, and when it was said last. */
+  readonly router: IpAddress;
+  heard: number;
   stable: OwnAddress | undefined;
   temporary: OwnAddress | undefined;
   /** Every identifier that was tried is somebody else's. */
   isHopeless: boolean;
+  noTemporary: boolean;
   readonly renewal: Timer;
   /** Lifetimes as last advertised, as moments. */
   preferredUntil: number;
@@ -49,6 +54,7 @@ export class Slaac {
   private readonly addresses: Addresses;
   private readonly iface: NetInterface;
   private readonly options: AutoconfOptions;
+  private readonly answers: (router: IpAddress) => boolean;
   private readonly hash: SipHash;
   private readonly made = new Map<string, Made>();
   /** Taken off the preferred lifetime, so that hosts do not change in step (RFC 8981 §3.8). */
@@ -60,7 +66,15 @@ export class Slaac {
     else if (event === "removed") this.origins.delete(own);
   };
 
-  constructor(world: World, addresses: Addresses, iface: NetInterface, options: AutoconfOptions) {
+  /** `answers`: whether a router is known to be there. */
+  constructor(
+    world: World,
+    addresses: Addresses,
+    iface: NetInterface,
+    options: AutoconfOptions,
+    answers: (router: IpAddress) => boolean = () => false,
+  ) {
+    this.answers = answers;
     this.world = world;
     this.addresses = addresses;
     this.iface = iface;
@@ -76,28 +90,48 @@ export class Slaac {
     const { now } = this.world;
     const valid = msOf(validSeconds);
     this.forgetExpired(now);
-    const known = this.made.get(prefix.key);
+    // Bits behind the prefix mean nothing: with others it is the same prefix.
+    const network = networkOf(prefix, length);
+    const known = this.made.get(network.key);
     if (known) this.refresh(known, msOf(preferredSeconds), valid);
-    else if (valid > 0 && this.made.size < MOST_PREFIXES) {
+    else if (valid > 0 && this.makeRoom(router)) {
       const made: Made = {
-        prefix: new IpAddress(prefix.a, prefix.b, 0, 0),
+        prefix: network,
+        router,
+        heard: now,
         stable: undefined,
         temporary: undefined,
         isHopeless: false,
+        noTemporary: this.options.temporary === false,
         renewal: new Timer(() => this.renew(made)),
         preferredUntil: now + msOf(preferredSeconds),
         validUntil: now + valid,
       };
-      this.made.set(prefix.key, made);
+      this.made.set(network.key, made);
       this.makeStable(made, 0);
-      if (this.options.temporary !== false) this.makeTemporary(made, 0);
+      if (!made.noTemporary) this.makeTemporary(made, 0);
     }
-    const made = this.made.get(prefix.key);
+    const made = this.made.get(network.key);
     for (const own of [made?.stable, made?.temporary]) {
       if (!own) continue;
       own.advertisedBy ??= new Set();
       if (own.advertisedBy.size < 8) own.advertisedBy.add(router.key);
     }
+  }
+
+  /** The prefix that was unheard for longest gives way, with its addresses, unless its router is known to be there. */
+  private makeRoom(router: IpAddress): boolean {
+    const all = [...this.made.values()];
+    if (all.filter((each) => each.router.equals(router)).length >= PREFIXES_EACH) return false;
+    if (all.length < MOST_PREFIXES) return true;
+    const [oldest] = all.filter((each) => !this.answers(each.router)).sort((a, b) => a.heard - b.heard);
+    if (!oldest) return false;
+    this.world.timers.remove(oldest.renewal);
+    this.made.delete(oldest.prefix.key);
+    const { addresses } = this.iface;
+    const ours = addresses.filter((own) => this.origins.get(own)?.made === oldest);
+    for (const own of ours) this.addresses.remove(this.iface, own.address);
+    return true;
   }
 
   /** What is over makes room for other prefixes, or begins anew. */
@@ -112,6 +146,7 @@ export class Slaac {
   /** Nobody can end an address at once: two hours are left to it (RFC 4862 §5.5.3 e). */
   private refresh(made: Made, preferredMs: number, validMs: number): void {
     const { now } = this.world;
+    made.heard = now;
     const left = made.validUntil - now;
     let valid = validMs;
     if (validMs <= 2 * HOUR_MS && validMs <= left) valid = left <= 2 * HOUR_MS ? left : 2 * HOUR_MS;
@@ -120,7 +155,11 @@ export class Slaac {
     if (made.stable && this.iface.addresses.includes(made.stable)) this.addresses.setLifetimes(made.stable, preferredMs, valid);
     else if (!made.isHopeless) this.makeStable(made, 0);
     const { temporary } = made;
-    if (!temporary || !this.iface.addresses.includes(temporary)) return;
+    if (!temporary || !this.iface.addresses.includes(temporary)) {
+      // First heard deprecated, and preferred now: there was no use for one until now (RFC 8981 §3.4).
+      if (!made.noTemporary && !made.renewal.armed) this.makeTemporary(made, 0);
+      return;
+    }
     // A temporary address lives no longer than it was made for (RFC 8981 §3.4).
     const born = this.bornAt.get(temporary) ?? now;
     const preferredLeft = Math.min(preferredMs, born + TEMP_PREFERRED_MS - this.desyncMs - now);
@@ -179,7 +218,8 @@ export class Slaac {
     if (!from) return;
     this.addresses.remove(this.iface, own.address);
     if (from.tries >= RETRIES || (own.origin === "ra" && this.options.identifiers === "eui64")) {
-      from.made.isHopeless ||= own.origin === "ra";
+      if (own.origin === "ra") from.made.isHopeless = true;
+      else from.made.noTemporary = true;
       return;
     }
     if (own.origin === "temporary") this.makeTemporary(from.made, from.tries + 1);
