@@ -550,7 +550,7 @@ export class Host {
   async ping(address: string, options: { size?: number; timeout?: number; hopLimit?: number } = {}): Promise<EchoReply> {
     this.check();
     const { address: to, iface } = this.ip.parse(address);
-    return this.pinger.ping(to, options.size ?? 56, options.timeout ?? 1000, options.hopLimit ?? 64, iface);
+    return this.pinger.ping(to, options.size ?? 56, options.timeout ?? 1000, options.hopLimit, iface);
   }
 
   /**

@@ -30,6 +30,8 @@ const PER_DESTINATION_BURST = 6;
 const ECHO_REPLY = { 4: 0, 6: 129 } as const;
 const ECHO_REQUEST = { 4: 8, 6: 128 } as const;
 const TIMESTAMP = 13;
+/** RFC 8200 §5. */
+const SMALLEST_MTU6 = 1280;
 const TIMESTAMP_REPLY = 14;
 
 export class IcmpIo {
@@ -87,6 +89,8 @@ export class IcmpIo {
     if (!parsed) return;
     const report = { ...parsed, iface };
     this.world.counters.in_icmp_errors++;
+    // Nobody's link takes less, so that it is a mistake or a lie (RFC 8201 §4).
+    if (report.kind === "tooBig" && report.source.family === 6 && report.mtu < SMALLEST_MTU6) return;
     const transport = this.world.transports.get(report.protocol);
     // Only what was sent can have been too big: anybody may write an ICMP message.
     if (transport?.failed?.(report) && report.kind === "tooBig" && report.source.equals(to)) this.learnMtu(report, transport);
@@ -110,14 +114,15 @@ export class IcmpIo {
     code: number,
     rest: number,
     data: Uint8Array,
-    hopLimit = 64,
+    hopLimit?: number,
   ): boolean {
     const { world } = this;
     const path = world.pathTo(to, iface);
+    const defaultHops = to.family === 6 ? (path.iface?.hopLimit ?? 64) : 64;
     const source = from ?? world.sourceFor(to, path);
     if (!source) return false;
     const message = icmpMessage(type, code, rest, data, source, to);
-    return world.sendPacket(world.packetOf(source, to, to.family === 4 ? 1 : 58, message, hopLimit), path);
+    return world.sendPacket(world.packetOf(source, to, to.family === 4 ? 1 : 58, message, hopLimit ?? defaultHops), path);
   }
 
   reassemblyTimedOut(first: Uint8Array): void {

@@ -213,6 +213,13 @@ export class Neighbours {
   advertised(iface: NetInterface, address: IpAddress, mac: Uint8Array | undefined, said: Advertised): void {
     const neighbour = this.find(iface, address);
     if (!neighbour) return;
+    // What does not say where it is says nothing about whom nobody found yet; what contradicts without the override flag says
+    // nothing at all, but that somebody should ask again.
+    if (!mac && !neighbour.mac) return;
+    if (mac && neighbour.mac && !said.override && !sameMac(neighbour.mac, mac)) {
+      if (neighbour.state === "REACHABLE") this.enter(neighbour, "STALE");
+      return;
+    }
     const wasRouter = neighbour.isRouter;
     if (mac) this.heard(iface, address, mac, said.solicited, said.override);
     else if (said.solicited && neighbour.mac) this.confirm(neighbour);

@@ -117,7 +117,7 @@ export class Output {
       const path = this.pathTo(address);
       const source = path.hop === 0 ? undefined : this.sourceFor(address, path);
       const own = source && world.interfaces.map((iface) => iface.find(source)).find((each) => each);
-      return { address, source, isDeprecated: own !== undefined && own.preferredUntil <= world.now };
+      return { address, source, sourceLength: own?.length, isDeprecated: own !== undefined && own.preferredUntil <= world.now };
     });
     return orderDestinations(destinations, world.policy).map(({ address }) => address);
   }

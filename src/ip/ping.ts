@@ -37,7 +37,7 @@ export class Pinger implements Transport {
   }
 
   /** One echo request; rejects when nothing came back within `timeout` ms, or when an error did. */
-  ping(to: IpAddress, size: number, timeout: number, hopLimit: number, iface?: NetInterface): Promise<EchoReply> {
+  ping(to: IpAddress, size: number, timeout: number, hopLimit?: number, iface?: NetInterface): Promise<EchoReply> {
     const { stack } = this;
     const sequence = ++this.sequence & 0xffff;
     stack.touch();

@@ -86,6 +86,8 @@ function isBetter(a: Candidate, b: Candidate, choice: Choice): boolean {
 export interface Destination {
   readonly address: IpAddress;
   readonly source: IpAddress | undefined;
+  /** Of the source's prefix, as it is configured. */
+  readonly sourceLength?: number;
   readonly isDeprecated: boolean;
 }
 
@@ -108,9 +110,17 @@ const DESTINATION_RULES: readonly DestinationRule[] = [
   // 9: longest matching prefix, within a family.
   (a, b) => {
     if (a.address.family !== b.address.family || !a.source || !b.source) return 0;
-    return commonBits(a.source, a.address) - commonBits(b.source, b.address);
+    return matchingSource(a) - matchingSource(b);
   },
 ];
+
+/** Behind the source's prefix nothing is common (RFC 6724 §2.2); of IPv4 only one's own subnet counts, as getaddrinfo(3) has it. */
+function matchingSource({ source, sourceLength = 128, address }: Destination): number {
+  const { family } = address;
+  const length = Math.min(sourceLength, family === 4 ? 32 : 128);
+  const common = source ? source.commonPrefix(address) : 0;
+  return family === 4 && common < length ? 0 : Math.min(common, family === 4 ? 32 : length);
+}
 
 function sameScope({ address, source }: Destination): boolean {
   return source !== undefined && scopeOf(address) === scopeOf(source);

@@ -333,6 +333,11 @@ export class IpStack implements PuntReceiver, World {
     return this.ingress(this.inHand);
   }
 
+  /** Of what leaves by an interface, unless something else is asked for: as routers say (RFC 4861 §6.3.2), else 64. */
+  hopLimit(family: 4 | 6, iface: NetInterface | undefined): number {
+    return family === 6 && iface ? iface.hopLimit : 64;
+  }
+
   /** "192.0.2.1", or a link-local address with its interface: "fe80::1%eth0". */
   parse(text: string): ZonedAddress {
     return parseZoned(text, this.interfaces);

@@ -80,6 +80,7 @@ import { newSettings, type Settings } from "./settings.ts";
 import { RCV_SHUTDOWN, SEND_SHUTDOWN, shutdownMask } from "./socket.ts";
 import { scmTimestamping, sendFlags, tellArrival } from "./timestamping.ts";
 
+const DEFAULT_HOPS = 64;
 const BOTH = RCV_SHUTDOWN | SEND_SHUTDOWN;
 const IN = POLLIN | POLLRDNORM;
 const OUT = POLLOUT | POLLWRNORM;
@@ -138,7 +139,7 @@ export class TcpSocket extends InetSocket {
   }
 
   get hopLimit(): number {
-    return this.options.hopLimit;
+    return this.options.hopLimit || DEFAULT_HOPS;
   }
 
   set hopLimit(value: number) {

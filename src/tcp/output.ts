@@ -23,6 +23,11 @@ const MOST_OPTION_WORDS = 10;
 const TIMESTAMP_BYTES = 12;
 const SACK_HEAD_BYTES = 4;
 
+/** As asked for, else what the routers of the link say (RFC 4861 §6.3.2). */
+export function hopLimitOf(tcb: Tcb): number {
+  return tcb.options.hopLimit || tcb.world.stack.hopLimit(tcb.remote.family, pathOf(tcb).iface);
+}
+
 /** The path to the peer, looked up again when routes or neighbours changed. */
 export function pathOf(tcb: Tcb): Path {
   const { stack } = tcb.world;
@@ -172,7 +177,7 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   // A segment that reflects has its ECN flags already.
   const isPlain = (flags & (SYN | ECN_FLAGS)) === 0;
   if (isPlain && tcb.ecn) flags |= departing(tcb, seq, length);
-  addresses(stack, tcb.local, tcb.remote, tcb.localPort, tcb.remotePort, tcb.options.hopLimit);
+  addresses(stack, tcb.local, tcb.remote, tcb.localPort, tcb.remotePort, hopLimitOf(tcb));
   const traffic = tcb.options.trafficClass | (tcb.ecn && (flags & SYN) === 0 ? departingField : 0);
   if (traffic !== 0) out[abi.SEG_FAMILY / 4] |= traffic << 16;
   const words = writeOptions(tcb, flags) + signatureWords(tcb);
@@ -238,7 +243,14 @@ export function sendReset(stack: IpStack, flags: number, seq: number, ack: numbe
   const local = stack.destination();
   const remote = stack.source();
   if (local.isMulticast || remote.isMulticast || remote.isUnspecified) return;
-  addresses(stack, local, remote, words[abi.SEG_DESTINATION_PORT / 4], words[abi.SEG_SOURCE_PORT / 4], 64);
+  addresses(
+    stack,
+    local,
+    remote,
+    words[abi.SEG_DESTINATION_PORT / 4],
+    words[abi.SEG_SOURCE_PORT / 4],
+    stack.hopLimit(remote.family, stack.arrivedBy),
+  );
   sendBare(stack, remote, flags | RST, seq, ack, 0, 0, signing);
 }
 

@@ -138,11 +138,11 @@ export class PassiveOpen {
     flow[9] = seq;
     const s = readSegment(words, stack.engine.memory.u8);
     const device = listener.rules.device ?? zoneOf(stack, remote);
-    const { mtu, hop } = stack.pathTo(remote, device, { source: local });
+    const { mtu, hop, iface } = stack.pathTo(remote, device, { source: local });
     if (hop === 0) return;
     const cookie = makeCookie(world.hash, stack.now, offered.mss || 536);
     world.counters.syncookies_sent++;
-    out[abi.SEG_FAMILY / 4] = remote.family | (6 << 8) | (64 << 24);
+    out[abi.SEG_FAMILY / 4] = remote.family | (6 << 8) | ((listener.options.hopLimit || stack.hopLimit(remote.family, iface)) << 24);
     local.write(out, abi.SEG_SOURCE / 4);
     remote.write(out, abi.SEG_DESTINATION / 4);
     out[abi.SEG_FLOW_LABEL / 4] = 0;

@@ -77,6 +77,7 @@ export interface TcpOptions {
   userTimeout: number;
   /** Seconds to tell the peer that data may stay unacknowledged, and to take its word for (RFC 5482); 0: no such option. */
   advertisedTimeout: number;
+  /** 0: what routers of the link say, else 64. */
   hopLimit: number;
   /** Send data in the SYN to peers that take it, and ask the others for a cookie (RFC 7413). */
   fastOpen: boolean;
@@ -133,7 +134,7 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   keepAliveProbes: 9,
   userTimeout: 0,
   advertisedTimeout: 0,
-  hopLimit: 64,
+  hopLimit: 0,
   fastOpen: false,
   ecnRequest: "off",
   ecnAccept: "ecn",

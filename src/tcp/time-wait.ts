@@ -9,7 +9,7 @@ import type { IpStack } from "../ip/stack.ts";
 import type { Authentication, Position } from "./authentication.ts";
 import type { Signing } from "./genuine.ts";
 import { writeTimestamps } from "./options.ts";
-import { addresses, OPTIONS, sendBare } from "./output.ts";
+import { addresses, hopLimitOf, OPTIONS, sendBare } from "./output.ts";
 import type { Segment } from "./segment.ts";
 import { ACK, after, before, distance, FIN, RST, SYN } from "./sequence.ts";
 import type { Demultiplexed, Tcb } from "./tcb.ts";
@@ -68,7 +68,7 @@ export class TimeWait implements Demultiplexed {
     this.received = tcb.received;
     this.scale = tcb.receiveScale;
     this.window = Math.min(Math.max(distance(tcb.announced, tcb.received), 0) >>> tcb.receiveScale, 0xffff);
-    this.hopLimit = tcb.options.hopLimit;
+    this.hopLimit = hopLimitOf(tcb);
     this.timestampsOk = tcb.timestampsOk;
     this.tsOffset = tcb.tsOffset;
     this.tsRecent = tcb.tsRecent;

@@ -1,0 +1,163 @@
+/** What RFCs say in half a sentence about addresses, neighbours, paths and errors. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { IpAddress } from "../src/base/ip-address.ts";
+import type { Host } from "../src/host/host.ts";
+import { icmpMessage } from "../src/ip/icmp.ts";
+import { PolicyTable } from "../src/ip/policy-table.ts";
+import { type Destination, orderDestinations } from "../src/ip/source-address.ts";
+import { Lab } from "../src/lab/lab.ts";
+import { ETHERTYPE, serializeEthernet, serializeIpv6 } from "../src/wire/index.ts";
+import { SEED } from "./support.ts";
+
+const address = (text: string) => IpAddress.parse(text);
+const EVIL = Uint8Array.of(2, 0, 0, 0, 0, 9);
+
+async function pair() {
+  const lab = await Lab.create({ seed: SEED });
+  const a = await lab.host({ interfaces: [{ addresses: ["10.0.0.1/24", "2001:db8::1/64"] }] });
+  const b = await lab.host({ interfaces: [{ addresses: ["10.0.0.2/24", "2001:db8::2/64"] }] });
+  lab.link(a, b, { delay: 1 });
+  return { lab, a, b };
+}
+
+function put(host: Host, packet: Uint8Array): void {
+  const { port, mac } = host.ip.interfaces[0];
+  const type = packet[0] >>> 4 === 4 ? ETHERTYPE.ipv4 : ETHERTYPE.ipv6;
+  port.receive(serializeEthernet({ destination: mac, source: EVIL, type, payload: packet }));
+}
+
+function icmp6(host: Host, from: string, to: string, type: number, code: number, rest: number, data: Uint8Array, hopLimit = 255): void {
+  const [source, destination] = [address(from), address(to)];
+  const payload = icmpMessage(type, code, rest, data, source, destination);
+  put(host, serializeIpv6({ source: source.bytes(), destination: destination.bytes(), protocol: 58, hopLimit, payload }));
+}
+
+describe("Packet Too Big (RFC 8201 §4)", () => {
+  it("with less than every link takes is discarded", async () => {
+    const { lab, a, b } = await pair();
+    b.listen({ port: 80 });
+    const opening = a.connect({ hostname: "2001:db8::2", port: 80 });
+    await lab.run(100);
+    const socket = await opening;
+    const tcb = a.tcp.list()[0];
+    const before = tcb.mss;
+    await socket.write(new Uint8Array(4000));
+    const segment = serializeIpv6({
+      source: address("2001:db8::1").bytes(),
+      destination: address("2001:db8::2").bytes(),
+      protocol: 6,
+      payload: tcpHead(tcb),
+    });
+    for (const mtu of [0, 68, 1279]) icmp6(a, "2001:db8::ffff", "2001:db8::1", 2, 0, mtu, segment);
+    lab.settle();
+    assert.equal(tcb.mss, before);
+    assert.equal(a.ip.pathTo(address("2001:db8::2")).mtu, 1500);
+    icmp6(a, "2001:db8::ffff", "2001:db8::1", 2, 0, 1280, segment);
+    lab.settle();
+    assert.equal(a.ip.pathTo(address("2001:db8::2")).mtu, 1280);
+    assert.equal(tcb.mss < before, true);
+  });
+});
+
+/** The first bytes of a segment that is under way. */
+function tcpHead({ localPort, remotePort, una }: { localPort: number; remotePort: number; una: number }): Uint8Array {
+  const out = new Uint8Array(20);
+  const view = new DataView(out.buffer);
+  view.setUint16(0, localPort);
+  view.setUint16(2, remotePort);
+  view.setInt32(4, una);
+  return out;
+}
+
+describe("neighbour advertisements (RFC 4861 §7.2.5)", () => {
+  const advertisement = (router: boolean, solicited: boolean, override: boolean) =>
+    (((router ? 0x80 : 0) | (solicited ? 0x40 : 0) | (override ? 0x20 : 0)) << 24) >>> 0;
+
+  it("with another MAC and no override change nothing but REACHABLE to STALE", async () => {
+    const { lab, a, b } = await pair();
+    const ping = a.ping("2001:db8::2");
+    await lab.run(100);
+    await ping;
+    const neighbour = a.ip.neighbours.find(a.ip.interfaces[0], address("2001:db8::2"));
+    assert.ok(neighbour);
+    neighbour.isRouter = true;
+    a.addRoute({ to: "2001:db8:9::/48", via: "2001:db8::2" });
+    const [mac] = [neighbour.mac?.slice()];
+    const said = (word: number, from: Uint8Array) =>
+      icmp6(a, "2001:db8::2", "2001:db8::1", 136, 0, word, Uint8Array.of(...address("2001:db8::2").bytes(), 2, 1, ...from));
+    for (const solicited of [true, false]) {
+      a.ip.neighbours.confirm(neighbour);
+      assert.equal(neighbour.state, "REACHABLE");
+      said(advertisement(false, solicited, false), EVIL);
+      lab.settle();
+      assert.deepEqual([neighbour.state, neighbour.mac, neighbour.isRouter], ["STALE", mac, true]);
+      said(advertisement(false, solicited, false), EVIL);
+      lab.settle();
+      assert.deepEqual([neighbour.state, neighbour.mac, neighbour.isRouter], ["STALE", mac, true]);
+    }
+    said(advertisement(false, false, true), b.ip.interfaces[0].mac);
+    lab.settle();
+    assert.equal(neighbour.isRouter, false);
+  });
+});
+
+describe("rule 9 of RFC 6724 §6", () => {
+  const order = (...list: [string, string, number][]) => {
+    const destinations = list.map(
+      ([to, source, sourceLength]): Destination => ({ address: address(to), source: address(source), sourceLength, isDeprecated: false }),
+    );
+    return orderDestinations(destinations, new PolicyTable()).map((each) => String(each.address));
+  };
+
+  it("looks no further than the source's prefix", () => {
+    // Both share the whole prefix of the source: they stay as they came, though the identifiers of one are more alike.
+    assert.deepEqual(order(["2001:db8::ffff:1", "2001:db8::2", 64], ["2001:db8::3", "2001:db8::2", 64]), [
+      "2001:db8::ffff:1",
+      "2001:db8::3",
+    ]);
+    assert.deepEqual(order(["2001:db8:f::1", "2001:db8::2", 64], ["2001:db8:1::1", "2001:db8::2", 64]), ["2001:db8:1::1", "2001:db8:f::1"]);
+  });
+
+  it("of IPv4 only the own subnet counts", () => {
+    assert.deepEqual(order(["198.51.100.7", "10.0.0.2", 24], ["11.0.0.1", "10.0.0.2", 24]), ["198.51.100.7", "11.0.0.1"]);
+    assert.deepEqual(order(["10.0.1.7", "10.0.0.2", 24], ["10.0.0.9", "10.0.0.2", 24]), ["10.0.0.9", "10.0.1.7"]);
+  });
+});
+
+describe("the hop limit that routers say (RFC 4861 §6.3.2)", () => {
+  it("holds for TCP, UDP and ICMPv6, unless another is asked for", async () => {
+    const lab = await Lab.create({ seed: SEED });
+    const advertise = { hopLimit: 7, prefixes: [{ prefix: "2001:db8::/64" }] };
+    const router = await lab.host({ forwarding: true, interfaces: [{ addresses: ["2001:db8::1/64"], advertise }] });
+    const host = await lab.host({ interfaces: [{ autoconf: true, addresses: ["10.0.0.2/24"] }] });
+    lab.link(router, host, { delay: 1 });
+    await lab.run(20_000);
+    router.addAddress("eth0", "10.0.0.1/24");
+    router.listen({ port: 80 });
+    const seen: number[] = [];
+    const receive = router.tcp.receive.bind(router.tcp);
+    router.tcp.receive = (id) => {
+      seen.push(router.ip.words[0] >>> 24);
+      receive(id);
+    };
+    const connect = async (hostname: string, hopLimit?: number) => {
+      seen.length = 0;
+      const opening = host.connect({ hostname, port: 80, hopLimit });
+      await lab.run(100);
+      const socket = await opening;
+      socket.abort();
+      await lab.run(100);
+      return [...new Set(seen)];
+    };
+    assert.deepEqual(await connect("2001:db8::1"), [7]);
+    assert.deepEqual(await connect("10.0.0.1"), [64]);
+    assert.deepEqual(await connect("2001:db8::1", 9), [9]);
+    const inbox = router.datagram({ port: 9 });
+    host.datagram().send(new Uint8Array(1), { address: "2001:db8::1", port: 9 });
+    const ping = router.ping(host.addresses().find(({ origin }) => origin === "ra")?.address ?? "");
+    await lab.run(3000);
+    assert.equal(inbox.tryReceive()?.hopLimit, 7);
+    assert.equal((await ping).hopLimit, 7);
+  });
+});
