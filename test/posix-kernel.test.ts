@@ -8,10 +8,7 @@ import { after, before, describe, it } from "node:test";
 import { Lab } from "../src/lab/index.ts";
 import { Process } from "../src/posix/index.ts";
 import { describeOutcomes, type Outcome, parse, runHere } from "./posix/program.ts";
-import { SCENARIOS as CALLS } from "./posix/scenarios.ts";
-import { OPTION_SCENARIOS } from "./posix/scenarios-options.ts";
-
-const SCENARIOS = { ...CALLS, ...OPTION_SCENARIOS };
+import { SCENARIOS } from "./posix/scenarios/index.ts";
 
 const python = process.platform === "linux" && spawnSync("python3", ["-c", "import ctypes"]).status === 0;
 const skip = python ? false : "needs Linux and python3";

@@ -1,16 +1,9 @@
 /** Programs for test/posix-kernel.test.ts: options of sockets and what they tell. See program.ts for the language. */
-const PAIR4 = `
-  s = tcp4
-  bind $s 4:127.0.0.1:0
-  p = port $s
-  listen $s 5
-  c = tcp4
-  connect $c 4:127.0.0.1:$p
-  settle
-  a = accept4 $s SOCK_NONBLOCK`;
+import { PAIR4 } from "./common.ts";
+
 const TX = "SOF_TIMESTAMPING_TX_SOFTWARE|SOF_TIMESTAMPING_TX_SCHED|SOF_TIMESTAMPING_OPT_ID|SOF_TIMESTAMPING_OPT_TSONLY";
 
-export const OPTION_SCENARIOS: Record<string, string> = {
+export const OPTIONS: Record<string, string> = {
   "SO_TIMESTAMPING: what was sent as datagrams, by number": `
     s = udp4
     bind $s 4:127.0.0.1:0
