@@ -225,3 +225,59 @@ describe("system calls with hostile arguments", () => {
     await lab.engine.close();
   });
 });
+
+describe("epolls that watch epolls", () => {
+  async function world() {
+    const lab = await Lab.create({ seed: 1 });
+    const process = new Process(await lab.host());
+    const pipe: [number, number] = [0, 0];
+    process.pipe2(pipe);
+    const watch = (epoll: number, fd: number) => process.epollCtl(epoll, c.EPOLL_CTL_ADD, fd, { events: c.EPOLLIN, data: fd });
+    const end = async () => {
+      process.exit();
+      await lab.engine.close();
+    };
+    return { process, pipe, watch, end };
+  }
+
+  it("stand five in a row and no more, in whatever order they are put there, and in no circle", async () => {
+    for (const reversed of [false, true]) {
+      const { process, pipe, watch, end } = await world();
+      const epolls = Array.from({ length: 6 }, () => process.epollCreate1());
+      const links = epolls.map((epoll, i) => [epoll, i === 0 ? pipe[0] : epolls[i - 1]]);
+      // What Linux 6.18 says.
+      const results = (reversed ? links.reverse() : links).map(([epoll, fd]) => watch(epoll, fd));
+      assert.deepEqual(results, reversed ? [0, 0, 0, 0, -c.ELOOP, 0] : [0, 0, 0, 0, 0, -c.ELOOP]);
+      assert.equal(watch(epolls[reversed ? 1 : 0], epolls[reversed ? 5 : 4]), -c.ELOOP);
+      // A row that is shorter again may grow.
+      const [top, below] = reversed ? [5, 4] : [4, 3];
+      assert.equal(process.epollCtl(epolls[top], c.EPOLL_CTL_DEL, epolls[below]), 0);
+      assert.equal(watch(reversed ? epolls[1] : epolls[5], epolls[reversed ? 0 : 3]), 0);
+      await end();
+    }
+  });
+
+  it("are looked at once each, however many ways lead to one", async () => {
+    const { process, pipe, watch, end } = await world();
+    let below = [pipe[0]];
+    for (const count of [60, 60, 60, 1]) {
+      const layer = Array.from({ length: count }, () => process.epollCreate1());
+      for (const epoll of layer) for (const fd of below) assert.equal(watch(epoll, fd), 0);
+      below = layer;
+    }
+    // By every way this would be a look at 216,000 descriptions, a thousand times.
+    for (let n = 0; n < 1000; n++) {
+      const epoll = process.epollCreate1();
+      assert.equal(watch(epoll, below[0]), 0);
+      assert.equal(process.close(epoll), 0);
+    }
+    const top = [{ fd: below[0], events: c.POLLIN, revents: 0 }];
+    process.write(pipe[1], new Uint8Array(1));
+    assert.equal(process.poll(top), 1);
+    process.read(pipe[0], new Uint8Array(1));
+    assert.equal(process.poll(top), 0);
+    process.write(pipe[1], new Uint8Array(1));
+    assert.equal(process.poll(top), 1);
+    await end();
+  });
+});

@@ -28,8 +28,8 @@ const MODES = (EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE | EPOLLWAKEUP) >>> 0;
 const ALWAYS = EPOLLERR | EPOLLHUP;
 /** What may go along with EPOLLEXCLUSIVE. */
 const EXCLUSIVE = (EPOLLIN | EPOLLOUT | ALWAYS | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE) >>> 0;
-/** How deep epolls may watch epolls (Linux's EP_MAX_NESTS). */
-const MOST_NESTS = 4;
+/** How many epolls may watch one another in a row: Linux's EP_MAX_NESTS, and the one that is watched last. */
+const MOST_IN_ROW = 5;
 
 class Interest implements Waiter {
   readonly fd: number;
@@ -65,6 +65,8 @@ export class Epoll extends Description {
   /** By description and number: a descriptor that was closed and opened again is another. */
   private readonly interests = new Map<Description, Map<number, Interest>>();
   private list: Interest[] = [];
+  /** Epolls that watch this one, and by how many numbers. */
+  private readonly watchers = new Map<Epoll, number>();
 
   /** 0, or -EEXIST, -ENOENT, -EINVAL, -ELOOP. */
   control(operation: number, fd: number, description: Description, event: EpollEvent | undefined): number {
@@ -84,7 +86,12 @@ export class Epoll extends Description {
 
   private addInterest(fd: number, description: Description, event: EpollEvent): number {
     if (event.events & EPOLLEXCLUSIVE && (event.events & ~EXCLUSIVE || description instanceof Epoll)) return -EINVAL;
-    if (description instanceof Epoll && (description.watches(this) || description.depth() >= MOST_NESTS)) return -ELOOP;
+    if (description instanceof Epoll) {
+      const below = description.row("below", new Map());
+      const above = this.row("above", new Map());
+      if (below.has(this) || below.depth + above.depth > MOST_IN_ROW) return -ELOOP;
+      description.watchers.set(this, (description.watchers.get(this) ?? 0) + 1);
+    }
     const interest = new Interest(this, fd, description, event);
     const all = this.interests.get(description) ?? new Map<number, Interest>();
     this.interests.set(description, all.set(fd, interest));
@@ -94,16 +101,14 @@ export class Epoll extends Description {
     return 0;
   }
 
-  private watches(other: Epoll): boolean {
-    for (const description of this.interests.keys())
-      if (description === other || (description instanceof Epoll && description.watches(other))) return true;
-    return false;
-  }
-
-  private depth(): number {
+  /** The epolls that this one watches, or that watch it, itself among them, and how many stand in a row at most. Each is asked once. */
+  private row(where: "below" | "above", known: Map<Epoll, number>): { depth: number; has(epoll: Epoll): boolean } {
     let most = 0;
-    for (const description of this.interests.keys()) if (description instanceof Epoll) most = Math.max(most, description.depth());
-    return most + 1;
+    for (const each of where === "below" ? this.interests.keys() : this.watchers.keys()) {
+      if (each instanceof Epoll) most = Math.max(most, known.get(each) ?? each.row(where, known).depth);
+    }
+    known.set(this, most + 1);
+    return { depth: most + 1, has: (epoll) => known.has(epoll) };
   }
 
   private readonly gone = (description: Description) => {
@@ -114,6 +119,11 @@ export class Epoll extends Description {
     const { description, fd } = interest;
     const all = this.interests.get(description);
     description.waiters.remove(interest);
+    if (description instanceof Epoll) {
+      const left = (description.watchers.get(this) ?? 1) - 1;
+      if (left > 0) description.watchers.set(this, left);
+      else description.watchers.delete(this);
+    }
     all?.delete(fd);
     if (all?.size === 0) {
       this.interests.delete(description);
@@ -158,8 +168,19 @@ export class Epoll extends Description {
     return n;
   }
 
+  /** Who was said to be ready and is not leaves the list: it is not asked again before something happens to it. */
   poll(): number {
-    return this.list.some((each) => each.events && each.description.poll() & (each.events | ALWAYS)) ? POLLIN | POLLRDNORM : 0;
+    const { list } = this;
+    for (let i = 0; i < list.length; i++) {
+      const { events, description } = list[i];
+      if (events && description.poll() & (events | ALWAYS)) {
+        if (i > 0) this.list = list.slice(i);
+        return POLLIN | POLLRDNORM;
+      }
+      list[i].isReady = false;
+    }
+    this.list = [];
+    return 0;
   }
 
   protected release(): void {
