@@ -62,8 +62,19 @@ export abstract class Description {
     return this;
   }
 
+  /** Descriptors that refer to it, in tables and in messages. */
+  get holders(): number {
+    return this.references;
+  }
+
+  /** One holder less, but not the last one. */
+  protected loosened(): void {}
+
   drop(): void {
-    if (--this.references > 0) return;
+    if (--this.references > 0) {
+      this.loosened();
+      return;
+    }
     for (const tell of [...this.onRelease]) tell(this);
     this.release();
   }

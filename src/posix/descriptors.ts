@@ -7,6 +7,8 @@ export class Descriptors {
   private readonly closeOnExec = new Set<number>();
   /** RLIMIT_NOFILE. */
   readonly limit: number;
+  /** Descriptors sent from here that nobody has received yet. */
+  inFlight = 0;
 
   constructor(limit: number) {
     this.limit = limit;

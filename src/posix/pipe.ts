@@ -4,13 +4,20 @@ import { Description } from "./description.ts";
 import { EAGAIN, EBADF, EBUSY, EINVAL, ENOTTY, EPERM, EPIPE } from "./errno.ts";
 
 const CAPACITY = 65_536;
-/** Linux's fs.pipe-max-size. */
+/** Linux's fs.pipe-max-size, and fs.pipe-user-pages-soft in bytes: who has more gets small pipes. */
 const MOST_CAPACITY = 1 << 20;
 const PAGE = 4096;
+const SOFT_LIMIT = 16_384 * PAGE;
+const SMALL = 2 * PAGE;
 /** Writes up to this size are whole or not at all. */
 const ATOMIC = 4096;
 const IN = POLLIN | POLLRDNORM;
 const OUT = POLLOUT | POLLWRNORM;
+
+/** Bytes of the pipes that somebody has made. */
+export interface PipeAccount {
+  bytes: number;
+}
 
 /** A ring of bytes. */
 export class PipeBuffer {
@@ -20,8 +27,21 @@ export class PipeBuffer {
   private bytes: Uint8Array;
   private head = 0;
 
-  constructor(capacity = CAPACITY) {
+  private readonly account: PipeAccount;
+
+  constructor(account: PipeAccount = { bytes: 0 }) {
+    const capacity = account.bytes + CAPACITY > SOFT_LIMIT ? SMALL : CAPACITY;
+    this.account = account;
     this.bytes = new Uint8Array(capacity);
+    account.bytes += capacity;
+  }
+
+  /** One end is gone; with the other one the memory. */
+  ended(): void {
+    if (this.reader || this.writer) return;
+    this.account.bytes -= this.bytes.length;
+    this.bytes = new Uint8Array(0);
+    this.length = this.head = 0;
   }
 
   get capacity(): number {
@@ -72,6 +92,9 @@ export class PipeBuffer {
     let size = PAGE;
     while (size < asked) size *= 2;
     if (size < this.length) return -EBUSY;
+    const more = size - this.bytes.length;
+    if (more > 0 && this.account.bytes + more > SOFT_LIMIT) return -EPERM;
+    this.account.bytes += more;
     const bytes = new Uint8Array(size);
     const n = this.take(bytes);
     this.bytes = bytes;
@@ -109,6 +132,7 @@ export class PipeReader extends Description {
 
   protected release(): void {
     this.buffer.reader = undefined;
+    this.buffer.ended();
     this.buffer.writer?.waiters.wake(OUT | POLLERR);
   }
 }
@@ -146,6 +170,7 @@ export class PipeWriter extends Description {
 
   protected release(): void {
     this.buffer.writer = undefined;
+    this.buffer.ended();
     this.buffer.reader?.waiters.wake(IN | POLLHUP);
   }
 }

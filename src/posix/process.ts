@@ -18,7 +18,7 @@ import { attempt, EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENOTSOCK, EOPNOTSUPP, EPR
 import type { Message } from "./message.ts";
 import type { Slot, SocketName } from "./names.ts";
 import { getOption, setOption } from "./option-levels.ts";
-import { PipeBuffer, PipeReader, PipeWriter } from "./pipe.ts";
+import { type PipeAccount, PipeBuffer, PipeReader, PipeWriter } from "./pipe.ts";
 import { type PollEntry, pollNow, waitFor } from "./poll.ts";
 import { Socket } from "./socket.ts";
 import { move, splice } from "./splice.ts";
@@ -46,6 +46,7 @@ export class Process {
   readonly host: Host;
   readonly descriptors: Descriptors;
   readonly pid: number;
+  private readonly pipes: PipeAccount = { bytes: 0 };
   /** A signal for `pid`, as F_SETOWN has it: SIGURG when a peer announces urgent data. */
   onSignal: ((signal: number, pid: number) => void) | undefined;
   private readonly one: Message = { iov: [] };
@@ -123,7 +124,7 @@ export class Process {
   pipe2(pair: [number, number], flags = 0): number {
     if (!isObject(pair)) return -EFAULT;
     if (!isNumber(flags) || flags & ~(c.O_NONBLOCK | c.O_CLOEXEC)) return -EINVAL;
-    const buffer = new PipeBuffer();
+    const buffer = new PipeBuffer(this.pipes);
     const result = this.installPair([new PipeReader(buffer), new PipeWriter(buffer)], flags, pair);
     if (result < 0) return result;
     for (const [i, mode] of [c.O_RDONLY, c.O_WRONLY].entries()) {

@@ -1,24 +1,21 @@
 /** Control messages of Unix domain sockets: descriptors (SCM_RIGHTS) and credentials (SCM_CREDENTIALS) (unix(7)). */
 import type { Credentials, Passenger } from "../unix/index.ts";
 import { MSG_CMSG_CLOEXEC, MSG_CTRUNC, SCM_CREDENTIALS, SCM_RIGHTS, SOL_SOCKET } from "./constants.ts";
-import { Description } from "./description.ts";
 import type { Descriptors } from "./descriptors.ts";
 import { EBADF, EINVAL, EPERM, ETOOMANYREFS } from "./errno.ts";
+import { InFlight } from "./in-flight.ts";
 import { type ControlMessage, intOf, type Message } from "./message.ts";
 import { intBytes } from "./options.ts";
 
-/** SCM_MAX_FD. */
+/** SCM_MAX_FD. What a process has on its way may be as many as it may have open, and one message more (too_many_unix_fds). */
 const MOST = 253;
 
 /** The descriptors that a message carries, held for the road; or a negative error. */
-export function boardPassengers(
-  control: readonly ControlMessage[] | undefined,
-  table: Descriptors,
-  own: Credentials,
-): Description[] | number {
-  const out: Description[] = [];
+export function boardPassengers(control: readonly ControlMessage[] | undefined, table: Descriptors, own: Credentials): InFlight[] | number {
+  const out: InFlight[] = [];
+  const before = table.inFlight;
   const fail = (error: number) => {
-    for (const description of out) description.drop();
+    for (const passenger of out) passenger.drop();
     return error;
   };
   for (const message of control ?? []) {
@@ -33,8 +30,8 @@ export function boardPassengers(
     for (let at = 0; at < message.data.length; at += 4) {
       const description = table.get(view.getInt32(at, true));
       if (!description) return fail(-EBADF);
-      if (out.length === MOST) return fail(-ETOOMANYREFS);
-      out.push(description.hold());
+      if (out.length === MOST || before > table.limit) return fail(-ETOOMANYREFS);
+      out.push(new InFlight(description, table));
     }
   }
   return out;
@@ -44,7 +41,8 @@ export function boardPassengers(
 export function landPassengers(passengers: readonly Passenger[], message: Message, table: Descriptors, flags: number): void {
   const numbers: number[] = [];
   for (const passenger of passengers) {
-    const fd = message.control && passenger instanceof Description ? table.add(passenger, (flags & MSG_CMSG_CLOEXEC) !== 0) : -EINVAL;
+    const isWanted = message.control && passenger instanceof InFlight;
+    const fd = isWanted ? table.add(passenger.description, (flags & MSG_CMSG_CLOEXEC) !== 0) : -EINVAL;
     passenger.drop();
     if (fd >= 0) numbers.push(fd);
     else message.flags = (message.flags ?? 0) | MSG_CTRUNC;

@@ -23,6 +23,7 @@ import {
 } from "./constants.ts";
 import type { Descriptors } from "./descriptors.ts";
 import { attempt, EAGAIN, EINVAL, EISCONN, ENOTCONN, ENOTTY, EOPNOTSUPP, errnoOf } from "./errno.ts";
+import { collectIfLost } from "./in-flight.ts";
 import { gather, type Message, scatter } from "./message.ts";
 import { type SocketName, UNIX_PATH_MAX } from "./names.ts";
 import { boardPassengers, landPassengers, tellCredentials } from "./rights.ts";
@@ -103,6 +104,10 @@ export class UnixSocket extends Socket {
 
   protected release(): void {
     this.endpoint.close();
+  }
+
+  protected override loosened(): void {
+    collectIfLost(this);
   }
 
   send(message: Message, flags: number): number {

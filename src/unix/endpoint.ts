@@ -213,6 +213,19 @@ export class UnixEndpoint {
     return this.queue[index];
   }
 
+  /** What waits in the queue, and in those of connections that wait to be accepted. */
+  *passengers(): Iterable<Passenger> {
+    for (const parcel of this.queue) yield* parcel.passengers;
+    for (const arrival of this.arrivals) yield* arrival.passengers();
+  }
+
+  /** Gives back all that came along: nobody will receive it. */
+  dropPassengers(): void {
+    const all = [...this.passengers()];
+    for (const each of [this, ...this.arrivals]) for (const parcel of each.queue) parcel.passengers = [];
+    for (const passenger of all) passenger.drop();
+  }
+
   /** Takes `bytes` of the first parcel; a datagram goes as a whole. */
   consume(bytes: number): void {
     const parcel = this.queue[0];
