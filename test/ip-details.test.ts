@@ -161,3 +161,65 @@ describe("the hop limit that routers say (RFC 4861 §6.3.2)", () => {
     assert.equal((await ping).hopLimit, 7);
   });
 });
+
+describe("what programs are told of unreachable destinations (icmp_err_convert)", () => {
+  const CODES4 =
+    "ENETUNREACH EHOSTUNREACH ENOPROTOOPT! ECONNREFUSED! EMSGSIZE ENOTSUP ENETUNREACH! EHOSTDOWN! ENONET! ENETUNREACH! EHOSTUNREACH! ENETUNREACH EHOSTUNREACH EHOSTUNREACH! EHOSTUNREACH! EHOSTUNREACH!";
+  const CODES6 = "ENETUNREACH EACCES! EHOSTUNREACH EHOSTUNREACH ECONNREFUSED! EACCES! EACCES!";
+
+  for (const [family, to, codes] of [
+    [4, "10.0.0.2", CODES4],
+    [6, "2001:db8::2", CODES6],
+  ] as const) {
+    it(`IPv${family}: each ends connect() at once, and hard ones reach a connected UDP socket`, async () => {
+      const { lab, a } = await pair();
+      const ping = a.ping(to);
+      await lab.run(10);
+      await ping;
+      lab.links[0].set({ cut: true });
+      const own = a.ip.sourceFor(address(to), a.ip.pathTo(address(to))) as IpAddress;
+      const type = family === 4 ? 3 : 1;
+      /** An error about a packet of ours with these first bytes of its transport header. */
+      const fail = (code: number, protocol: number, transport: Uint8Array) => {
+        const quote = a.ip.packetOf(own, address(to), protocol, transport);
+        if (family === 6) icmp6(a, "2001:db8::ffff", String(own), type, code, 0, quote);
+        else put(a, a.ip.packetOf(address("10.0.0.254"), own, 1, icmpMessage(type, code, 0, quote, address("10.0.0.254"), own)));
+        lab.settle();
+      };
+      for (const [code, expected] of codes.split(" ").entries()) {
+        // A packet that was too big is another story.
+        if (expected === "EMSGSIZE") continue;
+        let ended = "pending";
+        a.connect({ hostname: to, port: 80 }).catch((error) => (ended = error.code));
+        await lab.run(1);
+        fail(code, 6, tcpHead(a.tcp.list()[0]));
+        await lab.run(1);
+        assert.equal(`${ended}${expected.endsWith("!") ? "!" : ""}`, expected, `TCP, code ${code}`);
+        assert.equal(a.tcp.list().length, 0);
+
+        const endpoint = a.udp.bind(undefined, 0);
+        endpoint.connect(address(to), 53);
+        endpoint.send(new Uint8Array(8));
+        const head = Uint8Array.of(endpoint.port >> 8, endpoint.port, 0, 53, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+        let told = "";
+        const read = () => {
+          try {
+            endpoint.read();
+            return "";
+          } catch (error) {
+            return (error as { code: string }).code;
+          }
+        };
+        fail(code, 17, head);
+        told = read();
+        assert.equal(told, expected.endsWith("!") ? expected.slice(0, -1) : "", `UDP, code ${code}`);
+        endpoint.receiveErrors = true;
+        fail(code, 17, head);
+        assert.equal(read(), expected.replace("!", ""));
+        assert.equal(endpoint.readError()?.code, expected.replace("!", ""));
+        endpoint.close();
+      }
+      assert.equal(lab.engine.pool().inFlight, 0);
+    });
+  }
+});

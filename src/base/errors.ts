@@ -19,6 +19,8 @@ export type LoomErrorCode =
   | "EHOSTUNREACH"
   | "ENETUNREACH"
   | "ENETDOWN"
+  | "EHOSTDOWN"
+  | "ENONET"
   | "EMSGSIZE"
   | "EPIPE"
   | "EISCONN"

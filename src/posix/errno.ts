@@ -59,6 +59,7 @@ export const ESHUTDOWN = 108;
 export const ETOOMANYREFS = 109;
 export const ETIMEDOUT = 110;
 export const ECONNREFUSED = 111;
+export const ENONET = 64;
 export const EHOSTDOWN = 112;
 export const EHOSTUNREACH = 113;
 export const EALREADY = 114;
@@ -129,6 +130,7 @@ const NAMES: Readonly<Record<string, number>> = {
   ETOOMANYREFS,
   ETIMEDOUT,
   ECONNREFUSED,
+  ENONET,
   EHOSTDOWN,
   EHOSTUNREACH,
   EALREADY,

@@ -3,7 +3,7 @@
  * answered when there is no connection.
  */
 import * as abi from "../../assembly/abi.ts";
-import { LoomError, type LoomErrorCode } from "../base/errors.ts";
+import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import { secret } from "../base/random.ts";
 import { SipHash } from "../base/siphash.ts";
@@ -11,6 +11,7 @@ import { Timer } from "../base/timers.ts";
 import { ByteQueue } from "../engine/slabs.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
 import { RateLimit } from "../ip/icmp.ts";
+import { icmpErrno } from "../ip/icmp-errno.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack, Path, Transport } from "../ip/stack.ts";
 import { keysFor } from "./ao-key.ts";
@@ -56,12 +57,6 @@ const LAST_EPHEMERAL = 60_999;
 const MOST_TIME_WAIT = 16_384;
 /** Linux's tcp_challenge_ack_limit was 1000 a second. */
 const CHALLENGES = 1000;
-/** What the user is told of ICMP errors (RFC 1122 §4.2.3.9), as Linux has it. */
-const CODES: Readonly<Record<string, LoomErrorCode>> = {
-  portUnreachable: "ECONNREFUSED",
-  protocolUnreachable: "ENOPROTOOPT",
-  noRoute: "ENETUNREACH",
-};
 /** What ends a handshake that a listener keeps. */
 const HARD: ReadonlySet<string> = new Set(["hostUnreachable", "noRoute"]);
 /** What an authenticated connection does not believe. */
@@ -624,11 +619,12 @@ export class TcpLayer implements Transport, TcpWorld {
   /** RFC 1122 §4.2.3.9: hard errors end a handshake; later ones are remembered. */
   private report(tcb: Tcb, report: IcmpErrorReport): void {
     const error = new LoomError(
-      CODES[report.kind] ?? "EHOSTUNREACH",
+      icmpErrno(report.source.family, report.type, report.code).code,
       `${peerOf(tcb)} cannot be reached (ICMP type ${report.type} code ${report.code} from ${report.from})`,
     );
     const isOpening = tcb.state === SYN_SENT || (tcb.isFastOpened && !tcb.isAccepted && tcb.una === tcb.iss);
-    if (isOpening && report.kind !== "timeExceeded" && report.kind !== "other") destroy(tcb, error);
+    // Whatever it says: nobody has answered yet. Only that the way was too long (RFC 1122 §4.2.3.9) may pass.
+    if (isOpening && report.kind !== "timeExceeded" && report.kind !== "reassemblyTime") destroy(tcb, error);
     else if (tcb.state === SYN_RECEIVED && tcb.listener && !tcb.isFastOpened && HARD.has(report.kind)) destroy(tcb, error);
     else tcb.softError = error;
   }

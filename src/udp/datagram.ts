@@ -1,5 +1,6 @@
 /** What an endpoint got: datagrams, and errors about those it sent. */
 import type { IpAddress } from "../base/ip-address.ts";
+import type { IcmpErrno } from "../ip/icmp-errno.ts";
 import type { NetInterface } from "../ip/interface.ts";
 
 export interface Datagram {
@@ -26,7 +27,7 @@ export type ErrorOrigin = "local" | "icmp" | "icmp6";
 
 /** An error about a datagram that was sent, with what is left of it (MSG_ERRQUEUE, RFC 1122 §4.1.3.3). */
 export interface SocketError {
-  readonly code: "ECONNREFUSED" | "EHOSTUNREACH" | "ENETUNREACH" | "EMSGSIZE" | "EPROTO" | "EACCES" | "ENOPROTOOPT";
+  readonly code: IcmpErrno["code"];
   readonly origin: ErrorOrigin;
   /** Type and code of the ICMP message. */
   readonly type: number;

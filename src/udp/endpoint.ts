@@ -5,6 +5,7 @@
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
+import { icmpErrno } from "../ip/icmp-errno.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import { type SourceFilter, sourceFilter } from "../ip/multicast/filter.ts";
 import type { IpStack, Path } from "../ip/stack.ts";
@@ -302,7 +303,9 @@ export class UdpEndpoint {
     const error = socketError(report);
     if (this.receiveErrors && this.errors.length < MOST_ERRORS) this.errors.push(error);
     // What is too big is cut from now on: nothing that the program has to know.
-    const matters = this.remote !== undefined && (report.kind !== "tooBig" || !this.mayFragment);
+    const isHard = report.kind === "tooBig" ? !this.mayFragment : icmpErrno(report.source.family, report.type, report.code).isHard;
+    // What may pass is for those alone who ask for errors; what this host itself found out is for everybody.
+    const matters = this.remote !== undefined && (isHard || (report.isLocal === true && report.kind !== "tooBig"));
     if (matters || this.receiveErrors) this.error = errorOf(error);
     if (matters || this.receiveErrors) this.onEvent?.();
   }

@@ -1,32 +1,13 @@
 /** What ICMP says about a datagram, as the errors that sockets report (RFC 1122 §4.1.3.3, RFC 3542 §6). */
 import { LoomError } from "../base/errors.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
+import { icmpErrno } from "../ip/icmp-errno.ts";
 import type { SocketError } from "./datagram.ts";
-
-/** As Linux's icmp_err_convert and icmpv6_err_convert have it. */
-function codeOf({ kind, source, type, code }: IcmpErrorReport): SocketError["code"] {
-  switch (kind) {
-    case "portUnreachable":
-      return "ECONNREFUSED";
-    case "tooBig":
-      return "EMSGSIZE";
-    case "noRoute":
-      return "ENETUNREACH";
-    case "prohibited":
-      return source.family === 4 ? "EHOSTUNREACH" : "EACCES";
-    case "protocolUnreachable":
-      return source.family === 4 ? "ENOPROTOOPT" : "EPROTO";
-    case "parameterProblem":
-      return "EPROTO";
-    default:
-      return source.family === 4 && type === 3 && (code === 0 || code === 6) ? "ENETUNREACH" : "EHOSTUNREACH";
-  }
-}
 
 export function socketError(report: IcmpErrorReport): SocketError {
   const { transport, source, destination, from, type, code, mtu, pointer } = report;
   return {
-    code: codeOf(report),
+    code: icmpErrno(source.family, type, code).code,
     origin: report.isLocal ? "local" : source.family === 4 ? "icmp" : "icmp6",
     type,
     icmpCode: code,
