@@ -22,7 +22,18 @@ const MOST_REORDERING = 300;
 const NEAR = 0.5;
 const sample = emptySample();
 /** What one acknowledgement did; one is enough, acknowledgements do not nest. */
-const seen = { delivered: 0, packets: 0, marks: 0, rtt: 0, acked: 0, freshAfterTimeout: false, repeated: false, lost: 0, reordering: 0 };
+const seen = {
+  delivered: 0,
+  packets: 0,
+  marks: 0,
+  rtt: 0,
+  acked: 0,
+  freshAfterTimeout: false,
+  repeated: false,
+  lost: 0,
+  reordering: 0,
+  forward: 0,
+};
 
 /** Takes an acknowledgement of `ack` with the SACK blocks that came along. True when it acknowledged something new. */
 export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate: boolean, tsecr: number): boolean {
@@ -66,6 +77,7 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate
 function begin(tcb: Tcb): void {
   seen.delivered = seen.packets = seen.marks = seen.rtt = seen.acked = seen.lost = seen.reordering = 0;
   seen.freshAfterTimeout = seen.repeated = false;
+  seen.forward = tcb.flight.forwardAck;
   tcb.rate.begin();
   checkAppLimited(tcb);
 }
@@ -118,9 +130,9 @@ function arrived(tcb: Tcb, record: SentRecord): void {
     tcb.flight.rackOrder = record.order;
     tcb.flight.rackEnd = record.end;
   }
-  // Step 3: something older than what had arrived before was never sent twice, so the network reorders.
-  if (before(record.end, tcb.flight.forwardAck) && !record.retransmitted) {
-    const degree = Math.ceil(distance(tcb.flight.forwardAck, record.start) / tcb.mss);
+  // Step 3: something older than what had arrived before this acknowledgement was never sent twice, so the network reorders.
+  if (before(record.end, seen.forward) && !record.retransmitted) {
+    const degree = Math.ceil(distance(seen.forward, record.start) / tcb.mss);
     if (degree > seen.reordering) seen.reordering = degree;
   }
   tcb.flight.forwardAck = later(tcb.flight.forwardAck, record.end);
