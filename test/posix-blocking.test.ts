@@ -180,6 +180,38 @@ describe("a blocking call", () => {
   });
 });
 
+describe("a blocking poll", () => {
+  it("of many descriptors waits for one of them, and for its time", async () => {
+    const { lab, process, pipe, call, result, end, stop } = await world();
+    const pipes = Array.from({ length: 40 }, () => pipe());
+    const entries = new Uint8Array(p.POLLFD_SIZE * pipes.length);
+    const view = new DataView(entries.buffer);
+    for (const [i, [reader]] of pipes.entries()) {
+      view.setInt32(p.POLLFD_SIZE * i, reader, true);
+      view.setUint16(p.POLLFD_SIZE * i + 4, c.POLLIN, true);
+    }
+    const warnings: Error[] = [];
+    const warned = (warning: Error) => warnings.push(warning);
+    globalThis.process.on("warning", warned);
+    call("poll", [-1], entries);
+    await turn();
+    assert.equal(result(), undefined);
+    process.write(pipes[33][1], new Uint8Array(1));
+    await turn();
+    assert.equal(result(), 1);
+    process.read(pipes[33][0], new Uint8Array(1));
+    call("poll", [50], entries);
+    await lab.run(40);
+    assert.equal(result(), undefined);
+    await lab.run(40);
+    await turn();
+    assert.equal(result(), 0);
+    globalThis.process.off("warning", warned);
+    assert.deepEqual(warnings, []);
+    await end({ stop });
+  });
+});
+
 describe("a worker that rings without end", () => {
   it("has one call under way", async () => {
     const { process, pipe, call, result, ring, end, stop } = await world();

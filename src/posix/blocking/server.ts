@@ -304,6 +304,13 @@ class CallServer {
     return n;
   }
 
+  private ends(entries: readonly PollEntry[]): (readonly [Description, number])[] {
+    return entries.flatMap(({ fd, events }) => {
+      const description = fd < 0 ? undefined : this.process.descriptors.get(fd);
+      return description ? [[description, events] as const] : [];
+    });
+  }
+
   /** Asks until the answer is not 0, or the time is over; negative: for ever. */
   private async until(timeoutMs: number, ask: () => number, entries: readonly PollEntry[]): Promise<number> {
     const deadline = this.now + timeoutMs;
@@ -311,13 +318,8 @@ class CallServer {
       const n = ask();
       const left = timeoutMs < 0 ? 0 : deadline - this.now;
       if (n !== 0 || timeoutMs === 0 || (timeoutMs > 0 && left <= 0) || this.isStopped) return n;
-      await this.within(left, async (signal) => {
-        const done = new AbortController();
-        const over = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-        const waits = entries.filter(({ fd }) => fd >= 0).map(({ fd, events }) => this.process.wait(fd, events, done.signal));
-        await Promise.race([over, ...waits.map((each) => each.catch(() => {}))]);
-        done.abort();
-      });
+      // Nothing is ready now: something must happen first.
+      await this.within(left, (signal) => change(this.ends(entries), signal));
     }
   }
 }
