@@ -1,13 +1,19 @@
 /** What RFCs say in half a sentence about addresses, neighbours, paths and errors. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import * as abi from "../assembly/abi.ts";
 import { IpAddress } from "../src/base/ip-address.ts";
+import { Random } from "../src/base/random.ts";
+import { Timers } from "../src/base/timers.ts";
 import type { Host } from "../src/host/host.ts";
 import { icmpMessage } from "../src/ip/icmp.ts";
+import { Identifications } from "../src/ip/identification.ts";
 import { PolicyTable } from "../src/ip/policy-table.ts";
+import { Reassembly } from "../src/ip/reassembly.ts";
 import { type Destination, orderDestinations } from "../src/ip/source-address.ts";
 import { Lab } from "../src/lab/lab.ts";
-import { ETHERTYPE, serializeEthernet, serializeIpv6 } from "../src/wire/index.ts";
+import { ETHERTYPE, serializeEthernet, serializeIpv4, serializeIpv6 } from "../src/wire/index.ts";
+import { serializeUdp } from "../src/wire/l4.ts";
 import { SEED } from "./support.ts";
 
 const address = (text: string) => IpAddress.parse(text);
@@ -222,4 +228,138 @@ describe("what programs are told of unreachable destinations (icmp_err_convert)"
       assert.equal(lab.engine.pool().inFlight, 0);
     });
   }
+});
+
+describe("sources that cannot be (RFC 1122 §3.2.1.3)", () => {
+  it("own addresses and subnet broadcasts from the link are dropped and counted", async () => {
+    const { lab, a } = await pair();
+    const inbox = a.udp.bind(undefined, 9);
+    const send = (from: string) => {
+      const addresses = { source: address(from), destination: address("10.0.0.1") };
+      const bytes = { source: addresses.source.bytes(), destination: addresses.destination.bytes() };
+      const datagram = serializeUdp({ sourcePort: 9, destinationPort: 9, payload: new Uint8Array(3) }, bytes);
+      put(a, a.ip.packetOf(addresses.source, addresses.destination, 17, datagram));
+      lab.settle();
+    };
+    for (const from of ["10.0.0.1", "10.0.0.255"]) send(from);
+    assert.equal(inbox.readable, false);
+    assert.equal(a.ip.counters.in_martian_sources, 2);
+    send("10.0.0.7");
+    assert.equal(String(inbox.read()?.address), "10.0.0.7");
+    // What the host sends to itself is none of that.
+    inbox.send(new Uint8Array(4), address("10.0.0.1"), 9);
+    lab.settle();
+    assert.equal(inbox.read()?.data.length, 4);
+    a.removeAddress("eth0", "10.0.0.1");
+    a.addAddress("eth0", "10.0.0.5/16");
+    const before = a.ip.counters.in_martian_sources;
+    put(
+      a,
+      a.ip.packetOf(
+        address("10.0.255.255"),
+        address("10.0.0.5"),
+        1,
+        icmpMessage(8, 0, 1, new Uint8Array(8), address("10.0.0.1"), address("10.0.0.5")),
+      ),
+    );
+    lab.settle();
+    assert.equal(a.ip.counters.in_martian_sources, before + 1);
+    assert.equal(lab.engine.pool().inFlight, 0);
+  });
+});
+
+describe("identifications and flow labels", () => {
+  it("of one pair of addresses count, of different pairs tell nothing about each other", () => {
+    const ids = new Identifications(new Random(SEED));
+    const [me, you, other] = [address("10.0.0.1"), address("10.0.0.2"), address("192.0.2.77")];
+    const first = ids.next(me, you, 17);
+    assert.equal(ids.next(me, you, 17), (first + 1) >>> 0);
+    const elsewhere = [1, 2, 3].map(() => ids.next(me, other, 17));
+    assert.equal(ids.next(me, you, 17), (first + 2) >>> 0, "packets to others are not counted");
+    assert.ok(!elsewhere.includes((first + 2) >>> 0));
+    const again = new Identifications(new Random(SEED + 1));
+    assert.notEqual(again.next(me, you, 17), first);
+  });
+
+  it("a flow has one label that is not 0, flows have different ones (RFC 6437 §3)", async () => {
+    const { lab, a, b } = await pair();
+    b.listen({ port: 80 });
+    b.datagram({ port: 9 });
+    const labels = new Map<string, Set<number>>();
+    for (const layer of [b.tcp, b.udp]) {
+      const receive = layer.receive.bind(layer);
+      layer.receive = (id: number) => {
+        const { words } = b.ip;
+        const flow = `${(words[0] >>> 8) & 255} ${words[abi.SEG_SOURCE_PORT / 4]}`;
+        labels.set(flow, (labels.get(flow) ?? new Set()).add(words[abi.SEG_FLOW_LABEL / 4]));
+        receive(id);
+      };
+    }
+    const opening = [1, 2, 3, 4].map(() => a.connect({ hostname: "2001:db8::2", port: 80 }));
+    await lab.run(100);
+    for (const socket of await Promise.all(opening)) await socket.write(new Uint8Array(20_000));
+    for (let i = 0; i < 4; i++) {
+      const socket = a.datagram();
+      for (let n = 0; n < 3; n++) socket.send(new Uint8Array(8), { address: "2001:db8::2", port: 9 });
+    }
+    await lab.run(1000);
+    assert.equal(labels.size, 8);
+    const all = [...labels.values()].flatMap((set) => [...set]);
+    assert.equal(all.length, 8, "one label for each flow");
+    assert.equal(new Set(all).size, 8);
+    assert.ok(all.every((label) => label > 0 && label < 1 << 20));
+  });
+});
+
+describe("fragments", () => {
+  const parts = (fields: readonly number[]) =>
+    fields.map((ecn, i) =>
+      serializeIpv4({
+        tos: 0x28 | ecn,
+        protocol: 17,
+        source: 0x0a000002,
+        destination: 0x0a000001,
+        id: 7,
+        fragmentOffset: 8 * i,
+        moreFragments: i < fields.length - 1,
+        payload: new Uint8Array(8).fill(i),
+      }),
+    );
+  const whole = (fields: readonly number[], order = fields.map((_, i) => i)) => {
+    const reassembly = new Reassembly(new Timers(), () => {});
+    const pieces = parts(fields);
+    let out: Uint8Array | undefined;
+    for (const i of order) out = reassembly.add(pieces[i], 0) ?? out;
+    return out?.[1];
+  };
+
+  it("with ECN fields that differ (RFC 3168 §5.3, Linux's ip_frag_ecn_table)", () => {
+    for (const [fields, expected] of [
+      [[0, 0, 0], 0x28],
+      [[2, 2, 2], 0x2a],
+      [[2, 3, 2], 0x2b],
+      [[3, 1, 2], 0x2b],
+      [[1, 2, 1], 0x29],
+      [[3, 3, 3], 0x2b],
+      [[2, 0, 2], undefined],
+      [[0, 3, 0], undefined],
+    ] as const) {
+      assert.equal(whole(fields), expected, String(fields));
+      assert.equal(whole(fields, [2, 0, 1]), expected, `${fields}, out of order`);
+    }
+  });
+
+  it("never make a packet whose length field would wrap", () => {
+    const reassembly = new Reassembly(new Timers(), () => {});
+    const add = (fragmentOffset: number, bytes: number, moreFragments: boolean) =>
+      reassembly.add(
+        serializeIpv4({ protocol: 17, source: 1, destination: 2, id: 9, fragmentOffset, moreFragments, payload: new Uint8Array(bytes) }),
+        0,
+      );
+    let out: Uint8Array | undefined;
+    for (let at = 0; at < 65_512; at += 8 * 1023) out = add(at, Math.min(8 * 1023, 65_512 - at), true) ?? out;
+    assert.equal(out, undefined);
+    assert.equal(add(65_512, 8, false), undefined, "65,520 bytes and a header of 20");
+    assert.equal(add(65_512, 3, false)?.length, 65_535);
+  });
 });

@@ -17,7 +17,7 @@ import { release, takeBare, takeBuffer } from "../core/pool";
 import { moveOffsets } from "../core/head";
 import { fetchAdd } from "../core/sync";
 import { hopAt, resolveHop } from "../table/hops";
-import { store16, store32, swap32 } from "../wire/bytes";
+import { load32, store16, store32, swap32 } from "../wire/bytes";
 import { pseudo4, pseudo6, sum20 } from "../wire/checksum";
 import { flowHash4, flowHash6, TCP, UDP } from "../wire/l4";
 import { stage } from "./transmit";
@@ -88,8 +88,11 @@ function finish(worker: usize, id: u32, record: usize, at: usize, l3: u32, l4Hea
   store<u8>(d, <u8>protocol, DESC_PROTOCOL);
   store<u32>(d, l3 | (field << 16), DESC_CSUM_START);
   const secret = load<u64>(<usize>HEADER + HEADER_SECRET), ports = load<u32>(at + l3);
-  store<u32>(d, is4 ? flowHash4(load<u64>(at, 12), secret, ports, protocol)
-    : flowHash6(at + 8, ports, load<u32>(at) & 0xffff0f00, protocol, secret), DESC_HASH);
+  const hash = is4 ? flowHash4(load<u64>(at, 12), secret, ports, protocol)
+    : flowHash6(at + 8, ports, load<u32>(at) & 0xffff0f00, protocol, secret);
+  store<u32>(d, hash, DESC_HASH);
+  // RFC 6437 §3: one label for a flow, none that another flow's tells.
+  if (!is4 && (load<u32>(record, SEG_FLOW_LABEL) & 0xfffff) == 0) store32(at, load32(at) | max<u32>(hash * 0x9e3779b1 >>> 12, 1));
   const size = load<u32>(record, OUT_SEGMENT_SIZE);
   if (size != 0 && payload > size) {
     const kind: u32 = protocol == TCP ? (is4 ? GSO_TCP4 : GSO_TCP6) : is4 ? GSO_UDP4 : GSO_UDP6;

@@ -16,6 +16,9 @@ export class Input {
   private readonly link: LinkMessages;
   private readonly icmp: IcmpIo;
   private readonly reassembly: Reassembly;
+  /** IPv4 addresses that are ours, and our subnets' broadcast addresses, as words; good for one generation of routes. */
+  private readonly own = new Set<number>();
+  private ownOf = -1;
   /** The two that nearly everything is for. */
   tcp: Transport | undefined;
   udp: Transport | undefined;
@@ -87,6 +90,11 @@ export class Input {
     }
     const kind = plane.transportRead(0, id, world.segment);
     if (kind === 0) return;
+    if (this.isMartian(id)) {
+      world.counters.in_martian_sources++;
+      plane.packetRelease(0, id);
+      return;
+    }
     world.counters.in_delivers++;
     world.inHand = id;
     try {
@@ -97,6 +105,29 @@ export class Input {
       else this.receiveUnknown(id);
     } finally {
       plane.packetRelease(0, id);
+    }
+  }
+
+  /** From the link, in our name or a broadcast's: nobody sends like that (RFC 1122 §3.2.1.3; Linux's fib_validate_source). */
+  private isMartian(id: number): boolean {
+    const { words, engine, routes } = this.world;
+    const { memory } = engine;
+    // What this host sends to itself has no link-layer header.
+    if ((words[abi.SEG_FAMILY / 4] & 255) !== 4 || memory.getU16(memory.descriptor(id) + abi.DESC_L3) === 0) return false;
+    if (this.ownOf !== routes.generation) this.noteOwn();
+    return this.own.has(words[abi.SEG_SOURCE / 4 + 3]);
+  }
+
+  private noteOwn(): void {
+    const { interfaces, routes } = this.world;
+    this.own.clear();
+    this.ownOf = routes.generation;
+    for (const { addresses } of interfaces) {
+      for (const { address, length, state } of addresses) {
+        if (address.family !== 4 || state !== "usable") continue;
+        this.own.add(address.d);
+        if (length < 31) this.own.add(address.d | (0xffffffff >>> length));
+      }
     }
   }
 

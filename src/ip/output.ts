@@ -2,6 +2,7 @@
 import * as abi from "../../assembly/abi.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { groupMac, type NetInterface } from "./interface.ts";
+import { destinationOf, sourceOf } from "./packet-io.ts";
 import type { PathHint } from "./policy-routing.ts";
 import { scopeOf } from "./policy-table.ts";
 import { fragmentPacket } from "./reassembly.ts";
@@ -10,17 +11,18 @@ import { type Candidate, chooseSource, type Destination, orderDestinations } fro
 import type { Path } from "./types.ts";
 import type { World } from "./world.ts";
 
+/** Of the header in front of fragments. */
+const FRAGMENT = 44;
+
 export class Output {
   private readonly world: World;
   private pending = false;
   /** Paths by next hop, while nothing changes: thousands of connections to one peer have one. */
   private readonly paths: { readonly 4: Map<number, Path>; readonly 6: Map<number, Path> } = { 4: new Map(), 6: new Map() };
   private pathsOf = -1;
-  private fragmentId: number;
 
   constructor(world: World) {
     this.world = world;
-    this.fragmentId = world.random.u32();
   }
 
   /** Where packets for an address go. Link-local and group addresses need an interface. */
@@ -135,9 +137,9 @@ export class Output {
   }
 
   sendFragments(packet: Uint8Array, path: Path): boolean {
-    this.fragmentId = (this.fragmentId + 1) >>> 0;
+    const fragmentId = this.world.identifications.next(sourceOf(packet), destinationOf(packet), FRAGMENT);
     let sent = true;
-    for (const piece of fragmentPacket(packet, path.mtu, this.fragmentId)) {
+    for (const piece of fragmentPacket(packet, path.mtu, fragmentId)) {
       const id = this.world.chainOf(piece);
       sent = id !== undefined && this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop) && sent;
     }

@@ -43,6 +43,8 @@ interface Unfinished {
   /** Bytes of the whole payload; -1 until the last fragment came. */
   total: number;
   have: number;
+  /** ECN fields that were seen, one bit each. */
+  ecn: number;
 }
 
 interface Fragment {
@@ -52,7 +54,11 @@ interface Fragment {
   readonly offset: number;
   readonly more: boolean;
   readonly payload: Uint8Array;
+  readonly ecn: number;
 }
+
+const CE = 3;
+const NOT_ECT = 0;
 
 export class Reassembly {
   readonly counters: ReassemblyCounters = { reasm_reqds: 0, reasm_oks: 0, reasm_fails: 0, reasm_timeout: 0, reasm_overlaps: 0 };
@@ -86,6 +92,13 @@ export class Reassembly {
     if (!queue) return undefined;
     if (fragment.offset === 0) queue.first ??= packet.slice();
     if (!this.insert(queue, fragment)) return undefined;
+    queue.ecn |= 1 << fragment.ecn;
+    // What was marked on its way must have been willing to be (RFC 3168 §5.3): other mixtures are somebody's work, as Linux has it.
+    const isMixed = (queue.ecn & (1 << NOT_ECT)) !== 0 && queue.ecn !== 1 << NOT_ECT;
+    if (isMixed) {
+      this.fail(queue);
+      return undefined;
+    }
     if (queue.total !== queue.have || !queue.first) return undefined;
     this.close(queue);
     this.counters.reasm_oks++;
@@ -109,6 +122,7 @@ export class Reassembly {
       first: undefined,
       total: -1,
       have: 0,
+      ecn: 0,
     };
     this.queues.set(key, queue);
     this.bySource.set(source, open + 1);
@@ -169,8 +183,13 @@ export class Reassembly {
 }
 
 /** All but the last are whole multiples of eight, and nothing reaches beyond what a length field can say. */
-function isSound({ offset, more, payload }: Fragment): boolean {
-  return payload.length > 0 && (!more || payload.length % 8 === 0) && offset + payload.length <= 65_535;
+function isSound({ family, offset, more, payload }: Fragment): boolean {
+  return payload.length > 0 && (!more || payload.length % 8 === 0) && offset + payload.length <= mostPayload(family);
+}
+
+/** The length field of IPv4 counts the header, which has no options when the packet is whole again. */
+function mostPayload(family: 4 | 6): number {
+  return family === 4 ? 65_515 : 65_535;
 }
 
 /** Offset of the field that is at fault: the payload length, or the fragment's offset (RFC 8200 §4.5). */
@@ -191,6 +210,7 @@ function read(packet: Uint8Array): Fragment | undefined {
         offset: fragmentOffset,
         more: moreFragments,
         payload,
+        ecn: packet[1] & 3,
       };
     }
     const { source, destination, fragment } = parseIpv6(packet);
@@ -204,6 +224,7 @@ function read(packet: Uint8Array): Fragment | undefined {
       offset: fragment.offset,
       more: fragment.more,
       payload,
+      ecn: (packet[1] >>> 4) & 3,
     };
   } catch {
     return undefined;
@@ -215,13 +236,14 @@ function assemble(queue: Unfinished): Uint8Array {
   const payload = new Uint8Array(queue.total);
   for (const piece of queue.pieces) payload.set(piece.bytes, piece.start);
   const first = queue.first as Uint8Array;
+  const mark = queue.ecn & (1 << CE) ? CE : 0;
   if (queue.family === 4) {
     const { tos, ttl, protocol, source, destination } = parseIpv4(first);
-    return serializeIpv4({ tos, ttl, protocol, source, destination, payload });
+    return serializeIpv4({ tos: tos | mark, ttl, protocol, source, destination, payload });
   }
   const { trafficClass, flowLabel, hopLimit, source, destination } = parseIpv6(first);
   const { protocol } = upperLayer(first, true);
-  return serializeIpv6({ trafficClass, flowLabel, hopLimit, protocol, source, destination, payload });
+  return serializeIpv6({ trafficClass: trafficClass | mark, flowLabel, hopLimit, protocol, source, destination, payload });
 }
 
 /** Pieces of an IPv4 packet (header included) that fit `mtu`, or of an IPv6 payload behind a fragment header. */

@@ -26,6 +26,7 @@ import { DuplicateDetection } from "./dad.ts";
 import { Holdback } from "./holdback.ts";
 import type { IcmpErrorKind } from "./icmp.ts";
 import { IcmpIo } from "./icmp-io.ts";
+import { Identifications } from "./identification.ts";
 import { Input } from "./input.ts";
 import { linkLocalOf, NetInterface, type OwnAddress, solicitedNode } from "./interface.ts";
 import { KeptPackets } from "./kept.ts";
@@ -103,11 +104,12 @@ export class IpStack implements PuntReceiver, World {
   private readonly redirects: Redirects;
   private readonly holdback: Holdback;
   private readonly byPort: (NetInterface | undefined)[] = [];
-  private identification = 1;
+  readonly identifications: Identifications;
 
   constructor(engine: Engine, options: IpStackOptions) {
     this.engine = engine;
     this.random = options.random;
+    this.identifications = new Identifications(options.random);
     this.forwarding = options.forwarding ?? false;
     this.acceptRedirects = !this.forwarding;
     this.sendRedirects = this.forwarding;
@@ -418,12 +420,7 @@ export class IpStack implements PuntReceiver, World {
     if (source.family === 6) {
       return serializeIpv6({ source: source.bytes(), destination: destination.bytes(), protocol, payload, hopLimit, trafficClass: tos });
     }
-    const id = this.nextIdentification();
+    const id = this.identifications.next(source, destination, protocol) & 0xffff;
     return serializeIpv4({ source: source.v4, destination: destination.v4, protocol, payload, ttl: hopLimit, id, tos });
-  }
-
-  nextIdentification(): number {
-    this.identification = (this.identification + 1) & 0xffff;
-    return this.identification;
   }
 }

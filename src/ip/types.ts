@@ -41,6 +41,8 @@ export interface IpCounters {
   out_too_big: number;
   out_icmp_rate_limited: number;
   out_unreachable: number;
+  /** IPv4 packets from the link with a source that is ours, or a subnet's broadcast address. */
+  in_martian_sources: number;
   /** Packets for us with options or extension headers that forbid to take them, source routes among them. */
   in_header_errors: number;
   /** Redirects from others than the first hop in use. */
@@ -84,6 +86,7 @@ export function newCounters(): IpCounters {
     out_too_big: 0,
     out_icmp_rate_limited: 0,
     out_unreachable: 0,
+    in_martian_sources: 0,
     in_header_errors: 0,
     in_redirects_refused: 0,
     duplicate_addresses: 0,

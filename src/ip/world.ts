@@ -5,6 +5,7 @@ import type { Timers } from "../base/timers.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { RouteTable } from "../engine/route-table.ts";
 import type { IcmpErrorKind } from "./icmp.ts";
+import type { Identifications } from "./identification.ts";
 import type { NetInterface } from "./interface.ts";
 import type { Neighbours } from "./neighbours.ts";
 import type { PathMtus } from "./path-mtu.ts";
@@ -28,6 +29,7 @@ export interface World {
   readonly mtus: PathMtus;
   /** How addresses are chosen (RFC 6724). */
   readonly policy: PolicyTable;
+  readonly identifications: Identifications;
   readonly preferPublic: boolean;
   readonly acceptRedirects: boolean;
   readonly sendRedirects: boolean;

@@ -97,7 +97,7 @@ export function addresses(
   remote.write(out, abi.SEG_DESTINATION / 4);
   out[abi.SEG_SOURCE_PORT / 4] = localPort;
   out[abi.SEG_DESTINATION_PORT / 4] = remotePort;
-  out[abi.OUT_IDENTIFICATION / 4] = stack.nextIdentification();
+  out[abi.OUT_IDENTIFICATION / 4] = remote.family === 4 ? stack.identifications.nextAtomic(local, remote) : 0;
   out[abi.OUT_SEGMENT_SIZE / 4] = 0;
   out[abi.OUT_PIECES / 4] = 0;
   out[abi.OUT_URGENT / 4] = 0;

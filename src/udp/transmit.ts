@@ -68,7 +68,7 @@ export class Transmitter {
     to.write(out, abi.SEG_DESTINATION / 4);
     out[abi.SEG_SOURCE_PORT / 4] = sourcePort;
     out[abi.SEG_DESTINATION_PORT / 4] = port;
-    out[abi.OUT_IDENTIFICATION / 4] = stack.nextIdentification();
+    out[abi.OUT_IDENTIFICATION / 4] = to.family === 4 ? stack.identifications.nextAtomic(source, to) : 0;
     out[abi.OUT_SEGMENT_SIZE / 4] = segmentSize;
   }
 
