@@ -2,7 +2,7 @@
 import type { Host } from "../host/host.ts";
 import type { DatagramSocket } from "../socket/datagram.ts";
 import { errors, rejecting, throwing } from "./errors.ts";
-import { Closing, Hold } from "./hold.ts";
+import { Resource } from "./resource.ts";
 import { addressOf, checkTransport, type NetAddr } from "./tcp.ts";
 
 export interface UdpListenOptions {
@@ -24,17 +24,15 @@ export interface MulticastMembership {
 /** Bytes of the buffer that `receive` makes when it is given none, as Deno's. */
 const SPACE = 65_536;
 
-export class DatagramConn implements AsyncIterable<[Uint8Array, NetAddr]>, Disposable {
+export class DatagramConn extends Resource implements AsyncIterable<[Uint8Array, NetAddr]> {
   readonly addr: NetAddr;
   private readonly socket: DatagramSocket;
-  private readonly hold: Hold;
-  private readonly closing = new Closing();
 
   constructor(host: Host, socket: DatagramSocket) {
+    super(host);
     this.socket = socket;
     const { address, port } = socket.address;
     this.addr = { transport: "udp", hostname: address, port };
-    this.hold = new Hold(host.engine);
     socket.onClose = () => this.hold.end();
   }
 
@@ -81,18 +79,6 @@ export class DatagramConn implements AsyncIterable<[Uint8Array, NetAddr]>, Dispo
     this.socket.close();
   }
 
-  ref(): void {
-    this.hold.ref();
-  }
-
-  unref(): void {
-    this.hold.unref();
-  }
-
-  [Symbol.dispose](): void {
-    if (!this.closing.isClosed) this.close();
-  }
-
   async *[Symbol.asyncIterator](): AsyncIterableIterator<[Uint8Array, NetAddr]> {
     while (!this.closing.isClosed) {
       try {
@@ -103,10 +89,6 @@ export class DatagramConn implements AsyncIterable<[Uint8Array, NetAddr]>, Dispo
         throw error;
       }
     }
-  }
-
-  private check(): void {
-    if (this.closing.isClosed) throw new errors.BadResource("Bad resource ID");
   }
 }
 
