@@ -375,12 +375,6 @@ describe("devices that cannot be had", { skip: missing() }, () => {
       /cannot open network namespace \/run\/netns\/nix: it does not exist/,
     ],
     ["a name too long", tap({ name: "a-name-of-17-byte" }), "EINVAL", /too long for a device; expected at most 15/],
-    [
-      "a ring of odd size",
-      xdp({ interface: "lo", namespace: NEAR, ring: 100 }),
-      "EINVAL",
-      /ring is 100; expected a power of two from 64 to 4096/,
-    ],
   ] as const) {
     it(`say so in one sentence: ${what}`, async () => {
       const before = sockets();
@@ -390,6 +384,29 @@ describe("devices that cannot be had", { skip: missing() }, () => {
       assert.ok(sockets() <= before, "no socket is left open");
     });
   }
+});
+
+describe("devices that nobody could open", () => {
+  it("are refused before anything is opened", () => {
+    const wrong: [() => unknown, RegExp][] = [
+      [() => xdp({ interface: "lo", ring: 100 }), /^xdp: ring is 100; expected a power of two from 64 to 4096$/],
+      [() => xdp({} as never), /^xdp: interface is missing; expected an object with interface$/],
+      [() => packet(undefined as never), /^packet: undefined instead of options; expected an object with interface$/],
+      [() => tap({ nmae: "tap0" } as never), /^there is no tap option "nmae"; did you mean "name"\?$/],
+      [() => qemuListen({} as never), /^qemuListen: no address; expected \{ path: .* \} or \{ port: 5555 \}$/],
+    ];
+    for (const [what, message] of wrong) assert.throws(what, { code: "EINVAL", message });
+  });
+
+  it("say what is wrong with the place of a socket", async () => {
+    const host = await Host.create();
+    await assert.rejects(host.addInterface({ device: qemuListen({ path: "/nonexist/loom.sock" }) }), /its directory does not exist/);
+    await assert.rejects(host.addInterface({ device: qemuListen({ port: 0, hostname: "192.0.2.1" }) }), {
+      code: "EADDRNOTAVAIL",
+      message: "cannot listen on port 0: this machine does not have that address",
+    });
+    await host.close();
+  });
 });
 
 describe("devices without the privilege", { skip: missing() }, () => {

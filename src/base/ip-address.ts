@@ -151,6 +151,15 @@ export class IpAddress {
   toString(): string {
     return this.family === 4 ? format4(this.v4) : format6(this.high, this.low);
   }
+
+  toJSON(): string {
+    return this.toString();
+  }
+
+  /** What Node's `console.log` shows. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return `IpAddress(${this})`;
+  }
 }
 
 /** An address on a link: "192.0.2.1/24". Bits behind the length belong to the host. */

@@ -4,7 +4,7 @@
  *   const { connect, listen } = forHost(host);
  *   for await (const conn of listen({ port: 7 })) conn.readable.pipeTo(conn.writable);
  */
-import type { Host } from "../host/host.ts";
+import { checkHost, type Host } from "../host/host.ts";
 import { errors } from "./errors.ts";
 import { type RecordType, type ResolveDnsOptions, resolveDns } from "./names.ts";
 import { type HttpServer, type ServeHandler, type ServeOptions, serve } from "./serve-node.ts";
@@ -40,6 +40,7 @@ export interface HostDeno {
 
 /** `Deno.connect`, `listen`, their TLS, `serve`, `listenDatagram` and `resolveDns` whose sockets are this host's. */
 export function forHost(host: Host): HostDeno {
+  checkHost(host);
   const isUnix = (options: object): options is UnixOptions => (options as { transport?: string }).transport === "unix";
   return {
     connect: ((options: ConnectOptions | UnixOptions) =>

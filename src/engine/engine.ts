@@ -12,6 +12,7 @@ import { spawnThread } from "#threads";
 import * as abi from "../../assembly/abi.ts";
 import { type Clock, realClock } from "../base/clock.ts";
 import { invalid, LoomError } from "../base/errors.ts";
+import { anything, bytes, callback, checkOptions, type Expectation, either, having, oneOf } from "../base/options.ts";
 import { secret } from "../base/random.ts";
 import { Bridge, type BridgeOptions, initBridges } from "./bridge.ts";
 import { type Counters, PUNT_NAMES, type PuntReason, readCounters } from "./counters.ts";
@@ -109,6 +110,7 @@ export class Engine {
   private onPunt: ((punt: Punt) => void) | undefined;
   private readonly closers = new Set<() => Promise<void>>();
   private closing: Promise<void> | undefined;
+  private polled = false;
   /** Tables that were given back: empty, their numbers and memory wait for the next of their family. */
   private readonly spare: RouteTable[] = [];
 
@@ -130,7 +132,7 @@ export class Engine {
 
   /** Sizes the memory once, compiles, lays everything out, and starts the threads that were asked for (paused). */
   static async create(options: EngineOptions = {}): Promise<Engine> {
-    checkNames(options);
+    checkOptions("engine", ENGINE, options);
     const map = layout(options);
     const build = chooseBuild(options, map.workers);
     const memory = createMemory(map.bytes, build);
@@ -236,11 +238,17 @@ export class Engine {
 
   /** One round on the calling thread: devices in, packets through, punts up, devices out. Returns packets handled. */
   poll(budget = BUDGET): number {
+    this.polled = true;
     let moved = this.pollDevices(budget);
     const handled = this.plane.poll(0, this.seconds(), budget);
     moved += handled + this.handlePunts();
     if (handled !== 0) moved += this.pollDevices(budget);
     return moved;
+  }
+
+  /** It was started or polled, if only once. */
+  get hasRun(): boolean {
+    return this.polled || this.runner.state !== "stopped";
   }
 
   /** Gives devices a turn and does nothing else: what waits in the rings leaves, nothing is handled. */
@@ -444,13 +452,16 @@ export class Engine {
   }
 }
 
-const OPTIONS = new Set(["build", "module", "clock", "secret", "rssKey", "spawn", ...SIZE_NAMES]);
-
-/** A misspelt option would silently be its default. */
-function checkNames(options: EngineOptions): void {
-  const unknown = Object.keys(options).find((name) => !OPTIONS.has(name));
-  if (unknown) throw invalid(`there is no engine option "${unknown}"; expected one of ${[...OPTIONS].join(", ")}`);
-}
+/** Sizes are checked by `layout`. */
+const ENGINE: Record<string, Expectation> = {
+  ...Object.fromEntries(SIZE_NAMES.map((name) => [name, anything])),
+  build: oneOf("auto", "plain", "shared"),
+  module: (value) => (value instanceof WebAssembly.Module ? undefined : "a WebAssembly.Module"),
+  clock: having("a clock (now, sleep, turn)", "now", "sleep", "turn"),
+  secret: bytes,
+  rssKey: either(oneOf("microsoft", "symmetric"), bytes),
+  spawn: callback,
+};
 
 function chooseBuild(options: EngineOptions, workers: number): Build {
   const build = options.build ?? "auto";

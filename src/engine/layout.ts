@@ -21,7 +21,7 @@ export interface EngineSizes {
   ringCapacity?: number;
   /** Entries of the ring to the host layer, a power of two. Default 1024. */
   puntCapacity?: number;
-  /** Routing tables, both families together. Default 2. */
+  /** Routing tables, both families together: a host takes two, and two for each further table of its rules. Default: two a port, at most 8. */
   tables?: number;
   /** Next hops per table, at most 65,535; up to 255 (index 0 is "no route") leaves take one byte. Default 255. */
   nextHops?: number;
@@ -37,7 +37,7 @@ export interface EngineSizes {
   generatorBytes?: number;
   /** Samples kept by a sink. Default 0. */
   samples?: number;
-  /** Bytes for the application: payload that is sent by reference. Default 0. */
+  /** Bytes for the application: what the hosts' sockets have to send and to be read, which goes by reference. Default 16 MiB. */
   appBytes?: number;
 }
 
@@ -67,15 +67,19 @@ export const HOST_SEGMENT = HOST_IDS + 32_768;
 export const HOST_OUT = HOST_SEGMENT + abi.SEG_SIZE;
 const HOST_BYTES = HOST_OUT + 512;
 
+/** Each table is a few megabytes of address space. */
+const MOST_DEFAULT_TABLES = 8;
+
+/** Those of tables and descriptors follow ports and buffers. */
 const DEFAULTS: Required<EngineSizes> = {
   ports: 2,
   threads: 0,
   buffers: 4096,
-  bareDescriptors: -1,
+  bareDescriptors: 4096,
   headroom: 128,
   ringCapacity: 1024,
   puntCapacity: 1024,
-  tables: 2,
+  tables: 4,
   nextHops: 255,
   routes4: 100_000,
   routes6: 20_000,
@@ -84,7 +88,7 @@ const DEFAULTS: Required<EngineSizes> = {
   groupBytes: 65_536,
   generatorBytes: 0,
   samples: 0,
-  appBytes: 0,
+  appBytes: 16 << 20,
 };
 
 /** Every size that can be chosen. */
@@ -145,7 +149,8 @@ export function layout(options: EngineSizes): Layout {
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined && name in sizes) sizes[name as keyof EngineSizes] = value as number;
   }
-  if (sizes.bareDescriptors < 0) sizes.bareDescriptors = sizes.buffers;
+  if (options.bareDescriptors === undefined) sizes.bareDescriptors = sizes.buffers;
+  if (options.tables === undefined) sizes.tables = Math.min(2 * sizes.ports, MOST_DEFAULT_TABLES);
   checkSizes(sizes);
   const workers = sizes.threads + 1;
   const descriptors = sizes.buffers + sizes.bareDescriptors;

@@ -1,12 +1,14 @@
 /** DHCP servers on the interfaces of a host. */
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
+import { checkOptions, type Shape } from "../base/options.ts";
 import { isRelay } from "../dhcp/message6.ts";
 import { Dhcp4Server, type Dhcp4ServerOptions, type ReplyTo } from "../dhcp/server4.ts";
 import { Dhcp6Server, type Dhcp6ServerOptions } from "../dhcp/server6.ts";
 import { EVERYBODY, LIMITED_BROADCAST, listenOn, sendRaw, sendRouted } from "./dhcp-link.ts";
 import { duidOf, SERVERS6 } from "./dhcp6.ts";
 import type { Host } from "./host.ts";
+import { SERVE_DHCP } from "./option-shapes.ts";
 
 export interface ServeDhcpOptions extends Omit<Dhcp4ServerOptions, "address" | "alarms" | "reply" | "inUse" | "mtu"> {
   /** Default: the first one. */
@@ -22,6 +24,7 @@ export interface RunningDhcpServer<Server> {
 
 /** Serves DHCPv4 on an interface, whose first IPv4 address is the server's. */
 export function serveDhcp(host: Host, options: ServeDhcpOptions): RunningDhcpServer<Dhcp4Server> {
+  checkOptions("serveDhcp", SERVE_DHCP satisfies Shape<ServeDhcpOptions>, options, ["pools"]);
   const { interface: name, pingMs = 0, ...rest } = options;
   const { ip } = host;
   const iface = name === undefined ? ip.interfaces[0] : ip.interface(name);

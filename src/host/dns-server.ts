@@ -1,7 +1,9 @@
 /** A name server on a host's port 53, datagrams and streams. */
+import { checkOptions, type Shape } from "../base/options.ts";
 import type { DnsServerOptions } from "../dns/server.ts";
 import { DnsServer } from "../dns/server.ts";
 import type { Host } from "./host.ts";
+import { SERVE_DNS } from "./option-shapes.ts";
 
 export interface ServeDnsOptions extends Omit<DnsServerOptions, "forward" | "alarms"> {
   /** Ask the host's own name servers about what is not known here. Default false. */
@@ -19,6 +21,7 @@ export interface RunningDnsServer {
 
 /** Serves names from a host until it is closed. */
 export function serveDns(host: Host, options: ServeDnsOptions = {}): RunningDnsServer {
+  checkOptions("serveDns", SERVE_DNS satisfies Shape<ServeDnsOptions>, options);
   const { forward, hostname, port = 53, ...rest } = options;
   const server = new DnsServer({ ...rest, forward: forward ? host.resolver : undefined, alarms: host.names.alarms });
   const datagrams = host.datagram({ hostname, port });

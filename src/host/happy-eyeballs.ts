@@ -71,5 +71,18 @@ function aggregate(where: string, failures: readonly { address: IpAddress; error
   if (errors.length === 1 || !(first instanceof LoomError)) return first;
   const reasons = failures.map(({ address, error }) => `${address}: ${error instanceof Error ? error.message : error}`);
   const cause = new AggregateError(errors, reasons.join("; "));
-  return new LoomError(first.code, `none of the ${errors.length} addresses of ${where} answered (${reasons.join("; ")})`, { cause });
+  const own = failures.map(({ address, error }) => `${address}${outcome(error)}`);
+  return new LoomError(first.code, `cannot connect to ${where}: ${own.join(", ")}`, { cause });
+}
+
+const OUTCOMES: Readonly<Record<string, string>> = {
+  ECONNREFUSED: " refused",
+  ETIMEDOUT: " did not answer",
+  EHOSTUNREACH: " is unreachable",
+  ENETUNREACH: " has no route",
+};
+
+function outcome(error: unknown): string {
+  const known = error instanceof LoomError ? OUTCOMES[error.code] : undefined;
+  return known ?? `: ${error instanceof Error ? error.message : error}`;
 }

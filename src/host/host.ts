@@ -7,6 +7,7 @@
 import { parsePrefix } from "../base/address.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
+import { checkOptions, type Shape, shown } from "../base/options.ts";
 import { Random, SecretRandom } from "../base/random.ts";
 import { type LookupAddress, type LookupOptions, literal } from "../dns/lookup.ts";
 import type { Resolver } from "../dns/resolver.ts";
@@ -32,7 +33,9 @@ import { UdpLayer } from "../udp/layer.ts";
 import { UnixEndpoint, UnixNamespace } from "../unix/index.ts";
 import { type DhcpLeases, type DhcpOptions, HostDhcp } from "./dhcp.ts";
 import { connectAny, RESOLUTION_DELAY_MS } from "./happy-eyeballs.ts";
+import { warnUnlessRun } from "./idle-warning.ts";
 import { HostNames, type NamesOptions } from "./names.ts";
+import { ADDRESS, CONNECT, DATAGRAM, DHCP, HOST, INTERFACE, LISTEN, LOOKUP, PING, ROUTE, RULE, UNIX } from "./option-shapes.ts";
 
 /** A device for a port that the host gives it. */
 export type DeviceFor = (engine: Engine, port: Port) => Device | Promise<Device>;
@@ -122,6 +125,16 @@ export interface DatagramOptions extends DatagramSettings, EndpointOptions {
   interface?: string;
 }
 
+export interface PingOptions {
+  /** Bytes behind the header. Default 56. */
+  size?: number;
+  /** Milliseconds to wait for the reply. Default 1000. */
+  timeout?: number;
+  hopLimit?: number;
+  /** Ends the lookup of a name. */
+  signal?: AbortSignal;
+}
+
 /** An interface as `ip -s link` shows it. */
 export interface LinkInfo {
   readonly name: string;
@@ -176,6 +189,9 @@ const MEMORY: EngineOptions = {
   appBytes: 64 << 20,
 };
 
+/** One connection's worth: a piece to be sent and one that was received, each way. */
+const LEAST_SLABS = 4;
+
 export class Host {
   readonly engine: Engine;
   readonly ip: IpStack;
@@ -219,7 +235,9 @@ export class Host {
 
   /** Makes a host with its interfaces up. It runs by itself unless it shares an engine, which its owner runs. */
   static async create(options: HostOptions = {}): Promise<Host> {
+    checkOptions("host", HOST satisfies Shape<HostOptions>, options);
     const engine = options.engine ?? (await Engine.create({ ...MEMORY, ...options.memory }));
+    checkMemory(engine);
     const host = new Host(engine, options);
     try {
       for (const each of options.interfaces ?? []) await host.addInterface(each);
@@ -228,6 +246,7 @@ export class Host {
       throw error;
     }
     if (host.ownsEngine) engine.start();
+    else warnUnlessRun(engine);
     return host;
   }
 
@@ -236,6 +255,7 @@ export class Host {
   /** Adds an interface, on a running host too. */
   async addInterface(options: InterfaceOptions): Promise<NetInterface> {
     this.check();
+    checkOptions("interface", INTERFACE satisfies Shape<InterfaceOptions>, options);
     const { engine, ip } = this;
     const name = options.name ?? this.freeName();
     if (ip.interfaces.some((iface) => iface.name === name)) throw new LoomError("EEXIST", `there is an interface ${name} already`);
@@ -303,6 +323,7 @@ export class Host {
 
   /** `ip link set NAME up` or `down`. What leads out by an interface that is down waits until it is up again. */
   setUp(name: string, up: boolean): void {
+    if (typeof up !== "boolean") throw invalid(`setUp: up is ${shown(up)}; expected true or false`);
     const isNew = up && !this.ip.interface(name).up;
     this.change(name, (iface) => this.ip.changes.setUp(iface, up));
     if (isNew) this.dhcpClients.linkUp(name);
@@ -365,8 +386,9 @@ export class Host {
     return this.ip.tick();
   }
 
-  /** "192.0.2.2/24". With lifetimes it is deprecated, then removed; with probes it is used when nobody answers for it. */
+  /** "192.0.2.2/24"; without a length, as `ip addr add` has it, the address alone (/32, /128). With lifetimes it is deprecated, then removed; with probes it is used when nobody answers for it. */
   addAddress(name: string, address: string, options: AddressOptions = {}): void {
+    checkOptions("address", ADDRESS, options);
     this.ip.touch();
     this.ip.addAddress(this.ip.interface(name), parseInterfaceAddress(address), options);
   }
@@ -384,6 +406,7 @@ export class Host {
 
   /** `ip route add`. */
   addRoute(route: RouteOptions): void {
+    checkOptions("route", ROUTE satisfies Shape<RouteOptions>, route, ["to"]);
     const hops = route.nextHops ?? (route.via || route.interface ? [{ via: route.via, interface: route.interface }] : []);
     const nextHops = hops.map((hop) => {
       const { address: via, iface: zone } = hop.via === undefined ? { address: undefined, iface: undefined } : this.ip.parse(hop.via);
@@ -397,6 +420,7 @@ export class Host {
 
   /** `ip rule add`: for what the host sends every rule counts, for what it forwards those by interface alone. */
   addRule(rule: RuleOptions): void {
+    checkOptions("rule", RULE satisfies Shape<RuleOptions>, rule, ["priority"]);
     const { priority, from, to, interface: iif, mark, table = MAIN_TABLE, action } = rule;
     this.ip.rules.add({
       priority,
@@ -436,6 +460,7 @@ export class Host {
 
   private async leaseOf(name: string, options: DhcpOptions): Promise<DhcpLeases> {
     this.check();
+    checkOptions("dhcp", DHCP satisfies Shape<DhcpOptions>, options);
     this.dhcpClients.start(name, options);
     return this.dhcpClients.wait(name, options.family, options.signal);
   }
@@ -455,7 +480,8 @@ export class Host {
   connect(options: ConnectOptions): Promise<TcpSocket>;
   async connect(options: ConnectOptions | UnixPath): Promise<TcpSocket | UnixStreamSocket> {
     this.check();
-    if ("path" in options) return this.connectPath(options.path);
+    if (isPath(options)) return this.connectPath(options.path);
+    checkOptions("connect", CONNECT satisfies Shape<ConnectOptions>, options, ["hostname", "port"]);
     const { hostname, signal } = options;
     signal?.throwIfAborted();
     const device = options.interface === undefined ? undefined : this.ip.interface(options.interface);
@@ -509,6 +535,8 @@ export class Host {
    */
   async lookup(name: string, options: LookupOptions = {}): Promise<LookupAddress[]> {
     this.check();
+    checkName(name);
+    checkOptions("lookup", LOOKUP, options);
     return this.names.lookup(name, options);
   }
 
@@ -522,14 +550,14 @@ export class Host {
   listen(options: ListenOptions): TcpListenerSocket;
   listen(options: ListenOptions | UnixPath): TcpListenerSocket | UnixListenerSocket {
     this.check();
-    if ("path" in options) {
+    if (isPath(options)) {
       const endpoint = new UnixEndpoint(this.unix, "stream", NOBODY);
       endpoint.bind(options.path);
       endpoint.listen(UNIX_BACKLOG);
       return new UnixListenerSocket(endpoint);
     }
+    checkOptions("listen", LISTEN satisfies Shape<ListenOptions>, options, ["port"]);
     const { hostname, port, backlog, interface: name, ...tcp } = options;
-    checkPort(port, 0);
     const local = hostname === undefined ? undefined : this.ip.parse(hostname);
     const device = name === undefined ? local?.iface : this.ip.interface(name);
     return new TcpListenerSocket(this.tcp.listen(local?.address, port, backlog, tcp, { device }));
@@ -538,19 +566,23 @@ export class Host {
   /** A UDP socket on a port (default: a free one) of one address or of all. */
   datagram(options: DatagramOptions = {}): DatagramSocket {
     this.check();
+    checkOptions("datagram", DATAGRAM satisfies Shape<DatagramOptions>, options);
     const { hostname, port = 0, reusePort, reuseAddress, v6Only, interface: name, ...settings } = options;
-    checkPort(port, 0);
     const local = hostname === undefined ? undefined : this.ip.parse(hostname);
     const device = name === undefined ? local?.iface : this.ip.interface(name);
     const endpoint = this.udp.bind(local?.address, port, { reusePort, reuseAddress, v6Only }, device);
     return new DatagramSocket(endpoint, this.ip).configure(settings);
   }
 
-  /** One echo request. */
-  async ping(address: string, options: { size?: number; timeout?: number; hopLimit?: number } = {}): Promise<EchoReply> {
+  /** One echo request, to an address or to the best address of a name. Rejects with ETIMEDOUT, EHOSTUNREACH …, ENOTFOUND. */
+  async ping(hostname: string, options: PingOptions = {}): Promise<EchoReply> {
     this.check();
-    const { address: to, iface } = this.ip.parse(address);
-    return this.pinger.ping(to, options.size ?? 56, options.timeout ?? 1000, options.hopLimit, iface);
+    checkName(hostname);
+    checkOptions("ping", PING satisfies Shape<PingOptions>, options);
+    const { size = 56, timeout = 1000, hopLimit, signal } = options;
+    const found = literal(hostname) ? hostname : (await this.lookup(hostname, { signal }))[0].address;
+    const { address, iface } = this.ip.parse(found);
+    return this.pinger.ping(address, size, timeout, hopLimit, iface);
   }
 
   /**
@@ -599,10 +631,31 @@ export class Host {
   }
 }
 
-function checkPort(port: number, low: number): void {
-  if (!(Number.isInteger(port) && port >= low && port <= 65_535)) {
-    throw invalid(`port ${port}; expected a whole number from ${low} to 65535`);
-  }
+/** A Unix domain socket's options; those of the network have no path. */
+function isPath(options: object): options is UnixPath {
+  if (typeof options !== "object" || options === null || !("path" in options)) return false;
+  checkOptions("Unix socket", UNIX satisfies Shape<UnixPath>, options, ["path"]);
+  return true;
+}
+
+/** For those that take a host as their first argument. */
+export function checkHost(host: unknown): asserts host is Host {
+  if (!(host instanceof Host)) throw invalid(`${shown(host)} is no host; expected what \`await Host.create()\` gives`);
+}
+
+function checkName(name: unknown): void {
+  if (typeof name !== "string" || name === "") throw invalid(`${shown(name)} is no host; expected an address or a name`);
+}
+
+/** Sockets keep what they send and receive in the engine's application memory. */
+function checkMemory(engine: Engine): void {
+  const { total } = engine.slabs;
+  if (total >= LEAST_SLABS) return;
+  const { appBytes } = engine.memory.layout.sizes;
+  throw new LoomError(
+    "ENOMEM",
+    `a host needs appBytes of ${LEAST_SLABS * 16 + 1} KiB at least for what its sockets send and receive; raise appBytes (it is ${appBytes})`,
+  );
 }
 
 /** A locally administered unicast address (IEEE 802 §8.4). */

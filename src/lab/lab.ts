@@ -3,19 +3,25 @@
  * run with one seed is the same run every time.
  */
 import { realClock, VirtualClock } from "../base/clock.ts";
+import { invalid, LoomError } from "../base/errors.ts";
+import { anything, checkOptions, type Shape, shown, whole } from "../base/options.ts";
 import { Random } from "../base/random.ts";
 import { Engine, type EngineOptions } from "../engine/engine.ts";
+import type { Port } from "../engine/port.ts";
 import { Host, type HostOptions } from "../host/host.ts";
 import { joinPorts } from "../link/pair.ts";
-import { ImpairedLink, type Impairment } from "./link.ts";
+import { checkImpairment, ImpairedLink, type Impairment } from "./link.ts";
 
 export interface LabOptions {
-  seed: number;
+  /** Of all chance; the same seed gives the same run. Default 1. */
+  seed?: number;
   /** Most interfaces and hosts. Defaults 8 and 4. */
   interfaces?: number;
   hosts?: number;
   memory?: EngineOptions;
 }
+
+const OPTIONS: Shape<LabOptions> = { seed: whole(0, 2 ** 32 - 1), interfaces: whole(1, 256), hosts: whole(1, 1000), memory: anything };
 
 /** Rounds without the time moving, at most: more is a loop. */
 const MOST_ROUNDS = 1_000_000;
@@ -26,6 +32,7 @@ export class Lab {
   readonly random: Random;
   readonly hosts: Host[] = [];
   readonly links: ImpairedLink[] = [];
+  private readonly linked = new Set<Port>();
   private nextPort = 0;
 
   private constructor(engine: Engine, clock: VirtualClock, seed: number) {
@@ -34,7 +41,9 @@ export class Lab {
     this.random = new Random(seed);
   }
 
-  static async create(options: LabOptions): Promise<Lab> {
+  static async create(options: LabOptions = {}): Promise<Lab> {
+    checkOptions("lab", OPTIONS, options);
+    const { seed = 1 } = options;
     const clock = new VirtualClock();
     const engine = await Engine.create({
       ports: options.interfaces ?? 8,
@@ -47,11 +56,11 @@ export class Lab {
       routes4: 4000,
       routes6: 4000,
       appBytes: 64 << 20,
-      secret: new Random(options.seed).fill(new Uint8Array(8)),
+      secret: new Random(seed).fill(new Uint8Array(8)),
       clock,
       ...options.memory,
     });
-    return new Lab(engine, clock, options.seed);
+    return new Lab(engine, clock, seed);
   }
 
   async host(options: Omit<HostOptions, "engine" | "seed"> = {}): Promise<Host> {
@@ -63,7 +72,9 @@ export class Lab {
 
   /** Joins interfaces of two hosts by a link with these properties. */
   link(a: Host, b: Host, impairment: Impairment = {}, names: [string, string] = ["eth0", "eth0"]): ImpairedLink {
+    checkImpairment(impairment);
     const [from, to] = [a.ip.interface(names[0]).port, b.ip.interface(names[1]).port];
+    this.claim(from, to);
     const link = new ImpairedLink(this.engine, from, to, new Random(this.random.u32()), impairment);
     this.engine.attach(link);
     this.links.push(link);
@@ -72,7 +83,19 @@ export class Lab {
 
   /** Joins them without a link in between: large segments and open checksums cross as they are. */
   join(a: Host, b: Host): void {
-    joinPorts(this.engine, a.ip.interface("eth0").port, b.ip.interface("eth0").port);
+    const [from, to] = [a.ip.interface("eth0").port, b.ip.interface("eth0").port];
+    this.claim(from, to);
+    joinPorts(this.engine, from, to);
+  }
+
+  /** An interface has one link: two would take each other's frames. */
+  private claim(...ports: readonly Port[]): void {
+    if (ports[0] === ports[1]) throw invalid("an interface cannot be linked to itself");
+    for (const port of ports) {
+      if (!this.linked.has(port)) continue;
+      throw new LoomError("EBUSY", "the interface has a link already; `link.set` changes what it does");
+    }
+    for (const port of ports) this.linked.add(port);
   }
 
   /** When something will happen (ms). */
@@ -92,6 +115,7 @@ export class Lab {
 
   /** The same at once and several times faster, for programs of callbacks: no promise gets a turn before it returns. */
   runNow(ms: number, done?: () => boolean): void {
+    checkTime(ms);
     const end = this.clock.now() + ms;
     for (;;) {
       this.settle();
@@ -102,6 +126,7 @@ export class Lab {
 
   /** Lets `ms` milliseconds pass, or fewer when `done` says so. Programs' promises run in between. */
   async run(ms: number, done?: () => boolean): Promise<void> {
+    checkTime(ms);
     const end = this.clock.now() + ms;
     for (;;) {
       this.settle();
@@ -113,4 +138,8 @@ export class Lab {
       await this.clock.advance(Math.max(next - this.clock.now(), 0));
     }
   }
+}
+
+function checkTime(ms: unknown): void {
+  if (typeof ms !== "number" || !(ms >= 0)) throw invalid(`${shown(ms)} is no time to run; expected milliseconds, 0 or more`);
 }

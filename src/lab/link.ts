@@ -2,6 +2,7 @@
  * A link between two ports that does what real ones do: it takes time, has a rate and a queue, loses, repeats,
  * reorders and damages frames, and can be cut. All chance comes from one seeded generator, all time from the clock.
  */
+import { amount, checkOptions, type Shape, shaped, share, whole, yesNo } from "../base/options.ts";
 import type { Random } from "../base/random.ts";
 import { Timer, Timers } from "../base/timers.ts";
 import type { Device, Engine } from "../engine/engine.ts";
@@ -33,6 +34,27 @@ export interface Impairment {
   largestFrame?: number;
   /** Nothing passes. */
   cut?: boolean;
+}
+
+const IMPAIRMENT: Shape<Impairment> = {
+  delay: amount("milliseconds"),
+  jitter: amount("milliseconds"),
+  rate: (value) => (typeof value === "number" && value > 0 ? undefined : "bits a second, more than 0 (`cut: true` lets nothing pass)"),
+  queue: amount("bytes"),
+  mark: amount("bytes"),
+  loss: share,
+  duplicate: share,
+  reorder: share,
+  corrupt: share,
+  burst: shaped("burst", { enter: share, leave: share, loss: share }, ["enter", "leave", "loss"]),
+  lossEvery: whole(0),
+  largestFrame: whole(0),
+  cut: yesNo,
+};
+
+/** Throws EINVAL for what no link can do. */
+export function checkImpairment(impairment: Impairment): void {
+  checkOptions("link", IMPAIRMENT, impairment);
 }
 
 export interface LinkCounters {
@@ -144,6 +166,7 @@ export class ImpairedLink implements Device {
 
   /** Changes both directions, or one: 0 from the first port, 1 from the second. */
   set(impairment: Impairment, direction?: 0 | 1): this {
+    checkImpairment(impairment);
     for (const i of direction === undefined ? [0, 1] : [direction]) this.lanes[i].impairment = { ...impairment };
     return this;
   }

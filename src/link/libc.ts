@@ -13,7 +13,9 @@ export async function loadLibc(): Promise<Libc> {
     if (runtime.Deno) return (await import("./libc-deno.ts")).libc;
     return (await import("./libc-node.ts")).libc;
   } catch (error) {
-    throw new LoomError("ENOTSUP", `this runtime cannot call the operating system: ${(error as Error).message}; in Node, install koffi`);
+    const isMissing = (error as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND";
+    const what = isMissing ? "kernel devices in Node need koffi: npm install koffi" : "this runtime cannot call the operating system";
+    throw new LoomError("ENOTSUP", `${what} (${(error as Error).message})`, { cause: error });
   }
 }
 

@@ -5,10 +5,10 @@
  *
  * The kernel sees what arrives too: an interface without addresses of the kernel's own is the place for a host.
  */
-import { invalid } from "../base/errors.ts";
-import type { Engine } from "../engine/engine.ts";
+import { amount, checkOptions, oneOf, type Shape, shaped, text, whole, yesNo } from "../base/options.ts";
+import type { Device, Engine } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
-import { KernelDevice } from "./kernel-device.ts";
+import { KernelLink } from "./kernel-link.ts";
 import { inNamespace, loadLibc, struct, systemError } from "./libc.ts";
 import type { Libc } from "./libc-symbols.ts";
 import { PacketRing } from "./packet-ring.ts";
@@ -37,6 +37,17 @@ export type FanoutMode = keyof typeof FANOUT;
 
 const FANOUT = { hash: 0, lb: 1, cpu: 2, rollover: 3, random: 4, queue: 5 } as const;
 
+const PACKET: Shape<PacketOptions> = {
+  interface: text,
+  namespace: text,
+  offload: yesNo,
+  promiscuous: yesNo,
+  ringBytes: whole(1),
+  retire: amount("milliseconds"),
+  bypassQueue: yesNo,
+  fanout: shaped("fanout", { group: whole(0, 65_535), mode: oneOf(...Object.keys(FANOUT)) }, ["group", "mode"]),
+};
+
 const AF_PACKET = 17;
 const SOCK_RAW = 3;
 const NONBLOCK_CLOEXEC = 0x800 | 0x80000;
@@ -55,24 +66,38 @@ const PACKET_IGNORE_OUTGOING = 23;
 const PACKET_MR_PROMISC = 1;
 /** What may wait in the kernel to be sent. */
 const SEND_BYTES = 8 << 20;
+/** How often (ms) the kernel is asked for what it dropped. */
+const STATISTICS_MS = 200;
 
 /** Opens a packet socket and returns what a host's interface wants as its `device`. */
 export function packet(options: PacketOptions): (engine: Engine, port: Port) => Promise<PacketDevice> {
+  checkOptions("packet", PACKET, options, ["interface"]);
   return async (engine, port) => new PacketDevice(await loadLibc(), engine, port, options);
 }
 
-export class PacketDevice extends KernelDevice {
+export class PacketDevice implements Device {
+  readonly name: string;
+  private readonly libc: Libc;
+  private readonly engine: Engine;
+  private readonly port: Port;
+  private readonly kernel: KernelLink;
   private readonly ring: PacketRing;
   private readonly sender: PacketSender;
   private readonly promiscuous: boolean;
   private readonly stop: (() => void) | undefined;
   private readonly statistics = new Uint32Array(3);
   private readonly pending = new Uint8Array(4);
+  private askAt = 0;
+  private fd: number;
 
   constructor(libc: Libc, engine: Engine, port: Port, options: PacketOptions) {
     const { offload = true, promiscuous = true, namespace } = options;
-    super(libc, engine, port, options);
+    this.libc = libc;
+    this.engine = engine;
+    this.port = port;
     this.promiscuous = promiscuous;
+    this.kernel = new KernelLink(libc, namespace, options.interface, () => engine.wake());
+    this.name = this.kernel.name;
     this.fd = inNamespace(libc, namespace, () => libc.socket(AF_PACKET, SOCK_RAW | NONBLOCK_CLOEXEC, 0));
     try {
       if (this.fd < 0) throw systemError("cannot open a packet socket", libc.errno(), "CAP_NET_RAW");
@@ -111,7 +136,6 @@ export class PacketDevice extends KernelDevice {
     }
     if (!fanout) return;
     const mode = FANOUT[fanout.mode];
-    if (mode === undefined) throw invalid(`fanout mode "${fanout.mode}"; expected one of ${Object.keys(FANOUT).join(", ")}`);
     this.must(PACKET_FANOUT, (fanout.group & 0xffff) | (mode << 16), `cannot join fanout group ${fanout.group} of ${this.name}`);
   }
 
@@ -123,19 +147,34 @@ export class PacketDevice extends KernelDevice {
     if (!this.set(option, value)) throw systemError(what, this.libc.errno(), "CAP_NET_RAW");
   }
 
+  /** The interface is up and has a carrier. */
+  get carrier(): boolean {
+    return this.kernel.running;
+  }
+
+  get mtu(): number {
+    return this.kernel.mtu;
+  }
+
   /** The interface's MTU is the port's; its MAC too, unless it hears everything. */
   changed(): void {
     this.kernel.setMtu(this.port.mtu);
     if (!this.promiscuous) this.kernel.setMac(this.port.macBytes);
   }
 
-  /** @internal */
-  protected exchange(budget: number): number {
+  poll(budget: number): number {
+    if (this.fd < 0) return 0;
+    this.kernel.poll();
+    const now = this.engine.clock.now();
+    if (now >= this.askAt) {
+      this.askAt = now + STATISTICS_MS;
+      this.countMissed();
+    }
     return this.ring.receive(budget) + this.sender.transmit(budget);
   }
 
-  /** Reading the kernel's counters clears them; so it does with an error, which would keep the descriptor readable. @internal */
-  protected countLosses(): void {
+  /** Reading the kernel's counters clears them; so it does with an error, which would keep the descriptor readable. */
+  private countMissed(): void {
     this.libc.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, this.pending, struct(4, [[0, 4, 4]]));
     const bytes = new Uint8Array(this.statistics.buffer);
     if (this.libc.getsockopt(this.fd, SOL_PACKET, PACKET_STATISTICS, bytes, struct(4, [[0, 4, 12]])) < 0) return;

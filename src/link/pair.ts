@@ -1,13 +1,24 @@
 /** Two ports of one engine joined back to back: what leaves one arrives at the other, without a copy. */
 import * as abi from "../../assembly/abi.ts";
-import { invalid } from "../base/errors.ts";
+import { invalid, LoomError } from "../base/errors.ts";
+import { shown } from "../base/options.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Port } from "../engine/port.ts";
+import { Port } from "../engine/port.ts";
 
-/** Each worker's transmit ring of one port becomes its receive ring of the other. */
+/** Each worker's transmit ring of one port becomes its receive ring of the other. Throws EBUSY when one is joined to a third. */
 export function joinPorts(engine: Engine, a: Port, b: Port): void {
+  checkPort("second", a);
+  checkPort("third", b);
   if (a === b) throw invalid("a port cannot be joined to itself");
   const { memory } = engine;
+  for (const [port, other] of [
+    [a, b],
+    [b, a],
+  ]) {
+    const from = memory.getU32(memory.port(port.index) + abi.PORT_RX);
+    const isFree = from === memory.ring(port.index, 0, false) || from === memory.ring(other.index, 0, true);
+    if (!isFree) throw new LoomError("EBUSY", `port ${port.index} is joined to another already`);
+  }
   for (let w = 0; w < memory.layout.workers; w++) {
     for (const [from, to] of [
       [a, b],
@@ -20,4 +31,8 @@ export function joinPorts(engine: Engine, a: Port, b: Port): void {
   const offload = { chains: true, segmentation: true, accurateEcn: true, partialChecksum: true };
   a.configure({ offload });
   b.configure({ offload });
+}
+
+function checkPort(which: string, port: unknown): void {
+  if (!(port instanceof Port)) throw invalid(`joinPorts: the ${which} argument is ${shown(port)}; expected a port, such as engine.port(0)`);
 }

@@ -5,7 +5,8 @@
  *   qemu-system-x86_64 -netdev stream,id=n,addr.type=unix,addr.path=/tmp/loom.sock -device virtio-net-pci,netdev=n …
  */
 import { connect, createServer, type NetConnectOpts, type Server, type Socket } from "node:net";
-import { LoomError } from "../base/errors.ts";
+import { invalid, LoomError, type LoomErrorCode } from "../base/errors.ts";
+import { amount, anyPort, callback, checkOptions, type Shape, text, whole } from "../base/options.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
 import { type ByteChannel, StreamLink, type StreamLinkOptions } from "./stream.ts";
@@ -24,8 +25,21 @@ export interface QemuConnectOptions extends StreamLinkOptions {
   longestRetry?: number;
 }
 
+const STREAM: Shape<StreamLinkOptions> = { highWater: whole(1), closed: callback };
+const PATH = { path: text };
+const PORT = { port: anyPort, hostname: text };
+
+function checkAddress(what: string, address: SocketAddress): void {
+  const hasPath = typeof address === "object" && address !== null && "path" in address;
+  if (hasPath) checkOptions(what, PATH, address, ["path"]);
+  else if (typeof address === "object" && address !== null && "port" in address) checkOptions(what, PORT, address, ["port"]);
+  else throw invalid(`${what}: no address; expected { path: "/tmp/loom.sock" } or { port: 5555 }`);
+}
+
 /** Waits for a machine to connect: QEMU's `server=off`, its default. A second one at the same time is turned away. */
 export function qemuListen(address: SocketAddress, options: QemuListenOptions = {}): (engine: Engine, port: Port) => Promise<StreamLink> {
+  checkAddress("qemuListen", address);
+  checkOptions("qemuListen", { ...STREAM, listening: callback }, options);
   return async (engine, port) => {
     const link = new ListeningLink(engine, port, "qemu", options);
     link.server = createServer((socket) => {
@@ -41,6 +55,8 @@ export function qemuListen(address: SocketAddress, options: QemuListenOptions = 
 
 /** Connects to a machine that waits: QEMU's `server=on`. Tries again until it is there, and when it was lost. */
 export function qemuConnect(address: SocketAddress, options: QemuConnectOptions = {}): (engine: Engine, port: Port) => StreamLink {
+  checkAddress("qemuConnect", address);
+  checkOptions("qemuConnect", { ...STREAM, retry: amount("milliseconds"), longestRetry: amount("milliseconds") }, options);
   return (engine, port) => new ConnectingLink(engine, port, address, options);
 }
 
@@ -119,13 +135,20 @@ function plug(link: StreamLink, socket: Socket): void {
   socket.once("close", () => link.detach(channel, failure));
 }
 
+const REFUSALS: Readonly<Record<string, { code: LoomErrorCode; remedy: string }>> = {
+  EADDRINUSE: { code: "EADDRINUSE", remedy: "somebody listens there, or an old socket file must be removed" },
+  // What libuv makes of a directory that is not there, or that may not be written, is EACCES for both.
+  EACCES: { code: "EACCES", remedy: "its directory does not exist or may not be written, or the port is below 1024 and needs root" },
+  ENOENT: { code: "ENOENT", remedy: "its directory does not exist" },
+  EADDRNOTAVAIL: { code: "EADDRNOTAVAIL", remedy: "this machine does not have that address" },
+};
+
 function listening(server: Server, address: SocketAddress): Promise<void> {
   const where = "path" in address ? address.path : `port ${address.port}`;
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
-      const code = error.code === "EADDRINUSE" || error.code === "EACCES" || error.code === "ENOENT" ? error.code : "EINVAL";
-      const remedy = code === "EADDRINUSE" ? "somebody listens there, or an old socket file must be removed" : error.message;
-      reject(new LoomError(code, `cannot listen on ${where}: ${remedy}`));
+      const { code, remedy } = REFUSALS[error.code ?? ""] ?? { code: "EINVAL", remedy: error.message };
+      reject(new LoomError(code, `cannot listen on ${where}: ${remedy}`, { cause: error }));
     });
     server.listen("path" in address ? address : { port: address.port, host: address.hostname ?? "127.0.0.1" }, resolve);
   });

@@ -4,6 +4,7 @@
  */
 import * as abi from "../../assembly/abi.ts";
 import { LoomError } from "../base/errors.ts";
+import { checkOptions, type Shape, text, yesNo } from "../base/options.ts";
 import type { Device, Engine } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
 import { LEAST_FRAME } from "./frames.ts";
@@ -21,6 +22,7 @@ export interface TapOptions {
   offload?: boolean;
 }
 
+const TAP: Shape<TapOptions> = { name: text, namespace: text, offload: yesNo };
 const O_RDWR = 2;
 const O_NONBLOCK = 0x800;
 const O_CLOEXEC = 0x80000;
@@ -47,6 +49,7 @@ const MOST_PIECES = 64;
 
 /** Opens a TAP device and returns what a host's interface wants as its `device`. */
 export function tap(options: TapOptions = {}): (engine: Engine, port: Port) => Promise<TapDevice> {
+  checkOptions("tap", TAP, options);
   return async (engine, port) => {
     const libc = await loadLibc();
     const { fd, name } = open(libc, options);

@@ -10,10 +10,11 @@
  */
 import * as abi from "../../assembly/abi.ts";
 import { invalid, LoomError } from "../base/errors.ts";
-import type { Engine } from "../engine/engine.ts";
+import { checkOptions, oneOf, type Shape, text, whole } from "../base/options.ts";
+import type { Device, Engine } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
 import { Bpf, redirectProgram, XDP_MODES } from "./bpf.ts";
-import { KernelDevice } from "./kernel-device.ts";
+import { KernelLink } from "./kernel-link.ts";
 import { inNamespace, loadLibc, struct, systemError } from "./libc.ts";
 import type { Libc } from "./libc-symbols.ts";
 import { XdpReceiver } from "./xdp-receiver.ts";
@@ -38,6 +39,18 @@ export interface XdpOptions {
   checksums?: "verify" | "trust";
 }
 
+const XDP: Shape<XdpOptions> = {
+  interface: text,
+  namespace: text,
+  queue: whole(0, 255),
+  mode: oneOf("native", "generic", "auto"),
+  ring: (value) =>
+    Number.isInteger(value) && Math.log2(value as number) % 1 === 0 && (value as number) >= 64 && (value as number) <= 4096
+      ? undefined
+      : "a power of two from 64 to 4096",
+  checksums: oneOf("verify", "trust"),
+};
+
 const AF_XDP = 44;
 const SOCK_RAW = 3;
 const CLOEXEC = 0x80000;
@@ -54,12 +67,15 @@ const FOREGROUND = 8192;
 /** Buffers that a frame may lie in, as the kernel counts them (MAX_SKB_FRAGS), and bytes in front of its packet. */
 const MOST_PIECES = 16;
 const ETHERNET = 18;
+/** How often (ms) the kernel is asked for what it dropped. */
+const STATISTICS_MS = 200;
 
 /** Longest pause before a busy queue is believed to be somebody else's. */
 const LONGEST_WAIT_MS = 320;
 
 /** Takes an interface's queue over and returns what a host's interface wants as its `device`. */
 export function xdp(options: XdpOptions): (engine: Engine, port: Port) => Promise<XdpDevice> {
+  checkOptions("xdp", XDP, options, ["interface"]);
   return async (engine, port) => {
     const libc = await loadLibc();
     // The kernel takes a closed socket off its queue a little later: whoever comes right after it waits.
@@ -77,9 +93,14 @@ export function xdp(options: XdpOptions): (engine: Engine, port: Port) => Promis
 /** What is to be undone, the last first. */
 type Undo = (() => void)[];
 
-export class XdpDevice extends KernelDevice {
+export class XdpDevice implements Device {
+  readonly name: string;
   /** Where the program runs. */
   readonly mode: "native" | "generic";
+  private readonly libc: Libc;
+  private readonly engine: Engine;
+  private readonly port: Port;
+  private readonly kernel: KernelLink;
   private readonly receiver: XdpReceiver;
   private readonly sender: XdpSender;
   /** Largest MTU whose frames fit. */
@@ -88,17 +109,17 @@ export class XdpDevice extends KernelDevice {
   /** dropped, invalid to receive, invalid to send, ring full, nothing to fill, nothing to send. */
   private readonly statistics = new BigUint64Array(6);
   private readonly seen = new BigUint64Array(6);
+  private askAt = 0;
+  private fd: number;
   private closeSocket = () => {};
 
   constructor(libc: Libc, engine: Engine, port: Port, options: XdpOptions) {
     const { ring = 1024, queue = 0, mode = "auto", namespace } = options;
-    if (!(ring >= 64 && ring <= 4096 && (ring & (ring - 1)) === 0)) {
-      throw invalid(`ring is ${ring}; expected a power of two from 64 to 4096`);
-    }
-    if (!(Number.isInteger(queue) && queue >= 0 && queue < MOST_QUEUES)) {
-      throw invalid(`queue is ${queue}; expected a whole number from 0 to ${MOST_QUEUES - 1}`);
-    }
-    super(libc, engine, port, options);
+    this.libc = libc;
+    this.engine = engine;
+    this.port = port;
+    this.kernel = new KernelLink(libc, namespace, options.interface, () => engine.wake());
+    this.name = this.kernel.name;
     this.undo.push(() => this.kernel.close());
     try {
       this.fd = this.open(namespace);
@@ -213,7 +234,12 @@ export class XdpDevice extends KernelDevice {
     }
   }
 
-  override get mtu(): number {
+  /** The interface is up and has a carrier. */
+  get carrier(): boolean {
+    return this.kernel.running;
+  }
+
+  get mtu(): number {
     return Math.min(this.kernel.mtu, this.mostMtu);
   }
 
@@ -225,13 +251,18 @@ export class XdpDevice extends KernelDevice {
     this.kernel.setMac(this.port.macBytes);
   }
 
-  /** @internal */
-  protected exchange(budget: number): number {
+  poll(budget: number): number {
+    if (this.fd < 0) return 0;
+    this.kernel.poll();
+    const now = this.engine.clock.now();
+    if (now >= this.askAt) {
+      this.askAt = now + STATISTICS_MS;
+      this.countLosses();
+    }
     return this.receiver.receive(budget) + this.sender.transmit(budget);
   }
 
-  /** @internal */
-  protected countLosses(): void {
+  private countLosses(): void {
     const { port, seen, statistics } = this;
     const bytes = new Uint8Array(statistics.buffer);
     if (this.libc.getsockopt(this.fd, SOL_XDP, XDP_STATISTICS, bytes, struct(4, [[0, 4, 48]])) < 0) return;

@@ -6,7 +6,7 @@
  *   http.get("http://192.0.2.1/", (response) => response.pipe(process.stdout));
  */
 import type { Server as NodeServer } from "node:net";
-import type { Host } from "../host/host.ts";
+import { checkHost, type Host } from "../host/host.ts";
 import { adopt } from "./adopt.ts";
 import type { Context } from "./context.ts";
 import { type MessageListener, Socket as UdpSocket, type SocketOptions as UdpSocketOptions } from "./dgram.ts";
@@ -40,6 +40,7 @@ interface Made extends HostModules {
 const made = new WeakMap<Host, Made>();
 
 function modulesOf(host: Host): Made {
+  checkHost(host);
   const known = made.get(host);
   if (known) return known;
   const dns = dnsOf(host);

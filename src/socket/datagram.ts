@@ -1,5 +1,7 @@
 /** A UDP socket: `send`, `receive`, or `for await (const datagram of socket)`; whole batches in one call; groups. */
+import { invalid, type LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
+import { shown } from "../base/options.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack } from "../ip/stack.ts";
 import { formatZoned, type ZonedAddress } from "../ip/zone.ts";
@@ -22,6 +24,16 @@ export interface MembershipOptions {
   readonly interface?: string;
   /** Only these sources (RFC 4607). */
   readonly sources?: readonly string[];
+}
+
+/** More may stand beside them: a datagram that was received names where to answer. */
+function checkPeer(what: string, to: SocketAddress): void {
+  if (typeof to?.address === "string") return;
+  throw invalid(`${what}: address is ${shown(to?.address)}; expected { address: "192.0.2.1", port: 53 }`);
+}
+
+function noBytes(data: unknown): LoomError {
+  return invalid(`${shown(data)} is no datagram; expected a Uint8Array (new TextEncoder().encode(text) makes one)`);
 }
 
 export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
@@ -61,12 +73,14 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
 
   /** Sends one datagram: to the connected peer, or to the one named. With `segmentSize`, `data` is several of that size. */
   send(data: Uint8Array, to?: SocketAddress, options?: SendOptions): void {
+    if (!(data instanceof Uint8Array)) throw noBytes(data);
     if (to) this.endpoint.send(data, this.addressOf(to), to.port, this.optionsFor(options));
     else this.endpoint.send(data, undefined, undefined, options);
   }
 
   /** Sends datagrams to one peer, those of one size as one packet that is cut below. */
   sendMany(datagrams: readonly Uint8Array[], to?: SocketAddress, options?: SendOptions): void {
+    for (const each of datagrams) if (!(each instanceof Uint8Array)) throw noBytes(each);
     if (to) this.endpoint.sendMany(datagrams, this.addressOf(to), to.port, this.optionsFor(options));
     else this.endpoint.sendMany(datagrams, undefined, undefined, options);
   }
@@ -74,6 +88,7 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   /** Datagrams go in runs to one peer: its address is read once. */
   private addressOf(to: SocketAddress): IpAddress {
     if (to.address !== this.lastText || !this.lastAddress) {
+      checkPeer("send", to);
       this.lastAddress = this.stack.parse(to.address);
       this.lastText = to.address;
       const { iface } = this.lastAddress;
@@ -155,6 +170,7 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
 
   /** Only this peer from now on. */
   connect(peer: SocketAddress): void {
+    checkPeer("connect", peer);
     const { address, iface } = this.stack.parse(peer.address);
     this.endpoint.connect(address, peer.port, iface);
   }

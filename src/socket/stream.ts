@@ -228,6 +228,11 @@ export class TcpSocket {
     this.tcb.world.keepAlive(this.tcb);
   }
 
+  /** Another congestion control from now on; window and threshold stay (TCP_CONGESTION). EINVAL: no such name. */
+  setCongestion(name: string): void {
+    user.setCongestion(this.tcb, name);
+  }
+
   setNoDelay(on = true): void {
     this.tcb.ownOptions.noDelay = on;
   }

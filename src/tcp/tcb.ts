@@ -163,8 +163,6 @@ export interface TcpCounters extends Md5Counters, AoCounters {
   attempt_fails: number;
   estab_resets: number;
   in_segs: number;
-  /** Segments for several hosts at once, which TCP does not take. */
-  in_errs: number;
   out_segs: number;
   retrans_segs: number;
   out_rsts: number;
@@ -336,8 +334,6 @@ export class Tcb implements Flow, Starved, Throttled {
   ackNow = false;
   lastAckSent = 0;
   receivedMss = 536;
-  /** Size of the last segment that was smaller. */
-  lastPiece = 0;
 
   // ── Options in use ──
   sackOk = false;
@@ -392,11 +388,7 @@ export class Tcb implements Flow, Starved, Throttled {
   reorderings = 0;
   /** Duplicates that name a segment lost; grows with the reordering seen. */
   reordering = 3;
-  /** RACK's window in quarters of the smallest RTT, and recoveries until it is one again (RFC 8985 §6.2 step 4). */
   reorderWindowMult = 1;
-  reorderWindowPersist = 0;
-  /** Until more than so many bytes are acknowledged, a D-SACK does not widen it again. */
-  dsackRound = -1;
   /** The peer finished the handshake, but sent nothing yet (TCP_DEFER_ACCEPT). */
   deferred = false;
   /** The last write announced more: it waits for it as if corked (MSG_MORE). */

@@ -196,7 +196,7 @@ export class UdpEndpoint {
     this.throwPending();
     this.throwIfClosed();
     if (!to) throw new LoomError("ENOTCONN", "the socket is not connected and no destination was given");
-    if (port < 1 || port > 65_535) throw new LoomError("EINVAL", `port ${port}; expected 1 to 65535`);
+    if (!(port >= 1 && port <= 65_535)) throw new LoomError("EINVAL", `port ${port}; expected 1 to 65535`);
     const { stack } = this.layer;
     stack.touch();
     const group = to.isMulticast;
