@@ -70,6 +70,8 @@ program
   .description("A network you can import: the packet engine at the command line.")
   .version(VERSION)
   .exitOverride()
+  // Who calls it without a command asks what there is.
+  .action(() => program.outputHelp())
   .configureOutput({ writeErr: (text) => void process.stderr.write(text) });
 
 program
@@ -102,6 +104,7 @@ program
   .option("--mtu <n>", "MTU of every next hop", numberBetween(68, 65_535), 1500)
   .option("--json", "print the result as one JSON object")
   .action(async (options) => {
+    await checkWritable(options.out);
     const result = await forward({ ...options, quiet: options.json === true });
     console.log(options.json ? JSON.stringify(result) : forwardText(result, options.out));
     if (!options.json) for (const warning of result.warnings) process.stderr.write(`warning: ${warning}\n`);

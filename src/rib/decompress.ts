@@ -1,5 +1,4 @@
 /** gzip by the runtime, bzip2 by a library; what is cut off is kept as far as it goes and said. */
-import { concat } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 
 export interface Inflated {
@@ -72,7 +71,13 @@ async function bunzip2(bytes: Uint8Array): Promise<Inflated> {
 }
 
 function result(parts: Uint8Array[], problem: string | undefined): Inflated {
-  const bytes = concat(parts);
-  if (bytes.length === 0 && problem) throw new LoomError("EPROTO", problem);
+  const size = parts.reduce((n, part) => n + part.length, 0);
+  if (size === 0 && problem) throw new LoomError("EPROTO", problem);
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
   return { bytes, problem };
 }

@@ -2,6 +2,12 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { measureAll, render } from "./table.ts";
 
+const [unknown] = process.argv.slice(2);
+if (unknown !== undefined) {
+  console[unknown === "--help" ? "log" : "error"]("usage: npm run throughput, without options: it measures and writes docs/throughput.md");
+  process.exit(unknown === "--help" ? 0 : 2);
+}
+
 const PAGE = "docs/throughput.md";
 const table = render(await measureAll());
 const page = readFileSync(PAGE, "utf8");

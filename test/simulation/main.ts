@@ -2,12 +2,23 @@
 import { parseArgs } from "node:util";
 import { simulate } from "./simulate.ts";
 
-const { values } = parseArgs({
-  options: { hours: { type: "string", default: "1" }, seed: { type: "string", default: String(Date.now() & 0x7fffffff) } },
-});
-const [hours, seed] = [Number(values.hours), Number(values.seed)];
+const USAGE = "usage: npm run simulate -- [--hours N] [--seed N], with N more than 0 and a whole seed";
+function given() {
+  try {
+    return parseArgs({ options: { hours: { type: "string" }, seed: { type: "string" }, help: { type: "boolean", short: "h" } } }).values;
+  } catch (error) {
+    console.error(`${(error as Error).message.split(".")[0]}; ${USAGE}`);
+    process.exit(2);
+  }
+}
+const values = given();
+if (values.help) {
+  console.log(USAGE);
+  process.exit(0);
+}
+const [hours, seed] = [Number(values.hours ?? 1), Number(values.seed ?? Date.now() & 0x7fffffff)];
 if (!(hours > 0) || !Number.isInteger(seed)) {
-  console.error("usage: npm run simulate -- [--hours N] [--seed N], with N more than 0 and a whole seed");
+  console.error(USAGE);
   process.exit(2);
 }
 const start = performance.now();
