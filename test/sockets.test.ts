@@ -98,6 +98,56 @@ describe("sockets", () => {
     listener.close();
   });
 
+  it("send and read in place, and tell what has arrived", async () => {
+    const { near, far, listener } = await accepted(15);
+    const total = 1_000_000;
+    const arrived: number[] = [];
+    const sending = (async () => {
+      let last: Promise<void> | undefined;
+      for (let sent = 0; sent < total; ) {
+        const space = await near.inPlace.reserve(total - sent);
+        for (let i = 0; i < space.length; i++) space[i] = (sent + i) * 7;
+        const end = sent + space.length;
+        last = near.inPlace.commit(space.length).then(() => {
+          arrived.push(end);
+        });
+        assert.throws(() => near.inPlace.commit(1), { code: "EINVAL" });
+        sent = end;
+      }
+      await last;
+      await near.closeWrite();
+    })();
+    let got = 0;
+    const look = (bytes: Uint8Array) => {
+      for (let i = 0; i < bytes.length; i += 97) assert.equal(bytes[i], ((got + i) * 7) & 255);
+      got += bytes.length;
+    };
+    while ((await far.inPlace.read(look)) !== null);
+    await sending;
+    assert.equal(got, total);
+    assert.equal(arrived.at(-1), total);
+    assert.deepEqual(
+      arrived,
+      [...arrived].sort((x, y) => x - y),
+    );
+    await far.close();
+    await near.closed;
+    listener.close();
+  });
+
+  it("reject what was sent in place and never arrived", async () => {
+    const { near, far, listener } = await accepted(16);
+    // Nobody reads: the window fills.
+    const sent: Promise<void>[] = [];
+    for (let i = 0; i < 15; i++) sent.push(near.inPlace.commit((await near.inPlace.reserve()).length));
+    near.abort();
+    const ends = await Promise.allSettled(sent);
+    assert.equal(ends.at(-1)?.status, "rejected");
+    await assert.rejects(near.inPlace.reserve(), { code: "EPIPE" });
+    far.abort();
+    listener.close();
+  });
+
   it("close without an error what was reset", async () => {
     const { near, far, listener } = await accepted(14);
     far.abort();

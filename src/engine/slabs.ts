@@ -154,6 +154,26 @@ export class ByteQueue {
     return done;
   }
 
+  /** Up to `most` bytes in place behind the end, to be filled and then taken in by `extend`; none when the pool is empty. */
+  space(most: number): Uint8Array {
+    if (most <= 0 || !this.reserve(this.length, this.length + 1)) return this.memory.u8.subarray(0, 0);
+    const at = this.address(this.length);
+    return this.memory.u8.subarray(at, at + Math.min(this.run(this.length), most));
+  }
+
+  /** The first `n` bytes behind the end, all of them in one piece of `space`, belong to the queue now. */
+  extend(n: number): void {
+    this.length += n;
+    this.extent = Math.max(this.extent, this.length);
+  }
+
+  /** Up to `most` of the first bytes, in place, as far as they lie in one piece. */
+  front(most: number): Uint8Array {
+    const n = Math.min(this.run(0), this.length, most);
+    const at = n > 0 ? this.address(0) : 0;
+    return this.memory.u8.subarray(at, at + n);
+  }
+
   /** Copies bytes from `offset` on into `out`; returns how many there were. */
   copy(offset: number, out: Uint8Array): number {
     const n = Math.min(out.length, this.length - offset);

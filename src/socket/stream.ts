@@ -7,6 +7,7 @@ import { formatZoned } from "../ip/zone.ts";
 import { abort } from "../tcp/end.ts";
 import { CLOSED, ESTABLISHED, type Tcb, type TcpEvents } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
+import { InPlace } from "./in-place.ts";
 
 export interface SocketAddress {
   readonly address: string;
@@ -107,6 +108,8 @@ export class TcpSocket {
   private reading: Reading | undefined;
   private writing: Writing | undefined;
   private connecting: Ends<TcpSocket> | undefined;
+  private roomWaiter: (() => void) | undefined;
+  private inPlaceAccess: InPlace | undefined;
   private error: LoomError | undefined;
   private readEnded = false;
   /** The end is to follow what was written; and the FIN is on its way. */
@@ -179,6 +182,25 @@ export class TcpSocket {
     return this.queue(bytes);
   }
 
+  /** Sending and reading without a copy. Not together with `readable`, `read`, `writable` and `write` in the same direction. */
+  get inPlace(): InPlace {
+    this.inPlaceAccess ??= new InPlace(this.tcb, this);
+    return this.inPlaceAccess;
+  }
+
+  /** For `InPlace` alone. @internal */
+  async whenReadable(): Promise<void> {
+    if (!this.isReadable) await this.arrival(undefined);
+    if (user.readable(this.tcb) === 0 && this.error) throw this.error;
+  }
+
+  /** For `InPlace` alone. @internal */
+  whenRoomy(): Promise<void> {
+    return new Promise((resolve) => {
+      this.roomWaiter = resolve;
+    });
+  }
+
   get info(): SocketInfo {
     const { local, localPort, remote, remotePort, device } = this.tcb;
     return {
@@ -241,6 +263,8 @@ export class TcpSocket {
   wake(which: "reader" | "writer"): void {
     if (which === "writer") {
       if (this.writing) this.writeOn(this.writing);
+      this.roomWaiter?.();
+      this.roomWaiter = undefined;
       return;
     }
     for (let { reading } = this; reading && this.isReadable; reading = reading.next) {
@@ -275,10 +299,15 @@ export class TcpSocket {
     else if (user.readable(this.tcb) > 0) resolve(user.read(this.tcb, into));
     else if (this.error) reject(this.error);
     else {
-      this.readEnded = true;
-      if (this.writeEnded) user.close(this.tcb);
+      this.readToEnd();
       resolve(null);
     }
+  }
+
+  /** For `InPlace` and reads alone. @internal */
+  readToEnd(): void {
+    this.readEnded = true;
+    if (this.writeEnded) user.close(this.tcb);
   }
 
   private async pull(controller: ReadableByteStreamController): Promise<void> {

@@ -1,5 +1,6 @@
 /** The calls a user of a connection makes (RFC 9293 §3.9.1): SEND, RECEIVE, CLOSE, ABORT, STATUS. */
 import { LoomError } from "../base/errors.ts";
+import type { ByteQueue } from "../engine/slabs.ts";
 import { congestionControl } from "./congestion/index.ts";
 import { abort, awaitFin, destroy } from "./end.ts";
 import { AT_REST } from "./flight.ts";
@@ -63,6 +64,37 @@ function wrote(tcb: Tcb, taken: number, wanted: number, room: number): void {
     tcb.world.stack.flush();
   }
   tcb.more = false;
+}
+
+/**
+ * Room in the send buffer itself, `most` bytes at the most and no more than lie in one piece: what is written there goes out
+ * by `commit`, and nothing copies it before it leaves. Empty when there is none: wait for `writable`.
+ */
+export function reserve(tcb: Tcb, most: number): Uint8Array {
+  const room = roomIn(tcb);
+  const space = (tcb.queue as ByteQueue).space(Math.min(most, room));
+  if (space.length > 0) return space;
+  tcb.wantsRoom = true;
+  if (room > 0) tcb.world.stack.starve(tcb);
+  return space;
+}
+
+/** Sends the first `bytes` of what `reserve` gave last. */
+export function commit(tcb: Tcb, bytes: number): void {
+  const room = roomIn(tcb);
+  (tcb.queue as ByteQueue).extend(bytes);
+  tcb.pushesEnd = true;
+  wrote(tcb, bytes, bytes, room);
+}
+
+/** Sequence number behind what was written last. */
+export function writtenTo(tcb: Tcb): number {
+  return (tcb.queueStart + (tcb.queue?.length ?? 0)) | 0;
+}
+
+/** What arrived, in place, as far as it lies in one piece; `discard` takes it out of the buffer. */
+export function arrivedInPlace(tcb: Tcb, most: number): Uint8Array | undefined {
+  return tcb.inbox?.front(most);
 }
 
 /** Bytes that can be read now. */
