@@ -61,6 +61,7 @@ const XDP_COPY = 2;
 const XDP_USE_NEED_WAKEUP = 8;
 const XDP_USE_SG = 16;
 const PAGE = 4096;
+const EINVAL = 22;
 const MOST_QUEUES = 256;
 /** The number of a sent piece's record is taken off its address (xdp-sender.ts): so much must lie in front of the buffers. */
 const FOREGROUND = 8192;
@@ -207,6 +208,11 @@ export class XdpDevice implements Device {
     for (const { several, call } of attempts) {
       errno = call();
       if (errno === 0) return several;
+    }
+    if (errno === EINVAL && queue > 0) {
+      throw invalid(
+        `cannot bind to queue ${queue} of ${this.name}: it has no such queue; \`ethtool -l ${this.name}\` shows how many there are`,
+      );
     }
     throw systemError(`cannot bind to queue ${queue} of ${this.name}`, errno, "CAP_NET_RAW");
   }
