@@ -1,5 +1,5 @@
 // Builds everything that is out of date: both Wasm modules, their embedded copy, then the TypeScript.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -36,9 +36,16 @@ function unlessSame(stamp, inputs, outputs, make) {
 
 const run = (script, args) => execFileSync(process.execPath, [script, ...args], { stdio: ["ignore", "inherit", "inherit"] });
 
+/** The compiler's remarks about its own work are for those who change it: with --quiet they are shown when it fails. */
+function compile(script, args) {
+  const { status, stderr } = spawnSync(process.execPath, [script, ...args], { stdio: ["ignore", "inherit", "pipe"], encoding: "utf8" });
+  if (status !== 0 || !quiet) process.stderr.write(stderr);
+  if (status !== 0) process.exit(status ?? 1);
+}
+
 function wasm() {
   const bin = join("node_modules", "assemblyscript", "bin", "asc.js");
-  for (const target of ["shared", "plain"]) run(bin, ["--config", "asconfig.json", "--target", target]);
+  for (const target of ["shared", "plain"]) compile(bin, ["--config", "asconfig.json", "--target", target]);
 }
 
 /** The modules as base64 in a TypeScript file: a bundle then has no file to serve. */
