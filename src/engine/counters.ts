@@ -1,6 +1,7 @@
 /** Statistics: plain memory that the data plane adds to and nobody has to ask for. */
 import * as abi from "../../assembly/abi.ts";
 import type { EngineMemory } from "./memory.ts";
+import { portStat } from "./port-stat.ts";
 
 type NamesOf<Prefix extends string> = {
   [K in keyof typeof abi]: K extends `${Prefix}_${infer Name}` ? Lowercase<Name> : never;
@@ -85,14 +86,7 @@ export function readCounters(memory: EngineMemory): Counters {
 }
 
 export function readPortCounters(memory: EngineMemory, port: number): PortCounters {
-  const sum = (offset: number) => {
-    let value = 0;
-    for (let w = 0; w < memory.layout.workers; w++) {
-      const at = memory.base(abi.REGION_PORT_STATS) + (w * memory.layout.sizes.ports + port) * abi.PORT_STAT_SIZE;
-      value += memory.getU64(at + offset);
-    }
-    return value;
-  };
+  const sum = portStat(memory, port);
   return {
     rxPackets: sum(abi.PORT_STAT_RX_PACKETS),
     rxBytes: sum(abi.PORT_STAT_RX_BYTES),

@@ -4,6 +4,7 @@
  */
 import * as abi from "../../assembly/abi.ts";
 import type { EngineMemory } from "./memory.ts";
+import { portStat } from "./port-stat.ts";
 
 export interface LinkStats {
   readonly rx: {
@@ -52,14 +53,7 @@ export function countLoss(memory: EngineMemory, port: number, reason: LossReason
 }
 
 export function readLinkStats(memory: EngineMemory, port: number): LinkStats {
-  const sum = (offset: number) => {
-    let value = 0;
-    for (let w = 0; w < memory.layout.workers; w++) {
-      const at = memory.base(abi.REGION_PORT_STATS) + (w * memory.layout.sizes.ports + port) * abi.PORT_STAT_SIZE;
-      value += memory.getU64(at + offset);
-    }
-    return value;
-  };
+  const sum = portStat(memory, port);
   const [refused, carrier, lost] = [abi.PORT_STAT_TX_ERRORS, abi.PORT_STAT_TX_CARRIER, abi.PORT_STAT_TX_LOST].map(sum);
   return {
     rx: {

@@ -8,7 +8,8 @@ import { LoomError } from "../base/errors.ts";
 import type { Context } from "./context.ts";
 import type { Lookup, LookupAddress } from "./dns.ts";
 import { attemptsError, checkPath, checkPort, codeOf, nodeError, systemError, wrongType } from "./errors.ts";
-import { type Handle, type HandleOwner, TcpHandle } from "./handle.ts";
+import { type Handle, TcpHandle } from "./handle.ts";
+import type { HandleOwner } from "./held.ts";
 
 export interface ConnectOptions {
   /** A Unix domain socket of the host; without port and host. */

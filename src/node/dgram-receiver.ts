@@ -1,5 +1,4 @@
 /** A UDP endpoint as an event loop's handle: its datagrams and errors are told in ticks of their own. */
-import { AsyncResource } from "node:async_hooks";
 import { Buffer } from "node:buffer";
 import type { EventEmitter } from "node:events";
 import type { IpAddress } from "../base/ip-address.ts";
@@ -9,6 +8,7 @@ import type { Datagram, UdpEndpoint } from "../udp/endpoint.ts";
 import type { Context } from "./context.ts";
 import { codeOf, systemError } from "./errors.ts";
 import type { Teller } from "./events.ts";
+import { Held } from "./held.ts";
 
 /** A udp6 socket shows IPv4 peers as IPv4-mapped addresses. */
 export function shown(address: IpAddress, type: "udp4" | "udp6", iface?: NetInterface): { address: string; family: "IPv4" | "IPv6" } {
@@ -16,20 +16,17 @@ export function shown(address: IpAddress, type: "udp4" | "udp6", iface?: NetInte
   return { address: address.family === 4 ? `::ffff:${address}` : formatZoned(address, iface), family: "IPv6" };
 }
 
-export class Receiver extends AsyncResource implements Teller {
-  noted = false;
+export class Receiver extends Held implements Teller {
   readonly endpoint: UdpEndpoint;
   private readonly context: Context;
   private readonly socket: EventEmitter & { readonly type: "udp4" | "udp6"; close(): void };
-  private holds = false;
 
   constructor(context: Context, endpoint: UdpEndpoint, socket: Receiver["socket"]) {
-    super("LOOMUDP");
+    super("LOOMUDP", context.host);
     this.context = context;
     this.endpoint = endpoint;
     this.socket = socket;
     endpoint.onEvent = () => context.events.note(this);
-    this.ref();
   }
 
   tell(): void {
@@ -68,16 +65,6 @@ export class Receiver extends AsyncResource implements Teller {
     this.endpoint.onEvent = undefined;
     this.endpoint.close();
     this.unref();
-  }
-
-  ref(): void {
-    if (!this.holds) this.context.host.engine.hold();
-    this.holds = true;
-  }
-
-  unref(): void {
-    if (this.holds) this.context.host.engine.letGo();
-    this.holds = false;
   }
 }
 

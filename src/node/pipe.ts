@@ -2,83 +2,31 @@
  * Unix domain sockets where Node has "pipes": `net.connect({ path })`, `server.listen({ path })`. Names are the host's own
  * (src/unix), and nothing goes through the stack.
  */
-import { AsyncResource } from "node:async_hooks";
 import process from "node:process";
-import type { LoomError } from "../base/errors.ts";
 import type { Host } from "../host/host.ts";
 import { UnixEndpoint } from "../unix/index.ts";
 import type { Dial, Dialer } from "./connect.ts";
 import type { Context } from "./context.ts";
 import { codeOf, systemError } from "./errors.ts";
 import type { EventQueue, Teller } from "./events.ts";
-import type { Handle, HandleOwner } from "./handle.ts";
+import type { Handle } from "./handle.ts";
+import { type HandleOwner, Held, StreamHandle } from "./held.ts";
 
 const PROGRAM = { pid: process.pid, uid: 0, gid: 0 };
 
-interface Writing {
-  chunks: readonly Uint8Array[];
-  readonly done: (error?: LoomError) => void;
-}
-
-/** The process waits for what is open, unless it is told not to. */
-abstract class Held extends AsyncResource {
-  protected readonly host: Host;
-  private holds = false;
-
-  constructor(type: string, host: Host) {
-    super(type);
-    this.host = host;
-    this.ref();
-  }
-
-  ref(): void {
-    if (!this.holds && this.isOpen) this.host.engine.hold();
-    this.holds ||= this.isOpen;
-  }
-
-  unref(): void {
-    if (this.holds) this.host.engine.letGo();
-    this.holds = false;
-  }
-
-  protected get isOpen(): boolean {
-    return true;
-  }
-}
-
-export class PipeHandle extends Held implements Handle, Teller {
-  noted = false;
-  bytesRead = 0;
-  bytesWritten = 0;
+export class PipeHandle extends StreamHandle implements Handle {
   readonly local = undefined;
   readonly remote = undefined;
   private readonly endpoint: UnixEndpoint;
-  private readonly events: EventQueue;
-  private owner: HandleOwner | undefined;
-  private reading = false;
-  private toldEnd = false;
   private isShut = false;
-  private writing: Writing | undefined;
 
   constructor(host: Host, events: EventQueue, endpoint: UnixEndpoint, owner: HandleOwner) {
-    super("LOOMPIPE", host);
+    super("LOOMPIPE", host, events, owner);
     this.endpoint = endpoint;
-    this.events = events;
-    this.owner = owner;
     endpoint.onEvent = () => events.note(this);
   }
 
-  tell(): void {
-    let isTold = false;
-    try {
-      this.runInAsyncScope(this.tellAll, this);
-      isTold = true;
-    } finally {
-      if (!isTold) this.events.note(this);
-    }
-  }
-
-  private tellAll(): void {
+  protected tellAll(): void {
     const { endpoint } = this;
     if (endpoint.isClosed) this.unref();
     while (this.reading && endpoint.available > 0) this.owner?.readable(endpoint.available);
@@ -86,25 +34,14 @@ export class PipeHandle extends Held implements Handle, Teller {
     const { error } = endpoint;
     // Both directions have ended in order: whatever comes later is nobody's loss.
     const isOver = this.toldEnd && this.isShut;
-    if (error && !isOver && (this.reading || endpoint.isClosed)) {
-      const { owner } = this;
-      this.owner = undefined;
-      owner?.failed(error);
-    } else if (this.reading && endpoint.receiveEnded && endpoint.available === 0 && !this.toldEnd) {
-      this.toldEnd = true;
-      this.reading = false;
-      this.owner?.ended();
-    }
+    if (error && !isOver && (this.reading || endpoint.isClosed)) this.fail(error);
+    else if (this.reading && endpoint.receiveEnded && endpoint.available === 0 && !this.toldEnd) this.tellEnd();
   }
 
   readStart(): void {
     if (this.reading || this.toldEnd) return;
     this.reading = true;
     if (this.endpoint.available > 0 || this.endpoint.receiveEnded || this.endpoint.error) this.events.note(this);
-  }
-
-  readStop(): void {
-    this.reading = false;
   }
 
   read(out: Uint8Array): number {
@@ -123,35 +60,10 @@ export class PipeHandle extends Held implements Handle, Teller {
     return done;
   }
 
-  write(chunks: readonly Uint8Array[], done: (error?: LoomError) => void): void {
-    this.writing = { chunks: chunks.filter((chunk) => chunk.length > 0), done };
-    this.advance();
-  }
-
-  private advance(): void {
-    const writing = this.writing as Writing;
-    let error: LoomError | undefined;
-    try {
-      if (!this.fill(writing)) return;
-    } catch (thrown) {
-      error = thrown as LoomError;
-    }
-    this.writing = undefined;
-    writing.done(error);
-  }
-
-  /** True when everything was taken. */
-  private fill(writing: Writing): boolean {
+  protected send(bytes: Uint8Array): number {
     const { endpoint } = this;
-    while (writing.chunks.length > 0) {
-      const [chunk, ...rest] = writing.chunks;
-      const canFail = endpoint.sendEnded || !endpoint.peer || endpoint.peer.isClosed;
-      if (endpoint.room === 0 && !canFail) return false;
-      const taken = endpoint.send(chunk);
-      this.bytesWritten += taken;
-      writing.chunks = taken < chunk.length ? [chunk.subarray(taken), ...rest] : rest;
-    }
-    return true;
+    const canFail = endpoint.sendEnded || !endpoint.peer || endpoint.peer.isClosed;
+    return bytes.length === 0 || (endpoint.room === 0 && !canFail) ? 0 : endpoint.send(bytes);
   }
 
   shutdown(): void {
@@ -160,9 +72,7 @@ export class PipeHandle extends Held implements Handle, Teller {
   }
 
   close(): void {
-    this.owner = undefined;
-    this.reading = false;
-    this.writing = undefined;
+    this.leave();
     this.endpoint.close();
     this.unref();
   }
@@ -175,7 +85,7 @@ export class PipeHandle extends Held implements Handle, Teller {
 
   setKeepAlive(): void {}
 
-  protected override get isOpen(): boolean {
+  protected override get isAlive(): boolean {
     return !(this.endpoint?.isClosed ?? false);
   }
 }
@@ -217,7 +127,6 @@ export function dialPath(context: Context, path: string, dialer: Dialer): Dial {
 
 /** A listening path as an event loop's handle; the path goes when it is closed, as libuv does it. */
 export class PipeAcceptor extends Held implements Teller {
-  noted = false;
   readonly address: string;
   private readonly endpoint: UnixEndpoint;
   private readonly context: Context;

@@ -1,5 +1,4 @@
 /** `net.Server` of a host: listens, accepts, counts, and closes when the last of its sockets is gone, as Node's does. */
-import { AsyncResource } from "node:async_hooks";
 import { EventEmitter } from "node:events";
 import process from "node:process";
 import { promisify } from "node:util";
@@ -9,7 +8,8 @@ import type { Tcb } from "../tcp/tcb.ts";
 import type { Context } from "./context.ts";
 import { codeOf, explainedError, nodeError, wrongType } from "./errors.ts";
 import type { Teller } from "./events.ts";
-import { type Handle, type HandleOwner, TcpHandle } from "./handle.ts";
+import { type Handle, TcpHandle } from "./handle.ts";
+import { type HandleOwner, Held } from "./held.ts";
 import { type ListenArguments, type ListenOptions, listenArguments } from "./listen-arguments.ts";
 import { PipeAcceptor } from "./pipe.ts";
 import { Socket } from "./socket.ts";
@@ -232,21 +232,18 @@ const BACKLOG = 511;
 const NOBODY = { opened: () => {}, readable: () => {}, ended: () => {}, failed: () => {} };
 
 /** A listening port as an event loop's handle. */
-class Acceptor extends AsyncResource implements Teller {
-  noted = false;
+class Acceptor extends Held implements Teller {
   private readonly context: Context;
   private readonly listener: TcpListener;
   private readonly v6Only: boolean;
   private readonly accept: (make: (owner: HandleOwner) => Handle) => void;
-  private holds = false;
 
   constructor(context: Context, listener: TcpListener, options: ListenOptions, accept: Acceptor["accept"]) {
-    super("LOOMTCPSERVER");
+    super("LOOMTCPSERVER", context.host);
     this.context = context;
     this.listener = listener;
     this.v6Only = options.ipv6Only ?? false;
     this.accept = accept;
-    this.ref();
   }
 
   tell(): void {
@@ -275,15 +272,5 @@ class Acceptor extends AsyncResource implements Teller {
   close(): void {
     for (const tcb of this.listener.close()) abort(tcb);
     this.unref();
-  }
-
-  ref(): void {
-    if (!this.holds) this.context.host.engine.hold();
-    this.holds = true;
-  }
-
-  unref(): void {
-    if (this.holds) this.context.host.engine.letGo();
-    this.holds = false;
   }
 }

@@ -8,7 +8,8 @@ import { Timer } from "../base/timers.ts";
 import { type ConnectArguments, type ConnectOptions, connectArguments, type Dial, type Dialer, dial } from "./connect.ts";
 import type { Context } from "./context.ts";
 import { nodeError, systemError, wrongType } from "./errors.ts";
-import type { Handle, HandleOwner, Name } from "./handle.ts";
+import type { Handle, Name } from "./handle.ts";
+import type { HandleOwner } from "./held.ts";
 import { dialPath } from "./pipe.ts";
 import { buffer } from "./read-buffer.ts";
 
