@@ -19,7 +19,7 @@ const floors = [
   ["lab", ["base", "wire", "engine", "link", "host", "lab"]],
   ["measure", ["base", "wire", "rib", "engine", "link", "measure"]],
   ["cli", ["base", "wire", "rib", "engine", "link", "measure", "cli"]],
-  ["playground", ["base", "wire", "rib", "engine", "link", "measure", "playground"]],
+  ["playground", ["base", "wire", "rib", "engine", "link", "measure", "socket", "host", "lab", "playground"]],
 ];
 const ownFloors = floors.map(([floor, allowed]) => ({
   name: `floor-${floor}`,

@@ -1,17 +1,20 @@
 // Bundles the playground into build/play and serves it on loopback, cross-origin isolated.
 //
-//   node scripts/play.mjs [--port N] [--not-isolated] [--bundle-only]
-import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
+//   npm run play -- [--port N] [--not-isolated] [--bundle-only]
+//
+// With --bundle-only it ends there: build/play is a static page for any server. Threads need two headers of it:
+// Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp.
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { build } from "esbuild";
+import { makePage } from "./play-page.mjs";
 
 const root = join(fileURLToPath(import.meta.url), "../..");
 const out = join(root, "build/play");
 function usage(problem) {
-  process.stderr.write(`${problem}\nusage: npm run play -- [--port N] [--not-isolated]\n`);
+  process.stderr.write(`${problem}\nusage: npm run play -- [--port N] [--not-isolated] [--bundle-only]\n`);
   process.exit(2);
 }
 
@@ -33,28 +36,7 @@ const { values } = readArguments({
 
 if (!/^\d+$/.test(values.port) || Number(values.port) > 65_535) usage(`--port ${values.port}: expected a number from 0 to 65535`);
 
-const entry = (name) => join(root, `dist/src/playground/${name}.js`);
-await build({
-  entryPoints: [entry("page"), entry("worker")],
-  outdir: out,
-  bundle: true,
-  format: "esm",
-  minify: true,
-  sourcemap: true,
-  platform: "browser",
-  target: "es2022",
-  logLevel: "warning",
-});
-mkdirSync(out, { recursive: true });
-for (const [from, to] of [
-  ["src/playground/index.html", "index.html"],
-  ["src/playground/style.css", "style.css"],
-  ["node_modules/uplot/dist/uPlot.min.css", "uplot.css"],
-  ["data/internet4.bin.gz", "internet4.bin.gz"],
-  ["data/internet6.bin.gz", "internet6.bin.gz"],
-]) {
-  copyFileSync(join(root, from), join(out, to));
-}
+await makePage(root, out);
 
 const TYPES = {
   ".html": "text/html; charset=utf-8",
@@ -62,6 +44,7 @@ const TYPES = {
   ".css": "text/css",
   ".gz": "application/octet-stream",
   ".map": "application/json",
+  ".txt": "text/plain; charset=utf-8",
 };
 
 function serve(request, response) {

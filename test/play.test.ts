@@ -1,9 +1,12 @@
-/** The page in a real browser, isolated and not: figures that move, agree with the engine's counters, and no jank. */
+/**
+ * The page in a real browser, isolated and not: figures that move, agree with the engine's counters, and no jank; hosts,
+ * labs and tabs that do what they say.
+ */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
-import { describe, it } from "node:test";
-import { chromium } from "playwright-core";
+import { after, before, describe, it } from "node:test";
+import { type Browser, chromium, type Page } from "playwright-core";
 
 const EXECUTABLE = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));
 const FLAGS = [
@@ -26,6 +29,139 @@ async function served(args: string[]): Promise<{ url: string; child: ChildProces
   return { url, child };
 }
 
+/** The page, with whatever it complains of kept in `errors`. */
+async function opened(browser: Browser, url: string, width = 1100): Promise<{ page: Page; errors: string[] }> {
+  const context = await browser.newContext({ viewport: { width, height: 900 } });
+  const page = await context.newPage();
+  const errors: string[] = [];
+  page.on("pageerror", (error) => errors.push(error.message));
+  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  await page.goto(url);
+  return { page, errors };
+}
+
+const textHas = (page: Page, id: string, pattern: RegExp) =>
+  page.waitForFunction(
+    ([id, source]) => new RegExp(source).test(document.getElementById(id)?.textContent ?? ""),
+    [id, pattern.source] as const,
+    {
+      timeout: 60_000,
+    },
+  );
+
+async function router(page: Page): Promise<void> {
+  await page.locator("#router").scrollIntoViewIfNeeded();
+  await page.waitForSelector("#run:not([disabled])", { timeout: 60_000 });
+}
+
+const numberIn = async (page: Page, id: string) => Number((await page.locator(`#${id}`).innerText()).replaceAll(",", ""));
+
+describe("the sections of the page", { skip }, () => {
+  let url: string;
+  let child: ChildProcess;
+  let browser: Browser;
+
+  before(async () => {
+    ({ url, child } = await served(["--not-isolated"]));
+    browser = await chromium.launch({ executablePath: EXECUTABLE, args: FLAGS });
+  });
+  after(async () => {
+    await browser?.close();
+    child?.kill();
+  });
+
+  it("two hosts: a stream, round trips, connections", async () => {
+    const { page, errors } = await opened(browser, url);
+    await page.selectOption('select[name="congestion"]', "bbr");
+    await page.selectOption('select[name="segments"]', "cut");
+    await page.click("#tcp-run");
+    await textHas(page, "tcp-status", /Done|wrong/);
+    assert.match(await page.locator("#tcp-status").innerText(), /^Done/);
+    for (const id of ["tcp-gbps", "tcp-rtt", "tcp-crr", "tcp-cwnd"]) assert.ok((await numberIn(page, id)) > 0, id);
+    assert.match(await page.locator("#tcp-mode").innerText(), /startup|drain|probe/i);
+    assert.match((await page.getAttribute("#tcp-rate", "aria-label")) ?? "", /Gbit\/s on average/);
+    assert.deepEqual(errors, []);
+  });
+
+  it("the lab: the same seed is the same run, another path another one", async () => {
+    const { page, errors } = await opened(browser, url);
+    const slide = (name: string, value: string) =>
+      page.locator(`input[name="${name}"]`).evaluate((input: HTMLInputElement, value) => {
+        input.value = value;
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+      }, value);
+    const run = async () => {
+      await page.click("#lab-run");
+      await page.waitForSelector("#lab-run[disabled]");
+      await page.waitForSelector("#lab-run:not([disabled])", { timeout: 60_000 });
+      assert.match(await page.locator("#lab-status").innerText(), /took/);
+      return page.locator("#lab-results").innerText();
+    };
+    await slide("rate", "2");
+    const first = await run();
+    assert.match(first, /cubic.*\n.*reno.*\n.*bbr.*\n.*dctcp/);
+    assert.equal(await run(), first);
+    await slide("loss", "5");
+    assert.notEqual(await run(), first);
+    assert.deepEqual(errors, []);
+  });
+
+  it("tabs find, ping, echo and serve each other", async () => {
+    const { page, errors } = await opened(browser, url);
+    const [second] = await Promise.all([page.context().waitForEvent("page"), page.click("#tabs-open")]);
+    await textHas(page, "tabs-peers", /10\.99\.\d+\.\d+[\d.]+ ms/);
+    await textHas(second, "tabs-peers", /10\.99\.\d+\.\d+[\d.]+ ms/);
+    assert.equal(await page.locator("#tabs-peers tbody tr").count(), 1);
+    await page.fill("#tabs-text", "good morning");
+    await page.click("#tabs-say");
+    await textHas(page, "tabs-peers", /echoed “good morning”/);
+    await textHas(second, "tabs-peers", /sent 12 bytes/);
+    await page.click("#tabs-peers button");
+    await textHas(page, "tabs-peers", /16 MB at/);
+    await second.close();
+    await textHas(page, "tabs-peers", /nobody yet/);
+    assert.deepEqual(errors, []);
+  });
+
+  it("a table that cannot be had is named, and asked for again", async () => {
+    const { page } = await opened(browser, url);
+    await page.route("**/internet6.bin.gz", (route) => route.fulfill({ status: 503 }), { times: 1 });
+    await page.locator("#router").scrollIntoViewIfNeeded();
+    await textHas(page, "status", /http:.*internet6\.bin\.gz could not be fetched: the server answered 503/);
+    await page.click("#again");
+    await page.waitForSelector("#run:not([disabled])", { timeout: 60_000 });
+    assert.ok(await page.locator("#again").isHidden());
+  });
+
+  it("a short run gives no ratio, changed settings make stale figures, one worker says why", async () => {
+    const { page } = await opened(browser, url);
+    await router(page);
+    await page.click("#run");
+    await page.waitForFunction(() => Number(document.getElementById("mpps")?.textContent) > 0);
+    await page.click("#run");
+    await textHas(page, "status", /too short a run for a ratio/);
+    await page.waitForFunction(() => document.getElementById("ratio")?.textContent === "–");
+    await page.selectOption('select[name="frameSize"]', "imix");
+    await textHas(page, "status", /settings before/);
+    assert.ok(await page.locator("#numbers.stale").count());
+    assert.deepEqual(await page.locator('select[name="flows"] option').allInnerTexts(), ["12", "72", "1032"]);
+    assert.ok(await page.locator('select[name="workers"]').isDisabled());
+    assert.ok(await page.locator("#workers-why").isVisible());
+  });
+
+  it("fits a narrow screen, and says what it needs without JavaScript", async () => {
+    const { page } = await opened(browser, url, 320);
+    await router(page);
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 320);
+    const context = await browser.newContext({ javaScriptEnabled: false });
+    const bare = await context.newPage();
+    await bare.goto(url);
+    const text = await bare.locator("body").innerText();
+    assert.match(text, /needs JavaScript/);
+    assert.doesNotMatch(text, /Loading/);
+  });
+});
+
 for (const [mode, args, build] of [
   ["cross-origin isolated", [], "shared"],
   ["not isolated", ["--not-isolated"], "plain"],
@@ -38,12 +174,8 @@ for (const [mode, args, build] of [
         await browser.close();
         child.kill();
       });
-      const page = await browser.newPage({ viewport: { width: 1100, height: 900 } });
-      const errors: string[] = [];
-      page.on("pageerror", (error) => errors.push(error.message));
-      page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
-      await page.goto(url);
-      await page.waitForSelector("#run:not([disabled])", { timeout: 60_000 });
+      const { page, errors } = await opened(browser, url);
+      await router(page);
       assert.match(await page.locator("#facts").innerText(), new RegExp(`564,579 IPv4 and 167,903 IPv6 routes .*${build} build`));
       await page.click("#run");
       await page.waitForFunction(() => Number(document.getElementById("mpps")?.textContent) > 0);
@@ -77,6 +209,16 @@ for (const [mode, args, build] of [
       const shown = Number((await page.locator("#total").innerText()).replaceAll(",", ""));
       const counted = Number(await page.getAttribute("#total", "data-transmitted"));
       assert.ok(shown > 0 && shown === counted, `the page shows ${shown}, the engine counts ${counted}`);
+      assert.deepEqual(errors, []);
+      if (build === "plain") return;
+      await page.selectOption('select[name="workers"]', "2");
+      await page.click("#run");
+      await textHas(page, "status", /Running/);
+      await page.waitForFunction(() => Number(document.getElementById("mpps")?.textContent) > 0);
+      await page.waitForTimeout(500);
+      await page.click("#run");
+      await textHas(page, "status", /Stopped|Not verified|wrong/);
+      assert.match(await page.locator("#status").innerText(), /every packet is accounted for/);
       assert.deepEqual(errors, []);
     });
   });
