@@ -295,6 +295,52 @@ describe("a link over a WebSocket", () => {
   });
 });
 
+describe("batches over a WebSocket", () => {
+  it("carry TCP with fewer messages than frames, to a side that sends frames itself", async () => {
+    const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+    await once(server, "listening");
+    const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const accepted = once(server, "connection");
+    const { hosts, end } = await hostsOf([webSocketLink(new WebSocket(url) as unknown as WebSocketLike, { format: "batches" })]);
+    const [socket] = (await accepted) as [Socket];
+    let messages = 0;
+    socket.on("message", () => messages++);
+    const other = await Host.create({
+      memory: MEMORY,
+      interfaces: [{ device: webSocketLink(socket as unknown as WebSocketLike), addresses: ["10.0.0.2/24"] }],
+    });
+    await transfer(hosts[0], other, "10.0.0.2", 2_000_000);
+    const { packets } = other.links()[0].stats.rx;
+    assert.ok(messages < packets / 2, `${messages} messages for ${packets} frames`);
+    await transfer(other, hosts[0], "10.0.0.1", 500_000);
+    await end();
+    await other.close();
+    server.close();
+  });
+
+  it("that are damaged cost nobody but themselves", async () => {
+    const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+    await once(server, "listening");
+    const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const accepted = once(server, "connection");
+    const { hosts, end } = await hostsOf([webSocketLink(new WebSocket(url) as unknown as WebSocketLike)]);
+    const [socket] = (await accepted) as [Socket];
+    const got: Buffer[] = [];
+    socket.on("message", (data: Buffer) => got.push(Buffer.from(data)));
+    await until(() => hosts[0].links()[0].carrier, "the connection");
+    const batch = (hex: string) => Buffer.from(`6c6f6f6d2f31ffff${hex}`, "hex");
+    const ask = "ffffffffffff020000000007080600010800060400010200000000070a0000070000000000000a000001";
+    // A length that is none, a frame that ends too early, one shorter than a header.
+    for (const bad of ["ffffffff00", `0000002a${ask.slice(0, 40)}`, "0000000401020304"]) socket.send(batch(bad));
+    await until(() => hosts[0].links()[0].stats.rx.errors === 3, "three errors");
+    socket.send(batch(`0000002a${ask}`));
+    await until(() => got.some((frame) => frame.readUInt16BE(12) === 0x806 && frame.readUInt16BE(20) === 2), "the answer");
+    assert.equal(hosts[0].links()[0].stats.rx.errors, 3);
+    await end();
+    server.close();
+  });
+});
+
 describe("a link over message channels", () => {
   it("joins two engines by a MessagePort, within its window", async () => {
     const { port1, port2 } = new MessageChannel();

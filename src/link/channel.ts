@@ -5,6 +5,8 @@
  * Messages have no back-pressure of their own, so receivers say how far they are, and a sender stays within a window of
  * the slowest of them. One that says nothing for a second is not waited for.
  */
+
+import { amount, checkOptions, oneOf, type Shape } from "../base/options.ts";
 import { secret } from "../base/random.ts";
 import type { Device, Engine } from "../engine/engine.ts";
 import { MOST_FRAME, type Port } from "../engine/port.ts";
@@ -50,6 +52,7 @@ interface Member {
   heardAt: number;
 }
 
+const SHAPE: Shape<ChannelLinkOptions> = { window: amount("bytes"), format: oneOf("batches", "frames") };
 /** Silence (ms) after which a receiver is not waited for. */
 const PATIENCE_MS = 1000;
 /** Receivers that are kept in mind. */
@@ -59,6 +62,7 @@ const INBOX_BYTES = 16 << 20;
 
 /** A link over a MessagePort or a BroadcastChannel, as a host's interface wants it for its `device`. */
 export function channelLink(channel: MessageChannelLike, options: ChannelLinkOptions = {}): (engine: Engine, port: Port) => ChannelLink {
+  checkOptions("channelLink", SHAPE, options);
   return (engine, port) => new ChannelLink(engine, port, channel, options);
 }
 

@@ -8,6 +8,7 @@ import type { Engine } from "../engine/engine.ts";
 import { MOST_FRAME, type Port } from "../engine/port.ts";
 
 const PREFIX = 4;
+const NO_BYTES = new Uint8Array(0);
 /** An Ethernet header: what is shorter is no frame. */
 export const LEAST_FRAME = 14;
 
@@ -91,12 +92,13 @@ export class Outbox {
     return this.count;
   }
 
-  /** All of them behind each other, each behind its length. */
-  pack(): Uint8Array<ArrayBuffer> {
-    let bytes = 0;
+  /** All of them behind each other, each behind its length; `header` before the first. */
+  pack(header: Uint8Array = NO_BYTES): Uint8Array<ArrayBuffer> {
+    let bytes = header.length;
     for (let i = 0; i < this.count; i++) bytes += PREFIX + this.length(i);
     const out = new Uint8Array(bytes);
-    let at = 0;
+    out.set(header);
+    let at = header.length;
     for (let i = 0; i < this.count; i++) {
       const n = this.length(i);
       out[at] = n >>> 24;
