@@ -2,12 +2,11 @@
  * The Wasm module: which of the two builds, and what it exports.
  *
  * The shared build needs SharedArrayBuffer, which a browser gives only to cross-origin isolated pages; the
- * plain build runs anywhere with SIMD. Both are embedded; a page that prefers to stream them passes its own
- * `WebAssembly.Module`.
+ * plain build runs anywhere with SIMD. Each is embedded in a file of its own that is loaded when it is wanted; a page that
+ * prefers to stream one passes its own `WebAssembly.Module`, and loads neither.
  */
 import { ABI_VERSION } from "../../assembly/abi.ts";
 import { LoomError } from "../base/errors.ts";
-import { PLAIN_WASM, SHARED_WASM } from "./wasm-bytes.ts";
 
 export type Build = "shared" | "plain";
 
@@ -81,13 +80,28 @@ export function canShare(): boolean {
 
 const compiled: { [build in Build]?: Promise<WebAssembly.Module> } = {};
 
+/** The bytes of an embedded build. */
+async function load(build: Build): Promise<Uint8Array<ArrayBuffer>> {
+  const { WASM } = await (build === "shared" ? import("./wasm-shared.ts") : import("./wasm-plain.ts"));
+  return decode(WASM);
+}
+
 /** Compiles an embedded build, once. */
 export function compile(build: Build): Promise<WebAssembly.Module> {
-  compiled[build] ??= WebAssembly.compile(decode(build === "shared" ? SHARED_WASM : PLAIN_WASM)).catch((error) => {
-    compiled[build] = undefined;
-    throw new LoomError("ENOTSUP", `this runtime cannot compile the engine (WebAssembly with SIMD is needed): ${error.message}`);
-  });
+  compiled[build] ??= load(build)
+    .then((bytes) => WebAssembly.compile(bytes).catch((error) => Promise.reject(refusal(error))))
+    .catch((error) => {
+      compiled[build] = undefined;
+      throw error;
+    });
   return compiled[build];
+}
+
+/** Why a runtime would not compile: browsers tell of a policy by words alone. */
+function refusal({ message }: Error): LoomError {
+  if (/unsafe-eval|content security policy|\bCSP\b/i.test(message))
+    return new LoomError("ENOTSUP", "the page's Content-Security-Policy forbids WebAssembly: its script-src must have 'wasm-unsafe-eval'");
+  return new LoomError("ENOTSUP", `this runtime cannot compile the engine (WebAssembly with SIMD is needed): ${message}`);
 }
 
 export interface Instance {

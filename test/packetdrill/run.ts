@@ -54,7 +54,7 @@ function scripts(path: string): string[] {
 function build(): void {
   const root = fileURLToPath(new URL("../../", import.meta.url));
   if (!existsSync(join(root, "package.json"))) return;
-  if (existsSync(join(root, "src/engine/wasm-bytes.ts")) && existsSync(join(root, "dist/src/engine/threads-node.js"))) return;
+  if (existsSync(join(root, "src/engine/wasm-shared.ts")) && existsSync(join(root, "dist/src/engine/threads-node.js"))) return;
   const { status } = spawnSync(process.execPath, ["scripts/build.mjs", "--quiet"], { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
   if (status !== 0) throw new Error("the build failed");
 }
