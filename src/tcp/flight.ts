@@ -92,8 +92,8 @@ export class Flight {
   probing = false;
   probeEnd = 0;
   probeWasRetransmission = false;
-  /** The peer said that something came twice since the probe. */
-  hasPeerDuplicate = false;
+  /** The peer said that the probe came twice. */
+  probeCameTwice = false;
 
   constructor(actions: FlightActions) {
     const of = (act: (connection: never) => void) => new Timer(act, undefined);
@@ -115,7 +115,7 @@ export class Flight {
     this.timeoutStamp = this.undoFrom = this.undoStamp = 0;
     this.undoCount = -1;
     this.rackTime = this.rackOrder = this.rackRtt = 0;
-    this.probing = this.probeWasRetransmission = this.hasPeerDuplicate = false;
+    this.probing = this.probeWasRetransmission = this.probeCameTwice = false;
     this.probeEnd = connection.una;
   }
 
@@ -131,10 +131,8 @@ export class Flight {
   /** Nothing is under way any more, and nothing is to be remembered of it. */
   get isOver(): boolean {
     const { sent, retransmitTimer, ackTimer, paceTimer } = this;
-    const isTimed = retransmitTimer.armed || ackTimer.armed || paceTimer.armed;
-    return (
-      !sent.first && this.early.length === 0 && !isTimed && this.undoCount <= 0 && !this.inRecovery && !this.afterTimeout && !this.inCwr
-    );
+    if (sent.first || this.early.length > 0 || retransmitTimer.armed || ackTimer.armed || paceTimer.armed) return false;
+    return this.undoCount <= 0 && !this.inRecovery && !this.afterTimeout && !this.inCwr && !this.probing;
   }
 }
 

@@ -419,7 +419,7 @@ function takeAck(tcb: Tcb): boolean {
     tcb.tsRecentAt = tcb.now;
   }
   const window = segment.window << tcb.sendScale;
-  const isDuplicate = ack === tcb.una && length === 0 && window === tcb.window && !(flags & FIN) && tcb.sent.first !== undefined;
+  const repeats = ack === tcb.una && length === 0 && window === tcb.window && !(flags & FIN);
   if (before(tcb.wl1, seq) || (tcb.wl1 === seq && !after(tcb.wl2, ack))) {
     if (tcb.window === 0 && window > 0 && tcb.flight !== AT_REST) tcb.flight.retries = 0;
     tcb.window = window;
@@ -428,7 +428,7 @@ function takeAck(tcb: Tcb): boolean {
     if (window > tcb.maxWindow) tcb.maxWindow = window;
   }
   const unaBefore = tcb.una;
-  if (acknowledge(tcb, ack, sack, isDuplicate, segment.hasTimestamps ? segment.tsecr : 0)) {
+  if (acknowledge(tcb, ack, sack, repeats, segment.hasTimestamps ? segment.tsecr : 0)) {
     tcb.flight.rearm = true;
     freeQueue(tcb, unaBefore);
     tcb.accounts?.marks?.acknowledged(tcb.una);

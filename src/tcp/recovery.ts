@@ -18,6 +18,8 @@ import { urgentArrived } from "./urgent.ts";
 const SOON = 1e-3;
 /** Linux's tcp_max_reordering. */
 const MOST_REORDERING = 300;
+/** Recoveries without a D-SACK after which RACK's window is the first one (RFC 8985 §6.2 step 4). */
+const REORDER_WINDOW_PERSIST = 16;
 /** A path this short (ms) is this machine: the first send buffer fills it at 4 Gbit/s and more, and a larger one leaves the cache. */
 const NEAR = 0.5;
 const sample = emptySample();
@@ -35,14 +37,18 @@ const seen = {
   forward: 0,
 };
 
-/** Takes an acknowledgement of `ack` with the SACK blocks that came along. True when it acknowledged something new. */
-export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate: boolean, tsecr: number): boolean {
+/**
+ * Takes an acknowledgement of `ack` with the SACK blocks that came along; `repeats`: without anything new, the window neither.
+ * True when it acknowledged something new.
+ */
+export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, repeats: boolean, tsecr: number): boolean {
   if (tcb.flight === AT_REST) {
     // Nothing can be acknowledged; a report of a duplicate or of marks is still worth reading.
     if (sack.count === 0 && !tcb.ecn) return false;
     tcb.busy();
   }
   const { sent, now } = tcb;
+  const isDuplicate = repeats && sent.first !== undefined;
   begin(tcb);
   const flight = distance(tcb.nxt, tcb.una);
   if (tcb.sackOk && sack.count > 0) applySack(tcb, ack, sack);
@@ -67,7 +73,7 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, isDuplicate
   }
   if (tcb.flight.frto) judgeTimeout(tcb, ack, isDuplicate || sack.count > 0);
   if (tcb.ecn) seen.marks = reportedMarks(tcb, seen.packets, seen.delivered, seen.acked > 0 || seen.delivered > 0);
-  endProbe(tcb, ack);
+  if (tcb.flight.probing) endProbe(tcb, ack, repeats);
   if (tcb.sackOk) detectLosses(tcb);
   else detectByDuplicates(tcb, ack);
   steer(tcb, ack, flight);
@@ -148,8 +154,9 @@ function applySack(tcb: Tcb, ack: number, sack: SackBlocks): void {
     if (i === 0 && isDsack(ack, start, end, sack)) {
       tcb.world.counters.dsack_received++;
       if (tcb.accounts) tcb.accounts.duplicateReports++;
-      tcb.flight.hasPeerDuplicate = true;
-      if (tcb.reorderWindowMult < 16) tcb.reorderWindowMult++;
+      // The probe is the timer's doing: its duplicate says nothing of RACK's patience.
+      if (tcb.flight.probing && end === tcb.flight.probeEnd && distance(end, start) <= tcb.mss) tcb.flight.probeCameTwice = true;
+      else widenReorderWindow(tcb);
       takeDuplicate(tcb, start, end);
       continue;
     }
@@ -228,6 +235,19 @@ export function detectLosses(tcb: Tcb): void {
   }
 }
 
+/** RFC 8985 §6.2 step 4: something was sent again for nothing, so there is more patience; once in a round trip. */
+function widenReorderWindow(tcb: Tcb): void {
+  if (tcb.bytesAcked <= tcb.dsackRound) return;
+  tcb.dsackRound = tcb.bytesAcked + distance(tcb.nxt, tcb.una);
+  tcb.reorderWindowMult++;
+  tcb.reorderWindowPersist = REORDER_WINDOW_PERSIST;
+}
+
+/** A recovery is over; after so many without such news patience is what it was at first. */
+function narrowReorderWindow(tcb: Tcb): void {
+  if (tcb.reorderWindowMult > 1 && --tcb.reorderWindowPersist <= 0) tcb.reorderWindowMult = 1;
+}
+
 /** §6.2 step 4: no patience when three segments beyond arrived and the network never reordered. */
 function reorderWindow(tcb: Tcb): number {
   if (tcb.reorderings === 0 && (tcb.flight.inRecovery || tcb.sent.sackedSegments >= tcb.reordering)) return 0;
@@ -257,16 +277,23 @@ function lose(tcb: Tcb, record: SentRecord): void {
   tcb.control.segmentLost?.(tcb, record, bytes);
 }
 
-/** The tail-loss probe's answer: if it only repaired a loss, that loss counts (RFC 8985 §7.4). */
-function endProbe(tcb: Tcb, ack: number): void {
-  if (!tcb.flight.probing || before(ack, tcb.flight.probeEnd)) return;
-  tcb.flight.probing = false;
-  if (tcb.flight.probeWasRetransmission && !tcb.flight.hasPeerDuplicate && !tcb.flight.inRecovery) {
-    reduce(tcb);
-    if (tcb.control.steers) tcb.control.recovered?.(tcb, tcb.now);
-    else tcb.cwnd = tcb.ssthresh;
+/**
+ * The tail-loss probe's answer (RFC 8985 §7.4.2): the probe came twice, or an acknowledgement repeats itself for it, so nothing
+ * was lost; an acknowledgement of more without either says that the probe repaired a loss, and that loss counts.
+ */
+function endProbe(tcb: Tcb, ack: number, repeats: boolean): void {
+  const { flight } = tcb;
+  if (before(ack, flight.probeEnd)) return;
+  const isSettled = !flight.probeWasRetransmission || flight.probeCameTwice;
+  if (!isSettled && !after(ack, flight.probeEnd)) {
+    if (repeats && seen.acked === 0 && seen.delivered === 0) flight.probing = false;
+    return;
   }
-  tcb.flight.hasPeerDuplicate = false;
+  flight.probing = flight.probeCameTwice = false;
+  if (isSettled || flight.inRecovery) return;
+  reduce(tcb);
+  if (tcb.control.steers) tcb.control.recovered?.(tcb, tcb.now);
+  else tcb.cwnd = tcb.ssthresh;
 }
 
 /** Into recovery, through it and out of it; and the window meanwhile. */
@@ -275,6 +302,7 @@ function steer(tcb: Tcb, ack: number, flight: number): void {
   if ((tcb.flight.inRecovery || tcb.flight.afterTimeout || tcb.flight.inCwr) && !before(ack, tcb.flight.recoveryEnd)) {
     if (reducesFor(tcb)) tcb.cwnd = tcb.ssthresh;
     if (!tcb.flight.inCwr || tcb.flight.inRecovery) control.recovered?.(tcb, tcb.now);
+    if (!tcb.flight.inCwr || tcb.flight.inRecovery) narrowReorderWindow(tcb);
     tcb.flight.inRecovery = tcb.flight.afterTimeout = tcb.flight.inCwr = false;
   }
   if (sent.lostBytes > 0 && !tcb.flight.inRecovery && !tcb.flight.afterTimeout) {
@@ -315,6 +343,8 @@ function enterRecovery(tcb: Tcb, flight: number): void {
 }
 
 function beginReduction(tcb: Tcb, flight: number): void {
+  // The window falls already, whatever the probe's answer will be.
+  tcb.flight.probing = tcb.flight.probeCameTwice = false;
   tcb.flight.recoveryEnd = tcb.nxt;
   tcb.flight.prrDelivered = 0;
   tcb.flight.prrOut = 0;
@@ -383,7 +413,7 @@ export function timedOut(tcb: Tcb): void {
   tcb.flight.afterTimeout = true;
   tcb.flight.frto = tcb.world.settings.frto && (tcb.sackOk || !wasRecovering);
   tcb.flight.triesNew = false;
-  tcb.flight.probing = false;
+  tcb.flight.probing = tcb.flight.probeCameTwice = false;
   tcb.flight.duplicateAcks = 0;
   // A receiver that threw away what it had SACKed shows by not acknowledging the first (RFC 2018 §8).
   if (sent.first?.sacked) {

@@ -388,7 +388,11 @@ export class Tcb implements Flow, Starved, Throttled {
   reorderings = 0;
   /** Duplicates that name a segment lost; grows with the reordering seen. */
   reordering = 3;
+  /** RACK's window in quarters of the smallest RTT, and recoveries until it is one again (RFC 8985 §6.2 step 4). */
   reorderWindowMult = 1;
+  reorderWindowPersist = 0;
+  /** Until more than so many bytes are acknowledged, a D-SACK does not widen it again. */
+  dsackRound = -1;
   /** The peer finished the handshake, but sent nothing yet (TCP_DEFER_ACCEPT). */
   deferred = false;
   /** The last write announced more: it waits for it as if corked (MSG_MORE). */
