@@ -35,5 +35,7 @@ export function checkCookie(hash: SipHash, now: number, cookie: number): number 
 
 /** Low six bits of the timestamp: window scale (15: none) and SACK. */
 export function stampOptions(tsval: number, scale: number, sack: boolean): number {
-  return (tsval & ~63) | ((scale < 0 ? 15 : scale) << 1) | (sack ? 1 : 0);
+  const stamp = (tsval & ~63) | ((scale < 0 ? 15 : scale) << 1) | (sack ? 1 : 0);
+  // Never ahead of the clock: what follows would look old (RFC 7323 §5.4).
+  return ((stamp - tsval) | 0) > 0 ? (stamp - 64) | 0 : stamp;
 }

@@ -22,11 +22,11 @@ import { isGenuineFor, type Signing } from "./genuine.ts";
 import { beginSearch, largestPayload } from "./mtu-probe.ts";
 import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { transmit } from "./output.ts";
-import { reportDuplicate, takeData } from "./receiver.ts";
+import { reportDuplicate, takeData, worthTelling } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
 import type { Segment } from "./segment.ts";
 import { resendSynData, send } from "./sender.ts";
-import { ACK, after, before, distance, FIN, later, RST, SYN, URG } from "./sequence.ts";
+import { ACK, after, before, distance, FIN, later, PSH, RST, SYN, URG } from "./sequence.ts";
 import {
   CLOSE_WAIT,
   CLOSED,
@@ -47,6 +47,10 @@ import { takeUserTimeout } from "./user-timeout.ts";
 const TIMESTAMP_LIFE = 24 * 24 * 3600 * 1000;
 const DELAYED_ACK = 40;
 export const QUICK_ACKS = 16;
+/** A segment of so many bytes is a full one even when it ends a write: RFC 9293 §3.7.1's default, without options. */
+const LEAST_FULL = 524;
+/** Linux's TCP_MIN_MSS. */
+const LEAST_MSS = 88;
 const ANSWER_MS = 500;
 
 export const options: SynOptions = {
@@ -217,7 +221,8 @@ function isAcceptable(tcb: Tcb): boolean {
   const window = Math.max(0, distance(tcb.announced, tcb.received));
   const size = length + (flags & SYN ? 1 : 0) + (flags & FIN ? 1 : 0);
   const offset = distance(seq, tcb.received);
-  if (size === 0) return window === 0 ? offset === 0 : offset >= 0 && offset < window;
+  // At the right edge, too: the peer has nothing it may send, and acknowledges from there (Linux's tcp_sequence).
+  if (size === 0) return offset >= 0 && offset <= window;
   if (window === 0) return false;
   return offset < window && offset + size > 0;
 }
@@ -412,6 +417,7 @@ function takeAck(tcb: Tcb): boolean {
     challenge(tcb);
     return false;
   }
+  tcb.keepProbes = 0;
   arrival.isNewer = segment.hasTimestamps && tcb.timestampsOk && after(segment.tsval, tcb.tsRecent);
   // Only what is acceptable in every way moves the clock that PAWS compares with (RFC 7323 §4.3).
   if (segment.hasTimestamps && tcb.timestampsOk && !after(seq, tcb.lastAckSent)) {
@@ -492,8 +498,8 @@ function takeText(tcb: Tcb, id: number): number {
   const { state } = tcb;
   let { seq, offset, length } = segment;
   if (state !== ESTABLISHED && state !== FIN_WAIT_1 && state !== FIN_WAIT_2) return 0;
-  if (tcb.orphan) {
-    // Nobody will read it: the peer should know (RFC 2525 §2.17).
+  if (tcb.orphan && after((seq + length) | 0, tcb.received)) {
+    // Nobody will read what is new: the peer should know (RFC 2525 §2.17).
     tcb.world.resetUnknown(segment.flags, signingOf(tcb));
     destroy(tcb, new LoomError("ECONNRESET", "data arrived after close"));
     return 0;
@@ -512,13 +518,26 @@ function takeText(tcb: Tcb, id: number): number {
     tcb.ackNow = true;
     return 0;
   }
-  if (segment.piece > tcb.receivedMss) tcb.receivedMss = Math.min(segment.piece, 65_535);
+  measureSegments(tcb);
   tcb.lastTextAt = tcb.now;
   const hadEarly = tcb.flight.early.length > 0;
   const moved = takeData(tcb, id, offset, seq, length);
   // Out of order, or the gap closed: at once (RFC 5681 §4.2).
   if (moved === 0 || hadEarly) tcb.ackNow = true;
   return moved;
+}
+
+/** How large the peer's segments are: the largest, until two smaller ones in a row are of one size (Linux's tcp_measure_rcv_mss). */
+function measureSegments(tcb: Tcb): void {
+  const { piece, flags } = segment;
+  if (piece >= tcb.receivedMss) {
+    tcb.receivedMss = Math.min(piece, 65_535);
+    return;
+  }
+  // The end of a write may be as small as it likes.
+  if (piece < LEAST_FULL && (flags & (PSH | FIN | URG)) !== 0) return;
+  if (piece === tcb.lastPiece) tcb.receivedMss = Math.max(piece, LEAST_MSS);
+  tcb.lastPiece = piece;
 }
 
 function takeFin(tcb: Tcb): void {
@@ -551,7 +570,7 @@ function acknowledgeWhenDue(tcb: Tcb, moved: number): void {
   if (tcb.quickAcks > 0 && !tcb.pingPong) {
     tcb.quickAcks--;
     tcb.ackNow = true;
-  } else if (tcb.unackedBytes >= 2 * tcb.receivedMss) tcb.ackNow = true;
+  } else if (tcb.unackedBytes >= worthTelling(tcb)) tcb.ackNow = true;
   const { timers } = tcb.world.stack;
   if (!tcb.ackNow && !tcb.flight.ackTimer.armed) timers.arm(tcb.busy().ackTimer, tcb.now + DELAYED_ACK);
 }

@@ -55,6 +55,8 @@ const FIRST_EPHEMERAL = 32_768;
 const LAST_EPHEMERAL = 60_999;
 /** Connections that wait in TIME-WAIT at most; the oldest goes when there are more. */
 const MOST_TIME_WAIT = 16_384;
+/** So far beyond its last number a connection begins that takes the place of one in TIME-WAIT: a window without scaling, and more (as Linux has it). */
+const REOPENING = 65_537;
 /** Linux's tcp_challenge_ack_limit was 1000 a second. */
 const CHALLENGES = 1000;
 /** What ends a handshake that a listener keeps. */
@@ -90,6 +92,7 @@ export class TcpLayer implements Transport, TcpWorld {
     attempt_fails: 0,
     estab_resets: 0,
     in_segs: 0,
+    in_errs: 0,
     out_segs: 0,
     retrans_segs: 0,
     out_rsts: 0,
@@ -203,6 +206,9 @@ export class TcpLayer implements Transport, TcpWorld {
       throw new LoomError("EINVAL", `port ${remotePort}; expected a whole number from 1 to 65535`);
     }
     if (remote.isMulticast || remote.isUnspecified) throw new LoomError("EADDRNOTAVAIL", `${remote} cannot be connected to`);
+    for (const iface of this.stack.interfaces) {
+      if (iface.isBroadcast(remote)) throw new LoomError("ENETUNREACH", `${remote} is a broadcast address; TCP connects to one host`);
+    }
     // A link-local peer is on one link, whatever the routes are later.
     const isZoned = remote.family === 6 && remote.isLinkLocal;
     const path = this.stack.pathTo(remote, local.device, { source: local.address, mark: options.mark || undefined });
@@ -251,7 +257,7 @@ export class TcpLayer implements Transport, TcpWorld {
     this.fillFlow(tcb.local, tcb.remote, tcb.localPort, tcb.remotePort);
     const random = this.hash.hash(flow, 10);
     // RFC 6528: a 4 µs clock plus a keyed hash of the connection.
-    tcb.iss = (random + Math.floor(this.stack.now * 250)) | 0;
+    tcb.iss = this.reopenedAt ?? (random + Math.floor(this.stack.now * 250)) | 0;
     tcb.tsOffset = Math.imul(random, 0x9e3779b1);
     tcb.una = tcb.iss;
     tcb.nxt = (tcb.iss + 1) | 0;
@@ -326,6 +332,8 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   private nextPort = 0;
+  /** Where the connection begins that the SYN in hand makes of one in TIME-WAIT. */
+  private reopenedAt: number | undefined;
 
   /** Listens on a port (0: a free one) of one address, or of all. */
   listen(
@@ -369,6 +377,8 @@ export class TcpLayer implements Transport, TcpWorld {
     const rest = (this.listeners.get(listener.port) ?? []).filter((other) => other !== listener);
     if (rest.length) this.listeners.set(listener.port, rest);
     else this.listeners.delete(listener.port);
+    // Handshakes end with their listener; the peer's next segment is answered as any without a connection.
+    if (listener.handshakes > 0) for (const tcb of this.list()) if (isHandshakeOf(tcb, listener)) destroy(tcb, undefined);
   }
 
   /** Every connection, as `ss` would list them. */
@@ -404,6 +414,7 @@ export class TcpLayer implements Transport, TcpWorld {
       return;
     }
     this.receiveUnconnected(id, localPort);
+    this.reopenedAt = undefined;
   }
 
   /** A segment for a connection in TIME-WAIT. True when it is a SYN that begins a new one. */
@@ -413,6 +424,8 @@ export class TcpLayer implements Transport, TcpWorld {
     if (isSigned && !isGenuineFor(wait, wait.position, false, this.stack, id, segment, offered, this.counters)) return false;
     if (wait.isReopenedBy(segment)) {
       this.endWait(wait);
+      // The new connection begins beyond whatever of the old one is still under way (RFC 9293 §3.10.7.4).
+      this.reopenedAt = (wait.nxt + REOPENING) | 0;
       return true;
     }
     if (wait.receive(this.stack, segment)) {
@@ -445,7 +458,12 @@ export class TcpLayer implements Transport, TcpWorld {
     const remoteWord = words[abi.SEG_SOURCE / 4 + 3];
     const { arrivedBy } = this.stack;
     const listener = chooseListener(this.listeners.get(port), destination, words[abi.SEG_SOURCE_PORT / 4], remoteWord, arrivedBy);
-    if (!listener || destination.isMulticast) {
+    // TCP speaks with one host: what is for several is not answered, a reset included (RFC 1122 §4.2.3.10).
+    if (destination.isMulticast || arrivedBy?.isBroadcast(destination)) {
+      this.counters.in_errs++;
+      return;
+    }
+    if (!listener) {
       this.resetUnknown(flags, undefined);
       return;
     }
@@ -570,10 +588,6 @@ export class TcpLayer implements Transport, TcpWorld {
       listener.fastOpenPending--;
       return;
     }
-    if (listener.closed) {
-      destroy(tcb, undefined);
-      return;
-    }
     listener.put(tcb);
   }
 
@@ -628,6 +642,10 @@ export class TcpLayer implements Transport, TcpWorld {
     else if (tcb.state === SYN_RECEIVED && tcb.listener && !tcb.isFastOpened && HARD.has(report.kind)) destroy(tcb, error);
     else tcb.softError = error;
   }
+}
+
+function isHandshakeOf(tcb: Tcb, listener: TcpListener): boolean {
+  return tcb.listener === listener && tcb.state === SYN_RECEIVED && !tcb.isFastOpened;
 }
 
 /** State's name as RFC 9293 spells it. */

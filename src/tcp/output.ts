@@ -11,7 +11,7 @@ import { cookieWords, pairBytes, type SynOffer, writeCounters, writeEdges, write
 import { windowToAnnounce } from "./receiver.ts";
 import { ACK, RST, SYN, URG } from "./sequence.ts";
 import { SIGNATURE_WORDS, sign } from "./signature.ts";
-import { SYN_SENT, type Tcb } from "./tcb.ts";
+import { ESTABLISHED, SYN_SENT, type Tcb } from "./tcb.ts";
 import { urgentPointer } from "./urgent.ts";
 import { advertises, timeoutWord } from "./user-timeout.ts";
 
@@ -22,6 +22,8 @@ const edges = new Int32Array(8);
 const MOST_OPTION_WORDS = 10;
 const TIMESTAMP_BYTES = 12;
 const SACK_HEAD_BYTES = 4;
+/** An acknowledgement for which there was no buffer is tried again after so long (ms). */
+const RETRY_MS = 40;
 
 /** As asked for, else what the routers of the link say (RFC 4861 §6.3.2). */
 export function hopLimitOf(tcb: Tcb): number {
@@ -195,6 +197,8 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   const id = stack.engine.plane.tcpBuild(0, stack.outAddress) >>> 0;
   if (id === abi.NONE) {
     world.counters.memory_drops++;
+    // What carries data is sent again by the sender; an acknowledgement, or a wider window, is tried again soon.
+    if (length === 0 && flags === ACK && tcb.state >= ESTABLISHED) stack.timers.arm(tcb.busy().ackTimer, tcb.now + RETRY_MS);
     return false;
   }
   const segments = segmentSize > 0 && length > segmentSize ? Math.ceil(length / segmentSize) : 1;

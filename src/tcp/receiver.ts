@@ -11,23 +11,34 @@ const MOST_RANGES = 64;
 /** SACK blocks in a segment at most (RFC 2018 §3). */
 const MOST_BLOCKS = 4;
 
+/** The largest window there can be. */
+function wholeWindow(tcb: Tcb): number {
+  const { windowClamp } = tcb.options;
+  return windowClamp > 0 ? Math.min(tcb.receiveSpace, windowClamp) : tcb.receiveSpace;
+}
+
 /** Bytes that the buffer can still take beyond what was received. */
 function freeSpace(tcb: Tcb): number {
   const unread = tcb.inbox ? tcb.inbox.length : 0;
-  const { windowClamp } = tcb.options;
-  const free = Math.max(0, tcb.receiveSpace - unread);
-  return windowClamp > 0 ? Math.min(free, windowClamp) : free;
+  return Math.min(Math.max(0, tcb.receiveSpace - unread), wholeWindow(tcb));
+}
+
+/** Two full segments, or half of a window that is smaller: so much is worth a segment of our own (RFC 9293 §3.8.6.2.2). */
+export function worthTelling(tcb: Tcb): number {
+  return Math.min(2 * tcb.receivedMss, Math.max(wholeWindow(tcb) >> 1, 1));
 }
 
 /** The window field: never takes back what was announced, and opens only by steps worth an ACK (RFC 9293 §3.8.6.2.2). */
 export function windowToAnnounce(tcb: Tcb, isSyn: boolean): number {
   const promised = tcb.received === 0 && tcb.announced === 0 ? 0 : Math.max(0, distance(tcb.announced, tcb.received));
-  let window = freeSpace(tcb);
-  const step = Math.min(tcb.receiveSpace / 2, tcb.receivedMss);
-  if (window < promised + step) window = promised;
+  const window = freeSpace(tcb);
   const scale = isSyn ? 0 : tcb.receiveScale;
-  const field = Math.min(window >>> scale, 0xffff);
-  tcb.announced = later((tcb.received + field * 2 ** scale) | 0, isSyn ? tcb.received : tcb.announced);
+  // What was promised is rounded up, so that the edge does not move back (RFC 7323 §2.4); but not on and on beyond the buffer.
+  const unit = 1 << scale;
+  let field = (promised + (promised <= window ? unit - 1 : 0)) >>> scale;
+  if (window >= promised + Math.min(wholeWindow(tcb) / 2, tcb.receivedMss)) field = Math.max(field, window >>> scale);
+  field = Math.min(field, 0xffff);
+  tcb.announced = later((tcb.received + (field << scale)) | 0, isSyn ? tcb.received : tcb.announced);
   return field;
 }
 
@@ -35,7 +46,8 @@ export function windowToAnnounce(tcb: Tcb, isSyn: boolean): number {
 export function worthUpdate(tcb: Tcb): boolean {
   const promised = Math.max(0, distance(tcb.announced, tcb.received));
   const gain = freeSpace(tcb) - promised;
-  return gain >= 2 * tcb.receivedMss && (gain >= tcb.receiveSpace / 4 || promised < 2 * tcb.receivedMss);
+  const worth = worthTelling(tcb);
+  return gain >= worth && (gain >= tcb.receiveSpace / 4 || promised < worth);
 }
 
 /**

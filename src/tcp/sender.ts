@@ -244,7 +244,8 @@ function maySendSmall(tcb: Tcb, length: number, unsent: number, room: number): b
 export function arm(tcb: Tcb, restart: boolean): void {
   const { timers } = tcb.world.stack;
   if (!tcb.sent.first) {
-    if (tcb.unsent > 0 && tcb.state >= ESTABLISHED && !tcb.flight.heldBack) armPersist(tcb);
+    // A FIN for which there was no buffer is tried again, too.
+    if ((tcb.unsent > 0 || tcb.finQueued !== tcb.finSent) && tcb.state >= ESTABLISHED && !tcb.flight.heldBack) armPersist(tcb);
     else {
       tcb.flight.timerMode = "none";
       timers.cancel(tcb.flight.retransmitTimer);

@@ -163,6 +163,8 @@ export interface TcpCounters extends Md5Counters, AoCounters {
   attempt_fails: number;
   estab_resets: number;
   in_segs: number;
+  /** Segments for several hosts at once, which TCP does not take. */
+  in_errs: number;
   out_segs: number;
   retrans_segs: number;
   out_rsts: number;
@@ -334,6 +336,8 @@ export class Tcb implements Flow, Starved, Throttled {
   ackNow = false;
   lastAckSent = 0;
   receivedMss = 536;
+  /** Size of the last segment that was smaller. */
+  lastPiece = 0;
 
   // ── Options in use ──
   sackOk = false;

@@ -43,7 +43,8 @@ export class TimeWait implements Demultiplexed {
   readonly reuseAddress: boolean;
   /** When it ends (ms). */
   until = 0;
-  private readonly nxt: number;
+  /** What we would have sent next. */
+  readonly nxt: number;
   private readonly received: number;
   private readonly window: number;
   private readonly scale: number;
@@ -77,7 +78,9 @@ export class TimeWait implements Demultiplexed {
   /** May this SYN begin a new connection (RFC 6191, RFC 9293 §3.10.7.4)? */
   isReopenedBy(s: Segment): boolean {
     if ((s.flags & (SYN | ACK | RST | FIN)) !== SYN) return false;
-    return this.timestampsOk && s.hasTimestamps ? after(s.tsval, this.tsRecent) : after(s.seq, this.received);
+    const isStamped = this.timestampsOk && s.hasTimestamps;
+    if (isStamped && before(s.tsval, this.tsRecent)) return false;
+    return after(s.seq, this.received) || (isStamped && after(s.tsval, this.tsRecent));
   }
 
   /** A segment for it; true when the wait begins anew, because the peer has sent its FIN again. */
