@@ -30,6 +30,7 @@ export class SackBlocks {
 
 const END = 0;
 const NOP = 1;
+const NOPS = 0x01010101;
 const MSS = 2;
 const WINDOW_SCALE = 3;
 const SACK_PERMITTED = 4;
@@ -137,23 +138,30 @@ export function pairBytes(fields: number, blocks: number): number {
   return (ecn + (blocks > 0 ? 2 + 8 * blocks : 0) + 3) & ~3;
 }
 
+/** Sets a byte of little-endian words: a view of them would be an object for each segment. */
+function putByte(out: Int32Array, at: number, index: number, value: number): void {
+  const shift = (index & 3) * 8;
+  const word = at + (index >> 2);
+  out[word] = (out[word] & ~(255 << shift)) | ((value & 255) << shift);
+}
+
 /** Accurate ECN of order 1 with `fields` counters and its padding, up to where `blocks` SACK blocks may begin at a word; words written. */
 export function writeCounters(out: Int32Array, at: number, counters: readonly number[], fields: number, blocks: number): number {
   const size = 2 + 3 * fields;
   // The SACK option's first two bytes end a word.
   const words = pairBytes(fields, blocks) / 4 - 2 * blocks;
-  const bytes = new Uint8Array(out.buffer, out.byteOffset + 4 * at, 4 * words).fill(NOP);
-  bytes[0] = ACC_ECN_1;
-  bytes[1] = size;
+  for (let i = 0; i < words; i++) out[at + i] = NOPS;
+  putByte(out, at, 0, ACC_ECN_1);
+  putByte(out, at, 1, size);
   for (let i = 0; i < fields; i++) {
     const value = counters[i];
-    bytes[2 + 3 * i] = value >>> 16;
-    bytes[3 + 3 * i] = value >>> 8;
-    bytes[4 + 3 * i] = value;
+    putByte(out, at, 2 + 3 * i, value >>> 16);
+    putByte(out, at, 3 + 3 * i, value >>> 8);
+    putByte(out, at, 4 + 3 * i, value);
   }
   if (blocks > 0) {
-    bytes[4 * words - 2] = SACK;
-    bytes[4 * words - 1] = 2 + 8 * blocks;
+    putByte(out, at, 4 * words - 2, SACK);
+    putByte(out, at, 4 * words - 1, 2 + 8 * blocks);
   }
   return words;
 }

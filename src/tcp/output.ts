@@ -73,14 +73,17 @@ function planOptions(tcb: Tcb, room: number): void {
 /** D-SACK first, then the ranges by when they were last heard of (RFC 2018 §4, RFC 2883 §4). */
 function collectSack(tcb: Tcb): number {
   const most = plan.blocks;
+  const { recent } = tcb.flight;
   let n = 0;
-  const put = (start: number, end: number) => {
-    edges[2 * n] = start;
-    edges[2 * n + 1] = end;
-    n++;
-  };
-  if (tcb.hasDsack) put(tcb.dsackStart, tcb.dsackEnd);
-  for (let i = 0; i < tcb.flight.recent.length && n < most; i++) put(tcb.flight.recent[i].start, tcb.flight.recent[i].end);
+  if (tcb.hasDsack) {
+    edges[0] = tcb.dsackStart;
+    edges[1] = tcb.dsackEnd;
+    n = 1;
+  }
+  for (let i = 0; i < recent.length && n < most; i++, n++) {
+    edges[2 * n] = recent[i].start;
+    edges[2 * n + 1] = recent[i].end;
+  }
   return n;
 }
 
