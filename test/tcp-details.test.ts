@@ -4,7 +4,12 @@ import { describe, it } from "node:test";
 import { IpAddress } from "../src/base/ip-address.ts";
 import { Lab } from "../src/lab/lab.ts";
 import type { Impairment } from "../src/lab/link.ts";
+import { checkCookie, makeCookie } from "../src/tcp/cookies.ts";
+import { abort } from "../src/tcp/end.ts";
+import { transmit } from "../src/tcp/output.ts";
+import { ACK } from "../src/tcp/sequence.ts";
 import type { Tcb, TcpOptions } from "../src/tcp/tcb.ts";
+import { ESTABLISHED } from "../src/tcp/tcb.ts";
 import * as user from "../src/tcp/user.ts";
 import { SEED } from "./support.ts";
 
@@ -60,5 +65,69 @@ describe("loss recovery", () => {
     lab.runNow(600_000, () => client.reorderWindowMult === 1);
     assert.ok(a.tcp.counters.fast_retrans - recoveries >= 16);
     assert.equal(client.reorderWindowMult, 1, `SEED=${SEED}`);
+  });
+});
+
+describe("listeners", () => {
+  it("have room for one more than their backlog, as in Linux", async () => {
+    for (const backlog of [0, 2]) {
+      const { lab, a, b } = await pair();
+      const listener = b.tcp.listen(undefined, 80, backlog);
+      for (let i = 0; i < backlog + 2; i++) a.tcp.connect(SERVER, 80);
+      lab.runNow(500);
+      assert.equal(listener.waiting, backlog + 1);
+    }
+  });
+
+  it("count a handshake once, also when whoever is told of it resets it", async () => {
+    const { lab, a, b } = await pair();
+    const listener = b.tcp.listen(undefined, 80);
+    listener.onConnection = () => abort(listener.accept() as Tcb);
+    for (let i = 0; i < 5; i++) a.tcp.connect(SERVER, 80);
+    lab.runNow(500);
+    assert.equal(b.tcp.counters.passive_opens, 5);
+    assert.equal(listener.handshakes, 0);
+  });
+
+  it("take a SYN cookie only for a while after one was sent, and never one of half an hour ago", async () => {
+    const { lab, a, b } = await pair({ delay: 1 }, 0);
+    const listener = b.tcp.listen(undefined, 80);
+    a.tcp.connect(SERVER, 80);
+    lab.runNow(500);
+    assert.equal(listener.waiting, 1);
+    // The same cookie again, when its five bits of time have come round: only while others are sent it is looked at.
+    const { hash } = b.tcp;
+    const cookie = makeCookie(hash, 0, 1460);
+    assert.equal(checkCookie(hash, 100_000, cookie), 1460);
+    for (let period = 2; period <= 64; period++) assert.equal(checkCookie(hash, period * 64_000, cookie), 0, `after ${period} periods`);
+    const { syncookies_failed: failed, out_rsts: resets } = b.tcp.counters;
+    const client = a.tcp.connect(SERVER, 81);
+    client.state = ESTABLISHED;
+    Object.assign(client, { remotePort: 80 });
+    transmit(client, client.nxt, 0, ACK);
+    lab.runNow(10);
+    assert.equal(b.tcp.counters.syncookies_failed, failed + 1);
+    lab.runNow(200_000);
+    const before = b.tcp.counters.out_rsts;
+    transmit(client, client.nxt, 0, ACK);
+    lab.runNow(10);
+    assert.equal(b.tcp.counters.syncookies_failed, failed + 1);
+    assert.ok(b.tcp.counters.out_rsts > before && before > resets);
+  });
+});
+
+describe("a user of a connection", () => {
+  it("who sets TCP_NODELAY sends what Nagle holds back", async () => {
+    const { lab, a, b } = await pair({ delay: 100 });
+    const listener = b.listen({ port: 80 });
+    const connecting = a.connect({ hostname: "10.0.0.2", port: 80 });
+    await lab.run(1000);
+    const client = await connecting;
+    await listener.accept();
+    await client.write(new Uint8Array(10));
+    await client.write(new Uint8Array(10));
+    assert.equal(client.status().notSent, 10);
+    client.setNoDelay();
+    assert.equal(client.status().notSent, 0);
   });
 });

@@ -143,7 +143,7 @@ export class TcpHandle extends StreamHandle implements Handle {
   }
 
   setNoDelay(on: boolean): void {
-    this.tcb.ownOptions.noDelay = on;
+    user.setNoDelay(this.tcb, on);
   }
 
   /** Seconds of silence before the first probe; 0: Linux's two hours. Ten probes, a second apart: libuv's. */
@@ -152,7 +152,7 @@ export class TcpHandle extends StreamHandle implements Handle {
     options.keepAlive = on ? seconds || 7200 : 0;
     options.keepAliveInterval = 1;
     options.keepAliveProbes = 10;
-    if (this.tcb.state !== CLOSED) this.tcb.world.keepAlive(this.tcb);
+    user.keepAliveChanged(this.tcb);
   }
 
   get local(): Name {

@@ -208,8 +208,8 @@ export class TcpSocket extends InetSocket {
   }
 
   override listen(backlog: number): number {
-    // Negative backlogs are large ones (unsigned compare); Linux lets one more wait than was asked for.
-    const most = (backlog < 0 ? SOMAXCONN : Math.min(backlog, SOMAXCONN)) + 1;
+    // Negative backlogs are large ones (unsigned compare).
+    const most = backlog < 0 ? SOMAXCONN : Math.min(backlog, SOMAXCONN);
     if (this.listener) {
       this.listener.backlog = most;
       return 0;

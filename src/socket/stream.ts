@@ -247,7 +247,7 @@ export class TcpSocket {
   /** Seconds of silence before probes, or false (RFC 9293 §3.8.4). */
   setKeepAlive(seconds: number | false): void {
     this.tcb.ownOptions.keepAlive = seconds === false ? 0 : seconds;
-    this.tcb.world.keepAlive(this.tcb);
+    user.keepAliveChanged(this.tcb);
   }
 
   /** Another congestion control from now on; window and threshold stay (TCP_CONGESTION). EINVAL: no such name. */
@@ -256,7 +256,7 @@ export class TcpSocket {
   }
 
   setNoDelay(on = true): void {
-    this.tcb.ownOptions.noDelay = on;
+    user.setNoDelay(this.tcb, on);
   }
 
   /** For `Events` alone. @internal */

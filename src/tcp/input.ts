@@ -19,6 +19,7 @@ import {
 import { awaitFin, destroy, peerOf, release, stopTimers } from "./end.ts";
 import { AT_REST } from "./flight.ts";
 import { isGenuineFor, type Signing } from "./genuine.ts";
+import { beginKeepAlive } from "./keepalive.ts";
 import { beginSearch, largestPayload } from "./mtu-probe.ts";
 import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { transmit } from "./output.ts";
@@ -138,7 +139,6 @@ export function receive(tcb: Tcb, id: number): void {
   if ((tcb.md5Secret ?? tcb.ao) !== undefined || (options.signature | options.authentication) !== 0) {
     if (!isGenuineFor(tcb, tcb, tcb.state === SYN_SENT, stack, id, s, options, tcb.world.counters)) return;
   }
-  tcb.lastReceivedAt = stack.now;
   tcb.accounts?.arrived(s.length, s.piece);
   if (tcb.state === SYN_SENT) {
     receiveInSynSent(tcb, id);
@@ -235,9 +235,15 @@ function noteDuplicate(tcb: Tcb): void {
   tcb.quickAcks = Math.max(tcb.quickAcks, 2);
 }
 
+/** The end of all that arrived: a peer that resets from there has not seen our acknowledgements (Linux takes it, too). */
+function rightEdge(tcb: Tcb): number {
+  const { early } = tcb.flight;
+  return tcb.sackOk && early.length > 0 ? early[early.length - 1].end : tcb.received;
+}
+
 /** RFC 5961 §3.2: only the exact sequence number resets; anything else in the window is asked to prove itself. */
 function receiveReset(tcb: Tcb): void {
-  if (segment.seq !== tcb.received) {
+  if (segment.seq !== tcb.received && segment.seq !== rightEdge(tcb)) {
     challenge(tcb);
     return;
   }
@@ -402,9 +408,13 @@ function establish(tcb: Tcb): void {
   tcb.quickAcks = QUICK_ACKS;
   tcb.queueStart = (tcb.iss + 1) | 0;
   tcb.pushedTo = tcb.nxt;
-  tcb.measuredAt = tcb.now;
+  tcb.measuredAt = tcb.lastReceivedAt = tcb.now;
   tcb.flight.retries = 0;
-  tcb.world.keepAlive(tcb);
+  // A handshake that took several attempts says that the path is full (RFC 5681 §3.1); one repetition, or an echo of
+  // the first SYN, may have been for nothing, as Linux has it.
+  const wasSpurious = tcb.timestampsOk && segment.tsecr === tcb.synStamp;
+  if (tcb.synRepeats > 1 && !wasSpurious) tcb.cwnd = tcb.mss;
+  beginKeepAlive(tcb);
 }
 
 // ── Acknowledgement, window ─────────────────────────────────────────────────────────────────────
@@ -426,7 +436,9 @@ function takeAck(tcb: Tcb): boolean {
   }
   const window = segment.window << tcb.sendScale;
   const repeats = ack === tcb.una && length === 0 && window === tcb.window && !(flags & FIN);
-  if (before(tcb.wl1, seq) || (tcb.wl1 === seq && !after(tcb.wl2, ack))) {
+  if (!before(ack, tcb.una)) tcb.lastReceivedAt = tcb.now;
+  // Not older than what is acknowledged (RFC 9293 §3.10.7.4), and the newest of those.
+  if (!before(ack, tcb.una) && (before(tcb.wl1, seq) || (tcb.wl1 === seq && !after(tcb.wl2, ack)))) {
     if (tcb.window === 0 && window > 0 && tcb.flight !== AT_REST) tcb.flight.retries = 0;
     tcb.window = window;
     tcb.wl1 = seq;
@@ -519,7 +531,7 @@ function takeText(tcb: Tcb, id: number): number {
     return 0;
   }
   measureSegments(tcb);
-  tcb.lastTextAt = tcb.now;
+  tcb.lastTextAt = tcb.lastReceivedAt = tcb.now;
   const hadEarly = tcb.flight.early.length > 0;
   const moved = takeData(tcb, id, offset, seq, length);
   // Out of order, or the gap closed: at once (RFC 5681 §4.2).

@@ -502,9 +502,7 @@ export class TcpLayer implements Transport, TcpWorld {
     this.giveBackPort(tcb.localPort);
     const { listener } = tcb;
     if (!(listener instanceof TcpListener)) return;
-    const unfinished = tcb.una === tcb.iss;
-    if (unfinished) listener.handshakes--;
-    if (tcb.isFastOpened && unfinished) listener.fastOpenPending--;
+    listener.finished(tcb);
   }
 
   /** Takes a connection out of the demultiplexer, or puts what is left of it in its place. */
@@ -559,11 +557,6 @@ export class TcpLayer implements Transport, TcpWorld {
     return this.challenges.take(this.stack.now);
   }
 
-  keepAlive(tcb: Tcb): void {
-    const { keepAlive } = tcb.options;
-    if (keepAlive > 0) this.stack.timers.arm(tcb.stateTimer, this.stack.now + keepAlive * 1000);
-  }
-
   acknowledgeNow(tcb: Tcb): void {
     transmit(tcb, tcb.nxt, 0, ACK);
   }
@@ -582,12 +575,9 @@ export class TcpLayer implements Transport, TcpWorld {
 
   accepted(tcb: Tcb): void {
     const listener = tcb.listener as TcpListener;
-    listener.handshakes--;
+    listener.finished(tcb);
     this.counters.passive_opens++;
-    if (tcb.isFastOpened) {
-      listener.fastOpenPending--;
-      return;
-    }
+    if (tcb.isFastOpened) return;
     listener.put(tcb);
   }
 

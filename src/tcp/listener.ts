@@ -19,7 +19,7 @@ export interface ListenRules {
 export class TcpListener {
   readonly local: IpAddress;
   readonly port: number;
-  /** Connections that may wait to be accepted. */
+  /** Connections that may wait to be accepted, besides one. */
   backlog: number;
   readonly options: Readonly<TcpOptions>;
   private isOwned = false;
@@ -30,6 +30,8 @@ export class TcpListener {
   onShut: (() => void) | undefined;
   /** Handshakes that this listener keeps state for. */
   handshakes = 0;
+  /** When a SYN was last answered with a cookie; without any none can come back. */
+  lastCookieAt = Number.NEGATIVE_INFINITY;
   /** Connections that may be open before their handshake is over (TCP_FASTOPEN's queue length), and how many are. */
   fastOpenQueue = 0;
   fastOpenPending = 0;
@@ -66,13 +68,27 @@ export class TcpListener {
     return this.isOwned ? { ...this.options } : this.options;
   }
 
+  /** A connection's handshake begins, and is over one way or the other. */
+  began(tcb: Tcb): void {
+    this.handshakes++;
+    tcb.inHandshake = true;
+  }
+
+  finished(tcb: Tcb): void {
+    if (!tcb.inHandshake) return;
+    tcb.inHandshake = false;
+    this.handshakes--;
+    if (tcb.isFastOpened) this.fastOpenPending--;
+  }
+
   /** Connections that wait. */
   get waiting(): number {
     return this.ready.length;
   }
 
+  /** As in Linux one more waits than was asked for, so that a backlog of 0 takes one. */
   get isFull(): boolean {
-    return this.ready.length >= this.backlog;
+    return this.ready.length > this.backlog;
   }
 
   /** The connection that has waited longest; it may have broken since, but what came before that can be read. */

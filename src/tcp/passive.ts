@@ -6,7 +6,7 @@ import * as abi from "../../assembly/abi.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { SipHash } from "../base/siphash.ts";
 import type { NetInterface } from "../ip/interface.ts";
-import { checkCookie, flow, makeCookie, stampOptions } from "./cookies.ts";
+import { COOKIE_LIFE, checkCookie, flow, makeCookie, stampOptions } from "./cookies.ts";
 import { arrival, synAckFlags, takeSyn } from "./ecn.ts";
 import type { CookieKeys, CookieOption } from "./fast-open.ts";
 import type { Signing } from "./genuine.ts";
@@ -55,7 +55,7 @@ export class PassiveOpen {
     const tcb = this.passive(listener, words[abi.SEG_SEQUENCE / 4]);
     if (!tcb) return;
     tcb.state = SYN_RECEIVED;
-    listener.handshakes++;
+    listener.began(tcb);
     takeSyn(tcb, words[abi.SEG_FLAGS / 4], arrival.field);
     // Beside a signature there is room for timestamps or for SACK blocks; SACK is worth more, as Linux has it too.
     if (tcb.md5Secret && tcb.options.sack && offered.sackPermitted) tcb.ownOptions.timestamps = false;
@@ -142,6 +142,7 @@ export class PassiveOpen {
     if (hop === 0) return;
     const cookie = makeCookie(world.hash, stack.now, offered.mss || 536);
     world.counters.syncookies_sent++;
+    listener.lastCookieAt = stack.now;
     out[abi.SEG_FAMILY / 4] = remote.family | (6 << 8) | ((listener.options.hopLimit || stack.hopLimit(remote.family, iface)) << 24);
     local.write(out, abi.SEG_SOURCE / 4);
     remote.write(out, abi.SEG_DESTINATION / 4);
@@ -169,6 +170,8 @@ export class PassiveOpen {
   acceptCookie(listener: TcpListener, id: number): boolean {
     const { world } = this;
     const { stack, counters } = world;
+    // Who guesses has nothing to guess while there is no flood (Linux's tcp_synq_no_recent_overflow).
+    if (stack.now - listener.lastCookieAt > COOKIE_LIFE) return false;
     const s = readSegment(stack.words, stack.engine.memory.u8);
     const { seq, ack, tsecr, hasTimestamps, window } = s;
     world.fillFlow(stack.destination(), stack.source(), listener.port, stack.words[abi.SEG_SOURCE_PORT / 4]);
@@ -196,7 +199,7 @@ export class PassiveOpen {
     tcb.tsOffset = 0;
     tcb.announced = (tcb.received + 65_535) | 0;
     tcb.state = SYN_RECEIVED;
-    listener.handshakes++;
+    listener.began(tcb);
     agree(tcb);
     tcb.receiveScale = tcb.options.windowScaling && offered.windowScale >= 0 ? 7 : 0;
     tcb.sent.append(tcb.iss, tcb.nxt, stack.now, tcb.mss).isSyn = true;

@@ -2,6 +2,8 @@
 export const RTO_INITIAL = 1000;
 /** Linux's TCP_RTO_MIN; RFC 6298 §2.4 says a second "until research shows otherwise", and §5 of RFC 8961 allows less. */
 export const RTO_MIN = 200;
+/** Before a first measurement, when a SYN had to be repeated. */
+const RTO_AFTER_SYN = 3000;
 export const RTO_MAX = 120_000;
 const MIN_WINDOW = 300_000;
 
@@ -13,6 +15,7 @@ export class RttEstimator {
   min = Number.POSITIVE_INFINITY;
   latest = 0;
   private minAt = 0;
+  private initial = RTO_INITIAL;
 
   sample(rtt: number, now: number): void {
     this.latest = rtt;
@@ -32,8 +35,13 @@ export class RttEstimator {
 
   /** The timeout without back-off; the variance term is at least RTO_MIN, as in Linux. */
   reset(): void {
-    if (this.srtt === 0) this.rto = RTO_INITIAL;
+    if (this.srtt === 0) this.rto = this.initial;
     else this.rto = Math.min(this.srtt + Math.max(4 * this.rttvar, RTO_MIN), RTO_MAX);
+  }
+
+  /** The timeout was too short for a SYN: without a measurement data begins with more (RFC 6298 §5.7). */
+  synRepeated(): void {
+    this.initial = RTO_AFTER_SYN;
   }
 
   backOff(): void {

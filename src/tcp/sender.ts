@@ -112,6 +112,7 @@ export function resendSynData(tcb: Tcb): void {
 
 function resendSyn(tcb: Tcb, record: SentRecord): boolean {
   tcb.synRepeats++;
+  tcb.rtt.synRepeated();
   const flags = tcb.state === SYN_SENT ? SYN | synFlags(tcb) : SYN | ACK | synAckFlags(tcb);
   if (!transmit(tcb, record.start, 0, flags)) return false;
   tcb.sent.markResent(record, tcb.now, tcb.mss);

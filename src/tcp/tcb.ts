@@ -236,8 +236,6 @@ export interface TcpWorld {
   mayChallenge(): boolean;
   /** Answers the segment in hand with a reset, as if there were no connection; signed, if something signs. */
   resetUnknown(flags: number, signing: Signing | undefined): void;
-  /** Starts the keepalive timer, where the connection wants one. */
-  keepAlive(tcb: Tcb): void;
   /** Its owner has let go. False: there are too many of these. */
   orphaned(tcb: Tcb): boolean;
   /** Sends what is owed to the peer at once. */
@@ -277,6 +275,8 @@ export class Tcb implements Flow, Starved, Throttled {
   /** Set by a listener: whose connection this is until it is accepted. */
   listener: { readonly closed: boolean; readonly isFull: boolean } | undefined;
   isAccepted = false;
+  /** Its listener counts its handshake. */
+  inHandshake = false;
   hashNext: Demultiplexed | undefined;
   hash = 0;
   path: Path | undefined;
@@ -422,6 +422,7 @@ export class Tcb implements Flow, Starved, Throttled {
   retransmissions = 0;
   /** When new data was last sent. */
   lastSentAt = 0;
+  /** When data or an acknowledgement last came that was acceptable in every way: a sign of life. */
   lastReceivedAt = 0;
   keepProbes = 0;
   /** When something unacceptable was last answered. */

@@ -1,13 +1,15 @@
 /** What happens when nothing happens: retransmission, probes, persist, keepalive, and the waits at the end. */
 import { LoomError } from "../base/errors.ts";
 import { abort, destroy, peerOf } from "./end.ts";
+import { probePeer } from "./keepalive.ts";
 import { suspectBlackHole } from "./mtu-probe.ts";
 import { transmit } from "./output.ts";
 import { checkAppLimited } from "./pacing.ts";
 import { rackExpired, timedOut } from "./recovery.ts";
+import { RTO_MAX } from "./rtt.ts";
 import { arm, probeTail, probeWindow, resend, send } from "./sender.ts";
 import { ACK, distance } from "./sequence.ts";
-import { ESTABLISHED, FIN_WAIT_2, SYN_SENT, type Tcb } from "./tcb.ts";
+import { FIN_WAIT_2, SYN_SENT, type Tcb } from "./tcb.ts";
 import { userTimeout } from "./user-timeout.ts";
 
 /** A closed connection whose peer takes nothing of what is left is kept for so long (ms). */
@@ -59,12 +61,25 @@ function retransmit(tcb: Tcb): void {
     return;
   }
   // What the owner, or the ends, have set holds, however many repetitions that are.
-  if (giveUp(tcb, userTimeout(tcb) > 0 ? Number.POSITIVE_INFINITY : settings.retries)) return;
+  if (tcb.window === 0 && !tcb.orphan) {
+    if (isSilent(tcb)) return;
+  } else if (giveUp(tcb, userTimeout(tcb) > 0 ? Number.POSITIVE_INFINITY : tcb.orphan ? settings.orphanRetries : settings.retries)) return;
   suspectBlackHole(tcb, distance(first.end, first.start), first.size);
   timedOut(tcb);
   send(tcb);
   tcb.flight.timerMode = "rto";
   arm(tcb, true);
+}
+
+/**
+ * A peer that has shut its window over what is under way is probed with it: it lives as long as it acknowledges (RFC 1122
+ * §4.2.2.17), unless the user timeout is over. True when it was given up.
+ */
+function isSilent(tcb: Tcb): boolean {
+  if (userTimeout(tcb) > 0) return giveUp(tcb, Number.POSITIVE_INFINITY);
+  const most = 2 * RTO_MAX;
+  if (tcb.now - tcb.lastReceivedAt <= most || tcb.now - tcb.flight.stalledSince <= most) return false;
+  return giveUp(tcb, 0);
 }
 
 function persist(tcb: Tcb): void {
@@ -104,24 +119,4 @@ export function stateExpired(tcb: Tcb): void {
     return;
   }
   probePeer(tcb);
-}
-
-/** Keepalive (RFC 9293 §3.8.4): an old sequence number that must be acknowledged. */
-function probePeer(tcb: Tcb): void {
-  const { options, world } = tcb;
-  if (options.keepAlive === 0 || tcb.state < ESTABLISHED) return;
-  const { timers } = world.stack;
-  const idle = tcb.now - tcb.lastReceivedAt;
-  if (idle < options.keepAlive * 1000) {
-    tcb.keepProbes = 0;
-    timers.arm(tcb.stateTimer, tcb.lastReceivedAt + options.keepAlive * 1000);
-    return;
-  }
-  if (tcb.keepProbes >= options.keepAliveProbes) {
-    abort(tcb, "ETIMEDOUT", `${peerOf(tcb)} did not answer ${tcb.keepProbes} keepalive probes`);
-    return;
-  }
-  tcb.keepProbes++;
-  transmit(tcb, (tcb.una - 1) | 0, 0, ACK);
-  timers.arm(tcb.stateTimer, tcb.now + options.keepAliveInterval * 1000);
 }

@@ -5,6 +5,7 @@ import { congestionControl } from "./congestion/index.ts";
 import { abort, awaitFin, destroy } from "./end.ts";
 import { AT_REST } from "./flight.ts";
 import { QUICK_ACKS } from "./input.ts";
+import { beginKeepAlive } from "./keepalive.ts";
 import { transmit } from "./output.ts";
 import { checkAppLimited } from "./pacing.ts";
 import { noteRead, worthUpdate } from "./receiver.ts";
@@ -167,6 +168,12 @@ export function push(tcb: Tcb): void {
   tcb.world.stack.flush();
 }
 
+/** Small segments wait for nothing any more, and what has waited goes; or they wait from now on (TCP_NODELAY). */
+export function setNoDelay(tcb: Tcb, on: boolean): void {
+  tcb.ownOptions.noDelay = on;
+  if (on && tcb.state >= ESTABLISHED) push(tcb);
+}
+
 /** On: what is owed is acknowledged now, and the next segments at once (TCP_QUICKACK). Off: acknowledgements wait for company. */
 export function quickAck(tcb: Tcb, on: boolean): void {
   tcb.quickAcks = on ? Math.max(tcb.quickAcks, QUICK_ACKS) : 0;
@@ -205,7 +212,7 @@ export function keepAliveChanged(tcb: Tcb): void {
   if (tcb.state < ESTABLISHED || tcb.state === TIME_WAIT || tcb.orphan) return;
   tcb.keepProbes = 0;
   if (tcb.hasStateTimer) tcb.world.stack.timers.cancel(tcb.stateTimer);
-  tcb.world.keepAlive(tcb);
+  beginKeepAlive(tcb);
 }
 
 /** No more will be sent: the FIN follows the last byte. Reading goes on. */
@@ -234,7 +241,7 @@ export function close(tcb: Tcb): void {
     return;
   }
   if (tcb.orphan) return;
-  if (readable(tcb) > 0 && !tcb.finReceived) {
+  if (readable(tcb) > 0) {
     abort(tcb, "ECONNABORTED", "closed with unread data");
     return;
   }
