@@ -131,3 +131,49 @@ describe("a user of a connection", () => {
     assert.equal(client.status().notSent, 0);
   });
 });
+
+describe("dynamic ports", () => {
+  it("come from one range for TCP and UDP, never from a listener, and say EADDRNOTAVAIL when there are no more", async () => {
+    const { lab, a, b } = await pair();
+    a.ip.localPorts = { first: 40_000, last: 40_003 };
+    b.tcp.listen(undefined, 80);
+    a.tcp.listen(undefined, 40_001);
+    const ports = [1, 2, 3].map(() => a.tcp.connect(SERVER, 80).localPort);
+    lab.runNow(100);
+    assert.deepEqual(ports.sort(), [40_000, 40_002, 40_003]);
+    assert.throws(() => a.tcp.connect(SERVER, 80), { code: "EADDRNOTAVAIL" });
+    const datagrams = [1, 2, 3, 4].map(() => a.datagram({}).address.port);
+    assert.deepEqual(datagrams.sort(), [40_000, 40_001, 40_002, 40_003]);
+  });
+
+  it("are taken from TIME-WAIT after a second, where both ends have timestamps (RFC 6191)", async () => {
+    for (const [reuse, timestamps] of [
+      [1, true],
+      [1, false],
+      [2, true],
+    ] as const) {
+      const { lab, a, b } = await pair();
+      a.ip.localPorts = { first: 40_000, last: 40_000 };
+      a.tcp.settings.timeWaitReuse = reuse;
+      const listener = b.tcp.listen(undefined, 80);
+      const first = a.tcp.connect(SERVER, 80, {}, { timestamps });
+      lab.runNow(100);
+      user.close(first);
+      user.close(listener.accept() as Tcb);
+      lab.runNow(100);
+      assert.equal(a.tcp.timeWaiting, 1);
+      assert.throws(() => a.tcp.connect(SERVER, 80), { code: "EADDRNOTAVAIL" });
+      lab.runNow(1000);
+      if (reuse === 2 || !timestamps) {
+        assert.throws(() => a.tcp.connect(SERVER, 80), { code: "EADDRNOTAVAIL" });
+        continue;
+      }
+      const { nxt } = first;
+      const second = a.tcp.connect(SERVER, 80);
+      assert.equal(second.iss, (nxt + 65_537) | 0);
+      lab.runNow(100);
+      assert.equal(second.state, ESTABLISHED);
+      assert.equal(a.tcp.timeWaiting, 0);
+    }
+  });
+});

@@ -77,6 +77,8 @@ export class IpStack implements PuntReceiver, World {
   readonly advertiser: Advertiser;
   readonly policy = new PolicyTable();
   preferPublic = false;
+  /** Ports that who asks for none is given, first and last, by TCP and UDP (Linux's ip_local_port_range). */
+  localPorts = { first: 32_768, last: 60_999 };
   /** Routers have routes and believe them; they tell hosts better ones. */
   acceptRedirects: boolean;
   sendRedirects: boolean;

@@ -51,8 +51,6 @@ import { TimeWait, WaitList } from "./time-wait.ts";
 import { ackExpired, retransmitExpired, stateExpired } from "./timers.ts";
 
 const ANY = new IpAddress(0, 0, 0, 0);
-const FIRST_EPHEMERAL = 32_768;
-const LAST_EPHEMERAL = 60_999;
 /** Connections that wait in TIME-WAIT at most; the oldest goes when there are more. */
 const MOST_TIME_WAIT = 16_384;
 /** So far beyond its last number a connection begins that takes the place of one in TIME-WAIT: a window without scaling, and more (as Linux has it). */
@@ -217,10 +215,13 @@ export class TcpLayer implements Transport, TcpWorld {
     if (!source) throw new LoomError("EADDRNOTAVAIL", `no address of this host can reach ${remote}`);
     const device = local.device ?? (isZoned ? path.iface : undefined);
     const localPort = local.port || this.ephemeral(source, remote, remotePort, device);
+    const reopenedAt = this.takeOver(this.find(source, remote, localPort, remotePort, device));
     const tcb = this.create({ local: source, localPort, remote: remote.shared, remotePort, device }, this.optionSets.with(options));
     tcb.state = SYN_SENT;
     this.counters.active_opens++;
+    this.reopenedAt = reopenedAt;
     this.begin(tcb);
+    this.reopenedAt = undefined;
     // A signature leaves a SYN no room for a cookie.
     if (tcb.options.fastOpen && this.settings.fastOpen.client && !tcb.md5Secret && !tcb.ao) this.openFast(tcb, early);
     tcb.synStamp = tcb.tsval;
@@ -320,15 +321,32 @@ export class TcpLayer implements Transport, TcpWorld {
 
   /** RFC 6056 algorithm 3: a keyed start, then one after the other; the four-tuple must be free, not the port. */
   private ephemeral(local: IpAddress, remote: IpAddress, remotePort: number, device?: NetInterface): number {
-    const span = LAST_EPHEMERAL - FIRST_EPHEMERAL + 1;
+    const { first, last } = this.stack.localPorts;
+    const span = last - first + 1;
     this.fillFlow(local, remote, 0, remotePort);
     const start = (this.hash.hash(flow, 10) >>> 0) + this.nextPort++;
     for (let i = 0; i < span; i++) {
-      const port = FIRST_EPHEMERAL + ((start + i) % span);
-      if (this.bound.has(port)) continue;
-      if (!this.portUse.has(port) || !this.find(local, remote, port, remotePort, device)) return port;
+      const port = first + ((start + i) % span);
+      if (this.bound.has(port) || this.listeners.has(port)) continue;
+      if (!this.portUse.has(port)) return port;
+      const other = this.find(local, remote, port, remotePort, device);
+      if (!other || this.mayTakeOver(other)) return port;
     }
-    throw new LoomError("EADDRINUSE", `all dynamic ports towards ${remote} port ${remotePort} are in use`);
+    throw new LoomError("EADDRNOTAVAIL", `all dynamic ports towards ${remote} port ${remotePort} are in use`);
+  }
+
+  /** May a connection that begins here take the place of this one (RFC 6191 §2, the side that opens)? */
+  private mayTakeOver(other: Demultiplexed): other is TimeWait {
+    const { timeWaitReuse } = this.settings;
+    if (!(other instanceof TimeWait) || timeWaitReuse === 0) return false;
+    return (timeWaitReuse === 1 || other.remote.isLoopback) && other.isReopenable(this.stack.now);
+  }
+
+  /** Ends a wait that may end for it; the first sequence number of who takes its place. */
+  private takeOver(other: Demultiplexed | undefined): number | undefined {
+    if (!other || !this.mayTakeOver(other)) return undefined;
+    this.endWait(other);
+    return (other.nxt + REOPENING) | 0;
   }
 
   private nextPort = 0;
@@ -367,7 +385,8 @@ export class TcpLayer implements Transport, TcpWorld {
   /** A dynamic port that nobody uses. */
   freePort(): number {
     for (let tries = 0; tries < 65_536; tries++) {
-      const port = FIRST_EPHEMERAL + this.stack.random.below(LAST_EPHEMERAL - FIRST_EPHEMERAL + 1);
+      const { first, last } = this.stack.localPorts;
+      const port = first + this.stack.random.below(last - first + 1);
       if (!this.listeners.has(port) && !this.portUse.has(port) && !this.bound.has(port)) return port;
     }
     throw new LoomError("EADDRINUSE", "all dynamic TCP ports are in use");

@@ -50,6 +50,8 @@ export interface TcpSettings {
   /** Milliseconds in TIME-WAIT, and in FIN-WAIT-2 without an owner. */
   timeWaitMs: number;
   finWait2Ms: number;
+  /** May new connections take the place of those in TIME-WAIT, by their timestamps (RFC 6191)? 0 never; 1 always; 2 over loopback. */
+  timeWaitReuse: 0 | 1 | 2;
 }
 
 export function defaultSettings(): TcpSettings {
@@ -79,5 +81,6 @@ export function defaultSettings(): TcpSettings {
     mostUserTimeout: 3600,
     timeWaitMs: 60_000,
     finWait2Ms: 60_000,
+    timeWaitReuse: 2,
   };
 }

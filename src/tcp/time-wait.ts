@@ -17,6 +17,9 @@ import type { Demultiplexed, Tcb } from "./tcb.ts";
 /** Answers to what is unacceptable come this far apart at least (ms). */
 const ANSWER_MS = 500;
 
+/** Who opens a connection again waits so long at least (ms; Linux's tcp_tw_reuse_delay). */
+const REOPEN_MS = 1000;
+
 const NOWHERE: Position = { iss: 0, irs: 0, una: 0, bytesAcked: 0, received: 0, bytesReceived: 0, finReceived: false };
 
 function positionOf({ iss, irs, una, bytesAcked, received, bytesReceived, finReceived }: Tcb): Position {
@@ -52,6 +55,7 @@ export class TimeWait implements Demultiplexed {
   private readonly timestampsOk: boolean;
   private readonly tsOffset: number;
   private tsRecent: number;
+  private tsRecentAt: number;
   private lastAnswerAt = Number.NEGATIVE_INFINITY;
 
   constructor(tcb: Tcb) {
@@ -73,6 +77,12 @@ export class TimeWait implements Demultiplexed {
     this.timestampsOk = tcb.timestampsOk;
     this.tsOffset = tcb.tsOffset;
     this.tsRecent = tcb.tsRecent;
+    this.tsRecentAt = tcb.tsRecentAt;
+  }
+
+  /** Timestamps tell the peer new from old, once their clock has moved on (Linux's tcp_twsk_unique). */
+  isReopenable(now: number): boolean {
+    return this.timestampsOk && now - this.tsRecentAt > REOPEN_MS;
   }
 
   /** May this SYN begin a new connection (RFC 6191, RFC 9293 §3.10.7.4)? */
@@ -92,7 +102,10 @@ export class TimeWait implements Demultiplexed {
     const repeats = !isOld && (s.flags & FIN) !== 0 && !after((s.seq + size) | 0, this.received);
     const offset = distance(s.seq, this.received);
     const isInside = offset >= 0 && offset < Math.max(this.window * 2 ** this.scale, 1);
-    if (repeats && s.hasTimestamps) this.tsRecent = s.tsval;
+    if (repeats && s.hasTimestamps) {
+      this.tsRecent = s.tsval;
+      this.tsRecentAt = stack.now;
+    }
     if (isOld || repeats || s.flags & SYN || !isInside) this.answer(stack, s.length > 0 || repeats);
     return repeats;
   }

@@ -10,9 +10,6 @@ import type { DatagramBatch } from "./datagram.ts";
 import { ANY4, ANY6, type EndpointOptions, type Envelope, UdpEndpoint, type UdpWorld } from "./endpoint.ts";
 import { Transmitter } from "./transmit.ts";
 
-/** Dynamic ports (RFC 6335 §6). */
-export const FIRST_EPHEMERAL = 49_152;
-
 export interface UdpCounters {
   in_datagrams: number;
   no_ports: number;
@@ -71,10 +68,11 @@ export class UdpLayer implements Transport, UdpWorld {
   }
 
   private ephemeral(): number {
-    const count = 65_536 - FIRST_EPHEMERAL;
-    const first = this.stack.random.below(count);
+    const { first, last } = this.stack.localPorts;
+    const count = last - first + 1;
+    const start = this.stack.random.below(count);
     for (let i = 0; i < count; i++) {
-      const port = FIRST_EPHEMERAL + ((first + i) % count);
+      const port = first + ((start + i) % count);
       if (!this.ports.has(port)) return port;
     }
     throw new LoomError("EADDRINUSE", "all dynamic UDP ports are in use");

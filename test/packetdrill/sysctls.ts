@@ -144,7 +144,7 @@ const TCP: Readonly<Record<string, Rule>> = {
   no_ssthresh_metrics_save: ignored,
   metrics_save: ignored,
   rfc1337: fixed("0"),
-  tw_reuse: ignored,
+  tw_reuse: setting("timeWaitReuse", Number, ignored),
   fin_timeout: setting("finWait2Ms", (value) => Number(value) * 1000),
   keepalive_time: option("keepAlive", (value) => (value === "7200" ? 0 : Number(value)), ignored),
   keepalive_intvl: option("keepAliveInterval", Number),
@@ -175,7 +175,10 @@ const OTHERS: Readonly<Record<string, Rule>> = {
   "module.tcp_cubic.parameters.hystart_detect": setting("hystartDetect", Number, fixed("3")),
   "module.tcp_cubic.parameters.hystart": setting("hystart", isOn, fixed("1")),
   "net.ipv4.ip_no_pmtu_disc": fixed("0"),
-  "net.ipv4.ip_local_port_range": ignored,
+  "net.ipv4.ip_local_port_range": (host, value) => {
+    const [first, last] = value.split(/\s+/).map(Number);
+    if (host.ip.localPorts) host.ip.localPorts = { first, last };
+  },
   "net.ipv4.ping_group_range": ignored,
   "net.ipv4.ip_nonlocal_bind": ignored,
   "net.ipv4.icmp_ratelimit": ignored,
