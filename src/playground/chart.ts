@@ -80,7 +80,7 @@ export class LiveChart {
       points: { show: (u: uPlot) => u.data[0].length < 3 },
     }));
     const axes: uPlot.Axis[] = [{ ...axis, label: x }, axis];
-    if (right) axes.push({ ...axis, grid: { show: false }, scale: "right", side: 1, label: right });
+    if (right) axes.push({ ...axis, grid: { show: false }, scale: "right", side: 1, size: 64, label: right });
     return new uPlot(
       {
         width: this.place.clientWidth,

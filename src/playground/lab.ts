@@ -46,7 +46,7 @@ function told(m: FromLab): void {
   if (m.type === "row") {
     chart.push(m.at, ...m.mbps);
     chart.draw();
-    status(`${m.at.toFixed(1)} of ${SECONDS} virtual seconds.`);
+    status(`${Math.floor(m.at)} of ${SECONDS} virtual seconds.`);
   } else if (m.type === "failed") end(`Something went wrong: ${m.message}`);
   else {
     byId("lab-results")

@@ -21,9 +21,9 @@ const now = () => realClock.now();
 async function twoHosts(congestion: string) {
   // #show tcp
   const engine = await Engine.create({ ports: 2, tables: 4, appBytes: 64 << 20 });
-  const interfaces = (port: number, address: string) => [{ port: engine.port(port), addresses: [address] }];
-  const client = await Host.create({ engine, interfaces: interfaces(0, "10.0.0.1/24") });
-  const server = await Host.create({ engine, interfaces: interfaces(1, "10.0.0.2/24") });
+  const at = (port: number, address: string) => [{ port: engine.port(port), addresses: [address] }];
+  const client = await Host.create({ engine, interfaces: at(0, "10.0.0.1/24") });
+  const server = await Host.create({ engine, interfaces: at(1, "10.0.0.2/24") });
   joinPorts(engine, engine.port(0), engine.port(1));
   engine.start();
 
