@@ -61,3 +61,36 @@ export interface Libc {
   /** Calls back while a descriptor can be read; returns how to stop. Absent where the runtime cannot. */
   watch?(fd: number, readable: () => void): () => void;
 }
+
+/** A function of libc as a runtime's own FFI has it: strings are buffers, 64-bit numbers are bigints. */
+export type Foreign = (...args: unknown[]) => bigint | number;
+
+/** The calls, over functions that a runtime's own FFI found. */
+export function callsOf(
+  symbols: Readonly<Record<string, Foreign>>,
+  ioctlNumber: Foreign,
+): Omit<Libc, "errno" | "address" | "view" | "watch"> {
+  return {
+    open: (path, flags) => Number(symbols.open(new TextEncoder().encode(`${path}\0`), flags)),
+    close: (fd) => Number(symbols.close(fd)),
+    ioctl: (fd, request, argument) => Number(symbols.ioctl(fd, BigInt(request), argument)),
+    ioctlNumber: (fd, request, argument) => Number(ioctlNumber(fd, BigInt(request), BigInt(argument))),
+    read: (fd, address, bytes) => Number(symbols.read(fd, address, BigInt(bytes))),
+    write: (fd, address, bytes) => Number(symbols.write(fd, address, BigInt(bytes))),
+    writev: (fd, vector, count) => Number(symbols.writev(fd, vector, count)),
+    setns: (fd, kind) => Number(symbols.setns(fd, kind)),
+    socket: (family, type, protocol) => Number(symbols.socket(family, type, protocol)),
+    bind: (fd, address, bytes) => Number(symbols.bind(fd, address, bytes)),
+    setsockopt: (fd, level, name, value, bytes) => Number(symbols.setsockopt(fd, level, name, value, bytes)),
+    getsockopt: (fd, level, name, value, bytes) => Number(symbols.getsockopt(fd, level, name, value, bytes)),
+    recv: (fd, buffer, bytes, flags) => Number(symbols.recv(fd, buffer, BigInt(bytes), flags)),
+    sendto: (fd, address, bytes, flags, to, toBytes) =>
+      Number(symbols.sendto(fd, BigInt(address), BigInt(bytes), flags, BigInt(to), toBytes)),
+    sendmmsg: (fd, vector, count, flags) => Number(symbols.sendmmsg(fd, BigInt(vector), count, flags)),
+    mmap: (at, bytes, protection, flags, fd, offset) =>
+      Number(symbols.mmap(BigInt(at), BigInt(bytes), protection, flags, fd, BigInt(offset))),
+    munmap: (at, bytes) => Number(symbols.munmap(BigInt(at), BigInt(bytes))),
+    syscall: (number, command, structure, bytes) => Number(symbols.syscall(BigInt(number), BigInt(command), structure, BigInt(bytes))),
+    uname: (buffer) => Number(symbols.uname(buffer)),
+  };
+}

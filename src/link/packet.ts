@@ -6,9 +6,9 @@
  * The kernel sees what arrives too: an interface without addresses of the kernel's own is the place for a host.
  */
 import { amount, checkOptions, oneOf, type Shape, shaped, text, whole, yesNo } from "../base/options.ts";
-import type { Device, Engine } from "../engine/engine.ts";
+import type { Engine } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
-import { KernelLink } from "./kernel-link.ts";
+import { KernelDevice } from "./kernel-device.ts";
 import { inNamespace, loadLibc, struct, systemError } from "./libc.ts";
 import type { Libc } from "./libc-symbols.ts";
 import { PacketRing } from "./packet-ring.ts";
@@ -66,8 +66,6 @@ const PACKET_IGNORE_OUTGOING = 23;
 const PACKET_MR_PROMISC = 1;
 /** What may wait in the kernel to be sent. */
 const SEND_BYTES = 8 << 20;
-/** How often (ms) the kernel is asked for what it dropped. */
-const STATISTICS_MS = 200;
 
 /** Opens a packet socket and returns what a host's interface wants as its `device`. */
 export function packet(options: PacketOptions): (engine: Engine, port: Port) => Promise<PacketDevice> {
@@ -75,29 +73,18 @@ export function packet(options: PacketOptions): (engine: Engine, port: Port) => 
   return async (engine, port) => new PacketDevice(await loadLibc(), engine, port, options);
 }
 
-export class PacketDevice implements Device {
-  readonly name: string;
-  private readonly libc: Libc;
-  private readonly engine: Engine;
-  private readonly port: Port;
-  private readonly kernel: KernelLink;
+export class PacketDevice extends KernelDevice {
   private readonly ring: PacketRing;
   private readonly sender: PacketSender;
   private readonly promiscuous: boolean;
   private readonly stop: (() => void) | undefined;
   private readonly statistics = new Uint32Array(3);
   private readonly pending = new Uint8Array(4);
-  private askAt = 0;
-  private fd: number;
 
   constructor(libc: Libc, engine: Engine, port: Port, options: PacketOptions) {
     const { offload = true, promiscuous = true, namespace } = options;
-    this.libc = libc;
-    this.engine = engine;
-    this.port = port;
+    super(libc, engine, port, options);
     this.promiscuous = promiscuous;
-    this.kernel = new KernelLink(libc, namespace, options.interface, () => engine.wake());
-    this.name = this.kernel.name;
     this.fd = inNamespace(libc, namespace, () => libc.socket(AF_PACKET, SOCK_RAW | NONBLOCK_CLOEXEC, 0));
     try {
       if (this.fd < 0) throw systemError("cannot open a packet socket", libc.errno(), "CAP_NET_RAW");
@@ -147,34 +134,19 @@ export class PacketDevice implements Device {
     if (!this.set(option, value)) throw systemError(what, this.libc.errno(), "CAP_NET_RAW");
   }
 
-  /** The interface is up and has a carrier. */
-  get carrier(): boolean {
-    return this.kernel.running;
-  }
-
-  get mtu(): number {
-    return this.kernel.mtu;
-  }
-
   /** The interface's MTU is the port's; its MAC too, unless it hears everything. */
   changed(): void {
     this.kernel.setMtu(this.port.mtu);
     if (!this.promiscuous) this.kernel.setMac(this.port.macBytes);
   }
 
-  poll(budget: number): number {
-    if (this.fd < 0) return 0;
-    this.kernel.poll();
-    const now = this.engine.clock.now();
-    if (now >= this.askAt) {
-      this.askAt = now + STATISTICS_MS;
-      this.countMissed();
-    }
+  /** @internal */
+  protected exchange(budget: number): number {
     return this.ring.receive(budget) + this.sender.transmit(budget);
   }
 
-  /** Reading the kernel's counters clears them; so it does with an error, which would keep the descriptor readable. */
-  private countMissed(): void {
+  /** Reading the kernel's counters clears them; so it does with an error, which would keep the descriptor readable. @internal */
+  protected countLosses(): void {
     this.libc.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, this.pending, struct(4, [[0, 4, 4]]));
     const bytes = new Uint8Array(this.statistics.buffer);
     if (this.libc.getsockopt(this.fd, SOL_PACKET, PACKET_STATISTICS, bytes, struct(4, [[0, 4, 12]])) < 0) return;

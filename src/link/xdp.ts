@@ -11,10 +11,10 @@
 import * as abi from "../../assembly/abi.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import { checkOptions, oneOf, type Shape, text, whole } from "../base/options.ts";
-import type { Device, Engine } from "../engine/engine.ts";
+import type { Engine } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
 import { Bpf, redirectProgram, XDP_MODES } from "./bpf.ts";
-import { KernelLink } from "./kernel-link.ts";
+import { KernelDevice } from "./kernel-device.ts";
 import { inNamespace, loadLibc, struct, systemError } from "./libc.ts";
 import type { Libc } from "./libc-symbols.ts";
 import { XdpReceiver } from "./xdp-receiver.ts";
@@ -68,8 +68,6 @@ const FOREGROUND = 8192;
 /** Buffers that a frame may lie in, as the kernel counts them (MAX_SKB_FRAGS), and bytes in front of its packet. */
 const MOST_PIECES = 16;
 const ETHERNET = 18;
-/** How often (ms) the kernel is asked for what it dropped. */
-const STATISTICS_MS = 200;
 
 /** Longest pause before a busy queue is believed to be somebody else's. */
 const LONGEST_WAIT_MS = 320;
@@ -94,14 +92,9 @@ export function xdp(options: XdpOptions): (engine: Engine, port: Port) => Promis
 /** What is to be undone, the last first. */
 type Undo = (() => void)[];
 
-export class XdpDevice implements Device {
-  readonly name: string;
+export class XdpDevice extends KernelDevice {
   /** Where the program runs. */
   readonly mode: "native" | "generic";
-  private readonly libc: Libc;
-  private readonly engine: Engine;
-  private readonly port: Port;
-  private readonly kernel: KernelLink;
   private readonly receiver: XdpReceiver;
   private readonly sender: XdpSender;
   /** Largest MTU whose frames fit. */
@@ -110,17 +103,11 @@ export class XdpDevice implements Device {
   /** dropped, invalid to receive, invalid to send, ring full, nothing to fill, nothing to send. */
   private readonly statistics = new BigUint64Array(6);
   private readonly seen = new BigUint64Array(6);
-  private askAt = 0;
-  private fd: number;
   private closeSocket = () => {};
 
   constructor(libc: Libc, engine: Engine, port: Port, options: XdpOptions) {
     const { ring = 1024, queue = 0, mode = "auto", namespace } = options;
-    this.libc = libc;
-    this.engine = engine;
-    this.port = port;
-    this.kernel = new KernelLink(libc, namespace, options.interface, () => engine.wake());
-    this.name = this.kernel.name;
+    super(libc, engine, port, options);
     this.undo.push(() => this.kernel.close());
     try {
       this.fd = this.open(namespace);
@@ -240,12 +227,7 @@ export class XdpDevice implements Device {
     }
   }
 
-  /** The interface is up and has a carrier. */
-  get carrier(): boolean {
-    return this.kernel.running;
-  }
-
-  get mtu(): number {
+  override get mtu(): number {
     return Math.min(this.kernel.mtu, this.mostMtu);
   }
 
@@ -257,18 +239,13 @@ export class XdpDevice implements Device {
     this.kernel.setMac(this.port.macBytes);
   }
 
-  poll(budget: number): number {
-    if (this.fd < 0) return 0;
-    this.kernel.poll();
-    const now = this.engine.clock.now();
-    if (now >= this.askAt) {
-      this.askAt = now + STATISTICS_MS;
-      this.countLosses();
-    }
+  /** @internal */
+  protected exchange(budget: number): number {
     return this.receiver.receive(budget) + this.sender.transmit(budget);
   }
 
-  private countLosses(): void {
+  /** @internal */
+  protected countLosses(): void {
     const { port, seen, statistics } = this;
     const bytes = new Uint8Array(statistics.buffer);
     if (this.libc.getsockopt(this.fd, SOL_XDP, XDP_STATISTICS, bytes, struct(4, [[0, 4, 48]])) < 0) return;
