@@ -3,9 +3,10 @@
  * identifier (RFC 4361 §6.1 lets it be anything stable; RFC 6842), and a question to the link before an address is used.
  */
 import type { Alarms } from "../base/alarms.ts";
+import { be16 } from "../base/bytes.ts";
 import type { Random } from "../base/random.ts";
 import { type Dhcp4Message, decodeDhcp4, encodeDhcp4, OPTION4, TYPE4, typeOf } from "./message4.ts";
-import { address4, ascii, type Dhcp4Config, readAddress, readConfig, readU32, u16 } from "./options4.ts";
+import { address4, ascii, type Dhcp4Config, readAddress, readConfig, readU32 } from "./options4.ts";
 import { isAssignable4, restful, SendRate } from "./sanity.ts";
 
 export interface Dhcp4Lease extends Dhcp4Config {
@@ -232,7 +233,7 @@ export class Dhcp4Client {
     const options = new Map<number, Uint8Array>([[OPTION4.type, Uint8Array.of(type)], [OPTION4.clientId, this.clientId], ...extra]);
     if (type !== TYPE4.RELEASE && type !== TYPE4.DECLINE) {
       options.set(OPTION4.parameters, Uint8Array.from(WANTED));
-      options.set(OPTION4.maxSize, u16(MAX_SIZE));
+      options.set(OPTION4.maxSize, be16(MAX_SIZE));
       if (hostname) options.set(OPTION4.hostname, ascii(hostname));
     }
     const secs = Math.floor((alarms.now() - this.began) / 1000);

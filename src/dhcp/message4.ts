@@ -2,7 +2,9 @@
  * DHCPv4 messages (RFC 2131 §2): bytes to an object and back, with long options split and joined (RFC 3396) and the
  * fields `file` and `sname` read as options where the message says so (RFC 2132 §9.3). Reading throws EPROTO alone.
  */
+
 import { format4, parse4 } from "../base/address.ts";
+import { concat } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 
 export const TYPE4 = { DISCOVER: 1, OFFER: 2, REQUEST: 3, DECLINE: 4, ACK: 5, NAK: 6, RELEASE: 7, INFORM: 8 } as const;
@@ -111,16 +113,6 @@ function readOptions(bytes: Uint8Array, parts: Map<number, Uint8Array[]>): void 
     else parts.set(code, [part]);
     at += 1 + length;
   }
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }
 
 /** Bytes of a message whose options are these. */

@@ -2,6 +2,7 @@
  * DHCPv6 messages (RFC 8415 §8, §9, §21; RFC 3646 for name servers, RFC 7083 for SOL_MAX_RT): bytes to an object and back.
  * Reading throws EPROTO alone.
  */
+import { be16, be32, concat } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import { namesToBytes, readNames } from "./names.ts";
@@ -265,49 +266,37 @@ export function encodeDhcp6(message: Partial<Dhcp6Message> & Pick<Dhcp6Message, 
   const bytes = (data: Uint8Array) => data;
   put(OPTION6.clientId, message.clientId, bytes);
   put(OPTION6.serverId, message.serverId, bytes);
-  put(OPTION6.status, message.status, u16);
+  put(OPTION6.status, message.status, be16);
   put(OPTION6.preference, message.preference, (value) => Uint8Array.of(value));
   put(OPTION6.rapidCommit, message.rapidCommit || undefined, () => new Uint8Array());
-  put(OPTION6.elapsed, message.elapsed, u16);
+  put(OPTION6.elapsed, message.elapsed, be16);
   put(OPTION6.reconfigure, message.reconfigure, (value) => Uint8Array.of(value));
   put(OPTION6.reconfigureAccept, message.reconfigureAccept || undefined, () => new Uint8Array());
   put(OPTION6.auth, message.auth, writeAuth);
-  put(OPTION6.request, message.requested, (codes) => join(codes.map(u16)));
+  put(OPTION6.request, message.requested, (codes) => concat(codes.map(be16)));
   for (const each of message.associations ?? []) {
     put(each.kind === "na" ? OPTION6.iaNa : OPTION6.iaPd, each, writeAssociation);
   }
-  if (message.dns?.length) put(OPTION6.dns, message.dns, (list) => join(list.map(sixteen)));
+  if (message.dns?.length) put(OPTION6.dns, message.dns, (list) => concat(list.map(sixteen)));
   if (message.search?.length) put(OPTION6.search, message.search, namesToBytes);
-  put(OPTION6.refreshTime, message.refreshTime, u32);
-  put(OPTION6.solMaxRt, message.solMaxRt, u32);
-  put(OPTION6.infMaxRt, message.infMaxRt, u32);
-  return join([Uint8Array.of(message.type, message.xid >>> 16, message.xid >>> 8, message.xid), writeOptions(options)]);
+  put(OPTION6.refreshTime, message.refreshTime, be32);
+  put(OPTION6.solMaxRt, message.solMaxRt, be32);
+  put(OPTION6.infMaxRt, message.infMaxRt, be32);
+  return concat([Uint8Array.of(message.type, message.xid >>> 16, message.xid >>> 8, message.xid), writeOptions(options)]);
 }
 
-const u16 = (value: number) => Uint8Array.of(value >>> 8, value);
-const u32 = (value: number) => Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
 const sixteen = (address: string) => IpAddress.parse(address).bytes();
-
-function join(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
 
 function writeAssociation({ kind, iaid, t1, t2, grants, status }: Association6): Uint8Array {
   const options: Option6[] = grants.map((grant) => {
-    const lifetimes = [u32(grant.preferred), u32(grant.valid)];
-    const inner = writeOptions(grant.status === undefined ? [] : [{ code: OPTION6.status, data: u16(grant.status) }]);
+    const lifetimes = [be32(grant.preferred), be32(grant.valid)];
+    const inner = writeOptions(grant.status === undefined ? [] : [{ code: OPTION6.status, data: be16(grant.status) }]);
     return kind === "na"
-      ? { code: OPTION6.iaAddress, data: join([sixteen(grant.address), ...lifetimes, inner]) }
-      : { code: OPTION6.iaPrefix, data: join([...lifetimes, Uint8Array.of(grant.length), sixteen(grant.address), inner]) };
+      ? { code: OPTION6.iaAddress, data: concat([sixteen(grant.address), ...lifetimes, inner]) }
+      : { code: OPTION6.iaPrefix, data: concat([...lifetimes, Uint8Array.of(grant.length), sixteen(grant.address), inner]) };
   });
-  if (status !== undefined) options.push({ code: OPTION6.status, data: u16(status) });
-  return join([u32(iaid), u32(t1), u32(t2), writeOptions(options)]);
+  if (status !== undefined) options.push({ code: OPTION6.status, data: be16(status) });
+  return concat([be32(iaid), be32(t1), be32(t2), writeOptions(options)]);
 }
 
 export function isRelay(bytes: Uint8Array): boolean {
@@ -327,5 +316,5 @@ export function decodeRelay6(bytes: Uint8Array): Relay6 {
 export function encodeRelay6(relay: Relay6): Uint8Array {
   const options: Option6[] = [{ code: OPTION6.relayMessage, data: relay.message }];
   if (relay.interfaceId) options.push({ code: OPTION6.interfaceId, data: relay.interfaceId });
-  return join([Uint8Array.of(relay.type, relay.hops), sixteen(relay.link), sixteen(relay.peer), writeOptions(options)]);
+  return concat([Uint8Array.of(relay.type, relay.hops), sixteen(relay.link), sixteen(relay.peer), writeOptions(options)]);
 }

@@ -1,5 +1,6 @@
 /** What DHCPv4 options say, as values: RFC 2132, 3397 (search list), 3442 (classless routes). */
 import { format4, parse4 } from "../base/address.ts";
+import { be16, be32, concat, u16, u32 } from "../base/bytes.ts";
 import type { Dhcp4Message } from "./message4.ts";
 import { OPTION4 } from "./message4.ts";
 import { namesToBytes, readNames } from "./names.ts";
@@ -18,18 +19,15 @@ export interface Dhcp4Config {
   readonly routes?: readonly { readonly to: string; readonly via: string }[];
 }
 
-export const u32 = (value: number) => Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
-export const u16 = (value: number) => Uint8Array.of(value >>> 8, value);
 export const ascii = (text: string) => Uint8Array.from(text, (c) => c.charCodeAt(0));
-export const address4 = (address: string) => u32(parse4(address));
-const flat = (parts: Uint8Array[]) => Uint8Array.from(parts.flatMap((part) => [...part]));
+export const address4 = (address: string) => be32(parse4(address));
 
 export function readU32(data: Uint8Array | undefined): number | undefined {
-  return data?.length === 4 ? ((data[0] << 24) | (data[1] << 16) | (data[2] << 8) | data[3]) >>> 0 : undefined;
+  return data?.length === 4 ? u32(data, 0) : undefined;
 }
 
 export function readU16(data: Uint8Array | undefined): number | undefined {
-  return data?.length === 2 ? (data[0] << 8) | data[1] : undefined;
+  return data?.length === 2 ? u16(data, 0) : undefined;
 }
 
 export function readAddress(data: Uint8Array | undefined): string | undefined {
@@ -97,20 +95,20 @@ export function writeConfig(config: Dhcp4Config): Map<number, Uint8Array> {
   const put = <T>(code: number, value: T | undefined, write: (value: T) => Uint8Array) => {
     if (value !== undefined && !(Array.isArray(value) && value.length === 0)) options.set(code, write(value));
   };
-  const addresses = (list: readonly string[]) => flat(list.map(address4));
-  put(OPTION4.subnetMask, config.prefixLength, (length) => u32(length === 0 ? 0 : 0xffffffff << (32 - length)));
+  const addresses = (list: readonly string[]) => concat(list.map(address4));
+  put(OPTION4.subnetMask, config.prefixLength, (length) => be32(length === 0 ? 0 : 0xffffffff << (32 - length)));
   put(OPTION4.routers, config.routers, addresses);
   put(OPTION4.dns, config.dns, addresses);
   put(OPTION4.domain, config.domain, ascii);
   put(OPTION4.search, config.search, namesToBytes);
-  put(OPTION4.mtu, config.mtu, u16);
+  put(OPTION4.mtu, config.mtu, be16);
   put(OPTION4.broadcast, config.broadcast, address4);
   put(OPTION4.ntp, config.ntp, addresses);
   put(OPTION4.classlessRoutes, config.routes, (routes) =>
-    flat(
+    concat(
       routes.map(({ to, via }) => {
         const [network, length] = to.split("/");
-        return flat([Uint8Array.of(Number(length)), address4(network).subarray(0, Math.ceil(Number(length) / 8)), address4(via)]);
+        return concat([Uint8Array.of(Number(length)), address4(network).subarray(0, Math.ceil(Number(length) / 8)), address4(via)]);
       }),
     ),
   );

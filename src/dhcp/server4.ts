@@ -3,9 +3,10 @@
  * client's identifier echoed (RFC 6842), refusals where a client asks for what cannot be.
  */
 import type { Alarms } from "../base/alarms.ts";
+import { be32 } from "../base/bytes.ts";
 import { type LeaseEntry, Pool4, type Pool4Options } from "./leases4.ts";
 import { type Dhcp4Message, decodeDhcp4, encodeDhcp4, OPTION4, sizeOfDhcp4, TYPE4, typeOf } from "./message4.ts";
-import { address4, readAddress, readText, readU16, u32, writeConfig } from "./options4.ts";
+import { address4, readAddress, readText, readU16, writeConfig } from "./options4.ts";
 
 export interface Dhcp4ServerOptions {
   /** Own address on the link: the server's identifier, and the subnet of clients that no relay speaks for. */
@@ -267,9 +268,9 @@ export class Dhcp4Server {
     ]);
     if (lease) {
       const seconds = pool.leaseSeconds;
-      options.set(OPTION4.leaseTime, u32(seconds));
-      options.set(OPTION4.t1, u32(Math.floor(seconds / 2)));
-      options.set(OPTION4.t2, u32(Math.floor(seconds * 0.875)));
+      options.set(OPTION4.leaseTime, be32(seconds));
+      options.set(OPTION4.t1, be32(Math.floor(seconds / 2)));
+      options.set(OPTION4.t2, be32(Math.floor(seconds * 0.875)));
     }
     if (rapid) options.set(OPTION4.rapidCommit, new Uint8Array());
     this.echoed(message, options);

@@ -2,6 +2,7 @@
  * Bytes of a message, read and written: integers in network order, and names with compression (RFC 1035 §4.1.4).
  * Every read is checked; a pointer must lead backwards, so that no name can go round in circles.
  */
+import { ByteReader, put16 } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 import { nameKey } from "./hosts.ts";
 import { labelsOf, labelText, MOST_NAME, parentOf } from "./name.ts";
@@ -13,42 +14,9 @@ export function malformed(what: string): LoomError {
   return new LoomError("EPROTO", `malformed DNS message: ${what}`);
 }
 
-export class Reader {
-  readonly bytes: Uint8Array;
-  at = 0;
-  /** Nothing is read from here on. */
-  end: number;
-
-  constructor(bytes: Uint8Array) {
-    this.bytes = bytes;
-    this.end = bytes.length;
-  }
-
-  private take(n: number): number {
-    const { at } = this;
-    if (at + n > this.end) throw malformed(`${n} bytes at ${at} go beyond its end`);
-    this.at += n;
-    return at;
-  }
-
-  u8(): number {
-    return this.bytes[this.take(1)];
-  }
-
-  u16(): number {
-    const at = this.take(2);
-    return (this.bytes[at] << 8) | this.bytes[at + 1];
-  }
-
-  u32(): number {
-    return this.u16() * 65_536 + this.u16();
-  }
-
-  /** A copy of `n` bytes; of all that are left by default. */
-  raw(n = this.end - this.at): Uint8Array {
-    const at = this.take(n);
-    // A copy of a Buffer too, whose own slice is a view.
-    return new Uint8Array(this.bytes.subarray(at, at + n));
+export class Reader extends ByteReader {
+  protected override beyond(n: number): LoomError {
+    return malformed(`${n} bytes at ${this.at} go beyond its end`);
   }
 
   /** A length byte and so many bytes (RFC 1035 §3.3, character-string). */
@@ -122,8 +90,7 @@ export class Writer {
   }
 
   set16(at: number, value: number): void {
-    this.bytes[at] = value >>> 8;
-    this.bytes[at + 1] = value;
+    put16(this.bytes, at, value);
   }
 
   u32(value: number): void {

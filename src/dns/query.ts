@@ -2,6 +2,7 @@
  * What comes to a server, looked at before any of it is read (RFC 1035 §4.1.1): how many records a query may name
  * is known from its header alone, so that the work it makes is bounded by its kind and not by what a sender puts in.
  */
+import { u16 } from "../base/bytes.ts";
 import { type DnsMessage, decodeMessage, encodeMessage, type ParsedMessage } from "./message.ts";
 
 const HEADER = 12;
@@ -15,7 +16,7 @@ export type Received = ParsedMessage | "answer" | "malformed" | "opcode";
 export function readQuery(bytes: Uint8Array): Received {
   if (bytes.length < HEADER || bytes[2] & 0x80) return "answer";
   if ((bytes[2] >>> 3) & 15) return "opcode";
-  const count = (at: number) => (bytes[at] << 8) | bytes[at + 1];
+  const count = (at: number) => u16(bytes, at);
   if (count(4) !== 1 || count(6) !== 0 || count(8) > MOST_AUTHORITIES || count(10) > MOST_ADDITIONALS) return "malformed";
   try {
     return decodeMessage(bytes);
@@ -26,6 +27,6 @@ export function readQuery(bytes: Uint8Array): Received {
 
 /** An answer that repeats nothing but who asked: twelve bytes, whatever came. */
 export function bareAnswer(bytes: Uint8Array, rcode: number): Uint8Array {
-  const head: DnsMessage = { id: (bytes[0] << 8) | bytes[1], opcode: (bytes[2] >>> 3) & 15, response: true, questions: [] };
+  const head: DnsMessage = { id: u16(bytes, 0), opcode: (bytes[2] >>> 3) & 15, response: true, questions: [] };
   return encodeMessage({ ...head, recursionDesired: (bytes[2] & 1) !== 0, rcode });
 }

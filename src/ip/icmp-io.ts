@@ -1,5 +1,7 @@
 /** ICMP messages in and out: echo, errors about what this host sent, errors about what it got (RFC 1122 §3.2.2, RFC 4443). */
+
 import * as abi from "../../assembly/abi.ts";
+import { u32 } from "../base/bytes.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { checksum } from "../wire/index.ts";
 import { checkExtensions, upperLayer } from "./extensions.ts";
@@ -70,7 +72,7 @@ export class IcmpIo {
     const { world } = this;
     if (to.family === 4 && !world.isLocal(to)) return;
     const own = world.isLocal(to) ? to : undefined;
-    this.send(from.isLinkLocal ? iface : undefined, own, from, ECHO_REPLY[to.family], 0, be32(message, 4), message.subarray(8));
+    this.send(from.isLinkLocal ? iface : undefined, own, from, ECHO_REPLY[to.family], 0, u32(message, 4), message.subarray(8));
   }
 
   /** A host's clock knows no midnight: the high bit says that the time is of another kind (RFC 792, RFC 1122 §3.2.2.8). */
@@ -81,7 +83,7 @@ export class IcmpIo {
     const now = (Math.floor(this.world.now) | 0x80000000) >>> 0;
     view.setUint32(4, now);
     view.setUint32(8, now);
-    this.send(from.isLinkLocal ? iface : undefined, to, from, TIMESTAMP_REPLY, 0, be32(message, 4), data);
+    this.send(from.isLinkLocal ? iface : undefined, to, from, TIMESTAMP_REPLY, 0, u32(message, 4), data);
   }
 
   private receiveError(message: Uint8Array, from: IpAddress, to: IpAddress, iface: NetInterface | undefined): void {
@@ -204,8 +206,4 @@ export class IcmpIo {
     const meaning = this.world.routes.meaning(family, hop);
     return meaning && "iface" in meaning ? meaning.iface.mtu : 1280;
   }
-}
-
-function be32(bytes: Uint8Array, at: number): number {
-  return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;
 }

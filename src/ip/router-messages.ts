@@ -1,4 +1,5 @@
 /** Router solicitations and advertisements with their options (RFC 4861 §4.1, §4.2 and §4.6, RFC 4191, RFC 8106). */
+import { be32 } from "../base/bytes.ts";
 import { IpAddress } from "../base/ip-address.ts";
 
 export const ROUTER_SOLICITATION = 133;
@@ -188,8 +189,4 @@ export function advertisementData(said: RouterAdvertisement): Uint8Array {
 
 function preferenceBits(preference: Preference): number {
   return preference === "medium" ? 0 : preference === "high" ? 1 : 3;
-}
-
-function be32(value: number): number[] {
-  return [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255];
 }

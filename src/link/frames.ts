@@ -2,7 +2,9 @@
  * Frames in a stream of bytes: each behind its length, 32 bits, big-endian. The format of QEMU's `-netdev stream` and
  * `-netdev socket`. Frames may begin and end anywhere in the chunks that a stream happens to bring.
  */
+
 import * as abi from "../../assembly/abi.ts";
+import { u32 } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import { MOST_FRAME, type Port } from "../engine/port.ts";
@@ -69,7 +71,7 @@ export class FrameReader {
 }
 
 function lengthAt(bytes: Uint8Array, at: number): number {
-  const length = ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;
+  const length = u32(bytes, at);
   if (length > MOST_FRAME) throw new LoomError("EPROTO", `a frame of ${length} bytes was announced; expected ${MOST_FRAME} at most`);
   return length;
 }

@@ -3,6 +3,7 @@
  * section, any timestamp resolution per interface), read and written. Formats: draft-ietf-opsawg-pcap and
  * draft-ietf-opsawg-pcapng. Hostile lengths are checked against what is there before anything is read.
  */
+import { concat } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 
 export interface CapturedPacket {
@@ -243,13 +244,7 @@ export class CaptureWriter {
   }
 
   bytes(): Uint8Array {
-    const out = new Uint8Array(this.parts.reduce((n, part) => n + part.length, 0));
-    let at = 0;
-    for (const part of this.parts) {
-      out.set(part, at);
-      at += part.length;
-    }
-    return out;
+    return concat(this.parts);
   }
 }
 

@@ -1,4 +1,5 @@
 /** gzip by the runtime, bzip2 by a library; what is cut off is kept as far as it goes and said. */
+import { concat } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 
 export interface Inflated {
@@ -71,13 +72,7 @@ async function bunzip2(bytes: Uint8Array): Promise<Inflated> {
 }
 
 function result(parts: Uint8Array[], problem: string | undefined): Inflated {
-  const size = parts.reduce((n, part) => n + part.length, 0);
-  if (size === 0 && problem) throw new LoomError("EPROTO", problem);
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
+  const bytes = concat(parts);
+  if (bytes.length === 0 && problem) throw new LoomError("EPROTO", problem);
   return { bytes, problem };
 }

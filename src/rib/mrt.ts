@@ -5,6 +5,7 @@
  * equals. Updates are applied in order: an announcement sets, a withdrawal by the same peer removes.
  */
 import { format4, format6 } from "../base/address.ts";
+import { ByteReader } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 import { RouteSet } from "../base/routes.ts";
 import type { Progress } from "./text.ts";
@@ -17,46 +18,8 @@ const HEADER = 12;
 /** No record of a real dump comes near; a larger length is damage. */
 const LARGEST_RECORD = 1 << 24;
 
-/** Reads within bounds; what runs over them is a MrtError that the loop turns into a sentence. */
-class Reader {
-  readonly bytes: Uint8Array;
-  at: number;
-  readonly end: number;
-
-  constructor(bytes: Uint8Array, at: number, end: number) {
-    this.bytes = bytes;
-    this.at = at;
-    this.end = end;
-  }
-
-  get left(): number {
-    return this.end - this.at;
-  }
-
-  private take(n: number): number {
-    if (n < 0 || this.at + n > this.end) throw new LoomError("EPROTO", `needs ${n} bytes, has ${this.left}`);
-    const at = this.at;
-    this.at += n;
-    return at;
-  }
-
-  u8(): number {
-    return this.bytes[this.take(1)];
-  }
-
-  u16(): number {
-    const at = this.take(2);
-    return (this.bytes[at] << 8) | this.bytes[at + 1];
-  }
-
-  u32(): number {
-    return this.u16() * 65_536 + this.u16();
-  }
-
-  skip(n: number): void {
-    this.take(n);
-  }
-
+/** What runs over the bounds is an error that the loop turns into a sentence. */
+class Reader extends ByteReader {
   sub(n: number): Reader {
     const at = this.take(n);
     return new Reader(this.bytes, at, at + n);
@@ -75,9 +38,7 @@ class Reader {
   }
 
   address(is6: boolean): Uint8Array {
-    const n = is6 ? 16 : 4;
-    const at = this.take(n);
-    return this.bytes.slice(at, at + n);
+    return this.raw(is6 ? 16 : 4);
   }
 }
 

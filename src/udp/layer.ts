@@ -1,5 +1,7 @@
 /** UDP of one host: which endpoints a datagram is for, and which ports are taken. */
+
 import * as abi from "../../assembly/abi.ts";
+import { u16 } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { copyChain } from "../engine/port.ts";
@@ -190,7 +192,7 @@ export class UdpLayer implements Transport, UdpWorld {
   }
 
   failed(report: IcmpErrorReport): boolean {
-    const [sourcePort, port] = [be16(report.transport, 0), be16(report.transport, 2)];
+    const [sourcePort, port] = [u16(report.transport, 0), u16(report.transport, 2)];
     let sent = false;
     for (const endpoint of this.ports.get(sourcePort) ?? []) {
       if (!endpoint.accepts(report.destination, port) || !covers(endpoint, report.source)) continue;
@@ -200,10 +202,6 @@ export class UdpLayer implements Transport, UdpWorld {
     }
     return sent;
   }
-}
-
-function be16(bytes: Uint8Array, at: number): number {
-  return (bytes[at] << 8) | bytes[at + 1];
 }
 
 /** Two that may be on one port: both say so, in the same way. */
