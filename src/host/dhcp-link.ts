@@ -7,7 +7,7 @@ import { type InterfaceAddress, IpAddress } from "../base/ip-address.ts";
 import type { AddressListener, AddressOptions } from "../ip/addresses.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack } from "../ip/stack.ts";
-import { ANY4, ANY6 } from "../udp/endpoint.ts";
+import { ANY4, ANY6 } from "../ip/wildcard.ts";
 import type { UdpLayer } from "../udp/layer.ts";
 import { ETHERTYPE, serializeEthernet } from "../wire/index.ts";
 import { serializeUdp } from "../wire/l4.ts";

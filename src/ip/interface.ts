@@ -31,6 +31,11 @@ export type AddressScope = "global" | "link" | "host";
 /** Whether others have it: being asked, ours, somebody else's (RFC 4862 §5.4, RFC 5227). */
 export type AddressState = "tentative" | "usable" | "duplicate";
 
+/** Whether an address lies in a prefix. */
+export function covers({ address, length }: InterfaceAddress, other: IpAddress): boolean {
+  return address.family === other.family && address.commonPrefix(other) >= length;
+}
+
 /** An address of an interface, with its times on the clock (ms). */
 export interface OwnAddress extends InterfaceAddress {
   readonly origin: AddressOrigin;
@@ -123,9 +128,8 @@ export class NetInterface {
 
   /** Somebody on this link by its address alone. */
   isOnLink(address: IpAddress): boolean {
-    const { family } = address;
-    const covers = (own: InterfaceAddress) => own.address.family === family && own.address.commonPrefix(address) >= own.length;
-    return this.addresses.some((own) => !isAutomatic(own) && covers(own)) || this.onLink.some(covers);
+    const isIn = (own: InterfaceAddress) => covers(own, address);
+    return this.addresses.some((own) => !isAutomatic(own) && isIn(own)) || this.onLink.some(isIn);
   }
 
   /** The subnet's broadcast address, or the limited one. */

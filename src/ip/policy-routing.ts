@@ -10,7 +10,7 @@ import { LoomError } from "../base/errors.ts";
 import type { InterfaceAddress, IpAddress } from "../base/ip-address.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { RouteTable } from "../engine/route-table.ts";
-import type { NetInterface } from "./interface.ts";
+import { covers, type NetInterface } from "./interface.ts";
 import type { Neighbours } from "./neighbours.ts";
 import { Routes } from "./routes.ts";
 
@@ -142,8 +142,4 @@ function matches({ from, to, iif, mark }: Rule, destination: IpAddress, hint: Pa
   if (iif || (mark !== undefined && hint?.mark !== mark)) return false;
   if (from && !(hint?.source && covers(from, hint.source))) return false;
   return !to || covers(to, destination);
-}
-
-function covers({ address, length }: InterfaceAddress, other: IpAddress): boolean {
-  return address.family === other.family && address.commonPrefix(other) >= length;
 }

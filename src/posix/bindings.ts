@@ -4,8 +4,8 @@
  */
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
+import { standsFor } from "../ip/wildcard.ts";
 import { EADDRINUSE } from "./errno.ts";
-import { ANY4 } from "./names.ts";
 
 /** What counts in a conflict. A connection that lives on without a socket is one, too. */
 export interface Bound {
@@ -123,6 +123,5 @@ function overlap(a: Bound, b: Bound): boolean {
 }
 
 function covers({ address, v6Only }: Bound, family: 4 | 6): boolean {
-  if (!address.isUnspecified) return address.family === family;
-  return address.equals(ANY4) ? family === 4 : family === 6 || !v6Only;
+  return address.isUnspecified ? standsFor(address, v6Only, family) : address.family === family;
 }

@@ -2,10 +2,11 @@
 import { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
 import type { NetInterface } from "../ip/interface.ts";
+import { ANY4, ANY6 } from "../ip/wildcard.ts";
 import type { Bindings, Bound } from "./bindings.ts";
 import { AF_INET, AF_INET6 } from "./constants.ts";
 import { EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENETUNREACH, ENODEV } from "./errno.ts";
-import { ANY4, ANY6, addressOf, nameOf, type SocketName } from "./names.ts";
+import { addressOf, nameOf, type SocketName } from "./names.ts";
 import { newSettings, type Settings } from "./settings.ts";
 import { Socket } from "./socket.ts";
 

@@ -3,6 +3,7 @@
  * sockaddr_un (RFC 3493 §3.3; unix(7)) for programs that were ported.
  */
 import { IpAddress } from "../base/ip-address.ts";
+import { ANY4 } from "../ip/wildcard.ts";
 import { AF_INET, AF_INET6, AF_UNIX, AF_UNSPEC } from "./constants.ts";
 import { EAFNOSUPPORT, EINVAL } from "./errno.ts";
 
@@ -27,9 +28,6 @@ export type SocketName = InetName | UnixName;
 export interface Slot<T> {
   value?: T;
 }
-
-export const ANY4 = IpAddress.v4(0);
-export const ANY6 = new IpAddress(0, 0, 0, 0);
 
 /** The address in a name for a socket of `domain`, or a negative error. */
 export function addressOf(name: SocketName, domain: number): IpAddress | number {

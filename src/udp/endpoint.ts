@@ -3,7 +3,7 @@
  * (RFC 768, RFC 1122 §4.1, RFC 1112 §6, RFC 3678).
  */
 import { LoomError } from "../base/errors.ts";
-import { IpAddress } from "../base/ip-address.ts";
+import type { IpAddress } from "../base/ip-address.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
 import { icmpErrno } from "../ip/icmp-errno.ts";
 import type { NetInterface } from "../ip/interface.ts";
@@ -47,8 +47,6 @@ const MOST_ERRORS = 64;
 export const MOST_SEGMENTS = 64;
 /** Datagrams that are sent as one share a slab. */
 const RUN_BYTES = 16_384;
-export const ANY4 = IpAddress.v4(0);
-export const ANY6 = new IpAddress(0, 0, 0, 0);
 
 export interface EndpointOptions {
   /** Several sockets share the port, and flows are spread over them (SO_REUSEPORT). */

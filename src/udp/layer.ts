@@ -8,8 +8,9 @@ import { copyChain } from "../engine/port.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack, Transport } from "../ip/stack.ts";
+import { ANY6, standsFor } from "../ip/wildcard.ts";
 import type { DatagramBatch } from "./datagram.ts";
-import { ANY4, ANY6, type EndpointOptions, type Envelope, UdpEndpoint, type UdpWorld } from "./endpoint.ts";
+import { type EndpointOptions, type Envelope, UdpEndpoint, type UdpWorld } from "./endpoint.ts";
 import { Transmitter } from "./transmit.ts";
 
 export interface UdpCounters {
@@ -216,9 +217,7 @@ function overlaps(a: UdpEndpoint, b: UdpEndpoint): boolean {
 
 /** Whether an address is one of those an endpoint is bound to. */
 function covers({ local, options }: UdpEndpoint, address: IpAddress): boolean {
-  if (local.equals(ANY6)) return address.family === 6 || !options.v6Only;
-  if (local.equals(ANY4)) return address.family === 4;
-  return local.equals(address);
+  return local.isUnspecified ? standsFor(local, options.v6Only, address.family) : local.equals(address);
 }
 
 function takes(endpoint: UdpEndpoint, destination: IpAddress, source: IpAddress, port: number, iface: NetInterface | undefined): boolean {
