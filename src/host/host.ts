@@ -580,7 +580,8 @@ export class Host {
     checkName(hostname);
     checkOptions("ping", PING satisfies Shape<PingOptions>, options);
     const { size = 56, timeout = 1000, hopLimit, signal } = options;
-    const found = literal(hostname) ? hostname : (await this.lookup(hostname, { signal }))[0].address;
+    // What has a colon is no name: an address, or what is wrong with it.
+    const found = hostname.includes(":") || literal(hostname) ? hostname : (await this.lookup(hostname, { signal }))[0].address;
     const { address, iface } = this.ip.parse(found);
     return this.pinger.ping(address, size, timeout, hopLimit, iface);
   }
