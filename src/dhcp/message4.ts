@@ -2,7 +2,6 @@
  * DHCPv4 messages (RFC 2131 §2): bytes to an object and back, with long options split and joined (RFC 3396) and the
  * fields `file` and `sname` read as options where the message says so (RFC 2132 §9.3). Reading throws EPROTO alone.
  */
-
 import { format4, parse4 } from "../base/address.ts";
 import { concat } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";

@@ -2,7 +2,6 @@
  * Frames in a stream of bytes: each behind its length, 32 bits, big-endian. The format of QEMU's `-netdev stream` and
  * `-netdev socket`. Frames may begin and end anywhere in the chunks that a stream happens to bring.
  */
-
 import * as abi from "../../assembly/abi.ts";
 import { u32 } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";

@@ -1,5 +1,4 @@
 /** UDP of one host: which endpoints a datagram is for, and which ports are taken. */
-
 import * as abi from "../../assembly/abi.ts";
 import { u16 } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
