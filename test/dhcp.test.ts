@@ -416,7 +416,7 @@ describe("a host and its DHCPv6 server", () => {
     link.set({ cut: false });
     // Another link, with another server.
     client.setUp("eth0", false);
-    lab.engine.detach(link);
+    lab.unlink(link);
     const elsewhere = await lab.host({ interfaces: [{ addresses: ["2001:db8:5::1/64"] }] });
     serveDhcp6(elsewhere, { range: ["2001:db8:5::100", "2001:db8:5::1ff"] });
     lab.link(client, elsewhere, { delay: 5 });

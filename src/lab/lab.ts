@@ -88,12 +88,21 @@ export class Lab {
     joinPorts(this.engine, from, to);
   }
 
+  /** Takes a link away, with what is on its way; its interfaces may be linked to others. */
+  unlink(link: ImpairedLink): void {
+    const at = this.links.indexOf(link);
+    if (at < 0) throw invalid("this link is not one of the lab's");
+    this.links.splice(at, 1);
+    this.engine.detach(link);
+    for (const port of link.ends) this.linked.delete(port);
+  }
+
   /** An interface has one link: two would take each other's frames. */
   private claim(...ports: readonly Port[]): void {
     if (ports[0] === ports[1]) throw invalid("an interface cannot be linked to itself");
     for (const port of ports) {
       if (!this.linked.has(port)) continue;
-      throw new LoomError("EBUSY", "the interface has a link already; `link.set` changes what it does");
+      throw new LoomError("EBUSY", "the interface has a link already; `link.set` changes what it does, `lab.unlink` takes it away");
     }
     for (const port of ports) this.linked.add(port);
   }

@@ -152,7 +152,7 @@ export class ImpairedLink implements Device {
   /** What is on the way. */
   readonly timers = new Timers();
   private readonly engine: Engine;
-  private readonly ends: readonly [Port, Port];
+  readonly ends: readonly [Port, Port];
   private readonly lanes: readonly [Lane, Lane];
 
   constructor(engine: Engine, a: Port, b: Port, random: Random, impairment: Impairment = {}) {
