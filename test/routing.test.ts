@@ -10,7 +10,7 @@ const address = (text: string) => IpAddress.parse(text);
 
 describe("rules for what a host sends", () => {
   const make = async () => {
-    const lab = await Lab.create({ seed: SEED });
+    const lab = await Lab.create({ seed: SEED, hosts: 8 });
     const host = await lab.host({
       interfaces: [
         { addresses: ["10.1.0.1/24", "2001:db8:1::1/64"], gateway: ["10.1.0.254", "2001:db8:1::fe"] },
@@ -50,6 +50,48 @@ describe("rules for what a host sends", () => {
     assert.equal(via(host, "198.51.100.1", { source: address("10.2.0.1") }), "10.1.0.254");
     assert.throws(() => host.removeRule(100), { code: "ENOENT" });
     assert.throws(() => host.addRule({ priority: 50 }), { code: "EEXIST" });
+  });
+
+  it("by protocol, ports, bits of a mark and the socket's interface, and by what is not so", async () => {
+    const { host } = await make();
+    const peer = "198.51.100.1";
+    for (let n = 0; n < 5; n++) host.addRoute({ to: "0.0.0.0/0", via: `10.2.0.${100 + n}`, table: 100 + n });
+    host.addRoute({ to: "::/0", via: "2001:db8:2::fe", table: 100 });
+    host.addRule({ priority: 10, protocol: "udp", destinationPort: [5000, 5999], table: 100 });
+    host.addRule({ priority: 20, protocol: 6, sourcePort: 22, table: 101 });
+    host.addRule({ priority: 30, mark: 0x10, markMask: 0xf0, table: 102 });
+    host.addRule({ priority: 40, boundTo: "eth1", table: 103 });
+    const udp = (destinationPort: number) => via(host, peer, { protocol: 17, destinationPort });
+    assert.deepEqual([4999, 5000, 5999, 6000].map(udp), ["10.1.0.254", "10.2.0.100", "10.2.0.100", "10.1.0.254"]);
+    assert.equal(via(host, peer, { protocol: 6, destinationPort: 5000 }), "10.1.0.254");
+    assert.equal(via(host, "2001:db8:9::1", { protocol: 17, destinationPort: 5000 }), "2001:db8:2::fe", "both families");
+    assert.equal(via(host, peer, { protocol: 6, sourcePort: 22, mark: 0x10 }), "10.2.0.101", "the lower priority first");
+    assert.equal(via(host, peer, { mark: 0x1f }), "10.2.0.102");
+    assert.equal(via(host, peer, { mark: 0x2f }), "10.1.0.254");
+    const path = host.ip.pathTo(address(peer), host.ip.interface("eth1"));
+    assert.equal(String(path.neighbour?.address), "10.2.0.103");
+    host.addRule({ priority: 50, not: true, from: "10.1.0.0/24", table: 104 });
+    assert.equal(via(host, peer, { source: address("10.1.0.1") }), "10.1.0.254");
+    assert.equal(via(host, peer, { source: address("10.2.0.1") }), "10.2.0.104");
+    assert.equal(via(host, "2001:db8:9::1", { source: address("2001:db8:2::1") }), "2001:db8:1::fe", "no rule of that family");
+    assert.throws(() => host.addRule({ priority: 60, destinationPort: [9, 8] }), { code: "EINVAL" });
+    assert.throws(() => host.addRule({ priority: 60, protocol: 256 }), { code: "EINVAL" });
+  });
+
+  it("sockets tell their protocol and ports", async () => {
+    const { host } = await make();
+    for (let n = 0; n < 2; n++) host.addRoute({ to: "0.0.0.0/0", via: `10.2.0.${100 + n}`, table: 100 + n });
+    host.addRule({ priority: 10, protocol: "udp", destinationPort: 53, table: 100 });
+    host.addRule({ priority: 20, protocol: "tcp", destinationPort: 80, table: 101 });
+    const asked = (gateway: string) => host.ip.neighbours.list().some((each) => String(each.address) === gateway && each.probes > 0);
+    const socket = host.udp.bind(undefined, 0);
+    socket.send(new Uint8Array(1), address("203.0.113.1"), 54);
+    assert.ok(asked("10.1.0.254") && !asked("10.2.0.100"));
+    socket.send(new Uint8Array(1), address("203.0.113.1"), 53);
+    assert.ok(asked("10.2.0.100") && !asked("10.2.0.101"));
+    host.connect({ hostname: "203.0.113.1", port: 80 }).catch(() => {});
+    await new Promise(setImmediate);
+    assert.ok(asked("10.2.0.101"));
   });
 
   it("a connection goes the way of its address, whoever began it", async () => {
@@ -95,6 +137,38 @@ describe("rules for what a host sends", () => {
 });
 
 describe("rules for what a router forwards", () => {
+  it("everything but what one interface brings may be refused, and packets to the router itself are not", async () => {
+    const lab = await Lab.create({ seed: SEED, interfaces: 12, hosts: 8 });
+    const customer = (n: number) => lab.host({ interfaces: [{ addresses: [`10.${n}.0.1/24`], gateway: `10.${n}.0.254` }] });
+    const [c, d, x] = [await customer(1), await customer(2), await customer(3)];
+    const router = await lab.host({ forwarding: true, interfaces: [1, 2, 3].map((n) => ({ addresses: [`10.${n}.0.254/24`] })) });
+    [c, d, x].forEach((host, i) => {
+      lab.link(host, router, {}, ["eth0", `eth${i}`]);
+    });
+    const inbox = x.datagram({ port: 7 });
+    const own = router.datagram({ port: 7 });
+    const heard = async () => {
+      for (const to of ["10.3.0.1", "10.3.0.254"])
+        for (const host of [c, d]) host.datagram().send(new Uint8Array(4), { address: to, port: 7 });
+      await lab.run(200);
+      return [inbox, own].map((each) => {
+        const from: string[] = [];
+        each.tryReceiveMany((_data, { address: source }) => from.push(String(source)));
+        return from.sort();
+      });
+    };
+    const both = ["10.1.0.1", "10.2.0.1"];
+    assert.deepEqual(await heard(), [both, both]);
+    router.addRule({ priority: 10, not: true, interface: "eth0", action: "blackhole" });
+    assert.deepEqual(await heard(), [["10.1.0.1"], both]);
+    router.removeRule(10);
+    router.addRule({ priority: 10, mark: 1, action: "blackhole" });
+    router.addRule({ priority: 11, boundTo: "eth2", action: "blackhole" });
+    assert.deepEqual(await heard(), [both, both], "forwarded packets have no mark and no socket");
+    router.addRule({ priority: 12, interface: "eth0", action: "blackhole" });
+    assert.deepEqual(await heard(), [["10.2.0.1"], both]);
+  });
+
   it("each interface has a table of its own: two customers, two ways, and a subnet on the link", async () => {
     const lab = await Lab.create({ seed: SEED, interfaces: 12, hosts: 8 });
     const customer = (n: number) => lab.host({ interfaces: [{ addresses: [`10.${n}.0.1/24`], gateway: `10.${n}.0.254` }] });

@@ -36,6 +36,7 @@ import { connectAny, RESOLUTION_DELAY_MS } from "./happy-eyeballs.ts";
 import { warnUnlessRun } from "./idle-warning.ts";
 import { HostNames, type NamesOptions } from "./names.ts";
 import { ADDRESS, CONNECT, DATAGRAM, DHCP, HOST, INTERFACE, LISTEN, LOOKUP, PING, ROUTE, RULE, UNIX } from "./option-shapes.ts";
+import { type RuleOptions, ruleOf } from "./rule-options.ts";
 
 /** A device for a port that the host gives it. */
 export type DeviceFor = (engine: Engine, port: Port) => Device | Promise<Device>;
@@ -146,21 +147,6 @@ export interface LinkInfo {
   readonly carrier: boolean;
   readonly offload: OffloadFlags;
   readonly stats: LinkStats;
-}
-
-export interface RuleOptions {
-  /** Lower ones are asked first; the main table has 32766. */
-  priority: number;
-  /** Of the packet's source and destination. */
-  from?: string;
-  to?: string;
-  /** The interface that forwarded packets come in by. */
-  interface?: string;
-  /** Of the socket. */
-  mark?: number;
-  /** Default 254, the main one. */
-  table?: number;
-  action?: "blackhole" | "unreachable" | "prohibit";
 }
 
 export interface RouteOptions {
@@ -418,19 +404,10 @@ export class Host {
     routes.add({ prefix, kind: route.kind ?? "unicast", nextHops, metric: route.metric ?? 0, protocol: "static" });
   }
 
-  /** `ip rule add`: for what the host sends every rule counts, for what it forwards those by interface alone. */
+  /** `ip rule add`: for what the host sends every rule counts, for what it forwards those for all that comes in by an interface. */
   addRule(rule: RuleOptions): void {
     checkOptions("rule", RULE satisfies Shape<RuleOptions>, rule, ["priority"]);
-    const { priority, from, to, interface: iif, mark, table = MAIN_TABLE, action } = rule;
-    this.ip.rules.add({
-      priority,
-      from: from === undefined ? undefined : parseInterfaceAddress(from),
-      to: to === undefined ? undefined : parseInterfaceAddress(to),
-      iif: iif === undefined ? undefined : this.ip.interface(iif),
-      mark,
-      table,
-      action,
-    });
+    this.ip.rules.add(ruleOf(rule, (name) => this.ip.interface(name)));
   }
 
   removeRule(priority: number): void {

@@ -153,12 +153,20 @@ export const ROUTE = {
   nextHops: listOf(hop),
 };
 
+const rulePort = whole(1, 65_534);
+
 export const RULE = {
   priority: u32,
   from: text,
   to: text,
+  not: yesNo,
   interface: text,
+  boundTo: text,
   mark: u32,
+  markMask: u32,
+  protocol: either(whole(1, 255), oneOf("icmp", "icmpv6", "tcp", "udp")),
+  sourcePort: either(rulePort, listOf(rulePort)),
+  destinationPort: either(rulePort, listOf(rulePort)),
   table: u32,
   action: oneOf("blackhole", "unreachable", "prohibit"),
 };

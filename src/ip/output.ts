@@ -3,10 +3,10 @@ import * as abi from "../../assembly/abi.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { groupMac, type NetInterface } from "./interface.ts";
 import { destinationOf, sourceOf } from "./packet-io.ts";
-import type { PathHint } from "./policy-routing.ts";
 import { scopeOf } from "./policy-table.ts";
 import { fragmentPacket } from "./reassembly.ts";
 import type { HopMeaning } from "./routes.ts";
+import type { PathHint } from "./rule.ts";
 import { type Candidate, chooseSource, type Destination, orderDestinations } from "./source-address.ts";
 import type { Path } from "./types.ts";
 import type { World } from "./world.ts";
@@ -34,7 +34,7 @@ export class Output {
     }
     // A subnet's broadcast address is ours to receive, and everybody's when we send.
     if (family === 4) for (const each of world.interfaces) if (each.isBroadcast(to)) return this.scopedPath(to, each);
-    const hop = to.isLoopback ? world.routes.endHop(family, "local") : world.rules.lookup(to, hint);
+    const hop = to.isLoopback ? world.routes.endHop(family, "local") : world.rules.lookup(to, hint, iface);
     let path = this.pathOver(family, hop);
     if (iface && !path.isLocal && path.iface !== iface) path = this.pathBy(to, iface);
     if (path.isLocal) return path;

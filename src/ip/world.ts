@@ -9,9 +9,10 @@ import type { Identifications } from "./identification.ts";
 import type { NetInterface } from "./interface.ts";
 import type { Neighbours } from "./neighbours.ts";
 import type { PathMtus } from "./path-mtu.ts";
-import type { PathHint, PolicyRouting } from "./policy-routing.ts";
+import type { PolicyRouting } from "./policy-routing.ts";
 import type { PolicyTable } from "./policy-table.ts";
 import type { Routes } from "./routes.ts";
+import type { PathHint } from "./rule.ts";
 import type { IcmpHandler, IpCounters, Path, Transport } from "./types.ts";
 
 export interface World {

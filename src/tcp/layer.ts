@@ -209,7 +209,13 @@ export class TcpLayer implements Transport, TcpWorld {
     }
     // A link-local peer is on one link, whatever the routes are later.
     const isZoned = remote.family === 6 && remote.isLinkLocal;
-    const path = this.stack.pathTo(remote, local.device, { source: local.address, mark: options.mark || undefined });
+    const path = this.stack.pathTo(remote, local.device, {
+      source: local.address,
+      mark: options.mark,
+      protocol: 6,
+      sourcePort: local.port,
+      destinationPort: remotePort,
+    });
     if (path.hop === 0) throw new LoomError("ENETUNREACH", `there is no route to ${remote}`);
     const source = local.address ?? this.stack.sourceFor(remote, path);
     if (!source) throw new LoomError("EADDRNOTAVAIL", `no address of this host can reach ${remote}`);

@@ -35,7 +35,13 @@ export function pathOf(tcb: Tcb): Path {
   const { stack } = tcb.world;
   if (!tcb.path || tcb.path.generation !== stack.routes.generation) {
     const { mark } = tcb.options;
-    tcb.path = stack.pathTo(tcb.remote, tcb.device, mark === 0 ? { source: tcb.local } : { source: tcb.local, mark });
+    tcb.path = stack.pathTo(tcb.remote, tcb.device, {
+      source: tcb.local,
+      mark,
+      protocol: 6,
+      sourcePort: tcb.localPort,
+      destinationPort: tcb.remotePort,
+    });
   }
   return tcb.path;
 }

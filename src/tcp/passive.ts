@@ -80,7 +80,9 @@ export class PassiveOpen {
       remotePort: stack.words[abi.SEG_SOURCE_PORT / 4],
       device: listener.rules.device ?? zoneOf(stack, remote),
     };
-    if (remote.isMulticast || remote.isUnspecified || stack.pathTo(remote, ends.device).hop === 0) return undefined;
+    if (remote.isMulticast || remote.isUnspecified) return undefined;
+    const hint = { source: ends.local, protocol: 6, sourcePort: ends.localPort, destinationPort: ends.remotePort };
+    if (stack.pathTo(remote, ends.device, hint).hop === 0) return undefined;
     const tcb = this.world.create(ends, listener.inherited);
     tcb.listener = listener;
     if (tcb.ao) tcb.ao.follow(stack.engine.memory.u8, offered.authentication);
@@ -138,7 +140,12 @@ export class PassiveOpen {
     flow[9] = seq;
     const s = readSegment(words, stack.engine.memory.u8);
     const device = listener.rules.device ?? zoneOf(stack, remote);
-    const { mtu, hop, iface } = stack.pathTo(remote, device, { source: local });
+    const { mtu, hop, iface } = stack.pathTo(remote, device, {
+      source: local,
+      protocol: 6,
+      sourcePort: listener.port,
+      destinationPort: words[abi.SEG_SOURCE_PORT / 4],
+    });
     if (hop === 0) return;
     const cookie = makeCookie(world.hash, stack.now, offered.mss || 536);
     world.counters.syncookies_sent++;

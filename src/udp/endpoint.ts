@@ -98,6 +98,7 @@ export class UdpEndpoint {
   private path: Path | undefined;
   private pathTo: IpAddress | undefined;
   private pathBy: NetInterface | undefined;
+  private pathPort = 0;
   private readonly one: Uint8Array[] = [];
 
   constructor(layer: UdpWorld, local: IpAddress, port: number, options: EndpointOptions = {}) {
@@ -198,7 +199,7 @@ export class UdpEndpoint {
     const { stack } = this.layer;
     stack.touch();
     const group = to.isMulticast;
-    const path = this.findPath(to, options?.iface ?? this.device ?? (group ? this.multicastInterface : undefined));
+    const path = this.findPath(to, port, options?.iface ?? this.device ?? (group ? this.multicastInterface : undefined));
     if (path.hop === 0) throw new LoomError("ENETUNREACH", `there is no route to ${to}`);
     const isBroadcast = !group && (path.iface?.isBroadcast(to) ?? false);
     if (isBroadcast && !this.broadcast) throw new LoomError("EACCES", "broadcast is not allowed on this socket");
@@ -220,10 +221,13 @@ export class UdpEndpoint {
   }
 
   /** Datagrams go in runs to one peer: its path is found once. */
-  private findPath(to: IpAddress, iface: NetInterface | undefined): Path {
+  private findPath(to: IpAddress, port: number, iface: NetInterface | undefined): Path {
     const { stack } = this.layer;
-    if (!this.path || this.path.generation !== stack.routes.generation || this.pathBy !== iface || !this.pathTo?.equals(to)) {
-      this.path = stack.pathTo(to, iface, { source: this.local.isUnspecified ? undefined : this.local, mark: this.mark });
+    const isKnown = this.path?.generation === stack.routes.generation && this.pathBy === iface && this.pathPort === port;
+    if (!this.path || !isKnown || !this.pathTo?.equals(to)) {
+      const source = this.local.isUnspecified ? undefined : this.local;
+      this.path = stack.pathTo(to, iface, { source, mark: this.mark, protocol: 17, sourcePort: this.port, destinationPort: port });
+      this.pathPort = port;
       this.pathTo = to;
       this.pathBy = iface;
     }
