@@ -116,6 +116,27 @@ describe("rules for what a host sends", () => {
     assert.equal(opened, 2);
   });
 
+  it("a peer that only a rule's table leads to may connect", async () => {
+    const lab = await Lab.create({ seed: SEED });
+    const host = await lab.host({ interfaces: [{ addresses: ["10.2.0.1/24"] }] });
+    const peer = await lab.host({ interfaces: [{ addresses: ["10.2.0.254/24", "192.0.2.1/32"] }] });
+    lab.link(host, peer);
+    host.addRoute({ to: "192.0.2.0/24", via: "10.2.0.254", table: 100 });
+    host.addRule({ priority: 100, from: "10.2.0.1", protocol: "tcp", sourcePort: 81, table: 100 });
+    for (const port of [81, 82]) host.listen({ port });
+    const opened: number[] = [];
+    const refused: number[] = [];
+    host.addRule({ priority: 101, from: "10.2.0.1", protocol: "tcp", sourcePort: 83, table: 100 });
+    for (const port of [81, 82, 83]) {
+      peer.connect({ hostname: "10.2.0.1", port, localAddress: "192.0.2.1" }).then(
+        () => opened.push(port),
+        ({ code }) => code === "ECONNREFUSED" && refused.push(port),
+      );
+    }
+    await lab.run(3000);
+    assert.deepEqual([opened, refused], [[81], [83]], "resets go that way too");
+  });
+
   it("a socket's own address and mark choose its way; so does the interface it is bound to", async () => {
     const { host } = await make();
     host.addRoute({ to: "0.0.0.0/0", via: "10.2.0.254", table: 100 });

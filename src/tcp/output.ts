@@ -1,6 +1,6 @@
 /** One segment out: its header fields and options into the record, its payload by reference, and down the stack. */
 import * as abi from "../../assembly/abi.ts";
-import type { IpAddress } from "../base/ip-address.ts";
+import { IpAddress } from "../base/ip-address.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack, Path } from "../ip/stack.ts";
 import { AO_WORDS } from "./ao-segment.ts";
@@ -272,6 +272,9 @@ export function zoneOf(stack: IpStack, remote: IpAddress): NetInterface | undefi
   return remote.family === 6 && remote.isLinkLocal ? stack.arrivedBy : undefined;
 }
 
+/** What rules may look at in such a segment, filled anew for each. */
+const bare = { source: undefined as IpAddress | undefined, protocol: 6, sourcePort: 0, destinationPort: 0 };
+
 /** A segment of no connection, or of one that exists only as a cookie; its options are in the record's words already. */
 export function sendBare(
   stack: IpStack,
@@ -292,5 +295,9 @@ export function sendBare(
   out[abi.OUT_WINDOW / 4] = window;
   if (signing) signWith(stack, signing, seq);
   const id = stack.engine.plane.tcpBuild(0, stack.outAddress) >>> 0;
-  if (id !== abi.NONE) stack.route(id, remote.family, stack.pathTo(remote, device).hop, device);
+  if (id === abi.NONE) return;
+  bare.source = IpAddress.read(out, abi.SEG_SOURCE / 4);
+  bare.sourcePort = out[abi.SEG_SOURCE_PORT / 4];
+  bare.destinationPort = out[abi.SEG_DESTINATION_PORT / 4];
+  stack.route(id, remote.family, stack.pathTo(remote, device, bare).hop, device);
 }
