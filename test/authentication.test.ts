@@ -18,7 +18,8 @@ import { receiveExtension, sendExtension } from "../src/tcp/authentication.ts";
 import { CLOSED, ESTABLISHED, type Tcb, type TcpOptions } from "../src/tcp/tcb.ts";
 import * as user from "../src/tcp/user.ts";
 import { AO_VECTORS } from "./ao-vectors.ts";
-import { body, FAMILIES, sha } from "./kernel-support.ts";
+import { exchange } from "./exchange.ts";
+import { body, FAMILIES } from "./kernel-support.ts";
 import { SEED } from "./support.ts";
 
 const SECRET = "a secret of two routers";
@@ -199,31 +200,6 @@ async function open({ lab, a, b }: Net, family: 4 | 6, client: Partial<TcpOption
   return { client: tcb, server: listener.accept() as Tcb, listener };
 }
 
-/** Both send `bytes` and close. */
-async function exchange({ lab }: Net, ends: readonly Tcb[], bytes: number): Promise<void> {
-  const data = body(bytes);
-  const got = new Map<Tcb, Buffer[]>();
-  for (const tcb of ends) {
-    let sent = 0;
-    const parts: Buffer[] = [];
-    got.set(tcb, parts);
-    const pump = () => {
-      if (sent < bytes) sent += user.write(tcb, data.subarray(sent));
-    };
-    const out = new Uint8Array(65_536);
-    const readable = () => {
-      for (let n = user.read(tcb, out); n > 0; n = user.read(tcb, out)) parts.push(Buffer.from(out.slice(0, n)));
-    };
-    tcb.events = { writable: pump, readable };
-    pump();
-  }
-  const whole = (tcb: Tcb) => (got.get(tcb) ?? []).reduce((n, part) => n + part.length, 0) === bytes;
-  await lab.run(300_000, () => ends.every(whole));
-  for (const tcb of ends) assert.equal(sha(Buffer.concat(got.get(tcb) ?? [])), sha(data));
-  for (const tcb of ends) user.close(tcb);
-  await lab.run(200_000);
-}
-
 function ao(host: Host): number[] {
   const { ao_bad, ao_key_not_found, ao_required } = host.tcp.counters;
   return [ao_bad, ao_key_not_found, ao_required];
@@ -250,7 +226,7 @@ describe("authenticated connections", () => {
       it(`IPv${family}: every segment from SYN to FIN, none too large, through loss${what}`, async () => {
         const net = await pair({ loss: 20, first });
         const { client, server } = await open(net, family, { aoKeys: both(SECRET, CLIENT) }, { aoKeys: both(SECRET, SERVER) });
-        await exchange(net, [client, server], 200_000);
+        await exchange(net.lab, [client, server], 200_000);
         allAuthentic(net.frames, SECRET, client);
         assert.ok(net.frames.some((frame) => frame.length === 1514) && net.frames.every((frame) => frame.length <= 1514));
         assert.ok(server.retransmissions > 0 && server.sackOk && server.timestampsOk);
@@ -273,7 +249,7 @@ describe("authenticated connections", () => {
         { aoKeys: both("0123456789abcdef", { ...CLIENT, ...how }) },
         { aoKeys: both("0123456789abcdef", { ...SERVER, ...how }) },
       );
-      await exchange(net, [client, server], 100_000);
+      await exchange(net.lab, [client, server], 100_000);
       assert.deepEqual([...ao(net.a), ...ao(net.b)], [0, 0, 0, 0, 0, 0]);
       assert.equal(net.a.tcp.size + net.b.tcp.size, 0);
     });
@@ -283,7 +259,7 @@ describe("authenticated connections", () => {
     const net = await pair({ handshakes: 0 });
     const { client, server } = await open(net, 4, { aoKeys: both(SECRET, CLIENT) }, { aoKeys: both(SECRET, SERVER) });
     assert.equal(net.b.tcp.counters.syncookies_received, 1);
-    await exchange(net, [client, server], 50_000);
+    await exchange(net.lab, [client, server], 50_000);
     allAuthentic(net.frames, SECRET, client);
   });
 

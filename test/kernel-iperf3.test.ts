@@ -1,10 +1,9 @@
 /** iperf3, the program, as client and as server of a host: both directions, several streams, UDP, both families. */
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
-import { Host } from "../src/host/host.ts";
-import { tap } from "../src/link/tap.ts";
+import { describe, it } from "node:test";
+import type { Host } from "../src/host/host.ts";
 import { runClient, serveOnce } from "./iperf3.ts";
-import { FAMILIES, missing, Namespace, until } from "./kernel-support.ts";
+import { FAMILIES, missing, type Namespace, overTap, until } from "./kernel-support.ts";
 
 const OURS = { 4: "10.79.0.2", 6: "fd79::2" } as const;
 const THEIRS = { 4: "10.79.0.1", 6: "fd79::1" } as const;
@@ -14,17 +13,8 @@ describe("iperf3 and a host", { skip: missing("iperf3"), timeout: 60_000 }, () =
   let namespace: Namespace;
   let host: Host;
 
-  before(async () => {
-    namespace = new Namespace();
-    host = await Host.create({
-      interfaces: [{ device: tap({ name: "t0", namespace: namespace.name }), addresses: [`${OURS[4]}/24`, `${OURS[6]}/64`] }],
-    });
-    namespace.up("t0", `${THEIRS[4]}/24`, `${THEIRS[6]}/64`);
-  });
-
-  after(async () => {
-    await host?.close();
-    await namespace?.remove();
+  overTap(OURS, THEIRS, (...made) => {
+    [host, namespace] = made;
   });
 
   for (const family of FAMILIES) {

@@ -4,12 +4,11 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import * as http from "node:http";
 import * as http2 from "node:http2";
 import { Duplex } from "node:stream";
-import { after, before, describe, it } from "node:test";
-import { Host } from "../src/host/host.ts";
-import { tap } from "../src/link/tap.ts";
+import { describe, it } from "node:test";
+import type { Host } from "../src/host/host.ts";
 import type { TcpListenerSocket } from "../src/socket/listener.ts";
 import type { TcpSocket } from "../src/socket/stream.ts";
-import { body, FAMILIES, hostIn, missing, Namespace, sha, until, withFolder } from "./kernel-support.ts";
+import { body, FAMILIES, hostIn, missing, type Namespace, overTap, sha, until, withFolder } from "./kernel-support.ts";
 import { sshServer } from "./ssh.ts";
 
 const OURS = { 4: "10.80.0.2", 6: "fd80::2" } as const;
@@ -70,19 +69,10 @@ describe("programs and a host", { skip: missing("ping", "curl"), timeout: 60_000
   let namespace: Namespace;
   let host: Host;
 
-  before(async () => {
-    namespace = new Namespace();
-    host = await Host.create({
-      interfaces: [{ device: tap({ name: "t0", namespace: namespace.name }), addresses: [`${OURS[4]}/24`, `${OURS[6]}/64`] }],
-    });
-    namespace.up("t0", `${THEIRS[4]}/24`, `${THEIRS[6]}/64`);
+  overTap(OURS, THEIRS, (...made) => {
+    [host, namespace] = made;
     serve(host.listen({ port: 80 }), http.createServer(answer));
     serve(host.listen({ port: 82 }), http2.createServer(answer));
-  });
-
-  after(async () => {
-    await host?.close();
-    await namespace?.remove();
   });
 
   for (const family of FAMILIES) {

@@ -5,7 +5,10 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
+import { Host } from "../src/host/host.ts";
+import { tap } from "../src/link/tap.ts";
 import type { TcpSocket } from "../src/socket/stream.ts";
 
 export const FAMILIES = [4, 6] as const;
@@ -126,6 +129,25 @@ export class Namespace {
     ip("netns", "del", this.name);
     namespaces.delete(this.name);
   }
+}
+
+export type Addresses = Readonly<Record<Family, string>>;
+
+/** A host and the kernel on both ends of a TAP device, in a namespace of its own, for the tests of a suite. */
+export function overTap(ours: Addresses, theirs: Addresses, use: (host: Host, namespace: Namespace) => void): void {
+  let namespace: Namespace | undefined;
+  let host: Host | undefined;
+  before(async () => {
+    namespace = new Namespace();
+    const device = tap({ name: "t0", namespace: namespace.name });
+    host = await Host.create({ interfaces: [{ device, addresses: [`${ours[4]}/24`, `${ours[6]}/64`] }] });
+    namespace.up("t0", `${theirs[4]}/24`, `${theirs[6]}/64`);
+    use(host, namespace);
+  });
+  after(async () => {
+    await host?.close();
+    await namespace?.remove();
+  });
 }
 
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {

@@ -4,17 +4,17 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { IpAddress } from "../src/base/ip-address.ts";
-import { Host, Lab, type Md5Key, md5Key } from "../src/index.ts";
-import { tap } from "../src/link/tap.ts";
+import { type Host, Lab, type Md5Key, md5Key } from "../src/index.ts";
 import * as c from "../src/posix/constants.ts";
 import { Process } from "../src/posix/index.ts";
 import { abort } from "../src/tcp/end.ts";
 import { secretFor } from "../src/tcp/signature.ts";
 import { CLOSED, ESTABLISHED, type Tcb, type TcpOptions } from "../src/tcp/tcb.ts";
 import * as user from "../src/tcp/user.ts";
-import { body, FAMILIES, missing, Namespace, readAll, sha } from "./kernel-support.ts";
+import { exchange } from "./exchange.ts";
+import { body, FAMILIES, missing, type Namespace, overTap, readAll, sha } from "./kernel-support.ts";
 import { SEED } from "./support.ts";
 
 const SECRET = "a secret of two routers";
@@ -81,34 +81,13 @@ function allSigned(frames: Uint8Array[]): void {
   }
 }
 
-/** Both send `bytes`, then close in order. */
-async function exchange({ lab, a, b }: Net, family: 4 | 6, bytes: number): Promise<{ client: Tcb; server: Tcb }> {
+/** A signed connection over which both send `bytes`, then close in order. */
+async function connection({ lab, a, b }: Net, family: 4 | 6, bytes: number): Promise<{ client: Tcb; server: Tcb }> {
   const listener = b.tcp.listen(undefined, 80, 8, keys());
   const client = a.tcp.connect(IpAddress.parse(ADDRESSES[family]), 80, {}, keys());
   await lab.run(5000, () => listener.waiting > 0);
   const server = listener.accept() as Tcb;
-  const data = body(bytes);
-  const got = new Map<Tcb, Buffer[]>();
-  for (const tcb of [client, server]) {
-    let sent = 0;
-    const parts: Buffer[] = [];
-    got.set(tcb, parts);
-    const pump = () => {
-      if (sent < bytes) sent += user.write(tcb, data.subarray(sent));
-    };
-    const out = new Uint8Array(65_536);
-    const readable = () => {
-      for (let n = user.read(tcb, out); n > 0; n = user.read(tcb, out)) parts.push(Buffer.from(out.slice(0, n)));
-    };
-    tcb.events = { writable: pump, readable };
-    pump();
-  }
-  const whole = (tcb: Tcb) => (got.get(tcb) ?? []).reduce((n, part) => n + part.length, 0) === bytes;
-  await lab.run(200_000, () => whole(client) && whole(server));
-  for (const tcb of [client, server]) assert.equal(sha(Buffer.concat(got.get(tcb) ?? [])), sha(data));
-  user.close(client);
-  user.close(server);
-  await lab.run(200_000);
+  await exchange(lab, [client, server], bytes);
   assert.equal(a.tcp.size + b.tcp.size, 0);
   return { client, server };
 }
@@ -132,7 +111,7 @@ describe("MD5 signatures", () => {
   for (const family of FAMILIES) {
     it(`IPv${family}: signs every segment from SYN to FIN, none too large, and gets through loss`, async () => {
       const net = await pair(20);
-      const { server } = await exchange(net, family, 200_000);
+      const { server } = await connection(net, family, 200_000);
       allSigned(net.frames);
       assert.ok(net.frames.every((frame) => frame.length <= 1514));
       assert.ok(
@@ -148,7 +127,7 @@ describe("MD5 signatures", () => {
 
   it("signs SYN cookies, and connections that come of them", async () => {
     const net = await pair(0, 0);
-    const { server } = await exchange(net, 4, 50_000);
+    const { server } = await connection(net, 4, 50_000);
     assert.equal(net.b.tcp.counters.syncookies_received, 1);
     assert.ok(server.timestampsOk && server.sackOk);
     allSigned(net.frames);
@@ -330,17 +309,8 @@ describe("MD5 signatures and the Linux kernel", { skip: missing("python3"), time
   };
   const quoted = (args: string[]) => args.map((arg) => `'${arg}'`).join(" ");
 
-  before(async () => {
-    namespace = new Namespace();
-    host = await Host.create({
-      interfaces: [{ device: tap({ name: "t0", namespace: namespace.name }), addresses: [`${OURS[4]}/24`, `${OURS[6]}/64`] }],
-    });
-    namespace.up("t0", `${THEIRS[4]}/24`, `${THEIRS[6]}/64`);
-  });
-
-  after(async () => {
-    await host?.close();
-    await namespace?.remove();
+  overTap(OURS, THEIRS, (...made) => {
+    [host, namespace] = made;
   });
 
   for (const family of FAMILIES) {

@@ -3,17 +3,16 @@
  * SIGURG, and the Linux kernel over TAP in both roles. What each call returns is compared in test/posix-kernel.test.ts.
  */
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { IpAddress } from "../src/base/ip-address.ts";
 import { Random } from "../src/base/random.ts";
-import { Host, Lab } from "../src/index.ts";
-import { tap } from "../src/link/tap.ts";
+import { type Host, Lab } from "../src/index.ts";
 import * as c from "../src/posix/constants.ts";
 import { Process } from "../src/posix/index.ts";
 import type { Tcb } from "../src/tcp/tcb.ts";
 import { toMark } from "../src/tcp/urgent.ts";
 import * as user from "../src/tcp/user.ts";
-import { body, FAMILIES, missing, Namespace, until } from "./kernel-support.ts";
+import { body, FAMILIES, missing, type Namespace, overTap, until } from "./kernel-support.ts";
 import { SEED } from "./support.ts";
 
 const PORT = 513;
@@ -159,17 +158,8 @@ describe("urgent data and the Linux kernel", { skip: missing("python3"), timeout
   let namespace: Namespace;
   let host: Host;
 
-  before(async () => {
-    namespace = new Namespace();
-    host = await Host.create({
-      interfaces: [{ device: tap({ name: "t0", namespace: namespace.name }), addresses: [`${OURS[4]}/24`, `${OURS[6]}/64`] }],
-    });
-    namespace.up("t0", `${THEIRS[4]}/24`, `${THEIRS[6]}/64`);
-  });
-
-  after(async () => {
-    await host?.close();
-    await namespace?.remove();
+  overTap(OURS, THEIRS, (...made) => {
+    [host, namespace] = made;
   });
 
   /** Sends words whose last letter is urgent; what came back apart, and the rest. */
