@@ -16,6 +16,7 @@ const floors = [
   ["posix", ["base", "engine", "ip", "udp", "tcp", "unix", "socket", "host", "posix"]],
   ["node", ["base", "engine", "ip", "udp", "tcp", "unix", "socket", "dns", "host", "node"]],
   ["deno", ["base", "engine", "ip", "udp", "tcp", "unix", "socket", "dns", "host", "deno"]],
+  ["sockets", ["base", "engine", "socket", "host", "deno", "sockets"]],
   ["lab", ["base", "wire", "engine", "link", "host", "lab"]],
   ["measure", ["base", "wire", "rib", "engine", "link", "measure"]],
   ["cli", ["base", "wire", "rib", "engine", "link", "measure", "cli"]],
