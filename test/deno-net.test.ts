@@ -65,4 +65,12 @@ describe("names for Deno's calls", () => {
     assert.equal(conn.remoteAddr.port, 7000);
     for (const each of [conn, other, listener]) each.close();
   });
+
+  it("fails without a name server as Deno does: by a plain Error", async () => {
+    const { resolveDns, errors } = forHost(hosts.server);
+    const error = await resolveDns("www.loom.test", "A").catch((reason) => reason);
+    assert.equal(error.constructor, Error);
+    assert.ok(!(error instanceof errors.ConnectionRefused));
+    assert.match(error.message, /no name server/);
+  });
 });

@@ -14,7 +14,10 @@ export interface ResolveDnsOptions {
 const rooted = (name: string) => (name.endsWith(".") ? name : `${name}.`);
 
 export async function resolveDns(host: Host, query: string, type: RecordType, options: ResolveDnsOptions = {}): Promise<unknown[]> {
-  const records = await rejecting(holding(host.engine, host.names.resolver.resolve(query, type, { signal: options.signal })));
+  const { resolver } = host.names;
+  // Without anybody to ask Deno says so by a plain Error: nobody has refused anything.
+  if (resolver.servers.length === 0) throw Object.assign(new Error("there is no name server to ask"), { code: "ECONNREFUSED" });
+  const records = await rejecting(holding(host.engine, resolver.resolve(query, type, { signal: options.signal })));
   return records.filter((record) => record.type === type).map(shapeOf);
 }
 
