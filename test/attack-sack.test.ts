@@ -2,11 +2,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Random } from "../src/index.ts";
-import { stateName } from "../src/tcp/layer.ts";
 import type { Tcb } from "../src/tcp/tcb.ts";
 import * as user from "../src/tcp/user.ts";
 import { inject, inState } from "./attack-support.ts";
-import { SEED } from "./support.ts";
+import { SEED, stateName } from "./support.ts";
 
 /** A server with bytes in flight that nobody acknowledges but the attacker. */
 async function inFlight(bytes: number) {

@@ -3,12 +3,11 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { IpAddress } from "../src/base/ip-address.ts";
 import { Random } from "../src/index.ts";
-import { stateName } from "../src/tcp/layer.ts";
 import { STATES, type Tcb } from "../src/tcp/tcb.ts";
 import * as user from "../src/tcp/user.ts";
 import { addressBytes4, serializeIpv4, serializeTcp, type TcpSegment } from "../src/wire/index.ts";
 import { A, B, EDGES, inject, inState, optionsOf, twoHosts } from "./attack-support.ts";
-import { SEED } from "./support.ts";
+import { SEED, stateName } from "./support.ts";
 
 /** A segment that is nearly right: fields at the edges of what is expected. */
 function nearly(random: Random, server: Tcb): Partial<TcpSegment> {

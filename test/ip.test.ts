@@ -8,11 +8,10 @@ import type { Host } from "../src/host/host.ts";
 import { Random } from "../src/index.ts";
 import { fragmentPacket, Reassembly } from "../src/ip/reassembly.ts";
 import { Lab } from "../src/lab/lab.ts";
-import { stateName } from "../src/tcp/layer.ts";
 import type { Tcb } from "../src/tcp/tcb.ts";
 import * as user from "../src/tcp/user.ts";
 import { serializeIpv4, serializeIpv6 } from "../src/wire/index.ts";
-import { SEED } from "./support.ts";
+import { SEED, stateName } from "./support.ts";
 
 const bytes = (length: number) => new Random(5).fill(new Uint8Array(length));
 

@@ -1,6 +1,7 @@
 /** What several tests need: seeds that are printed, engines of a convenient size, packets through an engine. */
 import { readFileSync } from "node:fs";
 import { Engine, type EngineOptions, Random } from "../src/index.ts";
+import { STATES, type Tcb } from "../src/tcp/tcb.ts";
 
 /** Seed of this run: SEED from the environment to repeat one. */
 export const SEED = Number(process.env.SEED ?? Date.now() & 0x7fffffff);
@@ -21,6 +22,9 @@ export function engineOf(build: "shared" | "plain", options: EngineOptions = {})
 export function fixture(path: string): Uint8Array {
   return new Uint8Array(readFileSync(new URL(`../../${path}`, import.meta.url)));
 }
+
+/** State's name as RFC 9293 spells it. */
+export const stateName = (tcb: Tcb) => STATES[tcb.state];
 
 export const mac = (last: number) => Uint8Array.of(2, 0, 0, 0, 1, last);
 

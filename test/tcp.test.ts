@@ -7,10 +7,9 @@ import type { Host } from "../src/host/host.ts";
 import { Random } from "../src/index.ts";
 import { Lab } from "../src/lab/lab.ts";
 import type { Impairment } from "../src/lab/link.ts";
-import { stateName } from "../src/tcp/layer.ts";
 import type { Tcb, TcpOptions } from "../src/tcp/tcb.ts";
 import * as user from "../src/tcp/user.ts";
-import { SEED } from "./support.ts";
+import { SEED, stateName } from "./support.ts";
 
 interface Pair {
   lab: Lab;

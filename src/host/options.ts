@@ -10,6 +10,8 @@ import type { TcpOptions } from "../tcp/tcb.ts";
 import type { EndpointOptions } from "../udp/endpoint.ts";
 import type { NamesOptions } from "./names.ts";
 
+export type { RuleOptions } from "./rule-options.ts";
+
 /** A device for a port that the host gives it. */
 export type DeviceFor = (engine: Engine, port: Port) => Device | Promise<Device>;
 

@@ -32,7 +32,7 @@ import { linkLocalOf, NetInterface, type OwnAddress, solicitedNode } from "./int
 import { KeptPackets } from "./kept.ts";
 import { LinkChanges } from "./link-changes.ts";
 import { LinkMessages } from "./link-messages.ts";
-import { EVERYTHING, NOTHING } from "./multicast/filter.ts";
+import { EVERYTHING } from "./multicast/filter.ts";
 import { Multicast } from "./multicast/multicast.ts";
 import { Neighbours, type NeighbourWorld } from "./neighbours.ts";
 import { Output } from "./output.ts";
@@ -245,14 +245,6 @@ export class IpStack implements PuntReceiver, World {
   addProxy(iface: NetInterface, address: IpAddress): void {
     iface.proxied.set(address.key, address);
     if (address.family === 6) this.multicast.want(iface, solicitedNode(address), iface.proxied, EVERYTHING);
-    this.flush();
-  }
-
-  removeProxy(iface: NetInterface, address: IpAddress): void {
-    iface.proxied.delete(address.key);
-    const group = solicitedNode(address);
-    const isLast = ![...iface.proxied.values()].some((other) => other.family === 6 && solicitedNode(other).equals(group));
-    if (address.family === 6 && isLast) this.multicast.want(iface, group, iface.proxied, NOTHING);
     this.flush();
   }
 

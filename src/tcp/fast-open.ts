@@ -4,6 +4,7 @@
  * A server's cookie is SipHash-2-4 of both addresses under its key, so it keeps nothing for each client; the key before
  * the present one is still believed (§4.1.2). A client remembers, for each peer, the last cookie and MSS it was given.
  */
+import { swap32 } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { SipHash } from "../base/siphash.ts";
@@ -75,13 +76,13 @@ export class CookieKeys {
   private fill(remote: IpAddress, local: IpAddress): number {
     const { words } = this;
     if (remote.family === 4) {
-      words[0] = swap(remote.d);
-      words[1] = swap(local.d);
+      words[0] = swap32(remote.d);
+      words[1] = swap32(local.d);
       return 2;
     }
     remote.write(words, 0);
     local.write(words, 4);
-    for (let i = 0; i < 8; i++) words[i] = swap(words[i]);
+    for (let i = 0; i < 8; i++) words[i] = swap32(words[i]);
     return 8;
   }
 }
@@ -147,8 +148,4 @@ export class CookieCache {
     this.peers.set(key, peer);
     return peer;
   }
-}
-
-function swap(x: number): number {
-  return ((x & 0xff) << 24) | ((x & 0xff00) << 8) | ((x >>> 8) & 0xff00) | (x >>> 24);
 }

@@ -3,11 +3,11 @@ import { segmentsOf } from "./scoreboard.ts";
 import type { Tcb } from "./tcb.ts";
 
 /** Linux's enum tcp_ca_state. */
-export const CA_OPEN = 0;
-export const CA_DISORDER = 1;
-export const CA_CWR = 2;
-export const CA_RECOVERY = 3;
-export const CA_LOSS = 4;
+const CA_OPEN = 0;
+const CA_DISORDER = 1;
+const CA_CWR = 2;
+const CA_RECOVERY = 3;
+const CA_LOSS = 4;
 
 export function congestionState(tcb: Tcb): number {
   if (tcb.flight.afterTimeout) return CA_LOSS;

@@ -38,7 +38,6 @@ import { secretFor } from "./signature.ts";
 import {
   type Demultiplexed,
   ESTABLISHED,
-  STATES,
   SYN_RECEIVED,
   SYN_SENT,
   Tcb,
@@ -661,11 +660,6 @@ export class TcpLayer implements Transport, TcpWorld {
 
 function isHandshakeOf(tcb: Tcb, listener: TcpListener): boolean {
   return tcb.listener === listener && tcb.state === SYN_RECEIVED && !tcb.isFastOpened;
-}
-
-/** State's name as RFC 9293 spells it. */
-export function stateName(tcb: Tcb): (typeof STATES)[number] {
-  return STATES[tcb.state];
 }
 
 /** One of the two is bound to no interface, or both to one. */

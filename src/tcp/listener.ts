@@ -1,6 +1,7 @@
 /** A listening port: handshakes in progress, those that wait to be accepted, and cookies when there are too many (RFC 4987). */
-import { IpAddress } from "../base/ip-address.ts";
+import type { IpAddress } from "../base/ip-address.ts";
 import type { NetInterface } from "../ip/interface.ts";
+import { ANY4, standsFor } from "../ip/wildcard.ts";
 import type { CookieKeys } from "./fast-open.ts";
 import type { Tcb, TcpOptions } from "./tcb.ts";
 
@@ -112,22 +113,15 @@ export class TcpListener {
   }
 }
 
-const ANY4 = IpAddress.v4(0);
-
-/** Which of two families an unspecified address stands for; `::` without IPV6_V6ONLY stands for both. */
-function covers(local: IpAddress, v6Only: boolean | undefined, family: 4 | 6): boolean {
-  return local.equals(ANY4) ? family === 4 : family === 6 || !v6Only;
-}
-
 /** Would a listener on `address` take connections that `other` takes? */
 export function conflicts(other: TcpListener, address: IpAddress, rules: ListenRules): boolean {
   if (rules.reusePort && other.rules.reusePort) return false;
   if (rules.device && other.rules.device && rules.device !== other.rules.device) return false;
   const [a, b] = [other.local, address];
   if (!a.isUnspecified && !b.isUnspecified) return a.equals(b);
-  if (!a.isUnspecified) return covers(b, rules.v6Only, a.family);
-  if (!b.isUnspecified) return covers(a, other.rules.v6Only, b.family);
-  return ([4, 6] as const).some((family) => covers(a, other.rules.v6Only, family) && covers(b, rules.v6Only, family));
+  if (!a.isUnspecified) return standsFor(b, rules.v6Only, a.family);
+  if (!b.isUnspecified) return standsFor(a, other.rules.v6Only, b.family);
+  return ([4, 6] as const).some((family) => standsFor(a, other.rules.v6Only, family) && standsFor(b, rules.v6Only, family));
 }
 
 /** The closest to the address: its own before its family's before both families'; of several alike the flow decides. */
@@ -158,7 +152,7 @@ function closeness(listener: TcpListener, destination: IpAddress, iface: NetInte
   // Linux weighs the interface more than the address.
   const bonus = rules.device ? 4 : 0;
   if (!local.isUnspecified) return local.equals(destination) ? bonus + 3 : 0;
-  if (!covers(local, rules.v6Only, destination.family)) return 0;
+  if (!standsFor(local, rules.v6Only, destination.family)) return 0;
   return bonus + (local.equals(ANY4) ? 2 : 1);
 }
 

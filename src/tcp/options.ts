@@ -1,4 +1,5 @@
 /** TCP options (RFC 9293 §3.2, RFC 7323, RFC 2018, RFC 7413, RFC 2385, RFC 5482, RFC 5925): read from a segment's bytes, written into a record. */
+import { swap32, u32 } from "../base/bytes.ts";
 import type { CookieOption } from "./fast-open.ts";
 
 export interface SynOptions {
@@ -54,10 +55,6 @@ const MOST_TIMEOUT = 0x7fff;
 /** RFC 7323 §2.3: larger ones are taken as this. */
 const MAX_SCALE = 14;
 
-function be32(bytes: Uint8Array, at: number): number {
-  return (bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3];
-}
-
 /** Reads everything that a segment's options say; malformed ones end the reading, what came before counts. */
 export function readOptions(bytes: Uint8Array, at: number, length: number, out: SynOptions, sack: SackBlocks): void {
   out.mss = 0;
@@ -84,11 +81,11 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
     else if (kind === SACK_PERMITTED && size === 2) out.sackPermitted = true;
     else if (kind === TIMESTAMPS && size === 10) {
       out.timestamps = true;
-      out.tsval = be32(bytes, at + 2);
-      out.tsecr = be32(bytes, at + 6);
+      out.tsval = u32(bytes, at + 2) | 0;
+      out.tsecr = u32(bytes, at + 6) | 0;
     } else if (kind === SACK && size >= 10 && (size - 2) % 8 === 0) {
       sack.count = Math.min((size - 2) / 8, 4);
-      for (let i = 0; i < 2 * sack.count; i++) sack.edges[i] = be32(bytes, at + 2 + 4 * i);
+      for (let i = 0; i < 2 * sack.count; i++) sack.edges[i] = u32(bytes, at + 2 + 4 * i) | 0;
     } else if (kind === MD5_SIGNATURE && size === 18) out.signature = at + 2;
     else if (kind === AUTHENTICATION) out.authentication = size === 16 && out.authentication === 0 ? at : -1;
     else if (kind === USER_TIMEOUT && size === 4) out.userTimeout = decodeTimeout((bytes[at + 2] << 8) | bytes[at + 3]);
@@ -119,16 +116,11 @@ export function decodeTimeout(field: number): number {
   return (field & MOST_TIMEOUT) * (field & MINUTES ? 60 : 1);
 }
 
-/** Network order in a word of little-endian memory. */
-function swap(x: number): number {
-  return ((x & 0xff) << 24) | ((x & 0xff00) << 8) | ((x >>> 8) & 0xff00) | (x >>> 24);
-}
-
 /** NOP NOP timestamps (RFC 7323 appendix A); returns the words written. */
 export function writeTimestamps(out: Int32Array, at: number, tsval: number, tsecr: number): number {
   out[at] = 0x0a080101;
-  out[at + 1] = swap(tsval);
-  out[at + 2] = swap(tsecr);
+  out[at + 1] = swap32(tsval);
+  out[at + 2] = swap32(tsecr);
   return 3;
 }
 
@@ -168,14 +160,14 @@ export function writeCounters(out: Int32Array, at: number, counters: readonly nu
 
 /** SACK blocks' edges alone. */
 export function writeEdges(out: Int32Array, at: number, edges: Int32Array, count: number): number {
-  for (let i = 0; i < 2 * count; i++) out[at + i] = swap(edges[i]);
+  for (let i = 0; i < 2 * count; i++) out[at + i] = swap32(edges[i]);
   return 2 * count;
 }
 
 /** NOP NOP SACK with `count` blocks of `edges`; returns the words written. */
 export function writeSack(out: Int32Array, at: number, edges: Int32Array, count: number): number {
   out[at] = 0x00050101 | ((2 + 8 * count) << 24);
-  for (let i = 0; i < 2 * count; i++) out[at + 1 + i] = swap(edges[i]);
+  for (let i = 0; i < 2 * count; i++) out[at + 1 + i] = swap32(edges[i]);
   return 1 + 2 * count;
 }
 
@@ -199,11 +191,11 @@ const FIRST_COUNTERS = [1, 0, 1] as const;
 /** MSS, then SACK-permitted with timestamps, then window scale, then Fast Open, as Linux orders them; returns the words written. */
 export function writeSyn(out: Int32Array, at: number, offer: SynOffer): number {
   let n = at;
-  out[n++] = swap((MSS << 24) | (4 << 16) | offer.mss);
+  out[n++] = swap32((MSS << 24) | (4 << 16) | offer.mss);
   if (offer.timestamps) {
     out[n++] = offer.sack ? 0x0a080204 : 0x0a080101;
-    out[n++] = swap(offer.tsval);
-    out[n++] = swap(offer.tsecr);
+    out[n++] = swap32(offer.tsval);
+    out[n++] = swap32(offer.tsecr);
   }
   if (offer.accEcn) n += writeCounters(out, n, FIRST_COUNTERS, 3, 0);
   if (offer.sack && !offer.timestamps) out[n++] = 0x02040101;

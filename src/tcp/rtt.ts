@@ -1,5 +1,5 @@
 /** Round-trip time and retransmission timeout (RFC 6298), with the smallest RTT of the last minutes. Milliseconds. */
-export const RTO_INITIAL = 1000;
+const RTO_INITIAL = 1000;
 /** Linux's TCP_RTO_MIN; RFC 6298 §2.4 says a second "until research shows otherwise", and §5 of RFC 8961 allows less. */
 export const RTO_MIN = 200;
 /** Before a first measurement, when a SYN had to be repeated. */
