@@ -17,6 +17,7 @@ import type { IpStack, Path, Transport } from "../ip/stack.ts";
 import { keysFor } from "./ao-key.ts";
 import { Authentication } from "./authentication.ts";
 import { congestionControl } from "./congestion/index.ts";
+import { Connections } from "./connections.ts";
 import { flow } from "./cookies.ts";
 import { synFlags } from "./ecn.ts";
 import { abort, destroy, peerOf } from "./end.ts";
@@ -131,9 +132,8 @@ export class TcpLayer implements Transport, TcpWorld {
     mtu_probe_failures: 0,
     mtu_black_holes: 0,
   };
-  private readonly connections = new Map<number, Demultiplexed>();
+  private readonly connections: Connections;
   private readonly listeners = new Map<number, TcpListener[]>();
-  private readonly portUse = new Map<number, number>();
   /** Ports that were bound and have no other user yet, and by how many: nobody is given one by chance. */
   readonly bound = new Map<number, number>();
   /** In TIME-WAIT, those first whose wait ends first. */
@@ -144,7 +144,6 @@ export class TcpLayer implements Transport, TcpWorld {
   private readonly challenges = new RateLimit(CHALLENGES, CHALLENGES);
   readonly hash: SipHash;
   private readonly passive: PassiveOpen;
-  private count = 0;
   /** Why nothing can be opened any more. */
   private over: LoomError | undefined;
 
@@ -153,6 +152,8 @@ export class TcpLayer implements Transport, TcpWorld {
     this.optionSets = new OptionSets(options.defaults);
     const key = options.secret ?? secret(16);
     this.hash = new SipHash(key);
+    flow.fill(-1);
+    this.connections = new Connections([this.hash.hash(flow, 12), this.hash.high]);
     // Another key than that of sequence numbers: cookies are shown to everybody.
     this.cookieKeys = new CookieKeys(key.map((byte, i) => byte ^ (0x5a + i)));
     this.passive = new PassiveOpen(this, options.handshakes ?? 1024);
@@ -170,7 +171,7 @@ export class TcpLayer implements Transport, TcpWorld {
 
   /** Connections in any state. */
   get size(): number {
-    return this.count;
+    return this.connections.size;
   }
 
   /** Ends everything: peers are sent resets, owners told `why`; nothing can be opened afterwards. */
@@ -299,8 +300,8 @@ export class TcpLayer implements Transport, TcpWorld {
 
   create(ends: ConstructorParameters<typeof Tcb>[1], options: Readonly<TcpOptions>): Tcb {
     const tcb = new Tcb(this, ends, options, congestionControl(options.congestion));
-    tcb.hash = hashOf(ends.remote.c ^ ends.remote.a, ends.remote.d, ends.local.d, (ends.localPort << 16) | ends.remotePort);
-    for (let other = this.connections.get(tcb.hash); other; other = other.hashNext) {
+    tcb.hash = this.hashOf(ends.local, ends.remote, ends.localPort, ends.remotePort);
+    for (let other = this.connections.first(tcb.hash); other; other = other.hashNext) {
       if (
         other.remotePort === ends.remotePort &&
         other.localPort === ends.localPort &&
@@ -317,11 +318,12 @@ export class TcpLayer implements Transport, TcpWorld {
       tcb.ao.acceptIcmps = options.aoAcceptIcmps;
     } else tcb.md5Secret = secretFor(options.md5Keys, ends.remote);
     if (options.advertisedTimeout > 0) tcb.timeouts = { remote: 0, due: true };
-    tcb.hashNext = this.connections.get(tcb.hash);
-    this.connections.set(tcb.hash, tcb);
-    this.portUse.set(ends.localPort, (this.portUse.get(ends.localPort) ?? 0) + 1);
-    this.count++;
+    this.connections.add(tcb);
     return tcb;
+  }
+
+  private hashOf(local: IpAddress, remote: IpAddress, localPort: number, remotePort: number): number {
+    return this.connections.hash(remote.c ^ remote.a, remote.d, local.d, (localPort << 16) | remotePort);
   }
 
   /** RFC 6056 algorithm 3: a keyed start, then one after the other; the four-tuple must be free, not the port. */
@@ -333,7 +335,7 @@ export class TcpLayer implements Transport, TcpWorld {
     for (let i = 0; i < span; i++) {
       const port = first + ((start + i) % span);
       if (this.bound.has(port) || this.listeners.has(port)) continue;
-      if (!this.portUse.has(port)) return port;
+      if (this.connections.usesOf(port) === 0) return port;
       const other = this.find(local, remote, port, remotePort, device);
       if (!other || this.mayTakeOver(other)) return port;
     }
@@ -383,7 +385,8 @@ export class TcpLayer implements Transport, TcpWorld {
 
   /** Connections of any state whose own port this is, and listeners there. */
   users(port: number): { listeners: readonly TcpListener[]; connections: readonly (Tcb | TimeWait)[] } {
-    const connections = this.portUse.has(port) ? [...this.list(), ...this.waiting].filter((each) => each.localPort === port) : [];
+    const connections =
+      this.connections.usesOf(port) > 0 ? [...this.list(), ...this.waiting].filter((each) => each.localPort === port) : [];
     return { listeners: this.listeners.get(port) ?? [], connections };
   }
 
@@ -392,7 +395,7 @@ export class TcpLayer implements Transport, TcpWorld {
     for (let tries = 0; tries < 65_536; tries++) {
       const { first, last } = this.stack.localPorts;
       const port = first + this.stack.random.below(last - first + 1);
-      if (!this.listeners.has(port) && !this.portUse.has(port) && !this.bound.has(port)) return port;
+      if (!this.listeners.has(port) && this.connections.usesOf(port) === 0 && !this.bound.has(port)) return port;
     }
     throw new LoomError("EADDRINUSE", "all dynamic TCP ports are in use");
   }
@@ -408,9 +411,7 @@ export class TcpLayer implements Transport, TcpWorld {
   /** Every connection, as `ss` would list them. */
   list(): Tcb[] {
     const out: Tcb[] = [];
-    for (const first of this.connections.values()) {
-      for (let each: Demultiplexed | undefined = first; each; each = each.hashNext) if (each instanceof Tcb) out.push(each);
-    }
+    for (const each of this.connections) if (each instanceof Tcb) out.push(each);
     return out;
   }
 
@@ -428,8 +429,9 @@ export class TcpLayer implements Transport, TcpWorld {
     const localPort = words[abi.SEG_DESTINATION_PORT / 4];
     const source = abi.SEG_SOURCE / 4;
     const destination = abi.SEG_DESTINATION / 4;
-    const hash = hashOf(words[source + 2] ^ words[source], words[source + 3], words[destination + 3], (localPort << 16) | remotePort);
-    for (let tcb = this.connections.get(hash); tcb; tcb = tcb.hashNext) {
+    const ports = (localPort << 16) | remotePort;
+    const hash = this.connections.hash(words[source + 2] ^ words[source], words[source + 3], words[destination + 3], ports);
+    for (let tcb = this.connections.first(hash); tcb; tcb = tcb.hashNext) {
       if (tcb.remotePort !== remotePort || tcb.localPort !== localPort) continue;
       if (!tcb.remote.matches(words, source) || !tcb.local.matches(words, destination)) continue;
       if (tcb.device && tcb.device !== this.stack.arrivedBy) continue;
@@ -466,8 +468,8 @@ export class TcpLayer implements Transport, TcpWorld {
     remotePort: number,
     device: NetInterface | undefined,
   ): Demultiplexed | undefined {
-    const hash = hashOf(remote.c ^ remote.a, remote.d, local.d, (localPort << 16) | remotePort);
-    for (let tcb = this.connections.get(hash); tcb; tcb = tcb.hashNext) {
+    const hash = this.hashOf(local, remote, localPort, remotePort);
+    for (let tcb = this.connections.first(hash); tcb; tcb = tcb.hashNext) {
       if (tcb.remotePort !== remotePort || tcb.localPort !== localPort || !meets(tcb.device, device)) continue;
       if (tcb.remote.equals(remote) && tcb.local.equals(local)) return tcb;
     }
@@ -521,38 +523,17 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   remove(tcb: Tcb): void {
-    this.replace(tcb, undefined);
+    this.connections.delete(tcb);
     if (tcb.orphan) this.orphans.delete(tcb);
-    this.giveBackPort(tcb.localPort);
     const { listener } = tcb;
     if (!(listener instanceof TcpListener)) return;
     listener.finished(tcb);
   }
 
-  /** Takes a connection out of the demultiplexer, or puts what is left of it in its place. */
-  private replace(entry: Demultiplexed, by: TimeWait | undefined): void {
-    const rest = entry.hashNext;
-    if (by) by.hashNext = rest;
-    const next = by ?? rest;
-    const first = this.connections.get(entry.hash);
-    if (first === entry) {
-      if (next) this.connections.set(entry.hash, next);
-      else this.connections.delete(entry.hash);
-    } else for (let before = first; before; before = before.hashNext) if (before.hashNext === entry) before.hashNext = next;
-    entry.hashNext = undefined;
-  }
-
-  private giveBackPort(port: number): void {
-    this.count--;
-    const uses = (this.portUse.get(port) ?? 1) - 1;
-    if (uses > 0) this.portUse.set(port, uses);
-    else this.portUse.delete(port);
-  }
-
   timeWait(tcb: Tcb): void {
     this.orphans.delete(tcb);
     const wait = new TimeWait(tcb);
-    this.replace(tcb, wait);
+    this.connections.replace(tcb, wait);
     this.beginWait(wait);
     if (this.waiting.size <= MOST_TIME_WAIT) return;
     this.counters.time_wait_overflow++;
@@ -567,8 +548,7 @@ export class TcpLayer implements Transport, TcpWorld {
 
   private endWait(wait: TimeWait): void {
     this.waiting.delete(wait);
-    this.replace(wait, undefined);
-    this.giveBackPort(wait.localPort);
+    this.connections.delete(wait);
   }
 
   private endWaits(): void {
@@ -665,10 +645,4 @@ function isHandshakeOf(tcb: Tcb, listener: TcpListener): boolean {
 /** One of the two is bound to no interface, or both to one. */
 function meets(a: NetInterface | undefined, b: NetInterface | undefined): boolean {
   return !a || !b || a === b;
-}
-
-function hashOf(a: number, b: number, c: number, ports: number): number {
-  let h = Math.imul(b ^ (a << 7), 0x9e3779b1) ^ Math.imul(c, 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 15) ^ ports, 0xc2b2ae35);
-  return h ^ (h >>> 13);
 }
