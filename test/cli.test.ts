@@ -125,6 +125,22 @@ describe("packetloom demo", () => {
   it("shows help with exit code 0", () => {
     assert.equal(run("--help").status, 0);
     assert.equal(run("demo", "--help").status, 0);
-    assert.equal(run("nonsense").status, 2);
+    assert.match(run().stdout, /^Usage: packetloom/);
+    assert.equal(run().status, 0);
+  });
+
+  it("knows what a misspelt command was to be", () => {
+    for (const [args, meant] of [
+      [["dmo"], "demo"],
+      [["forwrd", "--pcap", "in.pcap"], "forward"],
+    ] as const) {
+      const { status, stdout, stderr } = run(...args);
+      assert.equal(status, 2);
+      assert.equal(stderr, `error: unknown command '${args[0]}'\n(Did you mean ${meant}?)\n`);
+      assert.equal(stdout, "");
+    }
+    const { status, stderr } = run("nonsense");
+    assert.equal(status, 2);
+    assert.equal(stderr, "error: unknown command 'nonsense'\n");
   });
 });

@@ -70,8 +70,6 @@ program
   .description("A network you can import: the packet engine at the command line.")
   .version(VERSION)
   .exitOverride()
-  // Who calls it without a command asks what there is.
-  .action(() => program.outputHelp())
   .configureOutput({ writeErr: (text) => void process.stderr.write(text) });
 
 program
@@ -112,7 +110,9 @@ program
 
 async function main(): Promise<void> {
   try {
-    await program.parseAsync();
+    // Who calls it without a command asks what there is.
+    if (process.argv.length === 2) program.outputHelp();
+    else await program.parseAsync();
   } catch (error) {
     if (error instanceof CommanderError) {
       process.exitCode = error.exitCode === 0 ? 0 : 2;
