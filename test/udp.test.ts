@@ -1,6 +1,7 @@
 /** UDP sockets: batches, errors about what was sent, who gets what on a shared port, groups and broadcasts. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { inspect } from "node:util";
 import { IpAddress } from "../src/base/ip-address.ts";
 import type { Host } from "../src/host/host.ts";
 import { Random } from "../src/index.ts";
@@ -159,6 +160,28 @@ describe("UDP in batches", () => {
     assert.ok(got > 10 && got <= 40, `${got}`);
     assert.ok(b.udp.counters.rcvbuf_errors >= 200);
   });
+});
+
+describe("the sender of what receiveMany hands over", () => {
+  for (const [from, to] of [
+    ["10.0.0.1", "10.0.0.2"],
+    ["2001:db8::1", "2001:db8::2"],
+  ]) {
+    it(`is an address that shows as ${from}, the text that receive gives`, async () => {
+      const { lab, a, b } = await pair();
+      const inbox = b.datagram({ port: 7 });
+      const sender = a.datagram();
+      const shown: string[][] = [];
+      sender.send(text("many"), { address: to, port: 7 });
+      await lab.run(10);
+      await inbox.receiveMany((_, { address: of }) => shown.push([`${of}`, JSON.stringify(of), inspect(of)]));
+      assert.deepEqual(shown, [[from, `"${from}"`, `IpAddress(${from})`]]);
+      sender.send(text("one"), { address: to, port: 7 });
+      await lab.run(10);
+      assert.equal((await inbox.receive()).address, from);
+      await lab.engine.close();
+    });
+  }
 });
 
 describe("a batch and a full receive queue", () => {

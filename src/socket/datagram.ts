@@ -123,7 +123,10 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
     return { data, address, port, destination: formatZoned(destination, iface), interface: iface?.name, hopLimit, trafficClass };
   }
 
-  /** Waits for datagrams and hands up to `most` of them to a function: their bytes, and what is common to their batch. */
+  /**
+   * Waits for datagrams and hands up to `most` of them to a function: their bytes, and what is common to their batch, whose
+   * `address` is an IpAddress (its text by `toString()`), where `receive` gives a text for each.
+   */
   async receiveMany(handler: (data: Uint8Array, from: DatagramBatch) => void, most?: number): Promise<number> {
     for (;;) {
       const n = this.endpoint.readMany(handler, most);

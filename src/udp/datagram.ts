@@ -5,6 +5,7 @@ import type { NetInterface } from "../ip/interface.ts";
 
 export interface Datagram {
   readonly data: Uint8Array;
+  /** Who sent it. No text is made of it before `toString()`, a template, JSON or `console.log` asks for one. */
   readonly address: IpAddress;
   readonly port: number;
   /** Where it was sent to: one of our addresses, a group, a broadcast address (IP_PKTINFO). */
