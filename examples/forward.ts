@@ -10,7 +10,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { CaptureWriter, Engine, type Punt, parseMac, Recorder, Replay, readCapture } from "packetloom";
 
 const [input, output] = process.argv.slice(2);
-if (!input || !output) throw new Error("usage: forward.mjs in.pcap out.pcap");
+if (!input || !output) {
+  console.error("forward.mjs needs two captures, one to read and one to write: node forward.mjs in.pcap out.pcap");
+  process.exit(2);
+}
 
 // All memory is sized here, once. Two ports and one worker are the default.
 const engine = await Engine.create({ ports: 2, routes4: 1000 });

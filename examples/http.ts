@@ -12,6 +12,11 @@ import { Host } from "packetloom";
 import { forHost } from "packetloom/node";
 import { tap } from "packetloom/tap";
 
+if (process.getuid?.() !== 0) {
+  console.error("http.mjs makes a network namespace and a device in it, for which it needs root on Linux: sudo node http.mjs");
+  process.exit(1);
+}
+
 const name = `loom-http-${process.pid}`;
 const ip = (...args: string[]) => execFileSync("ip", args, { stdio: "inherit" });
 const inside = (...command: string[]) => spawn("ip", ["netns", "exec", name, ...command], { stdio: ["ignore", "pipe", "inherit"] });

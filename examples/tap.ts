@@ -8,6 +8,11 @@ import { execFileSync, spawn } from "node:child_process";
 import { Host, type TcpSocket } from "packetloom";
 import { tap } from "packetloom/tap";
 
+if (process.getuid?.() !== 0) {
+  console.error("tap.mjs makes a network namespace and a device in it, for which it needs root on Linux: sudo node tap.mjs");
+  process.exit(1);
+}
+
 const name = `loom-example-${process.pid}`;
 const ip = (...args: string[]) => execFileSync("ip", args, { stdio: "inherit" });
 const inside = (...command: string[]) =>

@@ -10,6 +10,11 @@ import { Host, type TcpSocket } from "packetloom";
 import { packet } from "packetloom/packet";
 import { xdp } from "packetloom/xdp";
 
+if (process.getuid?.() !== 0) {
+  console.error("xdp.mjs makes a network namespace and a device in it, for which it needs root on Linux: sudo node xdp.mjs");
+  process.exit(1);
+}
+
 const [near, far] = ["near", "far"].map((end) => `loom-${end}-${process.pid}`);
 const ip = (...args: string[]) => execFileSync("ip", args, { stdio: "inherit" });
 const inside = (...command: string[]) =>

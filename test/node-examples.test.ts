@@ -46,4 +46,20 @@ describe("examples of Node's modules", () => {
       /^Hello 10\.99\.0\.1, this is \/index\.html from a TCP stack in JavaScript\.\n\nHello 10\.99\.0\.2, says the kernel\.\n$/,
     );
   });
+
+  it("examples/forward.ts: one sentence without its arguments", async () => {
+    const { code } = await transform(readFileSync("examples/forward.ts", "utf8"), { loader: "ts", format: "esm" });
+    const { status, stdout, stderr } = run(code, "forward.mjs");
+    assert.deepEqual([status, stdout], [2, ""]);
+    assert.match(stderr, /^forward\.mjs needs two captures, [^\n]*\n$/);
+  });
+
+  for (const name of ["http", "tap", "xdp"]) {
+    it(`examples/${name}.ts: one sentence without root`, async () => {
+      const { code } = await transform(readFileSync(`examples/${name}.ts`, "utf8"), { loader: "ts", format: "esm" });
+      const { status, stdout, stderr } = run(`process.getuid = () => 1000;\n${code}`, `${name}-user.mjs`);
+      assert.deepEqual([status, stdout], [1, ""]);
+      assert.match(stderr, new RegExp(`^${name}\\.mjs makes [^\\n]* needs root [^\\n]*\\n$`));
+    });
+  }
 });
