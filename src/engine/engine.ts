@@ -16,11 +16,12 @@ import { anything, bytes, callback, checkOptions, type Expectation, either, havi
 import { secret } from "../base/random.ts";
 import { Bridge, type BridgeOptions, initBridges } from "./bridge.ts";
 import { type Counters, PUNT_NAMES, type PuntReason, readCounters } from "./counters.ts";
+import { BucketSpace } from "./groups.ts";
 import { type EngineSizes, HOST_IDS, layout, RSS_KEY, SIZE_NAMES, SYMMETRIC_RSS_KEY, writeHeader } from "./layout.ts";
 import { EngineMemory } from "./memory.ts";
 import { type Build, canShare, compile, createMemory, type DataPlane, type Instance, instantiate } from "./module.ts";
 import { copyChain, Port } from "./port.ts";
-import { BucketSpace, RouteTable } from "./route-table.ts";
+import { RouteTable } from "./route-table.ts";
 import { Runner, type RunnerState } from "./runner.ts";
 import { SlabPool } from "./slabs.ts";
 import type { SpawnThread, Thread } from "./threads.ts";
