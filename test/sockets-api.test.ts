@@ -191,6 +191,31 @@ describe("the Sockets API", () => {
     await assert.rejects(early.writable.getWriter().closed, reason);
   });
 
+  it("ends what is piped into it with the peer's end", async () => {
+    const { socket, far } = await connected(85);
+    const source = new TransformStream<Uint8Array, Uint8Array>();
+    const piping = source.readable.pipeTo(socket.writable as WritableStream<Uint8Array>);
+    await source.writable.getWriter().write(bytes("piped"));
+    await far.closeWrite();
+    assert.equal((await socket.readable.getReader().read()).done, true);
+    await assert.rejects(piping, sockets.SocketError);
+    assert.equal(await socket.closed, undefined);
+    assert.equal(await readAll(far), "piped");
+  });
+
+  it("ends a TLS handshake that nobody answers, and startTls before the connection is there", async () => {
+    const { socket, far } = await connected(86, { secureTransport: "starttls" });
+    const secure = socket.startTls();
+    assert.equal((await far.readable.getReader().read()).value?.[0], 22, "a record of the handshake");
+    await secure.close(new RangeError("too long"));
+    await assert.rejects(secure.opened, RangeError);
+    await assert.rejects(far.closed, { code: "ECONNRESET" });
+
+    const early = sockets.connect("10.0.0.2:9", { secureTransport: "starttls" });
+    await assert.rejects(early.startTls().opened, { code: "ECONNREFUSED" });
+    await assert.rejects(early.opened, { code: "ECONNREFUSED" });
+  });
+
   it("says what is wrong with addresses and options", () => {
     const { connect, SocketError } = sockets;
     const wrong = (call: () => unknown, sentence: RegExp) =>
