@@ -7,7 +7,7 @@ export type SecureTransportKind = (typeof KINDS)[number];
 export interface SocketOptions {
   /** Default "off". "on": TLS from the start. "starttls": plain until `startTls()`. */
   secureTransport?: SecureTransportKind;
-  /** Whether `writable` stays open after the peer's end. Default false: the socket closes. */
+  /** Whether `writable` stays open after the peer's end. Default false: the socket closes. Over TLS not in Bun, whose own TLS closes. */
   allowHalfOpen?: boolean;
   /** The name that TLS asks for and expects on the certificate. Default: the host's. Not with "off". */
   sni?: string | null;
