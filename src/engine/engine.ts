@@ -111,7 +111,9 @@ export class Engine {
   private onPunt: ((punt: Punt) => void) | undefined;
   private readonly closers = new Set<() => Promise<void>>();
   private closing: Promise<void> | undefined;
-  private polled = false;
+  /** It was started or polled, if only once. */
+  private hasRun = false;
+  private readonly firstRun: (() => void)[] = [];
   /** Tables that were given back: empty, their numbers and memory wait for the next of their family. */
   private readonly spare: RouteTable[] = [];
 
@@ -239,7 +241,7 @@ export class Engine {
 
   /** One round on the calling thread: devices in, packets through, punts up, devices out. Returns packets handled. */
   poll(budget = BUDGET): number {
-    this.polled = true;
+    if (!this.hasRun) this.noteRun();
     let moved = this.pollDevices(budget);
     const handled = this.plane.poll(0, this.seconds(), budget);
     moved += handled + this.handlePunts();
@@ -247,9 +249,15 @@ export class Engine {
     return moved;
   }
 
-  /** It was started or polled, if only once. */
-  get hasRun(): boolean {
-    return this.polled || this.runner.state !== "stopped";
+  /** Calls `then` when the engine is started or polled for the first time; at once when it was. */
+  whenRun(then: () => void): void {
+    if (this.hasRun) then();
+    else this.firstRun.push(then);
+  }
+
+  private noteRun(): void {
+    this.hasRun = true;
+    for (const then of this.firstRun.splice(0)) then();
   }
 
   /** Gives devices a turn and does nothing else: what waits in the rings leaves, nothing is handled. */
@@ -271,6 +279,7 @@ export class Engine {
 
   /** Polls by itself from now on, threads included; `stop` ends it. */
   start(): void {
+    if (!this.hasRun) this.noteRun();
     this.setRun(abi.RUN_POLLING);
     this.runner.start();
   }

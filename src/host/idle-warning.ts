@@ -2,19 +2,16 @@
 import { realClock } from "../base/clock.ts";
 import type { Engine } from "../engine/engine.ts";
 
-const LOOKS = 10;
-const LOOK_MS = 100;
+const PATIENCE_MS = 1000;
 const watched = new WeakSet<Engine>();
 
 /** Says so once when a second has passed and the engine has done nothing. In virtual time the owner knows what he does. */
 export function warnUnlessRun(engine: Engine): void {
-  if (engine.clock !== realClock || engine.hasRun || watched.has(engine)) return;
+  if (engine.clock !== realClock || watched.has(engine)) return;
   watched.add(engine);
-  let looks = 0;
-  const timer = setInterval(() => {
-    if (++looks < LOOKS && !engine.hasRun) return;
-    clearInterval(timer);
-    if (!engine.hasRun) console.warn("packetloom: the engine does not run, so its hosts neither send nor receive; call engine.start()");
-  }, LOOK_MS);
-  engine.beforeClose(async () => clearInterval(timer));
+  const timer = setTimeout(() => {
+    console.warn("packetloom: the engine does not run, so its hosts neither send nor receive; call engine.start()");
+  }, PATIENCE_MS);
+  engine.whenRun(() => clearTimeout(timer));
+  engine.beforeClose(async () => clearTimeout(timer));
 }
