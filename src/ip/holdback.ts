@@ -5,6 +5,10 @@ import type { Path, Starved, Throttled } from "./types.ts";
 
 /** Ring places kept for what cannot wait: acknowledgements, other flows, one large segment cut up. */
 const RESERVED_PLACES = 256;
+/** Packets in a ring at which bulk data waits in its queue: more of them leave the cache before they are taken (100 flows: 12 Gbit/s instead of 9). */
+const MOST_WAITING = 128;
+/** So many that wait are a crowd. */
+const CROWD = 4;
 
 /** Segments that one sends in its turn while others wait: those of a large segment at least, in one unit or in several. */
 const TURN = 44;
@@ -70,6 +74,11 @@ export class Holdback {
     return false;
   }
 
+  /** Do many wait for this path's ring? */
+  isCrowded({ iface }: Path): boolean {
+    return iface !== undefined && this.lines[iface.port.index].length > CROWD;
+  }
+
   /** A packet that will be `segments` of them was staged. */
   promise({ iface }: Path, segments: number): void {
     this.segments += segments;
@@ -87,7 +96,7 @@ export class Holdback {
   private fits(port: number): boolean {
     const { memory, plane } = this.engine;
     const used = plane.ringUsed(memory.getU32(memory.port(port) + abi.PORT_TX)) + this.promised[port];
-    return used + RESERVED_PLACES <= memory.layout.sizes.ringCapacity;
+    return used <= Math.min(memory.layout.sizes.ringCapacity - RESERVED_PLACES, MOST_WAITING);
   }
 
   /** Nothing is staged any more. */

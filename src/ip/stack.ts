@@ -268,6 +268,11 @@ export class IpStack implements PuntReceiver, World {
     return this.holdback.hasRoom(path, who);
   }
 
+  /** Do many flows wait for room on this path? */
+  isCrowded(path: Path): boolean {
+    return this.holdback.isCrowded(path);
+  }
+
   /** A packet on its way by this path will be `segments` of them. */
   promise(path: Path, segments: number): void {
     this.holdback.promise(path, segments);

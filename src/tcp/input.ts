@@ -26,6 +26,7 @@ import { transmit } from "./output.ts";
 import { reportDuplicate, takeData, worthTelling } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
 import type { Segment } from "./segment.ts";
+import { sendLimit } from "./send-limit.ts";
 import { resendSynData, send } from "./sender.ts";
 import { ACK, after, before, distance, FIN, later, PSH, RST, SYN, URG } from "./sequence.ts";
 import {
@@ -478,7 +479,7 @@ function tellRoom(tcb: Tcb): void {
 function isRoomyEnough(tcb: Tcb, queued: number): boolean {
   const { notSentLowWater } = tcb.options;
   if (notSentLowWater > 0 && tcb.unsent >= notSentLowWater) return false;
-  return queued < (Math.min(tcb.sendSpace, tcb.options.sendBuffer) * 2) / 3;
+  return queued < (sendLimit(tcb) * 2) / 3;
 }
 
 /** Our FIN was acknowledged: the states that follow. True when the connection is gone. */

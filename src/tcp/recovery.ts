@@ -21,7 +21,7 @@ const MOST_REORDERING = 300;
 /** Recoveries without a D-SACK after which RACK's window is the first one (RFC 8985 §6.2 step 4). */
 const REORDER_WINDOW_PERSIST = 16;
 /** A path this short (ms) is this machine: the first send buffer fills it at 4 Gbit/s and more, and a larger one leaves the cache. */
-const NEAR = 0.5;
+export const NEAR = 0.5;
 const sample = emptySample();
 /** What one acknowledgement did; one is enough, acknowledgements do not nest. */
 const seen = {
