@@ -9,7 +9,6 @@ import { Engine, joinPorts } from "../src/index.ts";
 import type { TcpSocket } from "../src/socket/stream.ts";
 import { type Context, type Profile, repeat, result } from "./harness.ts";
 
-const KIB = 1024;
 export const ADDRESS = ["10.0.0.1", "10.0.0.2"] as const;
 
 /** Two hosts over joined ports; `segments`: every frame is cut to the MTU, summed, and put together again. */
@@ -69,35 +68,6 @@ export function endless(from: TcpSocket, to: TcpSocket): (ms: number) => Promise
   };
 }
 
-/** The same in place: the program fills the send buffer and looks at the receive buffer, and copies nothing. */
-export function endlessInPlace(from: TcpSocket, to: TcpSocket): (ms: number) => Promise<number> {
-  void (async () => {
-    for (let sent = 0; ; ) {
-      const space = await from.inPlace.reserve();
-      // Every KiB of the stream holds its number.
-      for (let at = 0; at < space.length; ) {
-        const next = Math.min(at + KIB - ((sent + at) % KIB), space.length);
-        space.fill(Math.floor((sent + at) / KIB), at, next);
-        at = next;
-      }
-      sent += space.length;
-      void from.inPlace.commit(space.length);
-    }
-  })().catch(() => {});
-  let position = 0;
-  return async (ms) => {
-    const start = performance.now();
-    const first = position;
-    while (performance.now() - start < ms) {
-      const n = await to.inPlace.read((bytes) => {
-        if (bytes[0] !== (Math.floor(position / KIB) & 255)) throw new Error(`a wrong byte at ${position}`);
-      });
-      position += n ?? 0;
-    }
-    return ((position - first) * 8) / (performance.now() - start) / 1e6;
-  };
-}
-
 /** Gbit/s of `node:net` over loopback, both ends in this thread. */
 async function loopback(ms: number): Promise<number> {
   const server = net.createServer().listen(0, "127.0.0.1");
@@ -126,13 +96,13 @@ async function loopback(ms: number): Promise<number> {
 }
 
 const bulk =
-  (name: string, segments: boolean, flow = endless): Profile =>
+  (name: string, segments: boolean): Profile =>
   async (context) => {
     const { a, b, engine } = await twoHosts(segments);
     const listener = b.listen({ port: 80 });
     const client = await a.connect({ hostname: ADDRESS[1], port: 80 });
     const server = await listener.accept();
-    const measure = flow(client, server);
+    const measure = endless(client, server);
     const rates = await several(context, () => measure(context.ms));
     const peer = await loopback(context.ms);
     const { retransmissions } = client.status();
@@ -278,7 +248,6 @@ const datagrams: Profile = async (context) => {
 export const transport: Record<string, Profile> = {
   "tcp-bulk": bulk("tcp-bulk", true),
   "tcp-bulk-gso": bulk("tcp-bulk-gso", false),
-  "tcp-bulk-in-place": bulk("tcp-bulk-in-place", true, endlessInPlace),
   "tcp-crr": connections,
   "tcp-rr": roundTrip,
   "udp-64": datagrams,

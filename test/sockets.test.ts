@@ -108,7 +108,8 @@ describe("sockets", () => {
         const space = await near.inPlace.reserve(total - sent);
         for (let i = 0; i < space.length; i++) space[i] = (sent + i) * 7;
         const end = sent + space.length;
-        last = near.inPlace.commit(space.length).then(() => {
+        near.inPlace.commit(space.length);
+        last = near.inPlace.delivered().then(() => {
           arrived.push(end);
         });
         assert.throws(() => near.inPlace.commit(1), { code: "EINVAL" });
@@ -139,7 +140,10 @@ describe("sockets", () => {
     const { near, far, listener } = await accepted(16);
     // Nobody reads: the window fills.
     const sent: Promise<void>[] = [];
-    for (let i = 0; i < 15; i++) sent.push(near.inPlace.commit((await near.inPlace.reserve()).length));
+    for (let i = 0; i < 15; i++) {
+      near.inPlace.commit((await near.inPlace.reserve()).length);
+      sent.push(near.inPlace.delivered());
+    }
     near.abort();
     const ends = await Promise.allSettled(sent);
     assert.equal(ends.at(-1)?.status, "rejected");

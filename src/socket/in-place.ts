@@ -50,20 +50,23 @@ export class InPlace {
     }
   }
 
-  /**
-   * Sends the first `bytes` of what `reserve` gave last; the view is not to be touched any more. Resolves when the peer has
-   * acknowledged them, which need not be waited for. EINVAL: more than was reserved.
-   */
-  commit(bytes: number): Promise<void> {
+  /** Sends the first `bytes` of what `reserve` gave last; the view is not to be touched any more. EINVAL: more than was reserved. */
+  commit(bytes: number): void {
     if (!(Number.isInteger(bytes) && bytes >= 1 && bytes <= this.reserved)) {
       throw new LoomError("EINVAL", `${bytes} bytes of ${this.reserved} that are reserved`);
     }
     this.reserved = 0;
+    user.commit(this.tcb, bytes);
+  }
+
+  /** Resolves when the peer has acknowledged everything that was sent so far; rejects when it never will. */
+  delivered(): Promise<void> {
     const { tcb } = this;
+    const end = user.writtenTo(tcb);
+    if (((end - tcb.una) | 0) <= 0) return Promise.resolve();
     const arrived = new Promise<void>((resolve, reject) => this.completions.push({ resolve, reject }));
     arrived.catch(() => {});
-    this.marksOf().add((user.writtenTo(tcb) + bytes) | 0, 0);
-    user.commit(tcb, bytes);
+    this.marksOf().add(end, 0);
     return arrived;
   }
 
