@@ -47,6 +47,7 @@ export type * from "./options.ts";
 
 const NOBODY = { pid: 0, uid: 0, gid: 0 };
 const UNIX_BACKLOG = 511;
+const CONNECT_REQUIRED = ["hostname", "port"];
 
 /** Room for a hundred connections in full flight; raise `memory` for more. */
 const MEMORY: EngineOptions = {
@@ -342,21 +343,31 @@ export class Host {
    */
   connect(options: UnixPath): Promise<UnixStreamSocket>;
   connect(options: ConnectOptions): Promise<TcpSocket>;
-  async connect(options: ConnectOptions | UnixPath): Promise<TcpSocket | UnixStreamSocket> {
-    this.check();
-    if (isPath(options)) return this.connectPath(options.path);
-    checkOptions("connect", CONNECT satisfies Shape<ConnectOptions>, options, ["hostname", "port"]);
+  connect(options: ConnectOptions | UnixPath): Promise<TcpSocket | UnixStreamSocket> {
+    // To an address with one promise on the way: who opens many connections waits for nothing else.
+    try {
+      this.check();
+      if (isPath(options)) return Promise.resolve(this.connectPath(options.path));
+      checkOptions("connect", CONNECT satisfies Shape<ConnectOptions>, options, CONNECT_REQUIRED);
+      const { hostname, signal } = options;
+      signal?.throwIfAborted();
+      const device = options.interface === undefined ? undefined : this.ip.interface(options.interface);
+      const address = literal(hostname);
+      if (!address) return this.connectByName(options, device);
+      return this.connectTo(address, options, device ?? this.zoneOf(hostname), signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  private async connectByName(options: ConnectOptions, device: NetInterface | undefined): Promise<TcpSocket> {
     const { hostname, signal } = options;
-    signal?.throwIfAborted();
-    const device = options.interface === undefined ? undefined : this.ip.interface(options.interface);
-    const address = literal(hostname);
-    if (address) return this.connectTo(address, options, device ?? this.zoneOf(hostname), signal);
     const family = options.localAddress === undefined ? 0 : this.ip.parse(options.localAddress).address.family;
     const addresses = (await this.lookup(hostname, { family, signal, patience: RESOLUTION_DELAY_MS })).map((each) =>
       IpAddress.parse(each.address),
     );
     const where = `${hostname} port ${options.port}`;
-    return connectAny(addresses, where, this.names.alarms, (each, stop) => this.connectTo(each, options, device, stop), signal);
+    return connectAny(addresses, where, this.names.alarms, async (each, stop) => this.connectTo(each, options, device, stop), signal);
   }
 
   private connectPath(path: string): UnixStreamSocket {
@@ -367,30 +378,16 @@ export class Host {
 
   /** The interface that a literal names behind a "%", also in the brackets of a URL. */
   private zoneOf(hostname: string): NetInterface | undefined {
-    return this.ip.parse(hostname.replace(/^\[(.*)\]$/, "$1")).iface;
+    return hostname.includes("%") ? this.ip.parse(hostname.replace(/^\[(.*)\]$/, "$1")).iface : undefined;
   }
 
-  private async connectTo(
-    address: IpAddress,
-    options: ConnectOptions,
-    zone: NetInterface | undefined,
-    signal?: AbortSignal,
-  ): Promise<TcpSocket> {
+  private connectTo(address: IpAddress, options: ConnectOptions, zone: NetInterface | undefined, signal?: AbortSignal): Promise<TcpSocket> {
     const { port, localAddress, localPort } = options;
     this.ip.touch();
     const own = localAddress === undefined ? undefined : this.ip.parse(localAddress);
     const local = { address: own?.address, port: localPort, device: zone ?? own?.iface };
     const socket = new TcpSocket(this.tcp.connect(address, port, local, options));
-    if (!signal) return socket.whenConnected();
-    const stop = () => socket.abort();
-    signal.addEventListener("abort", stop, { once: true });
-    try {
-      return await socket.whenConnected();
-    } catch (error) {
-      throw signal.aborted ? signal.reason : error;
-    } finally {
-      signal.removeEventListener("abort", stop);
-    }
+    return signal ? whenConnected(socket, signal) : socket.whenConnected();
   }
 
   /**
@@ -528,4 +525,17 @@ function randomMac(random: Random): string {
   const bytes = random.fill(new Uint8Array(6));
   bytes[0] = (bytes[0] & 0xfc) | 2;
   return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join(":");
+}
+
+/** Waits for the handshake, until `signal` says otherwise. */
+async function whenConnected(socket: TcpSocket, signal: AbortSignal): Promise<TcpSocket> {
+  const stop = () => socket.abort();
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await socket.whenConnected();
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error;
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
 }
