@@ -166,6 +166,7 @@ export function receive(tcb: Tcb, id: number): void {
       answer(tcb);
       // The acknowledgement itself may be news, even behind a closed window (RFC 9293 §3.10.7.4).
       if (s.seq === tcb.received && flags & ACK) takeAck(tcb);
+      tcb.rest();
     }
     return;
   }

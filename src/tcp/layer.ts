@@ -299,19 +299,11 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   create(ends: ConstructorParameters<typeof Tcb>[1], options: Readonly<TcpOptions>): Tcb {
+    const { local, remote, localPort, remotePort, device } = ends;
+    const other = this.find(local, remote, localPort, remotePort, device);
+    if (other) throw new LoomError("EADDRINUSE", `${local} port ${localPort} is connected to ${peerOf(other)} already`);
     const tcb = new Tcb(this, ends, options, congestionControl(options.congestion));
-    tcb.hash = this.hashOf(ends.local, ends.remote, ends.localPort, ends.remotePort);
-    for (let other = this.connections.first(tcb.hash); other; other = other.hashNext) {
-      if (
-        other.remotePort === ends.remotePort &&
-        other.localPort === ends.localPort &&
-        other.remote.equals(ends.remote) &&
-        other.local.equals(ends.local) &&
-        meets(other.device, ends.device)
-      ) {
-        throw new LoomError("EADDRINUSE", `${ends.local} port ${ends.localPort} is connected to ${peerOf(other)} already`);
-      }
-    }
+    tcb.hash = this.hashOf(local, remote, localPort, remotePort);
     const keys = keysFor(options.aoKeys, ends.remote);
     if (keys.length > 0) {
       tcb.ao = new Authentication(ends, keys);
@@ -323,7 +315,7 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   private hashOf(local: IpAddress, remote: IpAddress, localPort: number, remotePort: number): number {
-    return this.connections.hash(remote.c ^ remote.a, remote.d, local.d, (localPort << 16) | remotePort);
+    return this.connections.hash(remote.a, remote.b, remote.c, remote.d, local.d, (localPort << 16) | remotePort);
   }
 
   /** RFC 6056 algorithm 3: a keyed start, then one after the other; the four-tuple must be free, not the port. */
@@ -430,7 +422,10 @@ export class TcpLayer implements Transport, TcpWorld {
     const source = abi.SEG_SOURCE / 4;
     const destination = abi.SEG_DESTINATION / 4;
     const ports = (localPort << 16) | remotePort;
-    const hash = this.connections.hash(words[source + 2] ^ words[source], words[source + 3], words[destination + 3], ports);
+    const a = words[source];
+    const b = words[source + 1];
+    const c = words[source + 2];
+    const hash = this.connections.hash(a, b, c, words[source + 3], words[destination + 3], ports);
     for (let tcb = this.connections.first(hash); tcb; tcb = tcb.hashNext) {
       if (tcb.remotePort !== remotePort || tcb.localPort !== localPort) continue;
       if (!tcb.remote.matches(words, source) || !tcb.local.matches(words, destination)) continue;
