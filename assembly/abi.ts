@@ -39,7 +39,15 @@ export const REGION_SAMPLES = 16;
 export const REGION_APP = 17;
 /** The calling thread's own: ids, punt records and route records on their way in or out. */
 export const REGION_HOST = 18;
-export const REGION_COUNT = 19;
+/** What ports are called: IFACE_*. */
+export const REGION_IFACES = 19;
+/** Networks with rules: NETNS_*. */
+export const REGION_NETNS = 20;
+/** An arena (core/arena.ts): sets, maps, counters and constants of rules. */
+export const REGION_FILTER = 21;
+/** Connection tracking: FLOW_*. */
+export const REGION_FLOWS = 22;
+export const REGION_COUNT = 23;
 
 /*
  * Header, at a fixed address so that every instance finds it.
@@ -53,6 +61,7 @@ export const REGION_COUNT = 19;
  * +512  epoch, run, wake (own line)
  * +576  Toeplitz key (52) | indirection mask
  * +640  RSS indirection (128 × u8)
+ * +768  limit of bare descriptors
  */
 export const HEADER = 1024;
 export const HEADER_SIZE = 1024;
@@ -72,7 +81,7 @@ export const HEADER_PUNT_CAPACITY = 52;
 export const HEADER_BRIDGES = 56;
 /** Free buffers, and free bare descriptors, that a worker may keep to itself; half of that moves at a time. */
 export const HEADER_BUFFER_LIMIT = 60;
-export const HEADER_BARE_LIMIT = 248;
+export const HEADER_BARE_LIMIT = 768;
 export const HEADER_REGIONS = 64;
 export const HEADER_CLASSES = 256;
 export const HEADER_EPOCH = 512;
@@ -97,7 +106,7 @@ export const MIN_HEADROOM = 64;
  *   +0  data (address) | length of this segment | next (id) | owner (id of the buffer's home)
  *  +16  references     | packet length (head)   | ingress port u16, spare | flow hash
  *  +32  l3 u16, l4 u16 | flags                  | vlan tci u16, next hop u16 | protocol u8, segments u8, table u16
- *  +48  checksum start u16, offset u16 | segment size u16, kind u16 | cookie | spare
+ *  +48  checksum start u16, offset u16 | segment size u16, kind u16 | cookie | mark
  */
 export const DESC_SIZE = 64;
 export const DESC_SHIFT = 6;
@@ -121,6 +130,8 @@ export const DESC_GSO_SIZE = 52;
 export const DESC_GSO_KIND = 54;
 /** Address of a u32 that counts outstanding references to application memory, or 0. */
 export const DESC_COOKIE = 56;
+/** meta mark of the rules, fwmark of policy routing; 0 when received. */
+export const DESC_MARK = 60;
 
 export const FLAG_IP4 = 1;
 export const FLAG_IP6 = 2;
@@ -212,11 +223,27 @@ export const DROP_BAD_DESCRIPTOR = 39;
 export const DROP_SEGMENT_INVALID = 40;
 export const DROP_TOO_LARGE = 41;
 export const DROP_PROGRAM = 43;
-/** For a transport of this host: header not whole, or lengths that contradict each other. */
 /** A packet for somebody else at a port of a host that does not forward. */
 export const DROP_NOT_FORWARDING = 42;
+/** For a transport of this host: header not whole, or lengths that contradict each other. */
 export const DROP_L4_BAD_LENGTH = 44;
 export const DROP_L4_BAD_CHECKSUM = 45;
+/** A rule's verdict, or a chain's policy. */
+export const DROP_FILTER = 46;
+/** Connection tracking had no room left for a new flow. */
+export const DROP_FLOW_TABLE_FULL = 47;
+/** No port was free for a flow that has to be translated. */
+export const DROP_NAT_EXHAUSTED = 48;
+/** A translated header that could not be written: not whole, or no buffer for a private copy. */
+export const DROP_NAT_UNWRITABLE = 49;
+/** The queue of an output port was at its limit. */
+export const DROP_QUEUE_FULL = 50;
+/** Active queue management decided so: RED, CoDel. */
+export const DROP_QUEUE_AQM = 51;
+/** Over a policer's rate. */
+export const DROP_POLICED = 52;
+/** A service without a backend that takes new flows. */
+export const DROP_NO_BACKEND = 53;
 
 export const PUNT_ARP = 64;
 export const PUNT_NEIGHBOUR = 65;
@@ -232,26 +259,38 @@ export const PUNT_PROHIBIT = 74;
 export const PUNT_LINK_CONTROL = 75;
 export const PUNT_BEYOND_SCOPE = 76;
 export const PUNT_LINK_LOCAL = 77;
+/** A rule's reject: the argument is the kind of answer and its code. */
+export const PUNT_REJECT = 78;
+/** A rule's log: a copy of the packet; the argument is the number of the log statement. */
+export const PUNT_LOG = 79;
+/** A rule's queue: the host layer decides; the argument is the queue's number. */
+export const PUNT_QUEUE = 80;
+/** Payload for a helper of connection tracking (FTP, TFTP, SIP); the argument is the flow. */
+export const PUNT_HELPER = 81;
+/** A fragment of a network with tracking, to be reassembled first. */
+export const PUNT_FRAGMENT = 82;
+/** A handshake that the host layer answers for a server (SYNPROXY). */
+export const PUNT_SYNPROXY = 83;
 
-export const STAT_BURSTS = 80;
-export const STAT_EMPTY_POLLS = 81;
-export const STAT_RECEIVED = 82;
-export const STAT_RECEIVED_BYTES = 83;
-export const STAT_TRANSMITTED = 84;
-export const STAT_TRANSMITTED_BYTES = 85;
-export const STAT_COPIED_BYTES = 86;
-export const STAT_CLONES = 87;
-export const STAT_FLOODED = 88;
-export const STAT_DOUBLE_FREES = 89;
-export const STAT_RING_REJECTED = 90;
-export const STAT_SEGMENTED = 91;
-export const STAT_SEGMENTS = 92;
-export const STAT_COALESCED = 93;
-export const STAT_GENERATED = 94;
-export const STAT_SUNK = 95;
-export const STAT_LEARNED = 96;
-export const STAT_BRIDGE_FULL = 97;
-export const COUNTER_COUNT = 104;
+export const STAT_BURSTS = 96;
+export const STAT_EMPTY_POLLS = 97;
+export const STAT_RECEIVED = 98;
+export const STAT_RECEIVED_BYTES = 99;
+export const STAT_TRANSMITTED = 100;
+export const STAT_TRANSMITTED_BYTES = 101;
+export const STAT_COPIED_BYTES = 102;
+export const STAT_CLONES = 103;
+export const STAT_FLOODED = 104;
+export const STAT_DOUBLE_FREES = 105;
+export const STAT_RING_REJECTED = 106;
+export const STAT_SEGMENTED = 107;
+export const STAT_SEGMENTS = 108;
+export const STAT_COALESCED = 109;
+export const STAT_GENERATED = 110;
+export const STAT_SUNK = 111;
+export const STAT_LEARNED = 112;
+export const STAT_BRIDGE_FULL = 113;
+export const COUNTER_COUNT = 128;
 
 // ── Worker: everything one worker touches and nobody else writes ────────────────────────────────
 export const CACHE_CAPACITY = 1024;
@@ -261,6 +300,9 @@ export const WORKER_ID = 0;
 export const WORKER_PORT_COUNT = 4;
 export const WORKER_NOW = 8;
 export const WORKER_TOUCHED = 12;
+/** The engine's clock: nanoseconds (u64), and milliseconds that wrap (u32), as of the call in hand. */
+export const WORKER_TIME = 16;
+export const WORKER_TICKS = 40;
 /** Bytes of the burst in hand. */
 export const WORKER_BURST_BYTES = 24;
 export const WORKER_ON4 = 32;
@@ -297,8 +339,27 @@ export const VEC_TOUCHED = VEC_ONE + 16;
 export const STAGE_COUNTS = VEC_TOUCHED + 2 * MAX_PORTS;
 export const WORKER_GRO = STAGE_COUNTS + 4 * MAX_PORTS;
 export const GRO_SIZE = 32;
+
+// What rules and tracking know of a packet, by its position in the burst (not by its place in a list).
+/** Flow × 2 + direction (0 original, 1 reply); 0: none. Flow 0 does not exist. */
+export const VEC_FLOW = WORKER_GRO + GRO_FLOWS * GRO_SIZE;
+/** meta priority; and what a verdict has to say beside itself. */
+export const VEC_PRIORITY = VEC_FLOW + 4 * BURST;
+export const VEC_ARGUMENT = VEC_PRIORITY + 4 * BURST;
+/** Output port, once routed; NO_PORT before. */
+export const VEC_OIF = VEC_ARGUMENT + 4 * BURST;
+/** One of CT_*. */
+export const VEC_CTINFO = VEC_OIF + 2 * BURST;
+/** One of VERDICT_*. */
+export const VEC_VERDICT = VEC_CTINFO + BURST;
+/** A list of positions for one segment of rules. */
+export const VEC_SEGMENT = VEC_VERDICT + BURST;
+/** Working memory of compiled rules: keys of sets, records of translations. */
+export const WORKER_SCRATCH = VEC_SEGMENT + 2 * BURST;
+export const WORKER_SCRATCH_SIZE = 512;
 /** Not a power of two, so that two workers' lines never share cache sets. */
-export const WORKER_SIZE = WORKER_GRO + GRO_FLOWS * GRO_SIZE + 192;
+export const WORKER_SIZE = WORKER_SCRATCH + WORKER_SCRATCH_SIZE + 192;
+export const NO_PORT = 0xffff;
 
 /** Per worker and port: ids waiting for one flush per burst. */
 export const STAGE_CAPACITY = 512;
@@ -384,7 +445,7 @@ export const SENT_LOCAL = 4;
 // ── Ports ───────────────────────────────────────────────────────────────────────────────────────
 /*
  *   +0  kind u8 | mode u8 | flags u16 | mtu u32 | mac (6 bytes, then two zero bytes)
- *  +16  table4 u16 | table6 u16 | bridge u16 | bridge member u16 | pvid u16 | … | samples, program u32
+ *  +16  table4 u16 | table6 u16 | bridge u16 | bridge member u16 | pvid u16 | netns + 1 u16 | … | samples, program u32
  *  +64  rx rings (MAX_WORKERS × u32) | +128 tx rings (MAX_WORKERS × u32)
  */
 export const PORT_SIZE = 192;
@@ -398,6 +459,8 @@ export const PORT_TABLE6 = 18;
 export const PORT_BRIDGE = 20;
 export const PORT_MEMBER = 22;
 export const PORT_PVID = 24;
+/** Network with rules that the port belongs to, plus one; 0: packets meet no rules and are not tracked. */
+export const PORT_NETNS = 26;
 export const PORT_SINK_SAMPLES = 32;
 /** Entry + 1 of the imported function table that sees every classified burst, or 0. */
 export const PORT_PROGRAM = 36;
@@ -592,3 +655,194 @@ export const SAMPLE_LENGTH = 0;
 export const SAMPLE_PORT = 4;
 export const SAMPLE_BYTES = 16;
 export const SAMPLE_BYTES_SIZE = 128;
+
+// ── Rules ───────────────────────────────────────────────────────────────────────────────────────
+/* Port as rules see it: +0 name (16 bytes, zero-padded) | +16 index u32 | type u32 (ARPHRD_*) | group u32 | +32 kind (16 bytes) */
+export const IFACE_SIZE = 64;
+export const IFACE_NAME = 0;
+export const IFACE_NAME_SIZE = 16;
+export const IFACE_INDEX = 16;
+export const IFACE_TYPE = 20;
+export const IFACE_GROUP = 24;
+export const IFACE_KIND = 32;
+
+/*
+ * Network with rules:  +0 flags | +4 default zone | +8 programs (u32 × SEGMENT_COUNT): entry + 1 of the function table, or 0
+ *
+ * The base chains of a hook are cut where tracking and translation stand (linux/netfilter_ipv4.h, NF_IP_PRI_*), and what is
+ * between two cuts is one function: (worker, list, n), `list` the address of n u16 positions in the burst. It writes
+ * VEC_VERDICT for each of them. Chains of type nat see only the first packet of a flow.
+ */
+export const NETNS_SIZE = 128;
+export const NETNS_FLAGS = 0;
+export const NETNS_ZONE = 4;
+export const NETNS_PROGRAMS = 8;
+/** Flows are tracked: something in the rules asks for it (ct, nat), or the host does. */
+export const NETNS_TRACK = 1;
+/** Fragments are reassembled before tracking. */
+export const NETNS_DEFRAG = 2;
+
+/** Priorities up to -201, before tracking (-200). */
+export const SEGMENT_PREROUTING_RAW = 0;
+/** -200 to -101. */
+export const SEGMENT_PREROUTING = 1;
+export const SEGMENT_PREROUTING_NAT = 2;
+/** From -100 on, after destinations are translated. */
+export const SEGMENT_PREROUTING_LATE = 3;
+/** Up to 99. */
+export const SEGMENT_INPUT = 4;
+export const SEGMENT_INPUT_NAT = 5;
+export const SEGMENT_INPUT_LATE = 6;
+export const SEGMENT_FORWARD = 7;
+export const SEGMENT_OUTPUT_RAW = 8;
+export const SEGMENT_OUTPUT = 9;
+export const SEGMENT_OUTPUT_NAT = 10;
+export const SEGMENT_OUTPUT_LATE = 11;
+/** Up to 99. */
+export const SEGMENT_POSTROUTING = 12;
+export const SEGMENT_POSTROUTING_NAT = 13;
+export const SEGMENT_POSTROUTING_LATE = 14;
+export const SEGMENT_INGRESS = 15;
+export const SEGMENT_EGRESS = 16;
+export const SEGMENT_COUNT = 17;
+
+export const VERDICT_DROP = 0;
+export const VERDICT_ACCEPT = 1;
+/** The argument is the queue's number. */
+export const VERDICT_QUEUE = 3;
+/** The argument is the type (REJECT_*) << 8 | ICMP code. */
+export const VERDICT_REJECT = 4;
+/** Taken over by a statement (synproxy, fwd): nothing more happens to it here. */
+export const VERDICT_STOLEN = 5;
+export const REJECT_ICMP = 0;
+export const REJECT_TCP_RESET = 1;
+
+/** enum ip_conntrack_info, and what the kernel keeps apart from it. */
+export const CT_ESTABLISHED = 0;
+export const CT_RELATED = 1;
+export const CT_NEW = 2;
+export const CT_ESTABLISHED_REPLY = 3;
+export const CT_RELATED_REPLY = 4;
+export const CT_UNTRACKED = 7;
+export const CT_INVALID = 8;
+
+/* What compiled rules ask of translation: +0 kind u8 (0 source, 1 destination) | family u8 | flags u16 | ports from, to u16 (host order) | +8 address from (16) | +24 to (16) */
+export const NATREQ_KIND = 0;
+export const NATREQ_FAMILY = 1;
+/** NF_NAT_RANGE_* of linux/netfilter/nf_nat.h; and 1 << 15: the address of the output port (masquerade) or of the input port (redirect). */
+export const NATREQ_FLAGS = 2;
+export const NATREQ_MIN_PORT = 4;
+export const NATREQ_MAX_PORT = 6;
+export const NATREQ_MIN = 8;
+export const NATREQ_MAX = 24;
+export const NATREQ_SIZE = 40;
+export const NAT_SOURCE = 0;
+export const NAT_DESTINATION = 1;
+export const NAT_OWN_ADDRESS = 0x8000;
+
+// ── Connection tracking ─────────────────────────────────────────────────────────────────────────
+/*
+ * A flow is two tuples (original and reply), both in one hash table, and two records of 64 bytes: what every packet needs,
+ * and what only some do. Flow 0 does not exist.
+ *
+ * Region of flows, its header:
+ *   +0  flows | buckets | address of buckets | of hot records
+ *  +16  of cold records | of counters, or 0 | of extensions | extensions
+ *  +32  key of the hash (u64) | flags | zero: where the free list is
+ *  +64  lock of the free list | free: first | flows in use | flows that are confirmed …   (own line)
+ * +128  lock of the wheel | wheel's time | first free extension | lock of it …            (own line)
+ * +192  statistics (u64 × FLOW_STAT_COUNT)
+ */
+export const FLOWS_CAPACITY = 0;
+export const FLOWS_BUCKETS = 4;
+export const FLOWS_BUCKET_BASE = 8;
+export const FLOWS_HOT = 12;
+export const FLOWS_COLD = 16;
+export const FLOWS_COUNTERS = 20;
+export const FLOWS_EXTENSIONS = 24;
+export const FLOWS_EXTENSION_COUNT = 28;
+export const FLOWS_KEY = 32;
+export const FLOWS_FLAGS = 40;
+
+/*
+ * Hot record, one line:
+ *   +0  IPv4: original source, destination, reply source, destination (network order), 16 unused | IPv6: original source, destination
+ *  +32  original ports: source, destination (network order) | reply ports   (ICMP: id, and type and code as conntrack keeps them)
+ *  +40  zone u16 | protocol u8 | kind u8 | status (IPS_*) | expires (ticks) | mark
+ *  +56  extension, or 0 | lock
+ */
+export const FLOW_SIZE = 64;
+export const FLOW_ADDRESSES = 0;
+export const FLOW_REPLY_ADDRESSES = 8;
+export const FLOW_PORTS = 32;
+export const FLOW_REPLY_PORTS = 36;
+export const FLOW_ZONE = 40;
+export const FLOW_PROTOCOL = 42;
+/** 4 or 6. */
+export const FLOW_FAMILY = 43;
+export const FLOW_STATUS = 44;
+export const FLOW_EXPIRES = 48;
+export const FLOW_MARK = 52;
+export const FLOW_EXTENSION = 56;
+export const FLOW_LOCK = 60;
+
+/** Status bits as the kernel has them (linux/netfilter/nf_conntrack_common.h, enum ip_conntrack_status). */
+export const IPS_EXPECTED = 1;
+export const IPS_SEEN_REPLY = 2;
+export const IPS_ASSURED = 4;
+export const IPS_CONFIRMED = 8;
+export const IPS_SRC_NAT = 16;
+export const IPS_DST_NAT = 32;
+export const IPS_SEQ_ADJUST = 64;
+export const IPS_SRC_NAT_DONE = 128;
+export const IPS_DST_NAT_DONE = 256;
+export const IPS_DYING = 512;
+export const IPS_FIXED_TIMEOUT = 1024;
+export const IPS_UNTRACKED = 4096;
+export const IPS_HELPER = 8192;
+
+/*
+ * Cold record:
+ *   +0  TCP, original: highest end | limit of the window | largest window | highest ack      (td_end, td_maxend, td_maxwin, td_maxack)
+ *  +16  TCP, reply: the same
+ *  +32  last segment: sequence | acknowledgement | end | window u16, kind u8, direction u8
+ *  +48  state u8 | flags of original u8, reply u8 | scales u8 (low: original) | retransmissions u8, spare … | wheel: next | previous
+ */
+export const COLD_SIZE = 64;
+export const COLD_TCP = 0;
+export const COLD_TCP_SIZE = 16;
+export const COLD_LAST = 32;
+export const COLD_STATE = 48;
+export const COLD_WHEEL_NEXT = 56;
+export const COLD_WHEEL_PREVIOUS = 60;
+
+/** Bytes (u64, low 48 bits) of original and reply, then packets (low 32 bits; the bits above them are the high 16 of the bytes' words). */
+export const FLOW_COUNTER_SIZE = 24;
+
+/*
+ * Extension, for flows that need one: +0 reply source, destination (IPv6, translated) | +32 labels (16)
+ * +48 master flow | helper u16, class u16 | sequence offsets … | next free
+ */
+export const EXTENSION_SIZE = 96;
+export const EXTENSION_ADDRESSES = 0;
+export const EXTENSION_LABELS = 32;
+export const EXTENSION_MASTER = 48;
+export const EXTENSION_HELPER = 52;
+export const EXTENSION_BACKEND = 54;
+export const EXTENSION_OFFSETS = 56;
+export const EXTENSION_NEXT = 88;
+
+/** Fields that compiled rules ask for by call (flowLoad, flowStore); what is not here they read themselves. */
+export const CTFIELD_SOURCE = 0;
+export const CTFIELD_DESTINATION = 1;
+export const CTFIELD_SOURCE_PORT = 2;
+export const CTFIELD_DESTINATION_PORT = 3;
+export const CTFIELD_EXPIRATION = 4;
+export const CTFIELD_LABELS = 5;
+export const CTFIELD_PACKETS = 6;
+export const CTFIELD_BYTES = 7;
+export const CTFIELD_AVERAGE = 8;
+export const CTFIELD_ZONE = 9;
+export const CTFIELD_HELPER = 10;
+export const CTFIELD_ID = 11;
+export const CTFIELD_MARK = 12;

@@ -7,7 +7,7 @@
 import {
   ABI_VERSION as VERSION, ARENA_SCRATCH, ARENA_SCRATCH_SIZE, BURST, HEADER, HEADER_BRIDGES, HEADER_DESCRIPTORS,
   HEADER_EPOCH, HEADER_PORTS, HEADER_RSS_QUEUES, HEADER_TABLES, HEADER_WORKERS, NEXT_DONE, NONE, POOL_BARE,
-  POOL_BUFFERS, REGION_FIB, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, SENT_NO_ROUTE,
+  POOL_BUFFERS, REGION_FIB, REGION_FILTER, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, SENT_NO_ROUTE,
   TABLE_DEFERRED, TABLE_DIRTY, TABLE_FAMILY, TABLE_HOP_LIMIT, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6,
   VEC_WORK,
 } from "./abi";
@@ -31,6 +31,9 @@ import { segmentPacket } from "./wire/segment";
 import { frameHash } from "./wire/rss";
 import { toeplitz } from "./wire/toeplitz";
 
+/** Blocks of rules that readers may still see, at most. */
+const FILTER_LIMBO: u32 = 1 << 14;
+
 export function abiVersion(): u32 {
   return VERSION;
 }
@@ -45,10 +48,12 @@ export function init(limbo: u32, fibBytes: u32, ribBytes: u32): void {
   // What the arena leaves of its region is scratch for building nodes.
   store<u32>(cold, <u32>cold + ribBytes, ARENA_SCRATCH);
   store<u32>(cold, regionSize(REGION_RIB) - ribBytes, ARENA_SCRATCH_SIZE);
+  const rules = regionSize(REGION_FILTER);
+  if (rules != 0) initArena(region(REGION_FILTER), rules, FILTER_LIMBO);
 }
 
-/** Handles up to `budget` packets of a worker's ports; returns how many. */
-export function poll(worker: u32, now: u32, budget: u32): u32 {
+/** Handles up to `budget` packets of a worker's ports at `now` (seconds of the engine's clock); returns how many. */
+export function poll(worker: u32, now: f64, budget: u32): u32 {
   return worker < header(HEADER_WORKERS) ? pollWorker(workerAt(worker), now, budget) : 0;
 }
 

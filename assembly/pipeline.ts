@@ -5,6 +5,7 @@ import {
   PORT_STAT_RX_PACKETS, PORT_TABLE4, PORT_TABLE6, PORT_UP, STAT_BURSTS, STAT_EMPTY_POLLS, STAT_RECEIVED,
   STAT_RECEIVED_BYTES, TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT,
   VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID, WORKER_NOW, WORKER_PORTS, WORKER_PORT_COUNT,
+  WORKER_TICKS, WORKER_TIME,
 } from "./abi";
 import { add64, count, header, portAt, portStats, tableAt } from "./core/layout";
 import { drop } from "./core/packet";
@@ -19,8 +20,8 @@ import { route4Burst, route6Burst } from "./node/route";
 import { switchBurst } from "./node/switch";
 
 /** Polls every port of a worker until `budget` packets have been handled or nothing is left; returns how many. */
-export function pollWorker(worker: usize, now: u32, budget: u32): u32 {
-  store<u32>(worker, now, WORKER_NOW);
+export function pollWorker(worker: usize, now: f64, budget: u32): u32 {
+  tell(worker, now);
   const ports = load<u32>(worker, WORKER_PORT_COUNT);
   let done: u32 = 0;
   while (true) {
@@ -38,6 +39,13 @@ export function pollWorker(worker: usize, now: u32, budget: u32): u32 {
     }
   }
   return done;
+}
+
+/** The time as nodes want it: whole seconds, wrapping milliseconds, nanoseconds. */
+function tell(worker: usize, now: f64): void {
+  store<u32>(worker, <u32>now, WORKER_NOW);
+  store<u32>(worker, <u32><u64>(now * 1e3), WORKER_TICKS);
+  store<u64>(worker, <u64>(now * 1e9), WORKER_TIME);
 }
 
 /** One burst of one port, from reception to transmission. */

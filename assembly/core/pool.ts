@@ -7,7 +7,7 @@
  * seen and counted, and free + in flight = total at any quiet moment.
  */
 import {
-  DESC_COOKIE, DESC_DATA, DESC_FLAGS, DESC_GSO_SIZE, DESC_LENGTH, DESC_NEXT, DESC_OWNER, DESC_PACKET_LENGTH,
+  DESC_COOKIE, DESC_DATA, DESC_FLAGS, DESC_GSO_SIZE, DESC_LENGTH, DESC_MARK, DESC_NEXT, DESC_OWNER, DESC_PACKET_LENGTH,
   DESC_REFS, DESC_SHIFT, DESC_SIZE, HEADER_BARE_LIMIT, HEADER_BUFFERS, HEADER_BUFFER_LIMIT, HEADER_DESCRIPTORS, NONE,
   POOL_BARE, POOL_BUFFERS, REGION_DESCRIPTORS, REGION_RESERVES, RESERVE_COUNT, RESERVE_HEADER_SIZE, RESERVE_IDS,
   RESERVE_LOCK, STAT_CLONES, STAT_DOUBLE_FREES, WORKER_BARE_CACHE, WORKER_BARE_COUNT, WORKER_BUFFER_CACHE,
@@ -145,6 +145,7 @@ export function resetDescriptor(id: u32): void {
   store<u32>(d, 0, DESC_FLAGS);
   store<u32>(d, 0, DESC_GSO_SIZE);
   store<u32>(d, 0, DESC_COOKIE);
+  store<u32>(d, 0, DESC_MARK);
 }
 
 function pushFree(worker: usize, id: u32, pool: u32): void {
@@ -250,6 +251,7 @@ export function clonePacket(worker: usize, id: u32): u32 {
     if (first == NONE) {
       first = clone;
       memory.copy(to + DESC_PACKET_LENGTH, d + DESC_PACKET_LENGTH, DESC_COOKIE - DESC_PACKET_LENGTH);
+      store<u32>(to, load<u32>(d, DESC_MARK), DESC_MARK);
     } else store<u32>(last, clone, DESC_NEXT);
     last = to;
   }

@@ -243,7 +243,7 @@ export class Engine {
   poll(budget = BUDGET): number {
     if (!this.hasRun) this.noteRun();
     let moved = this.pollDevices(budget);
-    const handled = this.plane.poll(0, this.seconds(), budget);
+    const handled = this.plane.poll(0, this.clock.now() / 1000, budget);
     moved += handled + this.handlePunts();
     if (handled !== 0) moved += this.pollDevices(budget);
     return moved;

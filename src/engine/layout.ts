@@ -39,6 +39,8 @@ export interface EngineSizes {
   samples?: number;
   /** Bytes for the application: what the hosts' sockets have to send and to be read, which goes by reference. Default 16 MiB. */
   appBytes?: number;
+  /** Bytes for rules: their sets, maps and counters. Default 0. */
+  filterBytes?: number;
 }
 
 export interface Region {
@@ -67,6 +69,9 @@ export const HOST_SEGMENT = HOST_IDS + 32_768;
 export const HOST_OUT = HOST_SEGMENT + abi.SEG_SIZE;
 const HOST_BYTES = HOST_OUT + 512;
 
+/** Networks with rules of their own on one engine. */
+export const MOST_NETWORKS = 64;
+
 /** Each table is a few megabytes of address space. */
 const MOST_DEFAULT_TABLES = 8;
 
@@ -89,6 +94,7 @@ const DEFAULTS: Required<EngineSizes> = {
   generatorBytes: 0,
   samples: 0,
   appBytes: 16 << 20,
+  filterBytes: 0,
 };
 
 /** Every size that can be chosen. */
@@ -112,12 +118,13 @@ function checkSizes(sizes: Required<EngineSizes>): void {
   check("routes6", sizes.routes6, 0, 4_000_000);
   check("bridges", sizes.bridges, 0, 256);
   check("stations", sizes.stations, 4, 1 << 20);
-  for (const name of ["groupBytes", "generatorBytes", "appBytes"] as const) check(name, sizes[name], 0, 2 ** 31);
+  for (const name of ["groupBytes", "generatorBytes", "appBytes", "filterBytes"] as const) check(name, sizes[name], 0, 2 ** 31);
   check("samples", sizes.samples, 0, 1 << 20);
   for (const name of ["ringCapacity", "puntCapacity"] as const) {
     check(name, sizes[name], 16, 1 << 20);
     if (sizes[name] & (sizes[name] - 1)) throw invalid(`${name} is ${sizes[name]}; expected a power of two`);
   }
+  if (sizes.filterBytes !== 0) check("filterBytes", sizes.filterBytes, 1 << 19, 2 ** 31);
   if (sizes.headroom % 64) throw invalid(`headroom is ${sizes.headroom}; expected a multiple of 64`);
 }
 
@@ -179,6 +186,10 @@ export function layout(options: EngineSizes): Layout {
   wanted[abi.REGION_SAMPLES] = sizes.samples === 0 ? 0 : abi.SAMPLES_SLOTS + sizes.samples * abi.SAMPLE_SIZE;
   wanted[abi.REGION_APP] = sizes.appBytes;
   wanted[abi.REGION_HOST] = HOST_BYTES;
+  wanted[abi.REGION_IFACES] = sizes.ports * abi.IFACE_SIZE;
+  wanted[abi.REGION_NETNS] = MOST_NETWORKS * abi.NETNS_SIZE;
+  wanted[abi.REGION_FILTER] = sizes.filterBytes;
+  wanted[abi.REGION_FLOWS] = 0;
   const regions: Region[] = [];
   let at = abi.HEADER + abi.HEADER_SIZE;
   for (let i = 0; i < abi.REGION_COUNT; i++) {

@@ -171,7 +171,7 @@ export class Rig {
     const start = clock.now();
     let now = start;
     while (now - start < ms) {
-      plane.poll(0, Math.floor(now / 1000), 16_384);
+      plane.poll(0, now / 1000, 16_384);
       now = clock.now();
     }
     return this.since(from, (now - start) / 1000);
