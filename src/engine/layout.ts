@@ -190,6 +190,7 @@ export function layout(options: EngineSizes): Layout {
   wanted[abi.REGION_NETNS] = MOST_NETWORKS * abi.NETNS_SIZE;
   wanted[abi.REGION_FILTER] = sizes.filterBytes;
   wanted[abi.REGION_FLOWS] = 0;
+  wanted[abi.REGION_BALANCE] = 0;
   const regions: Region[] = [];
   let at = abi.HEADER + abi.HEADER_SIZE;
   for (let i = 0; i < abi.REGION_COUNT; i++) {
