@@ -851,20 +851,23 @@ export const CTFIELD_MARK = 12;
 
 // ── Load balancing ──────────────────────────────────────────────────────────────────────────────
 /*
- * Region: +0 services | backends | slots of the directory (mask + 1) | reach | +16 directory, services, backends, statistics,
- *         pick tables (addresses) | pick tables (number) | affinity entries (address), mask, all u32
+ * Region, its header (all u32; zero where there are no services):
+ *   +0  services | backends | mask of the directory | reach
+ *  +16  addresses: of the directory | of services | of backends | of statistics
+ *  +32  address of pick tables | pick tables | address of clients | mask of clients' buckets
  *
- *   directory    slots + BALANCE_REACH_MOST words: the address of a service, or 0
+ *   directory    (mask + 1 + BALANCE_REACH_MOST) words: the address of a service, or 0
  *   services     services × SERVICE_SIZE
  *   backends     backends × BACKEND_SIZE
  *   statistics   workers × backends × BACKEND_STAT_SIZE
- *   pick tables  number × PICK_SIZE
+ *   pick tables  pick tables × PICK_SIZE
+ *   clients      (mask + 1) × AFFINITY_ENTRIES × AFFINITY_SIZE
  */
 export const BALANCE_HEADER_SIZE = 64;
 export const BALANCE_SERVICES = 0;
 export const BALANCE_BACKENDS = 4;
 export const BALANCE_MASK = 8;
-/** How many slots behind its own a service may stand: what a lookup looks at. */
+/** How many places of the directory a lookup looks at; 0 without services. */
 export const BALANCE_REACH = 12;
 export const BALANCE_DIRECTORY_AT = 16;
 export const BALANCE_SERVICES_AT = 20;
@@ -872,8 +875,8 @@ export const BALANCE_BACKENDS_AT = 24;
 export const BALANCE_STATS_AT = 28;
 export const BALANCE_PICKS_AT = 32;
 export const BALANCE_PICKS = 36;
-export const BALANCE_AFFINITY_AT = 40;
-export const BALANCE_AFFINITY_MASK = 44;
+export const BALANCE_CLIENTS_AT = 40;
+export const BALANCE_CLIENTS_MASK = 44;
 export const BALANCE_REACH_MOST = 32;
 /** "no backend". */
 export const BALANCE_NOBODY = 0xffff;
@@ -883,65 +886,66 @@ export const BALANCE_SLOTS = 65537;
 /*
  * Service, two lines: what lookups read, and what workers write.
  *   +0  address (16 bytes in network order, IPv4 as ::ffff:a.b.c.d)
- *  +16  port u16, protocol u8, flags u8 | index u32 | affinity seconds u32 | picks (address)
- *  +64  cursor u32 (rule "turn")
+ *  +16  port u16 (host order, 0 = all), protocol u8, flags u8 | affinity, seconds u32 (0 = none) | picks (address) | spare
+ *  +64  cursor u32
  */
 export const SERVICE_SIZE = 128;
 export const SERVICE_ADDRESS = 0;
-/** Port in host order (0 = all ports), protocol, and flags in one word: what a lookup compares beside the address is its low 24 bits. */
 export const SERVICE_PORT = 16;
 export const SERVICE_PROTOCOL = 18;
 export const SERVICE_FLAGS = 19;
-export const SERVICE_INDEX = 20;
-/** Seconds for which a client keeps its backend after its last new flow; 0 = no affinity. */
-export const SERVICE_AFFINITY = 24;
+export const SERVICE_AFFINITY = 20;
 /** Swapped whole: readers see the old table or the new one. */
-export const SERVICE_PICKS = 28;
+export const SERVICE_PICKS = 24;
 export const SERVICE_CURSOR = 64;
-/** Hash the client's address alone. */
+/** The client's address alone is hashed. */
 export const SERVICE_BY_CLIENT = 1;
 
-/*
- * Pick table: +0 rule | length | +16 backends (length × u16)
- */
+/* Pick table: +0 rule u32 | length u32 | spare (8) | +16 backends (length × u16) */
 export const PICK_RULE = 0;
 export const PICK_LENGTH = 4;
 export const PICK_SLOTS = 16;
 export const PICK_SIZE = 131136;
+/** The flow's hash names the slot. */
 export const PICK_HASH = 1;
+/** The service's cursor names it. */
 export const PICK_TURN = 2;
+/** Of some slots drawn by the hash, the backend with the fewest flows for its weight. */
 export const PICK_LEAST = 3;
-/** How many members "least" looks at: all, when there are no more. */
+/** How many "least" looks at: all backends when there are no more. */
 export const PICK_LEAST_CHOICES = 8;
 
 /*
  * Backend, two lines: what packets read, and what workers write.
  *   +0  address (16 bytes, as a service's)
- *  +16  port u16, mode u8, spare | next hop u16, spare | weight u32 | mtu u32
- *  +32  source of the tunnel (16 bytes) | spare
- *  +64  live flows u32
+ *  +16  port u16 (host order, 0 = the one asked for), mode u8, flags u8 | next hop u32 | weight u32 | mtu u32
+ *  +32  source address of its tunnel (16 bytes) | spare
+ *  +64  flows alive u32
  */
 export const BACKEND_SIZE = 128;
 export const BACKEND_ADDRESS = 0;
-/** In host order; 0 = the port that the client asked for. */
 export const BACKEND_PORT = 16;
+/** BALANCE_NAT, … */
 export const BACKEND_MODE = 18;
+export const BACKEND_FLAGS = 19;
 /** Of the routing table of its family; 0 = as its address is routed. */
 export const BACKEND_HOP = 20;
-/** In 1/16 of the configured unit, so that slow start has steps; for rule "least". */
+/** Counted in 1/16, so that slow start has steps. */
 export const BACKEND_WEIGHT = 24;
-/** Of the way to it, for tunnels; 0 = not known. */
+/** Of the way to it, for tunnels; 0 = any. */
 export const BACKEND_MTU = 28;
 export const BACKEND_TUNNEL = 32;
 export const BACKEND_FLOWS = 64;
+/** Takes new flows. */
+export const BACKEND_OPEN = 1;
 
-/** How packets reach a backend: rewritten, as they are behind another MAC, or within another packet. */
+/** How packets reach a backend: rewritten (DNAT); as they are, behind its MAC; within a packet to it (RFC 2003 …; GUE over UDP). */
 export const BALANCE_NAT = 1;
 export const BALANCE_DSR = 2;
 export const BALANCE_IPIP = 3;
 export const BALANCE_GUE = 4;
 
-/** Per worker and backend, u64 each. */
+/** Per worker and backend, u64 each; "in" is from clients, "out" from backends. */
 export const BACKEND_STAT_SIZE = 64;
 export const BACKEND_STAT_FLOWS = 0;
 export const BACKEND_STAT_IN_PACKETS = 8;
@@ -950,8 +954,8 @@ export const BACKEND_STAT_OUT_PACKETS = 24;
 export const BACKEND_STAT_OUT_BYTES = 32;
 
 /*
- * Affinity: clients and their backends, in entries of half a line.
- *   +0  client (16 bytes, as a service's address) | service + 1 u32 (0 = free) | backend u16, spare | until u32 (seconds) | lock u32
+ * Clients that keep a backend, in buckets of AFFINITY_ENTRIES:
+ *   +0  client (16 bytes, as a service's address) | service (address, 0 = free) | backend u32 | until, seconds u32 | lock u32 (the first's is the bucket's)
  */
 export const AFFINITY_SIZE = 32;
 export const AFFINITY_CLIENT = 0;
@@ -959,4 +963,4 @@ export const AFFINITY_SERVICE = 16;
 export const AFFINITY_BACKEND = 20;
 export const AFFINITY_UNTIL = 24;
 export const AFFINITY_LOCK = 28;
-export const AFFINITY_PROBES = 8;
+export const AFFINITY_ENTRIES = 8;

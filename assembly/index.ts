@@ -5,14 +5,16 @@
  * calls back; all of them check the indices they are given.
  */
 import {
-  ABI_VERSION as VERSION, ARENA_SCRATCH, ARENA_SCRATCH_SIZE, BURST, HEADER, HEADER_BRIDGES, HEADER_DESCRIPTORS,
+  ABI_VERSION as VERSION, ARENA_SCRATCH, ARENA_SCRATCH_SIZE, BACKEND_ADDRESS, BACKEND_MODE, BACKEND_MTU, BACKEND_TUNNEL,
+  BALANCE_BACKENDS, BALANCE_NOBODY, BALANCE_SERVICES, BALANCE_SERVICES_AT, BURST, HEADER, HEADER_BRIDGES, HEADER_DESCRIPTORS,
   HEADER_EPOCH, HEADER_PORTS, HEADER_RSS_QUEUES, HEADER_TABLES, HEADER_WORKERS, NEXT_DONE, NONE, POOL_BARE,
-  POOL_BUFFERS, REGION_FIB, REGION_FILTER, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, SENT_NO_ROUTE,
+  POOL_BUFFERS, REGION_BALANCE, REGION_FIB, REGION_FILTER, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, SENT_NO_ROUTE, SERVICE_SIZE,
   TABLE_DEFERRED, TABLE_DIRTY, TABLE_FAMILY, TABLE_HOP_LIMIT, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6,
   VEC_WORK,
 } from "./abi";
 import { advanceEpoch, collect, hasPassed, initArena } from "./core/arena";
 import { descriptorAt, header, portAt, region, regionSize, tableAt, workerAt } from "./core/layout";
+import { privateHead } from "./core/head";
 import { punt } from "./core/packet";
 import { clonePacket, freeInReserve, initPools, release, takeBare, takeBuffer } from "./core/pool";
 import { initPunts, puntPop, puntPush, ringPop, ringPush, ringUsed } from "./core/ring";
@@ -23,10 +25,13 @@ import { coalesceBurst } from "./node/coalesce";
 import { copyOut, readTransport } from "./node/deliver";
 import { bridgeAt } from "./node/switch";
 import { pollWorker } from "./pipeline";
+import { chooseBackend, forgetClients } from "./table/affinity";
+import { addService, backendAt, countBackend, findService, flowClosed, flowOpened, removeService } from "./table/balance";
 import { create4, exact4, insert4, uses4, lookup4, lookup4Burst, rebuild4 } from "./table/fib4";
 import { create6, exact6, insert6, uses6, lookup6, lookup6Burst, rebuild6 } from "./table/fib6";
 import { findStation, setStation, stationKey } from "./table/stations";
 import { checksum, pseudo4, pseudo6, sum, update16, update32 } from "./wire/checksum";
+import { encapPacket } from "./wire/encap";
 import { segmentPacket } from "./wire/segment";
 import { frameHash } from "./wire/rss";
 import { toeplitz } from "./wire/toeplitz";
@@ -287,6 +292,64 @@ export function stationSet(bridge: u32, mac: u64, vlan: u32, member: u32, now: u
 
 export function stationFind(bridge: u32, mac: u64, vlan: u32, now: u32): u32 {
   return bridge < header(HEADER_BRIDGES) ? findStation(bridgeAt(bridge), stationKey(mac, vlan), now) : NONE;
+}
+
+// ── Load balancing ──────────────────────────────────────────────────────────────────────────────
+function serviceAt(index: u32): usize {
+  return <usize>load<u32>(region(REGION_BALANCE), BALANCE_SERVICES_AT) + <usize>index * SERVICE_SIZE;
+}
+
+function serviceExists(index: u32): bool {
+  return index < load<u32>(region(REGION_BALANCE), BALANCE_SERVICES);
+}
+
+function backendExists(index: u32): bool {
+  return index < load<u32>(region(REGION_BALANCE), BALANCE_BACKENDS);
+}
+
+/** Shows a service, whose record is written, to packets; 0 when its address, port and protocol are another's, or there is no place. */
+export function serviceAdd(index: u32): u32 {
+  return serviceExists(index) ? <u32>addService(serviceAt(index)) : 0;
+}
+
+/** Hides it again and forgets its clients; the record may be written anew once the epoch has passed. */
+export function serviceRemove(index: u32): u32 {
+  if (!serviceExists(index) || !removeService(serviceAt(index))) return 0;
+  forgetClients(serviceAt(index));
+  return 1;
+}
+
+/** The service of a destination (16 bytes in network order), or NONE. */
+export function serviceFind(address: usize, protocol: u32, port: u32): u32 {
+  const service = findService(load<u64>(address), load<u64>(address, 8), protocol, port);
+  return service == 0 ? NONE : <u32>(service - serviceAt(0)) / SERVICE_SIZE;
+}
+
+/** The backend for a new flow with this hash of a client (16 bytes), or BALANCE_NOBODY. */
+export function serviceChoose(index: u32, hash: u32, client: usize, now: u32): u32 {
+  return serviceExists(index) ? chooseBackend(serviceAt(index), hash, load<u64>(client), load<u64>(client, 8), now) : <u32>BALANCE_NOBODY;
+}
+
+export function backendOpened(worker: u32, backend: u32): void {
+  if (backendExists(backend)) flowOpened(workerAt(worker), backend);
+}
+
+export function backendClosed(backend: u32): void {
+  if (backendExists(backend)) flowClosed(backend);
+}
+
+export function backendCount(worker: u32, backend: u32, outward: u32, packets: u32, bytes: u32): void {
+  if (backendExists(backend)) countBackend(workerAt(worker), backend, outward != 0, packets, bytes);
+}
+
+/** Puts a packet into the tunnel to a backend; it then begins with its network header (`packetRoute`). NONE when it does not fit or no buffer is left. */
+export function packetTunnel(worker: u32, id: u32, backend: u32): u32 {
+  if (id >= header(HEADER_DESCRIPTORS) || !backendExists(backend)) return NONE;
+  const own = privateHead(workerAt(worker), id);
+  if (own == NONE) return NONE;
+  const b = backendAt(backend);
+  const bytes = encapPacket(own, descriptorAt(own), load<u8>(b, BACKEND_MODE), b + BACKEND_TUNNEL, b + BACKEND_ADDRESS, load<u32>(b, BACKEND_MTU));
+  return bytes == 0 ? <u32>NONE : own;
 }
 
 // ── Checksums and hashes ────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@
  */
 import * as abi from "../../assembly/abi.ts";
 import { invalid } from "../base/errors.ts";
+import { balanceRegion, writeBalanceHeader } from "./balance-region.ts";
 
 /** Sizes of everything the engine will ever hold. */
 export interface EngineSizes {
@@ -41,6 +42,10 @@ export interface EngineSizes {
   appBytes?: number;
   /** Bytes for rules: their sets, maps and counters. Default 0. */
   filterBytes?: number;
+  /** Services of load balancing, backends of all of them, and clients that keep theirs. Defaults 0, 16 a service, and 65,536 if there are services. */
+  services?: number;
+  backends?: number;
+  clients?: number;
 }
 
 export interface Region {
@@ -95,6 +100,9 @@ const DEFAULTS: Required<EngineSizes> = {
   samples: 0,
   appBytes: 16 << 20,
   filterBytes: 0,
+  services: 0,
+  backends: 0,
+  clients: 0,
 };
 
 /** Every size that can be chosen. */
@@ -119,6 +127,9 @@ function checkSizes(sizes: Required<EngineSizes>): void {
   check("bridges", sizes.bridges, 0, 256);
   check("stations", sizes.stations, 4, 1 << 20);
   for (const name of ["groupBytes", "generatorBytes", "appBytes", "filterBytes"] as const) check(name, sizes[name], 0, 2 ** 31);
+  check("services", sizes.services, 0, 4096);
+  check("backends", sizes.backends, 0, abi.BALANCE_NOBODY);
+  check("clients", sizes.clients, 0, 1 << 22);
   check("samples", sizes.samples, 0, 1 << 20);
   for (const name of ["ringCapacity", "puntCapacity"] as const) {
     check(name, sizes[name], 16, 1 << 20);
@@ -158,6 +169,8 @@ export function layout(options: EngineSizes): Layout {
   }
   if (options.bareDescriptors === undefined) sizes.bareDescriptors = sizes.buffers;
   if (options.tables === undefined) sizes.tables = Math.min(2 * sizes.ports, MOST_DEFAULT_TABLES);
+  if (options.backends === undefined) sizes.backends = Math.min(16 * sizes.services, abi.BALANCE_NOBODY);
+  if (options.clients === undefined && sizes.services > 0) sizes.clients = 65_536;
   checkSizes(sizes);
   const workers = sizes.threads + 1;
   const descriptors = sizes.buffers + sizes.bareDescriptors;
@@ -190,7 +203,7 @@ export function layout(options: EngineSizes): Layout {
   wanted[abi.REGION_NETNS] = MOST_NETWORKS * abi.NETNS_SIZE;
   wanted[abi.REGION_FILTER] = sizes.filterBytes;
   wanted[abi.REGION_FLOWS] = 0;
-  wanted[abi.REGION_BALANCE] = 0;
+  wanted[abi.REGION_BALANCE] = balanceRegion(sizes, workers).bytes;
   const regions: Region[] = [];
   let at = abi.HEADER + abi.HEADER_SIZE;
   for (let i = 0; i < abi.REGION_COUNT; i++) {
@@ -257,6 +270,7 @@ export function writeHeader(memory: ArrayBufferLike, map: Layout, secret: Uint8A
     u32(abi.HEADER_REGIONS + 8 * i, region.base);
     u32(abi.HEADER_REGIONS + 8 * i + 4, region.size);
   });
+  writeBalanceHeader(new DataView(memory), map.regions[abi.REGION_BALANCE].base, map.sizes, map.workers);
   for (let w = 0; w < map.workers; w++) {
     const worker = map.regions[abi.REGION_WORKERS].base + w * abi.WORKER_SIZE;
     new DataView(memory).setUint32(worker + abi.WORKER_ID, w, true);

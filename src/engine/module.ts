@@ -55,6 +55,14 @@ export interface DataPlane {
   route6Lookups(index: number, worker: number, queries: number, out: number, n: number): void;
   stationSet(bridge: number, mac: bigint, vlan: number, member: number, now: number): number;
   stationFind(bridge: number, mac: bigint, vlan: number, now: number): number;
+  serviceAdd(index: number): number;
+  serviceRemove(index: number): number;
+  serviceFind(address: number, protocol: number, port: number): number;
+  serviceChoose(index: number, hash: number, client: number, now: number): number;
+  backendOpened(worker: number, backend: number): void;
+  backendClosed(backend: number): void;
+  backendCount(worker: number, backend: number, outward: number, packets: number, bytes: number): void;
+  packetTunnel(worker: number, id: number, backend: number): number;
   checksum(at: number, length: number): number;
   sum(at: number, length: number): number;
   update16(field: number, before: number, after: number): number;
