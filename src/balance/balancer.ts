@@ -1,0 +1,104 @@
+/**
+ * Load balancing: services, each an address with backends behind it.
+ *
+ *   const balancer = new Balancer({ engine, connect: (target) => host.connect(target) });
+ *   const web = balancer.add({
+ *     address: "192.0.2.80", port: 80, scheduler: "maglev",
+ *     health: { kind: "http", path: "/health" },
+ *     backends: [{ address: "10.0.0.1" }, { address: "10.0.0.2", weight: 2 }],
+ *   });
+ *   await web.backend("10.0.0.2:80").drain();
+ *
+ * With an engine (created with `services`) packets are balanced in its data plane. Without one the same services answer
+ * `choose` for programs that carry connections themselves.
+ */
+import { type Clock, realClock } from "../base/clock.ts";
+import { LoomError } from "../base/errors.ts";
+import { checkOptions } from "../base/options.ts";
+import { Random, secret } from "../base/random.ts";
+import type { Engine } from "../engine/engine.ts";
+import { after } from "./after.ts";
+import { enginePlane } from "./engine-plane.ts";
+import { ESTIMATE_MS } from "./estimator.ts";
+import type { Connect } from "./health.ts";
+import { LocalPlane } from "./local-plane.ts";
+import { BALANCER, type ServiceOptions } from "./options.ts";
+import type { BalancePlane } from "./plane.ts";
+import { Service, type ServiceWorld } from "./service.ts";
+
+export interface BalancerOptions {
+  readonly engine?: Engine;
+  /** Default: the engine's, else the runtime's. */
+  readonly clock?: Clock;
+  /** For the moments of health checks. */
+  readonly random?: Random;
+  /** Where health checks get their connections. */
+  readonly connect?: Connect;
+}
+
+export class Balancer {
+  private readonly clock: Clock;
+  private readonly plane: BalancePlane;
+  private readonly world: ServiceWorld;
+  private readonly known = new Map<string, Service>();
+  private departing: { number: number; gone: () => void }[] = [];
+  private stopTimer: (() => void) | undefined;
+
+  constructor(options: BalancerOptions = {}) {
+    checkOptions("balancer", BALANCER, options);
+    const { engine, connect } = options;
+    this.clock = options.clock ?? engine?.clock ?? realClock;
+    this.plane = engine ? enginePlane(engine) : new LocalPlane(this.clock, secret(16));
+    const random = options.random ?? new Random(new DataView(secret(4).buffer).getUint32(0));
+    this.world = { plane: this.plane, clock: this.clock, random, connect, depart: (number, gone) => this.departing.push({ number, gone }) };
+    this.tick();
+  }
+
+  /** By name, "tcp 192.0.2.80:80". */
+  get services(): ReadonlyMap<string, Service> {
+    return this.known;
+  }
+
+  add(options: ServiceOptions): Service {
+    const service = new Service(options, this.world);
+    this.known.set(service.name, service);
+    return service;
+  }
+
+  service(name: string): Service {
+    const service = this.known.get(name);
+    if (!service) throw new LoomError("ENOENT", `there is no service ${name}; there is ${[...this.known.keys()].join(", ") || "none"}`);
+    return service;
+  }
+
+  /** New flows to its address are not balanced any more; established ones live on. */
+  remove(name: string): void {
+    const service = this.service(name);
+    this.known.delete(name);
+    service.close();
+    this.release();
+  }
+
+  close(): void {
+    for (const name of [...this.known.keys()]) this.remove(name);
+    this.stopTimer?.();
+  }
+
+  private tick(): void {
+    this.stopTimer = after(this.clock, ESTIMATE_MS, () => {
+      this.tick();
+      this.release();
+      for (const service of this.known.values()) service.estimate(this.clock.now());
+    });
+  }
+
+  /** Numbers of backends that are gone come back when no flow remembers them. */
+  private release(): void {
+    this.departing = this.departing.filter(({ number, gone }) => {
+      if (this.plane.live(number) > 0) return true;
+      gone();
+      this.plane.removeBackend(number);
+      return false;
+    });
+  }
+}
