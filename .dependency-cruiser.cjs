@@ -8,6 +8,7 @@ const floors = [
   ["filter", ["base", "wire", "engine", "filter"]],
   ["balance", ["base", "wire", "engine", "balance"]],
   ["queue", ["base", "engine", "queue"]],
+  ["track", ["base", "engine", "track"]],
   ["ip", ["base", "wire", "engine", "ip"]],
   ["udp", ["base", "wire", "engine", "ip", "udp"]],
   ["tcp", ["base", "engine", "ip", "tcp"]],
@@ -36,8 +37,9 @@ const plane = [
   ["core", ["core"]],
   ["wire", ["core", "wire"]],
   ["table", ["core", "wire", "table"]],
+  ["flow", ["core", "wire", "table", "flow"]],
   ["device", ["core", "wire", "table", "device"]],
-  ["node", ["core", "wire", "table", "device"]],
+  ["node", ["core", "wire", "table", "flow", "device"]],
 ].map(([floor, allowed]) => ({
   name: `plane-${floor}`,
   comment: `assembly/${floor} may import ${allowed.map((name) => `assembly/${name}`).join(", ")} and abi.ts; nodes never import nodes`,

@@ -153,6 +153,12 @@ export const FLAG_ROUTING = 2048;
 export const FLAG_L2_GROUP = 4096;
 /** CWR is a bit of Accurate ECN's counter (RFC 9768): segmentation leaves it on every segment, not on the first alone. */
 export const FLAG_ACE = 8192;
+/** Has been through the rules on its way out, and misses only its link-layer header. */
+export const FLAG_PASSED = 16384;
+/** Was being forwarded, not sent by this host. */
+export const FLAG_FORWARDED = 32768;
+/** Put together from fragments by the host layer: whoever sends it on may cut it again. */
+export const FLAG_REASSEMBLED = 65536;
 
 export const GSO_NONE = 0;
 export const GSO_TCP4 = 1;
@@ -246,6 +252,8 @@ export const DROP_QUEUE_AQM = 51;
 export const DROP_POLICED = 52;
 /** A service without a backend that takes new flows. */
 export const DROP_NO_BACKEND = 53;
+/** Another worker made the same flow at the same time. */
+export const DROP_FLOW_CLASH = 54;
 
 export const PUNT_ARP = 64;
 export const PUNT_NEIGHBOUR = 65;
@@ -359,8 +367,15 @@ export const VEC_SEGMENT = VEC_VERDICT + BURST;
 /** Working memory of compiled rules: keys of sets, records of translations. */
 export const WORKER_SCRATCH = VEC_SEGMENT + 2 * BURST;
 export const WORKER_SCRATCH_SIZE = 512;
+/** Packets that tracking has not seen before, by position; hashes of tuples, by place in the list; tuples in hand (TUPLE_SIZE each). */
+export const VEC_MISSES = WORKER_SCRATCH + WORKER_SCRATCH_SIZE;
+/** Packets of the list in hand that are for this host, by position. */
+export const VEC_LOCAL = VEC_MISSES + 2 * BURST;
+export const VEC_TUPLE_HASH = VEC_LOCAL + 2 * BURST;
+export const WORKER_TUPLES = VEC_TUPLE_HASH + 4 * BURST;
+export const WORKER_TUPLES_SIZE = 4 * 48;
 /** Not a power of two, so that two workers' lines never share cache sets. */
-export const WORKER_SIZE = WORKER_SCRATCH + WORKER_SCRATCH_SIZE + 192;
+export const WORKER_SIZE = WORKER_TUPLES + WORKER_TUPLES_SIZE + 192;
 export const NO_PORT = 0xffff;
 
 /** Per worker and port: ids waiting for one flush per burst. */
@@ -443,6 +458,8 @@ export const SENT_NEIGHBOUR = 1;
 export const SENT_TOO_BIG = 2;
 export const SENT_NO_ROUTE = 3;
 export const SENT_LOCAL = 4;
+/** A rule ended it: it is gone already. */
+export const SENT_FILTERED = 5;
 
 // ── Ports ───────────────────────────────────────────────────────────────────────────────────────
 /*
@@ -659,14 +676,17 @@ export const SAMPLE_BYTES = 16;
 export const SAMPLE_BYTES_SIZE = 128;
 
 // ── Rules ───────────────────────────────────────────────────────────────────────────────────────
-/* Port as rules see it: +0 name (16 bytes, zero-padded) | +16 index u32 | type u32 (ARPHRD_*) | group u32 | +32 kind (16 bytes) */
-export const IFACE_SIZE = 64;
+/* Port as rules see it: +0 name (16 bytes, zero-padded) | +16 index u32 | type u32 (ARPHRD_*) | group u32 | +32 kind (16 bytes) | +48 IPv4 address, 0 without | +64 IPv6 address (16) */
+export const IFACE_SIZE = 96;
 export const IFACE_NAME = 0;
 export const IFACE_NAME_SIZE = 16;
 export const IFACE_INDEX = 16;
 export const IFACE_TYPE = 20;
 export const IFACE_GROUP = 24;
 export const IFACE_KIND = 32;
+/** What masquerade and redirect put in (network order). */
+export const IFACE_ADDRESS4 = 48;
+export const IFACE_ADDRESS6 = 64;
 
 /*
  * Network with rules:  +0 flags | +4 default zone | +8 programs (u32 × SEGMENT_COUNT): entry + 1 of the function table, or 0
@@ -683,6 +703,8 @@ export const NETNS_PROGRAMS = 8;
 export const NETNS_TRACK = 1;
 /** Fragments are reassembled before tracking. */
 export const NETNS_DEFRAG = 2;
+/** There are chains of type nat: even flows that none of them translates get answers of their own. */
+export const NETNS_NAT = 4;
 
 /** Priorities up to -201, before tracking (-200). */
 export const SEGMENT_PREROUTING_RAW = 0;
@@ -716,6 +738,8 @@ export const VERDICT_QUEUE = 3;
 export const VERDICT_REJECT = 4;
 /** Taken over by a statement (synproxy, fwd): nothing more happens to it here. */
 export const VERDICT_STOLEN = 5;
+/** Translation found no port, or no address to put in. */
+export const VERDICT_NO_PORT = 6;
 export const REJECT_ICMP = 0;
 export const REJECT_TCP_RESET = 1;
 
@@ -750,10 +774,12 @@ export const NAT_OWN_ADDRESS = 0x8000;
  * Region of flows, its header:
  *   +0  flows | buckets | address of buckets | of hot records
  *  +16  of cold records | of counters, or 0 | of extensions | extensions
- *  +32  key of the hash (u64) | flags | zero: where the free list is
- *  +64  lock of the free list | free: first | flows in use | flows that are confirmed …   (own line)
- * +128  lock of the wheel | wheel's time | first free extension | lock of it …            (own line)
- * +192  statistics (u64 × FLOW_STAT_COUNT)
+ *  +32  flags | liberal | address of timeouts | records
+ *  +64  lock of the free lists | first free | never used yet | in use | retired: oldest, newest | extensions: first free, never used (own line)
+ * +128  lock of the wheel | its time (units of 256 ms) | address of its slots | started | confirmed flows   (own line)
+ * +192  events: address of the ring | capacity | head | tail | lost | lock                    (own line)
+ * +256  keys of the hash (u64 × 12)
+ * +384  statistics (u32 × FLOW_STAT_COUNT)
  */
 export const FLOWS_CAPACITY = 0;
 export const FLOWS_BUCKETS = 4;
@@ -763,8 +789,88 @@ export const FLOWS_COLD = 16;
 export const FLOWS_COUNTERS = 20;
 export const FLOWS_EXTENSIONS = 24;
 export const FLOWS_EXTENSION_COUNT = 28;
-export const FLOWS_KEY = 32;
-export const FLOWS_FLAGS = 40;
+export const FLOWS_FLAGS = 32;
+export const FLOWS_TIMEOUTS = 40;
+/** Records there are: more than flows, because what was removed waits until no reader can hold it. */
+export const FLOWS_RECORDS = 44;
+export const FLOWS_LOCK = 64;
+export const FLOWS_FREE = 68;
+export const FLOWS_FRESH = 72;
+export const FLOWS_USED = 76;
+export const FLOWS_RETIRED_FIRST = 80;
+export const FLOWS_RETIRED_LAST = 84;
+export const FLOWS_EXTENSION_FREE = 88;
+export const FLOWS_EXTENSION_FRESH = 92;
+export const FLOWS_WHEEL_LOCK = 128;
+export const FLOWS_WHEEL_TIME = 132;
+export const FLOWS_WHEEL_SLOTS = 136;
+export const FLOWS_WHEEL_STARTED = 140;
+export const FLOWS_COUNT = 144;
+export const FLOWS_EVENTS = 192;
+export const FLOWS_EVENT_CAPACITY = 196;
+export const FLOWS_EVENT_HEAD = 200;
+export const FLOWS_EVENT_TAIL = 204;
+export const FLOWS_EVENT_LOST = 208;
+export const FLOWS_EVENT_LOCK = 212;
+export const FLOWS_KEYS = 256;
+export const FLOWS_KEY_COUNT = 12;
+export const FLOWS_STATS = 384;
+export const FLOWS_HEADER_SIZE = 512;
+
+/** What `conntrack -S` counts. */
+export const FLOW_STAT_FOUND = 0;
+export const FLOW_STAT_INVALID = 1;
+export const FLOW_STAT_INSERT = 2;
+export const FLOW_STAT_INSERT_FAILED = 3;
+export const FLOW_STAT_DROP = 4;
+export const FLOW_STAT_EARLY_DROP = 5;
+export const FLOW_STAT_CLASH = 6;
+export const FLOW_STAT_EXPIRED = 7;
+export const FLOW_STAT_COUNT = 8;
+
+/** Switches of FLOWS_FLAGS, named as the sysctls net.netfilter.nf_conntrack_*. */
+export const FLOWS_TCP_LIBERAL = 1;
+export const FLOWS_TCP_LOOSE = 2;
+export const FLOWS_CHECKSUM = 4;
+export const FLOWS_ACCOUNT = 8;
+export const FLOWS_IGNORE_INVALID_RST = 16;
+
+/* Bucket, one line: +0 tags (10 × u16, 0: free) | +20 flow × 2 + direction (10 × u32) | +60 lock (top bit), and how many tuples that belong here live in their other bucket */
+export const FLOW_BUCKET_SIZE = 64;
+export const FLOW_BUCKET_SLOTS = 10;
+export const FLOW_BUCKET_REFS = 20;
+export const FLOW_BUCKET_META = 60;
+
+/* Tuple in hand: IPv4 +0 source, destination | IPv6 +0 source (16), +16 destination (16) | +32 ports (network order; ICMP: id, type, code) | +36 zone u16, protocol u8, family u8 | +40 hash */
+export const TUPLE_SIZE = 48;
+export const TUPLE_PORTS = 32;
+export const TUPLE_KIND = 36;
+export const TUPLE_HASH = 40;
+
+/* Event: +0 kind u8, state u8, … | +4 flow | +8 time (ticks) | +16 the hot record | +80 counters (24) | +104 reply addresses of IPv6 (32) */
+export const FLOW_EVENT_SIZE = 144;
+export const FLOW_EVENT_FLOW = 4;
+export const FLOW_EVENT_TIME = 8;
+export const FLOW_EVENT_RECORD = 16;
+export const FLOW_EVENT_COUNTERS = 80;
+/** IPv6: source and destination of answers. */
+export const FLOW_EVENT_REPLY = 104;
+export const EVENT_NEW = 1;
+export const EVENT_UPDATE = 2;
+export const EVENT_DESTROY = 4;
+
+/** Timeouts in milliseconds (u32 each), in this order; the kernel's names are nf_conntrack_tcp_timeout_… and so on. */
+export const TIMEOUT_TCP = 0;
+export const TIMEOUT_TCP_RETRANS = 10;
+export const TIMEOUT_TCP_UNACK = 11;
+export const TIMEOUT_UDP = 12;
+export const TIMEOUT_UDP_STREAM = 13;
+export const TIMEOUT_ICMP = 14;
+export const TIMEOUT_ICMP6 = 15;
+export const TIMEOUT_GENERIC = 16;
+export const TIMEOUT_SCTP = 17;
+export const TIMEOUT_GRE = 18;
+export const TIMEOUT_COUNT = 24;
 
 /*
  * Hot record, one line:
@@ -804,17 +910,21 @@ export const IPS_UNTRACKED = 4096;
 export const IPS_HELPER = 8192;
 
 /*
- * Cold record:
+ * Cold record (of a flow that is free: +56 the next one; of one that is retired: +0 the epoch, too):
  *   +0  TCP, original: highest end | limit of the window | largest window | highest ack      (td_end, td_maxend, td_maxwin, td_maxack)
  *  +16  TCP, reply: the same
  *  +32  last segment: sequence | acknowledgement | end | window u16, kind u8, direction u8
- *  +48  state u8 | flags of original u8, reply u8 | scales u8 (low: original) | retransmissions u8, spare … | wheel: next | previous
+ *  +48  state u8 | flags of original u8, reply u8 | scales u8 (low: original) | slot of the wheel | next in it | previous
+ * UDP: +0 ticks from which on it counts as a stream
  */
 export const COLD_SIZE = 64;
 export const COLD_TCP = 0;
 export const COLD_TCP_SIZE = 16;
 export const COLD_LAST = 32;
 export const COLD_STATE = 48;
+export const COLD_FLAGS = 49;
+export const COLD_SCALES = 51;
+export const COLD_WHEEL_SLOT = 52;
 export const COLD_WHEEL_NEXT = 56;
 export const COLD_WHEEL_PREVIOUS = 60;
 

@@ -8,7 +8,7 @@ import {
   ABI_VERSION as VERSION, ARENA_SCRATCH, ARENA_SCRATCH_SIZE, BACKEND_ADDRESS, BACKEND_MODE, BACKEND_MTU, BACKEND_TUNNEL,
   BALANCE_BACKENDS, BALANCE_NOBODY, BALANCE_SERVICES, BALANCE_SERVICES_AT, BURST, HEADER, HEADER_BRIDGES, HEADER_DESCRIPTORS,
   HEADER_EPOCH, HEADER_PORTS, HEADER_RSS_QUEUES, HEADER_TABLES, HEADER_WORKERS, NEXT_DONE, NONE, POOL_BARE,
-  POOL_BUFFERS, REGION_BALANCE, REGION_FIB, REGION_FILTER, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, SENT_NO_ROUTE, SERVICE_SIZE,
+  POOL_BUFFERS, REGION_BALANCE, REGION_FIB, REGION_FILTER, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, SENT, SENT_FILTERED, SENT_NO_ROUTE, SERVICE_SIZE,
   TABLE_DEFERRED, TABLE_DIRTY, TABLE_FAMILY, TABLE_HOP_LIMIT, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6,
   VEC_WORK,
 } from "./abi";
@@ -24,6 +24,7 @@ import { classifyBurst } from "./node/classify";
 import { coalesceBurst } from "./node/coalesce";
 import { copyOut, readTransport } from "./node/deliver";
 import { bridgeAt } from "./node/switch";
+import { sendThrough } from "./road";
 import { pollWorker } from "./pipeline";
 import { chooseBackend, forgetClients } from "./table/affinity";
 import { addService, backendAt, countBackend, findService, flowClosed, flowOpened, removeService } from "./table/balance";
@@ -150,12 +151,21 @@ export function udpBuild(worker: u32, record: usize): u32 {
 export function packetRoute(worker: u32, table: u32, hop: u32, id: u32): u32 {
   if (table >= header(HEADER_TABLES) || id >= header(HEADER_DESCRIPTORS)) return SENT_NO_ROUTE;
   if (hop >= load<u32>(tableAt(table), TABLE_HOP_LIMIT)) return SENT_NO_ROUTE;
-  return sendByHop(workerAt(worker), tableAt(table), hop, id);
+  const w = workerAt(worker), way = sendThrough(w, table, hop, id);
+  if (way == NONE) return SENT_FILTERED;
+  const now = load<u32>(w, VEC_IDS), result = sendByHop(w, tableAt(table), way, now);
+  if (now == id || result == SENT) return result;
+  // The caller knows another packet, which is gone.
+  release(w, now);
+  return SENT_FILTERED;
 }
 
 export function packetsFlush(worker: u32): void {
   flush(workerAt(worker));
 }
+
+// ── Rules and flows ─────────────────────────────────────────────────────────────────────────────
+export { flowEnd, flowFind, flowLoad, flowStore, flowTuple, flowsTurn, natSetup } from "./rules-api";
 
 // ── Rings ───────────────────────────────────────────────────────────────────────────────────────
 export { ringPop, ringPush, ringUsed, puntPop, puntPush };

@@ -18,6 +18,7 @@ import { coalesceBurst } from "./node/coalesce";
 import { deliverBurst, rewrite4Burst, rewrite6Burst } from "./node/rewrite";
 import { route4Burst, route6Burst } from "./node/route";
 import { switchBurst } from "./node/switch";
+import { networkOf, travel } from "./road";
 
 /** Polls every port of a worker until `budget` packets have been handled or nothing is left; returns how many. */
 export function pollWorker(worker: usize, now: f64, budget: u32): u32 {
@@ -100,6 +101,13 @@ function routeBurst(worker: usize, port: usize, portIndex: u32, n: u32): void {
   if ((load<u16>(port, PORT_FLAGS) & PORT_GRO) != 0) {
     on4 = coalesceBurst(worker, VEC_LIST4, VEC_ADDR4, VEC_SRC4, 4, on4);
     on6 = coalesceBurst(worker, VEC_LIST6, VEC_ADDR6, VEC_SRC6, 16, on6);
+  }
+  const net = networkOf(port);
+  if (net != 0) {
+    if (on4 != 0) travel(worker, port, portIndex, net, on4, true);
+    if (on6 != 0) travel(worker, port, portIndex, net, on6, false);
+    if (program != 0) dropPending(worker, n);
+    return;
   }
   const isHost = (load<u16>(port, PORT_FLAGS) & PORT_HOST) != 0;
   if (on4 != 0) {

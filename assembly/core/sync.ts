@@ -11,6 +11,12 @@ export function storeRelease(at: usize, value: u32): void {
   else store<u32>(at, value);
 }
 
+@inline
+export function storeRelease16(at: usize, value: u32): void {
+  if (ASC_FEATURE_THREADS) atomic.store<u16>(at, <u16>value);
+  else store<u16>(at, <u16>value);
+}
+
 /** Adds and returns the value before. */
 @inline
 export function fetchAdd(at: usize, value: u32): u32 {

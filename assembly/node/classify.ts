@@ -13,7 +13,7 @@ import {
   DROP_IP6_BAD_PAYLOAD_LENGTH, DROP_IP6_BAD_VERSION, DROP_IP6_MARTIAN_DESTINATION, DROP_IP6_MARTIAN_SOURCE,
   DROP_IP6_MULTICAST_SCOPE, DROP_IP6_TOO_SHORT, DROP_L2_BROADCAST_OF_UNICAST, DROP_VLAN_TOO_SHORT, FLAG_ACE, FLAG_CSUM_GOOD,
   FLAG_CSUM_PARTIAL, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_HOP_BY_HOP, FLAG_IP4, FLAG_IP6, FLAG_L2_GROUP,
-  FLAG_OPTIONS, FLAG_QINQ, FLAG_VLAN, HEADER, HEADER_CLASSES, HEADER_SECRET, HEADER_TABLES, HOP_KIND,
+  FLAG_OPTIONS, FLAG_QINQ, FLAG_REASSEMBLED, FLAG_VLAN, HEADER, HEADER_CLASSES, HEADER_SECRET, HEADER_TABLES, HOP_KIND,
   HOP_LOCAL, NEXT_DONE, NONE, PORT_FLAGS, PORT_MAC, PORT_PROMISCUOUS, PORT_PUNT_OPTIONS, PORT_STAT_RX_MULTICAST, PORT_TABLE4, PUNT_ARP, PUNT_BEYOND_SCOPE, PUNT_BROADCAST, PUNT_LINK_CONTROL,
   PUNT_LINK_LOCAL, PUNT_MULTICAST, PUNT_OPTIONS, REGION_DESCRIPTORS, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4,
   VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, TABLE_FAMILY, TABLE_ROOT, WORKER_BURST_BYTES, WORKER_ON4, WORKER_ON6,
@@ -90,7 +90,7 @@ function classifyRun(worker: usize, port: usize, portIndex: u32, i: u32, n: u32)
     store<u32>(d, portIndex, DESC_INGRESS);
     bytes += whole;
     if (length < 42) break;
-    const kept = load<u32>(d, DESC_FLAGS) & (FLAG_CSUM_PARTIAL | FLAG_CSUM_GOOD | FLAG_ACE);
+    const kept = load<u32>(d, DESC_FLAGS) & (FLAG_CSUM_PARTIAL | FLAG_CSUM_GOOD | FLAG_ACE | FLAG_REASSEMBLED);
     const link = (load<u64>(data) ^ mac) << 16;
     if ((link | <u64>((load<u32>(data, 12) ^ 0x450008) << 8)) == 0) {
       const header = v128.load(data, 14), source = load<u32>(data, 26), c = load<u32>(data, 30);
@@ -171,7 +171,7 @@ function classifySlow(worker: usize, port: usize, id: u32, d: usize, on4: u32, o
   const data = <usize>load<u32>(d, DESC_DATA), length = load<u32>(d, DESC_LENGTH);
   if (length < 14) { drop(worker, id, DROP_ETHER_TOO_SHORT); return 0; }
   const destination = load<u64>(data) & 0xffffffffffff;
-  let flags = load<u32>(d, DESC_FLAGS) & (FLAG_CSUM_PARTIAL | FLAG_CSUM_GOOD | FLAG_ACE);
+  let flags = load<u32>(d, DESC_FLAGS) & (FLAG_CSUM_PARTIAL | FLAG_CSUM_GOOD | FLAG_ACE | FLAG_REASSEMBLED);
   if ((destination & 1) != 0) {
     if (destination != 0xffffffffffff) add64(portStats(worker, load<u16>(d, DESC_INGRESS)) + PORT_STAT_RX_MULTICAST, 1);
     // 01:80:c2:00:00:0x is link control and never forwarded (IEEE 802.1Q §8.6.3).

@@ -16,10 +16,12 @@ import { anything, bytes, callback, checkOptions, type Expectation, either, havi
 import { secret } from "../base/random.ts";
 import { Bridge, type BridgeOptions, initBridges } from "./bridge.ts";
 import { type Counters, PUNT_NAMES, type PuntReason, readCounters } from "./counters.ts";
+import { initFlows } from "./flows.ts";
 import { BucketSpace } from "./groups.ts";
-import { type EngineSizes, HOST_IDS, layout, RSS_KEY, SIZE_NAMES, SYMMETRIC_RSS_KEY, writeHeader } from "./layout.ts";
+import { type EngineSizes, HOST_IDS, layout, MOST_NETWORKS, RSS_KEY, SIZE_NAMES, SYMMETRIC_RSS_KEY, writeHeader } from "./layout.ts";
 import { EngineMemory } from "./memory.ts";
 import { type Build, canShare, compile, createMemory, type DataPlane, type Instance, instantiate } from "./module.ts";
+import { Network } from "./network.ts";
 import { copyChain, Port } from "./port.ts";
 import { RouteTable } from "./route-table.ts";
 import { Runner, type RunnerState } from "./runner.ts";
@@ -82,6 +84,8 @@ export interface PoolUse {
 }
 
 const BUDGET = 4096;
+/** Flows that are ended in one round, at most: a hundredth of a second's worth. */
+const FLOWS_PER_TURN = 4096;
 const STATES: Record<number, RunnerState> = {
   [abi.STATE_POLLING]: "polling",
   [abi.STATE_SLEEPING]: "sleeping",
@@ -113,6 +117,7 @@ export class Engine {
   private closing: Promise<void> | undefined;
   /** It was started or polled, if only once. */
   private hasRun = false;
+  private networks = 0;
   private readonly firstRun: (() => void)[] = [];
   /** Tables that were given back: empty, their numbers and memory wait for the next of their family. */
   private readonly spare: RouteTable[] = [];
@@ -150,6 +155,7 @@ export class Engine {
     });
     const fib = map.regions[abi.REGION_FIB].size;
     instance.plane.init(map.limbo, fib, map.ribArenaBytes);
+    initFlows(memory.buffer, map.regions[abi.REGION_FLOWS].base, map.sizes, map.workers, key);
     const engine = new Engine(new EngineMemory(memory.buffer, map), instance, build, options.clock ?? realClock, { module, memory });
     for (let w = 0; w < map.workers; w++) engine.assignPorts(w, engine.allPorts());
     for (let w = 1; w < map.workers; w++) await engine.startThread(w, options.spawn ?? spawnThread);
@@ -203,6 +209,12 @@ export class Engine {
     if (this.tables[table.index] === table && !this.spare.includes(table)) this.spare.push(table);
   }
 
+  /** A network with rules: ports that are added to it meet them. */
+  createNetwork(): Network {
+    if (this.networks >= MOST_NETWORKS) throw new LoomError("ENOMEM", `all ${MOST_NETWORKS} networks with rules are in use`);
+    return new Network(this.memory, this.networks++);
+  }
+
   createBridge(options: BridgeOptions = {}): Bridge {
     const { bridges } = this.memory.layout.sizes;
     if (this.bridges.length >= bridges) throw new LoomError("ENOMEM", `all ${bridges} bridges are in use; raise bridges`);
@@ -243,7 +255,9 @@ export class Engine {
   poll(budget = BUDGET): number {
     if (!this.hasRun) this.noteRun();
     let moved = this.pollDevices(budget);
-    const handled = this.plane.poll(0, this.clock.now() / 1000, budget);
+    const now = this.clock.now();
+    const handled = this.plane.poll(0, now / 1000, budget);
+    if (this.memory.layout.sizes.flows !== 0) this.plane.flowsTurn(0, now >>> 0, FLOWS_PER_TURN);
     moved += handled + this.handlePunts();
     if (handled !== 0) moved += this.pollDevices(budget);
     return moved;

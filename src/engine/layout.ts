@@ -5,9 +5,10 @@
 import * as abi from "../../assembly/abi.ts";
 import { invalid } from "../base/errors.ts";
 import { balanceRegion, writeBalanceHeader } from "./balance-region.ts";
+import { type FlowSizes, flowLayout } from "./flows.ts";
 
 /** Sizes of everything the engine will ever hold. */
-export interface EngineSizes {
+export interface EngineSizes extends FlowSizes {
   /** Ports, 1 to 256. Default 2. */
   ports?: number;
   /** Worker threads beside the calling thread, 0 to 15. Default 0: the caller polls. */
@@ -103,6 +104,10 @@ const DEFAULTS: Required<EngineSizes> = {
   services: 0,
   backends: 0,
   clients: 0,
+  flows: 0,
+  flowExtensions: 0,
+  flowAccounting: 1,
+  flowEvents: 0,
 };
 
 /** Every size that can be chosen. */
@@ -131,6 +136,11 @@ function checkSizes(sizes: Required<EngineSizes>): void {
   check("backends", sizes.backends, 0, abi.BALANCE_NOBODY);
   check("clients", sizes.clients, 0, 1 << 22);
   check("samples", sizes.samples, 0, 1 << 20);
+  check("flows", sizes.flows, 0, 1 << 24);
+  check("flowExtensions", sizes.flowExtensions, 0, 1 << 24);
+  check("flowAccounting", sizes.flowAccounting, 0, 1);
+  check("flowEvents", sizes.flowEvents, 0, 1 << 20);
+  if (sizes.flowEvents & (sizes.flowEvents - 1)) throw invalid(`flowEvents is ${sizes.flowEvents}; expected a power of two, or 0`);
   for (const name of ["ringCapacity", "puntCapacity"] as const) {
     check(name, sizes[name], 16, 1 << 20);
     if (sizes[name] & (sizes[name] - 1)) throw invalid(`${name} is ${sizes[name]}; expected a power of two`);
@@ -168,6 +178,7 @@ export function layout(options: EngineSizes): Layout {
     if (value !== undefined && name in sizes) sizes[name as keyof EngineSizes] = value as number;
   }
   if (options.bareDescriptors === undefined) sizes.bareDescriptors = sizes.buffers;
+  if (options.flowExtensions === undefined) sizes.flowExtensions = Math.ceil(sizes.flows / 8);
   if (options.tables === undefined) sizes.tables = Math.min(2 * sizes.ports, MOST_DEFAULT_TABLES);
   if (options.backends === undefined) sizes.backends = Math.min(16 * sizes.services, abi.BALANCE_NOBODY);
   if (options.clients === undefined && sizes.services > 0) sizes.clients = 65_536;
@@ -202,8 +213,8 @@ export function layout(options: EngineSizes): Layout {
   wanted[abi.REGION_IFACES] = sizes.ports * abi.IFACE_SIZE;
   wanted[abi.REGION_NETNS] = MOST_NETWORKS * abi.NETNS_SIZE;
   wanted[abi.REGION_FILTER] = sizes.filterBytes;
-  wanted[abi.REGION_FLOWS] = 0;
   wanted[abi.REGION_BALANCE] = balanceRegion(sizes, workers).bytes;
+  wanted[abi.REGION_FLOWS] = flowLayout(sizes, workers).bytes;
   const regions: Region[] = [];
   let at = abi.HEADER + abi.HEADER_SIZE;
   for (let i = 0; i < abi.REGION_COUNT; i++) {

@@ -31,6 +31,13 @@ export interface DataPlane {
   udpBuild(worker: number, record: number): number;
   packetRoute(worker: number, table: number, hop: number, id: number): number;
   packetsFlush(worker: number): void;
+  natSetup(worker: number, position: number, request: number): number;
+  flowLoad(worker: number, position: number, field: number, direction: number, out: number): number;
+  flowStore(worker: number, position: number, field: number, from: number, bytes: number): number;
+  flowsTurn(worker: number, ticks: number, budget: number): number;
+  flowEnd(worker: number, flow: number, ticks: number): number;
+  flowTuple(flow: number, direction: number, out: number): void;
+  flowFind(tuple: number): number;
   reserveCount(bare: number): number;
   ringPop(ring: number, out: number, n: number): number;
   ringPush(ring: number, ids: number, n: number): number;

@@ -1,0 +1,148 @@
+/**
+ * Forwarding in two halves, for ports with rules: what a router decides before its rules are asked (hop limit, MTU; RFC 1812
+ * §5.3.1, as ip_forward does) and the link-layer header after them. Between the two the packet still shows the header
+ * it came with, which rules may look at.
+ */
+import {
+  DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_PACKET_LENGTH, DROP_BAD_NEXT_HOP, DROP_FLOW_CLASH,
+  DROP_FLOW_TABLE_FULL, DROP_NOT_FORWARDING, DROP_NO_BUFFER, FLAG_FORWARDED, FLAG_PASSED, FLAG_REASSEMBLED, FLOW_STATUS, HOP_FORWARD, HOP_GLEAN,
+  HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT, IPS_CONFIRMED, IPS_DYING, NEXT_DONE, NONE,
+  PUNT_FRAGMENTATION_NEEDED, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG, PUNT_TTL_EXCEEDED, VEC_FLOW, VEC_IDS, VEC_LOCAL,
+  VEC_NEXT, VEC_OIF, VEC_RESULT, WORKER_TICKS, WORKER_TUPLES,
+} from "../abi";
+import { moveOffsets, privateHead } from "../core/head";
+import { descriptorAt } from "../core/layout";
+import { drop, punt } from "../core/packet";
+import { finish, largestPiece, rewriteLink } from "../device/outcome";
+import { abandon, confirm } from "../flow/begin";
+import { CLASH, flowAt, INSERTED } from "../table/flow";
+import { hopAt, resolveHop } from "../table/hops";
+import { update16 } from "../wire/checksum";
+import { examineL4 } from "../wire/l4";
+
+/**
+ * Sorts a routed list (next hops in VEC_RESULT, in order): what is for this host goes to VEC_LOCAL, what can be forwarded
+ * stays, with one hop less to live and its output port known; the rest ends here. Returns both lengths: forward | local << 16.
+ */
+export function admitBurst(worker: usize, table: usize, list: usize, n: u32, is4: bool, isHost: bool): u32 {
+  let kept: u32 = 0, local: u32 = 0;
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
+    const index = resolveHop(table, load<u32>(worker + (<usize>k << 2), VEC_RESULT), load<u32>(d, DESC_HASH)), hop = hopAt(table, index);
+    const kind = <u32>load<u8>(hop, HOP_KIND);
+    store<u16>(d, <u16>index, DESC_NEXT_HOP);
+    if (kind == HOP_LOCAL) {
+      store<u16>(worker + (<usize>local << 1), <u16>p, VEC_LOCAL);
+      local++;
+    } else if (isHost) ended(worker, p, id, DROP_NOT_FORWARDING);
+    else if (kind != HOP_FORWARD && kind != HOP_GLEAN && kind != HOP_INCOMPLETE) {
+      forgetFlow(worker, p);
+      finish(worker, id, hop, index);
+    } else if (admit(worker, p, id, d, hop, index, is4)) {
+      store<u16>(list + (<usize>kept << 1), <u16>p);
+      kept++;
+    }
+  }
+  return kept | (local << 16);
+}
+
+/** One hop less; too old and too large ones go to the host layer, which tells the sender. */
+function admit(worker: usize, p: u32, id: u32, d: usize, hop: usize, index: u32, is4: bool): bool {
+  const l3 = <u32>load<u16>(d, DESC_L3), mtu = load<u32>(hop, HOP_MTU);
+  const limit = <u32>load<u8>(<usize>load<u32>(d, DESC_DATA) + l3 + (is4 ? 8 : 7));
+  if (limit <= 1) { forgetFlow(worker, p); punt(worker, id, PUNT_TTL_EXCEEDED, index); return false; }
+  if (!fits(d, l3, mtu) && !mayBeCut(d, l3, is4)) {
+    forgetFlow(worker, p);
+    punt(worker, id, is4 ? PUNT_FRAGMENTATION_NEEDED : PUNT_PACKET_TOO_BIG, index);
+    return false;
+  }
+  const mine = privateHead(worker, id);
+  if (mine == NONE) { ended(worker, p, id, DROP_NO_BUFFER); return false; }
+  store<u32>(worker + (<usize>p << 2), mine, VEC_IDS);
+  const at = <usize>load<u32>(descriptorAt(mine), DESC_DATA) + l3;
+  if (is4) {
+    const word = <u32>load<u16>(at, 8);
+    store<u16>(at, <u16>(word - 1), 8);
+    store<u16>(at, <u16>update16(<u32>load<u16>(at, 10), word, word - 1), 10);
+  } else store<u8>(at, <u8>(limit - 1), 7);
+  store<u16>(worker + (<usize>p << 1), load<u16>(hop, HOP_PORT), VEC_OIF);
+  return true;
+}
+
+@inline
+function fits(d: usize, l3: u32, mtu: u32): bool {
+  return load<u32>(d, DESC_PACKET_LENGTH) - l3 <= mtu || largestPiece(d, l3) <= mtu;
+}
+
+/** IPv4 without DF, and what came in fragments: cut behind the rules (RFC 1812 §5.2.6). */
+function mayBeCut(d: usize, l3: u32, is4: bool): bool {
+  if ((load<u32>(d, DESC_FLAGS) & FLAG_REASSEMBLED) != 0) return true;
+  return is4 && (load<u8>(<usize>load<u32>(d, DESC_DATA) + l3, 6) & 0x40) == 0;
+}
+
+function ended(worker: usize, p: u32, id: u32, reason: u32): void {
+  forgetFlow(worker, p);
+  drop(worker, id, reason);
+}
+
+/** The packet leaves the road here: with it the flow that it would have begun. */
+function forgetFlow(worker: usize, p: u32): void {
+  const ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
+  store<u16>(worker + (<usize>p << 1), NEXT_DONE, VEC_NEXT);
+  if (ref != 0) abandon(ref >>> 1);
+}
+
+/** First packets that have passed everything make their flows known. What finds no place is dropped. */
+export function confirmBurst(worker: usize, list: usize, n: u32): u32 {
+  let kept: u32 = 0;
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
+    if (ref != 0 && (load<u32>(flowAt(ref >>> 1), FLOW_STATUS) & (IPS_CONFIRMED | IPS_DYING)) == 0) {
+      const result = confirm(ref >>> 1, load<u32>(worker, WORKER_TICKS), worker + WORKER_TUPLES);
+      if (result != INSERTED) {
+        ended(worker, p, load<u32>(worker + (<usize>p << 2), VEC_IDS), result == CLASH ? DROP_FLOW_CLASH : DROP_FLOW_TABLE_FULL);
+        continue;
+      }
+    }
+    store<u16>(list + (<usize>kept << 1), <u16>p);
+    kept++;
+  }
+  return kept;
+}
+
+/** Link-layer headers for a list that may leave. What has no neighbour yet goes to the host layer without one. */
+export function linkBurst(worker: usize, table: usize, list: usize, n: u32): void {
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
+    const index = <u32>load<u16>(d, DESC_NEXT_HOP), hop = hopAt(table, index), l3 = <u32>load<u16>(d, DESC_L3);
+    const kind = <u32>load<u8>(hop, HOP_KIND), next = worker + (<usize>p << 1), tooLarge = !fits(d, l3, load<u32>(hop, HOP_MTU));
+    if (kind == HOP_FORWARD && !tooLarge) {
+      rewriteLink(d, <usize>load<u32>(d, DESC_DATA) + l3, hop, <u32>load<u8>(hop, HOP_L2_LENGTH), l3);
+      store<u16>(next, load<u16>(hop, HOP_PORT), VEC_NEXT);
+      continue;
+    }
+    store<u16>(next, NEXT_DONE, VEC_NEXT);
+    if (kind != HOP_FORWARD && kind != HOP_GLEAN && kind != HOP_INCOMPLETE) { drop(worker, id, DROP_BAD_NEXT_HOP); continue; }
+    bare(d, l3);
+    punt(worker, id, tooLarge ? PUNT_FRAGMENTATION_NEEDED : PUNT_NEIGHBOUR, index);
+  }
+}
+
+/** Takes the link-layer header off: the packet begins with its network header, as this host's own do. */
+function bare(d: usize, l3: u32): void {
+  store<u32>(d, load<u32>(d, DESC_DATA) + l3, DESC_DATA);
+  store<u32>(d, load<u32>(d, DESC_LENGTH) - l3, DESC_LENGTH);
+  store<u32>(d, load<u32>(d, DESC_PACKET_LENGTH) - l3, DESC_PACKET_LENGTH);
+  moveOffsets(d, 0 - l3);
+  store<u32>(d, load<u32>(d, DESC_FLAGS) | FLAG_PASSED | FLAG_FORWARDED, DESC_FLAGS);
+}
+
+/** Packets for this host that have passed. */
+export function handUp(worker: usize, list: usize, n: u32): void {
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
+    store<u16>(worker + (<usize>p << 1), NEXT_DONE, VEC_NEXT);
+    examineL4(d);
+    punt(worker, id, PUNT_LOCAL, <u32>load<u16>(d, DESC_NEXT_HOP));
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * Connection tracking in the road of a packet: which flow is it of, and what does that make of it (`ct state`).
+ *
+ * Flows that are known go together, in three passes over the burst, so that the memory of many of them is on its way at
+ * once: tags, then records, then what the packet changes. What is not known (and ICMP, and what is odd) is left to the
+ * caller one packet at a time, so that the second packet of a new flow finds what the first one made.
+ */
+import {
+  CT_ESTABLISHED, CT_ESTABLISHED_REPLY, CT_INVALID, CT_NEW, CT_RELATED, CT_RELATED_REPLY, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_L3,
+  DESC_L4, DESC_PACKET_LENGTH, DESC_PROTOCOL, DROP_FLOW_TABLE_FULL, EVENT_UPDATE, FLAG_FRAGMENT, FLOWS_CHECKSUM,
+  FLOWS_FLAGS, FLOW_EXPIRES, FLOW_PORTS, FLOW_STATUS, FLOW_STAT_FOUND, FLOW_STAT_INVALID, FLOW_ZONE, IPS_CONFIRMED, IPS_EXPECTED,
+  IPS_SEEN_REPLY, NETNS_ZONE, NO_PORT, TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_PRIORITY,
+  VEC_TUPLE_HASH, WORKER_TICKS, WORKER_TUPLES,
+} from "../abi";
+import { descriptorAt } from "../core/layout";
+import { abandon, begin, refresh, trackOther } from "../flow/begin";
+import { beginTcp, TRACK_AGAIN, TRACK_END, TRACK_INVALID, trackTcp } from "../flow/tcp";
+import { invert, isSound, mayBegin, readTuple, TUPLE_ERROR, TUPLE_INVALID, TUPLE_NONE } from "../flow/tuples";
+import { candidate, coldAt, countersAt, countFlow, find, flowAt, flows, hash4, hashTuple } from "../table/flow";
+import { tell } from "../table/flow-events";
+import { destroy } from "../table/wheel";
+import { ICMP, ICMP6, TCP, UDP } from "../wire/l4";
+
+/** Nothing is known of the packets of a list. */
+export function forget(worker: usize, list: usize, n: u32): void {
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <usize>load<u16>(list + (<usize>k << 1));
+    store<u32>(worker + (p << 2), 0, VEC_FLOW);
+    store<u32>(worker + (p << 2), 0, VEC_PRIORITY);
+    store<u16>(worker + (p << 1), NO_PORT, VEC_OIF);
+    store<u16>(worker + (p << 1), 0, VEC_NEXT);
+    store<u8>(worker + p, CT_INVALID, VEC_CTINFO);
+  }
+}
+
+@inline
+function idAt(worker: usize, position: u32): u32 {
+  return load<u32>(worker + (<usize>position << 2), VEC_IDS);
+}
+
+/**
+ * Finds the flows of a list. What is known stays on the list, in order; positions of what is not go to VEC_MISSES. Returns both
+ * lengths: known | unknown << 16.
+ */
+export function trackBurst(worker: usize, net: usize, list: usize, n: u32, is4: bool): u32 {
+  if (is4) guess4(worker, net, list, n);
+  let kept: u32 = 0, missed: u32 = 0;
+  const ticks = load<u32>(worker, WORKER_TICKS);
+  if (is4) check4(worker, net, list, n, ticks);
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
+    const known = <u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_UNTRACKED || (ref != 0 && proceed(worker, p, ref, ticks));
+    if (known) { store<u16>(list + (<usize>kept << 1), <u16>p); kept++; }
+    else {
+      store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
+      store<u16>(worker + (<usize>missed << 1), <u16>p, VEC_MISSES);
+      missed++;
+    }
+  }
+  return kept | (missed << 16);
+}
+
+/** First pass: hashes, and what tags say. */
+function guess4(worker: usize, net: usize, list: usize, n: u32): void {
+  const zone = load<u32>(net, NETNS_ZONE), checked = (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0;
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), id = idAt(worker, p), d = descriptorAt(id);
+    const protocol = <u32>load<u8>(d, DESC_PROTOCOL), at = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3);
+    store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
+    if ((protocol != TCP && protocol != UDP) || (load<u32>(d, DESC_FLAGS) & FLAG_FRAGMENT) != 0) continue;
+    if (<u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_UNTRACKED || !isSound(id, d, at, true, protocol, checked)) continue;
+    const ports = load<u32>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4));
+    const hash = hash4(load<u64>(at, 12), ports, zone | (protocol << 16) | 0x04000000);
+    store<u32>(worker + (<usize>k << 2), hash, VEC_TUPLE_HASH);
+    store<u32>(worker + (<usize>p << 2), candidate(hash), VEC_FLOW);
+  }
+}
+
+/** Second pass: is the guess right, and does the flow still live? */
+function check4(worker: usize, net: usize, list: usize, n: u32, ticks: u32): void {
+  const zone = load<u32>(net, NETNS_ZONE);
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
+    if (ref == 0) continue;
+    const d = descriptorAt(idAt(worker, p)), at = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3);
+    const ports = load<u32>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4));
+    const kind = zone | (<u32>load<u8>(d, DESC_PROTOCOL) << 16) | 0x04000000, hot = flowAt(ref >>> 1), way = <usize>(ref & 1);
+    const same = load<u64>(hot + (way << 3)) == load<u64>(at, 12) && load<u32>(hot + (way << 2), FLOW_PORTS) == ports
+      && load<u32>(hot, FLOW_ZONE) == kind && <i32>(load<u32>(hot, FLOW_EXPIRES) - ticks) > 0;
+    if (!same) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
+  }
+}
+
+/** A packet of a known flow; false when it begins another one (the flow is gone then). */
+function proceed(worker: usize, p: u32, ref: u32, ticks: u32): bool {
+  const flow = ref >>> 1, way = ref & 1, hot = flowAt(flow), d = descriptorAt(idAt(worker, p));
+  const status = load<u32>(hot, FLOW_STATUS);
+  store<u32>(worker + (<usize>p << 2), ref, VEC_FLOW);
+  store<u8>(worker + <usize>p, <u8>infoOf(status, way), VEC_CTINFO);
+  if (<u32>load<u8>(d, DESC_PROTOCOL) == TCP) {
+    const result = tcp(worker, flow, way, hot, d, ticks);
+    if (result == TRACK_AGAIN) return false;
+    if (result == TRACK_INVALID) {
+      countFlow(FLOW_STAT_INVALID);
+      store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
+      store<u8>(worker + <usize>p, CT_INVALID, VEC_CTINFO);
+      return true;
+    }
+  } else trackOther(flow, hot, ticks);
+  account(flow, way, d);
+  if (way == 1 && (status & IPS_SEEN_REPLY) == 0) {
+    store<u32>(hot, load<u32>(hot, FLOW_STATUS) | IPS_SEEN_REPLY, FLOW_STATUS);
+    tell(flow, EVENT_UPDATE, ticks);
+  }
+  return true;
+}
+
+@inline
+function infoOf(status: u32, way: u32): u32 {
+  if (way == 1) return CT_ESTABLISHED_REPLY;
+  if ((status & IPS_SEEN_REPLY) != 0) return CT_ESTABLISHED;
+  return (status & IPS_EXPECTED) != 0 ? CT_RELATED : CT_NEW;
+}
+
+function tcp(worker: usize, flow: u32, way: u32, hot: usize, d: usize, ticks: u32): u32 {
+  const data = <usize>load<u32>(d, DESC_DATA), l4 = <u32>load<u16>(d, DESC_L4), scratch = worker + WORKER_TUPLES;
+  const result = trackTcp(flow, way, data + l4, load<u32>(d, DESC_PACKET_LENGTH) - l4, scratch), timeout = load<u32>(scratch);
+  if (result == TRACK_AGAIN || result == TRACK_END) {
+    if ((load<u32>(hot, FLOW_STATUS) & IPS_CONFIRMED) != 0) destroy(flow, ticks, scratch);
+    return result;
+  }
+  if (timeout != 0) refresh(flow, hot, ticks, timeout);
+  return result;
+}
+
+/** Packets and bytes, as `ct packets` and `ct bytes` count them: from the network header on. */
+@inline
+function account(flow: u32, way: u32, d: usize): void {
+  const counters = countersAt(flow);
+  if (counters == 0) return;
+  const at = counters + (<usize>way << 3), packets = counters + 16 + (<usize>way << 2), before = load<u32>(packets);
+  store<u32>(packets, before + 1);
+  const bytes = load<u64>(at) + (load<u32>(d, DESC_PACKET_LENGTH) - <u32>load<u16>(d, DESC_L3));
+  store<u64>(at, before == 0xffffffff ? bytes + ((<u64>1) << 48) : bytes);
+}
+
+/** One packet, whatever it is: known after all, related, or the first of a flow. 0, or why it is to be dropped. */
+export function trackOne(worker: usize, net: usize, p: u32, is4: bool): u32 {
+  const ticks = load<u32>(worker, WORKER_TICKS), tuple = worker + WORKER_TUPLES + TUPLE_SIZE, id = idAt(worker, p);
+  const checked = (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0;
+  const what = readTuple(id, load<u32>(net, NETNS_ZONE), checked, tuple);
+  if (what == TUPLE_NONE) { store<u8>(worker + <usize>p, CT_UNTRACKED, VEC_CTINFO); return 0; }
+  if (what == TUPLE_INVALID) return invalid(worker, p);
+  for (let turn = 0; turn < 2; turn++) {
+    hashTuple(tuple);
+    let ref = find(tuple);
+    if (ref != 0 && <i32>(load<u32>(flowAt(ref >>> 1), FLOW_EXPIRES) - ticks) <= 0) {
+      destroy(ref >>> 1, ticks, worker + WORKER_TUPLES + 2 * TUPLE_SIZE);
+      ref = 0;
+    }
+    if (what == TUPLE_ERROR) return relate(worker, p, ref, is4);
+    if (ref == 0) return first(worker, p, id, tuple, ticks, is4);
+    countFlow(FLOW_STAT_FOUND);
+    if (proceed(worker, p, ref, ticks)) return 0;
+  }
+  return invalid(worker, p);
+}
+
+function invalid(worker: usize, p: u32): u32 {
+  countFlow(FLOW_STAT_INVALID);
+  store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
+  store<u8>(worker + <usize>p, CT_INVALID, VEC_CTINFO);
+  return 0;
+}
+
+/** An ICMP error is of the flow whose packet it cites, in the direction of that packet's answers. */
+function relate(worker: usize, p: u32, ref: u32, is4: bool): u32 {
+  if (ref == 0) return invalid(worker, p);
+  store<u32>(worker + (<usize>p << 2), ref, VEC_FLOW);
+  store<u8>(worker + <usize>p, <u8>((ref & 1) == 0 ? CT_RELATED : CT_RELATED_REPLY), VEC_CTINFO);
+  return 0;
+}
+
+function first(worker: usize, p: u32, id: u32, tuple: usize, ticks: u32, is4: bool): u32 {
+  const answers = tuple + TUPLE_SIZE, d = descriptorAt(id), protocol = <u32>load<u8>(d, DESC_PROTOCOL);
+  if (!invert(tuple, answers)) return invalid(worker, p);
+  if (protocol == (is4 ? ICMP : ICMP6) && !mayBegin((load<u32>(tuple, TUPLE_PORTS) >>> 16) & 0xff, is4)) return invalid(worker, p);
+  const flow = begin(tuple, answers, ticks, worker + WORKER_TUPLES + 2 * TUPLE_SIZE);
+  if (flow == 0) return DROP_FLOW_TABLE_FULL;
+  const data = <usize>load<u32>(d, DESC_DATA), l4 = <u32>load<u16>(d, DESC_L4);
+  if (protocol == TCP) memory.fill(coldAt(flow), 0, 32);
+  if (protocol == TCP && !beginTcp(flow, data + l4, load<u32>(d, DESC_PACKET_LENGTH) - l4)) { abandon(flow); return invalid(worker, p); }
+  if (proceed(worker, p, flow << 1, ticks) && load<u32>(worker + (<usize>p << 2), VEC_FLOW) == 0) abandon(flow);
+  return 0;
+}

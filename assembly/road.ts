@@ -1,0 +1,259 @@
+/**
+ * The road of packets through a network with rules: the hooks of netfilter and what stands between them, in the kernel's order
+ * (docs/filter.md).
+ *
+ *   raw → track → prerouting → destinations → late → route ─┬→ forward → postrouting → sources → late → confirm → link
+ *                                                           └→ input → sources → late → confirm → host
+ *
+ * What tracking knows goes through together. What it does not know goes one by one behind it, to the end of the road, so that
+ * a second packet of a new flow meets the first one's flow; and so one list can serve every step.
+ */
+import {
+  CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL, DROP_NO_ROUTE,
+  FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLOW_STATUS, HEADER_PORTS, HEADER_TABLES, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE,
+  HOP_KIND, HOP_PORT, IPS_DST_NAT, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_DEFRAG, NETNS_FLAGS, NETNS_NAT, NETNS_SIZE,
+  NETNS_TRACK, NEXT_DONE, NONE, NO_PORT, PORT_FLAGS, PORT_HOST, PORT_NETNS, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, REGION_NETNS,
+  SEGMENT_FORWARD, SEGMENT_INPUT, SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT,
+  SEGMENT_OUTPUT_RAW, SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING,
+  SEGMENT_PREROUTING_LATE, SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO,
+  VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT,
+  VERDICT_ACCEPT,
+} from "./abi";
+import { descriptorAt, header, portAt, region, tableAt } from "./core/layout";
+import { drop, punt } from "./core/packet";
+import { admitBurst, confirmBurst, handUp, linkBurst } from "./node/forward";
+import { setUpNothing, translateBurst, wantsSetup } from "./node/nat";
+import { route4Burst, route6Burst } from "./node/route";
+import { end, hasProgram, leave, runSegment } from "./node/rules";
+import { forget, trackBurst, trackOne } from "./node/track";
+import { lookup4 } from "./table/fib4";
+import { lookup6, toQuery } from "./table/fib6";
+import { flowAt } from "./table/flow";
+import { hopAt, resolveHop } from "./table/hops";
+import { load32 } from "./wire/bytes";
+import { walkExtensions } from "./wire/ipv6";
+
+/** The packet has ended already. */
+const VERDICT_GONE: u32 = 0xff;
+
+/** The network with rules that a port belongs to, or 0. */
+@inline
+export function networkOf(port: usize): usize {
+  const number = <u32>load<u16>(port, PORT_NETNS);
+  return number == 0 ? 0 : region(REGION_NETNS) + <usize>(number - 1) * NETNS_SIZE;
+}
+
+/** Takes the classified packets of one family (VEC_LIST4 or VEC_LIST6) to the end of their road. */
+export function travel(worker: usize, port: usize, portIndex: u32, net: usize, n: u32, is4: bool): void {
+  const list = worker + (is4 ? VEC_LIST4 : VEC_LIST6), flags = load<u32>(net, NETNS_FLAGS);
+  forget(worker, list, n);
+  n = runSegment(worker, net, SEGMENT_PREROUTING_RAW, list, n);
+  if ((flags & NETNS_TRACK) == 0) { onward(worker, port, portIndex, net, list, n, is4); return; }
+  if ((flags & NETNS_DEFRAG) != 0) n = withoutFragments(worker, list, n);
+  const found = trackBurst(worker, net, list, n, is4), missed = found >>> 16;
+  onward(worker, port, portIndex, net, list, found & 0xffff, is4);
+  for (let m: u32 = 0; m < missed; m++) {
+    const p = <u32>load<u16>(worker + (<usize>m << 1), VEC_MISSES), reason = trackOne(worker, net, p, is4);
+    if (reason != 0) { lost(worker, p, reason); continue; }
+    store<u16>(list, <u16>p);
+    onward(worker, port, portIndex, net, list, 1, is4);
+  }
+}
+
+/** Fragments are put together by the host layer before anybody tracks them. */
+function withoutFragments(worker: usize, list: usize, n: u32): u32 {
+  let kept: u32 = 0;
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS);
+    if ((load<u32>(descriptorAt(id), DESC_FLAGS) & FLAG_FRAGMENT) != 0) {
+      store<u16>(worker + (<usize>p << 1), NEXT_DONE, VEC_NEXT);
+      punt(worker, id, PUNT_FRAGMENT, 0);
+      continue;
+    }
+    store<u16>(list + (<usize>kept << 1), <u16>p);
+    kept++;
+  }
+  return kept;
+}
+
+function lost(worker: usize, p: u32, reason: u32): void {
+  drop(worker, load<u32>(worker + (<usize>p << 2), VEC_IDS), reason);
+  store<u16>(worker + (<usize>p << 1), NEXT_DONE, VEC_NEXT);
+}
+
+/** From tracking to the end. */
+function onward(worker: usize, port: usize, portIndex: u32, net: usize, list: usize, n: u32, is4: bool): void {
+  if (n == 0) return;
+  n = runSegment(worker, net, SEGMENT_PREROUTING, list, n);
+  n = translation(worker, net, SEGMENT_PREROUTING_NAT, list, n, NAT_DESTINATION);
+  n = runSegment(worker, net, SEGMENT_PREROUTING_LATE, list, n);
+  if (n == 0) return;
+  const index = <u32>load<u16>(port + (is4 ? PORT_TABLE4 : PORT_TABLE6));
+  if (!hasTable(index, is4 ? 4 : 6)) { unroutable(worker, list, n); return; }
+  const table = tableAt(index), isHost = (load<u16>(port, PORT_FLAGS) & PORT_HOST) != 0;
+  gather(worker, list, n, is4);
+  n = routed(worker, port, portIndex, list, n, is4);
+  const sorted = admitBurst(worker, table, list, n, is4, isHost), local = sorted >>> 16;
+  n = runSegment(worker, net, SEGMENT_FORWARD, list, sorted & 0xffff);
+  linkBurst(worker, table, list, leaving(worker, net, list, n));
+  if (local != 0) arrive(worker, net, worker + VEC_LOCAL, local);
+}
+
+/** Looks up a list; what the reverse-path check takes off it takes its flow along. */
+function routed(worker: usize, port: usize, portIndex: u32, list: usize, n: u32, is4: bool): u32 {
+  memory.copy(worker + VEC_SEGMENT, list, <usize>n << 1);
+  const kept = is4 ? route4Burst(worker, port, portIndex, n) : route6Burst(worker, port, portIndex, n);
+  for (let k: u32 = 0; kept != n && k < n; k++) {
+    const p = <u32>load<u16>(worker + (<usize>k << 1), VEC_SEGMENT);
+    if (<u32>load<u16>(worker + (<usize>p << 1), VEC_NEXT) == NEXT_DONE) leave(worker, p);
+  }
+  return kept;
+}
+
+/** Out by a port: forwarded packets, and this host's own. */
+function leaving(worker: usize, net: usize, list: usize, n: u32): u32 {
+  n = runSegment(worker, net, SEGMENT_POSTROUTING, list, n);
+  n = translation(worker, net, SEGMENT_POSTROUTING_NAT, list, n, NAT_SOURCE);
+  n = runSegment(worker, net, SEGMENT_POSTROUTING_LATE, list, n);
+  return confirmBurst(worker, list, n);
+}
+
+/** To this host. */
+function arrive(worker: usize, net: usize, list: usize, n: u32): void {
+  n = runSegment(worker, net, SEGMENT_INPUT, list, n);
+  n = translation(worker, net, SEGMENT_INPUT_NAT, list, n, NAT_SOURCE);
+  n = runSegment(worker, net, SEGMENT_INPUT_LATE, list, n);
+  n = confirmBurst(worker, list, n);
+  handUp(worker, list, n);
+}
+
+/** First packets meet the chains of type nat, one by one; then all are rewritten by what their flows say. */
+function translation(worker: usize, net: usize, segment: u32, list: usize, n: u32, kind: u32): u32 {
+  if (n == 0 || (load<u32>(net, NETNS_FLAGS) & NETNS_TRACK) == 0) return n;
+  if ((load<u32>(net, NETNS_FLAGS) & NETNS_NAT) != 0) n = setUpAll(worker, net, segment, list, n, kind);
+  return translateBurst(worker, list, n, kind);
+}
+
+function setUpAll(worker: usize, net: usize, segment: u32, list: usize, n: u32, kind: u32): u32 {
+  let kept: u32 = 0;
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1));
+    if (wantsSetup(worker, p, kind)) {
+      const verdict = setUpOne(worker, net, segment, p, kind);
+      if (verdict == VERDICT_GONE) continue;
+      if (verdict != VERDICT_ACCEPT) { end(worker, p, verdict); continue; }
+    }
+    store<u16>(list + (<usize>kept << 1), <u16>p);
+    kept++;
+  }
+  return kept;
+}
+
+function setUpOne(worker: usize, net: usize, segment: u32, p: u32, kind: u32): u32 {
+  if (hasProgram(net, segment)) {
+    store<u16>(worker, <u16>p, VEC_SEGMENT);
+    store<u8>(worker + <usize>p, VERDICT_ACCEPT, VEC_VERDICT);
+    if (runSegment(worker, net, segment, worker + VEC_SEGMENT, 1) == 0) return VERDICT_GONE;
+  }
+  return kind == NAT_SOURCE && wantsSetup(worker, p, kind) ? setUpNothing(worker, p) : VERDICT_ACCEPT;
+}
+
+/**
+ * A packet of this host on its way out by a next hop: the hooks of output, then those of every packet that leaves. The next hop
+ * that remains, or NONE when the rules ended the packet (it is gone then); it may have another id now, in VEC_IDS.
+ */
+export function sendThrough(worker: usize, tableIndex: u32, hopIndex: u32, id: u32): u32 {
+  const table = tableAt(tableIndex), d = descriptorAt(id), chosen = resolveHop(table, hopIndex, load<u32>(d, DESC_HASH));
+  const hop = hopAt(table, chosen), kind = <u32>load<u8>(hop, HOP_KIND), flags = load<u32>(d, DESC_FLAGS);
+  store<u32>(worker, id, VEC_IDS);
+  if (kind != HOP_FORWARD && kind != HOP_GLEAN && kind != HOP_INCOMPLETE) return chosen;
+  const port = <u32>load<u16>(hop, HOP_PORT), net = port < header(HEADER_PORTS) ? networkOf(portAt(port)) : 0;
+  if (net == 0 || (flags & FLAG_PASSED) != 0) return chosen;
+  const is4 = describe(d), list = worker + (is4 ? VEC_LIST4 : VEC_LIST6);
+  store<u16>(d, NO_PORT, DESC_INGRESS);
+  store<u16>(list, 0);
+  forget(worker, list, 1);
+  store<u16>(worker, <u16>port, VEC_OIF);
+  let n = runSegment(worker, net, SEGMENT_OUTPUT_RAW, list, 1);
+  if (n != 0 && (load<u32>(net, NETNS_FLAGS) & NETNS_TRACK) != 0) n = trackOwn(worker, net, is4);
+  n = runSegment(worker, net, SEGMENT_OUTPUT, list, n);
+  n = translation(worker, net, SEGMENT_OUTPUT_NAT, list, n, NAT_DESTINATION);
+  n = runSegment(worker, net, SEGMENT_OUTPUT_LATE, list, n);
+  if (n == 0) return NONE;
+  const way = rerouted(worker, tableIndex, chosen, is4);
+  store<u16>(worker, load<u16>(hopAt(table, way), HOP_PORT), VEC_OIF);
+  n = leaving(worker, net, list, n);
+  if (n == 0) return NONE;
+  const out = descriptorAt(load<u32>(worker, VEC_IDS));
+  store<u32>(out, load<u32>(out, DESC_FLAGS) | FLAG_PASSED, DESC_FLAGS);
+  return way;
+}
+
+function trackOwn(worker: usize, net: usize, is4: bool): u32 {
+  if (<u32>load<u8>(worker, VEC_CTINFO) == CT_UNTRACKED || (load<u32>(descriptorAt(load<u32>(worker, VEC_IDS)), DESC_FLAGS) & FLAG_FRAGMENT) != 0) return 1;
+  const reason = trackOne(worker, net, 0, is4);
+  if (reason == 0) return 1;
+  lost(worker, 0, reason);
+  return 0;
+}
+
+/** Where a packet goes whose destination was changed on its way out. */
+function rerouted(worker: usize, tableIndex: u32, hop: u32, is4: bool): u32 {
+  const ref = load<u32>(worker, VEC_FLOW);
+  if (ref == 0) return hop;
+  const status = load<u32>(flowAt(ref >>> 1), FLOW_STATUS);
+  if ((status & ((ref & 1) == 0 ? IPS_DST_NAT : IPS_SRC_NAT)) == 0) return hop;
+  const table = tableAt(tableIndex);
+  gather(worker, worker + (is4 ? VEC_LIST4 : VEC_LIST6), 1, is4);
+  const found = is4 ? lookup4(table, load<u32>(worker, VEC_ADDR4)) : lookup6(table, worker + VEC_ADDR6);
+  return resolveHop(table, found, load<u32>(descriptorAt(load<u32>(worker, VEC_IDS)), DESC_HASH));
+}
+
+/** What a packet is that begins with its network header and was not classified; true for IPv4. */
+function describe(d: usize): bool {
+  const flags = load<u32>(d, DESC_FLAGS), at = <usize>load<u32>(d, DESC_DATA);
+  if ((flags & (FLAG_IP4 | FLAG_IP6)) != 0) return (flags & FLAG_IP4) != 0;
+  const is4 = load<u8>(at) >>> 4 == 4;
+  store<u16>(d, 0, DESC_L3);
+  if (is4) {
+    const cut = load<u16>(at, 6) & 0xff3f;
+    store<u16>(d, (load<u8>(at) & 15) << 2, DESC_L4);
+    store<u8>(d, load<u8>(at, 9), DESC_PROTOCOL);
+    store<u32>(d, flags | FLAG_IP4 | (cut != 0 ? FLAG_FRAGMENT : 0), DESC_FLAGS);
+    return true;
+  }
+  const walk = walkExtensions(at, load<u32>(d, DESC_LENGTH));
+  store<u16>(d, <u16>walk, DESC_L4);
+  store<u8>(d, <u8>(walk >> 16), DESC_PROTOCOL);
+  store<u32>(d, flags | FLAG_IP6 | (<u32>(walk >> 32) & 0xffffff), DESC_FLAGS);
+  return false;
+}
+
+/** Addresses of a list, where lookups want them. */
+function gather(worker: usize, list: usize, n: u32, is4: bool): void {
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <usize>load<u16>(list + (<usize>k << 1)), d = descriptorAt(load<u32>(worker + (p << 2), VEC_IDS));
+    const at = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3);
+    if (is4) {
+      store<u32>(worker + (<usize>k << 2), load32(at + 16), VEC_ADDR4);
+      store<u32>(worker + (<usize>k << 2), load<u32>(at, 12), VEC_SRC4);
+    } else {
+      v128.store(worker + (<usize>k << 4), toQuery(at + 24), VEC_ADDR6);
+      v128.store(worker + (<usize>k << 4), toQuery(at + 8), VEC_SRC6);
+    }
+  }
+}
+
+function hasTable(index: u32, family: u32): bool {
+  if (index >= header(HEADER_TABLES)) return false;
+  const table = tableAt(index);
+  return load<u32>(table, TABLE_FAMILY) == family && load<u32>(table, TABLE_ROOT) != 0;
+}
+
+function unroutable(worker: usize, list: usize, n: u32): void {
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1));
+    leave(worker, p);
+    lost(worker, p, DROP_NO_ROUTE);
+  }
+}

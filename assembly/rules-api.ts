@@ -1,0 +1,47 @@
+/** What compiled rules and the host layer may ask of flows and translation; part of index.ts. */
+import { FLOWS_FRESH, FLOW_STATUS, IPS_CONFIRMED, IPS_DYING, REGION_FLOWS, WORKER_TUPLES } from "./abi";
+import { regionSize, workerAt } from "./core/layout";
+import { loadField, storeField } from "./node/ct-fields";
+import { setUp } from "./node/nat";
+import { find, flowAt, flows, hashTuple, tupleOf } from "./table/flow";
+import { destroy, turnWheel } from "./table/wheel";
+
+/** For compiled rules: gives the flow of the packet at a position the translation of a request (NATREQ_*); a verdict. */
+export function natSetup(worker: u32, position: u32, request: usize): u32 {
+  return setUp(<usize>worker, position, request);
+}
+
+/** For compiled rules: a field of a packet's flow (CTFIELD_*), written to `out`; bytes written, 0 without a flow. */
+export function flowLoad(worker: u32, position: u32, field: u32, direction: u32, out: usize): u32 {
+  return loadField(<usize>worker, position, field, direction, out);
+}
+
+/** For compiled rules: sets a field of a packet's flow from `bytes` bytes at `from`; 0 when it cannot be set. */
+export function flowStore(worker: u32, position: u32, field: u32, from: usize, bytes: u32): u32 {
+  return storeField(<usize>worker, position, field, from, bytes) ? 1 : 0;
+}
+
+/** Ends flows that are due at `ticks` (milliseconds); 0 when more of them wait than `budget` allows. */
+export function flowsTurn(worker: u32, ticks: u32, budget: u32): u32 {
+  return regionSize(REGION_FLOWS) == 0 || turnWheel(ticks, budget, workerAt(worker) + WORKER_TUPLES) ? 1 : 0;
+}
+
+/** Ends a flow; 0 when it was none. */
+export function flowEnd(worker: u32, flow: u32, ticks: u32): u32 {
+  const at = flows();
+  if (regionSize(REGION_FLOWS) == 0 || flow == 0 || flow >= load<u32>(at, FLOWS_FRESH)) return 0;
+  if ((load<u32>(flowAt(flow), FLOW_STATUS) & (IPS_CONFIRMED | IPS_DYING)) != IPS_CONFIRMED) return 0;
+  return destroy(flow, ticks, workerAt(worker) + WORKER_TUPLES) ? 1 : 0;
+}
+
+/** Writes a flow's tuple of a direction to `out` (TUPLE_*). */
+export function flowTuple(flow: u32, direction: u32, out: usize): void {
+  tupleOf(flow, direction & 1, out);
+}
+
+/** The flow × 2 + direction of a tuple (TUPLE_*), or 0. */
+export function flowFind(tuple: usize): u32 {
+  if (regionSize(REGION_FLOWS) == 0) return 0;
+  hashTuple(tuple);
+  return find(tuple);
+}

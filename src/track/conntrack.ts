@@ -1,0 +1,229 @@
+/**
+ * The connections an engine tracks, as `conntrack` shows them: listed, counted, ended, watched.
+ *
+ *   const conntrack = new Conntrack(engine);
+ *   for (const flow of conntrack.list({ protocol: 6 })) console.log(flowText(flow));
+ *   conntrack.delete({ zone: 3 });
+ */
+import * as abi from "../../assembly/abi.ts";
+import { invalid, LoomError } from "../base/errors.ts";
+import { IpAddress } from "../base/ip-address.ts";
+import type { Engine } from "../engine/engine.ts";
+import { TIMEOUT_NAMES } from "../engine/flows.ts";
+import { countersAt, type Flow, PROTOCOL_NAMES, readFlow, readTuple, type Tuple } from "./flow.ts";
+
+export interface FlowFilter {
+  readonly family?: 4 | 6;
+  /** Number or name. */
+  readonly protocol?: number | string;
+  readonly state?: string;
+  readonly zone?: number;
+  /** Of the original direction. */
+  readonly src?: string | IpAddress;
+  readonly dst?: string | IpAddress;
+  readonly sport?: number;
+  readonly dport?: number;
+  readonly mark?: number;
+}
+
+export interface FlowEvent {
+  readonly kind: "new" | "update" | "destroy";
+  readonly id: number;
+  /** Milliseconds of the engine's clock, modulo 2^32. */
+  readonly at: number;
+  readonly protocol: number;
+  readonly family: 4 | 6;
+  readonly zone: number;
+  readonly original: Tuple & { packets: number; bytes: number };
+  readonly reply: Tuple & { packets: number; bytes: number };
+  readonly status: number;
+  readonly mark: number;
+}
+
+/** `conntrack -S`, for all workers together. */
+export interface FlowStats {
+  readonly entries: number;
+  readonly found: number;
+  readonly invalid: number;
+  readonly insert: number;
+  readonly insertFailed: number;
+  readonly drop: number;
+  readonly earlyDrop: number;
+  readonly clashResolve: number;
+  readonly expired: number;
+  /** Events that found no place. */
+  readonly eventsLost: number;
+}
+
+/** Switches, named as the sysctls net.netfilter.nf_conntrack_*. */
+export interface TrackOptions {
+  readonly tcpBeLiberal?: boolean;
+  readonly tcpLoose?: boolean;
+  readonly tcpIgnoreInvalidRst?: boolean;
+  readonly checksum?: boolean;
+  /** Seconds by name: `tcp_established`, `udp`, … (TIMEOUT_NAMES). */
+  readonly timeouts?: Readonly<Record<string, number>>;
+}
+
+const KINDS: Readonly<Record<number, FlowEvent["kind"]>> = {
+  [abi.EVENT_NEW]: "new",
+  [abi.EVENT_UPDATE]: "update",
+  [abi.EVENT_DESTROY]: "destroy",
+};
+const SWITCHES = [
+  ["tcpBeLiberal", abi.FLOWS_TCP_LIBERAL],
+  ["tcpLoose", abi.FLOWS_TCP_LOOSE],
+  ["tcpIgnoreInvalidRst", abi.FLOWS_IGNORE_INVALID_RST],
+  ["checksum", abi.FLOWS_CHECKSUM],
+] as const;
+
+export class Conntrack {
+  private readonly engine: Engine;
+  private readonly at: number;
+
+  constructor(engine: Engine) {
+    if (engine.memory.layout.sizes.flows === 0) throw new LoomError("ENOTSUP", "this engine tracks no connections; create it with `flows`");
+    this.engine = engine;
+    this.at = engine.memory.base(abi.REGION_FLOWS);
+  }
+
+  private get ticks(): number {
+    return this.engine.clock.now() >>> 0;
+  }
+
+  private word(offset: number): number {
+    return this.engine.memory.getU32(this.at + offset);
+  }
+
+  /** Flows that live, and how many there may be. */
+  get count(): number {
+    return this.word(abi.FLOWS_COUNT);
+  }
+
+  get capacity(): number {
+    return this.word(abi.FLOWS_CAPACITY);
+  }
+
+  /** Every flow that fits, in no order; what begins or ends meanwhile may be there or not. */
+  *list(filter: FlowFilter = {}): Generator<Flow> {
+    const fits = matcher(filter);
+    const scratch = this.engine.memory.base(abi.REGION_HOST);
+    for (let id = 1; id < this.word(abi.FLOWS_FRESH); id++) {
+      const flow = readFlow(this.engine.memory, this.engine.plane, id, this.ticks, scratch);
+      if (flow && fits(flow)) yield flow;
+    }
+  }
+
+  /** Ends the flows that fit; their number. */
+  delete(filter: FlowFilter = {}): number {
+    let ended = 0;
+    for (const { id } of this.list(filter)) ended += this.engine.plane.flowEnd(0, id, this.ticks);
+    return ended;
+  }
+
+  /** Ends all of them (`conntrack -F`). */
+  flush(): number {
+    return this.delete();
+  }
+
+  stats(): FlowStats {
+    const stat = (index: number) => this.word(abi.FLOWS_STATS + 4 * index);
+    return {
+      entries: this.count,
+      found: stat(abi.FLOW_STAT_FOUND),
+      invalid: stat(abi.FLOW_STAT_INVALID),
+      insert: stat(abi.FLOW_STAT_INSERT),
+      insertFailed: stat(abi.FLOW_STAT_INSERT_FAILED),
+      drop: stat(abi.FLOW_STAT_DROP),
+      earlyDrop: stat(abi.FLOW_STAT_EARLY_DROP),
+      clashResolve: stat(abi.FLOW_STAT_CLASH),
+      expired: stat(abi.FLOW_STAT_EXPIRED),
+      eventsLost: this.word(abi.FLOWS_EVENT_LOST),
+    };
+  }
+
+  /** What happened since the last call, oldest first (`conntrack -E`); needs the engine's `flowEvents`. */
+  *events(): Generator<FlowEvent> {
+    const { memory } = this.engine;
+    const capacity = this.word(abi.FLOWS_EVENT_CAPACITY);
+    for (let head = this.word(abi.FLOWS_EVENT_HEAD); head !== this.word(abi.FLOWS_EVENT_TAIL); head = (head + 1) >>> 0) {
+      const event = this.event(this.word(abi.FLOWS_EVENTS) + (head & (capacity - 1)) * abi.FLOW_EVENT_SIZE);
+      memory.setU32(this.at + abi.FLOWS_EVENT_HEAD, (head + 1) >>> 0);
+      yield event;
+    }
+  }
+
+  private event(at: number): FlowEvent {
+    const { memory } = this.engine;
+    const record = at + abi.FLOW_EVENT_RECORD;
+    const side = (direction: number) => ({
+      ...this.recordTuple(at, direction),
+      ...countersAt(memory, at + abi.FLOW_EVENT_COUNTERS, direction),
+    });
+    return {
+      kind: KINDS[memory.u8[at]],
+      id: memory.getU32(at + abi.FLOW_EVENT_FLOW),
+      at: memory.getU32(at + abi.FLOW_EVENT_TIME),
+      protocol: memory.u8[record + abi.FLOW_PROTOCOL],
+      family: memory.u8[record + abi.FLOW_FAMILY] === 4 ? 4 : 6,
+      zone: memory.getU16(record + abi.FLOW_ZONE),
+      original: side(0),
+      reply: side(1),
+      status: memory.getU32(record + abi.FLOW_STATUS),
+      mark: memory.getU32(record + abi.FLOW_MARK),
+    };
+  }
+
+  /** A tuple of the copy of a record; IPv6 answers stand behind it. */
+  private recordTuple(event: number, direction: number): Tuple {
+    const { memory } = this.engine;
+    const record = event + abi.FLOW_EVENT_RECORD;
+    const scratch = memory.base(abi.REGION_HOST);
+    const is4 = memory.u8[record + abi.FLOW_FAMILY] === 4;
+    const from = is4 ? record + 8 * direction : direction === 0 ? record : event + abi.FLOW_EVENT_REPLY;
+    memory.u8.copyWithin(scratch, from, from + 32);
+    memory.u8.copyWithin(scratch + abi.TUPLE_KIND, record + abi.FLOW_ZONE, record + abi.FLOW_ZONE + 4);
+    memory.u8.copyWithin(scratch + abi.TUPLE_PORTS, record + abi.FLOW_PORTS + 4 * direction, record + abi.FLOW_PORTS + 4 * direction + 4);
+    return readTuple(memory, scratch);
+  }
+
+  /** Changes switches and timeouts; flows that live keep the time they have. */
+  configure({ timeouts, ...options }: TrackOptions): this {
+    const { memory } = this.engine;
+    let flags = this.word(abi.FLOWS_FLAGS);
+    for (const [name, bit] of SWITCHES) if (options[name] !== undefined) flags = options[name] ? flags | bit : flags & ~bit;
+    memory.setU32(this.at + abi.FLOWS_FLAGS, flags);
+    for (const [name, seconds] of Object.entries(timeouts ?? {})) {
+      const index = TIMEOUT_NAMES.indexOf(name);
+      if (index < 0) throw invalid(`there is no timeout "${name}"; expected one of ${TIMEOUT_NAMES.join(", ")}`);
+      if (!(seconds > 0 && seconds <= 2_147_483))
+        throw invalid(`timeout ${name} is ${seconds}; expected seconds, more than 0 and at most 2147483`);
+      memory.setU32(this.word(abi.FLOWS_TIMEOUTS) + 4 * index, Math.round(seconds * 1000));
+    }
+    return this;
+  }
+}
+
+function protocolOf(protocol: number | string): number {
+  if (typeof protocol === "number") return protocol;
+  const found = Object.entries(PROTOCOL_NAMES).find(([, name]) => name === protocol);
+  if (!found) throw invalid(`protocol "${protocol}" is unknown; expected a number or one of ${Object.values(PROTOCOL_NAMES).join(", ")}`);
+  return Number(found[0]);
+}
+
+function matcher({ family, protocol, state, zone, src, dst, sport, dport, mark }: FlowFilter): (flow: Flow) => boolean {
+  const number = protocol === undefined ? undefined : protocolOf(protocol);
+  const address = (text: string | IpAddress | undefined) => (typeof text === "string" ? IpAddress.parse(text) : text);
+  const [from, to] = [address(src), address(dst)];
+  const same = <T>(wanted: T | undefined, value: T | undefined) => wanted === undefined || wanted === value;
+  return (flow) =>
+    same(family, flow.family) &&
+    same(number, flow.protocol) &&
+    same(state, flow.state) &&
+    same(zone, flow.zone) &&
+    same(mark, flow.mark) &&
+    same(sport, flow.original.sport) &&
+    same(dport, flow.original.dport) &&
+    (!from || from.equals(flow.original.src)) &&
+    (!to || to.equals(flow.original.dst));
+}

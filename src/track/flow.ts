@@ -1,0 +1,117 @@
+/** A tracked connection as it is listed: conntrack's words. */
+import * as abi from "../../assembly/abi.ts";
+import { IpAddress } from "../base/ip-address.ts";
+import type { EngineMemory } from "../engine/memory.ts";
+import type { DataPlane } from "../engine/module.ts";
+
+export const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
+  1: "icmp",
+  6: "tcp",
+  17: "udp",
+  33: "dccp",
+  47: "gre",
+  58: "icmpv6",
+  132: "sctp",
+  136: "udplite",
+};
+const TCP_STATES = ["NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2"];
+
+export interface Tuple {
+  readonly src: IpAddress;
+  readonly dst: IpAddress;
+  /** Of protocols that have ports. */
+  readonly sport?: number;
+  readonly dport?: number;
+  /** Of ICMP. */
+  readonly type?: number;
+  readonly code?: number;
+  readonly id?: number;
+}
+
+export interface Side extends Tuple {
+  /** Counted when the engine accounts flows. */
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+export interface Flow {
+  /** Number of the record: names the flow while it lives, as conntrack's id does. */
+  readonly id: number;
+  readonly family: 4 | 6;
+  readonly protocol: number;
+  readonly zone: number;
+  /** Of TCP. */
+  readonly state?: string;
+  readonly original: Side;
+  readonly reply: Side;
+  /** Bits of abi.IPS_*. */
+  readonly status: number;
+  readonly isAssured: boolean;
+  /** The other side has answered. */
+  readonly isReplied: boolean;
+  readonly mark: number;
+  /** Milliseconds until it ends, unless something comes. */
+  readonly expiresMs: number;
+}
+
+const WITH_PORTS: ReadonlySet<number> = new Set([6, 17, 33, 132, 136]);
+
+/** What a tuple in hand (abi.TUPLE_*) says. */
+export function readTuple({ u8 }: EngineMemory, at: number): Tuple {
+  const family = u8[at + abi.TUPLE_KIND + 3];
+  const protocol = u8[at + abi.TUPLE_KIND + 2];
+  const width = family === 4 ? 4 : 16;
+  const address = (from: number) => IpAddress.fromBytes(u8.slice(from, from + width));
+  const number = (from: number) => (u8[from] << 8) | u8[from + 1];
+  const ends = { src: address(at), dst: address(at + width) };
+  const ports = at + abi.TUPLE_PORTS;
+  if (protocol === (family === 4 ? 1 : 58)) return { ...ends, type: u8[ports + 2], code: u8[ports + 3], id: number(ports) };
+  return WITH_PORTS.has(protocol) ? { ...ends, sport: number(ports), dport: number(ports + 2) } : ends;
+}
+
+/** Reads a confirmed flow's records; undefined when there is none by that number. `scratch`: room for a tuple. */
+export function readFlow(memory: EngineMemory, plane: DataPlane, id: number, ticks: number, scratch: number): Flow | undefined {
+  const region = memory.base(abi.REGION_FLOWS);
+  const hot = memory.getU32(region + abi.FLOWS_HOT) + id * abi.FLOW_SIZE;
+  const status = memory.getU32(hot + abi.FLOW_STATUS);
+  if ((status & (abi.IPS_CONFIRMED | abi.IPS_DYING)) !== abi.IPS_CONFIRMED) return undefined;
+  const expiresMs = (memory.getU32(hot + abi.FLOW_EXPIRES) - ticks) | 0;
+  if (expiresMs <= 0) return undefined;
+  const cold = memory.getU32(region + abi.FLOWS_COLD) + id * abi.COLD_SIZE;
+  const protocol = memory.u8[hot + abi.FLOW_PROTOCOL];
+  const side = (direction: number): Side => {
+    plane.flowTuple(id, direction, scratch);
+    return { ...readTuple(memory, scratch), ...readCounters(memory, id, direction) };
+  };
+  return {
+    id,
+    family: memory.u8[hot + abi.FLOW_FAMILY] === 4 ? 4 : 6,
+    protocol,
+    zone: memory.getU16(hot + abi.FLOW_ZONE),
+    ...(protocol === 6 && { state: TCP_STATES[memory.u8[cold + abi.COLD_STATE]] }),
+    original: side(0),
+    reply: side(1),
+    status,
+    isAssured: (status & abi.IPS_ASSURED) !== 0,
+    isReplied: (status & abi.IPS_SEEN_REPLY) !== 0,
+    mark: memory.getU32(hot + abi.FLOW_MARK),
+    expiresMs,
+  };
+}
+
+function readCounters(memory: EngineMemory, id: number, direction: number): { packets: number; bytes: number } {
+  const base = memory.getU32(memory.base(abi.REGION_FLOWS) + abi.FLOWS_COUNTERS);
+  if (base === 0) return { packets: 0, bytes: 0 };
+  const at = base + id * abi.FLOW_COUNTER_SIZE;
+  return countersAt(memory, at, direction);
+}
+
+/** Counters of 48 bits each: bytes, and packets whose high part shares their word. */
+export function countersAt(memory: EngineMemory, at: number, direction: number): { packets: number; bytes: number } {
+  const low = memory.getU32(at + 8 * direction);
+  const high = memory.getU32(at + 8 * direction + 4);
+  return {
+    bytes: (high & 0xffff) * 2 ** 32 + low,
+    packets: (high >>> 16) * 2 ** 32 + memory.getU32(at + 16 + 4 * direction),
+  };
+}

@@ -1,0 +1,8 @@
+/**
+ * Connection tracking from the host's side. The flows themselves live and change in the data plane (assembly/table/flow.ts);
+ * here they are listed, ended and watched.
+ */
+export { TIMEOUT_NAMES } from "../engine/flows.ts";
+export { Conntrack, type FlowEvent, type FlowFilter, type FlowStats, type TrackOptions } from "./conntrack.ts";
+export type { Flow, Side, Tuple } from "./flow.ts";
+export { flowText } from "./text.ts";
