@@ -337,6 +337,7 @@ describe("a service", () => {
     assert.throws(add({ backends: [{ address: "2001:db8::1" }] }), /2001:db8::1 is IPv6; expected IPv4 as the service/);
     assert.throws(add({ health: { kind: "http", path: "health" } }), /path is "health"; expected a path that begins with "\/"/);
     assert.throws(add({ health: { kind: "tcp", timeoutMs: 9000 } }), /timeoutMs is 9000; expected at most intervalMs, 5000/);
+    assert.throws(add({ address: "192.0.2.80" }), /there is a service of 192.0.2.80, port 80, protocol 6 already/);
     assert.throws(() => service.add({ address: "10.0.0.1" }), /has a backend 10.0.0.1:80 already/);
     assert.throws(() => service.backend("10.9.9.9:80"), /has no backend 10.9.9.9:80; it has 10.0.0.1:80, /);
     assert.throws(

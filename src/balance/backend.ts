@@ -25,12 +25,15 @@ export interface BackendStats extends Rates {
   readonly outBytes: number;
 }
 
+/** What changes without a change of state. */
+export type BackendChange = "weight" | "step" | "next hop";
+
 /** What a backend asks of its service. */
 export interface BackendOwner {
   readonly clock: Clock;
   readonly slowStartMs: number;
   /** State, weight or fraction changed. */
-  changed(backend: Backend, before: BackendState, event: BackendEvent | "weight" | "step"): void;
+  changed(backend: Backend, before: BackendState, event: BackendEvent | BackendChange): void;
   live(number: number): number;
   traffic(number: number): Traffic;
 }
@@ -45,12 +48,12 @@ export class Backend {
   readonly port: number;
   /** By which plane and schedulers know it. */
   readonly number: number;
-  readonly nextHop: number;
   readonly estimator: Estimator;
   private readonly owner: BackendOwner;
   private readonly check: HealthCheck | undefined;
   private current: BackendState = "up";
   private ownWeight: number;
+  private ownHop: number;
   private step = STEPS;
   private stopTimer: (() => void) | undefined;
   private readonly drained: (() => void)[] = [];
@@ -65,7 +68,7 @@ export class Backend {
     this.address = given.address;
     this.port = given.port;
     this.number = given.number;
-    this.nextHop = given.nextHop;
+    this.ownHop = given.nextHop;
     this.ownWeight = given.weight;
     this.estimator = new Estimator(owner.traffic(this.number), owner.clock.now());
     this.check = makeCheck(this);
@@ -84,6 +87,16 @@ export class Backend {
   set weight(weight: number) {
     this.ownWeight = weight;
     this.owner.changed(this, this.current, "weight");
+  }
+
+  /** The next hop that leads to it (dsr); 0: as its address is routed. */
+  get nextHop(): number {
+    return this.ownHop;
+  }
+
+  set nextHop(hop: number) {
+    this.ownHop = hop;
+    this.owner.changed(this, this.current, "next hop");
   }
 
   /** Part of the weight that it takes now: 0, or tenths in slow start, or 1. */

@@ -11,7 +11,7 @@ import type { Engine } from "../engine/engine.ts";
 import { HOST_SEGMENT } from "../engine/layout.ts";
 import type { EngineMemory } from "../engine/memory.ts";
 import type { DataPlane } from "../engine/module.ts";
-import type { BackendRecord, BalancePlane, Mode, ServiceRecord, Traffic } from "./plane.ts";
+import { type BackendRecord, type BalancePlane, type Mode, type ServiceRecord, serviceExists, type Traffic } from "./plane.ts";
 import type { PickRule, Scheduler } from "./scheduler.ts";
 
 const RULES: Record<PickRule, number> = { hash: abi.PICK_HASH, turn: abi.PICK_TURN, least: abi.PICK_LEAST };
@@ -84,7 +84,7 @@ export class EnginePlane implements BalancePlane {
     memory.setU32(at + abi.SERVICE_AFFINITY, record.affinitySeconds);
     if (this.plane.serviceAdd(service) === 1) return service;
     this.services.give(service, undefined);
-    throw new LoomError("EEXIST", `there is a service of ${record.address}, port ${record.port}, protocol ${record.protocol} already`);
+    throw serviceExists(record);
   }
 
   removeService(service: number): void {

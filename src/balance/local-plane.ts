@@ -4,7 +4,7 @@ import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { SipHash } from "../base/siphash.ts";
 import { Affinity } from "./affinity.ts";
-import { type BackendRecord, type BalancePlane, noTraffic, type ServiceRecord, type Traffic } from "./plane.ts";
+import { type BackendRecord, type BalancePlane, noTraffic, type ServiceRecord, serviceExists, type Traffic } from "./plane.ts";
 import { NOBODY, type Scheduler } from "./scheduler.ts";
 
 interface LocalService {
@@ -35,6 +35,9 @@ export class LocalPlane implements BalancePlane {
   }
 
   addService(record: ServiceRecord): number {
+    const isSame = (other: ServiceRecord) =>
+      other.address.equals(record.address) && other.port === record.port && other.protocol === record.protocol;
+    for (const service of this.services.values()) if (isSame(service.record)) throw serviceExists(record);
     const affinity = record.affinitySeconds > 0 ? new Affinity(record.affinitySeconds * 1000) : undefined;
     this.services.set(this.nextService, { record, affinity, scheduler: undefined });
     return this.nextService++;

@@ -2,6 +2,7 @@
  * What a service is written to. `EnginePlane` writes the tables that packets are balanced by; `LocalPlane` keeps the same things in
  * objects, for programs that balance connections of their own. Services and backends are known by number.
  */
+import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Scheduler } from "./scheduler.ts";
 
@@ -21,6 +22,10 @@ export interface ServiceRecord {
   readonly byClient: boolean;
   /** 0: none. */
   readonly affinitySeconds: number;
+}
+
+export function serviceExists({ address, port, protocol }: ServiceRecord): LoomError {
+  return new LoomError("EEXIST", `there is a service of ${address}, port ${port}, protocol ${protocol} already`);
 }
 
 export interface BackendRecord {

@@ -7,7 +7,7 @@
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import { Accounts } from "./accounts.ts";
-import { Backend, type BackendStats } from "./backend.ts";
+import { Backend, type BackendChange, type BackendStats } from "./backend.ts";
 import { type BackendEvent, type BackendState, isOpen } from "./backend-state.ts";
 import type { Rates } from "./estimator.ts";
 import { type CheckResult, HealthCheck, type HealthWorld } from "./health.ts";
@@ -200,10 +200,9 @@ export class Service {
 
   close(): void {
     if (this.isClosed) return;
-    this.isHeld = true;
-    for (const name of [...this.members.keys()]) this.remove(name);
     this.isClosed = true;
     this.world.plane.removeService(this.number);
+    for (const name of [...this.members.keys()]) this.remove(name);
   }
 
   // ── What follows from changes ─────────────────────────────────────────────────────────────────
@@ -213,18 +212,18 @@ export class Service {
     return {
       clock: world.clock,
       slowStartMs: options.slowStartMs ?? 0,
-      changed: (backend: Backend, before: BackendState, event: BackendEvent | "weight" | "step") => this.changed(backend, before, event),
+      changed: (backend: Backend, before: BackendState, event: BackendEvent | BackendChange) => this.changed(backend, before, event),
       live: (number: number) => world.plane.live(number),
       traffic: (number: number) => world.plane.traffic(number),
     };
   }
 
-  private changed(backend: Backend, from: BackendState, because: BackendEvent | "weight" | "step"): void {
+  private changed(backend: Backend, from: BackendState, because: BackendEvent | BackendChange): void {
     if (because === "weight") this.scheduler.reweigh(backend.number, backend.weight);
     this.scheduler.scale(backend.number, backend.fraction);
     this.world.plane.writeBackend(backend.number, this.recordOf(backend));
     this.publish();
-    if (because === "weight" || because === "step") return;
+    if (because === "weight" || because === "step" || because === "next hop") return;
     const check = because === "failed" || because === "passed" ? backend.health : undefined;
     const event = { service: this, backend, from, to: backend.state, because, check };
     for (const listener of [...this.listeners]) listener(event);
