@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { Affinity } from "../src/balance/affinity.ts";
 import { type BackendEvent, type BackendState, isOpen, nextState } from "../src/balance/backend-state.ts";
-import { Balancer, type Connect, type Service, type ServiceEvent, type ServiceOptions } from "../src/balance/index.ts";
+import { Balancer, type Connect, listServices, type Service, type ServiceEvent, type ServiceOptions } from "../src/balance/index.ts";
 import { IpAddress, Random, VirtualClock } from "../src/base/index.ts";
 
 const CLIENT = IpAddress.parse("198.51.100.7");
@@ -345,5 +345,32 @@ describe("a service", () => {
       /give the balancer connect/,
     );
     assert.equal(balancer.services.size, 1);
+  });
+});
+
+describe("listings", () => {
+  it("show services as ipvsadm does, with states, counts and rates", async () => {
+    const farm = new Farm();
+    const { balancer, service } = farm.service({ scheduler: "round-robin", slowStartMs: 10_000 }, 2);
+    balancer.add({ address: "2001:db8::80", port: 53, protocol: "udp", mode: "dsr", backends: [{ address: "2001:db8::1", weight: 20 }] });
+    service.backend("10.0.0.2:80").disable();
+    service.backend("10.0.0.2:80").enable();
+    service.opened(service.backend("10.0.0.1:80"));
+    service.count(service.backend("10.0.0.1:80"), "in", 12, 1200);
+    const stats = [...balancer.services.values()].map((each) => each.stats());
+    assert.equal(
+      listServices(stats),
+      [
+        "Prot LocalAddress:Port  Scheduler    Forward  Weight  ActiveConn  State",
+        "TCP  192.0.2.80:80      round-robin  nat                       1",
+        "  -> 10.0.0.1:80                     nat           1           1  up",
+        "  -> 10.0.0.2:80                     nat           1           0  slow-start 10 %",
+        "UDP  [2001:db8::80]:53  maglev       dsr                       0",
+        "  -> [2001:db8::1]:53                dsr          20           0  up",
+        "",
+      ].join("\n"),
+    );
+    assert.match(listServices(stats, "stats"), /^ {2}-> 10\.0\.0\.1:80 +1 +12 +0 +1200 +0$/m);
+    assert.match(listServices(stats, "rate"), /^Prot LocalAddress:Port +CPS +InPPS +OutPPS +InBPS +OutBPS$/m);
   });
 });

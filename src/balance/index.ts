@@ -7,6 +7,7 @@ export { EnginePlane, enginePlane } from "./engine-plane.ts";
 export type { Rates } from "./estimator.ts";
 export { type CheckResult, type Connect, type ConnectTarget, type HealthOptions, type HealthStream, probe } from "./health.ts";
 export { Ketama, MOST_LOAD, type Ring, VIRTUAL_NODES } from "./ketama.ts";
+export { type Listing, listServices } from "./listing.ts";
 export type { BackendOptions, ServiceOptions } from "./options.ts";
 export type { BackendRecord, BalancePlane, Mode, ServiceRecord, Traffic } from "./plane.ts";
 export { type Member, NOBODY, type PickRule, type PickTable, type Scheduler, SLOTS } from "./scheduler.ts";
