@@ -8,6 +8,7 @@ import {
 } from "../abi";
 import { drop, punt } from "../core/packet";
 import { abandon } from "../flow/begin";
+import { restore } from "../flow/restore";
 
 @inline
 export function hasProgram(net: usize, segment: u32): bool {
@@ -22,7 +23,11 @@ export function runSegment(worker: usize, net: usize, segment: u32, list: usize,
   let kept: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), verdict = <u32>load<u8>(worker + <usize>p, VEC_VERDICT);
-    if (verdict != VERDICT_ACCEPT) { end(worker, p, verdict); continue; }
+    if (verdict != VERDICT_ACCEPT) {
+      if (verdict == VERDICT_REJECT) restore(worker, p);
+      end(worker, p, verdict);
+      continue;
+    }
     store<u16>(list + (<usize>kept << 1), <u16>p);
     kept++;
   }

@@ -142,6 +142,11 @@ export class IcmpIo {
     this.sendError(id, packet, type, code, rest, false);
   }
 
+  /** Destination unreachable with a code of somebody's choice: a rule's reject. */
+  sendUnreachable(id: number, packet: Uint8Array, type: number, code: number): void {
+    this.sendError(id, packet, type, code, 0, false);
+  }
+
   private sendError(id: number, packet: Uint8Array, type: number, code: number, rest: number, toGroups: boolean): void {
     const { world } = this;
     const iface = world.ingress(id);
@@ -187,8 +192,17 @@ export class IcmpIo {
     const packet = this.world.packetBytes(id, 20);
     const family = packet[0] >>> 4 === 4 ? 4 : 6;
     const mtu = this.mtuOf(family, nextHop);
-    if (family === 4 && (packet[6] & 0x40) === 0) this.forwardFragments(id, nextHop, mtu);
+    const { memory } = this.world.engine;
+    const flags = memory.getU32(memory.descriptor(id) + abi.DESC_FLAGS);
+    if ((flags & abi.FLAG_PASSED) !== 0) this.cut(id, nextHop, mtu);
+    else if (family === 4 && (packet[6] & 0x40) === 0) this.forwardFragments(id, nextHop, mtu);
     else this.sendErrorFor(id, "tooBig", mtu);
+  }
+
+  /** What has been through the rules already: it is cut as it is, and its pieces meet no rule again. */
+  private cut(id: number, hop: number, mtu: number): void {
+    const path = { generation: 0, hop, iface: undefined, isLocal: false, mtu, neighbour: undefined };
+    this.world.sendFragments(this.world.packetBytes(id), path, abi.FLAG_PASSED | abi.FLAG_FORWARDED);
   }
 
   /** A router cuts what it may cut (RFC 1812 §5.2.6). */

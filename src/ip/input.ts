@@ -6,6 +6,7 @@ import type { LinkMessages } from "./link-messages.ts";
 import { destinationOf } from "./packet-io.ts";
 import type { Reassembly } from "./reassembly.ts";
 import type { Transport } from "./types.ts";
+import type { Verdicts } from "./verdicts.ts";
 import type { World } from "./world.ts";
 
 /** Nothing follows, and nothing is wrong with that (RFC 8200 §4.7). */
@@ -16,6 +17,7 @@ export class Input {
   private readonly link: LinkMessages;
   private readonly icmp: IcmpIo;
   private readonly reassembly: Reassembly;
+  private readonly verdicts: Verdicts;
   /** IPv4 addresses that are ours, and our subnets' broadcast addresses, as words; good for one generation of routes. */
   private readonly own = new Set<number>();
   private ownOf = -1;
@@ -23,8 +25,9 @@ export class Input {
   tcp: Transport | undefined;
   udp: Transport | undefined;
 
-  constructor(world: World, link: LinkMessages, icmp: IcmpIo, reassembly: Reassembly) {
+  constructor(world: World, link: LinkMessages, icmp: IcmpIo, reassembly: Reassembly, verdicts: Verdicts) {
     this.world = world;
+    this.verdicts = verdicts;
     this.link = link;
     this.icmp = icmp;
     this.reassembly = reassembly;
@@ -62,6 +65,9 @@ export class Input {
         break;
       case abi.PUNT_PROHIBIT:
         world.sendErrorFor(id, "prohibited", 0);
+        break;
+      default:
+        if (this.verdicts.receive(id, reason, nextHop)) return;
     }
     world.engine.plane.packetRelease(0, id);
   }

@@ -38,7 +38,7 @@ export class KeptPackets {
     const { address, mac, hop } = neighbour;
     const { memory } = this.world.engine;
     const d = memory.descriptor(id);
-    if (!isGlean || !mac || memory.getU16(d + abi.DESC_L3) === 0) return false;
+    if (!isGlean || !mac || !this.isForwarded(id)) return false;
     const port = memory.port(memory.getU16(d + abi.DESC_INGRESS));
     const index = memory.getU16(port + (address.family === 4 ? abi.PORT_TABLE4 : abi.PORT_TABLE6));
     const table = this.world.rules.tablesOf(address.family).find((each) => each.index === index);
@@ -47,12 +47,18 @@ export class KeptPackets {
     return table?.get(hostPrefix(address)) !== hop;
   }
 
+  /** With a link-layer header still, or without one because it has been through the rules. */
+  private isForwarded(id: number): boolean {
+    const { memory } = this.world.engine;
+    const d = memory.descriptor(id);
+    return memory.getU16(d + abi.DESC_L3) !== 0 || (memory.getU32(d + abi.DESC_FLAGS) & abi.FLAG_FORWARDED) !== 0;
+  }
+
   /** Forwarded packets, which have a link-layer header: their sender may have a shorter way. */
   private redirect(id: number, neighbour: Neighbour): void {
     const { world } = this;
-    const { memory } = world.engine;
     const iface = world.ingress(id);
-    if (!world.forwarding || iface !== neighbour.iface || memory.getU16(memory.descriptor(id) + abi.DESC_L3) === 0) return;
+    if (!world.forwarding || iface !== neighbour.iface || !this.isForwarded(id)) return;
     this.redirects.consider(world.packetBytes(id, 1280), iface, neighbour);
   }
 
@@ -73,8 +79,8 @@ export class KeptPackets {
 
   fail(id: number, { iface }: Neighbour): void {
     const { world } = this;
-    const { memory, plane } = world.engine;
-    if (memory.getU16(memory.descriptor(id) + abi.DESC_L3) !== 0) world.sendErrorFor(id, "hostUnreachable", 0);
+    const { plane } = world.engine;
+    if (this.isForwarded(id)) world.sendErrorFor(id, "hostUnreachable", 0);
     else this.reportOwn(id, iface);
     world.counters.out_unreachable++;
     plane.packetRelease(0, id);

@@ -136,14 +136,21 @@ export class Output {
     return this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop, path.iface);
   }
 
-  sendFragments(packet: Uint8Array, path: Path): boolean {
+  sendFragments(packet: Uint8Array, path: Path, flags = 0): boolean {
     const fragmentId = this.world.identifications.next(sourceOf(packet), destinationOf(packet), FRAGMENT);
     let sent = true;
     for (const piece of fragmentPacket(packet, path.mtu, fragmentId)) {
       const id = this.world.chainOf(piece);
+      if (id !== undefined && flags !== 0) this.mark(id, flags);
       sent = id !== undefined && this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop) && sent;
     }
     return sent;
+  }
+
+  private mark(id: number, flags: number): void {
+    const { memory } = this.world.engine;
+    const at = memory.descriptor(id) + abi.DESC_FLAGS;
+    memory.setU32(at, memory.getU32(at) | flags);
   }
 
   /** Sends a built packet by a next hop; whatever happens, it is no longer the caller's. True when it is on its way. */
@@ -160,6 +167,9 @@ export class Output {
       case abi.SENT_NEIGHBOUR:
         world.findNeighbour(id, memory.getU16(memory.descriptor(id) + abi.DESC_NEXT_HOP));
         return true;
+      case abi.SENT_FILTERED:
+        world.counters.out_filtered++;
+        return false;
       case abi.SENT_TOO_BIG:
         world.counters.out_too_big++;
         break;

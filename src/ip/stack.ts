@@ -16,6 +16,7 @@ import type { Random } from "../base/random.ts";
 import { Timers } from "../base/timers.ts";
 import type { Engine, PuntReceiver } from "../engine/engine.ts";
 import { HOST_OUT, HOST_SEGMENT } from "../engine/layout.ts";
+import type { Network } from "../engine/network.ts";
 import type { Port } from "../engine/port.ts";
 import type { RouteTable } from "../engine/route-table.ts";
 import type { SlabPool } from "../engine/slabs.ts";
@@ -46,6 +47,7 @@ import { RouterDiscovery } from "./router-discovery.ts";
 import { Routes } from "./routes.ts";
 import type { PathHint } from "./rule.ts";
 import { type IcmpHandler, type IpCounters, newCounters, type Path, type Starved, type Throttled, type Transport } from "./types.ts";
+import { Verdicts } from "./verdicts.ts";
 import type { World } from "./world.ts";
 import { parseZoned, type ZonedAddress } from "./zone.ts";
 
@@ -101,6 +103,9 @@ export class IpStack implements PuntReceiver, World {
   private readonly io: PacketIo;
   private readonly link: LinkMessages;
   private readonly icmp: IcmpIo;
+  /** What rules leave to this layer. */
+  readonly verdicts: Verdicts;
+  private network: Network | undefined;
   private readonly input: Input;
   private readonly output: Output;
   private readonly kept: KeptPackets;
@@ -137,6 +142,7 @@ export class IpStack implements PuntReceiver, World {
     this.link = new LinkMessages(this);
     this.multicast = new Multicast(this);
     this.addresses = new Addresses(this, new DuplicateDetection(this, this.link));
+    this.addresses.listeners.add((_event, _own, iface) => this.tellAddress(iface));
     this.discovery = new RouterDiscovery(this, this.addresses);
     this.advertiser = new Advertiser(this, this.multicast);
     this.output = new Output(this);
@@ -156,7 +162,8 @@ export class IpStack implements PuntReceiver, World {
       announce: (iface, address) => this.link.announce(iface, address),
       removeAddress: (iface, address) => this.removeAddress(iface, address),
     });
-    this.input = new Input(this, this.link, this.icmp, this.reassembly);
+    this.verdicts = new Verdicts(this, this.icmp, this.reassembly);
+    this.input = new Input(this, this.link, this.icmp, this.reassembly, this.verdicts);
   }
 
   private neighbourWorld(): NeighbourWorld {
@@ -194,6 +201,7 @@ export class IpStack implements PuntReceiver, World {
     port.configure({ host: !this.forwarding, gro: true });
     this.rules.apply();
     this.engine.setReceiver(port, this);
+    if (this.network) this.enter(iface, this.network);
     this.addAddress(iface, { address: linkLocalOf(iface.mac), length: 64 }, { origin: "kernel", probes });
     return iface;
   }
@@ -213,6 +221,7 @@ export class IpStack implements PuntReceiver, World {
     this.interfaces.splice(at, 1);
     this.byPort[iface.port.index] = undefined;
     this.engine.setReceiver(iface.port, undefined);
+    this.network?.remove(iface.port);
     iface.port.retire();
     iface.port.drain();
   }
@@ -260,6 +269,24 @@ export class IpStack implements PuntReceiver, World {
 
   handleIcmp(family: 4 | 6, type: number, handler: IcmpHandler): void {
     this.icmp.handle(family, type, handler);
+  }
+
+  /** All interfaces, those to come too, belong to a network with rules from now on. */
+  useNetwork(network: Network): void {
+    this.network = network;
+    for (const iface of this.interfaces) this.enter(iface, network);
+  }
+
+  private enter(iface: NetInterface, network: Network): void {
+    network.describe(iface.port.index, { name: iface.name, index: iface.port.index + 1, type: 1 }).add(iface.port);
+    this.tellAddress(iface);
+  }
+
+  /** The address that masquerade and redirect put in: the first of each family that reaches beyond the link. */
+  private tellAddress(iface: NetInterface): void {
+    const first = (family: 4 | 6) =>
+      iface.addresses.find((own) => own.address.family === family && own.state === "usable" && !own.address.isLinkLocal)?.address ?? null;
+    this.network?.describe(iface.port.index, { address4: first(4), address6: first(6) });
   }
 
   // ── Rounds ────────────────────────────────────────────────────────────────────────────────────
@@ -390,8 +417,8 @@ export class IpStack implements PuntReceiver, World {
     return this.output.sendPacket(packet, path);
   }
 
-  sendFragments(packet: Uint8Array, path: Path): boolean {
-    return this.output.sendFragments(packet, path);
+  sendFragments(packet: Uint8Array, path: Path, flags = 0): boolean {
+    return this.output.sendFragments(packet, path, flags);
   }
 
   sendFrame(iface: NetInterface, frame: Uint8Array): void {

@@ -39,6 +39,8 @@ export interface IpCounters {
   out_no_routes: number;
   out_no_buffers: number;
   out_too_big: number;
+  /** Ended by a rule on their way out. */
+  out_filtered: number;
   out_icmp_rate_limited: number;
   out_unreachable: number;
   /** IPv4 packets from the link with a source that is ours, or a subnet's broadcast address. */
@@ -84,6 +86,7 @@ export function newCounters(): IpCounters {
     out_no_routes: 0,
     out_no_buffers: 0,
     out_too_big: 0,
+    out_filtered: 0,
     out_icmp_rate_limited: 0,
     out_unreachable: 0,
     in_martian_sources: 0,

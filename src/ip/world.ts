@@ -59,7 +59,8 @@ export interface World {
   sourceOn(iface: NetInterface, to: IpAddress): IpAddress | undefined;
   sourceFor(to: IpAddress, path: Path): IpAddress | undefined;
   sendPacket(packet: Uint8Array, path: Path): boolean;
-  sendFragments(packet: Uint8Array, path: Path): boolean;
+  /** `flags`: of descriptors, for each piece. */
+  sendFragments(packet: Uint8Array, path: Path, flags?: number): boolean;
   sendFrame(iface: NetInterface, frame: Uint8Array): void;
   /** `iface`: where it seems to have come in, when it is for this host. */
   route(id: number, family: 4 | 6, hop: number, iface?: NetInterface): boolean;

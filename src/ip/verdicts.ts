@@ -1,0 +1,113 @@
+/**
+ * What rules leave to the host layer: answers to what they reject (RFC 792, RFC 4443 §3.1, RFC 9293 §3.5.2), fragments that must be whole
+ * before they are tracked, packets to be logged or decided about.
+ */
+import * as abi from "../../assembly/abi.ts";
+import { ETHERTYPE, serializeTcp } from "../wire/index.ts";
+import { upperLayer } from "./extensions.ts";
+import type { IcmpIo } from "./icmp-io.ts";
+import { destinationOf, sourceOf } from "./packet-io.ts";
+import type { Reassembly } from "./reassembly.ts";
+import type { World } from "./world.ts";
+
+const ETHERNET = 14;
+const UNREACHABLE = { 4: 3, 6: 1 } as const;
+const [FIN, SYN, RST, ACK] = [1, 2, 4, 16];
+
+/** Who hears of packets that rules log or queue. The packet is released when `log` returns, and belongs to `queue`. */
+export interface RuleListener {
+  /** `statement`: number of the log statement. */
+  log?(id: number, statement: number): void;
+  queue?(id: number, queue: number): void;
+}
+
+export class Verdicts {
+  listener: RuleListener = {};
+  private readonly world: World;
+  private readonly icmp: IcmpIo;
+  private readonly reassembly: Reassembly;
+
+  constructor(world: World, icmp: IcmpIo, reassembly: Reassembly) {
+    this.world = world;
+    this.icmp = icmp;
+    this.reassembly = reassembly;
+  }
+
+  /** A packet with the reason a rule had; false when it is none of theirs. What is not kept is released. */
+  receive(id: number, reason: number, argument: number): boolean {
+    const { plane } = this.world.engine;
+    if (reason === abi.PUNT_REJECT) this.reject(id, argument >>> 8, argument & 255);
+    else if (reason === abi.PUNT_FRAGMENT) this.assemble(id);
+    else if (reason === abi.PUNT_LOG) this.listener.log?.(id, argument);
+    else if (reason === abi.PUNT_QUEUE && this.listener.queue) {
+      this.listener.queue(id, argument);
+      return true;
+    } else if (reason !== abi.PUNT_QUEUE) return false;
+    plane.packetRelease(0, id);
+    return true;
+  }
+
+  private reject(id: number, kind: number, code: number): void {
+    const packet = this.world.packetBytes(id, 1280);
+    if (packet.length < 20) return;
+    if (kind === abi.REJECT_TCP_RESET) this.reset(packet);
+    else this.icmp.sendUnreachable(id, packet, UNREACHABLE[packet[0] >>> 4 === 4 ? 4 : 6], code);
+  }
+
+  /** RFC 9293 §3.5.2: with the sequence number that was acknowledged, or acknowledging what came. */
+  private reset(packet: Uint8Array): void {
+    const { world } = this;
+    const [from, to] = [sourceOf(packet), destinationOf(packet)];
+    const upper = packet[0] >>> 4 === 4 ? { protocol: packet[9], offset: (packet[0] & 15) * 4 } : upperLayer(packet);
+    const { protocol, offset } = upper;
+    if (protocol !== 6 || packet.length < offset + 20) return;
+    const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
+    const flags = packet[offset + 13];
+    if (flags & RST) return;
+    const ends = packet[0] >>> 4 === 4 ? view.getUint16(2) : view.getUint16(4) + 40;
+    const length = ends - offset - (packet[offset + 12] >>> 4) * 4 + (flags & SYN ? 1 : 0) + (flags & FIN ? 1 : 0);
+    const answer = serializeTcp(
+      {
+        sourcePort: view.getUint16(offset + 2),
+        destinationPort: view.getUint16(offset),
+        sequence: flags & ACK ? view.getUint32(offset + 8) : 0,
+        acknowledgement: flags & ACK ? 0 : (view.getUint32(offset + 4) + length) >>> 0,
+        flags: flags & ACK ? RST : RST | ACK,
+        window: 0,
+        urgentPointer: 0,
+        options: new Uint8Array(),
+        payload: new Uint8Array(),
+      },
+      { source: to.bytes(), destination: from.bytes() },
+    );
+    const path = world.pathTo(from);
+    world.sendPacket(world.packetOf(to, from, 6, answer), path);
+  }
+
+  /** The last fragment brings the whole packet back to the port by which it came, with that fragment's link-layer header. */
+  private assemble(id: number): void {
+    const { world } = this;
+    const packet = world.packetBytes(id);
+    const whole = this.reassembly.add(packet, world.now, (pointer) => this.icmp.fragmentProblem(id, packet, pointer));
+    if (!whole) return;
+    const { memory, plane } = world.engine;
+    const d = memory.descriptor(id);
+    const port = memory.getU16(d + abi.DESC_INGRESS);
+    const frame = new Uint8Array(ETHERNET + whole.length);
+    const data = memory.getU32(d + abi.DESC_DATA);
+    frame.set(memory.u8.subarray(data, data + 12));
+    new DataView(frame.buffer).setUint16(12, whole[0] >>> 4 === 4 ? ETHERTYPE.ipv4 : ETHERTYPE.ipv6);
+    frame.set(whole, ETHERNET);
+    const fresh = world.engine.port(port).buffersOf(frame);
+    if (fresh === abi.NONE) {
+      world.counters.out_no_buffers++;
+      return;
+    }
+    const f = memory.descriptor(fresh);
+    memory.setU32(f + abi.DESC_FLAGS, memory.getU32(f + abi.DESC_FLAGS) | abi.FLAG_REASSEMBLED);
+    const scratch = memory.base(abi.REGION_HOST);
+    memory.setU32(scratch, fresh);
+    if (plane.ringPush(memory.getU32(memory.port(port) + abi.PORT_RX), scratch, 1) === 0) plane.packetRelease(0, fresh);
+    world.engine.wake();
+  }
+}
