@@ -335,9 +335,9 @@ export function serviceFind(address: usize, protocol: u32, port: u32): u32 {
   return service == 0 ? NONE : <u32>(service - serviceAt(0)) / SERVICE_SIZE;
 }
 
-/** The backend for a new flow with this hash of a client (16 bytes), or BALANCE_NOBODY. */
-export function serviceChoose(index: u32, hash: u32, client: usize, now: u32): u32 {
-  return serviceExists(index) ? chooseBackend(serviceAt(index), hash, load<u64>(client), load<u64>(client, 8), now) : <u32>BALANCE_NOBODY;
+/** The backend for a new flow of a client (16 bytes of address, and its port), or BALANCE_NOBODY. */
+export function serviceChoose(index: u32, client: usize, port: u32, now: u32): u32 {
+  return serviceExists(index) ? chooseBackend(serviceAt(index), load<u64>(client), load<u64>(client, 8), port, now) : <u32>BALANCE_NOBODY;
 }
 
 export function backendOpened(worker: u32, backend: u32): void {

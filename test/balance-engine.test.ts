@@ -21,7 +21,8 @@ for (const build of BUILDS) {
     for (const scheduler of SCHEDULERS) {
       it(`picks by ${scheduler} as the host layer does, through changes`, async (t) => {
         const chance = random(t);
-        const engine = await engineOf(build, { services: 2, backends: 64 });
+        const secret = chance.fill(new Uint8Array(8));
+        const engine = await engineOf(build, { services: 2, backends: 64, secret });
         const clock = new VirtualClock();
         // The same members by the same numbers, in the data plane and in objects; at most eight, so that "least" is exact.
         const options: ServiceOptions = {
@@ -31,7 +32,7 @@ for (const build of BUILDS) {
           hash: "flow",
           backends: backends(8, (i) => 1 + (i % 3)),
         };
-        const [plane, local] = [new Balancer({ engine, clock }).add(options), new Balancer({ clock }).add(options)];
+        const [plane, local] = [new Balancer({ engine, clock }).add(options), new Balancer({ clock, secret }).add(options)];
         const changes = [
           () => {},
           (service: typeof plane) => service.backend("10.0.0.3:80").disable(),
@@ -43,10 +44,11 @@ for (const build of BUILDS) {
           change(plane);
           change(local);
           for (let i = 0; i < 300; i++) {
-            const hash = chance.u32();
-            const [chosen, expected] = [plane.choose(hash, CLIENT), local.choose(hash, CLIENT)];
+            const client = chance.below(2) === 0 ? IpAddress.v4(chance.u32()) : new IpAddress(0x20010db8, chance.u32(), 0, chance.u32());
+            const port = chance.below(65_536);
+            const [chosen, expected] = [plane.choose(client, port), local.choose(client, port)];
             assert.ok(chosen && expected);
-            if (scheduler !== "least-connections") assert.equal(chosen.name, expected.name, `hash ${hash}`);
+            if (scheduler !== "least-connections") assert.equal(chosen.name, expected.name, `${client} ${port}`);
             else {
               // Ties may fall differently: the load of who was chosen may not.
               const load = ({ stats, weight }: { stats: number; weight: number }) => (stats + 1) / weight;
@@ -61,6 +63,31 @@ for (const build of BUILDS) {
         await engine.close();
       });
     }
+
+    it("spreads clients that differ as little as clients do: chi-square of a hundred backends", async () => {
+      const engine = await engineOf(build, { services: 1, backends: 100 });
+      const service = new Balancer({ engine, clock: new VirtualClock() }).add({ address: "192.0.2.80", port: 80, backends: backends(100) });
+      const patterns: Record<string, (i: number) => [number, number]> = {
+        "one client's ports": (i) => [0xc6336407, 1024 + i],
+        "neighbours, one port": (i) => [0x0a000000 + i, 40_000],
+        "neighbours, few ports": (i) => [0x0a000000 + (i & 1023), 1024 + (i >> 10) * 4],
+        "networks, few ports": (i) => [0x0a000000 + (i & 1023) * 65_536, 1024 + (i >> 10)],
+      };
+      for (const [name, of] of Object.entries(patterns)) {
+        const counts = new Map<string, number>();
+        const flows = 30_000;
+        for (let i = 0; i < flows; i++) {
+          const [address, port] = of(i);
+          const chosen = service.choose(IpAddress.v4(address), port)?.name ?? "";
+          counts.set(chosen, (counts.get(chosen) ?? 0) + 1);
+        }
+        const expected = flows / 100;
+        const chi = [...counts.values()].reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
+        // 99 degrees of freedom: beyond 180 once in a million.
+        assert.ok(counts.size === 100 && chi < 180, `${name}: ${chi}`);
+      }
+      await engine.close();
+    });
 
     it("finds services by address, protocol and port while they come and go", async (t) => {
       const chance = random(t);
@@ -98,16 +125,16 @@ for (const build of BUILDS) {
         backends: [{ address: "2001:db8::1" }, { address: "2001:db8::2" }, { address: "2001:db8::3" }],
       });
       const client = IpAddress.parse("2001:db8:1::7");
-      const first = service.choose(1, client);
+      const first = service.choose(client, 1);
       assert.ok(first);
       for (let i = 0; i < 4; i++) {
         clock.skip(59_000);
-        assert.equal(service.choose(i, client), first);
+        assert.equal(service.choose(client, i), first);
       }
       first.drain();
-      const second = service.choose(1, client);
+      const second = service.choose(client, 1);
       assert.notEqual(second, first);
-      assert.equal(service.choose(1, client), second);
+      assert.equal(service.choose(client, 1), second);
       await engine.close();
     });
 
@@ -157,7 +184,7 @@ describe("room for load balancing", () => {
     const service = new Balancer({ engine, clock: new VirtualClock() }).add({ address: "192.0.2.1", port: 80, backends: backends(3) });
     for (let i = 0; i < 200; i++) {
       service.backend("10.0.0.2:80").weight = 1 + (i % 5);
-      assert.ok(service.choose(i, CLIENT));
+      assert.ok(service.choose(CLIENT, i));
     }
     await engine.close();
   });

@@ -5,6 +5,7 @@ import {
   PICK_TURN, REGION_BALANCE, SERVICE_AFFINITY, SERVICE_BY_CLIENT, SERVICE_FLAGS, SERVICE_PICKS, SERVICE_PORT, SERVICE_PROTOCOL,
   SERVICE_SIZE, WORKER_ID,
 } from "../abi";
+import { sipHash3 } from "../core/siphash";
 import { chooseBackend, forgetClients } from "../table/affinity";
 import { addService, backendAt, countBackend, findService, flowClosed, flowOpened, mapped, NOBODY, pickBackend, removeService } from "../table/balance";
 import { load16, load32, store16, store32 } from "../wire/bytes";
@@ -165,24 +166,24 @@ describe("affinity", () => {
     const at = service(1, 6, 80);
     picks(at, PICK_TURN, 5);
     store<u32>(at, 60, SERVICE_AFFINITY);
-    const first = chooseBackend(at, 1, 0, 77, 1000);
-    expect(chooseBackend(at, 2, 0, 77, 1059)).toBe(first);
-    expect(chooseBackend(at, 3, 0, 77, 1118)).toBe(first);
-    expect(chooseBackend(at, 4, 0, 78, 1118)).not.toBe(first);
-    expect(chooseBackend(at, 5, 0, 77, 1178)).not.toBe(first);
+    const first = chooseBackend(at, 0, 77, 1, 1000);
+    expect(chooseBackend(at, 0, 77, 2, 1059)).toBe(first);
+    expect(chooseBackend(at, 0, 77, 3, 1118)).toBe(first);
+    expect(chooseBackend(at, 0, 78, 4, 1118)).not.toBe(first);
+    expect(chooseBackend(at, 0, 77, 5, 1178)).not.toBe(first);
   });
 
   it("leaves a backend that takes no new flows, and forgets with the service", () => {
     const at = service(1, 6, 80);
     picks(at, PICK_TURN, 5);
     store<u32>(at, 60, SERVICE_AFFINITY);
-    const first = chooseBackend(at, 1, 0, 77, 1000);
+    const first = chooseBackend(at, 0, 77, 1, 1000);
     store<u8>(backendAt(first), 0, BACKEND_FLAGS);
-    const second = chooseBackend(at, 1, 0, 77, 1001);
+    const second = chooseBackend(at, 0, 77, 1, 1001);
     expect(second).not.toBe(first);
-    expect(chooseBackend(at, 1, 0, 77, 1002)).toBe(second);
+    expect(chooseBackend(at, 0, 77, 1, 1002)).toBe(second);
     forgetClients(at);
-    expect(chooseBackend(at, 1, 0, 77, 1003)).not.toBe(second);
+    expect(chooseBackend(at, 0, 77, 1, 1003)).not.toBe(second);
   });
 
   it("is bounded: a full bucket forgets who would be forgotten first", () => {
@@ -190,8 +191,8 @@ describe("affinity", () => {
     const at = service(1, 6, 80);
     picks(at, PICK_TURN, 100);
     store<u32>(at, 60, SERVICE_AFFINITY);
-    for (let i: u32 = 0; i < <u32>(AFFINITY_ENTRIES + 1); i++) expect(chooseBackend(at, 1, 0, 500 + i, 1000 + i)).toBe(i);
-    for (let i: u32 = 1; i < <u32>(AFFINITY_ENTRIES + 1); i++) expect(chooseBackend(at, 1, 0, 500 + i, 1010)).toBe(i);
+    for (let i: u32 = 0; i < <u32>(AFFINITY_ENTRIES + 1); i++) expect(chooseBackend(at, 0, 500 + i, 1, 1000 + i)).toBe(i);
+    for (let i: u32 = 1; i < <u32>(AFFINITY_ENTRIES + 1); i++) expect(chooseBackend(at, 0, 500 + i, 1, 1010)).toBe(i);
     expect(load<u32>(CLIENTS + AFFINITY_ENTRIES * AFFINITY_SIZE)).toBe(0);
   });
 
@@ -199,7 +200,7 @@ describe("affinity", () => {
     const at = service(1, 6, 80);
     picks(at, PICK_HASH, 50);
     store<u8>(at, SERVICE_BY_CLIENT, SERVICE_FLAGS);
-    expect(chooseBackend(at, 1, 0, 77, 0)).toBe(chooseBackend(at, 999, 0, 77, 0));
+    expect(chooseBackend(at, 0, 77, 1, 0)).toBe(chooseBackend(at, 0, 77, 999, 0));
   });
 });
 
@@ -227,6 +228,13 @@ function inner(family: u32): u32 {
   store32(AT, family == 4 ? 0x45ba001c : 0x6ba12345);
   return length;
 }
+
+describe("the hash of clients", () => {
+  it("is SipHash-2-4: the lower half of the authors' vector for 24 bytes", () => {
+    // Key 00 … 0f, message 00 … 17: 94 af 49 f6 c6 50 ad b8 (OpenSSL says so too).
+    expect(sipHash3(0x0706050403020100, 0x0f0e0d0c0b0a0908, 0x0706050403020100, 0x0f0e0d0c0b0a0908, 0x1716151413121110)).toBe(0xf649af94);
+  });
+});
 
 describe("tunnels", () => {
   it("IPv4 in IPv4 is RFC 2003's header, byte by byte", () => {

@@ -11,23 +11,26 @@ import {
   SERVICE_BY_CLIENT, SERVICE_FLAGS,
 } from "../abi";
 import { region } from "../core/layout";
+import { sipHash3 } from "../core/siphash";
 import { lock, unlock } from "../core/sync";
 import { isOpen, NOBODY, pickBackend } from "./balance";
 
-/** Keyed hash of a client's address. */
-@inline
-export function clientHash(high: u64, low: u64): u32 {
-  const x = (high * 0xc2b2ae3d27d4eb4f) ^ low ^ load<u64>(<usize>HEADER + HEADER_SECRET);
-  return <u32>(((x ^ (x >> 32)) * 0x9e3779b97f4a7c15) >> 32);
+/**
+ * Keyed hash of what distinguishes clients of one service. A flow hash that is quicker to compute than this can be steered: who
+ * finds flows that share one loads one backend with them.
+ */
+function clientHash(high: u64, low: u64, more: u64): u32 {
+  const key = load<u64>(<usize>HEADER + HEADER_SECRET);
+  return sipHash3(key, key, high, low, more);
 }
 
 /**
- * The backend for a new flow of a client, or NOBODY; the one thing that the packet path asks. `hash` is the flow's, `high` and
- * `low` the client's address (as `findService` takes a destination), `now` seconds.
+ * The backend for a new flow, or NOBODY; the one thing that the packet path asks. The client's address is 16 bytes in two words, as
+ * `findService` takes a destination; its port in host order (0 where there is none); `now` in seconds.
  */
-export function chooseBackend(service: usize, hash: u32, high: u64, low: u64, now: u32): u32 {
-  if ((load<u8>(service, SERVICE_FLAGS) & SERVICE_BY_CLIENT) != 0) hash = clientHash(high, low);
-  const seconds = load<u32>(service, SERVICE_AFFINITY);
+export function chooseBackend(service: usize, high: u64, low: u64, port: u32, now: u32): u32 {
+  const byClient = (load<u8>(service, SERVICE_FLAGS) & SERVICE_BY_CLIENT) != 0;
+  const hash = clientHash(high, low, byClient ? 0 : port), seconds = load<u32>(service, SERVICE_AFFINITY);
   return seconds == 0 ? pickBackend(service, hash) : keptBackend(service, hash, high, low, now, seconds);
 }
 
@@ -52,8 +55,7 @@ function keptBackend(service: usize, hash: u32, high: u64, low: u64, now: u32, s
 @inline
 function bucketOf(service: usize, high: u64, low: u64): usize {
   const balance = region(REGION_BALANCE), mask = load<u32>(balance, BALANCE_CLIENTS_MASK);
-  // Services lie a power of two apart: a multiplication by an odd number spreads them.
-  const index = (clientHash(high, low) ^ (<u32>service * 0x9e3779b1 >>> 7)) & mask;
+  const index = clientHash(high, low, (<u64>service) << 32) & mask;
   return <usize>load<u32>(balance, BALANCE_CLIENTS_AT) + <usize>index * (AFFINITY_ENTRIES * AFFINITY_SIZE);
 }
 

@@ -13,7 +13,7 @@
  * `choose` for programs that carry connections themselves.
  */
 import { type Clock, realClock } from "../base/clock.ts";
-import { LoomError } from "../base/errors.ts";
+import { invalid, LoomError } from "../base/errors.ts";
 import { checkOptions } from "../base/options.ts";
 import { Random, secret } from "../base/random.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -32,6 +32,8 @@ export interface BalancerOptions {
   readonly clock?: Clock;
   /** For the moments of health checks. */
   readonly random?: Random;
+  /** Without an engine: eight bytes that key the hash of clients; who has the same chooses alike. Default: random. */
+  readonly secret?: Uint8Array;
   /** Where health checks get their connections. */
   readonly connect?: Connect;
 }
@@ -47,8 +49,9 @@ export class Balancer {
   constructor(options: BalancerOptions = {}) {
     checkOptions("balancer", BALANCER, options);
     const { engine, connect } = options;
+    if (options.secret && options.secret.length < 8) throw invalid(`balancer: secret has ${options.secret.length} bytes; expected 8`);
     this.clock = options.clock ?? engine?.clock ?? realClock;
-    this.plane = engine ? enginePlane(engine) : new LocalPlane(this.clock, secret(16));
+    this.plane = engine ? enginePlane(engine) : new LocalPlane(this.clock, options.secret ?? secret(8));
     const random = options.random ?? new Random(new DataView(secret(4).buffer).getUint32(0));
     this.world = { plane: this.plane, clock: this.clock, random, connect, depart: (number, gone) => this.departing.push({ number, gone }) };
     this.tick();

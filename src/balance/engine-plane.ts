@@ -107,10 +107,10 @@ export class EnginePlane implements BalancePlane {
     if (before !== undefined) this.tables.give(before, this.plane.epochEnd());
   }
 
-  choose(service: number, hash: number, client: IpAddress): number {
+  choose(service: number, client: IpAddress, port: number): number {
     const scratch = this.memory.base(abi.REGION_HOST) + HOST_SEGMENT;
     this.writeAddress(scratch, client);
-    return this.plane.serviceChoose(service, hash | 0, scratch, this.now());
+    return this.plane.serviceChoose(service, scratch, port, this.now());
   }
 
   /** The number of a destination's service, as packets find it; undefined when there is none. */

@@ -1,4 +1,5 @@
 /** Balancing without an engine: services and backends as objects, flows counted by whoever carries them. */
+import { concat, swap32 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
@@ -22,16 +23,16 @@ interface LocalBackend {
 export class LocalPlane implements BalancePlane {
   private readonly clock: Clock;
   private readonly hash: SipHash;
-  private readonly words = new Int32Array(4);
+  private readonly words = new Int32Array(6);
   private readonly services = new Map<number, LocalService>();
   private readonly backends = new Map<number, LocalBackend>();
   private nextService = 0;
   private nextBackend = 0;
 
-  /** `key`: 16 bytes; machines with the same one hash clients alike. */
-  constructor(clock: Clock, key: Uint8Array) {
+  /** `secret`: eight bytes; who has the same, an engine too, hashes clients alike. */
+  constructor(clock: Clock, secret: Uint8Array) {
     this.clock = clock;
-    this.hash = new SipHash(key);
+    this.hash = new SipHash(concat([secret.subarray(0, 8), secret.subarray(0, 8)]));
   }
 
   addService(record: ServiceRecord): number {
@@ -68,20 +69,26 @@ export class LocalPlane implements BalancePlane {
     this.backends.delete(backend);
   }
 
-  choose(service: number, hash: number, client: IpAddress): number {
+  choose(service: number, client: IpAddress, port: number): number {
     const { record, affinity, scheduler } = this.service(service);
     if (!scheduler) return NOBODY;
     const now = this.clock.now();
     const kept = affinity?.find(client, now);
     const isKept = kept !== undefined && this.backends.get(kept)?.record.open === true;
-    const backend = isKept ? kept : scheduler.pick(record.byClient ? this.clientHash(client) : hash);
+    const backend = isKept ? kept : scheduler.pick(this.clientHash(client, record.byClient ? 0 : port));
     if (backend !== NOBODY) affinity?.keep(client, backend, now);
     return backend;
   }
 
-  private clientHash(client: IpAddress): number {
-    client.write(this.words, 0);
-    return this.hash.hash(this.words, 4) >>> 0;
+  /** As the data plane does (assembly/table/affinity.ts): the address as it lies in a packet, the port, and zeros. */
+  private clientHash({ a, b, c, d }: IpAddress, port: number): number {
+    const { words } = this;
+    words[0] = swap32(a);
+    words[1] = swap32(b);
+    words[2] = swap32(c);
+    words[3] = swap32(d);
+    words[4] = port;
+    return this.hash.hash(words, words.length) >>> 0;
   }
 
   opened(service: number, backend: number): void {

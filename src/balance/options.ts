@@ -5,6 +5,7 @@ import {
   amount,
   anyPort,
   anything,
+  bytes,
   callback,
   checkOptions,
   either,
@@ -40,7 +41,7 @@ export interface ServiceOptions extends SchedulerOptions {
   readonly protocol?: "tcp" | "udp" | "sctp";
   /** Default "maglev". */
   readonly scheduler?: SchedulerName;
-  /** What is hashed: the whole flow, or its client alone. Default "flow", but "client" for source-hash. */
+  /** What is hashed: the client's address and port, or its address alone. Default "flow", but "client" for source-hash. */
   readonly hash?: "flow" | "client";
   /** Default "nat". */
   readonly mode?: Mode;
@@ -99,7 +100,7 @@ const SERVICE = {
   backends: listOf(anything),
 };
 
-export const BALANCER = { engine: anything, clock: anything, random: anything, connect: callback };
+export const BALANCER = { engine: anything, clock: anything, random: anything, secret: bytes, connect: callback };
 
 export function checkService(options: ServiceOptions): void {
   checkOptions("service", SERVICE, options, ["address", "port"]);

@@ -70,7 +70,7 @@ export interface BalancePlane {
   /** No flow is left that remembers it. */
   removeBackend(backend: number): void;
   /** The backend for a new flow, or NOBODY. */
-  choose(service: number, hash: number, client: IpAddress): number;
+  choose(service: number, client: IpAddress, port: number): number;
   opened(service: number, backend: number): void;
   closed(service: number, backend: number): void;
   count(backend: number, direction: "in" | "out", packets: number, bytes: number): void;

@@ -156,9 +156,9 @@ export class Service {
 
   // ── Flows ─────────────────────────────────────────────────────────────────────────────────────
 
-  /** The backend for a new flow with this 32-bit hash; undefined when none takes one. */
-  choose(hash: number, client: IpAddress): Backend | undefined {
-    const number = this.world.plane.choose(this.number, hash, client);
+  /** The backend for a new flow of a client; undefined when none takes one. */
+  choose(client: IpAddress, port: number): Backend | undefined {
+    const number = this.world.plane.choose(this.number, client, port);
     return number === NOBODY ? undefined : this.byNumber.get(number);
   }
 

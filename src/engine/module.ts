@@ -65,7 +65,7 @@ export interface DataPlane {
   serviceAdd(index: number): number;
   serviceRemove(index: number): number;
   serviceFind(address: number, protocol: number, port: number): number;
-  serviceChoose(index: number, hash: number, client: number, now: number): number;
+  serviceChoose(index: number, client: number, port: number, now: number): number;
   backendOpened(worker: number, backend: number): void;
   backendClosed(backend: number): void;
   backendCount(worker: number, backend: number, outward: number, packets: number, bytes: number): void;
