@@ -159,6 +159,8 @@ export const FLAG_PASSED = 16384;
 export const FLAG_FORWARDED = 32768;
 /** Put together from fragments by the host layer: whoever sends it on may cut it again. */
 export const FLAG_REASSEMBLED = 65536;
+/** For a group, a broadcast or link-local: never forwarded; DESC_NEXT_HOP says with which reason it goes to the host layer, after the rules. */
+export const FLAG_SCOPED = 131072;
 
 export const GSO_NONE = 0;
 export const GSO_TCP4 = 1;

@@ -21,7 +21,7 @@ import {
 } from "./abi";
 import { descriptorAt, header, portAt, region, tableAt } from "./core/layout";
 import { drop, punt } from "./core/packet";
-import { admitBurst, confirmBurst, handUp, linkBurst } from "./node/forward";
+import { admitBurst, confirmBurst, handUp, linkBurst, setAside } from "./node/forward";
 import { setUpNothing, translateBurst, wantsSetup } from "./node/nat";
 import { route4Burst, route6Burst } from "./node/route";
 import { end, hasProgram, leave, runSegment } from "./node/rules";
@@ -87,16 +87,22 @@ function onward(worker: usize, port: usize, portIndex: u32, net: usize, list: us
   n = runSegment(worker, net, SEGMENT_PREROUTING, list, n);
   n = translation(worker, net, SEGMENT_PREROUTING_NAT, list, n, NAT_DESTINATION);
   n = runSegment(worker, net, SEGMENT_PREROUTING_LATE, list, n);
-  if (n == 0) return;
+  let sorted = setAside(worker, list, n);
+  n = sorted & 0xffff;
+  if (n != 0) sorted = routeAll(worker, port, portIndex, list, n, sorted >>> 16, is4);
+  n = runSegment(worker, net, SEGMENT_FORWARD, list, sorted & 0xffff);
+  if (n != 0) linkBurst(worker, tableAt(<u32>load<u16>(port + (is4 ? PORT_TABLE4 : PORT_TABLE6))), list, leaving(worker, net, list, n));
+  if (sorted >>> 16 != 0) arrive(worker, net, worker + VEC_LOCAL, sorted >>> 16);
+}
+
+/** Where everything goes; lengths of the list that is forwarded and of VEC_LOCAL, as admitBurst returns them. */
+function routeAll(worker: usize, port: usize, portIndex: u32, list: usize, n: u32, local: u32, is4: bool): u32 {
   const index = <u32>load<u16>(port + (is4 ? PORT_TABLE4 : PORT_TABLE6));
-  if (!hasTable(index, is4 ? 4 : 6)) { unroutable(worker, list, n); return; }
-  const table = tableAt(index), isHost = (load<u16>(port, PORT_FLAGS) & PORT_HOST) != 0;
+  if (!hasTable(index, is4 ? 4 : 6)) { unroutable(worker, list, n); return local << 16; }
+  const isHost = (load<u16>(port, PORT_FLAGS) & PORT_HOST) != 0;
   gather(worker, list, n, is4);
   n = routed(worker, port, portIndex, list, n, is4);
-  const sorted = admitBurst(worker, table, list, n, is4, isHost), local = sorted >>> 16;
-  n = runSegment(worker, net, SEGMENT_FORWARD, list, sorted & 0xffff);
-  linkBurst(worker, table, list, leaving(worker, net, list, n));
-  if (local != 0) arrive(worker, net, worker + VEC_LOCAL, local);
+  return admitBurst(worker, tableAt(index), list, n, local, is4, isHost);
 }
 
 /** Looks up a list; what the reverse-path check takes off it takes its flow along. */

@@ -6,15 +6,15 @@
  * Rules: RFC 1122 §3.2.1 and RFC 1812 §5.2.2, §5.3.7 for IPv4, RFC 8200 and RFC 4291 §2 for IPv6.
  */
 import {
-  DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH,
+  DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_NEXT_HOP, DESC_PACKET_LENGTH,
   DESC_PROTOCOL, DESC_SHIFT, DESC_VLAN, DROP_ETHER_NOT_FOR_US, DROP_ETHER_TOO_SHORT, DROP_ETHER_TYPE_UNKNOWN,
   DROP_HEADERS_SPLIT, DROP_IP4_BAD_CHECKSUM, DROP_IP4_BAD_HEADER_LENGTH, DROP_IP4_BAD_TOTAL_LENGTH,
   DROP_IP4_BAD_VERSION, DROP_IP4_MARTIAN_DESTINATION, DROP_IP4_MARTIAN_SOURCE, DROP_IP4_TOO_SHORT,
   DROP_IP6_BAD_PAYLOAD_LENGTH, DROP_IP6_BAD_VERSION, DROP_IP6_MARTIAN_DESTINATION, DROP_IP6_MARTIAN_SOURCE,
   DROP_IP6_MULTICAST_SCOPE, DROP_IP6_TOO_SHORT, DROP_L2_BROADCAST_OF_UNICAST, DROP_VLAN_TOO_SHORT, FLAG_ACE, FLAG_CSUM_GOOD,
   FLAG_CSUM_PARTIAL, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_HOP_BY_HOP, FLAG_IP4, FLAG_IP6, FLAG_L2_GROUP,
-  FLAG_OPTIONS, FLAG_QINQ, FLAG_REASSEMBLED, FLAG_VLAN, HEADER, HEADER_CLASSES, HEADER_SECRET, HEADER_TABLES, HOP_KIND,
-  HOP_LOCAL, NEXT_DONE, NONE, PORT_FLAGS, PORT_MAC, PORT_PROMISCUOUS, PORT_PUNT_OPTIONS, PORT_STAT_RX_MULTICAST, PORT_TABLE4, PUNT_ARP, PUNT_BEYOND_SCOPE, PUNT_BROADCAST, PUNT_LINK_CONTROL,
+  FLAG_OPTIONS, FLAG_QINQ, FLAG_REASSEMBLED, FLAG_SCOPED, FLAG_VLAN, HEADER, HEADER_CLASSES, HEADER_SECRET, HEADER_TABLES, HOP_KIND,
+  HOP_LOCAL, NEXT_DONE, NONE, PORT_FLAGS, PORT_MAC, PORT_NETNS, PORT_PROMISCUOUS, PORT_PUNT_OPTIONS, PORT_STAT_RX_MULTICAST, PORT_TABLE4, PUNT_ARP, PUNT_BEYOND_SCOPE, PUNT_BROADCAST, PUNT_LINK_CONTROL,
   PUNT_LINK_LOCAL, PUNT_MULTICAST, PUNT_OPTIONS, REGION_DESCRIPTORS, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4,
   VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, TABLE_FAMILY, TABLE_ROOT, WORKER_BURST_BYTES, WORKER_ON4, WORKER_ON6,
 } from "../abi";
@@ -256,27 +256,36 @@ function classify4(worker: usize, port: usize, id: u32, d: usize, at: usize, len
   return 4;
 }
 
+/** Never forwarded: to the host layer at once, or, at a port with rules, when they have seen it. True when it stays on the road. */
+function aside(worker: usize, port: usize, id: u32, reason: u32): bool {
+  if (load<u16>(port, PORT_NETNS) == 0) { punt(worker, id, reason, 0); return false; }
+  const d = descriptorAt(id);
+  store<u32>(d, load<u32>(d, DESC_FLAGS) | FLAG_SCOPED, DESC_FLAGS);
+  store<u16>(d, <u16>reason, DESC_NEXT_HOP);
+  return true;
+}
+
 /** RFC 1812 §5.3.7 and §4.2.3.1, RFC 3927 §7: addresses that a router neither takes nor passes on. */
 function accept4(worker: usize, port: usize, id: u32, flags: u32, source: u32, destination: u32): bool {
   const from = classOf(source >>> 24), to = classOf(destination >>> 24);
   if ((to & CLASS_MULTICAST) != 0) {
     if (from != 0 && from != CLASS_LINK_LOCAL && source != 0) drop(worker, id, DROP_IP4_MARTIAN_SOURCE);
-    else punt(worker, id, PUNT_MULTICAST, 0);
+    else return aside(worker, port, id, PUNT_MULTICAST);
     return false;
   }
   // Limited broadcast, from 0.0.0.0 too: DHCP begins like that.
   if (destination == 0xffffffff) {
     if (source != 0 && (from & ~CLASS_LINK_LOCAL) != 0) drop(worker, id, DROP_IP4_MARTIAN_SOURCE);
-    else punt(worker, id, PUNT_BROADCAST, 0);
+    else return aside(worker, port, id, PUNT_BROADCAST);
     return false;
   }
   if ((from & ~CLASS_LINK_LOCAL) != 0) { drop(worker, id, DROP_IP4_MARTIAN_SOURCE); return false; }
   if ((to & ~CLASS_LINK_LOCAL) != 0) { drop(worker, id, DROP_IP4_MARTIAN_DESTINATION); return false; }
-  if (source >>> 16 == 0xa9fe || destination >>> 16 == 0xa9fe) { punt(worker, id, PUNT_LINK_LOCAL, 0); return false; }
+  if (source >>> 16 == 0xa9fe || destination >>> 16 == 0xa9fe) return aside(worker, port, id, PUNT_LINK_LOCAL);
   if ((flags & FLAG_L2_GROUP) == 0) return true;
   // A subnet's broadcast address is a local route; any other unicast in a link-layer broadcast is for nobody (RFC 1122 §3.3.6).
-  if (isLocal4(load<u16>(port, PORT_TABLE4), destination)) punt(worker, id, PUNT_BROADCAST, 0);
-  else drop(worker, id, DROP_L2_BROADCAST_OF_UNICAST);
+  if (isLocal4(load<u16>(port, PORT_TABLE4), destination)) return aside(worker, port, id, PUNT_BROADCAST);
+  drop(worker, id, DROP_L2_BROADCAST_OF_UNICAST);
   return false;
 }
 
@@ -310,7 +319,7 @@ function classify6(worker: usize, port: usize, id: u32, d: usize, at: usize, len
   store<u16>(d, <u16>(<u32>load<u16>(d, DESC_L3) + offset), DESC_L4);
   store<u8>(d, <u8>protocol, DESC_PROTOCOL);
   store<u32>(d, flowHash6(at + 8, ports, load<u32>(at) & 0xffff0f00, protocol, load<u64>(<usize>HEADER + HEADER_SECRET)), DESC_HASH);
-  if (!accept6(worker, id, flags, at)) return 0;
+  if (!accept6(worker, port, id, flags, at)) return 0;
   if ((flags & FLAG_HOP_BY_HOP) != 0 && (load<u16>(port, PORT_FLAGS) & PORT_PUNT_OPTIONS) != 0) {
     punt(worker, id, PUNT_OPTIONS, 0);
     return 0;
@@ -333,7 +342,7 @@ function isMapped(at: usize): bool {
 }
 
 /** RFC 4291 §2.5–2.7 and RFC 4443 §3.1: what a router does not forward. */
-function accept6(worker: usize, id: u32, flags: u32, at: usize): bool {
+function accept6(worker: usize, port: usize, id: u32, flags: u32, at: usize): bool {
   const source = at + 8, destination = at + 24;
   if (<u32>load<u8>(source) == 0xff || (isSmall(source) && load<u8>(source, 15) == 1) || isMapped(source)) {
     drop(worker, id, DROP_IP6_MARTIAN_SOURCE);
@@ -342,13 +351,13 @@ function accept6(worker: usize, id: u32, flags: u32, at: usize): bool {
   if (<u32>load<u8>(destination) == 0xff) {
     // Scope 0 is reserved, scope 1 never leaves a node.
     if ((<u32>load<u8>(destination, 1) & 15) < 2) drop(worker, id, DROP_IP6_MULTICAST_SCOPE);
-    else punt(worker, id, PUNT_MULTICAST, 0);
+    else return aside(worker, port, id, PUNT_MULTICAST);
     return false;
   }
   if (isSmall(destination) || isMapped(destination)) { drop(worker, id, DROP_IP6_MARTIAN_DESTINATION); return false; }
-  if ((load16(destination) & 0xffc0) == 0xfe80) { punt(worker, id, PUNT_LINK_LOCAL, 0); return false; }
+  if ((load16(destination) & 0xffc0) == 0xfe80) return aside(worker, port, id, PUNT_LINK_LOCAL);
   if (isSmall(source)) { drop(worker, id, DROP_IP6_MARTIAN_SOURCE); return false; }
-  if ((load16(source) & 0xffc0) == 0xfe80) { punt(worker, id, PUNT_BEYOND_SCOPE, 0); return false; }
+  if ((load16(source) & 0xffc0) == 0xfe80) return aside(worker, port, id, PUNT_BEYOND_SCOPE);
   if ((flags & FLAG_L2_GROUP) != 0) { drop(worker, id, DROP_L2_BROADCAST_OF_UNICAST); return false; }
   return true;
 }

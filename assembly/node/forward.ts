@@ -5,7 +5,7 @@
  */
 import {
   DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_PACKET_LENGTH, DROP_BAD_NEXT_HOP, DROP_FLOW_CLASH,
-  DROP_FLOW_TABLE_FULL, DROP_NOT_FORWARDING, DROP_NO_BUFFER, FLAG_FORWARDED, FLAG_PASSED, FLAG_REASSEMBLED, FLOW_STATUS, HOP_FORWARD, HOP_GLEAN,
+  DROP_FLOW_TABLE_FULL, DROP_NOT_FORWARDING, DROP_NO_BUFFER, FLAG_FORWARDED, FLAG_PASSED, FLAG_REASSEMBLED, FLAG_SCOPED, FLOW_STATUS, HOP_FORWARD, HOP_GLEAN,
   HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT, IPS_CONFIRMED, IPS_DYING, NEXT_DONE, NONE,
   PUNT_FRAGMENTATION_NEEDED, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG, PUNT_TTL_EXCEEDED, VEC_FLOW, VEC_IDS, VEC_LOCAL,
   VEC_NEXT, VEC_OIF, VEC_RESULT, WORKER_TICKS, WORKER_TUPLES,
@@ -22,10 +22,11 @@ import { examineL4 } from "../wire/l4";
 
 /**
  * Sorts a routed list (next hops in VEC_RESULT, in order): what is for this host goes to VEC_LOCAL, what can be forwarded
- * stays, with one hop less to live and its output port known; the rest ends here. Returns both lengths: forward | local << 16.
+ * stays, with one hop less to live and its output port known; the rest ends here. VEC_LOCAL has `local` packets already. Returns both
+ * lengths: forward | local << 16.
  */
-export function admitBurst(worker: usize, table: usize, list: usize, n: u32, is4: bool, isHost: bool): u32 {
-  let kept: u32 = 0, local: u32 = 0;
+export function admitBurst(worker: usize, table: usize, list: usize, n: u32, local: u32, is4: bool, isHost: bool): u32 {
+  let kept: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
     const index = resolveHop(table, load<u32>(worker + (<usize>k << 2), VEC_RESULT), load<u32>(d, DESC_HASH)), hop = hopAt(table, index);
@@ -40,6 +41,22 @@ export function admitBurst(worker: usize, table: usize, list: usize, n: u32, is4
       finish(worker, id, hop, index);
     } else if (admit(worker, p, id, d, hop, index, is4)) {
       store<u16>(list + (<usize>kept << 1), <u16>p);
+      kept++;
+    }
+  }
+  return kept | (local << 16);
+}
+
+/** Takes what is never forwarded off a list, to VEC_LOCAL. Returns both lengths as admitBurst does. */
+export function setAside(worker: usize, list: usize, n: u32): u32 {
+  let kept: u32 = 0, local: u32 = 0;
+  for (let k: u32 = 0; k < n; k++) {
+    const p = load<u16>(list + (<usize>k << 1));
+    if ((load<u32>(descriptorAt(load<u32>(worker + (<usize>p << 2), VEC_IDS)), DESC_FLAGS) & FLAG_SCOPED) != 0) {
+      store<u16>(worker + (<usize>local << 1), p, VEC_LOCAL);
+      local++;
+    } else {
+      store<u16>(list + (<usize>kept << 1), p);
       kept++;
     }
   }
@@ -143,6 +160,8 @@ export function handUp(worker: usize, list: usize, n: u32): void {
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
     store<u16>(worker + (<usize>p << 1), NEXT_DONE, VEC_NEXT);
     examineL4(d);
-    punt(worker, id, PUNT_LOCAL, <u32>load<u16>(d, DESC_NEXT_HOP));
+    const hop = <u32>load<u16>(d, DESC_NEXT_HOP);
+    if ((load<u32>(d, DESC_FLAGS) & FLAG_SCOPED) != 0) punt(worker, id, hop, 0);
+    else punt(worker, id, PUNT_LOCAL, hop);
   }
 }
