@@ -48,15 +48,15 @@ export function travel(worker: usize, port: usize, portIndex: u32, net: usize, n
   const list = worker + (is4 ? VEC_LIST4 : VEC_LIST6), flags = load<u32>(net, NETNS_FLAGS);
   forget(worker, list, n);
   n = runSegment(worker, net, SEGMENT_PREROUTING_RAW, list, n);
-  if ((flags & NETNS_TRACK) == 0) { onward(worker, port, portIndex, net, list, n, is4); return; }
+  if ((flags & NETNS_TRACK) == 0) { onward(worker, port, portIndex, net, list, n, is4, false); return; }
   if ((flags & NETNS_DEFRAG) != 0) n = withoutFragments(worker, list, n);
   const found = trackBurst(worker, net, list, n, is4), missed = found >>> 16;
-  onward(worker, port, portIndex, net, list, found & 0xffff, is4);
+  onward(worker, port, portIndex, net, list, found & 0xffff, is4, false);
   for (let m: u32 = 0; m < missed; m++) {
     const p = <u32>load<u16>(worker + (<usize>m << 1), VEC_MISSES), reason = trackOne(worker, net, p, is4);
     if (reason != 0) { lost(worker, p, reason); continue; }
     store<u16>(list, <u16>p);
-    onward(worker, port, portIndex, net, list, 1, is4);
+    onward(worker, port, portIndex, net, list, 1, is4, true);
   }
 }
 
@@ -81,18 +81,18 @@ function lost(worker: usize, p: u32, reason: u32): void {
   store<u16>(worker + (<usize>p << 1), NEXT_DONE, VEC_NEXT);
 }
 
-/** From tracking to the end. */
-function onward(worker: usize, port: usize, portIndex: u32, net: usize, list: usize, n: u32, is4: bool): void {
+/** From tracking to the end. `fresh`: it may be the first packet of a flow. */
+function onward(worker: usize, port: usize, portIndex: u32, net: usize, list: usize, n: u32, is4: bool, fresh: bool): void {
   if (n == 0) return;
   n = runSegment(worker, net, SEGMENT_PREROUTING, list, n);
-  n = translation(worker, net, SEGMENT_PREROUTING_NAT, list, n, NAT_DESTINATION);
+  n = translation(worker, net, SEGMENT_PREROUTING_NAT, list, n, NAT_DESTINATION, fresh);
   n = runSegment(worker, net, SEGMENT_PREROUTING_LATE, list, n);
   let sorted = setAside(worker, list, n);
   n = sorted & 0xffff;
   if (n != 0) sorted = routeAll(worker, port, portIndex, list, n, sorted >>> 16, is4);
   n = runSegment(worker, net, SEGMENT_FORWARD, list, sorted & 0xffff);
-  if (n != 0) linkBurst(worker, tableAt(<u32>load<u16>(port + (is4 ? PORT_TABLE4 : PORT_TABLE6))), list, leaving(worker, net, list, n));
-  if (sorted >>> 16 != 0) arrive(worker, net, worker + VEC_LOCAL, sorted >>> 16);
+  if (n != 0) linkBurst(worker, tableAt(<u32>load<u16>(port + (is4 ? PORT_TABLE4 : PORT_TABLE6))), list, leaving(worker, net, list, n, fresh));
+  if (sorted >>> 16 != 0) arrive(worker, net, worker + VEC_LOCAL, sorted >>> 16, fresh);
 }
 
 /** Where everything goes; lengths of the list that is forwarded and of VEC_LOCAL, as admitBurst returns them. */
@@ -117,26 +117,27 @@ function routed(worker: usize, port: usize, portIndex: u32, list: usize, n: u32,
 }
 
 /** Out by a port: forwarded packets, and this host's own. */
-function leaving(worker: usize, net: usize, list: usize, n: u32): u32 {
+function leaving(worker: usize, net: usize, list: usize, n: u32, fresh: bool): u32 {
   n = runSegment(worker, net, SEGMENT_POSTROUTING, list, n);
-  n = translation(worker, net, SEGMENT_POSTROUTING_NAT, list, n, NAT_SOURCE);
+  n = translation(worker, net, SEGMENT_POSTROUTING_NAT, list, n, NAT_SOURCE, fresh);
   n = runSegment(worker, net, SEGMENT_POSTROUTING_LATE, list, n);
-  return confirmBurst(worker, list, n);
+  return fresh ? confirmBurst(worker, list, n) : n;
 }
 
 /** To this host. */
-function arrive(worker: usize, net: usize, list: usize, n: u32): void {
+function arrive(worker: usize, net: usize, list: usize, n: u32, fresh: bool): void {
   n = runSegment(worker, net, SEGMENT_INPUT, list, n);
-  n = translation(worker, net, SEGMENT_INPUT_NAT, list, n, NAT_SOURCE);
+  n = translation(worker, net, SEGMENT_INPUT_NAT, list, n, NAT_SOURCE, fresh);
   n = runSegment(worker, net, SEGMENT_INPUT_LATE, list, n);
-  n = confirmBurst(worker, list, n);
+  if (fresh) n = confirmBurst(worker, list, n);
   handUp(worker, list, n);
 }
 
 /** First packets meet the chains of type nat, one by one; then all are rewritten by what their flows say. */
-function translation(worker: usize, net: usize, segment: u32, list: usize, n: u32, kind: u32): u32 {
+function translation(worker: usize, net: usize, segment: u32, list: usize, n: u32, kind: u32, fresh: bool): u32 {
   if (n == 0 || (load<u32>(net, NETNS_FLAGS) & NETNS_TRACK) == 0) return n;
-  if ((load<u32>(net, NETNS_FLAGS) & NETNS_NAT) != 0) n = setUpAll(worker, net, segment, list, n, kind);
+  if ((load<u32>(net, NETNS_FLAGS) & NETNS_NAT) == 0) return n;
+  if (fresh) n = setUpAll(worker, net, segment, list, n, kind);
   return translateBurst(worker, list, n, kind);
 }
 
@@ -183,12 +184,12 @@ export function sendThrough(worker: usize, tableIndex: u32, hopIndex: u32, id: u
   let n = runSegment(worker, net, SEGMENT_OUTPUT_RAW, list, 1);
   if (n != 0 && (load<u32>(net, NETNS_FLAGS) & NETNS_TRACK) != 0) n = trackOwn(worker, net, is4);
   n = runSegment(worker, net, SEGMENT_OUTPUT, list, n);
-  n = translation(worker, net, SEGMENT_OUTPUT_NAT, list, n, NAT_DESTINATION);
+  n = translation(worker, net, SEGMENT_OUTPUT_NAT, list, n, NAT_DESTINATION, true);
   n = runSegment(worker, net, SEGMENT_OUTPUT_LATE, list, n);
   if (n == 0) return NONE;
   const way = rerouted(worker, tableIndex, chosen, is4);
   store<u16>(worker, load<u16>(hopAt(table, way), HOP_PORT), VEC_OIF);
-  n = leaving(worker, net, list, n);
+  n = leaving(worker, net, list, n, true);
   if (n == 0) return NONE;
   const out = descriptorAt(load<u32>(worker, VEC_IDS));
   store<u32>(out, load<u32>(out, DESC_FLAGS) | FLAG_PASSED, DESC_FLAGS);

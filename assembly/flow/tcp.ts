@@ -110,11 +110,13 @@ function kindOf(flags: u32): u32 {
   return (flags & ACK) != 0 ? KIND_ACK : KIND_NONE;
 }
 
-/** Combinations of FIN, SYN, RST, ACK and URG that a TCP sends. */
+/** One bit for each combination of FIN, SYN, RST, ACK and URG that a TCP sends. */
+const SENDABLE: u64 = (1 << SYN) | ((<u64>1) << (SYN | URG)) | (1 << (SYN | ACK)) | (1 << RST) | (1 << (RST | ACK))
+  | (1 << (FIN | ACK)) | ((<u64>1) << (FIN | ACK | URG)) | (1 << ACK) | ((<u64>1) << (ACK | URG));
+
+@inline
 export function flagsValid(flags: u32): bool {
-  flags &= FIN | SYN | RST | ACK | URG;
-  return flags == SYN || flags == (SYN | URG) || flags == (SYN | ACK) || flags == RST || flags == (RST | ACK)
-    || flags == (FIN | ACK) || flags == (FIN | ACK | URG) || flags == ACK || flags == (ACK | URG);
+  return ((SENDABLE >> (flags & (FIN | SYN | RST | ACK | URG))) & 1) != 0;
 }
 
 @inline

@@ -4,14 +4,15 @@
  * it came with, which rules may look at.
  */
 import {
-  DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_PACKET_LENGTH, DROP_BAD_NEXT_HOP, DROP_FLOW_CLASH,
-  DROP_FLOW_TABLE_FULL, DROP_NOT_FORWARDING, DROP_NO_BUFFER, FLAG_FORWARDED, FLAG_PASSED, FLAG_REASSEMBLED, FLAG_SCOPED, FLOW_STATUS, HOP_FORWARD, HOP_GLEAN,
-  HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT, IPS_CONFIRMED, IPS_DYING, NEXT_DONE, NONE,
-  PUNT_FRAGMENTATION_NEEDED, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG, PUNT_TTL_EXCEEDED, VEC_FLOW, VEC_IDS, VEC_LOCAL,
-  VEC_NEXT, VEC_OIF, VEC_RESULT, WORKER_TICKS, WORKER_TUPLES,
+  DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER, DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP,
+  DROP_FLOW_CLASH, DROP_FLOW_TABLE_FULL, DROP_NOT_FORWARDING, DROP_NO_BUFFER, FLAG_FORWARDED, FLAG_PASSED, FLAG_REASSEMBLED,
+  FLAG_SCOPED, FLOW_STATUS, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT, HOP_REWRITE,
+  IPS_CONFIRMED, IPS_DYING, NEXT_DONE, NONE, PUNT_FRAGMENTATION_NEEDED, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG,
+  PUNT_TTL_EXCEEDED, REGION_DESCRIPTORS, TABLE_HOPS, VEC_FLOW, VEC_IDS, VEC_LOCAL, VEC_NEXT, VEC_OIF, VEC_RESULT, WORKER_TICKS,
+  WORKER_TUPLES,
 } from "../abi";
 import { moveOffsets, privateHead } from "../core/head";
-import { descriptorAt } from "../core/layout";
+import { descriptorAt, region } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { finish, largestPiece, rewriteLink } from "../device/outcome";
 import { abandon, confirm } from "../flow/begin";
@@ -26,8 +27,8 @@ import { examineL4 } from "../wire/l4";
  * lengths: forward | local << 16.
  */
 export function admitBurst(worker: usize, table: usize, list: usize, n: u32, local: u32, is4: bool, isHost: bool): u32 {
-  let kept: u32 = 0;
-  for (let k: u32 = 0; k < n; k++) {
+  let kept: u32 = isHost || !is4 ? 0 : admitRun4(worker, table, list, n);
+  for (let k: u32 = kept; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
     const index = resolveHop(table, load<u32>(worker + (<usize>k << 2), VEC_RESULT), load<u32>(d, DESC_HASH)), hop = hopAt(table, index);
     const kind = <u32>load<u8>(hop, HOP_KIND);
@@ -45,6 +46,29 @@ export function admitBurst(worker: usize, table: usize, list: usize, n: u32, loc
     }
   }
   return kept | (local << 16);
+}
+
+/**
+ * The common road of admitBurst from the list's start: whole packets of their own with a plain next hop that they fit. Returns how many
+ * there were before the first that needs more; those stay where they are in the list. No call stands in this loop.
+ */
+function admitRun4(worker: usize, table: usize, list: usize, n: u32): u32 {
+  const descriptors = region(REGION_DESCRIPTORS), hops = <usize>load<u32>(table, TABLE_HOPS);
+  let k: u32 = 0;
+  for (; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptors + (<usize>id << DESC_SHIFT);
+    const index = load<u32>(worker + (<usize>k << 2), VEC_RESULT), what = load<u64>(<usize>load<u32>(hops + (<usize>index << 2)));
+    const l3 = <u32>load<u16>(d, DESC_L3), at = <usize>load<u32>(d, DESC_DATA) + l3, ttl = load<u32>(at, 8);
+    const odd = (<u32>what & 0xff) ^ HOP_FORWARD | <u32>(load<u32>(d, DESC_PACKET_LENGTH) - l3 > <u32>(what >> 32)) | <u32>((ttl & 0xff) < 2);
+    if ((<u64>odd | (load<u64>(d, DESC_OWNER) ^ (<u64>id | ((<u64>1) << 32)))) != 0) break;
+    // As in rewrite.ts: the word falls by one, the checksum rises by one modulo 0xffff (RFC 1624 eqn. 3).
+    let field = (ttl >>> 16) + 1;
+    field += (field + 1) >>> 16;
+    store<u32>(at, ((ttl & 0xffff) - 1) | (field << 16), 8);
+    store<u16>(d, <u16>index, DESC_NEXT_HOP);
+    store<u16>(worker + (<usize>p << 1), <u16>(what >> 16), VEC_OIF);
+  }
+  return k;
 }
 
 /** Takes what is never forwarded off a list, to VEC_LOCAL. Returns both lengths as admitBurst does. */
@@ -129,7 +153,7 @@ export function confirmBurst(worker: usize, list: usize, n: u32): u32 {
 
 /** Link-layer headers for a list that may leave. What has no neighbour yet goes to the host layer without one. */
 export function linkBurst(worker: usize, table: usize, list: usize, n: u32): void {
-  for (let k: u32 = 0; k < n; k++) {
+  for (let k: u32 = 0; (k = linkRun(worker, table, list, k, n)) < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
     const index = <u32>load<u16>(d, DESC_NEXT_HOP), hop = hopAt(table, index), l3 = <u32>load<u16>(d, DESC_L3);
     const kind = <u32>load<u8>(hop, HOP_KIND), next = worker + (<usize>p << 1), tooLarge = !fits(d, l3, load<u32>(hop, HOP_MTU));
@@ -143,6 +167,21 @@ export function linkBurst(worker: usize, table: usize, list: usize, n: u32): voi
     bare(d, l3);
     punt(worker, id, tooLarge ? PUNT_FRAGMENTATION_NEEDED : PUNT_NEIGHBOUR, index);
   }
+}
+
+/** The common road of linkBurst: an untagged header for one of the same size. */
+function linkRun(worker: usize, table: usize, list: usize, k: u32, n: u32): u32 {
+  const descriptors = region(REGION_DESCRIPTORS), hops = <usize>load<u32>(table, TABLE_HOPS);
+  for (; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptors + (<usize>id << DESC_SHIFT);
+    const hop = <usize>load<u32>(hops + (<usize>load<u16>(d, DESC_NEXT_HOP) << 2)), what = load<u64>(hop);
+    const odd = (<u32>what & 0xffff) ^ (HOP_FORWARD | (14 << 8)) | (<u32>load<u16>(d, DESC_L3) ^ 14)
+      | <u32>(load<u32>(d, DESC_PACKET_LENGTH) - 14 > <u32>(what >> 32));
+    if (odd != 0) break;
+    v128.store(<usize>load<u32>(d, DESC_DATA) - 2, v128.load(hop, HOP_REWRITE + 16));
+    store<u16>(worker + (<usize>p << 1), <u16>(what >> 16), VEC_NEXT);
+  }
+  return k;
 }
 
 /** Takes the link-layer header off: the packet begins with its network header, as this host's own do. */

@@ -7,30 +7,30 @@
  */
 import {
   CT_ESTABLISHED, CT_ESTABLISHED_REPLY, CT_INVALID, CT_NEW, CT_RELATED, CT_RELATED_REPLY, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_L3,
-  DESC_L4, DESC_PACKET_LENGTH, DESC_PROTOCOL, DROP_FLOW_TABLE_FULL, EVENT_UPDATE, FLAG_FRAGMENT, FLOWS_CHECKSUM,
-  FLOWS_FLAGS, FLOW_EXPIRES, FLOW_PORTS, FLOW_STATUS, FLOW_STAT_FOUND, FLOW_STAT_INVALID, FLOW_ZONE, IPS_CONFIRMED, IPS_EXPECTED,
-  IPS_SEEN_REPLY, NETNS_ZONE, NO_PORT, TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_PRIORITY,
-  VEC_TUPLE_HASH, WORKER_TICKS, WORKER_TUPLES,
+  DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH, DESC_PROTOCOL, DESC_SHIFT, DROP_FLOW_TABLE_FULL, EVENT_UPDATE, FLAG_CSUM_GOOD,
+  FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_L4, FLAG_OPTIONS, FLOWS_CHECKSUM, FLOWS_COUNTERS, FLOWS_FLAGS, FLOWS_HOT, FLOW_EXPIRES,
+  FLOW_PORTS, FLOW_PROTOCOL, FLOW_SIZE, FLOW_STATUS, FLOW_STAT_FOUND, FLOW_STAT_INVALID, FLOW_ZONE, IPS_ASSURED, IPS_CONFIRMED,
+  IPS_EXPECTED, IPS_SEEN_REPLY, NETNS_ZONE, NONE, REGION_DESCRIPTORS, TIMEOUT_UDP, TIMEOUT_UDP_STREAM, TUPLE_PORTS, TUPLE_SIZE,
+  VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_PRIORITY, WORKER_TICKS, WORKER_TUPLES,
 } from "../abi";
-import { descriptorAt } from "../core/layout";
-import { abandon, begin, refresh, trackOther } from "../flow/begin";
-import { beginTcp, TRACK_AGAIN, TRACK_END, TRACK_INVALID, trackTcp } from "../flow/tcp";
+import { descriptorAt, region } from "../core/layout";
+import { abandon, begin, refresh, timeoutAt, trackOther } from "../flow/begin";
+import { beginTcp, flagsValid, TRACK_AGAIN, TRACK_END, TRACK_INVALID, trackTcp } from "../flow/tcp";
 import { invert, isSound, mayBegin, readTuple, TUPLE_ERROR, TUPLE_INVALID, TUPLE_NONE } from "../flow/tuples";
 import { candidate, coldAt, countersAt, countFlow, find, flowAt, flows, hash4, hashTuple } from "../table/flow";
 import { tell } from "../table/flow-events";
 import { destroy } from "../table/wheel";
+import { load16 } from "../wire/bytes";
 import { ICMP, ICMP6, TCP, UDP } from "../wire/l4";
 
-/** Nothing is known of the packets of a list. */
+/** Nothing is known of the packets of a list: all positions up to the burst's last, which costs less than a list of them. */
 export function forget(worker: usize, list: usize, n: u32): void {
-  for (let k: u32 = 0; k < n; k++) {
-    const p = <usize>load<u16>(list + (<usize>k << 1));
-    store<u32>(worker + (p << 2), 0, VEC_FLOW);
-    store<u32>(worker + (p << 2), 0, VEC_PRIORITY);
-    store<u16>(worker + (p << 1), NO_PORT, VEC_OIF);
-    store<u16>(worker + (p << 1), 0, VEC_NEXT);
-    store<u8>(worker + p, CT_INVALID, VEC_CTINFO);
-  }
+  const count: usize = n == 0 ? 0 : <usize>load<u16>(list + (<usize>(n - 1) << 1)) + 1;
+  memory.fill(worker + VEC_FLOW, 0, count << 2);
+  memory.fill(worker + VEC_PRIORITY, 0, count << 2);
+  memory.fill(worker + VEC_OIF, 0xff, count << 1);
+  memory.fill(worker + VEC_CTINFO, <u8>CT_INVALID, count);
+  memory.fill(worker + VEC_NEXT, 0, count << 1);
 }
 
 @inline
@@ -43,13 +43,18 @@ function idAt(worker: usize, position: u32): u32 {
  * lengths: known | unknown << 16.
  */
 export function trackBurst(worker: usize, net: usize, list: usize, n: u32, is4: bool): u32 {
-  if (is4) guess4(worker, net, list, n);
-  let kept: u32 = 0, missed: u32 = 0;
   const ticks = load<u32>(worker, WORKER_TICKS);
-  if (is4) check4(worker, net, list, n, ticks);
+  if (is4) {
+    const zone = load<u32>(net, NETNS_ZONE);
+    for (let k: u32 = 0; (k = guess4(worker, list, zone, k, n)) < n; k++) guessSlow4(worker, list, zone, k);
+    check4(worker, zone, list, n, ticks);
+  }
+  let kept: u32 = 0, missed: u32 = 0;
+  const udp = timeoutAt(TIMEOUT_UDP), stream = timeoutAt(TIMEOUT_UDP_STREAM), counts = load<u32>(flows(), FLOWS_COUNTERS) != 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
-    const known = <u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_UNTRACKED || (ref != 0 && proceed(worker, p, ref, ticks));
+    const known = ref != 0 ? quickly(worker, p, ref, ticks, udp, stream, counts) || proceed(worker, p, ref, ticks)
+      : <u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_UNTRACKED;
     if (known) { store<u16>(list + (<usize>kept << 1), <u16>p); kept++; }
     else {
       store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
@@ -60,35 +65,73 @@ export function trackBurst(worker: usize, net: usize, list: usize, n: u32, is4: 
   return kept | (missed << 16);
 }
 
-/** First pass: hashes, and what tags say. */
-function guess4(worker: usize, net: usize, list: usize, n: u32): void {
-  const zone = load<u32>(net, NETNS_ZONE), checked = (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0;
-  for (let k: u32 = 0; k < n; k++) {
-    const p = <u32>load<u16>(list + (<usize>k << 1)), id = idAt(worker, p), d = descriptorAt(id);
-    const protocol = <u32>load<u8>(d, DESC_PROTOCOL), at = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3);
-    store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
-    if ((protocol != TCP && protocol != UDP) || (load<u32>(d, DESC_FLAGS) & FLAG_FRAGMENT) != 0) continue;
-    if (<u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_UNTRACKED || !isSound(id, d, at, true, protocol, checked)) continue;
-    const ports = load<u32>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4));
-    const hash = hash4(load<u64>(at, 12), ports, zone | (protocol << 16) | 0x04000000);
-    store<u32>(worker + (<usize>k << 2), hash, VEC_TUPLE_HASH);
+/**
+ * First pass, the common road: hashes of whole TCP segments and UDP datagrams, and what tags say of them. Returns the place of the first
+ * packet that is out of the ordinary, or `n`. No call stands in this loop.
+ */
+function guess4(worker: usize, list: usize, zone: u32, k: u32, n: u32): u32 {
+  const checked = (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0, descriptors = region(REGION_DESCRIPTORS);
+  for (; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), d = descriptors + (<usize>idAt(worker, p) << DESC_SHIFT);
+    const flags = load<u32>(d, DESC_FLAGS), protocol = <u32>load<u8>(d, DESC_PROTOCOL), data = <usize>load<u32>(d, DESC_DATA);
+    const l4 = <u32>load<u16>(d, DESC_L4), at = data + <usize>load<u16>(d, DESC_L3), head = data + l4;
+    const have = load<u32>(d, DESC_LENGTH) - l4, odd = flags & (FLAG_FRAGMENT | FLAG_OPTIONS);
+    let length: u32, sum: u32;
+    if (protocol == UDP) {
+      length = load16(head + 4);
+      sum = <u32>load<u16>(head, 6);
+    } else {
+      // The top half of TCP's 13th byte is the header's length in words.
+      length = <u32>(load<u8>(head, 12) >>> 4) << 2;
+      sum = 1;
+      if (protocol != TCP || length < 20 || !flagsValid(<u32>load<u8>(head, 13))) return k;
+    }
+    if (odd != 0 || length < 8 || length > have || load<u32>(d, DESC_NEXT) != NONE) return k;
+    if (checked && sum != 0 && (flags & (FLAG_CSUM_GOOD | FLAG_CSUM_PARTIAL)) == 0) return k;
+    if (<u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_UNTRACKED) continue;
+    store<u32>(d, flags | FLAG_L4, DESC_FLAGS);
+    const hash = hash4(load<u64>(at, 12), load<u32>(head), zone | (protocol << 16) | 0x04000000);
     store<u32>(worker + (<usize>p << 2), candidate(hash), VEC_FLOW);
   }
+  return k;
+}
+
+/** The same for one packet, with every rule: what cannot be guessed is left to trackOne. */
+function guessSlow4(worker: usize, list: usize, zone: u32, k: u32): void {
+  const p = <u32>load<u16>(list + (<usize>k << 1)), id = idAt(worker, p), d = descriptorAt(id);
+  const protocol = <u32>load<u8>(d, DESC_PROTOCOL), at = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3);
+  if ((protocol != TCP && protocol != UDP) || (load<u32>(d, DESC_FLAGS) & FLAG_FRAGMENT) != 0) return;
+  if (<u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_UNTRACKED) return;
+  if (!isSound(id, d, at, true, protocol, (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0)) return;
+  const ports = load<u32>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4));
+  store<u32>(worker + (<usize>p << 2), candidate(hash4(load<u64>(at, 12), ports, zone | (protocol << 16) | 0x04000000)), VEC_FLOW);
 }
 
 /** Second pass: is the guess right, and does the flow still live? */
-function check4(worker: usize, net: usize, list: usize, n: u32, ticks: u32): void {
-  const zone = load<u32>(net, NETNS_ZONE);
+function check4(worker: usize, zone: u32, list: usize, n: u32, ticks: u32): void {
+  const descriptors = region(REGION_DESCRIPTORS), records = <usize>load<u32>(flows(), FLOWS_HOT);
   for (let k: u32 = 0; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
-    if (ref == 0) continue;
-    const d = descriptorAt(idAt(worker, p)), at = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3);
-    const ports = load<u32>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4));
-    const kind = zone | (<u32>load<u8>(d, DESC_PROTOCOL) << 16) | 0x04000000, hot = flowAt(ref >>> 1), way = <usize>(ref & 1);
-    const same = load<u64>(hot + (way << 3)) == load<u64>(at, 12) && load<u32>(hot + (way << 2), FLOW_PORTS) == ports
-      && load<u32>(hot, FLOW_ZONE) == kind && <i32>(load<u32>(hot, FLOW_EXPIRES) - ticks) > 0;
-    if (!same) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
+    const d = descriptors + (<usize>idAt(worker, p) << DESC_SHIFT), data = <usize>load<u32>(d, DESC_DATA);
+    const kind = zone | (<u32>load<u8>(d, DESC_PROTOCOL) << 16) | 0x04000000, hot = records + <usize>(ref >>> 1) * FLOW_SIZE, way = <usize>(ref & 1);
+    const other = (load<u64>(hot + (way << 3)) ^ load<u64>(data + <usize>load<u16>(d, DESC_L3), 12))
+      | <u64>(load<u32>(hot + (way << 2), FLOW_PORTS) ^ load<u32>(data + <usize>load<u16>(d, DESC_L4))) | <u64>(load<u32>(hot, FLOW_ZONE) ^ kind);
+    if (other != 0 || <i32>(load<u32>(hot, FLOW_EXPIRES) - ticks) <= 0) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
   }
+}
+
+/** A datagram of a UDP flow that has nothing to learn from it but the time; false when it needs more thought. */
+@inline
+function quickly(worker: usize, p: u32, ref: u32, ticks: u32, udp: u32, stream: u32, counts: bool): bool {
+  const flow = ref >>> 1, hot = flowAt(flow), status = load<u32>(hot, FLOW_STATUS), way = ref & 1, replied = status & IPS_SEEN_REPLY;
+  if (<u32>load<u8>(hot, FLOW_PROTOCOL) != UDP || (way != 0 && replied == 0) || (replied != 0 && (status & IPS_ASSURED) == 0)) return false;
+  const expires = ticks + (replied != 0 ? stream : udp), info: u32 = way != 0 ? CT_ESTABLISHED_REPLY : replied != 0 ? CT_ESTABLISHED : infoOf(status, 0);
+  // A time that becomes shorter moves the flow in the wheel.
+  if (<i32>(load<u32>(hot, FLOW_EXPIRES) - expires) > 0) return false;
+  store<u32>(hot, expires, FLOW_EXPIRES);
+  store<u8>(worker + <usize>p, <u8>info, VEC_CTINFO);
+  if (counts) account(flow, way, descriptorAt(idAt(worker, p)));
+  return true;
 }
 
 /** A packet of a known flow; false when it begins another one (the flow is gone then). */

@@ -185,7 +185,12 @@ export function nextBucket(bucket: usize): usize {
 /** What the tag of a hash points at first: a guess to be checked, 0 without one. For bursts, which look ahead. */
 @inline
 export function candidate(hash: u32): u32 {
-  const bucket = firstBucket(hash), slots = slotsWith(bucket, tagOf(hash));
+  const tag = tagOf(hash);
+  let bucket = firstBucket(hash), slots = slotsWith(bucket, tag);
+  if (slots == 0 && (load<u32>(bucket, FLOW_BUCKET_META) & 0xffff) != 0) {
+    bucket = otherBucket(hash);
+    slots = slotsWith(bucket, tag);
+  }
   return slots == 0 ? 0 : refAt(bucket, <u32>ctz<u32>(slots));
 }
 
