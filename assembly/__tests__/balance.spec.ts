@@ -1,11 +1,12 @@
 import {
-  AFFINITY_ENTRIES, AFFINITY_SIZE, BACKEND_FLAGS, BACKEND_FLOWS, BACKEND_OPEN, BACKEND_STAT_SIZE, BACKEND_WEIGHT, BALANCE_BACKENDS,
+  AFFINITY_ENTRIES, AFFINITY_SIZE, BACKEND_FLAGS, BACKEND_FLOWS, BACKEND_MODE, BACKEND_OPEN, BACKEND_PORT, BACKEND_STAT_SIZE, BACKEND_WEIGHT, BALANCE_BACKENDS,
   BALANCE_BACKENDS_AT, BALANCE_CLIENTS_AT, BALANCE_CLIENTS_MASK, BALANCE_DIRECTORY_AT, BALANCE_MASK, BALANCE_REACH,
   BALANCE_SERVICES_AT, BALANCE_STATS_AT, HEADER, HEADER_REGIONS, PICK_HASH, PICK_LEAST, PICK_LENGTH, PICK_RULE, PICK_SLOTS,
   PICK_TURN, REGION_BALANCE, SERVICE_AFFINITY, SERVICE_BY_CLIENT, SERVICE_FLAGS, SERVICE_PICKS, SERVICE_PORT, SERVICE_PROTOCOL,
-  SERVICE_SIZE, WORKER_ID,
+  SERVICE_SIZE, TUPLE_KIND, WORKER_ID,
 } from "../abi";
 import { sipHash3 } from "../core/siphash";
+import { NOT_SERVED, serveFlow } from "../flow/balance";
 import { chooseBackend, forgetClients } from "../table/affinity";
 import { addService, backendAt, countBackend, findService, flowClosed, flowOpened, mapped, NOBODY, pickBackend, removeService } from "../table/balance";
 import { load16, load32, store16, store32 } from "../wire/bytes";
@@ -228,6 +229,85 @@ function inner(family: u32): u32 {
   store32(AT, family == 4 ? 0x45ba001c : 0x6ba12345);
   return length;
 }
+
+const TUPLE: usize = (1 << 16) + 8192, REQUEST: usize = TUPLE + 64;
+
+function backend4(mode: u32, port: u32): void {
+  store<u64>(backendAt(0), mapped(0x0100000a), 8);
+  store<u8>(backendAt(0), <u8>mode, BACKEND_MODE);
+  store<u16>(backendAt(0), <u16>port, BACKEND_PORT);
+}
+
+/** TCP from 198.51.100.7:4000 to 192.0.2.1:80. */
+function tuple4(protocol: u32): void {
+  memory.fill(TUPLE, 0, 128);
+  store<u32>(TUPLE, 0x076433c6);
+  store<u32>(TUPLE, 0x010200c0, 4);
+  store16(TUPLE + 32, 4000);
+  store16(TUPLE + 34, 80);
+  store<u32>(TUPLE, (protocol << 16) | (4 << 24), TUPLE_KIND);
+}
+
+describe("a new flow", () => {
+  beforeEach(() => {
+    layOut(15, 1);
+    const at = service(1, 6, 80);
+    addService(at);
+    picks(at, PICK_TURN, 1);
+  });
+
+  it("of a service gets a backend, and the request to be translated there", () => {
+    backend4(1, 8080);
+    tuple4(6);
+    expect(serveFlow(TUPLE, 0, REQUEST)).toBe(0);
+    // Kind destination, IPv4, addresses and ports of a range; then 8080 twice, 10.0.0.1 twice.
+    expect(load<u32>(REQUEST)).toBe(0x00030401);
+    expect(load<u32>(REQUEST, 4)).toBe(0x1f901f90);
+    expect(load<u32>(REQUEST, 8)).toBe(0x0100000a);
+    expect(load<u32>(REQUEST, 24)).toBe(0x0100000a);
+    backend4(1, 0);
+    serveFlow(TUPLE, 0, REQUEST);
+    expect(load<u32>(REQUEST)).toBe(0x00010401);
+  });
+
+  it("of other modes is not translated", () => {
+    backend4(2, 0);
+    tuple4(6);
+    expect(serveFlow(TUPLE, 0, REQUEST)).toBe(0);
+    expect(load<u32>(REQUEST)).toBe(0);
+  });
+
+  it("to nobody's address, or with a protocol without ports, is not served; a service without backends says so", () => {
+    tuple4(17);
+    expect(serveFlow(TUPLE, 0, REQUEST)).toBe(NOT_SERVED);
+    tuple4(1);
+    expect(serveFlow(TUPLE, 0, REQUEST)).toBe(NOT_SERVED);
+    tuple4(6);
+    store<u32>(PICKS, 0, PICK_LENGTH);
+    expect(serveFlow(TUPLE, 0, REQUEST)).toBe(NOBODY);
+  });
+
+  it("of IPv6 the same", () => {
+    const at = SERVICES + 2 * SERVICE_SIZE;
+    store32(at, 0x20010db8);
+    store<u8>(at, 0x80, 15);
+    store<u16>(at, 443, SERVICE_PORT);
+    store<u8>(at, 17, SERVICE_PROTOCOL);
+    addService(at);
+    picks(at, PICK_HASH, 1);
+    memory.fill(TUPLE, 0, 128);
+    v128.store(TUPLE, v128.load(at), 16);
+    store16(TUPLE + 34, 443);
+    store<u32>(TUPLE, (17 << 16) | (6 << 24), TUPLE_KIND);
+    store32(backendAt(0), 0xfd000000);
+    store<u8>(backendAt(0), 1, 15);
+    store<u8>(backendAt(0), 1, BACKEND_MODE);
+    expect(serveFlow(TUPLE, 0, REQUEST)).toBe(0);
+    expect(load<u32>(REQUEST)).toBe(0x00010601);
+    expect(load32(REQUEST + 8)).toBe(0xfd000000);
+    expect(load<u8>(REQUEST, 24 + 15)).toBe(1);
+  });
+});
 
 describe("the hash of clients", () => {
   it("is SipHash-2-4: the lower half of the authors' vector for 24 bytes", () => {
