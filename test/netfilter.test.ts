@@ -1,0 +1,110 @@
+/**
+ * The kernel's netfilter as an oracle: the rig that asks it (test/netfilter/), and what it answered. With root the recorded
+ * cases are asked again, so that a kernel that answers otherwise is noticed.
+ */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { after, before, describe, it } from "node:test";
+import fc from "fast-check";
+import { put16, u16 } from "../src/base/bytes.ts";
+import { missing } from "./kernel-support.ts";
+import { frameIn, frameOut, parseCases, printCase } from "./netfilter/case.ts";
+import { compare } from "./netfilter/compare.ts";
+import { describe as describePacket } from "./netfilter/describe.ts";
+import { KernelRouter } from "./netfilter/kernel-router.ts";
+import { packet } from "./netfilter/packet.ts";
+import { run } from "./netfilter/router.ts";
+import { portOf } from "./netfilter/topology.ts";
+import { fromHex, toHex } from "./netfilter/words.ts";
+
+const FOLDER = "test/netfilter/cases";
+const files = readdirSync(FOLDER).filter((name) => name.endsWith(".txt"));
+const casesOf = (file: string) => parseCases(readFileSync(`${FOLDER}/${file}`, "utf8"));
+
+describe("packets as text", () => {
+  it("what is described is built again, byte for byte", () => {
+    const header = fc.uint8Array({ minLength: 20, maxLength: 20 });
+    fc.assert(
+      fc.property(
+        header,
+        fc.constantFrom(1, 6, 17, 58, 136, 0, 43, 44, 60, 99),
+        fc.uint8Array({ maxLength: 80 }),
+        (head, protocol, body) => {
+          const v4 = Buffer.concat([head, body]);
+          v4[0] = 0x45 + (head[0] & 1);
+          v4[9] = protocol;
+          const v6 = Buffer.concat([head, head, body]);
+          v6[0] = 0x60 | (head[0] & 15);
+          v6[6] = protocol;
+          for (const bytes of [v4, v6]) assert.equal(toHex(packet(describePacket(bytes))), toHex(bytes));
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("cases are printed as they were read", () => {
+    for (const file of files) assert.equal(casesOf(file).map(printCase).join("\n"), readFileSync(`${FOLDER}/${file}`, "utf8"), file);
+  });
+
+  it("a mistake is named", () => {
+    assert.throws(() => packet("ip 10.0.0.1 > 10.0.0.2 / tcp 1 > 2 S sequence 5"), /no option is called "sequence"/);
+    assert.throws(() => packet("ip 10.0.0.1 > 10.0.0.2 ttl x"), /expected a number instead of "x"/);
+    assert.throws(() => packet("tcp 1 2 S"), /expected ">" instead of "2"/);
+  });
+});
+
+/** RFC 1624, equation 3: HC' = ~(~HC + ~m + m'). */
+function updated(sum: number, before: Uint8Array, after: Uint8Array): number {
+  let total = ~sum & 0xffff;
+  for (let i = 0; i < before.length; i += 2) total += (~u16(before, i) & 0xffff) + u16(after, i);
+  while (total > 0xffff) total = (total & 0xffff) + (total >>> 16);
+  return ~total & 0xffff;
+}
+
+describe("the kernel as a router", { skip: missing("nft", "conntrack", "ethtool", "python3"), timeout: 100_000 }, () => {
+  let router: KernelRouter;
+
+  before(async () => {
+    router = await KernelRouter.create();
+  });
+  after(() => router?.close());
+
+  it("masquerade gives the bytes that RFC 1624 says", async () => {
+    await router.begin('table ip nat {\n chain post {\n type nat hook postrouting priority srcnat;\n oifname "wan" masquerade\n }\n }');
+    const sent = packet("ip 192.168.1.10 > 198.51.100.7 id 7 ttl 9 / tcp 40000 > 80 PA seq 5 ack 6 / data 33");
+    const expected = sent.slice();
+    const [from, to] = [Uint8Array.of(192, 168, 1, 10), Uint8Array.of(203, 0, 113, 1)];
+    expected.set(to, 12);
+    expected[8]--;
+    put16(expected, 10, updated(updated(u16(sent, 10), from, to), Uint8Array.of(9, 6), Uint8Array.of(8, 6)));
+    put16(expected, 36, updated(u16(sent, 36), from, to));
+    const [out] = await router.send([{ port: "lan", frame: frameIn(portOf("lan"), sent) }]);
+    assert.deepEqual(out, [{ port: "wan", frame: frameOut(portOf("wan"), expected) }]);
+    assert.equal(fromHex(out[0].frame).length, 14 + sent.length);
+  });
+
+  it("a packet leaves nothing behind for the next case", async () => {
+    await router.begin("table ip t {\n chain f {\n type filter hook forward priority 0;\n ct state new counter\n }\n }");
+    await router.send([{ port: "lan", frame: frameIn(portOf("lan"), packet("ip 192.168.1.10 > 198.51.100.7 / udp 1 > 2")) }]);
+    const first = await router.state();
+    assert.equal(first.connections.length, 1);
+    assert.deepEqual(first.counters, ["ip t f 0 packets 1 bytes 28"]);
+    await router.begin("");
+    assert.deepEqual(await router.state(), { connections: [], counters: [] });
+  });
+
+  it("what nft refuses is said", async () => {
+    await assert.rejects(router.begin("table ip t { chain }"), /syntax error/);
+  });
+
+  for (const file of files) {
+    it(`answers as it is written in ${file}`, async () => {
+      for (const it of casesOf(file)) {
+        if (it.varies) continue;
+        const difference = compare(it, await run(router, it));
+        if (difference) assert.fail(`${it.title}: ${difference.text}`);
+      }
+    });
+  }
+});
