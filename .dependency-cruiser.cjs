@@ -38,7 +38,8 @@ const plane = [
   ["wire", ["core", "wire"]],
   ["table", ["core", "wire", "table"]],
   ["flow", ["core", "wire", "table", "flow"]],
-  ["device", ["core", "wire", "table", "device"]],
+  ["queue", ["core", "wire", "queue"]],
+  ["device", ["core", "wire", "table", "queue", "device"]],
   ["node", ["core", "wire", "table", "flow", "device"]],
 ].map(([floor, allowed]) => ({
   name: `plane-${floor}`,

@@ -49,7 +49,9 @@ export const REGION_FILTER = 21;
 export const REGION_FLOWS = 22;
 /** Services of load balancing, their backends and pick tables. */
 export const REGION_BALANCE = 23;
-export const REGION_COUNT = 24;
+/** Packets that wait at output ports, and policers: QUEUES_*. */
+export const REGION_QUEUES = 24;
+export const REGION_COUNT = 25;
 
 /*
  * Header, at a fixed address so that every instance finds it.
@@ -58,12 +60,13 @@ export const REGION_COUNT = 24;
  *  +16  ports | buffers | descriptors  | buffer stride
  *  +32  headroom | tables | hash secret (u64)
  *  +48  ring capacity | punt capacity | bare descriptors | sample stride
- *  +64  region table: base, size … (REGION_COUNT × 8)
+ *  +64  ports with a queue
  * +256  byte classes of IPv4 first octets (256 × u8)
  * +512  epoch, run, wake (own line)
  * +576  Toeplitz key (52) | indirection mask
  * +640  RSS indirection (128 × u8)
  * +768  limit of bare descriptors
+ * +784  region table: base, size … (REGION_COUNT × 8)
  */
 export const HEADER = 1024;
 export const HEADER_SIZE = 1024;
@@ -84,7 +87,9 @@ export const HEADER_BRIDGES = 56;
 /** Free buffers, and free bare descriptors, that a worker may keep to itself; half of that moves at a time. */
 export const HEADER_BUFFER_LIMIT = 60;
 export const HEADER_BARE_LIMIT = 768;
-export const HEADER_REGIONS = 64;
+/** Ports with a queue: while there is none, nobody looks for packets that wait. */
+export const HEADER_QUEUES = 64;
+export const HEADER_REGIONS = 784;
 export const HEADER_CLASSES = 256;
 export const HEADER_EPOCH = 512;
 /** Threads run while this is 1 and end when it is 2; written and waited on with atomics. */
@@ -256,6 +261,8 @@ export const DROP_POLICED = 52;
 export const DROP_NO_BACKEND = 53;
 /** Another worker made the same flow at the same time. */
 export const DROP_FLOW_CLASH = 54;
+/** It waited in a queue that was taken away. */
+export const DROP_QUEUE_REMOVED = 55;
 
 export const PUNT_ARP = 64;
 export const PUNT_NEIGHBOUR = 65;
@@ -466,7 +473,7 @@ export const SENT_FILTERED = 5;
 // ── Ports ───────────────────────────────────────────────────────────────────────────────────────
 /*
  *   +0  kind u8 | mode u8 | flags u16 | mtu u32 | mac (6 bytes, then two zero bytes)
- *  +16  table4 u16 | table6 u16 | bridge u16 | bridge member u16 | pvid u16 | netns + 1 u16 | … | samples, program u32
+ *  +16  table4 u16 | table6 u16 | bridge u16 | bridge member u16 | pvid u16 | netns + 1 u16 | … | samples, program u32 | +40 queue, policers out, in u32
  *  +64  rx rings (MAX_WORKERS × u32) | +128 tx rings (MAX_WORKERS × u32)
  */
 export const PORT_SIZE = 192;
@@ -485,6 +492,11 @@ export const PORT_NETNS = 26;
 export const PORT_SINK_SAMPLES = 32;
 /** Entry + 1 of the imported function table that sees every classified burst, or 0. */
 export const PORT_PROGRAM = 36;
+/** QROOT_* of what waits at this port's output, or 0. One load of eight bytes sees it and the policers behind it. */
+export const PORT_QUEUE = 40;
+/** First of the policers that look at what leaves, and at what comes in; or 0. */
+export const PORT_POLICE_OUT = 44;
+export const PORT_POLICE_IN = 48;
 export const PORT_RX = 64;
 export const PORT_TX = 128;
 
@@ -1076,3 +1088,443 @@ export const AFFINITY_BACKEND = 20;
 export const AFFINITY_UNTIL = 24;
 export const AFFINITY_LOCK = 28;
 export const AFFINITY_ENTRIES = 8;
+
+// ── Queueing ────────────────────────────────────────────────────────────────────────────────────
+/*
+ * Region of queues:
+ *   +0  pieces that all queues hold | pieces they may hold | spare
+ *  +64  a record for each descriptor (QLINK_*), then a root for each port (QROOT_*), then what the host lays out
+ */
+export const QUEUES_HELD = 0;
+export const QUEUES_SHARE = 4;
+export const QUEUES_LINKS = 64;
+
+/* What a packet that waits has beside its descriptor: +0 next (id) | length as charged | came at (ns, u64) | +16 earliest departure (ns, u64) | priority | pieces u16, segments u16 */
+export const QLINK_SIZE = 32;
+export const QLINK_NEXT = 0;
+export const QLINK_LENGTH = 4;
+export const QLINK_TIME = 8;
+export const QLINK_DEPARTURE = 16;
+/** meta priority of the rules (major << 16 | minor of a class, or 0 to 15). */
+export const QLINK_PRIORITY = 24;
+export const QLINK_PIECES = 28;
+export const QLINK_SEGMENTS = 30;
+
+/*
+ * Root, one a port:
+ *   +0  lock | qdisc | port | the ring is full
+ *  +16  served until (ns, u64) | something may leave (ns, u64)
+ *  +32  pieces held | told to the whole | large segments are cut from this length on | spare
+ *  +48  state of chance (u64) | a list of packets on their way out of a tree: first, last
+ *  +64  flow in hand: source (16) | destination (16) | ports u32 (network order) | protocol u8, family u8, tos u8, spare
+ * +128  packets that leave now: ids (BURST × u32)
+ */
+export const QROOT_SIZE = 1216;
+export const QROOT_LOCK = 0;
+export const QROOT_QDISC = 4;
+export const QROOT_PORT = 8;
+export const QROOT_BLOCKED = 12;
+export const QROOT_CLOCK = 16;
+export const QROOT_NEXT = 24;
+export const QROOT_HELD = 32;
+export const QROOT_TOLD = 36;
+export const QROOT_SPLIT = 40;
+export const QROOT_CHANCE = 48;
+export const QROOT_MOVING = 56;
+export const QROOT_KEY = 64;
+export const QROOT_DUE = 128;
+export const QKEY_SOURCE = 0;
+export const QKEY_DESTINATION = 16;
+export const QKEY_PORTS = 32;
+export const QKEY_PROTOCOL = 36;
+export const QKEY_FAMILY = 37;
+export const QKEY_TOS = 38;
+export const QKEY_SIZE = 40;
+
+/*
+ * Qdisc:
+ *   +0  kind | handle (major << 16) | parent qdisc | class of the parent, or 0
+ *  +16  packets | bytes | most packets | most bytes
+ *  +32  sent bytes (u64) | sent packets (u64)
+ *  +48  dropped | overlimits | requeues | marked
+ *  +64  filters | number of them | root | spare
+ *  +80  first | last (of kinds that are one list) | spare
+ *  +96  the kind's own
+ */
+export const QDISC_KIND = 0;
+export const QDISC_HANDLE = 4;
+export const QDISC_PARENT = 8;
+export const QDISC_CLASS = 12;
+export const QDISC_PACKETS = 16;
+export const QDISC_BYTES = 20;
+export const QDISC_MOST_PACKETS = 24;
+export const QDISC_MOST_BYTES = 28;
+export const QDISC_SENT_BYTES = 32;
+export const QDISC_SENT_PACKETS = 40;
+export const QDISC_DROPPED = 48;
+export const QDISC_OVERLIMITS = 52;
+export const QDISC_REQUEUES = 56;
+export const QDISC_MARKED = 60;
+export const QDISC_FILTERS = 64;
+export const QDISC_FILTER_COUNT = 68;
+export const QDISC_ROOT = 72;
+export const QDISC_FIRST = 80;
+export const QDISC_LAST = 84;
+
+export const QKIND_FIFO = 1;
+export const QKIND_PRIO = 2;
+export const QKIND_TBF = 3;
+export const QKIND_HTB = 4;
+export const QKIND_FQ = 5;
+export const QKIND_FQ_CODEL = 6;
+export const QKIND_CAKE = 7;
+export const QKIND_RED = 8;
+
+/* Filter: +0 fields to look at (QMATCH_*) | class (address) | mark | mask | +16 family u8, protocol u8, tos u8, mask u8 | source ports from, to u16 (host order) | destination ports | spare | +32 source, mask, destination, mask (16 each) */
+export const QFILTER_SIZE = 96;
+export const QFILTER_FIELDS = 0;
+export const QFILTER_CLASS = 4;
+export const QFILTER_MARK = 8;
+export const QFILTER_MARK_MASK = 12;
+export const QFILTER_FAMILY = 16;
+export const QFILTER_PROTOCOL = 17;
+export const QFILTER_TOS = 18;
+export const QFILTER_TOS_MASK = 19;
+export const QFILTER_SOURCE_PORTS = 20;
+export const QFILTER_DESTINATION_PORTS = 24;
+export const QFILTER_SOURCE = 32;
+export const QFILTER_SOURCE_MASK = 48;
+export const QFILTER_DESTINATION = 64;
+export const QFILTER_DESTINATION_MASK = 80;
+export const QMATCH_MARK = 1;
+export const QMATCH_FAMILY = 2;
+export const QMATCH_PROTOCOL = 4;
+export const QMATCH_TOS = 8;
+export const QMATCH_SOURCE = 16;
+export const QMATCH_DESTINATION = 32;
+export const QMATCH_SOURCE_PORT = 64;
+export const QMATCH_DESTINATION_PORT = 128;
+
+/* prio: bands | spare | +112 band of a priority (16 × u8) | +128 qdiscs (16 × u32) */
+export const QPRIO_BANDS = 96;
+export const QPRIO_MAP = 112;
+export const QPRIO_CHILDREN = 128;
+export const QPRIO_SIZE = 192;
+
+// Tokens are counted in bytes × 10⁹ (i64), rates in bytes a second: nanoseconds × rate needs no rounding.
+/* tbf: child | packet in hand, or NONE | most bytes of a packet | spare | +112 rate, peak rate (u64; 0 without) | +128 most tokens, most peak tokens | +144 tokens, peak tokens | +160 as of (ns) */
+export const QTBF_CHILD = 96;
+export const QTBF_HAND = 100;
+export const QTBF_MOST = 104;
+export const QTBF_RATE = 112;
+export const QTBF_PEAK = 120;
+export const QTBF_DEPTH = 128;
+export const QTBF_PEAK_DEPTH = 136;
+export const QTBF_TOKENS = 144;
+export const QTBF_PEAK_TOKENS = 152;
+export const QTBF_TIME = 160;
+export const QTBF_SIZE = 192;
+
+/*
+ * htb: slots of the directory - 1 | directory (class addresses by minor, 0 = free) | default class | packets sent without a class
+ * +112 heap of classes that wait: entries | number | classes | spare
+ * +128 priorities with somebody to send, by level (8 × u32) | +192 rows: a ring of classes (HRING_*) by level and priority
+ */
+export const QHTB_MASK = 96;
+export const QHTB_DIRECTORY = 100;
+export const QHTB_DEFAULT = 104;
+export const QHTB_DIRECT = 108;
+export const QHTB_HEAP = 112;
+export const QHTB_HEAP_COUNT = 116;
+export const QHTB_CLASSES = 120;
+export const QHTB_ACTIVE = 128;
+export const QHTB_ROWS = 192;
+export const QHTB_SIZE = 1216;
+/* Ring of classes in the order of their minors: +0 whose turn it is, or 0 | the first | 0: then it is the turn of the first with this minor, or more. */
+export const HRING_SIZE = 16;
+export const HRING_TURN = 0;
+export const HRING_HEAD = 4;
+export const HRING_MINOR = 8;
+export const HTB_LEVELS = 8;
+export const HTB_PRIORITIES = 8;
+
+/*
+ * Class of htb:
+ *   +0  waits until (ns, u64) | place in the heap + 1 | mode
+ *  +16  minor | parent class | level | priority
+ *  +32  qdisc of a leaf | quantum | priorities with something to send | spare
+ *  +48  rate, ceiling (bytes a second, u64) | +64 most tokens, most ceiling tokens | +80 tokens, ceiling tokens | +96 as of (ns)
+ * +104  lends | borrows | +112 sent bytes (u64), packets (u64) | +128 dropped | overlimits | giants | spare
+ * +144  deficit by level (8 × i32) | +176 next, previous in its ring by priority (8 × u32 each) | +240 who borrows from it: a ring (HRING_*) by priority
+ */
+export const HCLASS_SIZE = 448;
+export const HCLASS_UNTIL = 0;
+export const HCLASS_PLACE = 8;
+export const HCLASS_MODE = 12;
+export const HCLASS_MINOR = 16;
+export const HCLASS_PARENT = 20;
+export const HCLASS_LEVEL = 24;
+export const HCLASS_PRIORITY = 28;
+export const HCLASS_QDISC = 32;
+export const HCLASS_QUANTUM = 36;
+export const HCLASS_ACTIVE = 40;
+export const HCLASS_RATE = 48;
+export const HCLASS_CEIL = 56;
+export const HCLASS_DEPTH = 64;
+export const HCLASS_CEIL_DEPTH = 72;
+export const HCLASS_TOKENS = 80;
+export const HCLASS_CEIL_TOKENS = 88;
+export const HCLASS_TIME = 96;
+export const HCLASS_LENDS = 104;
+export const HCLASS_BORROWS = 108;
+export const HCLASS_SENT_BYTES = 112;
+export const HCLASS_SENT_PACKETS = 120;
+export const HCLASS_DROPPED = 128;
+export const HCLASS_OVERLIMITS = 132;
+export const HCLASS_DEFICIT = 144;
+export const HCLASS_NEXT = 176;
+export const HCLASS_PREVIOUS = 208;
+export const HCLASS_FEED = 240;
+export const HTB_CANT_SEND = 0;
+export const HTB_MAY_BORROW = 1;
+export const HTB_CAN_SEND = 2;
+
+/*
+ * Flow of fq, fq_codel and cake:
+ *   +0  departs (ns, u64; fq) | place in the heap + 1 (fq) | state
+ *  +16  first | last | packets | bytes
+ *  +32  next, previous in its list | deficit (i32) | dropped
+ *  +48  CoDel: count | count of the last time | dropping | spare | +64 first above target (ns) | next drop (ns)
+ *  +80  fq: key (u64), next of the bucket, fraction of the last departure | cake: tag, source, destination, spare
+ */
+export const QFLOW_SIZE = 128;
+export const QFLOW_DEPARTS = 0;
+export const QFLOW_PLACE = 8;
+export const QFLOW_STATE = 12;
+export const QFLOW_FIRST = 16;
+export const QFLOW_LAST = 20;
+export const QFLOW_PACKETS = 24;
+export const QFLOW_BYTES = 28;
+export const QFLOW_NEXT = 32;
+export const QFLOW_PREVIOUS = 36;
+export const QFLOW_DEFICIT = 40;
+export const QFLOW_DROPPED = 44;
+export const QFLOW_COUNT = 48;
+export const QFLOW_LAST_COUNT = 52;
+export const QFLOW_DROPPING = 56;
+export const QFLOW_ABOVE = 64;
+export const QFLOW_NEXT_DROP = 72;
+export const QFLOW_KEY = 80;
+export const QFLOW_CHAIN = 88;
+export const QFLOW_REST = 96;
+/** When it last had something to send (ns, u64; fq). */
+export const QFLOW_SEEN = 104;
+export const QFLOW_TAG = 80;
+export const QFLOW_SOURCE = 84;
+export const QFLOW_DESTINATION = 88;
+export const QFLOW_IDLE = 0;
+export const QFLOW_NEW = 1;
+export const QFLOW_OLD = 2;
+export const QFLOW_THROTTLED = 3;
+
+/* A list of flows: +0 first | last | number. */
+export const QLIST_FIRST = 0;
+export const QLIST_LAST = 4;
+export const QLIST_COUNT = 8;
+export const QLIST_SIZE = 16;
+
+/*
+ * fq: +96 new, old, idle flows (lists) | +144 flows | their number | buckets | their number - 1
+ * +160 quantum | initial quantum | packets of a flow | horizon drops | +176 greatest rate (bytes a second, u64) | +192 refill delay, horizon (ns)
+ * +208 heap of throttled flows: entries, number | free flows: never used | spare | +224 control packets: first, last
+ * +232 statistics (u32 each)
+ */
+export const QFQ_NEW = 96;
+export const QFQ_OLD = 112;
+export const QFQ_IDLE = 128;
+export const QFQ_FLOWS = 144;
+export const QFQ_FLOW_COUNT = 148;
+export const QFQ_BUCKETS = 152;
+export const QFQ_MASK = 156;
+export const QFQ_QUANTUM = 160;
+export const QFQ_INITIAL = 164;
+export const QFQ_FLOW_LIMIT = 168;
+/** What departs later than the horizon: 1 is dropped, 0 departs at the horizon. */
+export const QFQ_HORIZON_DROP = 172;
+export const QFQ_MAX_RATE = 176;
+export const QFQ_REFILL = 192;
+export const QFQ_HORIZON = 200;
+export const QFQ_HEAP = 208;
+export const QFQ_HEAP_COUNT = 212;
+export const QFQ_USED = 216;
+export const QFQ_CONTROL_FIRST = 224;
+export const QFQ_CONTROL_LAST = 228;
+export const QFQ_STAT_GC = 232;
+export const QFQ_STAT_CONTROL = 236;
+export const QFQ_STAT_THROTTLED = 240;
+export const QFQ_STAT_FLOW_LIMIT = 244;
+export const QFQ_STAT_HORIZON_DROPS = 248;
+export const QFQ_STAT_HORIZON_CAPS = 252;
+export const QFQ_STAT_MARKED = 256;
+export const QFQ_CE_THRESHOLD = 264;
+export const QFQ_SIZE = 320;
+
+/*
+ * What CoDel is told, by fq_codel and by each tin of cake: +0 target, interval, threshold of CE (ns, u64; 0 without) | marks instead of drops
+ */
+export const CODEL_TARGET = 0;
+export const CODEL_INTERVAL = 8;
+export const CODEL_CE_THRESHOLD = 16;
+export const CODEL_ECN = 24;
+/** Largest packet seen: a queue that holds no more is left alone. */
+export const CODEL_LARGEST = 28;
+export const CODEL_SIZE = 32;
+
+/*
+ * fq_codel: +96 CoDel | +128 new, old flows (lists) | +160 flows | number | quantum | drops at once
+ * +176 most memory | memory in use | statistics (u32 each)
+ */
+export const QFC_CODEL = 96;
+export const QFC_NEW = 128;
+export const QFC_OLD = 144;
+export const QFC_FLOWS = 160;
+export const QFC_FLOW_COUNT = 164;
+export const QFC_QUANTUM = 168;
+export const QFC_BATCH = 172;
+export const QFC_MOST_MEMORY = 176;
+export const QFC_MEMORY = 180;
+export const QFC_STAT_OVERLIMIT = 184;
+export const QFC_STAT_OVERMEMORY = 188;
+export const QFC_STAT_NEW_FLOWS = 192;
+export const QFC_STAT_CE = 196;
+export const QFC_SIZE = 256;
+
+/*
+ * cake: +96 rate (bytes a second, u64; 0 unlimited) | departs next (ns) | fraction | +120 bytes of overhead (i32) | least bytes | cells (QCAKE_ATM …)
+ * +132 isolation (QCAKE_* bits) | tins | wash | most memory | memory in use | most memory ever | +160 addresses of tins (8 × u32) | +192 tin of a DSCP (64 × u8)
+ * +256 lengths seen: least, most of the network layer; least, most as charged
+ */
+export const QCAKE_RATE = 96;
+export const QCAKE_DEPARTS = 104;
+export const QCAKE_REST = 112;
+export const QCAKE_OVERHEAD = 120;
+export const QCAKE_LEAST = 124;
+export const QCAKE_CELLS = 128;
+export const QCAKE_ISOLATION = 132;
+export const QCAKE_TINS = 136;
+export const QCAKE_WASH = 140;
+export const QCAKE_MOST_MEMORY = 144;
+export const QCAKE_MEMORY = 148;
+export const QCAKE_PEAK_MEMORY = 152;
+export const QCAKE_TIN = 160;
+export const QCAKE_TIN_OF = 192;
+export const QCAKE_LENGTHS = 256;
+export const QCAKE_SIZE = 320;
+export const QCAKE_NO_CELLS = 0;
+export const QCAKE_ATM = 1;
+export const QCAKE_PTM = 2;
+/** What a flow is (addresses and ports, or addresses alone), and between whom the rate is divided first. */
+export const QCAKE_FLOWS = 1;
+export const QCAKE_BY_SOURCE = 2;
+export const QCAKE_BY_DESTINATION = 4;
+
+/*
+ * Tin of cake: +0 CoDel | +32 rate of its share (bytes a second, u64) | departs next (ns) | fraction | +56 quantum | weight
+ * +64 new, old flows (lists) | +96 flows | sets × ways | flows with something to send, by source host, by destination host (u16 each) | spare
+ * +112 packets | bytes | deficit (i32) | spare | statistics: +128 sent bytes, packets (u64) | dropped | marked | +152 hits beside, misses, collisions | +176 delays: peak, average, base (ns, u64) | largest
+ */
+export const QTIN_CODEL = 0;
+export const QTIN_RATE = 32;
+export const QTIN_DEPARTS = 40;
+export const QTIN_REST = 48;
+export const QTIN_QUANTUM = 56;
+export const QTIN_WEIGHT = 60;
+export const QTIN_NEW = 64;
+export const QTIN_OLD = 80;
+export const QTIN_FLOWS = 96;
+export const QTIN_FLOW_COUNT = 100;
+export const QTIN_SOURCES = 104;
+export const QTIN_DESTINATIONS = 108;
+export const QTIN_PACKETS = 112;
+export const QTIN_BYTES = 116;
+export const QTIN_DEFICIT = 120;
+export const QTIN_SENT_BYTES = 128;
+export const QTIN_SENT_PACKETS = 136;
+export const QTIN_DROPPED = 144;
+export const QTIN_MARKED = 148;
+export const QTIN_WAY_HITS = 152;
+export const QTIN_WAY_MISSES = 156;
+export const QTIN_WAY_COLLISIONS = 160;
+export const QTIN_PEAK_DELAY = 168;
+export const QTIN_AVERAGE_DELAY = 176;
+export const QTIN_BASE_DELAY = 184;
+export const QTIN_SIZE = 192;
+/** Places of the hash that one flow, or host, may stand in. */
+export const QTIN_WAYS = 8;
+/* Host of cake: +0 tag | flows with something to send. */
+export const QHOST_SIZE = 8;
+export const QHOST_TAG = 0;
+export const QHOST_FLOWS = 4;
+
+/*
+ * red: +96 flags (QRED_*) | marks in a row not made (i32) | +104 least, most (bytes, f64) | +120 greatest probability | weight | average (f64 each)
+ * +144 mean length of a packet | time of one at the link's rate (ns, f64) | +160 empty since (ns, u64; 0: it is not) | adapted at (ns)
+ * +176 dropped early | over the limit | marked | spare
+ */
+export const QRED_FLAGS = 96;
+export const QRED_SINCE = 100;
+export const QRED_LEAST = 104;
+export const QRED_MOST = 112;
+export const QRED_PROBABILITY = 120;
+export const QRED_WEIGHT = 128;
+export const QRED_AVERAGE = 136;
+export const QRED_MEAN = 144;
+export const QRED_MEAN_TIME = 152;
+export const QRED_IDLE = 160;
+export const QRED_ADAPTED = 168;
+export const QRED_STAT_EARLY = 176;
+export const QRED_STAT_LIMIT = 180;
+export const QRED_SIZE = 192;
+export const QRED_ECN = 1;
+export const QRED_HARD_DROP = 2;
+export const QRED_ADAPTIVE = 4;
+export const QRED_NO_DROP = 8;
+
+/*
+ * Policer (RFC 2697, RFC 2698):
+ *   +0  lock | kind | colour-aware | next policer, or 0
+ *  +16  rate, peak rate (bytes a second, u64)
+ *  +32  committed depth, excess or peak depth (bytes × 10⁹) | tokens of both | +64 as of (ns)
+ *  +80  what happens to green, yellow, red: action u8 × 3 | values (u32 × 3) at +84
+ *  +96  packets (u64 × 3) | bytes (u64 × 3)
+ * +144  a filter (QFILTER_*) | +256 flow in hand (QKEY_*)
+ */
+export const POLICER_SIZE = 320;
+export const POLICER_LOCK = 0;
+export const POLICER_KIND = 4;
+export const POLICER_AWARE = 8;
+export const POLICER_NEXT = 12;
+export const POLICER_RATE = 16;
+export const POLICER_PEAK = 24;
+export const POLICER_DEPTH = 32;
+export const POLICER_EXCESS_DEPTH = 40;
+export const POLICER_TOKENS = 48;
+export const POLICER_EXCESS_TOKENS = 56;
+export const POLICER_TIME = 64;
+export const POLICER_ACTIONS = 80;
+export const POLICER_VALUES = 84;
+export const POLICER_PACKETS = 96;
+export const POLICER_BYTES = 120;
+export const POLICER_FILTER = 144;
+export const POLICER_KEY = 256;
+export const POLICER_SINGLE_RATE = 1;
+export const POLICER_TWO_RATES = 2;
+export const COLOUR_GREEN = 0;
+export const COLOUR_YELLOW = 1;
+export const COLOUR_RED = 2;
+export const POLICE_PASS = 0;
+export const POLICE_DROP = 1;
+/** Gives the packet the value as its mark, or as its DSCP. */
+export const POLICE_MARK = 2;
+export const POLICE_DSCP = 3;
+

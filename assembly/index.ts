@@ -7,8 +7,8 @@
 import {
   ABI_VERSION as VERSION, ARENA_SCRATCH, ARENA_SCRATCH_SIZE, BACKEND_ADDRESS, BACKEND_MODE, BACKEND_MTU, BACKEND_TUNNEL,
   BALANCE_BACKENDS, BALANCE_NOBODY, BALANCE_SERVICES, BALANCE_SERVICES_AT, BURST, HEADER, HEADER_BRIDGES, HEADER_DESCRIPTORS,
-  HEADER_EPOCH, HEADER_PORTS, HEADER_RSS_QUEUES, HEADER_TABLES, HEADER_WORKERS, NEXT_DONE, NONE, POOL_BARE,
-  POOL_BUFFERS, REGION_BALANCE, REGION_FIB, REGION_FILTER, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, SENT, SENT_FILTERED, SENT_NO_ROUTE, SERVICE_SIZE,
+  HEADER_EPOCH, HEADER_PORTS, HEADER_QUEUES, HEADER_RSS_QUEUES, HEADER_TABLES, HEADER_WORKERS, NEXT_DONE, NONE, POOL_BARE,
+  POOL_BUFFERS, PORT_QUEUE, QLINK_DEPARTURE, REGION_BALANCE, REGION_FIB, REGION_FILTER, REGION_QUEUES, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, SENT, SENT_FILTERED, SENT_NO_ROUTE, SERVICE_SIZE,
   TABLE_DEFERRED, TABLE_DIRTY, TABLE_FAMILY, TABLE_HOP_LIMIT, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6,
   VEC_WORK,
 } from "./abi";
@@ -19,7 +19,10 @@ import { punt } from "./core/packet";
 import { clonePacket, freeInReserve, initPools, release, takeBare, takeBuffer } from "./core/pool";
 import { initPunts, puntPop, puntPush, ringPop, ringPush, ringUsed } from "./core/ring";
 import { buildTcp, buildUdp, sendByHop } from "./device/send";
-import { flush, gather, stage } from "./device/transmit";
+import { gather } from "./device/output";
+import { nextDeparture, setTree } from "./device/queued";
+import { flush, stage } from "./device/transmit";
+import { linkAt } from "./queue/link";
 import { classifyBurst } from "./node/classify";
 import { coalesceBurst } from "./node/coalesce";
 import { copyOut, readTransport } from "./node/deliver";
@@ -101,6 +104,26 @@ export function packetSend(worker: u32, port: u32, id: u32): void {
   flush(workerAt(worker));
 }
 
+/** The same for a port with a queue of kind fq: the packet leaves at `seconds` of the engine's clock at the earliest. */
+export function packetSendAt(worker: u32, port: u32, id: u32, seconds: f64): void {
+  if (port >= header(HEADER_PORTS) || id >= header(HEADER_DESCRIPTORS)) return;
+  stage(workerAt(worker), port, id);
+  if (load<u32>(portAt(port), PORT_QUEUE) != 0) store<u64>(linkAt(id), <u64>(seconds * 1e9), QLINK_DEPARTURE);
+  flush(workerAt(worker));
+}
+
+// ── Queues ──────────────────────────────────────────────────────────────────────────────────────
+/** Gives a port another tree of qdiscs (0: none). What waits goes over to it, or is given back. */
+export function queueSet(worker: u32, port: u32, tree: usize): void {
+  if (port < header(HEADER_PORTS) && regionSize(REGION_QUEUES) != 0) setTree(workerAt(worker), port, tree);
+}
+
+/** When the worker's queues have something to send next (seconds of the engine's clock), or infinity. */
+export function queuesNext(worker: u32): f64 {
+  return header(HEADER_QUEUES) == 0 ? Infinity : nextDeparture(workerAt(worker));
+}
+
+// ── Counts ──────────────────────────────────────────────────────────────────────────────────────
 export function reserveCount(bare: u32): u32 {
   return freeInReserve(bare != 0 ? POOL_BARE : POOL_BUFFERS);
 }

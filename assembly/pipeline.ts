@@ -1,7 +1,7 @@
 /** The nodes, joined: what one worker does in one call. Prose: docs/packet-life.md. */
 import {
-  BURST, DROP_NO_ROUTE, DROP_PROGRAM, HEADER, HEADER_EPOCH, HEADER_TABLES, KIND_GENERATOR, KIND_RINGS, MODE_BRIDGED,
-  NEXT_DONE, NEXT_PENDING, PORT_FLAGS, PORT_GRO, PORT_HOST, PORT_KIND, PORT_MODE, PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES,
+  BURST, DROP_NO_ROUTE, DROP_PROGRAM, HEADER, HEADER_EPOCH, HEADER_QUEUES, HEADER_TABLES, KIND_GENERATOR, KIND_RINGS, MODE_BRIDGED,
+  NEXT_DONE, NEXT_PENDING, PORT_FLAGS, PORT_GRO, PORT_HOST, PORT_KIND, PORT_MODE, PORT_POLICE_IN, PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES,
   PORT_STAT_RX_PACKETS, PORT_TABLE4, PORT_TABLE6, PORT_UP, STAT_BURSTS, STAT_EMPTY_POLLS, STAT_RECEIVED,
   STAT_RECEIVED_BYTES, TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT,
   VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID, WORKER_NOW, WORKER_PORTS, WORKER_PORT_COUNT,
@@ -11,6 +11,7 @@ import { add64, count, header, portAt, portStats, tableAt } from "./core/layout"
 import { drop } from "./core/packet";
 import { loadAcquire, storeRelease } from "./core/sync";
 import { generateBurst } from "./device/generate";
+import { policeInput, serveQueues } from "./device/queued";
 import { receiveBurst } from "./device/receive";
 import { flush, stageBurst } from "./device/transmit";
 import { classifyBurst } from "./node/classify";
@@ -23,6 +24,11 @@ import { networkOf, travel } from "./road";
 /** Polls every port of a worker until `budget` packets have been handled or nothing is left; returns how many. */
 export function pollWorker(worker: usize, now: f64, budget: u32): u32 {
   tell(worker, now);
+  const sent = header(HEADER_QUEUES) == 0 ? 0 : serveQueues(worker);
+  return sent + pollPorts(worker, budget);
+}
+
+function pollPorts(worker: usize, budget: u32): u32 {
   const ports = load<u32>(worker, WORKER_PORT_COUNT);
   let done: u32 = 0;
   while (true) {
@@ -53,19 +59,20 @@ function tell(worker: usize, now: f64): void {
 function pollPort(worker: usize, portIndex: u32, wanted: u32): u32 {
   const port = portAt(portIndex);
   if ((load<u16>(port, PORT_FLAGS) & PORT_UP) == 0) return 0;
-  const n = receive(worker, port, wanted);
-  if (n == 0) return 0;
+  const came = receive(worker, port, wanted);
+  if (came == 0) return 0;
   // While this is set, tables keep what this burst may be reading.
   storeRelease(worker + WORKER_EPOCH, loadAcquire(HEADER + HEADER_EPOCH));
   // Nothing of a table may be read before that store is seen: an acquire behind it (needed on ARM).
   loadAcquire(HEADER + HEADER_EPOCH);
+  const n = load<u32>(port, PORT_POLICE_IN) == 0 ? came : policeInput(worker, port, portIndex, came);
   if (load<u8>(port, PORT_MODE) == MODE_BRIDGED) switchBurst(worker, port, portIndex, n);
   else routeBurst(worker, port, portIndex, n);
   countReceived(worker, portIndex, n);
   stageBurst(worker, n);
   flush(worker);
   storeRelease(worker + WORKER_EPOCH, 0);
-  return n;
+  return came;
 }
 
 function receive(worker: usize, port: usize, wanted: u32): u32 {

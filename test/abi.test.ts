@@ -90,7 +90,7 @@ describe("the memory map", () => {
       end = base + size;
     }
     assert.ok(end <= map.bytes);
-    assert.ok(abi.HEADER_REGIONS + 8 * abi.REGION_COUNT <= abi.HEADER_BARE_LIMIT);
+    assert.ok(abi.HEADER_REGIONS >= abi.HEADER_BARE_LIMIT + 4 && abi.HEADER_REGIONS + 8 * abi.REGION_COUNT <= abi.HEADER_SIZE);
     assert.notEqual(Math.log2(map.stride) % 1, 0, "buffers a power of two apart share cache sets");
   });
 

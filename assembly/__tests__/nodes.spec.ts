@@ -11,7 +11,7 @@ import {
 import { descriptorAt, portAt, region, tableAt, workerAt } from "../core/layout";
 import { clonePacket, release } from "../core/pool";
 import { puntPop, ringPush } from "../core/ring";
-import { gather } from "../device/transmit";
+import { gather } from "../device/output";
 import { classifyBurst } from "../node/classify";
 import { pollWorker } from "../pipeline";
 import { insert4 } from "../table/fib4";

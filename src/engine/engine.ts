@@ -131,7 +131,11 @@ export class Engine {
     this.wasm = wasm;
     this.slabs = new SlabPool(memory);
     this.space = new BucketSpace(memory);
-    this.runner = new Runner(clock, () => this.poll());
+    this.runner = new Runner(
+      clock,
+      () => this.poll(),
+      () => this.nextDeparture(),
+    );
     const scratch = memory.base(abi.REGION_HOST);
     for (let i = 0; i < memory.layout.sizes.ports; i++)
       this.ports.push(new Port(memory, this.plane, i, scratch, (port) => this.refreshMtu(port)));
@@ -261,6 +265,11 @@ export class Engine {
     moved += handled + this.handlePunts();
     if (handled !== 0) moved += this.pollDevices(budget);
     return moved;
+  }
+
+  /** When a queue of a port has something to send next (ms of the engine's clock); Infinity for never. */
+  nextDeparture(): number {
+    return this.plane.queuesNext(0) * 1000;
   }
 
   /** Calls `then` when the engine is started or polled for the first time; at once when it was. */

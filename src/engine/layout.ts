@@ -47,6 +47,8 @@ export interface EngineSizes extends FlowSizes {
   services?: number;
   backends?: number;
   clients?: number;
+  /** Bytes for queues of output ports and policers, beside 32 for each descriptor. Default 0. */
+  queueBytes?: number;
 }
 
 export interface Region {
@@ -108,6 +110,7 @@ const DEFAULTS: Required<EngineSizes> = {
   flowExtensions: 0,
   flowAccounting: 1,
   flowEvents: 0,
+  queueBytes: 0,
 };
 
 /** Every size that can be chosen. */
@@ -131,7 +134,8 @@ function checkSizes(sizes: Required<EngineSizes>): void {
   check("routes6", sizes.routes6, 0, 4_000_000);
   check("bridges", sizes.bridges, 0, 256);
   check("stations", sizes.stations, 4, 1 << 20);
-  for (const name of ["groupBytes", "generatorBytes", "appBytes", "filterBytes"] as const) check(name, sizes[name], 0, 2 ** 31);
+  for (const name of ["groupBytes", "generatorBytes", "appBytes", "filterBytes", "queueBytes"] as const)
+    check(name, sizes[name], 0, 2 ** 31);
   check("services", sizes.services, 0, 4096);
   check("backends", sizes.backends, 0, abi.BALANCE_NOBODY);
   check("clients", sizes.clients, 0, 1 << 22);
@@ -170,6 +174,11 @@ export function bridgeSize(stations: number): number {
 /** Twice the room that the stations need, so that a bucket of four rarely overflows. */
 export function buckets(stations: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(stations / 2, 16)));
+}
+
+/** What the region of queues has in front of the queues themselves. */
+export function queueTables(ports: number, descriptors: number): number {
+  return abi.QUEUES_LINKS + descriptors * abi.QLINK_SIZE + ports * abi.QROOT_SIZE;
 }
 
 export function layout(options: EngineSizes): Layout {
@@ -215,6 +224,7 @@ export function layout(options: EngineSizes): Layout {
   wanted[abi.REGION_FILTER] = sizes.filterBytes;
   wanted[abi.REGION_BALANCE] = balanceRegion(sizes, workers).bytes;
   wanted[abi.REGION_FLOWS] = flowLayout(sizes, workers).bytes;
+  wanted[abi.REGION_QUEUES] = sizes.queueBytes && queueTables(sizes.ports, descriptors) + sizes.queueBytes;
   const regions: Region[] = [];
   let at = abi.HEADER + abi.HEADER_SIZE;
   for (let i = 0; i < abi.REGION_COUNT; i++) {

@@ -23,6 +23,9 @@ export interface DataPlane {
   packetGather(worker: number, id: number): number;
   packetSegment(worker: number, id: number, out: number, most: number): number;
   packetSend(worker: number, port: number, id: number): void;
+  packetSendAt(worker: number, port: number, id: number, seconds: number): void;
+  queueSet(worker: number, port: number, tree: number): void;
+  queuesNext(worker: number): number;
   packetQueue(id: number): number;
   packetsCoalesce(worker: number, port: number, ids: number, n: number): number;
   transportRead(worker: number, id: number, out: number): number;

@@ -11,10 +11,13 @@ const SLICE_MS = 1;
 /** Empty turns before the first sleep, and the longest sleep (ms). */
 const EMPTY_TURNS = 64;
 const LONGEST_SLEEP_MS = 8;
+/** A runtime's timers are no finer than this. */
+const SHORTEST_SLEEP_MS = 1;
 
 export class Runner {
   private readonly clock: Clock;
   private readonly work: () => number;
+  private readonly next: () => number;
   private current: RunnerState = "stopped";
   private finished: Promise<void> = Promise.resolve();
   /** A stop that nobody awaited must not leave two loops behind the next start. */
@@ -26,9 +29,11 @@ export class Runner {
   /** How often the runner went to sleep. */
   sleeps = 0;
 
-  constructor(clock: Clock, work: () => number) {
+  /** `next`: when there will be work without anybody's doing (ms of the clock). */
+  constructor(clock: Clock, work: () => number, next: () => number = () => Number.POSITIVE_INFINITY) {
     this.clock = clock;
     this.work = work;
+    this.next = next;
   }
 
   get state(): RunnerState {
@@ -84,7 +89,7 @@ export class Runner {
         empty = 0;
         await this.clock.turn(this.isKept);
       } else if (++empty < EMPTY_TURNS) await this.clock.turn(this.isKept);
-      else await this.nap(Math.min(2 ** (empty - EMPTY_TURNS), LONGEST_SLEEP_MS));
+      else await this.rest(Math.min(2 ** (empty - EMPTY_TURNS), LONGEST_SLEEP_MS));
     }
   }
 
@@ -112,6 +117,13 @@ export class Runner {
       this.current = "failed";
       throw error;
     }
+  }
+
+  /** Sleeps, but not past what is due; what is due sooner than a timer can be set for is waited for in turns. */
+  private async rest(ms: number): Promise<void> {
+    const left = this.next() - this.clock.now();
+    if (left < SHORTEST_SLEEP_MS) await this.clock.turn(this.isKept);
+    else await this.nap(Math.min(ms, left));
   }
 
   private async nap(ms: number): Promise<void> {

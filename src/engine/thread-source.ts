@@ -46,9 +46,11 @@ receive(async ({ module, memory, worker, at, now }) => {
       const wake = Atomics.load(words, WAKE);
       if (exports.poll(worker, (now + performance.now() - started) / 1000, ${BUDGET}) !== 0) { idle = 0; continue; }
       if (++idle < ${SPINS}) continue;
+      const left = exports.queuesNext(worker) * 1000 - (now + performance.now() - started);
+      if (left <= 0) continue;
       Atomics.store(words, STATE, ${abi.STATE_SLEEPING});
       words[SLEEPS]++;
-      Atomics.wait(words, WAKE, wake, ${NAP_MS});
+      Atomics.wait(words, WAKE, wake, Math.min(${NAP_MS}, left));
     }
     Atomics.store(words, STATE, ${abi.STATE_STOPPED});
     send("ended");

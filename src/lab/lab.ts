@@ -109,7 +109,7 @@ export class Lab {
 
   /** When something will happen (ms). */
   private next(): number {
-    let next = Number.POSITIVE_INFINITY;
+    let next = this.engine.nextDeparture();
     for (const { ip } of this.hosts) next = Math.min(next, ip.timers.next());
     for (const { timers } of this.links) next = Math.min(next, timers.next());
     return next;
