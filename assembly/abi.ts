@@ -1527,4 +1527,3 @@ export const POLICE_DROP = 1;
 /** Gives the packet the value as its mark, or as its DSCP. */
 export const POLICE_MARK = 2;
 export const POLICE_DSCP = 3;
-
