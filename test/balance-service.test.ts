@@ -326,6 +326,47 @@ describe("a service", () => {
     for (const [i, port] of ports.entries()) assert.equal(service.choose(CLIENT, port), before[i]);
   });
 
+  it("is kept by a new configuration that says the same of it: states, counts, flows", async () => {
+    const farm = new Farm();
+    const { balancer, service } = farm.service({ health: HTTP, scheduler: "round-robin" }, 3);
+    const [one, two] = [service.backend("10.0.0.1:80"), service.backend("10.0.0.2:80")];
+    const end = service.opened(two);
+    service.opened(one);
+    one.drain();
+    const web = { address: "192.0.2.80", port: 80, health: { ...HTTP }, scheduler: "round-robin" } as const;
+    const dns = { address: "192.0.2.53", port: 53, protocol: "udp", backends: [{ address: "10.0.0.53" }] } as const;
+    const backends = [{ address: "10.0.0.1" }, { address: "10.0.0.3", weight: 5 }, { address: "10.0.0.4" }];
+    assert.deepEqual(balancer.apply([{ ...web, backends }, dns]), {
+      added: ["udp 192.0.2.53:53"],
+      removed: [],
+      renewed: [],
+      changed: ["tcp 192.0.2.80:80"],
+    });
+    assert.equal(balancer.service("tcp 192.0.2.80:80"), service);
+    assert.deepEqual([...service.backends.keys()], ["10.0.0.1:80", "10.0.0.3:80", "10.0.0.4:80"]);
+    assert.equal(one.state, "draining");
+    assert.equal(service.backend("10.0.0.3:80").weight, 5);
+    assert.equal(service.stats().activeConns, 2);
+    end();
+    const nothing = { added: [], removed: [], renewed: [], changed: [] };
+    assert.deepEqual(balancer.apply([{ ...web, backends }, dns]), nothing);
+    // A mistake anywhere changes nothing.
+    assert.throws(
+      () => balancer.apply([dns, { ...web, backends: [{ address: "10.0.0.9" }, { address: "10.0.0.9" }] }]),
+      /has the backend 10.0.0.9:80 twice/,
+    );
+    assert.throws(() => balancer.apply([dns, dns]), /the service udp 192.0.2.53:53 is there twice/);
+    assert.deepEqual(balancer.apply([{ ...web, backends }, dns]), nothing);
+    assert.deepEqual(balancer.apply([{ ...web, mode: "dsr", backends }]), {
+      added: [],
+      removed: ["udp 192.0.2.53:53"],
+      renewed: ["tcp 192.0.2.80:80"],
+      changed: [],
+    });
+    assert.notEqual(balancer.service("tcp 192.0.2.80:80"), service);
+    await farm.advance(100);
+  });
+
   it("says in one sentence what is wrong", () => {
     const { service, balancer } = new Farm().service();
     const add = (options: object) => () => balancer.add({ address: "192.0.2.81", port: 80, ...options } as ServiceOptions);

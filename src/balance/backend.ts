@@ -9,6 +9,7 @@ import { type BackendEvent, type BackendState, isOpen, isWatched, nextState } fr
 import { Estimator, type Rates } from "./estimator.ts";
 import type { CheckResult, HealthCheck } from "./health.ts";
 import type { Traffic } from "./plane.ts";
+import { checkWeight } from "./scheduler.ts";
 
 /** In ipvsadm's words, and what it has no word for. */
 export interface BackendStats extends Rates {
@@ -85,7 +86,7 @@ export class Backend {
 
   /** Takes effect with the next new flow. 0: no new flows, though it is up. */
   set weight(weight: number) {
-    this.ownWeight = weight;
+    this.ownWeight = checkWeight(weight);
     this.owner.changed(this, this.current, "weight");
   }
 

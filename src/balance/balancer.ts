@@ -18,6 +18,7 @@ import { checkOptions } from "../base/options.ts";
 import { Random, secret } from "../base/random.ts";
 import type { Engine } from "../engine/engine.ts";
 import { after } from "./after.ts";
+import { applyServices, type Changes } from "./apply.ts";
 import { enginePlane } from "./engine-plane.ts";
 import { ESTIMATE_MS } from "./estimator.ts";
 import type { Connect } from "./health.ts";
@@ -72,6 +73,11 @@ export class Balancer {
     const service = this.known.get(name);
     if (!service) throw new LoomError("ENOENT", `there is no service ${name}; there is ${[...this.known.keys()].join(", ") || "none"}`);
     return service;
+  }
+
+  /** These services and no others; those that stay the same keep states, counts and flows. For reloading a configuration. */
+  apply(services: readonly ServiceOptions[]): Changes {
+    return applyServices(this, services);
   }
 
   /** New flows to its address are not balanced any more; established ones live on. */

@@ -1,5 +1,6 @@
 /** Load balancing: schedulers, services and their backends, health checks (docs/balance.md). */
 export { Affinity } from "./affinity.ts";
+export type { Changes } from "./apply.ts";
 export { Backend, type BackendStats } from "./backend.ts";
 export { type BackendEvent, type BackendState, nextState } from "./backend-state.ts";
 export { Balancer, type BalancerOptions } from "./balancer.ts";

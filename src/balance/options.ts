@@ -19,7 +19,7 @@ import {
 } from "../base/options.ts";
 import type { HealthOptions } from "./health.ts";
 import { HEALTH_DEFAULTS } from "./health.ts";
-import type { Mode } from "./plane.ts";
+import type { BackendRecord, Mode } from "./plane.ts";
 import { MOST_WEIGHT } from "./scheduler.ts";
 import { SCHEDULERS, type SchedulerName, type SchedulerOptions } from "./schedulers.ts";
 
@@ -102,6 +102,20 @@ const SERVICE = {
 
 export const BALANCER = { engine: anything, clock: anything, random: anything, secret: bytes, connect: callback };
 
+function withPort(address: IpAddress, port: number): string {
+  return address.family === 6 ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** "tcp 192.0.2.80:80" */
+export function serviceName({ protocol = "tcp", address, port }: ServiceOptions): string {
+  return `${protocol} ${withPort(IpAddress.parse(address), port)}`;
+}
+
+/** "10.0.0.1:80": what consistent hashes hash. */
+export function backendName(address: IpAddress, backend: BackendOptions, service: ServiceOptions): string {
+  return withPort(address, backend.port ?? service.port);
+}
+
 export function checkService(options: ServiceOptions): void {
   checkOptions("service", SERVICE, options, ["address", "port"]);
   const { mode = "nat", tunnelFrom, health } = options;
@@ -129,4 +143,14 @@ export function checkBackend(options: BackendOptions, service: ServiceOptions, s
       `backend: ${address} is IPv${address.family}; expected IPv${near.family} as ${tunnelFrom === undefined ? "the service" : "tunnelFrom"}`,
     );
   return address;
+}
+
+/** As the plane is told of a backend. */
+export function backendRecord(
+  { mode = "nat", mtu = 0, tunnelFrom }: ServiceOptions,
+  { address, port, weight, fraction, nextHop }: Pick<BackendRecord, "address" | "port" | "weight" | "nextHop"> & { fraction: number },
+): BackendRecord {
+  const share = weight * fraction;
+  const from = tunnelFrom === undefined ? undefined : IpAddress.parse(tunnelFrom);
+  return { address, port: mode === "nat" ? port : 0, mode, open: share > 0, weight: share, nextHop, mtu, tunnelFrom: from };
 }

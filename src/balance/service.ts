@@ -8,11 +8,20 @@ import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import { Accounts } from "./accounts.ts";
 import { Backend, type BackendChange, type BackendStats } from "./backend.ts";
-import { type BackendEvent, type BackendState, isOpen } from "./backend-state.ts";
+import type { BackendEvent, BackendState } from "./backend-state.ts";
 import type { Rates } from "./estimator.ts";
 import { type CheckResult, HealthCheck, type HealthWorld } from "./health.ts";
-import { type BackendOptions, checkBackend, checkService, PROTOCOLS, type ServiceOptions } from "./options.ts";
-import type { BackendRecord, BalancePlane, Mode } from "./plane.ts";
+import {
+  type BackendOptions,
+  backendName,
+  backendRecord,
+  checkBackend,
+  checkService,
+  PROTOCOLS,
+  type ServiceOptions,
+  serviceName,
+} from "./options.ts";
+import type { BalancePlane, Mode } from "./plane.ts";
 import { NOBODY, type Scheduler } from "./scheduler.ts";
 import { createScheduler, type SchedulerName } from "./schedulers.ts";
 
@@ -47,8 +56,6 @@ export interface ServiceWorld extends Omit<HealthWorld, "connect"> {
   depart(number: number, gone: () => void): void;
 }
 
-const nameOf = (address: IpAddress, port: number) => (address.family === 6 ? `[${address}]:${port}` : `${address}:${port}`);
-
 export class Service {
   /** "tcp 192.0.2.80:80" */
   readonly name: string;
@@ -66,6 +73,7 @@ export class Service {
   private readonly accounts: Accounts;
   private isClosed = false;
   private isHeld = false;
+  private isDirty = false;
 
   constructor(options: ServiceOptions, world: ServiceWorld) {
     checkService(options);
@@ -80,7 +88,7 @@ export class Service {
     this.address = IpAddress.parse(options.address);
     this.port = options.port;
     this.protocol = protocol;
-    this.name = `${protocol} ${nameOf(this.address, this.port)}`;
+    this.name = serviceName(options);
     this.scheduler = createScheduler(scheduler, options);
     this.accounts = new Accounts(world.plane, world.clock.now());
     const { address, port } = this;
@@ -107,10 +115,12 @@ export class Service {
     if (this.isClosed) throw new LoomError("EINVAL", `${this.name} is closed`);
     const address = checkBackend(options, this.options, this.address);
     const port = options.port ?? this.port;
-    const name = nameOf(address, port);
+    const name = backendName(address, options, this.options);
     if (this.members.has(name)) throw new LoomError("EEXIST", `${this.name} has a backend ${name} already`);
     const { weight = 1, nextHop = 0 } = options;
-    const number = this.world.plane.addBackend(this.record({ address, port: options.port ?? 0, weight, nextHop, isOpen: true }));
+    const number = this.world.plane.addBackend(
+      backendRecord(this.options, { address, port: options.port ?? 0, weight, nextHop, fraction: 1 }),
+    );
     this.scheduler.add(number, name, weight);
     const backend = new Backend(this.owner, { name, address, port: options.port ?? 0, number, nextHop, weight }, (made) =>
       this.checkOf(made, port),
@@ -137,7 +147,7 @@ export class Service {
     this.byNumber.delete(number);
     this.scheduler.remove(number);
     backend.close();
-    this.world.plane.writeBackend(number, this.recordOf(backend));
+    this.world.plane.writeBackend(number, backendRecord(this.options, backend));
     this.publish();
     this.world.depart(number, () => this.accounts.gone(number));
   }
@@ -150,7 +160,7 @@ export class Service {
       change();
     } finally {
       this.isHeld = isInner;
-      this.publish();
+      if (this.isDirty) this.publish();
     }
   }
 
@@ -221,7 +231,7 @@ export class Service {
   private changed(backend: Backend, from: BackendState, because: BackendEvent | BackendChange): void {
     if (because === "weight") this.scheduler.reweigh(backend.number, backend.weight);
     this.scheduler.scale(backend.number, backend.fraction);
-    this.world.plane.writeBackend(backend.number, this.recordOf(backend));
+    this.world.plane.writeBackend(backend.number, backendRecord(this.options, backend));
     this.publish();
     if (because === "weight" || because === "step" || because === "next hop") return;
     const check = because === "failed" || because === "passed" ? backend.health : undefined;
@@ -230,6 +240,7 @@ export class Service {
   }
 
   private publish(): void {
+    this.isDirty = this.isHeld;
     if (!this.isHeld && !this.isClosed) this.world.plane.schedule(this.number, this.scheduler);
   }
 
@@ -239,16 +250,5 @@ export class Service {
     if (!health || !connect) return undefined;
     const target = { hostname: String(backend.address), port: health.port ?? port };
     return new HealthCheck(health, target, { ...this.world, connect }, (event) => backend.happen(event));
-  }
-
-  private recordOf({ address, port, weight, fraction, nextHop, state }: Backend): BackendRecord {
-    return this.record({ address, port, weight: weight * fraction, nextHop, isOpen: isOpen(state) && weight > 0 });
-  }
-
-  private record(of: { address: IpAddress; port: number; weight: number; nextHop: number; isOpen: boolean }): BackendRecord {
-    const { mode = "nat", mtu = 0, tunnelFrom } = this.options;
-    const { address, port, weight, nextHop } = of;
-    const from = tunnelFrom === undefined ? undefined : IpAddress.parse(tunnelFrom);
-    return { address, port: mode === "nat" ? port : 0, mode, open: of.isOpen, weight, nextHop, mtu, tunnelFrom: from };
   }
 }

@@ -1,0 +1,88 @@
+/**
+ * A whole configuration in place of what there is: what is the same stays as it is, with its states, counts and flows; what is gone takes
+ * no new flows; mistakes are found before anything is changed.
+ */
+import { invalid } from "../base/errors.ts";
+import { IpAddress } from "../base/ip-address.ts";
+import { type BackendOptions, backendName, checkBackend, checkService, type ServiceOptions, serviceName } from "./options.ts";
+import type { Service } from "./service.ts";
+
+/** Names of services. */
+export interface Changes {
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  /** Made anew: something other than backends is different. */
+  readonly renewed: readonly string[];
+  /** Kept, with other backends or weights. */
+  readonly changed: readonly string[];
+}
+
+export interface Services {
+  readonly services: ReadonlyMap<string, Service>;
+  add(options: ServiceOptions): Service;
+  remove(name: string): void;
+}
+
+export function applyServices(balancer: Services, list: readonly ServiceOptions[]): Changes {
+  const wanted = named(list);
+  const removed = [...balancer.services.keys()].filter((name) => !wanted.has(name));
+  const changes = { added: [] as string[], removed, renewed: [] as string[], changed: [] as string[] };
+  for (const name of removed) balancer.remove(name);
+  for (const [name, options] of wanted) {
+    const service = balancer.services.get(name);
+    if (service && isSame({ ...service.options, backends: 0 }, { ...options, backends: 0 })) {
+      if (setBackends(service, options.backends ?? [])) changes.changed.push(name);
+      continue;
+    }
+    if (service) balancer.remove(name);
+    balancer.add(options);
+    changes[service ? "renewed" : "added"].push(name);
+  }
+  return changes;
+}
+
+/** These and no others, with these weights; who stays keeps its state. True when that changed something. */
+function setBackends(service: Service, list: readonly BackendOptions[]): boolean {
+  const nameOf = (each: BackendOptions) => backendName(IpAddress.parse(each.address), each, service.options);
+  const wanted = new Map(list.map((each) => [nameOf(each), each]));
+  const gone = [...service.backends.keys()].filter((name) => !wanted.has(name));
+  const different = [...wanted].filter(([name, { weight = 1, nextHop = 0 }]) => {
+    const backend = service.backends.get(name);
+    return backend?.weight !== weight || backend.nextHop !== nextHop;
+  });
+  service.together(() => {
+    for (const name of gone) service.remove(name);
+    for (const [name, options] of different) {
+      const { weight = 1, nextHop = 0 } = options;
+      const backend = service.backends.get(name);
+      if (backend) Object.assign(backend, { weight, nextHop });
+      else service.add(options);
+    }
+  });
+  return gone.length + different.length > 0;
+}
+
+function named(list: readonly ServiceOptions[]): Map<string, ServiceOptions> {
+  const wanted = new Map<string, ServiceOptions>();
+  for (const options of list) {
+    checkService(options);
+    const address = IpAddress.parse(options.address);
+    const names = new Set<string>();
+    for (const backend of options.backends ?? []) {
+      const name = backendName(checkBackend(backend, options, address), backend, options);
+      if (names.has(name)) throw invalid(`${serviceName(options)} has the backend ${name} twice`);
+      names.add(name);
+    }
+    if (wanted.has(serviceName(options))) throw invalid(`the service ${serviceName(options)} is there twice`);
+    wanted.set(serviceName(options), options);
+  }
+  return wanted;
+}
+
+/** Options are values, lists, objects of them and expressions; what is left out is as if it were undefined. */
+function isSame(a: unknown, b: unknown): boolean {
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return Object.is(a, b);
+  if (a instanceof RegExp || b instanceof RegExp) return String(a) === String(b);
+  const names = new Set([...Object.keys(a), ...Object.keys(b)]);
+  return [...names].every((name) => isSame((a as Record<string, unknown>)[name], (b as Record<string, unknown>)[name]));
+}
