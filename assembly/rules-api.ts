@@ -1,5 +1,6 @@
 /** What compiled rules and the host layer may ask of flows and translation; part of index.ts. */
-import { FLOWS_FRESH, FLOW_STATUS, IPS_CONFIRMED, IPS_DYING, REGION_FLOWS, WORKER_TUPLES } from "./abi";
+import { FLOWS_FRESH, FLOWS_RETIRED_FIRST, FLOW_STATUS, IPS_CONFIRMED, IPS_DYING, REGION_FLOWS, WORKER_TUPLES } from "./abi";
+import { advanceEpoch } from "./core/arena";
 import { regionSize, workerAt } from "./core/layout";
 import { loadField, storeField } from "./node/ct-fields";
 import { setUp } from "./node/nat";
@@ -23,7 +24,11 @@ export function flowStore(worker: u32, position: u32, field: u32, from: usize, b
 
 /** Ends flows that are due at `ticks` (milliseconds); 0 when more of them wait than `budget` allows. */
 export function flowsTurn(worker: u32, ticks: u32, budget: u32): u32 {
-  return regionSize(REGION_FLOWS) == 0 || turnWheel(ticks, budget, workerAt(worker) + WORKER_TUPLES) ? 1 : 0;
+  if (regionSize(REGION_FLOWS) == 0) return 1;
+  const done = turnWheel(ticks, budget, workerAt(worker) + WORKER_TUPLES);
+  // Bursts that begin from now on cannot hold what was ended.
+  if (load<u32>(flows(), FLOWS_RETIRED_FIRST) != 0) advanceEpoch();
+  return done ? 1 : 0;
 }
 
 /** Ends a flow; 0 when it was none. */
@@ -31,7 +36,9 @@ export function flowEnd(worker: u32, flow: u32, ticks: u32): u32 {
   const at = flows();
   if (regionSize(REGION_FLOWS) == 0 || flow == 0 || flow >= load<u32>(at, FLOWS_FRESH)) return 0;
   if ((load<u32>(flowAt(flow), FLOW_STATUS) & (IPS_CONFIRMED | IPS_DYING)) != IPS_CONFIRMED) return 0;
-  return destroy(flow, ticks, workerAt(worker) + WORKER_TUPLES) ? 1 : 0;
+  if (!destroy(flow, ticks, workerAt(worker) + WORKER_TUPLES)) return 0;
+  advanceEpoch();
+  return 1;
 }
 
 /** Writes a flow's tuple of a direction to `out` (TUPLE_*). */
