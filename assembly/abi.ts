@@ -719,6 +719,8 @@ export const NETNS_TRACK = 1;
 export const NETNS_DEFRAG = 2;
 /** There are chains of type nat: even flows that none of them translates get answers of their own. */
 export const NETNS_NAT = 4;
+/** There may be services: first packets ask for a backend. */
+export const NETNS_BALANCE = 8;
 
 /** Priorities up to -201, before tracking (-200). */
 export const SEGMENT_PREROUTING_RAW = 0;
@@ -754,6 +756,7 @@ export const VERDICT_REJECT = 4;
 export const VERDICT_STOLEN = 5;
 /** Translation found no port, or no address to put in. */
 export const VERDICT_NO_PORT = 6;
+export const VERDICT_NO_BACKEND = 7;
 export const REJECT_ICMP = 0;
 export const REJECT_TCP_RESET = 1;
 
@@ -891,7 +894,7 @@ export const TIMEOUT_COUNT = 24;
  *   +0  IPv4: original source, destination, reply source, destination (network order), 16 unused | IPv6: original source, destination
  *  +32  original ports: source, destination (network order) | reply ports   (ICMP: id, and type and code as conntrack keeps them)
  *  +40  zone u16 | protocol u8 | kind u8 | status (IPS_*) | expires (ticks) | mark
- *  +56  extension, or 0 | lock
+ *  +56  extension, or 0 | backend + 1 u16
  */
 export const FLOW_SIZE = 64;
 export const FLOW_ADDRESSES = 0;
@@ -906,7 +909,8 @@ export const FLOW_STATUS = 44;
 export const FLOW_EXPIRES = 48;
 export const FLOW_MARK = 52;
 export const FLOW_EXTENSION = 56;
-export const FLOW_LOCK = 60;
+/** Of load balancing, plus one; 0: none. */
+export const FLOW_BACKEND = 60;
 
 /** Status bits as the kernel has them (linux/netfilter/nf_conntrack_common.h, enum ip_conntrack_status). */
 export const IPS_EXPECTED = 1;

@@ -11,18 +11,19 @@
 import {
   CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL, DROP_NO_ROUTE,
   FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLOW_STATUS, HEADER_PORTS, HEADER_TABLES, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE,
-  HOP_KIND, HOP_PORT, IPS_DST_NAT, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_DEFRAG, NETNS_FLAGS, NETNS_NAT, NETNS_SIZE,
-  NETNS_TRACK, NEXT_DONE, NONE, NO_PORT, PORT_FLAGS, PORT_HOST, PORT_NETNS, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, REGION_NETNS,
-  SEGMENT_FORWARD, SEGMENT_INPUT, SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT,
-  SEGMENT_OUTPUT_RAW, SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING,
+  HOP_KIND, HOP_PORT, IPS_DST_NAT, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS, NETNS_NAT,
+  NETNS_SIZE, NETNS_TRACK, NEXT_DONE, NONE, NO_PORT, PORT_FLAGS, PORT_HOST, PORT_NETNS, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT,
+  REGION_NETNS, SEGMENT_FORWARD, SEGMENT_INPUT, SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE,
+  SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW, SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING,
   SEGMENT_PREROUTING_LATE, SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO,
   VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT,
-  VERDICT_ACCEPT,
+  VERDICT_ACCEPT, WORKER_SCRATCH,
 } from "./abi";
 import { descriptorAt, header, portAt, region, tableAt } from "./core/layout";
 import { drop, punt } from "./core/packet";
+import { serve, SERVED_BY_NAT, steerBurst, tunnelBurst } from "./node/balance";
 import { admitBurst, confirmBurst, handUp, linkBurst, setAside } from "./node/forward";
-import { setUpNothing, translateBurst, wantsSetup } from "./node/nat";
+import { setUp, setUpNothing, translateBurst, wantsSetup } from "./node/nat";
 import { route4Burst, route6Burst } from "./node/route";
 import { end, hasProgram, leave, runSegment } from "./node/rules";
 import { forget, trackBurst, trackOne } from "./node/track";
@@ -89,19 +90,26 @@ function onward(worker: usize, port: usize, portIndex: u32, net: usize, list: us
   n = runSegment(worker, net, SEGMENT_PREROUTING_LATE, list, n);
   let sorted = setAside(worker, list, n);
   n = sorted & 0xffff;
-  if (n != 0) sorted = routeAll(worker, port, portIndex, list, n, sorted >>> 16, is4);
+  const balances = (load<u32>(net, NETNS_FLAGS) & NETNS_BALANCE) != 0;
+  if (n != 0) sorted = routeAll(worker, port, portIndex, list, n, sorted >>> 16, is4, balances);
   n = runSegment(worker, net, SEGMENT_FORWARD, list, sorted & 0xffff);
-  if (n != 0) linkBurst(worker, tableAt(<u32>load<u16>(port + (is4 ? PORT_TABLE4 : PORT_TABLE6))), list, leaving(worker, net, list, n, fresh));
+  if (n != 0) {
+    const table = tableAt(<u32>load<u16>(port + (is4 ? PORT_TABLE4 : PORT_TABLE6)));
+    n = leaving(worker, net, list, n, fresh);
+    if (balances) n = tunnelBurst(worker, table, list, n);
+    linkBurst(worker, table, list, n);
+  }
   if (sorted >>> 16 != 0) arrive(worker, net, worker + VEC_LOCAL, sorted >>> 16, fresh);
 }
 
 /** Where everything goes; lengths of the list that is forwarded and of VEC_LOCAL, as admitBurst returns them. */
-function routeAll(worker: usize, port: usize, portIndex: u32, list: usize, n: u32, local: u32, is4: bool): u32 {
+function routeAll(worker: usize, port: usize, portIndex: u32, list: usize, n: u32, local: u32, is4: bool, balances: bool): u32 {
   const index = <u32>load<u16>(port + (is4 ? PORT_TABLE4 : PORT_TABLE6));
   if (!hasTable(index, is4 ? 4 : 6)) { unroutable(worker, list, n); return local << 16; }
   const isHost = (load<u16>(port, PORT_FLAGS) & PORT_HOST) != 0;
   gather(worker, list, n, is4);
   n = routed(worker, port, portIndex, list, n, is4);
+  if (balances) steerBurst(worker, tableAt(index), list, n, is4);
   return admitBurst(worker, tableAt(index), list, n, local, is4, isHost);
 }
 
@@ -136,7 +144,7 @@ function arrive(worker: usize, net: usize, list: usize, n: u32, fresh: bool): vo
 /** First packets meet the chains of type nat, one by one; then all are rewritten by what their flows say. */
 function translation(worker: usize, net: usize, segment: u32, list: usize, n: u32, kind: u32, fresh: bool): u32 {
   if (n == 0 || (load<u32>(net, NETNS_FLAGS) & NETNS_TRACK) == 0) return n;
-  if ((load<u32>(net, NETNS_FLAGS) & NETNS_NAT) == 0) return n;
+  if ((load<u32>(net, NETNS_FLAGS) & (NETNS_NAT | NETNS_BALANCE)) == 0) return n;
   if (fresh) n = setUpAll(worker, net, segment, list, n, kind);
   return translateBurst(worker, list, n, kind);
 }
@@ -162,7 +170,12 @@ function setUpOne(worker: usize, net: usize, segment: u32, p: u32, kind: u32): u
     store<u8>(worker + <usize>p, VERDICT_ACCEPT, VEC_VERDICT);
     if (runSegment(worker, net, segment, worker + VEC_SEGMENT, 1) == 0) return VERDICT_GONE;
   }
-  return kind == NAT_SOURCE && wantsSetup(worker, p, kind) ? setUpNothing(worker, p) : VERDICT_ACCEPT;
+  if (!wantsSetup(worker, p, kind)) return VERDICT_ACCEPT;
+  if (kind == NAT_SOURCE) return setUpNothing(worker, p);
+  if (segment != SEGMENT_PREROUTING_NAT || (load<u32>(net, NETNS_FLAGS) & NETNS_BALANCE) == 0) return VERDICT_ACCEPT;
+  // What no rule has sent elsewhere may be for a service.
+  const verdict = serve(worker, p, worker + WORKER_SCRATCH);
+  return verdict == SERVED_BY_NAT ? setUp(worker, p, worker + WORKER_SCRATCH) : verdict;
 }
 
 /**

@@ -31,7 +31,9 @@ describe("two workers on one table", () => {
         const destinations = Uint32Array.from({ length: FLOWS }, (_, i) => 0x14000000 + i);
         const before = engine.counters();
         for (const p of [0, 1]) {
-          attachGenerator(engine, engine.port(p), { family: 4, frameSize: 64, flows: FLOWS, destinations, count: BigInt(2 * FLOWS) }, [p + 1]);
+          attachGenerator(engine, engine.port(p), { family: 4, frameSize: 64, flows: FLOWS, destinations, count: BigInt(2 * FLOWS) }, [
+            p + 1,
+          ]);
           // Both make the same flows: those of the first worker's share.
           const generator = engine.memory.getU32(engine.memory.port(p) + abi.PORT_RX + 4 * (p + 1));
           assert.notEqual(generator, 0);

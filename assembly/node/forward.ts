@@ -6,7 +6,7 @@
 import {
   DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER, DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP,
   DROP_FLOW_CLASH, DROP_FLOW_TABLE_FULL, DROP_NOT_FORWARDING, DROP_NO_BUFFER, FLAG_FORWARDED, FLAG_PASSED, FLAG_REASSEMBLED,
-  FLAG_SCOPED, FLOW_STATUS, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT, HOP_REWRITE,
+  FLAG_SCOPED, FLOW_BACKEND, FLOW_STATUS, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT, HOP_REWRITE,
   IPS_CONFIRMED, IPS_DYING, NEXT_DONE, NONE, PUNT_FRAGMENTATION_NEEDED, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG,
   PUNT_TTL_EXCEEDED, REGION_DESCRIPTORS, TABLE_HOPS, VEC_FLOW, VEC_IDS, VEC_LOCAL, VEC_NEXT, VEC_OIF, VEC_RESULT, WORKER_TICKS,
   WORKER_TUPLES,
@@ -16,6 +16,7 @@ import { descriptorAt, region } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { finish, largestPiece, rewriteLink } from "../device/outcome";
 import { abandon, confirm } from "../flow/begin";
+import { flowOpened } from "../table/balance";
 import { CLASH, flowAt, INSERTED } from "../table/flow";
 import { hopAt, resolveHop } from "../table/hops";
 import { update16 } from "../wire/checksum";
@@ -144,6 +145,8 @@ export function confirmBurst(worker: usize, list: usize, n: u32): u32 {
         ended(worker, p, load<u32>(worker + (<usize>p << 2), VEC_IDS), result == CLASH ? DROP_FLOW_CLASH : DROP_FLOW_TABLE_FULL);
         continue;
       }
+      const backend = <u32>load<u16>(flowAt(ref >>> 1), FLOW_BACKEND);
+      if (backend != 0) flowOpened(worker, backend - 1);
     }
     store<u16>(list + (<usize>kept << 1), <u16>p);
     kept++;

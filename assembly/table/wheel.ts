@@ -7,9 +7,10 @@
  */
 import {
   COLD_WHEEL_NEXT, COLD_WHEEL_PREVIOUS, COLD_WHEEL_SLOT, EVENT_DESTROY, FLOWS_USED, FLOWS_WHEEL_LOCK, FLOWS_WHEEL_SLOTS,
-  FLOWS_WHEEL_STARTED, FLOWS_WHEEL_TIME, FLOW_EXPIRES, FLOW_STATUS, FLOW_STAT_EXPIRED, IPS_DYING,
+  FLOWS_WHEEL_STARTED, FLOWS_WHEEL_TIME, FLOW_BACKEND, FLOW_EXPIRES, FLOW_STATUS, FLOW_STAT_EXPIRED, IPS_DYING,
 } from "../abi";
 import { lock, unlock } from "../core/sync";
+import { flowClosed } from "./balance";
 import { coldAt, countFlow, flowAt, flows, removeFlow, retireFlow } from "./flow";
 import { tell } from "./flow-events";
 
@@ -93,6 +94,8 @@ export function destroy(flow: u32, ticks: u32, scratch: usize): bool {
   lock(at + FLOWS_WHEEL_LOCK);
   unlink(flow);
   unlock(at + FLOWS_WHEEL_LOCK);
+  const backend = <u32>load<u16>(hot, FLOW_BACKEND);
+  if (backend != 0) flowClosed(backend - 1);
   tell(flow, EVENT_DESTROY, ticks);
   retireFlow(flow);
   return true;

@@ -47,13 +47,26 @@ export class Network {
     return this;
   }
 
-  /** Switches: track flows, reassemble fragments before that, there are chains of type nat. */
-  configure({ track, defrag, nat, zone }: { track?: boolean; defrag?: boolean; nat?: boolean; zone?: number }): this {
+  /** Switches: track flows, reassemble fragments before that, there are chains of type nat, services. */
+  configure({
+    track,
+    defrag,
+    nat,
+    balance,
+    zone,
+  }: {
+    track?: boolean;
+    defrag?: boolean;
+    nat?: boolean;
+    balance?: boolean;
+    zone?: number;
+  }): this {
     let flags = this.memory.getU32(this.at + abi.NETNS_FLAGS);
     const bits = [
       [track, abi.NETNS_TRACK],
       [defrag, abi.NETNS_DEFRAG],
       [nat, abi.NETNS_NAT],
+      [balance, abi.NETNS_BALANCE],
     ] as const;
     for (const [on, bit] of bits) if (on !== undefined) flags = on ? flags | bit : flags & ~bit;
     this.memory.setU32(this.at + abi.NETNS_FLAGS, flags);
