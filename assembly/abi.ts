@@ -783,6 +783,100 @@ export const NAT_SOURCE = 0;
 export const NAT_DESTINATION = 1;
 export const NAT_OWN_ADDRESS = 0x8000;
 
+// ── Sets, maps and state of rules (in REGION_FILTER) ────────────────────────────────────────────
+/*
+ * Set:
+ *   +0  kind u8 | flags u8 | words of the key u16 | bytes of an element | tags, or root of the intervals | elements
+ *  +16  mask of groups | elements in use | places left before it grows | elements at most (0: no limit)
+ *  +32  life of a new element, ns (u64, 0: for ever) | when the next search for expired ones may begin, ns (u64)
+ *  +48  catch-all element, or 0 | bytes that new elements' expressions begin with, or 0 | offset of expressions | bytes of them
+ *  +64  offset of data | offset of expiry | refused elements | offset of the list of flows, or 0
+ *  +80  ns between two searches (u64) | bytes of the block of tags and elements
+ *
+ * Element: key (words, zero-padded) | data | expiry: when, ns (u64; 0 never), life, ns (u64) | expressions: has any u32, spare, state
+ * Hash sets: groups of 16 tags (0 free, 1 deleted, else 128 | 7 bits of the hash), then the elements in the same order.
+ * Intervals: a node for each field of the key (NODE_*), the last one's values are elements.
+ */
+export const SET_HEADER_SIZE = 96;
+export const SET_KIND = 0;
+export const SET_FLAGS = 1;
+export const SET_KEY_WORDS = 2;
+export const SET_STRIDE = 4;
+export const SET_TAGS = 8;
+export const SET_ELEMENTS = 12;
+export const SET_MASK = 16;
+export const SET_COUNT = 20;
+export const SET_LEFT = 24;
+export const SET_LIMIT = 28;
+export const SET_LIFE = 32;
+export const SET_NEXT_SEARCH = 40;
+export const SET_CATCH_ALL = 48;
+export const SET_TEMPLATE = 52;
+export const SET_EXPRESSIONS = 56;
+export const SET_EXPRESSION_BYTES = 60;
+export const SET_DATA = 64;
+export const SET_EXPIRY = 68;
+export const SET_REFUSED = 72;
+export const SET_FLOWS = 76;
+export const SET_SEARCH_INTERVAL = 80;
+export const SET_BLOCK = 88;
+export const SET_HASH = 0;
+export const SET_INTERVALS = 1;
+export const SET_GROUP = 16;
+/** Bytes in front of the state of an element's expressions: 1 when it has them. */
+export const SET_EXPRESSIONS_HEAD = 8;
+
+/*
+ * Node of intervals, over one field of a key:
+ *   +0 starts | offset of the field in the key u16, NODE_IS_* u16 | masks of the field (u64 × 2, network order)
+ *  +24 starts in rising order, the first is 0 (u32, or u64 × 2 high first), then a value for each: node, element or 0 (u32)
+ */
+export const NODE_COUNT = 0;
+export const NODE_FIELD = 4;
+export const NODE_KIND = 6;
+export const NODE_MASKS = 8;
+export const NODE_STARTS = 24;
+/** Starts of 16 bytes instead of 4; values are elements. */
+export const NODE_IS_WIDE = 1;
+export const NODE_IS_LAST = 2;
+
+/* Counter: packets, bytes (u64). Quota: used, quota (u64) | over. Last: seen (u32), spare, when, ns (u64). */
+export const COUNTER_PACKETS = 0;
+export const COUNTER_BYTES = 8;
+export const QUOTA_USED = 0;
+export const QUOTA_BYTES = 8;
+export const QUOTA_OVER = 16;
+export const LAST_SEEN = 0;
+export const LAST_TIME = 8;
+/* Limit: tokens | when they were counted | most (ns, u64) | ns of a packet, or of the unit for bytes | bytes of the unit, or 0 (u64) | over */
+export const LIMIT_TOKENS = 0;
+export const LIMIT_TIME = 8;
+export const LIMIT_MOST = 16;
+export const LIMIT_COST = 24;
+export const LIMIT_RATE = 32;
+export const LIMIT_OVER = 40;
+/* Connections at once: list of {flow, signature} or 0 | capacity | in use | limit | over */
+export const CONNLIMIT_LIST = 0;
+export const CONNLIMIT_CAPACITY = 4;
+export const CONNLIMIT_COUNT = 8;
+export const CONNLIMIT_LIMIT = 12;
+export const CONNLIMIT_OVER = 16;
+
+/** Where a load begins: link-layer header, network header, transport header, its payload. */
+export const BASE_LINK = 0;
+export const BASE_NETWORK = 1;
+export const BASE_TRANSPORT = 2;
+export const BASE_INNER = 3;
+/** Where options are looked for. */
+export const OPTION_IP6 = 0;
+export const OPTION_TCP = 1;
+export const OPTION_IP4 = 2;
+/** Checksums to mend after a write, beside the offset of one: that one, and the transport's for addresses. */
+export const MEND_INET = 65536;
+export const MEND_PSEUDO = 131072;
+export const FIB_OIF = 0;
+export const FIB_TYPE = 1;
+
 // ── Connection tracking ─────────────────────────────────────────────────────────────────────────
 /*
  * A flow is two tuples (original and reply), both in one hash table, and two records of 64 bytes: what every packet needs,
@@ -976,6 +1070,10 @@ export const CTFIELD_ZONE = 9;
 export const CTFIELD_HELPER = 10;
 export const CTFIELD_ID = 11;
 export const CTFIELD_MARK = 12;
+/** Stored only: a mask of events, numbers of a timeout policy and of an expectation's object. */
+export const CTFIELD_EVENTS = 13;
+export const CTFIELD_TIMEOUT = 14;
+export const CTFIELD_EXPECTATION = 15;
 
 // ── Load balancing ──────────────────────────────────────────────────────────────────────────────
 /*

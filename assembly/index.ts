@@ -188,6 +188,11 @@ export function packetsFlush(worker: u32): void {
 }
 
 // ── Rules and flows ─────────────────────────────────────────────────────────────────────────────
+export {
+  askFib, countFlows, duplicatePacket, expireSet, filterAllocate, filterRetire, findSet, forwardPacket, freeList, freeSet, insertSet, jhash,
+  loadOption, loadPayload, logPacket, removeSet, resetOption, segmentLimit, sizeSet, stealHandshake, symmetricHash, takeTokens, updateSet,
+  writeOption, writePayload,
+} from "./filter-api";
 export { flowEnd, flowFind, flowLoad, flowStore, flowTuple, flowsTurn, natSetup } from "./rules-api";
 
 // ── Rings ───────────────────────────────────────────────────────────────────────────────────────

@@ -38,15 +38,21 @@ export function initArena(arena: usize, size: u32, limbo: u32): void {
 
 /** A block of at least `size` bytes, 4-aligned (64-aligned from 64 bytes on when the size is a multiple of 64), or 0. */
 export function allocate(arena: usize, size: u32): u32 {
-  const index = classOf(size);
-  const list = arena + ARENA_CLASSES + (<usize>index << 2);
-  const bytes = classSize(index);
+  const block = allocateNow(arena, size);
+  if (block != 0) return block;
+  const index = classOf(size), waited = waitForReaders(arena, index);
+  if (waited != 0) store<u32>(arena, load<u32>(arena, ARENA_USED) + classSize(index), ARENA_USED);
+  return waited;
+}
+
+/** The same without waiting for readers: for a worker within its burst, which would wait for itself. */
+export function allocateNow(arena: usize, size: u32): u32 {
+  const index = classOf(size), list = arena + ARENA_CLASSES + (<usize>index << 2), bytes = classSize(index);
   let block = load<u32>(list);
   if (block != 0) store<u32>(list, load<u32>(<usize>block));
   else {
     block = carve(arena, bytes);
     if (block == 0) block = split(arena, index);
-    if (block == 0) block = waitForReaders(arena, index);
     if (block == 0) return 0;
   }
   store<u32>(arena, load<u32>(arena, ARENA_USED) + bytes, ARENA_USED);

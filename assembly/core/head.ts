@@ -1,6 +1,6 @@
 /** Headers of one's own for a packet whose bytes others see. */
 import {
-  DESC_CSUM_START, DESC_DATA, DESC_L3, DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH, NONE, STAT_COPIED_BYTES,
+  DESC_CSUM_START, DESC_DATA, DESC_L3, DESC_L4, DESC_LENGTH, DESC_MARK, DESC_NEXT, DESC_PACKET_LENGTH, NONE, STAT_COPIED_BYTES,
 } from "../abi";
 import { count, descriptorAt } from "./layout";
 import { isExclusive, reference, release, releaseSegment, takeBuffer } from "./pool";
@@ -29,6 +29,7 @@ export function privateHead(worker: usize, id: u32): u32 {
   store<u32>(f, headers, DESC_LENGTH);
   store<u32>(f, rest, DESC_NEXT);
   memory.copy(f + DESC_PACKET_LENGTH, d + DESC_PACKET_LENGTH, 36);
+  store<u32>(f, load<u32>(d, DESC_MARK), DESC_MARK);
   store<u32>(d, NONE, DESC_NEXT);
   release(worker, id);
   return fresh;

@@ -111,6 +111,8 @@ export class Engine {
   private readonly runner: Runner;
   private readonly space: BucketSpace;
   private readonly puntRecords = new Uint32Array(HOST_IDS / 4);
+  /** Entries of the function table whose programs were removed, and the epoch in which that was. */
+  private readonly unused: { readonly entry: number; readonly epoch: number }[] = [];
   private readonly receivers: (PuntReceiver | undefined)[] = [];
   private onPunt: ((punt: Punt) => void) | undefined;
   private readonly closers = new Set<() => Promise<void>>();
@@ -345,9 +347,20 @@ export class Engine {
   addProgram(program: (...args: never[]) => unknown): number {
     if (this.threads.length)
       throw new LoomError("ENOTSUP", "each thread has a function table of its own; programs need an engine without threads");
-    const entry = this.programs.grow(1);
+    const at = this.unused.findIndex(({ epoch }) => this.plane.epochPassed(epoch) !== 0);
+    const entry = at < 0 ? this.programs.grow(1) : this.unused.splice(at, 1)[0].entry;
     this.programs.set(entry, program);
     return entry;
+  }
+
+  /** Takes a function out of the table again once no burst can be calling it; nothing may name its entry any more. */
+  removeProgram(entry: number): void {
+    this.unused.push({ entry, epoch: this.plane.epochEnd() });
+  }
+
+  /** The memory, for modules that are compiled over it. */
+  get wasmMemory(): WebAssembly.Memory {
+    return this.wasm.memory;
   }
 
   /** What is to be closed before the engine: called once, by `close`, unless what is returned is called first. */

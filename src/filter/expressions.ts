@@ -256,6 +256,8 @@ export type Hook = "ingress" | "prerouting" | "input" | "forward" | "output" | "
 export interface SetElement {
   readonly key: Bytes;
   readonly keyEnd?: Bytes;
+  /** Stands for every key that no other element matches (`*`); its key is empty. */
+  readonly catchall?: boolean;
   /** Value of a map. */
   readonly data?: Bytes;
   readonly verdict?: Verdict;

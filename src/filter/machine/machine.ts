@@ -1,0 +1,204 @@
+/**
+ * The rules of a network: a ruleset is compiled, linked to memory that holds its sets, counters and objects, and put in force at once.
+ *
+ *   const machine = new Machine(engine, 0);
+ *   machine.load(ruleset);            // replaces what was in force, between two bursts
+ *   machine.counters();
+ *
+ * What stays the same across a load keeps its contents: a rule with the same handle and expressions its counters, a named set of the same
+ * shape the elements that rules put into it (those that the ruleset itself names are added and removed as it changed), an object its state.
+ */
+import * as abi from "../../../assembly/abi.ts";
+import { LoomError } from "../../base/errors.ts";
+import { type Random, secret } from "../../base/random.ts";
+import type { Engine } from "../../engine/engine.ts";
+import type { Family, RulesetSpec, SetElement } from "../expressions.ts";
+import { compile } from "./compile.ts";
+import type { Places, PlaneFunction } from "./link.ts";
+import { arrange, checkJumps } from "./order.ts";
+import { Registry, type Statement } from "./registry.ts";
+import { Space } from "./space.ts";
+import type { ObjectState, RuleState, TableName } from "./state.ts";
+import { LoadedTable } from "./table.ts";
+
+export interface MachineOptions {
+  /** Functions in place of the data plane's own, or beside them. */
+  readonly plane?: Readonly<Record<string, (...args: never[]) => unknown>>;
+  /** Where numgen and meta random come from; unpredictable unless given. */
+  readonly random?: Random;
+  /** Tables of these families are in force here. Default: those of the network layer. */
+  readonly families?: readonly Family[];
+}
+
+const NETWORK: readonly Family[] = ["ip", "ip6", "inet", "netdev"];
+/** `ct state` by CT_*: bits of linux/netfilter/nf_conntrack_common.h; nothing tracked is invalid. */
+const STATES = Uint8Array.of(2, 4, 8, 2, 4, 1, 1, 64, 1, 1, 1, 1, 1, 1, 1, 1);
+const tableKey = (family: Family, name: string): string => `${family} ${name}`;
+
+export class Machine {
+  private readonly engine: Engine;
+  private readonly network: number;
+  private readonly families: readonly Family[];
+  private readonly functions: Readonly<Record<string, unknown>>;
+  private readonly space: Space;
+  private readonly places: Places;
+  private readonly registry = new Registry();
+  private tables = new Map<string, LoadedTable>();
+  private entries = new Map<number, number>();
+  private ruleset: RulesetSpec = { tables: [] };
+
+  constructor(engine: Engine, network: number, options: MachineOptions = {}) {
+    this.engine = engine;
+    this.network = network;
+    this.families = options.families ?? NETWORK;
+    this.functions = { ...(engine.plane as unknown as Record<string, unknown>), ...options.plane };
+    this.space = new Space(engine);
+    this.places = this.place(options.random);
+  }
+
+  /** What every program refers to. */
+  private place(random: Random | undefined): Places {
+    const { memory } = this.engine;
+    const { space } = this;
+    const seed = space.allocate(16);
+    const bytes = random ? random.fill(new Uint8Array(8)) : secret(8);
+    bytes[0] |= 1;
+    space.u8.set(bytes, seed.address);
+    space.setU64(seed.address + 8, BigInt(Math.round((this.engine.clock.epoch ?? 0) * 1e6)));
+    return {
+      descriptors: memory.base(abi.REGION_DESCRIPTORS),
+      interfaces: memory.base(abi.REGION_IFACES),
+      ports: memory.layout.sizes.ports,
+      flows: memory.base(abi.REGION_FLOWS),
+      nothing: space.allocate(abi.IFACE_SIZE).address,
+      states: space.place(STATES).address,
+      random: seed.address,
+      epoch: seed.address + 8,
+    };
+  }
+
+  // ── Rulesets ────────────────────────────────────────────────────────────────────────────────────
+
+  /** The ruleset in force. */
+  get spec(): RulesetSpec {
+    return this.ruleset;
+  }
+
+  /** Puts a ruleset in force in place of the one that is. When it cannot be, nothing has changed. */
+  load(ruleset: RulesetSpec): void {
+    const specs = ruleset.tables.filter(({ family }) => this.families.includes(family));
+    for (const spec of specs) checkJumps(spec);
+    const tables = new Map<string, LoadedTable>();
+    try {
+      for (const spec of specs) {
+        const key = tableKey(spec.family, spec.name);
+        tables.set(key, new LoadedTable(this.space, this.registry, spec, this.tables.get(key)));
+      }
+      const programs = this.build([...tables.values()]);
+      for (const table of tables.values()) table.commit();
+      this.publish(programs);
+    } catch (error) {
+      for (const table of tables.values()) table.abandon();
+      throw error;
+    }
+    const old = this.tables;
+    this.tables = tables;
+    this.ruleset = ruleset;
+    for (const [key, table] of old) table.retire(tables.get(key));
+    this.registry.prune([...tables.values()]);
+  }
+
+  /** No rules any more. */
+  flush(): void {
+    this.load({ tables: [] });
+  }
+
+  /** Compiles; functions by segment. */
+  private build(tables: readonly LoadedTable[]): Map<number, () => void> {
+    const segments = arrange(tables);
+    if (segments.size === 0) return new Map();
+    const { buffer } = this.engine.memory;
+    const { bytes, imports } = compile({
+      memory: { pages: buffer.byteLength / 65_536, shared: this.engine.build === "shared" },
+      places: this.places,
+      tables,
+      segments,
+    });
+    const missing = imports.find((name) => typeof this.functions[name] !== "function");
+    if (missing) throw new LoomError("ENOTSUP", `the ruleset needs ${NEEDS[missing] ?? missing}, which this engine does not have`);
+    const plane = new Proxy(this.functions, { get: (all, name: string) => all[name] ?? nobody });
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+      env: { memory: this.engine.wasmMemory },
+      plane: plane as unknown as WebAssembly.ModuleImports,
+    });
+    return new Map([...segments.keys()].map((segment) => [segment, instance.exports[`s${segment}`] as () => void]));
+  }
+
+  /** One word for each segment; the functions that were there may be called until the burst in hand is over. */
+  private publish(programs: ReadonlyMap<number, () => void>): void {
+    const old = this.entries;
+    this.entries = new Map();
+    for (let segment = 0; segment < abi.SEGMENT_COUNT; segment++) {
+      const program = programs.get(segment);
+      if (program) this.entries.set(segment, this.engine.addProgram(program));
+      this.space.setU32(this.word(segment), program ? (this.entries.get(segment) as number) + 1 : 0);
+    }
+    for (const entry of old.values()) this.engine.removeProgram(entry);
+  }
+
+  private word(segment: number): number {
+    return this.engine.memory.base(abi.REGION_NETNS) + this.network * abi.NETNS_SIZE + abi.NETNS_PROGRAMS + 4 * segment;
+  }
+
+  /** Does a rule ask for connections (ct, nat and the like), so that flows have to be tracked? */
+  get needsTracking(): boolean {
+    return [...this.tables.values()].some((table) => table.needsTracking);
+  }
+
+  // ── State ───────────────────────────────────────────────────────────────────────────────────────
+
+  /** What rules keep: counters, quotas, connections counted, times. */
+  counters(): RuleState[] {
+    return [...this.tables.values()].flatMap((table) => table.ruleStates());
+  }
+
+  /** What named objects keep. */
+  objects(): ObjectState[] {
+    return [...this.tables.values()].flatMap((table) => table.objectStates());
+  }
+
+  elements({ family, table, set }: TableName & { set: string }): SetElement[] {
+    return this.table(family, table).set(set).elements();
+  }
+
+  addElements({ family, table, set }: TableName & { set: string }, elements: readonly SetElement[]): void {
+    this.table(family, table).addElements(set, elements);
+  }
+
+  /** Returns how many there were. */
+  deleteElements({ family, table, set }: TableName & { set: string }, elements: readonly SetElement[]): number {
+    return this.table(family, table).set(set).delete(elements);
+  }
+
+  /** What a number names that the data plane hands up with a packet: a `log` or `synproxy` statement, an object. */
+  statement(number: number): Statement | undefined {
+    return this.registry.statement(number);
+  }
+
+  private table(family: Family, name: string): LoadedTable {
+    const table = this.tables.get(tableKey(family, name));
+    if (!table) throw new LoomError("ENOENT", `there is no table ${family} ${name}`);
+    return table;
+  }
+}
+
+const NEEDS: Partial<Record<PlaneFunction, string>> = {
+  natSetup: "address translation",
+  flowLoad: "connection tracking",
+  flowStore: "connection tracking",
+};
+
+/** Stands where a program imports what it never calls. */
+function nobody(): never {
+  throw new Error("a program called a function it does not use");
+}

@@ -1,0 +1,271 @@
+/**
+ * A table of a ruleset in memory: numbers of its chains, its sets, its objects, and what its rules keep.
+ *
+ * Made from the table of the same name that was in force before, if there was one: what stays is taken over, what is new is made beside
+ * it, and nothing of the old one changes until `commit`. Afterwards `retire` gives back what the new one did not take.
+ */
+import { invalid, LoomError } from "../../base/errors.ts";
+import type { ChainSpec, Expression, ObjectSpec, ObjectType, SetElement, SetSpec, TableSpec } from "../expressions.ts";
+import type { ObjectLink, TableLink } from "./link.ts";
+import { checkJumps } from "./order.ts";
+import type { Registry, Statement, User } from "./registry.ts";
+import { hex, same } from "./same.ts";
+import { SetMemory } from "./set-memory.ts";
+import type { Block, Space } from "./space.ts";
+import { initialState, type ObjectState, type RuleState, readState, stateSize } from "./state.ts";
+
+interface RuleMemory {
+  readonly chain: string;
+  readonly handle: number;
+  readonly expressions: readonly Expression[];
+  /** By place in the rule. */
+  readonly states: ReadonlyMap<number, Block>;
+}
+
+interface ObjectMemory {
+  readonly spec: ObjectSpec;
+  /** State, or nothing where the data plane knows the object by number. */
+  readonly block?: Block;
+  readonly value: number;
+}
+
+const TRACKED: ReadonlySet<Expression["op"]> = new Set(["ct", "ct-set", "nat", "masq", "redir", "connlimit", "synproxy", "notrack"]);
+
+/** What two definitions have in common when what they keep may stay: all but the numbers they begin with. */
+const shape = (expression: Expression): Expression => {
+  if (expression.op === "counter") return { op: "counter", packets: 0, bytes: 0 };
+  return expression.op === "quota" ? { ...expression, used: 0 } : expression;
+};
+
+export class LoadedTable implements User {
+  readonly spec: TableSpec;
+  readonly link: TableLink;
+  readonly statementNumbers = new Set<number>();
+  private readonly space: Space;
+  private readonly before: LoadedTable | undefined;
+  private readonly registry: Registry;
+  private readonly chains = new Map<string, number>();
+  private readonly sets = new Map<string, SetMemory>();
+  private readonly objects = new Map<string, ObjectMemory>();
+  private readonly rules = new Map<string, RuleMemory>();
+  /** Elements to be added and removed when the table is in force. */
+  private readonly changes: (() => void)[] = [];
+
+  constructor(space: Space, registry: Registry, spec: TableSpec, before: LoadedTable | undefined) {
+    this.space = space;
+    this.registry = registry;
+    this.spec = spec;
+    this.before = before;
+    try {
+      for (const { name } of spec.chains) this.chains.set(name, registry.chain(this.chainKey(name)));
+      for (const object of spec.objects) this.makeObject(object);
+      for (const set of spec.sets) this.makeSet(set);
+      for (const chain of spec.chains) for (let i = 0; i < chain.rules.length; i++) this.makeRule(chain, i);
+    } catch (error) {
+      this.abandon();
+      throw error;
+    }
+    this.link = this.makeLink();
+  }
+
+  // ── Parts ───────────────────────────────────────────────────────────────────────────────────────
+
+  private chainKey(name: string): string {
+    return `${this.spec.family} ${this.spec.name} ${name}`;
+  }
+
+  get chainKeys(): string[] {
+    return this.spec.chains.map(({ name }) => this.chainKey(name));
+  }
+
+  private makeObject(spec: ObjectSpec): void {
+    const key = objectKey(spec.object.type, spec.name);
+    const old = this.before?.objects.get(key);
+    if (old && same(objectShape(old.spec), objectShape(spec))) {
+      this.objects.set(key, { ...old, spec });
+      if (!old.block) this.statementNumbers.add(old.value);
+      return;
+    }
+    const { type } = spec.object;
+    const expression = { ...spec.object, op: type } as unknown as Expression;
+    const block = stateSize(type) > 0 ? this.space.place(initialState(expression, this.space.now())) : undefined;
+    this.objects.set(key, { spec, block, value: block?.address ?? this.number({ op: "object", object: spec }) });
+  }
+
+  private makeSet(spec: SetSpec): void {
+    const carried = carriedBy(this.spec, spec);
+    const old = spec.anonymous ? undefined : this.before?.sets.get(spec.name);
+    if (old && same(setShape(old.spec), setShape(spec)) && same(old.carried, carried)) {
+      this.sets.set(spec.name, old);
+      const [added, removed] = difference(this.before?.declared(spec.name) ?? [], spec.elements);
+      if (added.length > 0 || removed.length > 0)
+        this.changes.push(() => {
+          old.delete(removed);
+          old.add(added);
+        });
+      return;
+    }
+    this.sets.set(spec.name, new SetMemory(this.space, spec, carried, this.names(spec)));
+  }
+
+  private declared(name: string): readonly SetElement[] {
+    return this.spec.sets.find((set) => set.name === name)?.elements ?? [];
+  }
+
+  private names(spec: SetSpec) {
+    const { chains } = this;
+    const type = spec.map?.kind === "object" ? spec.map.type : "counter";
+    return {
+      chain: (name: string) => this.chainNumber(name),
+      chainName: (number: number) => [...chains].find(([, n]) => n === number)?.[0] ?? "",
+      object: (name: string) => this.object(type, name).value,
+      objectName: (value: number) =>
+        [...this.objects.values()].find((object) => object.spec.object.type === type && object.value === value)?.spec.name ?? "",
+    };
+  }
+
+  private makeRule(chain: ChainSpec, index: number): void {
+    const { handle, expressions } = chain.rules[index];
+    if (!expressions.some(({ op }) => stateSize(op) > 0)) return;
+    const key = ruleKey(chain, index);
+    const old = this.before?.rules.get(key);
+    if (old && (old.expressions === expressions || same(old.expressions.map(shape), expressions.map(shape)))) {
+      this.rules.set(key, { ...old, expressions });
+      return;
+    }
+    const states = new Map<number, Block>();
+    this.rules.set(key, { chain: chain.name, handle, expressions, states });
+    for (const [i, expression] of expressions.entries())
+      if (stateSize(expression.op) > 0) states.set(i, this.space.place(initialState(expression, this.space.now())));
+  }
+
+  private makeLink(): TableLink {
+    return {
+      family: this.spec.family,
+      chain: (name) => this.chainNumber(name),
+      set: (name) => this.set(name).link,
+      object: (type, name) => this.object(type, name),
+      state: (chain, rule, index) => this.rules.get(ruleKey(chain, rule))?.states.get(index)?.address ?? 0,
+      statement: (expression) => this.number(expression as Statement),
+    };
+  }
+
+  private number(statement: Statement): number {
+    const number = this.registry.add(statement);
+    this.statementNumbers.add(number);
+    return number;
+  }
+
+  private chainNumber(name: string): number {
+    const number = this.chains.get(name);
+    if (number === undefined) throw invalid(`table ${this.spec.name} has no chain ${name}`);
+    return number;
+  }
+
+  set(name: string): SetMemory {
+    const set = this.sets.get(name);
+    if (!set) throw new LoomError("ENOENT", `table ${this.spec.name} has no set ${name}`);
+    return set;
+  }
+
+  private object(type: ObjectType, name: string): ObjectLink {
+    const object = this.objects.get(objectKey(type, name));
+    if (!object) throw new LoomError("ENOENT", `table ${this.spec.name} has no ${type} ${name}`);
+    return { object: object.spec.object, value: object.value };
+  }
+
+  // ── In force and out of it ──────────────────────────────────────────────────────────────────────
+
+  /** Changes the sets that stay. */
+  commit(): void {
+    for (const change of this.changes) change();
+  }
+
+  /** Gives back what was made for a table that does not come into force. */
+  abandon(): void {
+    this.releaseAllBut(this.before);
+  }
+
+  /** Gives back what its successor did not take. */
+  retire(successor: LoadedTable | undefined): void {
+    this.releaseAllBut(successor);
+  }
+
+  private releaseAllBut(other: LoadedTable | undefined): void {
+    for (const [name, set] of this.sets) if (other?.sets.get(name) !== set) set.free();
+    for (const [key, { block }] of this.objects) if (block && other?.objects.get(key)?.block !== block) this.space.retire([block]);
+    for (const [key, { states, expressions }] of this.rules) {
+      if (other?.rules.get(key)?.states === states) continue;
+      for (const [i, block] of states) {
+        if (expressions[i].op === "connlimit") this.space.engine.plane.freeList(block.address);
+        this.space.retire([block]);
+      }
+    }
+  }
+
+  addElements(name: string, elements: readonly SetElement[]): void {
+    const set = this.set(name);
+    if (set.spec.map?.kind === "verdict") {
+      const others = this.spec.sets.filter((spec) => spec.name !== name);
+      checkJumps({ ...this.spec, sets: [...others, { ...set.spec, elements: [...set.elements(), ...elements] }] });
+    }
+    set.add(elements);
+  }
+
+  get needsTracking(): boolean {
+    const asks = ({ op }: Expression) => TRACKED.has(op);
+    return this.spec.chains.some(({ rules }) => rules.some(({ expressions }) => expressions.some(asks)));
+  }
+
+  // ── Reading ─────────────────────────────────────────────────────────────────────────────────────
+
+  private reading(op: string, block: Block) {
+    return readState(op, new DataView(this.space.view.buffer, block.address, block.size));
+  }
+
+  ruleStates(): RuleState[] {
+    const { family, name: table } = this.spec;
+    return [...this.rules.values()].flatMap(({ chain, handle, expressions, states }) =>
+      [...states].map(([index, block]) => ({ family, table, chain, handle, index, ...this.reading(expressions[index].op, block) })),
+    );
+  }
+
+  objectStates(): ObjectState[] {
+    const { family, name: table } = this.spec;
+    return [...this.objects.values()].flatMap(({ spec, block }) =>
+      block ? [{ family, table, name: spec.name, ...this.reading(spec.object.type, block) }] : [],
+    );
+  }
+}
+
+const objectKey = (type: ObjectType, name: string): string => `${type} ${name}`;
+const ruleKey = (chain: ChainSpec, index: number): string => `${chain.name} ${chain.rules[index].handle || `#${index}`}`;
+
+function objectShape({ object }: ObjectSpec): unknown {
+  if (object.type === "counter") return { type: object.type };
+  return object.type === "quota" ? { ...object, used: 0 } : object;
+}
+
+/** A set but for its elements. */
+function setShape({ elements: _, ...rest }: SetSpec): unknown {
+  return rest;
+}
+
+/** What elements of a set carry: as the set says, or as the rules that fill it say, or as its elements do. */
+function carriedBy(table: TableSpec, set: SetSpec): readonly Expression[] {
+  if (set.expressions) return set.expressions;
+  for (const { rules } of table.chains)
+    for (const { expressions } of rules)
+      for (const e of expressions) if (e.op === "dynset" && e.set === set.name && e.expressions.length > 0) return e.expressions;
+  return set.elements.find(({ expressions }) => expressions && expressions.length > 0)?.expressions ?? [];
+}
+
+/** Elements of a new list that the old one has not, and of the old one that the new one has not. */
+function difference(before: readonly SetElement[], now: readonly SetElement[]): [SetElement[], SetElement[]] {
+  if (before === now) return [[], []];
+  const key = ({ key: from, keyEnd, catchall }: SetElement) => (catchall ? "*" : `${hex(from)}-${keyEnd ? hex(keyEnd) : ""}`);
+  const old = new Map(before.map((element) => [key(element), element]));
+  const fresh = new Map(now.map((element) => [key(element), element]));
+  const added = now.filter((element) => !same(old.get(key(element)), element));
+  return [added, before.filter((element) => !fresh.has(key(element)))];
+}
