@@ -40,7 +40,7 @@ export class Generator {
     bytes.set(link);
     bytes.set(network, link.length);
     bytes.set(transport, link.length + network.length);
-    const flow = this.chance(0.6) ? this.flow(family, protocol) : undefined;
+    const flow = this.chance(0.6) ? this.flow(family) : undefined;
     return {
       bytes: this.chance(0.05) ? bytes.slice(0, link.length + network.length + this.below(transport.length + 1)) : bytes,
       l3: link.length,
@@ -59,10 +59,19 @@ export class Generator {
     };
   }
 
-  private flow(family: 4 | 6, protocol: number) {
-    const id = 1 + this.below(20);
+  private flow(family: 4 | 6) {
+    // What tells flows apart follows from their number.
+    const id = 1 + this.below(10) + (family === 6 ? 10 : 0);
     const direction = this.pick(["original", "reply"] as const);
-    return { id, direction, family, protocol, status: this.pick([8, 10, 14]), zone: this.pick([0, 5]), mark: this.pick([0, 1, 2]) };
+    return {
+      id,
+      direction,
+      family,
+      protocol: id % 3 ? 6 : 17,
+      status: this.pick([8, 10, 14]),
+      zone: id % 2 ? 5 : 0,
+      mark: this.pick([0, 1, 2]),
+    };
   }
 
   private link(family: 4 | 6): Uint8Array {

@@ -8,7 +8,7 @@ import { Generator } from "./filter-generate.ts";
 import { hexOf, Rig } from "./filter-rig.ts";
 import { SEED } from "./support.ts";
 
-const RULESETS = Number(process.env.RULESETS ?? 400);
+const RULESETS = Number(process.env.RULESETS ?? 150);
 const PACKETS = 40;
 
 describe("compiled rules", () => {

@@ -70,6 +70,7 @@ export class Rig {
       routes4: 100,
       routes6: 100,
       appBytes: 65_536,
+      flows: 1024,
       filterBytes: options.filterBytes ?? 8 << 20,
       build: options.build ?? "plain",
       secret: new Uint8Array(8).fill(0x5a),
@@ -90,8 +91,7 @@ export class Rig {
       memory.setU32(at + abi.IFACE_GROUP, group);
       memory.u8.set(new TextEncoder().encode(kind), at + abi.IFACE_KIND);
     }
-    this.hot = engine.plane.filterAllocate(64 * abi.FLOW_SIZE);
-    memory.setU32(memory.base(abi.REGION_FLOWS) + abi.FLOWS_HOT, this.hot);
+    this.hot = memory.getU32(memory.base(abi.REGION_FLOWS) + abi.FLOWS_HOT);
     this.machine = new Machine(engine, 0, { random: new Random(SEED), families, plane: this.doubles() });
   }
 
@@ -104,12 +104,12 @@ export class Rig {
         if (bytes) memory.u8.set(bytes, out);
         return bytes ? 1 : 0;
       },
-      flowStore: (_worker: number, position: number, field: number, direction: number, from: number) => {
+      flowStore: (_worker: number, position: number, field: number, from: number, length: number) => {
         const { flow } = this.packets[position];
-        const bytes = memory.u8.slice(from, from + (STORED[field] ?? 4));
+        const bytes = memory.u8.slice(from, from + length);
         if (flow && field === abi.CTFIELD_MARK)
           memory.setU32(this.hot + flow.id * abi.FLOW_SIZE + abi.FLOW_MARK, bytes[0] + 256 * bytes[1]);
-        this.events.push(`store ${field} ${direction} ${field >= abi.CTFIELD_TIMEOUT || field === abi.CTFIELD_HELPER ? "" : hexOf(bytes)}`);
+        this.events.push(`store ${field} ${field >= abi.CTFIELD_TIMEOUT || field === abi.CTFIELD_HELPER ? "" : hexOf(bytes)}`);
         return 1;
       },
       natSetup: (_worker: number, _position: number, record: number) => {
@@ -153,9 +153,9 @@ export class Rig {
           return result === "type" ? found : INTERFACES[(found - this.engine.memory.base(abi.REGION_IFACES)) / abi.IFACE_SIZE];
         }),
       flowLoad: (packet, field, direction) => fieldOf(packet.flow, field, direction),
-      flowStore: (packet, field, direction, bytes) => {
+      flowStore: (packet, field, bytes) => {
         if (packet.flow && field === abi.CTFIELD_MARK) packet.flow.mark = bytes[0] + 256 * bytes[1];
-        events.push(`store ${field} ${direction} ${field >= abi.CTFIELD_TIMEOUT || field === abi.CTFIELD_HELPER ? "" : hexOf(bytes)}`);
+        events.push(`store ${field} ${field >= abi.CTFIELD_TIMEOUT || field === abi.CTFIELD_HELPER ? "" : hexOf(bytes)}`);
       },
       nat: (_packet, request) => {
         events.push(natText(request));
@@ -287,8 +287,6 @@ export class Rig {
     return this.engine.memory.getU32(this.hot + id * abi.FLOW_SIZE + abi.FLOW_MARK);
   }
 }
-
-const STORED: Record<number, number> = { [abi.CTFIELD_LABELS]: 16, [abi.CTFIELD_ZONE]: 2 };
 
 const natText = ({ kind, family, flags, ports, addresses }: NatRequest): string =>
   `nat ${kind} ${family} ${flags} ${ports} ${addresses.map(hexOf)}`;

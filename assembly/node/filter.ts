@@ -143,14 +143,13 @@ export function resetOption(worker: usize, position: u32, type: u32): u32 {
 
 /** The same number for both directions of a flow. */
 export function symmetricHash(worker: usize, position: u32): u32 {
-  const d = descriptorAt(idOf(worker, position)), at = <usize>load<u32>(d, DESC_DATA) + load<u16>(d, DESC_L3);
-  const secret = load<u64>(<usize>HEADER + HEADER_SECRET) | 1, flags = load<u32>(d, DESC_FLAGS), protocol = <u32>load<u8>(d, DESC_PROTOCOL);
+  const id = idOf(worker, position), d = descriptorAt(id), at = <usize>load<u32>(d, DESC_DATA) + load<u16>(d, DESC_L3);
+  const secret = load<u64>(<usize>HEADER + HEADER_SECRET) | 1, protocol = <u32>load<u8>(d, DESC_PROTOCOL);
   let h: u64 = protocol;
-  if ((flags & FLAG_IP4) != 0) h += <u64>(load<u32>(at, 12) ^ load<u32>(at, 16)) << 8;
+  if ((load<u32>(d, DESC_FLAGS) & FLAG_IP4) != 0) h += <u64>(load<u32>(at, 12) ^ load<u32>(at, 16)) << 8;
   else h += (load<u64>(at, 8) ^ load<u64>(at, 24)) * 0x9e3779b97f4a7c15 ^ (load<u64>(at, 16) ^ load<u64>(at, 32));
-  const l4 = <u32>load<u16>(d, DESC_L4);
-  if (hasTransport(d) && (protocol == TCP || protocol == UDP) && l4 + 4 <= load<u32>(d, DESC_LENGTH)) {
-    const ports = <usize>load<u32>(d, DESC_DATA) + l4;
+  const ports = work(worker);
+  if (hasTransport(d) && (protocol == TCP || protocol == UDP) && copyBytes(id, load<u16>(d, DESC_L4), ports, 4)) {
     h = (h * secret) ^ (<u64>(load16(ports) + load16(ports + 2)) << 17);
   }
   h = (h ^ (h >> 32)) * secret;

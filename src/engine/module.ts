@@ -65,7 +65,6 @@ export interface DataPlane {
   route6Lookups(index: number, worker: number, queries: number, out: number, n: number): void;
   stationSet(bridge: number, mac: bigint, vlan: number, member: number, now: number): number;
   stationFind(bridge: number, mac: bigint, vlan: number, now: number): number;
-<<<<<<< HEAD
   serviceAdd(index: number): number;
   serviceRemove(index: number): number;
   serviceFind(address: number, protocol: number, port: number): number;
@@ -74,7 +73,6 @@ export interface DataPlane {
   backendClosed(backend: number): void;
   backendCount(worker: number, backend: number, outward: number, packets: number, bytes: number): void;
   packetTunnel(worker: number, id: number, backend: number): number;
-=======
   filterAllocate(size: number): number;
   filterRetire(block: number, size: number): void;
   findSet(set: number, key: number, now: bigint): number;
@@ -85,7 +83,6 @@ export interface DataPlane {
   expireSet(set: number, now: bigint): void;
   freeList(state: number): void;
   jhash(at: number, length: number, seed: number): number;
->>>>>>> 9cc3bf5 (filter: rules compiled to WebAssembly, sets and state in the engine's memory, an interpreter as oracle)
   checksum(at: number, length: number): number;
   sum(at: number, length: number): number;
   update16(field: number, before: number, after: number): number;

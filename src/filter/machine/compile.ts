@@ -189,7 +189,7 @@ class Compiler {
         .i32(abi.DESC_SHIFT)
         .shl()
         .load(2, this.places.descriptors + abi.DESC_INGRESS);
-    c.tee(at.port).i32(Math.log2(abi.IFACE_SIZE)).shl().i32(this.places.interfaces).add();
+    c.tee(at.port).i32(abi.IFACE_SIZE).mul().i32(this.places.interfaces).add();
     c.i32(this.places.nothing).get(at.port).i32(this.places.ports).ltU().select().set(at.port);
     c.block();
     const known = c.depth;

@@ -106,7 +106,7 @@ export function pushLength(e: Emitter): Code {
 export function pushInterface(e: Emitter, output: boolean, port: number): Code {
   const { interfaces, nothing, ports } = e.program.places;
   const c = output ? e.vector(abi.VEC_OIF, 2) : descriptor(e).load(2, abi.DESC_INGRESS);
-  c.tee(port).i32(Math.log2(abi.IFACE_SIZE)).shl().i32(interfaces).add();
+  c.tee(port).i32(abi.IFACE_SIZE).mul().i32(interfaces).add();
   return c.i32(nothing).get(port).i32(ports).ltU().select();
 }
 
@@ -269,7 +269,7 @@ function pushFlow(e: Emitter): Code {
   const flow = e.temporary();
   const c = e.vector(abi.VEC_FLOW, 4).tee(flow).eqz();
   e.failIf();
-  return c.i32(e.program.places.flows).load(4, abi.FLOWS_HOT).get(flow).i32(1).shrU().i32(Math.log2(abi.FLOW_SIZE)).shl().add();
+  return c.i32(e.program.places.flows).load(4, abi.FLOWS_HOT).get(flow).i32(1).shrU().i32(abi.FLOW_SIZE).mul().add();
 }
 
 const ofFlow = (offset: number, bytes: 1 | 2 | 4): Known => ({

@@ -140,8 +140,8 @@ function assignObject(e: Emitter, type: string, number: () => void): void {
   if (field === undefined) throw invalid(`objects of type ${type} are not known to this engine`);
   number();
   c.store(4, abi.WORKER_SCRATCH);
-  c.get(e.worker).get(e.position).i32(field).i32(2);
-  e.scratch().call(e.program.plane("flowStore")).pop();
+  c.get(e.worker).get(e.position).i32(field);
+  e.scratch().i32(4).call(e.program.plane("flowStore")).pop();
 }
 
 /** Leaves the chain with the verdict on the stack, unless it is `go`. */

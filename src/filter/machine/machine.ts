@@ -47,9 +47,10 @@ export class Machine {
   private entries = new Map<number, number>();
   private ruleset: RulesetSpec = { tables: [] };
 
-  constructor(engine: Engine, network: number, options: MachineOptions = {}) {
+  /** `network`: of the engine's (engine.createNetwork), or its number. */
+  constructor(engine: Engine, network: number | { readonly index: number }, options: MachineOptions = {}) {
     this.engine = engine;
-    this.network = network;
+    this.network = typeof network === "number" ? network : network.index;
     this.families = options.families ?? NETWORK;
     this.functions = { ...(engine.plane as unknown as Record<string, unknown>), ...options.plane };
     this.space = new Space(engine);

@@ -3,7 +3,7 @@ import * as abi from "../../../assembly/abi.ts";
 import { invalid, LoomError } from "../../base/errors.ts";
 import { type CtKey, type Expression, NAT_MAP_IPS, NAT_PROTO_SPECIFIED, type Register } from "../expressions.ts";
 import type { Emitter } from "./emitter.ts";
-import { BASE_NUMBERS, DIRECTIONS, loadWords, wordsOf } from "./fields.ts";
+import { BASE_NUMBERS, loadWords, wordsOf } from "./fields.ts";
 import { ACCEPT_ALL, NEXT } from "./link.ts";
 import { argument, returnUnless } from "./lookup.ts";
 import { scale } from "./stateful.ts";
@@ -14,29 +14,35 @@ const RECORD = 128;
 
 const unsupported = (what: string) => new LoomError("ENOTSUP", `${what} is not known to this engine`);
 
+/** The packet may lie elsewhere now, whether it was written or not: that is seen to before the rule ends. */
+function failAfterRefresh(e: Emitter): void {
+  const written = e.temporary();
+  e.code.set(written);
+  e.refresh();
+  e.code.get(written).eqz();
+  e.failIf();
+}
+
 // ── Writes ──────────────────────────────────────────────────────────────────────────────────────
 export function payloadWrite(e: Emitter, { sreg, base, offset, len, csum }: Of<"payload-write">): void {
   e.spill(sreg, len, 0);
   const mend = (csum.kind === "inet" ? abi.MEND_INET | csum.offset : 0) | (csum.pseudo ? abi.MEND_PSEUDO : 0);
   e.code.get(e.worker).get(e.position).i32(BASE_NUMBERS[base]).i32(offset).i32(len);
-  e.scratch().i32(mend).call(e.program.plane("writePayload")).eqz();
-  e.failIf();
-  e.refresh();
+  e.scratch().i32(mend).call(e.program.plane("writePayload"));
+  failAfterRefresh(e);
 }
 
 export function exthdrWrite(e: Emitter, { sreg, type, offset, len }: Of<"exthdr-write">): void {
   if (len !== 2 && len !== 4) throw invalid(`${len} bytes of a TCP option are written; expected 2 or 4`);
   e.spill(sreg, len, 0);
   e.code.get(e.worker).get(e.position).i32(type).i32(offset).i32(len);
-  e.scratch().call(e.program.plane("writeOption")).eqz();
-  e.failIf();
-  e.refresh();
+  e.scratch().call(e.program.plane("writeOption"));
+  failAfterRefresh(e);
 }
 
 export function exthdrReset(e: Emitter, { type }: Of<"exthdr-reset">): void {
-  e.code.get(e.worker).get(e.position).i32(type).call(e.program.plane("resetOption")).eqz();
-  e.failIf();
-  e.refresh();
+  e.code.get(e.worker).get(e.position).i32(type).call(e.program.plane("resetOption"));
+  failAfterRefresh(e);
 }
 
 export function metaSet(e: Emitter, { sreg, key }: Of<"meta-set">): void {
@@ -57,16 +63,12 @@ const SET_FIELDS: Partial<Record<CtKey, { field: number; bytes: number }>> = {
   event: { field: abi.CTFIELD_EVENTS, bytes: 4 },
 };
 
-export function ctSet(e: Emitter, { sreg, key, direction }: Of<"ct-set">): void {
+export function ctSet(e: Emitter, { sreg, key }: Of<"ct-set">): void {
   const known = SET_FIELDS[key];
   if (!known) throw unsupported(`setting ct ${key}`);
   e.spill(sreg, known.bytes, 0);
-  e.code
-    .get(e.worker)
-    .get(e.position)
-    .i32(known.field)
-    .i32(direction === undefined ? 2 : DIRECTIONS[direction]);
-  e.scratch().call(e.program.plane("flowStore")).pop();
+  e.code.get(e.worker).get(e.position).i32(known.field);
+  e.scratch().i32(known.bytes).call(e.program.plane("flowStore")).pop();
   e.refresh();
 }
 

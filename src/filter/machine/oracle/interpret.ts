@@ -22,7 +22,7 @@ export interface World {
   /** The interface behind an address, or its type (RTN_*). */
   fib(packet: Packet, flags: number, result: "oif" | "type"): Interface | undefined | number;
   flowLoad(packet: Packet, field: number, direction: number): Uint8Array | undefined;
-  flowStore(packet: Packet, field: number, direction: number, bytes: Uint8Array): void;
+  flowStore(packet: Packet, field: number, bytes: Uint8Array): void;
   /** A verdict (VERDICT_*) for a request. */
   nat(packet: Packet, request: NatRequest): number;
   log(packet: Packet, expression: Expression): void;
@@ -219,7 +219,7 @@ export class Interpreter {
       case "ct":
         return this.maybe(e.dreg, this.ct(table.spec.family, e, packet));
       case "ct-set":
-        world.flowStore(packet, CT_FIELDS[e.key] ?? 0, direction(e.direction), this.get(e.sreg, CT_BYTES[e.key] ?? 4));
+        world.flowStore(packet, CT_FIELDS[e.key] ?? 0, this.get(e.sreg, CT_BYTES[e.key] ?? 4));
         return "go on";
       case "rt":
         if (!packet.output) return "break";
@@ -342,7 +342,7 @@ export class Interpreter {
       const verdict = this.world.synproxy(packet, key);
       return verdict === undefined ? "go on" : { verdict };
     }
-    this.world.flowStore(packet, OBJECT_FIELDS[op] ?? 0, 2, new TextEncoder().encode(key));
+    this.world.flowStore(packet, OBJECT_FIELDS[op] ?? 0, new TextEncoder().encode(key));
     return "go on";
   }
 
