@@ -1145,7 +1145,7 @@ export const PICK_LEAST_CHOICES = 8;
  * Backend, two lines: what packets read, and what workers write.
  *   +0  address (16 bytes, as a service's)
  *  +16  port u16 (host order, 0 = the one asked for), mode u8, flags u8 | next hop u32 | weight u32 | mtu u32
- *  +32  source address of its tunnel (16 bytes) | spare
+ *  +32  source address of its tunnel (16 bytes) | service (address) | spare
  *  +64  flows alive u32
  */
 export const BACKEND_SIZE = 128;
@@ -1161,6 +1161,8 @@ export const BACKEND_WEIGHT = 24;
 /** Of the way to it, for tunnels; 0 = any. */
 export const BACKEND_MTU = 28;
 export const BACKEND_TUNNEL = 32;
+/** Numbers are used again: whoever remembers one looks whether it is still of this service. */
+export const BACKEND_SERVICE = 48;
 export const BACKEND_FLOWS = 64;
 /** Takes new flows. */
 export const BACKEND_OPEN = 1;

@@ -347,14 +347,15 @@ function backendExists(index: u32): bool {
 
 /** Shows a service, whose record is written, to packets; 0 when its address, port and protocol are another's, or there is no place. */
 export function serviceAdd(index: u32): u32 {
-  return serviceExists(index) ? <u32>addService(serviceAt(index)) : 0;
+  if (!serviceExists(index)) return 0;
+  // Now, when every worker has left the burst in which it could have noted one of the service before.
+  forgetClients(serviceAt(index));
+  return <u32>addService(serviceAt(index));
 }
 
-/** Hides it again and forgets its clients; the record may be written anew once the epoch has passed. */
+/** Hides it again; the record may be written anew once the epoch has passed. */
 export function serviceRemove(index: u32): u32 {
-  if (!serviceExists(index) || !removeService(serviceAt(index))) return 0;
-  forgetClients(serviceAt(index));
-  return 1;
+  return serviceExists(index) ? <u32>removeService(serviceAt(index)) : 0;
 }
 
 /** The service of a destination (16 bytes in network order), or NONE. */

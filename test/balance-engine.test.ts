@@ -138,6 +138,29 @@ for (const build of BUILDS) {
       await engine.close();
     });
 
+    it("sends no client to a backend whose number is another service's by now", async () => {
+      const clock = new VirtualClock();
+      for (const engine of [await engineOf(build, { services: 2, backends: 2, clock }), undefined]) {
+        const balancer = new Balancer({ engine, clock });
+        const first = balancer.add({ address: "192.0.2.1", port: 80, affinityMs: 600_000, backends: backends(1) });
+        const { number } = first.choose(CLIENT, 1) ?? {};
+        first.remove("10.0.0.1:80");
+        await clock.advance(2100);
+        const other = balancer.add({ address: "192.0.2.2", port: 80 });
+        // Until somebody else has its number.
+        for (let i = 0; i < 70_000 && other.backends.size === 0; i++)
+          if (other.add({ address: "10.0.1.1" }).number !== number) {
+            other.remove("10.0.1.1:80");
+            await clock.advance(2100);
+          }
+        assert.equal(other.backends.size, 1);
+        first.add({ address: "10.0.0.2" });
+        assert.equal(first.choose(CLIENT, 1)?.name, "10.0.0.2:80");
+        balancer.close();
+        await engine?.close();
+      }
+    });
+
     it("counts per worker, and keeps what removed backends carried", async () => {
       const clock = new VirtualClock();
       const engine = await engineOf(build, { services: 1, backends: 2, clock });

@@ -1,5 +1,5 @@
 import {
-  AFFINITY_ENTRIES, AFFINITY_SIZE, BACKEND_FLAGS, BACKEND_FLOWS, BACKEND_MODE, BACKEND_OPEN, BACKEND_PORT, BACKEND_STAT_SIZE, BACKEND_WEIGHT, BALANCE_BACKENDS,
+  AFFINITY_ENTRIES, AFFINITY_SIZE, BACKEND_FLAGS, BACKEND_FLOWS, BACKEND_MODE, BACKEND_OPEN, BACKEND_PORT, BACKEND_SERVICE, BACKEND_STAT_SIZE, BACKEND_WEIGHT, BALANCE_BACKENDS,
   BALANCE_BACKENDS_AT, BALANCE_CLIENTS_AT, BALANCE_CLIENTS_MASK, BALANCE_DIRECTORY_AT, BALANCE_MASK, BALANCE_REACH,
   BALANCE_SERVICES_AT, BALANCE_STATS_AT, HEADER, HEADER_REGIONS, PICK_HASH, PICK_LEAST, PICK_LENGTH, PICK_RULE, PICK_SLOTS,
   PICK_TURN, REGION_BALANCE, SERVICE_AFFINITY, SERVICE_BY_CLIENT, SERVICE_FLAGS, SERVICE_PICKS, SERVICE_PORT, SERVICE_PROTOCOL,
@@ -52,6 +52,7 @@ function picks(at: usize, rule: u32, n: u32): void {
   for (let i: u32 = 0; i < n; i++) {
     store<u16>(PICKS + (<usize>i << 1), <u16>i, PICK_SLOTS);
     store<u8>(backendAt(i), BACKEND_OPEN, BACKEND_FLAGS);
+    store<u32>(backendAt(i), <u32>at, BACKEND_SERVICE);
     store<u32>(backendAt(i), 16, BACKEND_WEIGHT);
   }
   store<u32>(at, <u32>PICKS, SERVICE_PICKS);
@@ -185,6 +186,15 @@ describe("affinity", () => {
     expect(chooseBackend(at, 0, 77, 1, 1002)).toBe(second);
     forgetClients(at);
     expect(chooseBackend(at, 0, 77, 1, 1003)).not.toBe(second);
+  });
+
+  it("leaves a backend whose number is another service's by now", () => {
+    const at = service(1, 6, 80);
+    picks(at, PICK_TURN, 5);
+    store<u32>(at, 60, SERVICE_AFFINITY);
+    const first = chooseBackend(at, 0, 77, 1, 1000);
+    store<u32>(backendAt(first), <u32>service(2, 6, 80), BACKEND_SERVICE);
+    expect(chooseBackend(at, 0, 77, 1, 1001)).not.toBe(first);
   });
 
   it("is bounded: a full bucket forgets who would be forgotten first", () => {

@@ -40,7 +40,7 @@ function keptBackend(service: usize, hash: u32, high: u64, low: u64, now: u32, s
   const entry = entryOf(bucket, <u32>service, high, low, now);
   let backend = NOBODY;
   if (isFor(entry, <u32>service, high, low) && isAlive(entry, now)) backend = load<u32>(entry, AFFINITY_BACKEND);
-  if (backend == NOBODY || !isOpen(backend)) backend = pickBackend(service, hash);
+  if (backend == NOBODY || !isOpen(service, backend)) backend = pickBackend(service, hash);
   if (backend != NOBODY) {
     store<u64>(entry, high, AFFINITY_CLIENT);
     store<u64>(entry, low, AFFINITY_CLIENT + 8);
@@ -84,7 +84,7 @@ function entryOf(bucket: usize, service: u32, high: u64, low: u64, now: u32): us
   return best;
 }
 
-/** Forgets all clients of a service that is gone, before its record is used again. Control thread. */
+/** Forgets all clients of the service that had this record before. Control thread. */
 export function forgetClients(service: usize): void {
   const balance = region(REGION_BALANCE), buckets = load<u32>(balance, BALANCE_CLIENTS_MASK) + 1;
   for (let b: u32 = 0; b < buckets; b++) {

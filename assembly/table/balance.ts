@@ -9,7 +9,7 @@
  * inserting keeps right: nothing has to be moved or marked when a service goes, so one store adds or removes it.
  */
 import {
-  BACKEND_FLAGS, BACKEND_FLOWS, BACKEND_OPEN, BACKEND_SIZE, BACKEND_STAT_FLOWS, BACKEND_STAT_IN_PACKETS,
+  BACKEND_FLAGS, BACKEND_FLOWS, BACKEND_OPEN, BACKEND_SERVICE, BACKEND_SIZE, BACKEND_STAT_FLOWS, BACKEND_STAT_IN_PACKETS,
   BACKEND_STAT_OUT_PACKETS, BACKEND_STAT_SIZE, BACKEND_WEIGHT, BALANCE_BACKENDS, BALANCE_BACKENDS_AT,
   BALANCE_DIRECTORY_AT, BALANCE_MASK, BALANCE_NOBODY, BALANCE_REACH, BALANCE_REACH_MOST, BALANCE_STATS_AT,
   PICK_HASH, PICK_LEAST_CHOICES, PICK_LENGTH, PICK_RULE, PICK_SLOTS, PICK_TURN, REGION_BALANCE, SERVICE_CURSOR,
@@ -147,10 +147,11 @@ function pickLeast(picks: usize, length: u32, hash: u32): u32 {
   return best;
 }
 
-/** True while a backend takes new flows. */
+/** True while a backend is one of this service's and takes new flows. */
 @inline
-export function isOpen(backend: u32): bool {
-  return (load<u8>(backendAt(backend), BACKEND_FLAGS) & BACKEND_OPEN) != 0;
+export function isOpen(service: usize, backend: u32): bool {
+  const b = backendAt(backend);
+  return (load<u8>(b, BACKEND_FLAGS) & BACKEND_OPEN) != 0 && load<u32>(b, BACKEND_SERVICE) == <u32>service;
 }
 
 // ── Accounts ────────────────────────────────────────────────────────────────────────────────────

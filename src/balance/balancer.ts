@@ -54,7 +54,7 @@ export class Balancer {
     this.clock = options.clock ?? engine?.clock ?? realClock;
     this.plane = engine ? enginePlane(engine) : new LocalPlane(this.clock, options.secret ?? secret(8));
     const random = options.random ?? new Random(new DataView(secret(4).buffer).getUint32(0));
-    this.world = { plane: this.plane, clock: this.clock, random, connect, depart: (number, gone) => this.departing.push({ number, gone }) };
+    this.world = { plane: this.plane, clock: this.clock, random, connect, depart: (number, gone) => this.depart(number, gone) };
     this.tick();
   }
 
@@ -101,10 +101,15 @@ export class Balancer {
     });
   }
 
+  private depart(number: number, gone: () => void): void {
+    this.plane.retireBackend(number);
+    this.departing.push({ number, gone });
+  }
+
   /** Numbers of backends that are gone come back when no flow remembers them. */
   private release(): void {
     this.departing = this.departing.filter(({ number, gone }) => {
-      if (this.plane.live(number) > 0) return true;
+      if (!this.plane.isForgotten(number)) return true;
       gone();
       this.plane.removeBackend(number);
       return false;

@@ -57,6 +57,8 @@ export class EnginePlane implements BalancePlane {
   private readonly services: Supply;
   private readonly backends: Supply;
   private readonly tables: Supply;
+  /** Backends without a place in a table, and the epoch in which they lost it. */
+  private readonly retired = new Map<number, number>();
 
   constructor(engine: Engine) {
     const { sizes } = engine.memory.layout;
@@ -139,14 +141,26 @@ export class EnginePlane implements BalancePlane {
     memory.setU16(at + abi.BACKEND_PORT, record.port);
     memory.u8[at + abi.BACKEND_MODE] = MODES[record.mode];
     memory.u8[at + abi.BACKEND_FLAGS] = record.open ? abi.BACKEND_OPEN : 0;
+    memory.setU32(at + abi.BACKEND_SERVICE, this.serviceAt(record.service));
     memory.setU32(at + abi.BACKEND_HOP, record.nextHop);
     memory.setU32(at + abi.BACKEND_WEIGHT, Math.max(1, Math.round(record.weight * WEIGHT_PARTS)));
     memory.setU32(at + abi.BACKEND_MTU, record.mtu);
     if (record.tunnelFrom) this.writeAddress(at + abi.BACKEND_TUNNEL, record.tunnelFrom);
   }
 
+  retireBackend(backend: number): void {
+    this.retired.set(backend, this.plane.epochEnd());
+  }
+
+  /** A worker that saw the old table may still be opening a flow, until its burst is over. */
+  isForgotten(backend: number): boolean {
+    const epoch = this.retired.get(backend);
+    return epoch !== undefined && this.plane.epochPassed(epoch) !== 0 && this.live(backend) === 0;
+  }
+
   removeBackend(backend: number): void {
-    this.backends.give(backend, this.plane.epochEnd());
+    this.retired.delete(backend);
+    this.backends.give(backend, undefined);
   }
 
   opened(_service: number, backend: number): void {

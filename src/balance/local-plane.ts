@@ -65,6 +65,12 @@ export class LocalPlane implements BalancePlane {
     this.backend(backend).record = record;
   }
 
+  retireBackend(_backend: number): void {}
+
+  isForgotten(backend: number): boolean {
+    return this.live(backend) === 0;
+  }
+
   removeBackend(backend: number): void {
     this.backends.delete(backend);
   }
@@ -74,10 +80,16 @@ export class LocalPlane implements BalancePlane {
     if (!scheduler) return NOBODY;
     const now = this.clock.now();
     const kept = affinity?.find(client, now);
-    const isKept = kept !== undefined && this.backends.get(kept)?.record.open === true;
-    const backend = isKept ? kept : scheduler.pick(this.clientHash(client, record.byClient ? 0 : port));
+    const backend =
+      kept !== undefined && this.isOpen(service, kept) ? kept : scheduler.pick(this.clientHash(client, record.byClient ? 0 : port));
     if (backend !== NOBODY) affinity?.keep(client, backend, now);
     return backend;
+  }
+
+  /** Numbers are used again: it may be another service's by now. */
+  private isOpen(service: number, backend: number): boolean {
+    const record = this.backends.get(backend)?.record;
+    return record?.service === service && record.open;
   }
 
   /** As the data plane does (assembly/table/affinity.ts): the address as it lies in a packet, the port, and zeros. */

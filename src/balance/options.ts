@@ -147,10 +147,11 @@ export function checkBackend(options: BackendOptions, service: ServiceOptions, s
 
 /** As the plane is told of a backend. */
 export function backendRecord(
+  service: number,
   { mode = "nat", mtu = 0, tunnelFrom }: ServiceOptions,
   { address, port, weight, fraction, nextHop }: Pick<BackendRecord, "address" | "port" | "weight" | "nextHop"> & { fraction: number },
 ): BackendRecord {
   const share = weight * fraction;
   const from = tunnelFrom === undefined ? undefined : IpAddress.parse(tunnelFrom);
-  return { address, port: mode === "nat" ? port : 0, mode, open: share > 0, weight: share, nextHop, mtu, tunnelFrom: from };
+  return { service, address, port: mode === "nat" ? port : 0, mode, open: share > 0, weight: share, nextHop, mtu, tunnelFrom: from };
 }

@@ -29,6 +29,8 @@ export function serviceExists({ address, port, protocol }: ServiceRecord): LoomE
 }
 
 export interface BackendRecord {
+  /** By number. */
+  readonly service: number;
   readonly address: IpAddress;
   /** 0: the one the client asked for. */
   readonly port: number;
@@ -67,7 +69,11 @@ export interface BalancePlane {
   schedule(service: number, scheduler: Scheduler): void;
   addBackend(record: BackendRecord): number;
   writeBackend(backend: number, record: BackendRecord): void;
-  /** No flow is left that remembers it. */
+  /** It has no place in a schedule any more; flows may remember it. */
+  retireBackend(backend: number): void;
+  /** No flow does any more, nor is one about to. */
+  isForgotten(backend: number): boolean;
+  /** Its number is free for another. */
   removeBackend(backend: number): void;
   /** The backend for a new flow, or NOBODY. */
   choose(service: number, client: IpAddress, port: number): number;

@@ -71,6 +71,8 @@ export class Service {
   private readonly listeners = new Set<(event: ServiceEvent) => void>();
   private readonly byNumber = new Map<number, Backend>();
   private readonly accounts: Accounts;
+  /** Removed, though the table that packets see may name them until the next one. */
+  private readonly leaving: number[] = [];
   private isClosed = false;
   private isHeld = false;
   private isDirty = false;
@@ -119,7 +121,7 @@ export class Service {
     if (this.members.has(name)) throw new LoomError("EEXIST", `${this.name} has a backend ${name} already`);
     const { weight = 1, nextHop = 0 } = options;
     const number = this.world.plane.addBackend(
-      backendRecord(this.options, { address, port: options.port ?? 0, weight, nextHop, fraction: 1 }),
+      backendRecord(this.number, this.options, { address, port: options.port ?? 0, weight, nextHop, fraction: 1 }),
     );
     this.scheduler.add(number, name, weight);
     const backend = new Backend(this.owner, { name, address, port: options.port ?? 0, number, nextHop, weight }, (made) =>
@@ -147,9 +149,9 @@ export class Service {
     this.byNumber.delete(number);
     this.scheduler.remove(number);
     backend.close();
-    this.world.plane.writeBackend(number, backendRecord(this.options, backend));
+    this.world.plane.writeBackend(number, backendRecord(this.number, this.options, backend));
+    this.leaving.push(number);
     this.publish();
-    this.world.depart(number, () => this.accounts.gone(number));
   }
 
   /** Several changes at once: packets see all of them or none, and the table is built once. */
@@ -231,7 +233,7 @@ export class Service {
   private changed(backend: Backend, from: BackendState, because: BackendEvent | BackendChange): void {
     if (because === "weight") this.scheduler.reweigh(backend.number, backend.weight);
     this.scheduler.scale(backend.number, backend.fraction);
-    this.world.plane.writeBackend(backend.number, backendRecord(this.options, backend));
+    this.world.plane.writeBackend(backend.number, backendRecord(this.number, this.options, backend));
     this.publish();
     if (because === "weight" || because === "step" || because === "next hop") return;
     const check = because === "failed" || because === "passed" ? backend.health : undefined;
@@ -241,7 +243,9 @@ export class Service {
 
   private publish(): void {
     this.isDirty = this.isHeld;
-    if (!this.isHeld && !this.isClosed) this.world.plane.schedule(this.number, this.scheduler);
+    if (this.isHeld) return;
+    if (!this.isClosed) this.world.plane.schedule(this.number, this.scheduler);
+    for (const number of this.leaving.splice(0)) this.world.depart(number, () => this.accounts.gone(number));
   }
 
   private checkOf(backend: Backend, port: number): HealthCheck | undefined {
