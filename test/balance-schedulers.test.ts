@@ -75,6 +75,15 @@ describe("every scheduler", () => {
     });
   }
 
+  for (const name of SCHEDULERS)
+    it(`${name} finds the one that is left, however small its weight`, () => {
+      const scheduler = filled(createScheduler(name, { mostLoad: 1 }), HUNDRED.slice(0, 4), [65_535, 65_535, 65_535, 1]);
+      for (const id of [0, 1, 2]) scheduler.scale(id, 0);
+      for (let i = 0; i < 1000; i++) assert.equal(scheduler.pick(i * 7919), 3);
+      for (const id of [0, 1, 2]) scheduler.scale(id, 0.1);
+      for (let i = 0; i < 1000; i++) assert.ok(scheduler.pick(i * 7919) < 4);
+    });
+
   it("says what it was given", () => {
     const scheduler = filled(new RoundRobin(), ["a"]);
     assert.throws(() => scheduler.add(0, "b"), /there is a member 0 already, a/);

@@ -13,4 +13,5 @@ export type { BackendOptions, ServiceOptions } from "./options.ts";
 export type { BackendRecord, BalancePlane, Mode, ServiceRecord, Traffic } from "./plane.ts";
 export { type Member, NOBODY, type PickRule, type PickTable, type Scheduler, SLOTS } from "./scheduler.ts";
 export { createScheduler, SCHEDULERS, type SchedulerName, type SchedulerOptions } from "./schedulers.ts";
-export { Service, type ServiceEvent, type ServiceStats } from "./service.ts";
+export { Service, type ServiceEvent } from "./service.ts";
+export type { ServiceStats } from "./stats.ts";

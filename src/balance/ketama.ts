@@ -92,7 +92,7 @@ export class Ketama extends HashScheduler {
     const room = new Float64Array(NOBODY);
     for (const { id, weight, fraction } of members) {
       const share = (SLOTS * weight * fraction) / sum;
-      room[id] = Math.max(Math.floor(share * this.mostLoad), Math.ceil(share));
+      room[id] = Math.max(Math.floor(share * this.mostLoad), Math.floor(share) + 1);
     }
     return room;
   }

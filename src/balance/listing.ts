@@ -1,5 +1,5 @@
 /** Services as a terminal shows them: ipvsadm's three listings (`-L`, `--stats`, `--rate`), with the states of backends. */
-import type { ServiceStats } from "./service.ts";
+import type { ServiceStats } from "./stats.ts";
 
 export type Listing = "state" | "stats" | "rate";
 

@@ -7,9 +7,8 @@
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import { Accounts } from "./accounts.ts";
-import { Backend, type BackendChange, type BackendStats } from "./backend.ts";
+import { Backend, type BackendChange } from "./backend.ts";
 import type { BackendEvent, BackendState } from "./backend-state.ts";
-import type { Rates } from "./estimator.ts";
 import { type CheckResult, HealthCheck, type HealthWorld } from "./health.ts";
 import {
   type BackendOptions,
@@ -21,22 +20,10 @@ import {
   type ServiceOptions,
   serviceName,
 } from "./options.ts";
-import type { BalancePlane, Mode } from "./plane.ts";
+import type { BalancePlane } from "./plane.ts";
 import { NOBODY, type Scheduler } from "./scheduler.ts";
-import { createScheduler, type SchedulerName } from "./schedulers.ts";
-
-export interface ServiceStats extends Rates {
-  readonly name: string;
-  readonly scheduler: SchedulerName;
-  readonly mode: Mode;
-  readonly activeConns: number;
-  readonly conns: number;
-  readonly inPkts: number;
-  readonly outPkts: number;
-  readonly inBytes: number;
-  readonly outBytes: number;
-  readonly backends: readonly BackendStats[];
-}
+import { createScheduler } from "./schedulers.ts";
+import type { ServiceStats } from "./stats.ts";
 
 /** A backend's state changed, and why. */
 export interface ServiceEvent {

@@ -7,15 +7,16 @@
  */
 import { HashScheduler, mix, SLOTS, slotOf } from "./scheduler.ts";
 
-/** Places tried for a slot whose member is out; then the next in order that is not. */
+/** Places tried for a slot whose member is out; then those that are not, in turn. */
 const TRIES = 64;
 
 export class SourceHash extends HashScheduler {
   protected fill(): Uint16Array {
-    if (this.available().length === 0) return new Uint16Array(0);
+    const ready = this.available();
+    if (ready.length === 0) return new Uint16Array(0);
     const dealt = this.deal();
     const isOut = (id: number) => this.member(id).fraction === 0;
-    return dealt.map((id, slot) => (isOut(id) ? substitute(dealt, slot, isOut) : id));
+    return dealt.map((id, slot) => (isOut(id) ? (substitute(dealt, slot, isOut) ?? ready[slot % ready.length].id) : id));
   }
 
   /** To each member the slots of its share, to the nearest one, in the order of configuration. */
@@ -35,12 +36,10 @@ export class SourceHash extends HashScheduler {
   }
 }
 
-function substitute(slots: Uint16Array, slot: number, isOut: (id: number) => boolean): number {
+function substitute(slots: Uint16Array, slot: number, isOut: (id: number) => boolean): number | undefined {
   for (let i = 1; i <= TRIES; i++) {
     const id = slots[slotOf(mix(slot) + i, slots.length)];
     if (!isOut(id)) return id;
   }
-  let at = slot;
-  while (isOut(slots[at])) at = (at + 1) % slots.length;
-  return slots[at];
+  return undefined;
 }
