@@ -13,7 +13,12 @@ export interface Clock {
   sleep(ms: number, keepAlive?: boolean): Promise<void>;
   /** Gives timers and I/O of the program a turn: a macrotask, never a microtask. */
   turn(keepAlive?: boolean): Promise<void>;
+  /** Lets the program's promises (and Node's ticks) run, but neither timers nor I/O. */
+  breath?(): Promise<void>;
 }
+
+/** Promises that follow one another before a program has its answer: of an `await` in a function that is awaited, and so on. */
+const LONGEST_CHAIN = 8;
 
 type Immediate = (callback: () => void) => unknown;
 
@@ -37,6 +42,14 @@ function macrotask(): (callback: () => void) => unknown {
   };
 }
 
+/** Behind all promises where the runtime has such a queue, else behind a chain of some. */
+const afterPromises: (callback: () => void) => void =
+  (globalThis as { process?: { nextTick?: Immediate } }).process?.nextTick ??
+  (async (callback) => {
+    for (let i = 0; i < LONGEST_CHAIN; i++) await undefined;
+    callback();
+  });
+
 class RealClock implements Clock {
   readonly epoch = performance.timeOrigin;
   private schedule: ((callback: () => void) => unknown) | undefined;
@@ -59,6 +72,10 @@ class RealClock implements Clock {
       const handle = schedule(resolve);
       if (!keepAlive) unref(handle);
     });
+  }
+
+  breath(): Promise<void> {
+    return new Promise(afterPromises);
   }
 }
 

@@ -83,12 +83,14 @@ export class Runner {
   }
 
   private async loop(generation: number): Promise<void> {
+    const goesOn = () => this.isRunning() && generation === this.generation;
     let empty = 0;
-    while (this.isRunning() && generation === this.generation) {
-      if (this.sliceOrFail()) {
-        empty = 0;
-        await this.clock.turn(this.isKept);
-      } else if (++empty < EMPTY_TURNS) await this.clock.turn(this.isKept);
+    while (goesOn()) {
+      const worked = await this.sliceOrFail(goesOn);
+      empty = worked ? 0 : empty + 1;
+      // Whoever was told of something may have stopped it.
+      if (!goesOn()) return;
+      if (empty < EMPTY_TURNS) await this.clock.turn(this.isKept);
       else await this.rest(Math.min(2 ** (empty - EMPTY_TURNS), LONGEST_SLEEP_MS));
     }
   }
@@ -98,21 +100,25 @@ export class Runner {
     return this.current !== "stopped" && this.current !== "failed";
   }
 
-  /** Works until there is nothing left or the slice is over; true if there was something. */
-  private slice(): boolean {
+  /**
+   * Works until there is nothing left or the slice is over; true if there was something. Between rounds the program's
+   * promises run, so that what it answers goes on in the same slice.
+   */
+  private async slice(goesOn: () => boolean): Promise<boolean> {
     const end = this.clock.now() + SLICE_MS;
     let worked = false;
     do {
       if (this.work() === 0) break;
       worked = true;
-    } while (this.clock.now() < end);
+      await this.clock.breath?.();
+    } while (goesOn() && this.clock.now() < end);
     return worked;
   }
 
   /** An error of a device or a handler ends the loop and is the program's to see. */
-  private sliceOrFail(): boolean {
+  private async sliceOrFail(goesOn: () => boolean): Promise<boolean> {
     try {
-      return this.slice();
+      return await this.slice(goesOn);
     } catch (error) {
       this.current = "failed";
       throw error;
