@@ -37,6 +37,8 @@ export class Neighbour {
   touched = 0;
   /** A route to exactly this address was made for it. */
   hasRoute = false;
+  /** When an upper layer was last taken at its word. */
+  confirmedAt = Number.NEGATIVE_INFINITY;
   /** Packets that wait: ids. */
   readonly queue: number[] = [];
   queuedBytes = 0;
@@ -232,6 +234,9 @@ export class Neighbours {
     if (neighbour.state !== "STALE" && neighbour.state !== "DELAY" && neighbour.state !== "PROBE" && neighbour.state !== "REACHABLE")
       return;
     const was = neighbour.state;
+    // Acknowledgements say so thousands of times a second: now and then is enough.
+    if (was === "REACHABLE" && this.world.now() - neighbour.confirmedAt < neighbour.iface.reachableMs / 32) return;
+    neighbour.confirmedAt = this.world.now();
     this.enter(neighbour, "REACHABLE", this.reachableTime(neighbour));
     if (was === "STALE") this.writeHop(neighbour);
   }
