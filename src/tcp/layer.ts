@@ -139,8 +139,8 @@ export class TcpLayer implements Transport, TcpWorld {
   /** In TIME-WAIT, those first whose wait ends first. */
   private readonly waiting = new WaitList();
   private readonly waitTimer = new Timer(() => this.endWaits());
-  /** Closed by their owners, and not at their end yet. */
-  private readonly orphans = new Set<Tcb>();
+  /** So many are closed by their owners, and not at their end yet. */
+  private orphans = 0;
   private readonly challenges = new RateLimit(CHALLENGES, CHALLENGES);
   readonly hash: SipHash;
   private readonly passive: PassiveOpen;
@@ -519,15 +519,15 @@ export class TcpLayer implements Transport, TcpWorld {
 
   remove(tcb: Tcb): void {
     this.connections.delete(tcb);
-    if (tcb.orphan) this.orphans.delete(tcb);
+    this.forgetOrphan(tcb);
     const { listener } = tcb;
     if (!(listener instanceof TcpListener)) return;
     listener.finished(tcb);
   }
 
   timeWait(tcb: Tcb): void {
-    this.orphans.delete(tcb);
-    const wait = new TimeWait(tcb);
+    this.forgetOrphan(tcb);
+    const wait = this.waiting.take(tcb);
     this.connections.replace(tcb, wait);
     this.beginWait(wait);
     if (this.waiting.size <= MOST_TIME_WAIT) return;
@@ -542,8 +542,8 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   private endWait(wait: TimeWait): void {
-    this.waiting.delete(wait);
     this.connections.delete(wait);
+    this.waiting.give(wait);
   }
 
   private endWaits(): void {
@@ -561,8 +561,14 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   orphaned(tcb: Tcb): boolean {
-    this.orphans.add(tcb);
-    return this.orphans.size <= this.settings.maxOrphans;
+    tcb.orphanedAt = this.stack.now;
+    return ++this.orphans <= this.settings.maxOrphans;
+  }
+
+  private forgetOrphan(tcb: Tcb): void {
+    if (tcb.orphanedAt < 0) return;
+    tcb.orphanedAt = -1;
+    this.orphans--;
   }
 
   confirm(path: Path): void {

@@ -413,7 +413,8 @@ export class Tcb implements Flow, Starved, Throttled {
   softError: LoomError | undefined;
   /** The owner has let go: nobody reads any more. */
   orphan = false;
-  orphanedAt = 0;
+  /** When that was (ms), while it is on its way to an orderly end; else below 0. */
+  orphanedAt = -1;
   bytesAcked = 0;
   /** Segments that arrived, the SYN and the FIN among them. */
   packetsDelivered = 0;

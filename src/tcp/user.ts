@@ -249,7 +249,6 @@ export function close(tcb: Tcb): void {
   shutdown(tcb);
   if ((tcb.state as number) === CLOSED) return;
   tcb.orphan = true;
-  tcb.orphanedAt = tcb.now;
   if (!tcb.world.orphaned(tcb)) {
     tcb.world.counters.abort_on_memory++;
     abort(tcb, "ENOMEM", "there are too many connections that nobody owns");
