@@ -117,6 +117,8 @@ export class Engine {
   private onPunt: ((punt: Punt) => void) | undefined;
   private readonly closers = new Set<() => Promise<void>>();
   private closing: Promise<void> | undefined;
+  /** Calls of `poll` so far: devices are given several turns in one. */
+  rounds = 0;
   /** It was started or polled, if only once. */
   private hasRun = false;
   private networks = 0;
@@ -260,6 +262,7 @@ export class Engine {
   /** One round on the calling thread: devices in, packets through, punts up, devices out. Returns packets handled. */
   poll(budget = BUDGET): number {
     if (!this.hasRun) this.noteRun();
+    this.rounds++;
     let moved = this.pollDevices(budget);
     const now = this.clock.now();
     const handled = this.plane.poll(0, now / 1000, budget);

@@ -95,6 +95,8 @@ export class IpStack implements PuntReceiver, World {
   readonly outAddress: number;
   /** Time of this round (ms): read once, so that all of a burst happens at one moment. */
   now: number;
+  /** The last in which time moved on. */
+  private round = -1;
   readonly forwarding: boolean;
   inHand = 0;
   readonly transports = new Map<number, Transport>();
@@ -318,10 +320,14 @@ export class IpStack implements PuntReceiver, World {
     this.now = this.engine.clock.now();
   }
 
-  /** Time moves on: timers that are due. Returns how many. */
+  /** Time moves on, once a round: timers that are due. What waits for room or memory is given it. Returns how many. */
   tick(): number {
-    this.touch();
-    let fired = this.timers.run(this.now);
+    let fired = 0;
+    if (this.round !== this.engine.rounds) {
+      this.round = this.engine.rounds;
+      this.touch();
+      fired = this.timers.run(this.now);
+    }
     if (this.holdback.isThrottling) {
       // What was staged must be in the ring before room is asked for.
       this.flush();

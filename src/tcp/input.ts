@@ -23,7 +23,7 @@ import { beginKeepAlive } from "./keepalive.ts";
 import { beginSearch, largestPayload } from "./mtu-probe.ts";
 import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { transmit } from "./output.ts";
-import { reportDuplicate, takeData, worthTelling } from "./receiver.ts";
+import { acknowledgeSoon, reportDuplicate, takeData, worthTelling } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
 import type { Segment } from "./segment.ts";
 import { sendLimit } from "./send-limit.ts";
@@ -320,7 +320,7 @@ function receiveInSynSent(tcb: Tcb, id: number): void {
   acknowledge(tcb, ack, sack, false, segment.tsecr);
   tcb.window = segment.window;
   establish(tcb);
-  tcb.ackNow = true;
+  acknowledgeSoon(tcb);
   if (tcb.asked || tcb.synData > 0) learnFastOpen(tcb);
   segment.seq = (seq + 1) | 0;
   if (flags & URG) takeUrgent(tcb, id, segment);
@@ -329,11 +329,13 @@ function receiveInSynSent(tcb: Tcb, id: number): void {
   const ended = processFin(tcb);
   if (tcb.ecn?.isAccurate) transmit(tcb, tcb.nxt, 0, ACK | reflecting(tcb));
   send(tcb);
-  // Whoever waits to write does so at once: the acknowledgement goes along.
-  if (tcb.ackNow && tcb.wantsRoom && !ended) {
+  if (tcb.ackNow) transmit(tcb, tcb.nxt, 0, ACK);
+  else if (tcb.ackSoon && tcb.wantsRoom) {
+    // Whoever waits to write does so at once, however long that takes: the acknowledgement goes along.
+    tcb.ackSoon = false;
     tcb.lastTextAt = tcb.now;
     stack.timers.arm(tcb.busy().ackTimer, tcb.now + DELAYED_ACK);
-  } else if (tcb.ackNow) transmit(tcb, tcb.nxt, 0, ACK);
+  }
   tcb.rest();
   tcb.events.established?.();
   if (ended || segment.length > 0) tcb.events.readable?.();
@@ -570,9 +572,10 @@ function processFin(tcb: Tcb): boolean {
   tcb.finReceived = true;
   tcb.received = (tcb.received + 1) | 0;
   tcb.announced = later(tcb.announced, tcb.received);
-  tcb.ackNow = true;
+  acknowledgeSoon(tcb);
   if (tcb.state === ESTABLISHED) tcb.state = CLOSE_WAIT;
-  else if (tcb.state === FIN_WAIT_1) tcb.state = CLOSING;
+  else tcb.ackNow = true;
+  if (tcb.state === FIN_WAIT_1) tcb.state = CLOSING;
   else if (tcb.state === FIN_WAIT_2) enterTimeWait(tcb);
   return true;
 }
@@ -583,7 +586,7 @@ function acknowledgeWhenDue(tcb: Tcb, moved: number): void {
   tcb.unackedBytes += moved;
   if (tcb.quickAcks > 0 && !tcb.pingPong) {
     tcb.quickAcks--;
-    tcb.ackNow = true;
+    acknowledgeSoon(tcb);
   } else if (tcb.unackedBytes >= worthTelling(tcb)) tcb.ackNow = true;
   const { timers } = tcb.world.stack;
   if (!tcb.ackNow && !tcb.flight.ackTimer.armed) timers.arm(tcb.busy().ackTimer, tcb.now + DELAYED_ACK);

@@ -242,7 +242,7 @@ function attach(tcb: Tcb, seq: number, length: number, segmentSize: number): voi
 
 /** An acknowledgement went out with this segment: nothing is owed any more. */
 function acknowledged(tcb: Tcb): void {
-  tcb.ackNow = false;
+  tcb.ackNow = tcb.ackSoon = false;
   tcb.unackedBytes = 0;
   tcb.hasDsack = false;
   tcb.lastAckSent = tcb.received;

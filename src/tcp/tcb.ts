@@ -334,6 +334,8 @@ export class Tcb implements Flow, Starved, Throttled {
   lastTextAt = Number.NEGATIVE_INFINITY;
   unackedBytes = 0;
   ackNow = false;
+  /** An acknowledgement goes with the next round, if nothing takes it along before. */
+  ackSoon = false;
   lastAckSent = 0;
   receivedMss = 536;
   /** Size of the last segment that was smaller. */

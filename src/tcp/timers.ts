@@ -106,9 +106,11 @@ function persist(tcb: Tcb): void {
 }
 
 export function ackExpired(tcb: Tcb): void {
-  // Waiting that long means that no answer takes the acknowledgement along, and that the peer does not send in pairs.
-  tcb.pingPong = false;
-  tcb.quickAcks = Math.max(tcb.quickAcks, 1);
+  if (!tcb.ackSoon) {
+    // Waiting that long means that no answer takes the acknowledgement along, and that the peer does not send in pairs.
+    tcb.pingPong = false;
+    tcb.quickAcks = Math.max(tcb.quickAcks, 1);
+  }
   transmit(tcb, tcb.nxt, 0, ACK);
   tcb.rest();
 }

@@ -8,7 +8,7 @@ import { QUICK_ACKS } from "./input.ts";
 import { beginKeepAlive } from "./keepalive.ts";
 import { transmit } from "./output.ts";
 import { checkAppLimited } from "./pacing.ts";
-import { noteRead, worthUpdate } from "./receiver.ts";
+import { acknowledgeSoon, noteRead, worthUpdate } from "./receiver.ts";
 import { sendLimit } from "./send-limit.ts";
 import { restartAfterIdle, send } from "./sender.ts";
 import { ACK, distance } from "./sequence.ts";
@@ -126,10 +126,9 @@ function consumed(tcb: Tcb, n: number): void {
   tcb.world.stack.touch();
   noteRead(tcb, n);
   // Before the handshake is over there is nobody to tell: data in a SYN may be a spoofer's (RFC 7413 §5.1).
-  if (worthUpdate(tcb) && !tcb.finReceived && tcb.state !== SYN_RECEIVED) {
-    transmit(tcb, tcb.nxt, 0, ACK);
-    tcb.world.stack.flush();
-    tcb.rest();
+  if (!tcb.ackSoon && worthUpdate(tcb) && !tcb.finReceived && tcb.state !== SYN_RECEIVED) {
+    acknowledgeSoon(tcb);
+    tcb.world.stack.engine.wake();
   }
 }
 
