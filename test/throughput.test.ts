@@ -115,7 +115,8 @@ describe("throughput and theory", () => {
   it("BBR with 1% random loss, and with a queue of a tenth: nine tenths of what the bottleneck gives", async () => {
     const bbr = [{ congestion: "bbr" }];
     const rates: number[] = [];
-    for (const seed of [1, 2, 3])
+    // One seed's mean is within 0.03 of GOODPUT of another's.
+    for (let seed = 1; seed <= 8; seed++)
       rates.push((await over({ rtt: 20, rate: RATE, queue: held(RATE, 20), loss: 0.01 }, bbr, 3000, 8000, seed))[0]);
     assert.ok(mean(rates) >= 0.9 * GOODPUT, `loss: ${rates}`);
     const [shallow] = await over({ rtt: 40, rate: RATE, queue: held(RATE, 4) }, bbr, 3000, 8000);
