@@ -13,7 +13,7 @@ import { compare } from "./netfilter/compare.ts";
 import { describe as describePacket } from "./netfilter/describe.ts";
 import { KernelRouter } from "./netfilter/kernel-router.ts";
 import { packet } from "./netfilter/packet.ts";
-import { run } from "./netfilter/router.ts";
+import { listing, run } from "./netfilter/router.ts";
 import { portOf } from "./netfilter/topology.ts";
 import { fromHex, toHex } from "./netfilter/words.ts";
 
@@ -87,11 +87,28 @@ describe("the kernel as a router", { skip: missing("nft", "conntrack", "ethtool"
   it("a packet leaves nothing behind for the next case", async () => {
     await router.begin("table ip t {\n chain f {\n type filter hook forward priority 0;\n ct state new counter\n }\n }");
     await router.send([{ port: "lan", frame: frameIn(portOf("lan"), packet("ip 192.168.1.10 > 198.51.100.7 / udp 1 > 2")) }]);
-    const first = await router.state();
-    assert.equal(first.connections.length, 1);
-    assert.deepEqual(first.counters, ["ip t f 0 packets 1 bytes 28"]);
+    assert.equal((await router.connections()).length, 1);
+    assert.deepEqual(await router.counters(), ["ip t f 0 packets 1 bytes 28"]);
     await router.begin("");
-    assert.deepEqual(await router.state(), { connections: [], counters: [] });
+    assert.deepEqual([await router.connections(), await router.counters()], [[], []]);
+  });
+
+  it("connections are listed in the words of conntrack -L", async () => {
+    const rules = "table inet t {\n chain f {\n type filter hook prerouting priority 0;\n ct zone 0 ct mark set 7\n }\n }";
+    await router.begin(rules);
+    const there = ["tcp 40000 > 80 S", "udp 40000 > 53", "icmp 8 0 id 9 seq 1", "tcp 40001 > 80 A"].map(
+      (layer) => `ip 192.168.1.10 > 198.51.100.7 / ${layer}`,
+    );
+    const six = "ip6 2001:db8:1::10 > 2001:db8:ff::7 / icmp6 128 0 id 5";
+    const gre = "ip 192.168.1.10 > 198.51.100.7 proto 47 / hex 2001880b000400050000000000000000";
+    await router.send([...there, six, gre].map((text) => ({ port: "lan", frame: frameIn(portOf("lan"), packet(text)) })));
+    const back = packet("ip 198.51.100.7 > 192.168.1.10 / udp 53 > 40000");
+    await router.send([{ port: "wan", frame: frameIn(portOf("wan"), back) }]);
+    const connections = await router.connections();
+    const { out } = await router.shell("for f in ipv4 ipv6; do conntrack -L -f $f -o extended 2>/dev/null; done");
+    const timeless = (line: string) => line.replace(/ \d+/, "");
+    assert.equal(connections.length, 6);
+    assert.deepEqual(connections.map(timeless).sort(), out.trim().split("\n").map(listing).map(timeless).sort());
   });
 
   it("what nft refuses is said", async () => {

@@ -3,7 +3,7 @@
 It runs in the namespace of the outer ends (argument 2: their names), holds a packet socket on each, then moves into the router's
 namespace (argument 1), so that nft, conntrack and sysctls are the router's.
 
-Everything happens on one CPU. A veth hands a frame to that CPU's backlog and the sender runs the backlog before its call returns; a
+Frames are sent and heard on one CPU. A veth hands a frame to that CPU's backlog and the sender runs the backlog before its call returns; a
 frame that the router sends goes to the end of the same backlog. So two marks sent through another veth, one after the other, come out
 when all that a frame has caused has come out: no time is waited for.
 """
@@ -14,6 +14,8 @@ import socket
 import subprocess
 import sys
 import time
+
+import connections
 
 SOL_PACKET = 263
 PACKET_IGNORE_OUTGOING = 23
@@ -36,21 +38,39 @@ def enter(namespace):
             raise OSError(ctypes.get_errno(), "setns")
 
 
-def run(*command, text=None):
-    done = subprocess.run(command, input=text, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip() or " ".join(command) + " failed")
-    return done.stdout
+class Nft:
+    """libnftables, which is all of the nft program, without a process for each command."""
+
+    JSON = 1 << 4
+
+    def __init__(self):
+        self.library = ctypes.CDLL("libnftables.so.1")
+        self.library.nft_ctx_new.restype = ctypes.c_void_p
+        self.library.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
+        self.library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
+        self.context = ctypes.c_void_p(self.library.nft_ctx_new(0))
+        self.library.nft_ctx_buffer_output(self.context)
+        self.library.nft_ctx_buffer_error(self.context)
+
+    def run(self, text, json_output=False):
+        self.library.nft_ctx_output_set_flags(self.context, self.JSON if json_output else 0)
+        failed = self.library.nft_run_cmd_from_buffer(self.context, text.encode())
+        output = self.library.nft_ctx_get_output_buffer(self.context).decode()
+        error = self.library.nft_ctx_get_error_buffer(self.context).decode()
+        if failed:
+            raise RuntimeError(error.strip() or "nft failed")
+        return output
 
 
 class Router:
     def __init__(self, namespace, ports):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        self.cpus = os.sched_getaffinity(0)
         self.ports = {name: raw(name) for name in ports}
         self.mark_in, self.mark_out = raw("mark0"), raw("mark1")
         self.mark_out.settimeout(5)
         self.changed = {}
         enter(namespace)
+        self.nft = Nft()
 
     def settle(self):
         for _ in range(2):
@@ -84,8 +104,8 @@ class Router:
         self.set_sysctls(back)
         self.changed = {}
         self.set_sysctls(order.get("sysctls", {}))
-        run("nft", "-f", "-", text="flush ruleset\n" + order["ruleset"])
-        run("conntrack", "-F")
+        self.nft.run("flush ruleset\n" + order["ruleset"])
+        connections.flush()
         self.fragments_gone()
         self.came_out()
         return {}
@@ -100,6 +120,7 @@ class Router:
 
     def send(self, order):
         """Each step's frame, and what came out until everything was quiet."""
+        os.sched_setaffinity(0, {min(self.cpus)})
         reports = []
         for port, frame in order["steps"]:
             try:
@@ -107,13 +128,14 @@ class Router:
             except OSError as error:
                 raise RuntimeError(f"{port} does not take a frame of {len(frame) // 2} bytes: {error}")
             reports.append(self.came_out())
+        os.sched_setaffinity(0, self.cpus)
         return {"steps": reports}
 
-    def state(self, order):
-        lines = []
-        for family in ("ipv4", "ipv6"):
-            lines += run("conntrack", "-L", "-f", family, "-o", "extended,id,labels").splitlines()
-        return {"conntrack": lines, "ruleset": json.loads(run("nft", "-j", "list", "ruleset"))}
+    def connections(self, order):
+        return {"lines": connections.listing()}
+
+    def ruleset(self, order):
+        return {"ruleset": json.loads(self.nft.run("list ruleset", json_output=True))}
 
     def sysctl(self, order):
         """Sysctls for good; those that this kernel does not have are named in the report."""

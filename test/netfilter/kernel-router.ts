@@ -6,7 +6,7 @@ import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_pr
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Frame } from "./case.ts";
-import { listing, type Router, type State } from "./router.ts";
+import type { Router } from "./router.ts";
 import {
   FIRST_HOST,
   GATEWAY4,
@@ -137,9 +137,14 @@ export class KernelRouter implements Router {
     await new Promise((resolve) => setTimeout(resolve, ms));
   }
 
-  async state(): Promise<State> {
-    const { conntrack, ruleset } = await this.order<{ conntrack: string[]; ruleset: { nftables: Listed[] } }>({ do: "state" });
-    return { connections: conntrack.map(listing).sort(), counters: countersOf(ruleset.nftables) };
+  async connections(): Promise<string[]> {
+    const { lines } = await this.order<{ lines: string[] }>({ do: "connections" });
+    return lines.sort();
+  }
+
+  async counters(): Promise<string[]> {
+    const { ruleset } = await this.order<{ ruleset: { nftables: Listed[] } }>({ do: "ruleset" });
+    return countersOf(ruleset.nftables);
   }
 
   /** Runs a command in the router's namespace. */

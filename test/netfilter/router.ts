@@ -1,28 +1,22 @@
 /** What a router must be able to do to be compared: the kernel's (kernel-router.ts) and ours are two of them. */
 import type { Case, Event, Frame } from "./case.ts";
 
-export interface State {
-  /** One line for each connection, as `conntrack -L` has it without what means nothing elsewhere (see `listing`). */
-  readonly connections: readonly string[];
-  /** "family table chain N packets P bytes B" for each counter of a rule. */
-  readonly counters: readonly string[];
-}
-
 export interface Router {
   /** A new case: no connections, this ruleset, and sysctls (paths below /proc/sys/net) beside the usual ones. */
   begin(ruleset: string, sysctls?: Readonly<Record<string, number>>): Promise<void>;
   /** What comes out for each of some frames, sent one after the other. */
   send(frames: readonly Frame[]): Promise<Frame[][]>;
   wait(ms: number): Promise<void>;
-  state(): Promise<State>;
+  /** One line for each connection, as `conntrack -L` has it without what means nothing elsewhere (see `listing`). */
+  connections(): Promise<readonly string[]>;
+  /** "family table chain N packets P bytes B" for each counter of a rule, N its rule's number in the chain. */
+  counters(): Promise<readonly string[]>;
 }
 
-/** A line of `conntrack -L -o extended,id` without numbers that have names, reference counts and the kernel's id; the rest as it is. */
+/** A line of `conntrack -L -o extended` without numbers that have names and without reference counts; the rest as it is. */
 export function listing(line: string): string {
   const [, , protocol, number, ...words] = line.trim().split(/\s+/);
-  const ends = words.findLastIndex((word) => word.startsWith("id="));
-  const kept = words.filter((word, i) => i !== ends && !word.startsWith("use="));
-  return [protocol === "unknown" ? `protocol ${number}` : protocol, ...kept].join(" ");
+  return [protocol === "unknown" ? `protocol ${number}` : protocol, ...words.filter((word) => !word.startsWith("use="))].join(" ");
 }
 
 /** Runs a case; the same case with this router's results. */
@@ -36,7 +30,7 @@ export async function run(router: Router, it: Case): Promise<Case> {
       events.push(event);
       at++;
     } else if (event.kind === "show") {
-      events.push({ kind: "show", connections: (await router.state()).connections });
+      events.push({ kind: "show", connections: await router.connections() });
       at++;
     } else {
       // Packets with nothing between them go together: one order for all.
@@ -45,5 +39,5 @@ export async function run(router: Router, it: Case): Promise<Case> {
       (await router.send(batch)).forEach((out, i) => events.push({ kind: "packet", in: batch[i], out }));
     }
   }
-  return { ...it, events, counters: (await router.state()).counters };
+  return { ...it, events, counters: await router.counters() };
 }
