@@ -10,12 +10,15 @@ import { put16, u16 } from "../src/base/bytes.ts";
 import { missing } from "./kernel-support.ts";
 import { frameIn, frameOut, parseCases, printCase } from "./netfilter/case.ts";
 import { compare } from "./netfilter/compare.ts";
+import { generateCorpus } from "./netfilter/corpus.ts";
 import { describe as describePacket } from "./netfilter/describe.ts";
 import { KernelRouter } from "./netfilter/kernel-router.ts";
 import { packet } from "./netfilter/packet.ts";
-import { listing, run } from "./netfilter/router.ts";
+import { listing, type Router, run } from "./netfilter/router.ts";
+import { shrink } from "./netfilter/shrink.ts";
 import { portOf } from "./netfilter/topology.ts";
 import { fromHex, toHex } from "./netfilter/words.ts";
+import { SEED } from "./support.ts";
 
 const FOLDER = "test/netfilter/cases";
 const files = readdirSync(FOLDER).filter((name) => name.endsWith(".txt"));
@@ -113,6 +116,41 @@ describe("the kernel as a router", { skip: missing("nft", "conntrack", "ethtool"
 
   it("what nft refuses is said", async () => {
     await assert.rejects(router.begin("table ip t { chain }"), /syntax error/);
+  });
+
+  it("generated cases are answered twice alike, but where ports are drawn by lot", { timeout: 60_000 }, async (t) => {
+    t.diagnostic(`SEED=${SEED}`);
+    const { cases, unsteady } = await generateCorpus(router, 40, SEED);
+    const packets = cases.flatMap(({ events }) => events.flatMap((event) => (event.kind === "packet" ? [event] : [])));
+    assert.ok(packets.some(({ out }) => out.length === 0) && packets.filter(({ out }) => out.length > 0).length > packets.length / 4);
+    for (const text of unsteady) assert.match(text, /(tcp|udp) \d+ > |icmp6? \d+ \d+ id/, text);
+    assert.ok(unsteady.length <= 4, unsteady.join("\n"));
+  });
+
+  it("a difference is shrunk to the rule and the packet that make it", async () => {
+    const rules = (verdict: string) =>
+      `table ip t {\n  chain f {\n    type filter hook forward priority 0;\n    tcp dport 81 accept\n    udp dport 53 ${verdict}\n    tcp dport 82 accept\n  }\n}`;
+    const lines = ["udp 1 > 54", "udp 2 > 53", "tcp 3 > 81 S", "udp 4 > 55"].map(
+      (layer) => `lan> ip 192.168.1.10 > 198.51.100.7 / ${layer}`,
+    );
+    const [whole] = parseCases(`=== two routers\n[ruleset]\n${rules("drop")}\n[packets]\n${lines.join("\n")}\n`);
+    // The other router reads "accept" where it says "drop".
+    const other: Router = {
+      begin: (ruleset, sysctls) => router.begin(ruleset.replace("53 drop", "53 accept"), sysctls),
+      send: (frames) => router.send(frames),
+      wait: (ms) => router.wait(ms),
+      connections: () => router.connections(),
+      counters: () => router.counters(),
+    };
+    const { it: small } = await shrink(whole, router, other);
+    assert.deepEqual(small.events, [{ kind: "packet", in: small.events[0].kind === "packet" && small.events[0].in, out: [] }]);
+    assert.equal(
+      printCase(small)
+        .split("\n")
+        .filter((line) => /^lan>|dport/.test(line.trim()))
+        .join("\n"),
+      `    udp dport 53 drop\n${lines[1]}`,
+    );
   });
 
   for (const file of files) {

@@ -3,7 +3,8 @@
  * the rest is hexadecimal.
  */
 import { u16, u32 } from "../../src/base/bytes.ts";
-import { FLAGS, packet, pattern } from "./packet.ts";
+import { packet, pattern } from "./packet.ts";
+import { FLAGS } from "./transports.ts";
 import { addressText, toHex } from "./words.ts";
 
 const same = (a: Uint8Array, b: Uint8Array) => a.length === b.length && Buffer.compare(a, b) === 0;

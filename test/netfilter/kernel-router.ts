@@ -46,6 +46,13 @@ function countersOf(listed: readonly Listed[]): string[] {
 
 const MANY = { maxBuffer: 64 << 20, encoding: "utf8" } as const;
 const ip = (args: string, input?: string) => execFileSync("ip", args.split(" "), { ...MANY, input, stdio: ["pipe", "pipe", "pipe"] });
+/** Before there are links: no addresses of their own, and the groups of those that they get are told of once, at once. */
+const QUIET = [
+  "cd /proc/sys/net/ipv6",
+  "for f in conf/*/addr_gen_mode; do echo 1 > $f; done",
+  "for f in conf/*/mldv2_unsolicited_report_interval; do echo 1 > $f; done",
+  "echo 1 > mld_qrv",
+].join("\n");
 let made = 0;
 
 export class KernelRouter implements Router {
@@ -70,7 +77,7 @@ export class KernelRouter implements Router {
     const { router, outer } = this;
     for (const name of [router, outer]) {
       ip(`netns add ${name}`);
-      spawnSync("ip", ["netns", "exec", name, "sh", "-c", "for f in /proc/sys/net/ipv6/conf/*/addr_gen_mode; do echo 1 > $f; done"]);
+      spawnSync("ip", ["netns", "exec", name, "sh", "-c", QUIET]);
     }
     for (const port of PORTS) {
       ip(`-n ${router} link add ${port.name} mtu ${port.mtu} address ${macOf(port)} type veth peer ${port.name} mtu 9000 netns ${outer}`);

@@ -8,22 +8,16 @@
  *
  * `describe` (describe.ts) is the way back.
  */
-import { put16, put32, u16 } from "../../src/base/bytes.ts";
-import { checksum, pseudoSum } from "../../src/wire/checksum.ts";
+import { put16, put32 } from "../../src/base/bytes.ts";
+import { checksum } from "../../src/wire/checksum.ts";
+import { icmp, type Outer, tcp, udp } from "./transports.ts";
 import { addressBytes, fromHex, toHex, Words } from "./words.ts";
-
-/** What a transport needs of the layer around it. */
-export interface Outer {
-  readonly source: Uint8Array;
-  readonly destination: Uint8Array;
-}
 
 /** Bytes of "data N": easy to tell apart by their place. */
 export const pattern = (length: number) => Uint8Array.from({ length }, (_, i) => (i * 7 + 1) & 255);
 
 export const PROTOCOLS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, icmp6: 58, udplite: 136, none: 59 };
 const EXTENSIONS: Readonly<Record<string, number>> = { hop: 0, dst: 60, route: 43, frag: 44 };
-export const FLAGS = ["F", "S", "R", "P", "A", "U", "E", "C"] as const;
 
 /** A layer of which only the bytes inside are needed. */
 const build = (layers: readonly string[], outer?: Outer): Uint8Array => {
@@ -168,99 +162,6 @@ function fragment(words: Words, inner: readonly string[], outer?: Outer): Uint8A
   return out;
 }
 
-/** Fills in the checksum at `at` over the pseudo-header, or leaves what was said. */
-function seal(out: Uint8Array, at: number, protocol: number, said: { sum: number; spoil: number; cover?: number }, outer?: Outer): void {
-  if (said.sum >= 0) {
-    put16(out, at, said.sum);
-    return;
-  }
-  const covered = out.subarray(0, said.cover ?? out.length);
-  const sum = checksum(covered, outer ? pseudoSum(outer.source, outer.destination, protocol, out.length) : 0);
-  put16(out, at, (sum === 0 && protocol !== 6 && protocol !== 1 ? 0xffff : sum) ^ said.spoil);
-}
-
-function tcp(words: Words, payload: Uint8Array, outer?: Outer): Uint8Array {
-  const source = words.number("a port");
-  words.expect(">");
-  const destination = words.number("a port");
-  const flags = words.next("flags or .");
-  const set = { seq: 0, ack: 0, win: 65535, urg: 0, doff: -1, sum: -1 };
-  let spoil = 0;
-  const options: number[] = [];
-  while (words.more()) {
-    const word = words.next("an option");
-    if (word === "badsum") spoil = 0x5555;
-    else if (word === "mss") options.push(2, 4, ...split(words.number(), 2));
-    else if (word === "ws") options.push(1, 3, 3, words.number());
-    else if (word === "sackok") options.push(1, 1, 4, 2);
-    else if (word === "ts") options.push(1, 1, 8, 10, ...split(words.number(), 4), ...split(words.number(), 4));
-    else if (word === "sack") options.push(1, 1, 5, 10, ...split(words.number(), 4), ...split(words.number(), 4));
-    else if (word === "opts") options.push(...fromHex(words.next("options")));
-    else if (word === "seq" || word === "ack" || word === "win" || word === "urg" || word === "doff" || word === "sum")
-      set[word] = words.number();
-    else words.unknown(word);
-  }
-  const header = 20 + options.length;
-  const out = new Uint8Array(header + payload.length);
-  put16(out, 0, source);
-  put16(out, 2, destination);
-  put32(out, 4, set.seq);
-  put32(out, 8, set.ack);
-  out[12] = (set.doff >= 0 ? set.doff : header / 4) << 4;
-  out[13] = FLAGS.reduce((bits, letter, i) => bits | (flags.includes(letter) ? 1 << i : 0), 0);
-  put16(out, 14, set.win);
-  put16(out, 18, set.urg);
-  out.set(options, 20);
-  out.set(payload, header);
-  seal(out, 16, 6, { ...set, spoil }, outer);
-  return out;
-}
-
-const split = (value: number, bytes: number) => Array.from({ length: bytes }, (_, i) => (value >>> (8 * (bytes - 1 - i))) & 255);
-
-/** UDP, and UDP-Lite, whose length field says how much the checksum covers. */
-function udp(words: Words, payload: Uint8Array, outer: Outer | undefined, lite: boolean): Uint8Array {
-  const out = new Uint8Array(8 + payload.length);
-  put16(out, 0, words.number("a port"));
-  words.expect(">");
-  put16(out, 2, words.number("a port"));
-  const set = { len: lite ? 0 : out.length, sum: -1 };
-  let spoil = 0;
-  while (words.more()) {
-    const word = words.next("an option");
-    if (word === "badsum") spoil = 0x5555;
-    else if (word === "len" || word === "sum") set[word] = words.number();
-    else words.unknown(word);
-  }
-  put16(out, 4, set.len);
-  out.set(payload, 8);
-  const cover = lite && set.len > 0 ? Math.min(set.len, out.length) : out.length;
-  seal(out, 6, lite ? 136 : 17, { sum: set.sum, spoil, cover }, outer);
-  return out;
-}
-
-function icmp(words: Words, payload: Uint8Array, outer?: Outer): Uint8Array {
-  const out = new Uint8Array(8 + payload.length);
-  out[0] = words.number("a type");
-  out[1] = words.number("a code");
-  let sum = -1;
-  let spoil = 0;
-  while (words.more()) {
-    const word = words.next("an option");
-    if (word === "badsum") spoil = 0x5555;
-    else if (word === "sum") sum = words.number();
-    else if (word === "id") put16(out, 4, words.number());
-    else if (word === "seq" || word === "mtu") {
-      if (word === "mtu" && outer) put32(out, 4, words.number());
-      else put16(out, 6, words.number());
-    } else if (word === "rest") put32(out, 4, words.number());
-    else words.unknown(word);
-  }
-  out.set(payload, 8);
-  seal(out, 2, outer ? 58 : 1, { sum, spoil }, outer);
-  return out;
-}
-
 /** A packet, from its network header on. */
 export function packet(text: string): Uint8Array {
   try {
@@ -276,5 +177,3 @@ export const etherTypeOf = (bytes: Uint8Array) => (bytes[0] >>> 4 === 6 ? 0x86dd
 /** A frame for the router as a host of the port sends it, in hexadecimal. */
 export const frameOf = (bytes: Uint8Array, destination: string, source: string) =>
   (destination + source).replaceAll(":", "") + etherTypeOf(bytes).toString(16).padStart(4, "0") + toHex(bytes);
-
-export const lengthOf = (bytes: Uint8Array) => u16(bytes, 2);
