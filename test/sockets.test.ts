@@ -199,6 +199,33 @@ describe("sockets", () => {
     listener.close();
   });
 
+  it("take seven packets for a request with its answer and both closes", async () => {
+    const pair = await Engine.create({ ports: 2, tables: 4, appBytes: 1 << 20 });
+    const host = (i: number) => Host.create({ engine: pair, interfaces: [{ port: pair.port(i), addresses: [`10.1.0.${i + 1}/24`] }] });
+    const [asking, answering] = [await host(0), await host(1)];
+    joinPorts(pair, pair.port(0), pair.port(1));
+    pair.start();
+    const listener = answering.listen({ port: 7 });
+    const serving = (async () => {
+      const far = await listener.accept();
+      const space = new Uint8Array(64);
+      await far.write(space.subarray(0, (await far.read(space)) as number));
+      assert.equal(await far.read(space), null);
+      await far.closeWrite();
+      await far.closed;
+    })();
+    const near = await asking.connect({ hostname: "10.1.0.2", port: 7 });
+    await near.write(text("ping"));
+    const space = new Uint8Array(64);
+    assert.equal(await near.read(space), 4);
+    await near.closeWrite();
+    assert.equal(await near.read(space), null);
+    await Promise.all([near.closed, serving]);
+    // SYN; SYN-ACK; ACK with the request; answer; FIN; FIN; ACK.
+    assert.deepEqual([asking.tcp.counters.out_segs, answering.tcp.counters.out_segs], [4, 3]);
+    await pair.close();
+  });
+
   it("carry a thousand connections at once", async () => {
     const listener = server.listen({ port: 14, backlog: 2000 });
     const serving = (async () => {
