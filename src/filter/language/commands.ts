@@ -1,0 +1,345 @@
+/** Commands, run one after the other on a draft. What they may refer to is what stands before them, and the tables. */
+import type { Family, Hook } from "../expressions.ts";
+import type { AddCommand, ChainItem, Command, HookNode, InTable, Named, Node, RuleNode, SetItem, TableItem, VariableNode } from "./ast.ts";
+import { resolve } from "./constants.ts";
+import { deleteCommand, flushCommand } from "./deletions.ts";
+import { Fault, type Source } from "./faults.ts";
+import { listCommand } from "./list.ts";
+import type { Part, SetDefinition } from "./model.ts";
+import { objectSpec } from "./objects.ts";
+import { parseChainBlock, parseRuleset, parseTableBlock } from "./parse.ts";
+import { chainProblem, priorityOf } from "./priorities.ts";
+import { KERNEL_MISSING, type RuleScope } from "./rule-scope.ts";
+import { addElements, declareSet } from "./set-declarations.ts";
+import { evaluateRule } from "./statements.ts";
+import { type Draft, type DraftTable, type HeldChain, objectKey, tableKey } from "./tables.ts";
+import type { Names } from "./types.ts";
+import type { Span } from "./vocabulary.ts";
+
+const EXISTS = "Could not process rule: File exists";
+type Include = (path: string) => readonly Source[];
+/** Definitions of one block; those of the blocks around it are seen through it. */
+class Variables {
+  private readonly own = new Map<string, Node>();
+  constructor(private readonly outer?: Variables) {}
+  get(name: string): Node | undefined {
+    return this.own.get(name) ?? this.outer?.get(name);
+  }
+  define(item: { readonly name: string; readonly value: Node; readonly again?: boolean; readonly at: Span }): void {
+    if (this.own.has(item.name) && !item.again) throw new Fault(item.at, `redefinition of symbol '${item.name}'`);
+    this.own.set(item.name, item.value);
+  }
+  remove(name: string, at: Span): void {
+    if (!this.own.delete(name)) throw new Fault(at, `undefined symbol '${name}'`);
+  }
+}
+
+export class Transaction {
+  readonly output: string[] = [];
+  private readonly sources: Source[] = [];
+
+  constructor(
+    readonly draft: Draft,
+    readonly names: Names,
+    private readonly include?: Include,
+    private variables = new Variables(),
+  ) {}
+  /** The text that the command being run came from. */
+  sourceOf(main: Source): Source {
+    return this.sources[this.sources.length - 1] ?? main;
+  }
+
+  run(command: Command): void {
+    switch (command.c) {
+      case "define":
+        this.variables.define(command);
+        return;
+      case "undefine":
+        this.variables.remove(command.name, command.at);
+        return;
+      case "include":
+        this.included(command.path, command.at, (source) => {
+          for (const each of parseRuleset(source).items) this.run(each);
+        });
+        return;
+      case "delete":
+        deleteCommand(command, this);
+        return;
+      case "flush":
+        flushCommand(command, this);
+        return;
+      case "list":
+        this.output.push(listCommand(command, [...this.draft.tables.values()], this.names));
+        return;
+      case "rename": {
+        const table = this.table(command);
+        const chain = table.chains.get(this.text(command.name)) ?? missing(command.name.at);
+        if (table.chains.has(command.to)) throw new Fault(command.at, EXISTS);
+        table.chains = new Map(
+          [...table.chains].map(([key, each]) => (each === chain ? [command.to, { ...each, name: command.to }] : [key, each])),
+        );
+        return;
+      }
+      default:
+        this.add(command);
+    }
+  }
+  private included(path: string, at: Span, read: (source: Source) => void): void {
+    const sources = this.include?.(path) ?? [];
+    if (!this.include || (sources.length === 0 && !/[*?[]/.test(path))) throw new Fault(at, `File not found: ${path}`);
+    if (this.sources.length >= 16) throw new Fault(at, "Include nested too deeply, max 16 levels");
+    for (const source of sources) {
+      this.sources.push({ name: source.name, text: source.text.endsWith("\n") ? source.text : `${source.text}\n` });
+      read(source);
+      this.sources.pop();
+    }
+  }
+
+  text(named: Named): string {
+    return typeof named.name === "string" ? named.name : this.word(named.name);
+  }
+  private word(variable: VariableNode): string {
+    const found = resolve(variable, this.scopeOfVariables);
+    if (found.k !== "symbol") throw new Fault(variable.at, "expected a variable that stands for one word");
+    return found.name;
+  }
+  readonly scopeOfVariables = { names: undefined as never, variable: (name: string) => this.variables.get(name) };
+
+  /** The table a command names, to be changed. */
+  table(command: InTable): DraftTable {
+    const found = this.draft.tables.get(tableKey(command.family, this.text(command.table)));
+    return found ? this.draft.write(found) : missing(command.table.at);
+  }
+
+  private add(command: AddCommand & { readonly at: Span }): void {
+    if (command.c === "table") {
+      this.addTable(command);
+      return;
+    }
+    const table = this.table(command);
+    if (command.c === "chain") {
+      this.addChain(table, command.name, command.block ?? [], command.op === "create");
+      return;
+    }
+    if (command.c === "rule") {
+      this.addRule(table, this.text(command.name), command.rule, command);
+      return;
+    }
+    if (command.c === "set" || command.c === "map") {
+      this.addSet(table, command.name, command.block, command.c === "map", command.op === "create");
+      return;
+    }
+    if (command.c === "object") {
+      this.addObject(table, command.type, command.name, command.block ?? [], command.op === "create");
+      return;
+    }
+    if (command.c === "flowtable") throw new Fault(command.at, "flowtables are not supported: flows are not offloaded to hardware here");
+    if (command.c !== "element") return;
+    const set = table.sets.get(this.text(command.name)) ?? missing(command.name.at);
+    table.sets.set(set.name, addElements(set, command.elements, this.scope(table)));
+  }
+
+  private addTable(command: AddCommand & { readonly c: "table"; readonly at: Span }): void {
+    const name = this.text(command.table);
+    const found = this.draft.tables.get(tableKey(command.family, name));
+    if (found && command.op === "create") throw new Fault(command.table.at, EXISTS);
+    const table = found ? this.draft.write(found) : this.draft.create(command.family, name);
+    if (command.block) this.inBlock(() => this.tableBlock(table, command.block as readonly TableItem[]));
+  }
+  private inBlock(run: () => void): void {
+    const outer = this.variables;
+    this.variables = new Variables(outer);
+    run();
+    this.variables = outer;
+  }
+  /** Chains come first, rules last, so that all a rule may name is there. */
+  private tableBlock(table: DraftTable, items: readonly TableItem[]): void {
+    for (const item of items) {
+      if (item.c === "define") this.variables.define(item);
+      else if (item.c === "undefine") this.variables.remove(item.name, item.at);
+      else if (item.c === "include") this.included(item.path, item.at, (source) => this.tableBlock(table, parseTableBlock(source).items));
+      else if (item.c === "flags") table.flags = item.flags;
+      else if (item.c === "comment") table.comment = item.text;
+      else if (item.c === "flowtable") throw new Fault(item.at, "flowtables are not supported: flows are not offloaded to hardware here");
+    }
+    for (const item of items) if (item.c === "chain") this.declareChain(table, item.name, item.block);
+    for (const item of items) if (item.c === "object") this.addObject(table, item.type, item.name, item.block, false);
+    for (const item of items) if (item.c === "set" || item.c === "map") this.addSet(table, item.name, item.block, item.c === "map", false);
+    for (const item of items) if (item.c === "chain") this.chainRules(table, this.text(item.name), item.block);
+  }
+
+  private addChain(table: DraftTable, name: Named, items: readonly ChainItem[], create: boolean): void {
+    if (create && table.chains.has(this.text(name))) throw new Fault(name.at, EXISTS);
+    this.declareChain(table, name, items);
+    this.chainRules(table, this.text(name), items);
+  }
+  private declareChain(table: DraftTable, named: Named, items: readonly ChainItem[]): void {
+    const name = this.text(named);
+    const found = table.chains.get(name);
+    let base = found?.base;
+    let comment = found?.comment;
+    for (const item of items) {
+      if (item.c === "hook") base = { ...this.hook(item.hook, table.family), policy: this.policy(item.policy) ?? "accept" };
+      else if (item.c === "comment") comment = item.text;
+      else if (item.c === "policy") {
+        if (!base) throw new Fault(item.at, "a policy is for base chains only: chains with type, hook and priority");
+        base = { ...base, policy: this.policy(item.policy) ?? "accept" };
+      } else if (item.c === "flags") throw new Fault(item.at, "hardware offload is not supported");
+    }
+    const chain: HeldChain = {
+      name,
+      handle: found?.handle ?? table.nextHandle++,
+      rules: found?.rules ?? [],
+      ...(base ? { base } : {}),
+      ...(comment === undefined ? {} : { comment }),
+    };
+    if (found?.base && base && (found.base.hook !== base.hook || found.base.type !== base.type || found.base.priority !== base.priority))
+      throw new Fault(named.at, EXISTS);
+    table.chains.set(name, chain);
+  }
+  private policy(policy: "accept" | "drop" | VariableNode | undefined): "accept" | "drop" | undefined {
+    if (policy === undefined || typeof policy === "string") return policy;
+    const word = this.word(policy);
+    if (word !== "accept" && word !== "drop") throw new Fault(policy.at, `invalid policy expression in chain, expected accept or drop`);
+    return word;
+  }
+  private hook(node: HookNode, family: Family): Omit<NonNullable<HeldChain["base"]>, "policy"> {
+    const problem = chainProblem(node.type, family, node.hook);
+    if (problem === "type") throw new Fault(node.at, `unknown chain type ${node.type}`);
+    if (problem === "hook") throw new Fault(node.at, `unknown chain hook ${node.hook}`);
+    if (problem) throw new Fault(node.at, "Could not process rule: Operation not supported");
+    const hook = node.hook as Hook;
+    const priority = this.priority(node.priority, family, hook);
+    if (node.type === "nat" && priority <= -200)
+      throw new Fault(node.priority.at, `Chains of type "nat" must have a priority value above -200.`);
+    const devices = node.devices === undefined ? undefined : "k" in node.devices ? this.words(node.devices) : node.devices;
+    if ((hook === "ingress" || hook === "egress") && !devices) throw new Fault(node.at, "missing device: expected device after the hook");
+    return { type: node.type as "filter" | "nat" | "route", hook, priority, ...(devices ? { devices } : {}) };
+  }
+  private words(variable: VariableNode): readonly string[] {
+    const found = resolve(variable, this.scopeOfVariables);
+    const nodes = found.k === "set" ? found.items.map((item) => item.key) : [found];
+    return nodes.map((node) => {
+      if (node.k !== "symbol") throw new Fault(variable.at, "expected names of interfaces");
+      return node.name;
+    });
+  }
+  private priority(node: HookNode["priority"], family: Family, hook: Hook): number {
+    const { name, offset } = node;
+    if (name === undefined) return offset;
+    const word = typeof name === "string" ? name : this.word(name);
+    const base = /^-?\d+$/.test(word) ? Number(word) : priorityOf(word, family, hook);
+    if (base === undefined) throw new Fault(node.at, `invalid priority expression ${word} in this context.`);
+    return base + offset;
+  }
+
+  private chainRules(table: DraftTable, chain: string, items: readonly ChainItem[]): void {
+    this.inBlock(() => this.chainBlock(table, chain, items));
+  }
+  private chainBlock(table: DraftTable, chain: string, items: readonly ChainItem[]): void {
+    for (const item of items) {
+      if (item.c === "define") this.variables.define(item);
+      else if (item.c === "undefine") this.variables.remove(item.name, item.at);
+      else if (item.c === "include")
+        this.included(item.path, item.at, (source) => this.chainBlock(table, chain, parseChainBlock(source).items));
+      else if (item.c === "rule") this.addRule(table, chain, item.rule);
+    }
+  }
+  private addRule(table: DraftTable, name: string, node: RuleNode, command?: AddCommand & { readonly c: "rule" }): void {
+    if (!table.chains.has(name)) throw new Fault(command?.name.at ?? node.at, KERNEL_MISSING);
+    const chain = this.draft.writeChain(table, name);
+    const rule = evaluateRule(node, this.scope(table));
+    table.nextHandle += rule.sets.length;
+    const held = { handle: table.nextHandle++, rule };
+    const { op = "add", position } = command ?? {};
+    if (!position) {
+      if (op === "replace") throw new Fault(node.at, "replace needs the handle of a rule: replace rule … handle N");
+      if (op === "insert") chain.rules.unshift(held);
+      else chain.rules.push(held);
+      return;
+    }
+    const found = position.by === "index" ? position.at : chain.rules.findIndex(({ handle }) => handle === position.at);
+    if (found < 0 || found >= chain.rules.length) throw new Fault(node.at, KERNEL_MISSING);
+    if (op === "replace") chain.rules.splice(found, 1, held);
+    else chain.rules.splice(op === "insert" ? found : found + 1, 0, held);
+  }
+
+  private addSet(table: DraftTable, named: Named, block: readonly SetItem[], map: boolean, create: boolean): void {
+    const name = this.text(named);
+    const found = table.sets.get(name);
+    if (found && create) throw new Fault(named.at, EXISTS);
+    this.inBlock(() => {
+      for (const item of block) {
+        if (!("c" in item)) continue;
+        if (item.c === "define") this.variables.define(item);
+        else if (item.c === "undefine") this.variables.remove(item.name, item.at);
+        else throw new Fault(item.at, "an include is not expected in a set");
+      }
+      const set = declareSet(name, found?.handle ?? table.nextHandle, block, map, this.scope(table), named.at);
+      if (!found) table.nextHandle++;
+      table.sets.set(name, found ? mergeDeclared(found, set, named.at) : set);
+    });
+  }
+  private addObject(
+    table: DraftTable,
+    type: string,
+    named: Named,
+    block: readonly Readonly<Record<string, unknown>>[],
+    create: boolean,
+  ): void {
+    const name = this.text(named);
+    const key = objectKey(type, name);
+    if (table.objects.has(key)) {
+      if (create) throw new Fault(named.at, EXISTS);
+      return;
+    }
+    const comment = block.find((each) => "comment" in each)?.comment as string | undefined;
+    table.objects.set(key, {
+      handle: table.nextHandle++,
+      spec: objectSpec(type, name, block, named.at),
+      ...(comment === undefined ? {} : { comment }),
+    });
+  }
+
+  scope(table: DraftTable): RuleScope {
+    return {
+      family: table.family,
+      names: this.names,
+      variable: (name) => this.variables.get(name),
+      set: (name) => table.sets.get(name),
+      hasChain: (name) => table.chains.has(name),
+      hasObject: (type, name) => table.objects.has(objectKey(type, name)),
+      anonymousName: (map) => `__${map ? "map" : "set"}${table.nextAnonymous++}`,
+      meter: (name, size, parts, at) => this.meter(table, name, size, parts, at),
+    };
+  }
+  private meter(table: DraftTable, name: string, size: number | undefined, parts: readonly Part[], at: Span): SetDefinition {
+    const found = table.sets.get(name);
+    if (found && !found.meter) throw new Fault(at, EXISTS);
+    const set: SetDefinition = found ?? {
+      name,
+      anonymous: true,
+      handle: table.nextHandle++,
+      parts,
+      interval: false,
+      constant: false,
+      dynamic: true,
+      timeouts: false,
+      size: size ?? 65_535,
+      meter: true,
+      elements: [],
+    };
+    table.sets.set(name, set);
+    return set;
+  }
+}
+
+/** A set declared again gets the new elements, if it is the same in all else. */
+function mergeDeclared(found: SetDefinition, set: SetDefinition, at: Span): SetDefinition {
+  const shape = (each: SetDefinition) => [each.parts.map((part) => part.type.name), each.interval, each.data?.kind].join();
+  if (shape(found) !== shape(set)) throw new Fault(at, EXISTS);
+  return { ...found, elements: [...found.elements, ...set.elements] };
+}
+export function missing(at: Span): never {
+  throw new Fault(at, KERNEL_MISSING);
+}

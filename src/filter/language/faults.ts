@@ -1,0 +1,53 @@
+/**
+ * Mistakes in a text, as nft shows them: `file:line:col-col: Error: message`, the line, and carets under what is meant. A second span
+ * (what the first one is at odds with) is underlined with tildes.
+ */
+import { LoomError } from "../../base/index.ts";
+import type { Span } from "./vocabulary.ts";
+
+/** A text and its name; spans of nodes are offsets into it. */
+export interface Source {
+  readonly name: string;
+  readonly text: string;
+}
+/** Thrown inside; {@link located} makes the error for people of it. */
+export class Fault extends Error {
+  constructor(
+    readonly at: Span,
+    message: string,
+    readonly other?: Span,
+  ) {
+    super(message);
+  }
+}
+/** What a caller gets: the sentence with its place, and the place by itself. */
+export class NftError extends LoomError {
+  constructor(
+    text: string,
+    readonly line: number,
+    readonly from: number,
+    readonly to: number,
+    readonly reason: string,
+  ) {
+    super("EINVAL", text);
+    this.name = "NftError";
+  }
+}
+
+export function located(source: Source, fault: { readonly at: Span; readonly message: string; readonly other?: Span }): NftError {
+  const { text, name } = source;
+  const start = Math.min(fault.at.start, text.length);
+  const lineStart = text.lastIndexOf("\n", start - 1) + 1;
+  const lineEnd = text.indexOf("\n", lineStart);
+  const line = text.slice(lineStart, lineEnd < 0 ? undefined : lineEnd);
+  const row = text.slice(0, lineStart).split("\n").length;
+  const last = Math.max(Math.min(fault.at.end, lineEnd < 0 ? text.length : Math.max(lineEnd, start + 1)), start + 1);
+  const [from, to] = [start - lineStart + 1, last - lineStart];
+  const marks: string[] = Array.from({ length: Math.max(to, line.length) }, (_, i) =>
+    i + 1 >= from && i + 1 <= to ? "^" : line[i] === "\t" ? "\t" : " ",
+  );
+  if (fault.other)
+    for (let i = fault.other.start - lineStart; i < fault.other.end - lineStart; i++) if (i >= 0 && marks[i] !== "^") marks[i] = "~";
+  const where = `${name}:${row}:${from}-${to}: Error: ${fault.message}`;
+  return new NftError(`${where}\n${line}\n${marks.join("").trimEnd()}`, row, from, to, fault.message);
+}

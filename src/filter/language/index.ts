@@ -1,0 +1,9 @@
+/**
+ * The language of nftables (nft 1.0.6): text to commands, commands to a ruleset, the ruleset to expressions of the register machine, to
+ * text and to JSON.
+ */
+export type { Command } from "./ast.ts";
+export { NftError, type Source } from "./faults.ts";
+export { type Parsed, parseRuleset } from "./parse.ts";
+export { printNetlink } from "./print-netlink.ts";
+export { Ruleset, type RulesetOptions } from "./ruleset.ts";

@@ -1,0 +1,28 @@
+/** What the evaluation of a rule reaches outside of it, and what its parts share. */
+import type { Family } from "../expressions.ts";
+import type { Node } from "./ast.ts";
+import type { Scope, Typing } from "./constants.ts";
+import type { HeaderContext } from "./context.ts";
+import type { Part, SetDefinition, Value } from "./model.ts";
+import { typeOf } from "./types.ts";
+import type { Span } from "./vocabulary.ts";
+
+export interface RuleScope extends Scope {
+  readonly family: Family;
+  set(name: string): SetDefinition | undefined;
+  hasChain(name: string): boolean;
+  hasObject(type: string, name: string): boolean;
+  /** Names the anonymous sets of this rule: `__set0`, `__map1`, … */
+  anonymousName(map: boolean): string;
+  /** Makes the set of a `meter` statement, or finds the one that an earlier one made. */
+  meter(name: string, size: number | undefined, parts: readonly Part[], at: Span): SetDefinition;
+}
+/** A rule being evaluated, as its statements see it. */
+export interface Evaluation {
+  readonly scope: RuleScope;
+  readonly headers: HeaderContext;
+  argument(written: Node, typing: Typing, parts?: readonly Part[]): Value;
+}
+export const KERNEL_MISSING = "Could not process rule: No such file or directory";
+export const addressTyping = (family: string): Typing =>
+  family === "ip6" ? { type: typeOf("ipv6_addr"), bits: 128, order: "big" } : { type: typeOf("ipv4_addr"), bits: 32, order: "big" };

@@ -1,0 +1,65 @@
+/**
+ * A ruleset that takes nft's commands, all of a text or none, and gives out what the machine runs, what `nft list ruleset` prints, and
+ * JSON.
+ */
+import type { RulesetSpec } from "../expressions.ts";
+import type { Command } from "./ast.ts";
+import { Transaction } from "./commands.ts";
+import { Fault, located, type Source } from "./faults.ts";
+import { rulesetJson } from "./json.ts";
+import { listRuleset } from "./list.ts";
+import { type Parsed, parseRuleset } from "./parse.ts";
+import { Draft, type HeldTable, rulesetSpec } from "./tables.ts";
+import type { Names } from "./types.ts";
+
+export interface RulesetOptions {
+  /** Numbers of interfaces, for `iif` and `oif`; "lo" is 1 where nothing else is said. */
+  readonly interfaceIndex?: (name: string) => number | undefined;
+  readonly interfaceName?: (index: number) => string | undefined;
+  /** The text of an included file, or several for a pattern. */
+  readonly include?: (path: string) => readonly Source[];
+}
+export interface ApplyOptions {
+  /** What errors call the text. */
+  readonly file?: string;
+}
+
+export class Ruleset {
+  private held = new Draft();
+  readonly names: Names;
+
+  constructor(private readonly options: RulesetOptions = {}) {
+    const { interfaceIndex, interfaceName } = options;
+    this.names = {
+      interfaceIndex: interfaceIndex ?? ((name) => (name === "lo" ? 1 : undefined)),
+      interfaceName: interfaceName ?? ((index) => (index === 1 ? "lo" : undefined)),
+    };
+  }
+
+  /** Applies every command of the text, or, when one fails, none. Texts of `list` and `reset` commands come back in order. */
+  apply(text: string | Parsed<Command>, options: ApplyOptions = {}): readonly string[] {
+    const parsed = typeof text === "string" ? parseRuleset({ name: options.file ?? "ruleset", text }) : text;
+    const draft = new Draft(this.held);
+    const transaction = new Transaction(draft, this.names, this.options.include);
+    try {
+      for (const command of parsed.items) transaction.run(command);
+    } catch (error) {
+      if (error instanceof Fault) throw located(transaction.sourceOf(parsed.source), error);
+      throw error;
+    }
+    this.held = draft;
+    return transaction.output;
+  }
+  get tables(): readonly HeldTable[] {
+    return [...this.held.tables.values()];
+  }
+  spec(): RulesetSpec {
+    return rulesetSpec(this.tables);
+  }
+  list(): string {
+    return listRuleset(this.tables, this.names);
+  }
+  json(): unknown {
+    return rulesetJson(this.tables, this.names);
+  }
+}

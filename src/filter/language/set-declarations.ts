@@ -1,0 +1,124 @@
+/** `set` and `map` blocks: type, flags and the rest, then the elements. */
+import type { ObjectType } from "../expressions.ts";
+import type { Named, Node, SetItem, SetNode, VariableNode } from "./ast.ts";
+import { resolve } from "./constants.ts";
+import { HeaderContext } from "./context.ts";
+import { partsOf, value } from "./evaluate.ts";
+import { Fault } from "./faults.ts";
+import type { Element, Part, SetData, SetDefinition, Statement } from "./model.ts";
+import type { RuleScope } from "./rule-scope.ts";
+import { type ElementContext, elementsOf, mergeIntervals, overlap, sortElements } from "./sets.ts";
+import { plain, RuleEvaluator } from "./statements.ts";
+import { TYPES } from "./types.ts";
+import type { Span } from "./vocabulary.ts";
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+const OBJECTS: readonly string[] = ["counter", "quota", "limit", "secmark", "synproxy"];
+const FLAGS = new Set(["constant", "interval", "timeout", "dynamic"]);
+
+function part(name: Named): Part {
+  const type = TYPES.get(name.name as string);
+  if (!type || type.name === "verdict") throw new Fault(name.at, `unknown datatype ${name.name}`);
+  if (type.bits === 0)
+    throw new Fault(
+      name.at,
+      `unqualified type ${type.name} specified in set definition. Try "typeof expression" instead of "type datatype".`,
+    );
+  return { type, bits: type.bits, order: type.order };
+}
+function dataOf(names: readonly Named[] | undefined): SetData | undefined {
+  if (!names) return undefined;
+  const [first] = names;
+  if (names.length === 1 && first.name === "verdict") return { kind: "verdict" };
+  if (names.length === 1 && OBJECTS.includes(first.name as string)) return { kind: "object", type: first.name as ObjectType };
+  return { kind: "data", parts: names.map(part) };
+}
+function typeofParts(node: Node, scope: RuleScope): readonly Part[] {
+  const context = new HeaderContext(
+    scope.family,
+    () => {},
+    () => {},
+  );
+  return partsOf(value(node, context, scope));
+}
+
+export function declareSet(
+  name: string,
+  handle: number,
+  items: readonly SetItem[],
+  map: boolean,
+  scope: RuleScope,
+  at: Span,
+): SetDefinition {
+  const set: Partial<Writable<SetDefinition>> & { elements: readonly Element[] } = {
+    name,
+    anonymous: false,
+    handle,
+    interval: false,
+    constant: false,
+    dynamic: false,
+    timeouts: false,
+    elements: [],
+  };
+  const statements: Statement[] = [];
+  const written: (SetNode | VariableNode)[] = [];
+  for (const item of items) {
+    if (!("s" in item)) continue;
+    if (item.s === "type") Object.assign(set, { parts: item.key.map(part), data: dataOf(item.data) });
+    else if (item.s === "typeof") {
+      const { data } = item;
+      set.typeof = true;
+      set.parts = typeofParts(item.key, scope);
+      if (data) set.data = data.k === "type" ? { kind: "verdict" } : { kind: "data", parts: typeofParts(data, scope) };
+    } else if (item.s === "flags") applyFlags(set, item.flags, item.at);
+    else if (item.s === "timeout") Object.assign(set, { timeoutMs: item.ms, timeouts: true });
+    else if (item.s === "gc-interval") set.gcIntervalMs = item.ms;
+    else if (item.s === "size") set.size = item.size;
+    else if (item.s === "policy") set.policy = item.policy;
+    else if (item.s === "auto-merge") set.autoMerge = true;
+    else if (item.s === "comment") set.comment = item.text;
+    else if (item.s === "statement") statements.push(plain(item.statement));
+    else if (item.s === "elements") written.push(item.elements);
+  }
+  if (!set.parts) throw new Fault(at, map ? "map definition does not specify key" : "set definition does not specify key");
+  if (map && !set.data) throw new Fault(at, "map definition does not specify mapping data type");
+  if (!map && set.data) throw new Fault(at, "a set has keys only, expected map");
+  if (!set.data) delete set.data;
+  if (statements.length > 0) set.statements = statements;
+  return written.reduce<SetDefinition>((all, node) => addElements(all, node, scope), set as SetDefinition);
+}
+function applyFlags(set: Partial<Writable<SetDefinition>>, flags: readonly string[], at: Span): void {
+  for (const flag of flags) {
+    if (!FLAGS.has(flag)) throw new Fault(at, `unknown set flag ${flag}, expected ${[...FLAGS].join(" or ")}`);
+    if (flag === "timeout") set.timeouts = true;
+    else set[flag as "constant" | "interval" | "dynamic"] = true;
+  }
+}
+
+const contextOf = (scope: RuleScope): ElementContext => new RuleEvaluator(scope);
+export function writtenElements(set: SetDefinition, written: Node, scope: RuleScope): readonly Element[] {
+  const node = resolve(written, scope);
+  if (node.k !== "set") throw new Fault(written.at, "expected elements: { … }");
+  return elementsOf(node, set.parts, set.data, contextOf(scope));
+}
+/** The set with more elements: one that is there already stays as it is. */
+export function addElements(set: SetDefinition, written: Node, scope: RuleScope): SetDefinition {
+  const added = writtenElements(set, written, scope);
+  if (!set.interval && added.some((each) => each.key.some((field) => field.form !== "value")))
+    throw new Fault(written.at, "You must add 'flags interval' to your set declaration if you want to add prefix or range elements");
+  if (set.interval && set.parts.length === 1) {
+    const all = sortElements([...set.elements, ...withoutTwins(set.elements, added)]);
+    if (set.autoMerge && !set.data) return { ...set, elements: mergeIntervals(all) };
+    if (overlap(all)) throw new Fault(written.at, "conflicting intervals specified");
+    return { ...set, elements: all };
+  }
+  return { ...set, elements: [...set.elements, ...withoutTwins(set.elements, added)] };
+}
+export const keyText = (each: Element): string => each.key.map((field) => `${field.from}-${field.to}`).join(" ");
+function withoutTwins(present: readonly Element[], added: readonly Element[]): readonly Element[] {
+  const keys = new Set(present.map(keyText));
+  return added.filter((each) => {
+    const text = keyText(each);
+    return keys.has(text) ? false : keys.add(text);
+  });
+}

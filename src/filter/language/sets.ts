@@ -1,0 +1,184 @@
+/** Sets and maps: elements from what was written, and the form the machine takes. */
+import type { ObjectType, SetElement, SetSpec } from "../expressions.ts";
+import type { ElementNode, Node, SetNode, StatementNode } from "./ast.ts";
+import { bytesOf, constant, resolve, type Scope } from "./constants.ts";
+import { Fault } from "./faults.ts";
+import { linearize } from "./linearize.ts";
+import type { Constant, Element, Part, SetData, SetDefinition, Statement, VerdictValue } from "./model.ts";
+
+export interface ElementContext extends Scope {
+  elementStatement(node: StatementNode): Statement;
+  verdict(node: Node): VerdictValue;
+}
+
+/** The fields of a key or value: one constant for each part of a concatenation. */
+export function fields(node: Node, parts: readonly Part[], scope: Scope): readonly Constant[] {
+  const found = resolve(node, scope);
+  if (parts.length === 1) return [constant(node, parts[0], scope)];
+  if (found.k !== "concat" || found.items.length !== parts.length)
+    throw new Fault(
+      node.at,
+      `datatype mismatch, expected concatenation of (${parts.map((part) => part.type.title).join(", ")}), expression has ` +
+        (found.k === "concat" ? `${found.items.length} fields` : "one field"),
+    );
+  return found.items.map((item, i) => constant(item, parts[i], scope, node.at));
+}
+
+/** Elements of `{ … }`; a variable or a set inside a set stands for its elements. */
+export function elementsOf(node: SetNode, parts: readonly Part[], data: SetData | undefined, context: ElementContext): readonly Element[] {
+  return node.items.flatMap((item): readonly Element[] => {
+    const key = resolve(item.key, context);
+    if (key.k === "set") return elementsOf(key, parts, data, context);
+    if (data && !item.data) throw new Fault(item.at, "expected a value for this key of the map, after ':'");
+    if (!data && item.data) throw new Fault(item.data.at, "a set has keys only, a map was not expected here");
+    return [element(item, parts, data, context)];
+  });
+}
+function element(item: ElementNode, parts: readonly Part[], data: SetData | undefined, context: ElementContext): Element {
+  const options: { timeoutMs?: number; expiresMs?: number; comment?: string } = {};
+  const statements: Statement[] = [];
+  for (const option of item.options) {
+    if (option.o === "timeout") options.timeoutMs = option.ms;
+    else if (option.o === "expires") options.expiresMs = option.ms;
+    else if (option.o === "comment") options.comment = option.text;
+    else if (option.o === "statement") statements.push(context.elementStatement(option.statement));
+  }
+  return {
+    key: fields(item.key, parts, context),
+    ...(item.data && data ? { data: dataOf(item.data, data, context) } : {}),
+    ...options,
+    ...(statements.length > 0 ? { statements } : {}),
+  };
+}
+function dataOf(node: Node, data: SetData, context: ElementContext): Element["data"] {
+  if (data.kind === "verdict") return context.verdict(node);
+  if (data.kind === "data") return fields(node, data.parts, context);
+  const name = resolve(node, context);
+  if (name.k !== "symbol") throw new Fault(node.at, `expected the name of a ${data.type}`);
+  return name.name;
+}
+
+export const isInterval = (elements: readonly Element[]): boolean =>
+  elements.some((each) => each.key.some((field) => field.form !== "value"));
+
+/** Sorted, and joined where they touch or overlap: what nft does before it hands an anonymous set to the kernel. */
+export function mergeIntervals(elements: readonly Element[]): readonly Element[] {
+  const sorted = sortElements(elements);
+  const merged: Element[] = [];
+  for (const next of sorted) {
+    const last = merged[merged.length - 1];
+    if (last && next.key[0].from <= last.key[0].to + 1n) {
+      if (next.key[0].to > last.key[0].to) merged[merged.length - 1] = { ...last, key: [joined(last.key[0], next.key[0])] };
+    } else merged.push(next);
+  }
+  return merged;
+}
+function joined(a: Constant, b: Constant): Constant {
+  return asInterval({ ...a, to: b.to });
+}
+/** The shortest way to write an interval: a value, a prefix, or a range. */
+export function asInterval(of: Constant): Constant {
+  const { from, to, bits } = of;
+  if (from === to) return { ...of, form: "value", prefix: undefined };
+  const size = to - from + 1n;
+  const addresses = of.type.order === "big" && (of.type.name === "ipv4_addr" || of.type.name === "ipv6_addr");
+  if (addresses && (size & (size - 1n)) === 0n && from % size === 0n)
+    return { ...of, form: "prefix", prefix: bits - (size.toString(2).length - 1) };
+  return { ...of, form: "range", prefix: undefined };
+}
+export function sortElements(elements: readonly Element[]): readonly Element[] {
+  return [...elements].sort((a, b) => {
+    for (let i = 0; i < a.key.length; i++) {
+      const [x, y] = [a.key[i], b.key[i]];
+      if (x.from !== y.from) return x.from < y.from ? -1 : 1;
+    }
+    return 0;
+  });
+}
+export function overlap(elements: readonly Element[]): readonly [Element, Element] | undefined {
+  const sorted = sortElements(elements);
+  for (let i = 1; i < sorted.length; i++) if (sorted[i].key[0].from <= sorted[i - 1].key[0].to) return [sorted[i - 1], sorted[i]];
+  return undefined;
+}
+
+/** Bytes that a key of these parts takes in registers: fields of a concatenation are padded to words. */
+const width = (part: Part): number => ((part.loaded ?? part.bits) + 7) >> 3;
+const padded = (bytes: number): number => (bytes + 3) & ~3;
+export function keyLength(parts: readonly Part[]): number {
+  return parts.length === 1 ? width(parts[0]) : parts.reduce((sum, part) => sum + padded(width(part)), 0);
+}
+/** Intervals are compared from the most significant byte, so their keys stand in network order. */
+export function keyBytes(key: readonly Constant[], end: "from" | "to", interval: boolean, part?: Part): Uint8Array {
+  const single = key.length === 1;
+  if (single && part?.loaded) {
+    const below = part.shift ?? 0;
+    return bytesOf(key[0][end] << BigInt(below), part.loaded, "big");
+  }
+  const list = key.map((field) => bytesOf(field[end], field.bits, interval && single ? "big" : field.order, field.type));
+  if (single) return list[0];
+  const all = new Uint8Array(list.reduce((sum, bytes) => sum + padded(bytes.length), 0));
+  let at = 0;
+  for (const bytes of list) {
+    all.set(bytes, at);
+    at += padded(bytes.length);
+  }
+  return all;
+}
+/** Values of maps; an interval of addresses takes two registers. */
+export function dataBytes(data: readonly Constant[], interval: boolean): Uint8Array {
+  if (!interval) return keyBytes(data, "from", false);
+  const [from, to] = [keyBytes(data, "from", false), keyBytes(data, "to", false)];
+  const all = new Uint8Array(padded(from.length) + to.length);
+  all.set(from);
+  all.set(to, padded(from.length));
+  return all;
+}
+
+export function setSpec(set: SetDefinition): SetSpec {
+  const { data } = set;
+  const dataLength = data?.kind === "data" ? keyLength(data.parts) * (data.interval ? 2 : 1) : 0;
+  return {
+    name: set.name,
+    anonymous: set.anonymous,
+    keyLength: keyLength(set.parts),
+    fields: set.parts.map(width),
+    ...(data
+      ? {
+          map:
+            data.kind === "data"
+              ? { kind: "data", length: dataLength }
+              : data.kind === "verdict"
+                ? { kind: "verdict" }
+                : { kind: "object", type: data.type },
+        }
+      : {}),
+    interval: set.interval,
+    constant: set.constant,
+    dynamic: set.dynamic,
+    timeouts: set.timeouts,
+    ...(set.timeoutMs === undefined ? {} : { timeoutMs: set.timeoutMs }),
+    ...(set.gcIntervalMs === undefined ? {} : { gcIntervalMs: set.gcIntervalMs }),
+    ...(set.size === undefined ? {} : { size: set.size }),
+    elements: set.elements.map((each) => elementSpec(each, set)),
+    ...(set.statements ? { expressions: set.statements.flatMap((each) => linearize([each])) } : {}),
+  };
+}
+function elementSpec(element: Element, set: SetDefinition): SetElement {
+  const { data } = element;
+  return {
+    key: keyBytes(element.key, "from", set.interval, set.parts[0]),
+    ...(set.interval ? { keyEnd: keyBytes(element.key, "to", true, set.parts[0]) } : {}),
+    ...(data === undefined
+      ? {}
+      : typeof data === "string"
+        ? { object: data }
+        : "verdict" in data
+          ? { verdict: data.verdict }
+          : { data: dataBytes(data, set.data?.kind === "data" && set.data.interval === true) }),
+    ...(element.timeoutMs === undefined ? {} : { timeoutMs: element.timeoutMs }),
+    ...(element.expiresMs === undefined ? {} : { expiresMs: element.expiresMs }),
+    ...(element.comment === undefined ? {} : { comment: element.comment }),
+    ...(element.statements ? { expressions: element.statements.flatMap((each) => linearize([each])) } : {}),
+  };
+}
+export const objectData = (type: ObjectType): SetData => ({ kind: "object", type });

@@ -1,0 +1,386 @@
+/** Statements of one rule, evaluated in order: each may put tests for headers before itself, and make anonymous sets. */
+import type { ObjectType } from "../expressions.ts";
+import type { ElementOption, Mappings, Node, RelationOp, RuleNode, SelectorNode, SetNode, StatementNode, VerdictNode } from "./ast.ts";
+import { constant, resolve, type Typing } from "./constants.ts";
+import { constantFor, HeaderContext } from "./context.ts";
+import { binary, concat, partsOf, selector, transfer, value, verdict } from "./evaluate.ts";
+import { Fault } from "./faults.ts";
+import { mergePayloads } from "./merge.ts";
+import type { Constant, Element, EvaluatedRule, MatchOp, Part, Selector, SetData, SetDefinition, Statement, Value } from "./model.ts";
+import { natStatement, portsStatement, tproxyStatement } from "./nat.ts";
+import { rejectStatement } from "./reject.ts";
+import { addressTyping, type Evaluation, KERNEL_MISSING, type RuleScope } from "./rule-scope.ts";
+import { type ElementContext, elementsOf, isInterval, mergeIntervals, objectData, overlap, sortElements } from "./sets.ts";
+import { typeOf } from "./types.ts";
+import type { Span } from "./vocabulary.ts";
+
+const TERMINAL = new Set(["reject", "nat", "masquerade", "redirect", "queue"]);
+const isTerminal = (each: StatementNode): boolean => TERMINAL.has(each.k) || (each.k === "verdict" && each.verdict.code !== "continue");
+
+export function evaluateRule(rule: RuleNode, scope: RuleScope): EvaluatedRule {
+  const evaluator = new RuleEvaluator(scope);
+  let terminal: StatementNode | undefined;
+  for (const each of rule.statements) {
+    if (terminal) throw new Fault(each.at, "Statement after terminal statement has no effect", terminal.at);
+    evaluator.statement(each);
+    if (isTerminal(each)) terminal = each;
+  }
+  return {
+    statements: mergePayloads(evaluator.out),
+    sets: evaluator.sets,
+    ...(rule.comment === undefined ? {} : { comment: rule.comment }),
+  };
+}
+
+export class RuleEvaluator implements ElementContext, Evaluation {
+  readonly out: Statement[] = [];
+  readonly sets: SetDefinition[] = [];
+  readonly headers: HeaderContext;
+
+  constructor(readonly scope: RuleScope) {
+    this.headers = new HeaderContext(
+      scope.family,
+      (each) => this.out.push(each),
+      (l, values) => this.impliedSet(l, values),
+    );
+  }
+  get names() {
+    return this.scope.names;
+  }
+  variable(name: string) {
+    return this.scope.variable(name);
+  }
+  verdict(node: Node) {
+    const found = resolve(node, this.scope);
+    if (found.k !== "verdict") throw new Fault(node.at, "syntax error, expecting verdict");
+    this.chain(found);
+    return verdict(found, this.scope);
+  }
+  private chain(node: VerdictNode): void {
+    const { verdict: v } = verdict(node, this.scope);
+    if ("chain" in v && !this.scope.hasChain(v.chain))
+      throw new Fault({ start: node.at.end - v.chain.length, end: node.at.end }, KERNEL_MISSING);
+  }
+  private impliedSet(l: Selector, values: readonly bigint[]): void {
+    const set = this.anonymous(
+      partsOf(l),
+      undefined,
+      values.map((each) => ({ key: [constantFor(l, each)] })),
+      { start: 0, end: 0 },
+    );
+    this.out.push({ k: "match", op: "==", l, r: { k: "set", set }, implied: true });
+  }
+
+  statement(each: StatementNode): void {
+    switch (each.k) {
+      case "match":
+        this.match(each);
+        return;
+      case "verdict":
+        this.out.push({ k: "verdict", ...this.verdict(each.verdict) });
+        return;
+      case "vmap": {
+        const e = value(each.e, this.headers, this.scope);
+        this.out.push({ k: "vmap", e, set: this.mappings(each.mappings, e, { kind: "verdict" }, each.e.at) });
+        return;
+      }
+      case "mangle":
+        this.mangle(each.target, each.value, each.at);
+        return;
+      case "objref":
+        this.object(each.type as ObjectType, each.name);
+        return;
+      case "reject":
+        this.out.push(rejectStatement(each, this));
+        return;
+      case "nat":
+        this.out.push(natStatement(each, this));
+        return;
+      case "masquerade":
+      case "redirect":
+        this.out.push(portsStatement(each, this));
+        return;
+      case "tproxy":
+        this.out.push(tproxyStatement(each, this));
+        return;
+      case "queue":
+        this.out.push({ k: "queue", flags: each.flags, ...(each.num ? { num: this.argument(each.num, QUEUE) } : {}) });
+        return;
+      case "dynset":
+        this.dynset(each);
+        return;
+      case "meter":
+        this.meter(each);
+        return;
+      case "dup":
+      case "fwd":
+        this.forward(each);
+        return;
+      case "synproxy": {
+        const { mss, wscale, timestamp, sackPerm } = each;
+        const flags = (mss === undefined ? 0 : 1) | (wscale === undefined ? 0 : 2) | (sackPerm ? 4 : 0) | (timestamp ? 8 : 0);
+        this.out.push({ k: "synproxy", mss: mss ?? 0, wscale: wscale ?? 0, flags });
+        return;
+      }
+      case "reset":
+        this.out.push({ k: "reset", ...resetOption(each.option) });
+        return;
+      case "refused":
+        throw new Fault(each.at, `${each.what} is not supported`);
+      default:
+        this.out.push(plain(each));
+    }
+  }
+
+  private match(each: StatementNode & { k: "match" }): void {
+    const l = value(each.l, this.headers, this.scope);
+    const r = resolve(each.r, this.scope);
+    this.checkTracked(each.l, l, r);
+    if (each.mask) {
+      this.masked(l, each);
+      return;
+    }
+    if (r.k === "set") {
+      this.inSet(l, r, each.op, each);
+      return;
+    }
+    if (r.k === "setref") {
+      this.inNamedSet(l, r.name, each.op, each);
+      return;
+    }
+    if (l.k === "concat") throw new Fault(each.l.at, "Use concatenations with sets and maps, not singleton values", each.r.at);
+    if (l.k === "fib" && r.k === "symbol" && (r.name === "exists" || r.name === "missing")) {
+      const present = { ...l, present: true, type: typeOf("boolean"), bits: 8 };
+      this.compare(present, constant(r, present, this.scope), each.op);
+      return;
+    }
+    this.compare(l, constant(each.r, l, this.scope), each.op);
+  }
+  /** Addresses and ports of connections have a type only where the rule or the other side tells it. */
+  private checkTracked(node: Node, l: Value, r: Node): void {
+    const first = node.k === "concat" ? node.items[0] : node;
+    if (first.k !== "ct") return;
+    const address = (first.key === "saddr" || first.key === "daddr") && first.family === undefined;
+    if (address && (r.k === "set" || r.k === "setref")) throw new Fault(first.at, "specify either ip or ip6 for address matching");
+    if (l.k === "ct" && first.key.startsWith("proto-") && !this.headers.transport)
+      throw new Fault(r.at, "Can't parse symbolic invalid expressions");
+  }
+  private compare(l: Value, r: Constant, op: RelationOp): void {
+    const [left, right] = transfer(l, r);
+    this.out.push({ k: "match", op: plainOp(op, left, right), l: left, r: right });
+    if (
+      right.form === "value" &&
+      (op === "implicit" || op === "==") &&
+      left.k !== "binary" &&
+      left.k !== "concat" &&
+      left.k !== "constant" &&
+      left.k !== "map"
+    )
+      this.headers.learn(left, right.from);
+    else if (left.k === "meta" || left.k === "payload") this.headers.learnSome(left);
+  }
+  /** `tcp flags syn / syn,ack`: these flags of those. */
+  private masked(l: Value, each: StatementNode & { k: "match" }): void {
+    if (l.type.kind !== "bitmask") throw new Fault(each.at, `${l.type.title} has no flags to be masked`);
+    const mask = constant(each.mask as Node, l, this.scope);
+    const r = constant(each.r, l, this.scope);
+    const masked: Value = { k: "binary", op: "&", l, r: mask, type: l.type, bits: l.bits, order: l.order };
+    this.out.push({ k: "match", op: each.op === "!=" ? "!=" : "==", l: masked, r });
+  }
+  private inSet(l: Value, node: SetNode, op: RelationOp, each: StatementNode & { k: "match" }): void {
+    const parts = partsOf(l);
+    if (op !== "implicit" && op !== "==" && op !== "!=") throw new Fault(each.r.at, `Cannot use ${op} with sets, only == and !=`);
+    const elements = elementsOf(node, parts, undefined, this);
+    if (elements.length === 1 && l.k !== "concat" && elements[0].key.length === 1) {
+      this.compare(l, elements[0].key[0], op === "implicit" ? "==" : op);
+      return;
+    }
+    const set = this.anonymous(parts, undefined, elements, node.at);
+    this.out.push({ k: "match", op: op === "!=" ? "!=" : "==", l, r: { k: "set", set } });
+    if (l.k === "meta" || l.k === "payload") this.headers.learnSome(l);
+  }
+  private inNamedSet(l: Value, name: string, op: RelationOp, each: StatementNode & { k: "match" }): void {
+    const set = this.namedSet(name, each.r.at);
+    if (set.data) throw new Fault(each.r.at, "Set reference is a map, expected a set: use map or vmap");
+    sameTypes(partsOf(l), set.parts, each.l.at, each.r.at);
+    this.out.push({ k: "match", op: op === "!=" ? "!=" : "==", l, r: { k: "set", set } });
+  }
+  namedSet(name: string, at: Span): SetDefinition {
+    const set = this.scope.set(name);
+    if (!set) throw new Fault(at, "No such file or directory");
+    return set;
+  }
+
+  /** The map behind `map` or `vmap`: anonymous, or one of the table's. */
+  mappings(written: Mappings, key: Value, data: SetData, at: Span): SetDefinition {
+    const node = resolve(written, this.scope);
+    const parts = partsOf(key);
+    if (node.k === "set") {
+      const shaped = data.kind === "data" ? this.dataShape(node, data) : data;
+      return this.anonymous(parts, shaped, elementsOf(node, parts, shaped, this), node.at);
+    }
+    if (node.k !== "setref") throw new Fault(written.at, "expected a map: { key : value, … } or the name of one");
+    const set = this.namedSet(node.name, node.at);
+    if (!set.data) throw new Fault({ start: node.at.start + 1, end: node.at.end }, "Expression is not a map");
+    if (set.data.kind !== data.kind) throw new Fault(node.at, `the map has values of another kind, expected ${data.kind}`);
+    sameTypes(parts, set.parts, at, node.at);
+    return set;
+  }
+  /** Values that are intervals or concatenations show it only in their elements. */
+  private dataShape(node: SetNode, data: SetData & { kind: "data" }): SetData {
+    const first = node.items[0]?.data && resolve(node.items[0].data, this.scope);
+    const interval = node.items.some((item) => item.data && ["range", "prefix"].includes(resolve(item.data, this.scope).k));
+    const parts = first?.k === "concat" ? data.parts : data.parts.slice(0, 1);
+    return { ...data, parts, interval: interval && data.parts[0].type.order === "big" && data.parts[0].bits >= 32 };
+  }
+
+  anonymous(parts: readonly Part[], data: SetData | undefined, written: readonly Element[], at: Span): SetDefinition {
+    const interval = isInterval(written);
+    const single = parts.length === 1;
+    const elements = interval && single ? (data ? sortElements(written) : mergeIntervals(written)) : written;
+    if (interval && single && data && overlap(elements)) throw new Fault(at, "conflicting intervals specified");
+    const size = interval && single ? 2 * elements.length + (elements[0]?.key[0].from === 0n ? 0 : 1) : written.length;
+    const set: SetDefinition = {
+      name: this.scope.anonymousName(data !== undefined),
+      anonymous: true,
+      handle: 0,
+      parts,
+      ...(data ? { data } : {}),
+      interval,
+      constant: true,
+      dynamic: false,
+      timeouts: false,
+      size,
+      elements,
+    };
+    this.sets.push(set);
+    return set;
+  }
+
+  /** What a statement takes: a constant of its type, something computed, or a map's value. */
+  argument(written: Node, typing: Typing, parts: readonly Part[] = [{ ...typing }]): Value {
+    const node = resolve(written, this.scope);
+    if (node.k === "map") {
+      const e = value(node.e, this.headers, this.scope);
+      const set = this.mappings(node.mappings, e, { kind: "data", parts }, node.e.at);
+      return { k: "map", e, set, type: typing.type, bits: typing.bits, order: typing.order };
+    }
+    if (node.k === "binary") {
+      const l = this.argument(node.l, typing);
+      if (l.k === "constant") return constant(node, typing, this.scope);
+      return binary(node.op, l, node.r, this.scope);
+    }
+    if (node.k === "concat") return concat(node.items.map((item) => value(item, this.headers, this.scope)));
+    if (isSelector(node)) return selector(node, this.headers, this.scope);
+    return constant(written, typing, this.scope);
+  }
+  private mangle(node: SelectorNode, written: Node, at: Span): void {
+    const target = selector(node, this.headers, this.scope);
+    if (target.k === "ct" && target.key === "direction") throw new Fault(at, "ct direction cannot be set");
+    const argument = this.argument(written, target);
+    assignable(target, argument, written.at, node.at);
+    this.out.push({ k: "mangle", target, value: argument });
+  }
+
+  private object(type: ObjectType, written: Node): void {
+    const node = resolve(written, this.scope);
+    if (node.k === "map") {
+      const e = value(node.e, this.headers, this.scope);
+      this.out.push({ k: "objmap", type, e, set: this.mappings(node.mappings, e, objectData(type), node.e.at) });
+      return;
+    }
+    if (node.k !== "symbol") throw new Fault(written.at, `expected the name of a ${type}`);
+    if (!this.scope.hasObject(type, node.name)) throw new Fault(written.at, KERNEL_MISSING);
+    this.out.push({ k: "objref", type, name: node.name });
+  }
+
+  private dynset(each: StatementNode & { k: "dynset" }): void {
+    const set = this.namedSet(each.set.name, each.set.at);
+    const key = this.keyOf(each.key);
+    sameTypes(partsOf(key), set.parts, each.key.at, each.set.at);
+    const data = each.data && set.data?.kind === "data" ? this.argument(each.data, set.data.parts[0]) : undefined;
+    this.out.push({ k: "dynset", op: each.op, set, key, ...(data ? { data } : {}), ...this.options(each.options) });
+  }
+  private meter(each: StatementNode & { k: "meter" }): void {
+    const key = this.keyOf(each.key);
+    const set = this.scope.meter(each.name, each.size, partsOf(key), each.at);
+    this.out.push({ k: "dynset", op: "add", set, key, ...this.options(each.options) });
+  }
+  private keyOf(node: Node): Value {
+    return value(node, this.headers, this.scope);
+  }
+  private options(options: readonly ElementOption[]): { readonly timeoutMs?: number; readonly statements: readonly Statement[] } {
+    const timeout = options.find((each) => each.o === "timeout");
+    const statements = options.flatMap((each) => (each.o === "statement" ? [plain(each.statement)] : []));
+    return { ...(timeout?.o === "timeout" ? { timeoutMs: timeout.ms } : {}), statements };
+  }
+  /** Statements that elements of sets carry. */
+  elementStatement(node: StatementNode): Statement {
+    return plain(node);
+  }
+
+  private forward(each: StatementNode & { k: "dup" | "fwd" }): void {
+    const device = { type: typeOf("iface_index"), bits: 32, order: "host" } as const;
+    const { family } = this.scope;
+    const address = addressTyping(each.k === "fwd" ? (each.family ?? "ip") : family);
+    if (family === "netdev" && !each.device) {
+      const to = this.argument(each.to, device);
+      this.out.push(each.k === "dup" ? { k: "dup", device: to } : { k: "fwd", device: to });
+      return;
+    }
+    const addr = this.argument(each.to, address);
+    const out = each.device && this.argument(each.device, device);
+    if (each.k === "dup") this.out.push({ k: "dup", addr, ...(out ? { device: out } : {}) });
+    else if (out) this.out.push({ k: "fwd", device: out, addr, family: each.family === "ip6" ? 6 : 4 });
+    else throw new Fault(each.at, "fwd to an address needs a device");
+  }
+}
+
+const QUEUE: Typing = { type: typeOf("integer"), bits: 16, order: "host" };
+const SELECTORS = new Set("payload raw meta ct rt tcpopt ipopt exthdr fib socket numgen jhash symhash".split(" "));
+export const isSelector = (node: Node): node is SelectorNode => SELECTORS.has(node.k);
+
+function plainOp(op: RelationOp, l: Value, r: Constant): MatchOp {
+  if (op === "implicit" && (r.type.kind !== "bitmask" || l.k === "binary" || r.form !== "value")) return "==";
+  return op === "implicit" && l.type.name === "ct_label" ? "implicit" : op;
+}
+function sameTypes(l: readonly Part[], r: readonly Part[], at: Span, set: Span): void {
+  const same = l.length === r.length && l.every((part, i) => part.type.name === r[i].type.name && part.bits === r[i].bits);
+  if (same) return;
+  const title = (parts: readonly Part[]) =>
+    parts.length === 1 ? parts[0].type.title : `concatenation of (${parts.map((part) => part.type.title).join(", ")})`;
+  throw new Fault({ start: set.start + 1, end: set.end }, `datatype mismatch, expected ${title(l)}, expression has type ${title(r)}`, at);
+}
+function assignable(target: Selector, argument: Value, at: Span, other: Span): void {
+  if (argument.k === "constant" || argument.k === "map" || argument.type.name === target.type.name) {
+    if (argument.bits === target.bits || argument.k === "map") return;
+  }
+  const integers = argument.type.name === "integer";
+  if (integers && argument.bits === target.bits) return;
+  const suffix = integers ? ` with length ${argument.bits}` : "";
+  throw new Fault(at, `datatype mismatch: expected ${target.type.title}, expression has type ${argument.type.title}${suffix}`, {
+    start: other.start,
+    end: at.start,
+  });
+}
+function resetOption(option: { readonly option?: string; readonly kind?: number }): { readonly kind: number; readonly option: string } {
+  const found = selector({ k: "tcpopt", ...option, at: { start: 0, end: 0 } }, undefined as never, undefined as never);
+  if (found.k !== "exthdr") throw new Error("no option of TCP");
+  return { kind: found.kind, option: option.option ?? `${found.kind}` };
+}
+/** Statements that are the same before and after. */
+export function plain(each: StatementNode): Statement {
+  const { at: _, ...rest } = each;
+  switch (rest.k) {
+    case "counter":
+    case "limit":
+    case "quota":
+    case "log":
+    case "connlimit":
+    case "notrack":
+    case "last":
+      return rest;
+    default:
+      throw new Fault(each.at, `${rest.k} cannot be used here`);
+  }
+}

@@ -1,0 +1,93 @@
+/** What the grammar asks while it reads: which words are protocols, fields and keys. Imported by the generated parser. */
+import { CT, KNOWN_META, META, UNQUALIFIED } from "./keys.ts";
+import { EXTENSIONS, IP_OPTIONS, PROTOCOLS, TCP_OPTIONS } from "./protocols.ts";
+
+export interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+/** A mistake the grammar itself cannot express: thrown while parsing, shown like every other. */
+export class SyntaxFault extends Error {
+  constructor(
+    readonly at: Span,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+const unexpected = (word: string, at: Span, known: Iterable<string>): never => {
+  throw new SyntaxFault(at, `syntax error, unexpected ${word === "" ? "newline" : "string"}, expecting ${[...known].join(" or ")}`);
+};
+
+export const isProtocol = (word: string) => PROTOCOLS.has(word);
+export const isUnqualifiedMeta = (word: string) => UNQUALIFIED.has(word);
+const PSEUDO_FIELDS: Readonly<Record<string, readonly string[]>> = { arp: ["saddr", "daddr"] };
+export function payload(protocol: string, field: string, at: Span) {
+  const { fields } = PROTOCOLS.get(protocol) as { fields: ReadonlyMap<string, unknown> };
+  if (!fields.has(field) && !PSEUDO_FIELDS[protocol]?.includes(field)) unexpected(field, at, fields.keys());
+  return { k: "payload", protocol, field: field === "cfi" ? "dei" : field };
+}
+export function meta(key: string, at: Span) {
+  if (!(key in META))
+    throw new SyntaxFault({ start: at.start - 5, end: at.end }, `syntax error, unexpected ${key}, known keys are ${KNOWN_META}`);
+  return { k: "meta", key: key === "secpath" ? "ipsec" : key };
+}
+export function ct(direction: string | undefined, family: string | undefined, key: string, at: Span) {
+  if (!(key in CT)) unexpected(key, at, Object.keys(CT));
+  return { k: "ct", key, direction, family };
+}
+const TCP_OPTION_FIELDS = new Set(Object.values(TCP_OPTIONS).flatMap(([, fields]) => Object.keys(fields)));
+const IP_OPTION_FIELDS = new Set(Object.values(IP_OPTIONS).flatMap(([, fields]) => Object.keys(fields)));
+export const isTcpOptionField = (word: string) => TCP_OPTION_FIELDS.has(word) && word !== "kind";
+export const isIpOptionField = (word: string) => IP_OPTION_FIELDS.has(word);
+export function tcpOption(option: string | number, field: string | undefined, at: Span) {
+  if (typeof option === "number") return { k: "tcpopt", kind: option };
+  const known = TCP_OPTIONS[option];
+  if (!known) return unexpected(option, at, Object.keys(TCP_OPTIONS));
+  if (field !== undefined && !(field in known[1])) unexpected(field, at, Object.keys(known[1]));
+  return { k: "tcpopt", option, field };
+}
+export function ipOption(option: string, field: string | undefined, at: Span) {
+  const known = IP_OPTIONS[option];
+  if (!known) return unexpected(option, at, Object.keys(IP_OPTIONS));
+  if (field !== undefined && !(field in known[1])) unexpected(field, at, Object.keys(known[1]));
+  return { k: "ipopt", option, field };
+}
+export function exthdr(header: string, field: string, index: number | undefined, at: Span) {
+  if (!(field in EXTENSIONS[header][1])) unexpected(field, at, Object.keys(EXTENSIONS[header][1]));
+  return { k: "exthdr", header, field, index };
+}
+
+const GROUP = /^[0-9a-fA-F]{1,4}$/;
+/** Whether a run of hexadecimal digits and colons is one token: a MAC address, a handle of tc, or an IPv6 address. */
+export function isColonToken(text: string): boolean {
+  const groups = text.split(":");
+  if (groups.length === 2) return GROUP.test(groups[0]) && GROUP.test(groups[1]);
+  if (/^([0-9a-fA-F]{1,2}:){2,}[0-9a-fA-F]{1,2}$/.test(text) && groups.length <= 7) return true;
+  const last = groups[groups.length - 1];
+  const dotted = last.includes(".");
+  if (dotted && !/^\d+\.\d+\.\d+\.\d+$/.test(last)) return false;
+  const words = (dotted ? groups.slice(0, -1) : groups).filter((group) => group !== "");
+  if (!words.every((group) => GROUP.test(group))) return false;
+  const count = words.length + (dotted ? 2 : 0);
+  const gaps = text.split("::").length - 1;
+  return gaps === 0 ? count === 8 : gaps === 1 && count < 8;
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
+export function milliseconds(text: string): number {
+  let sum = 0;
+  for (const [, count, unit] of text.matchAll(/(\d+)(ms|[dhms])/g)) sum += Number(count) * UNIT_MS[unit];
+  return sum;
+}
+
+export const LOG_LEVELS = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit"];
+export function logLevel(word: string): number | undefined {
+  const level = LOG_LEVELS.indexOf(word);
+  return level < 0 ? undefined : level;
+}
+export function logOptions(options: readonly Record<string, unknown>[]) {
+  const all = Object.assign({}, ...options);
+  const flags = options.reduce((sum, each) => sum | ((each.flags as number | undefined) ?? 0), 0);
+  return flags === 0 ? all : { ...all, flags };
+}

@@ -1,0 +1,48 @@
+/** The committed parser is the one the grammar makes, and texts with mistakes are shown as nft shows them. */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { describe, it } from "node:test";
+import { NftError, Ruleset } from "../src/filter/language/index.ts";
+
+const source = new URL("../src/filter/language/", import.meta.url);
+const folder = existsSync(new URL("grammar/commands.peggy", source)) ? source : new URL("../../src/filter/language/", import.meta.url);
+
+describe("the language's grammar", () => {
+  it("parser.ts is what test/nft/make-parser.mjs makes", async () => {
+    const { parserSource } = await import(new URL("../../../test/nft/make-parser.mjs", folder).href);
+    assert.ok(
+      parserSource(new URL("grammar/", folder)) === readFileSync(new URL("parser.ts", folder), "utf8"),
+      "parser.ts is out of date: run node test/nft/make-parser.mjs",
+    );
+  });
+  it("a mistake is shown with its line, and carets under it", () => {
+    const text = "table inet t {\n\tchain c {\n\t\ttcp dport 80 accept\n\t\ttcp dpotr 81 accept\n\t}\n}\n";
+    assert.throws(
+      () => new Ruleset().apply(text, { file: "rules.nft" }),
+      (error: unknown) => {
+        assert.ok(error instanceof NftError);
+        assert.deepEqual([error.line, error.from, error.to, error.code], [4, 7, 11, "EINVAL"]);
+        const [head, line, carets] = error.message.split("\n");
+        assert.match(head, /^rules\.nft:4:7-11: Error: syntax error, unexpected string, expecting sport or dport/);
+        assert.equal(line, "\t\ttcp dpotr 81 accept");
+        assert.equal(carets, "\t\t    ^^^^^");
+        return true;
+      },
+    );
+  });
+  it("what is at odds with something else underlines both", () => {
+    const ruleset = new Ruleset();
+    ruleset.apply("add table ip t; add chain ip t c");
+    assert.throws(() => ruleset.apply("add rule ip t c accept drop"), {
+      message:
+        "ruleset:1:24-27: Error: Statement after terminal statement has no effect\nadd rule ip t c accept drop\n                ~~~~~~ ^^^^",
+    });
+  });
+  it("a text with a mistake changes nothing", () => {
+    const ruleset = new Ruleset();
+    ruleset.apply("add table ip t; add chain ip t c; add rule ip t c accept");
+    const before = ruleset.spec();
+    assert.throws(() => ruleset.apply("flush ruleset; add table ip x; add rule ip x nothing accept"), NftError);
+    assert.deepEqual(ruleset.spec(), before);
+  });
+});
