@@ -1,8 +1,8 @@
 /** Keys of `meta`, `ct`, `rt`, `socket` and `fib`: type, length in bits, order of bytes in the register. */
 import type { CtKey, MetaKey } from "../expressions.ts";
-import type { TypeName } from "./types.ts";
+import type { Order, TypeName } from "./type-names.ts";
 
-export type Order = "host" | "big";
+export type { Order };
 export interface Key<Name extends string = string> {
   readonly key: Name;
   readonly type: TypeName;

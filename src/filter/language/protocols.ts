@@ -3,7 +3,7 @@
  * are bits. `next` tells which field (or meta key) names the header that follows; `base` the header a packet's start is counted from.
  */
 import type { PayloadBase } from "../expressions.ts";
-import type { TypeName } from "./types.ts";
+import type { TypeName } from "./type-names.ts";
 
 export interface Field {
   readonly name: string;

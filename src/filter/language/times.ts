@@ -1,5 +1,12 @@
 /** Times as nft writes them: spans ("1h30m"), days with hours, hours of a day. Dates are UTC. */
 
+const UNIT_MS: Readonly<Record<string, number>> = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
+export function milliseconds(text: string): number {
+  let sum = 0;
+  for (const [, count, unit] of text.matchAll(/(\d+)(ms|[dhms])/g)) sum += Number(count) * UNIT_MS[unit];
+  return sum;
+}
+
 /** Largest unit first, units that are zero left out. */
 export function formatTime(ms: number): string {
   const units: readonly (readonly [string, number])[] = [

@@ -4,11 +4,10 @@
  */
 
 import { formatIpv4, formatIpv6, parseIpv4, parseIpv6 } from "./addresses.ts";
-import type { Order } from "./keys.ts";
 import { SERVICES } from "./services.ts";
 import * as symbols from "./symbols.ts";
-import { formatDate, formatHour, formatTime, parseDate, parseHour } from "./times.ts";
-import { milliseconds } from "./vocabulary.ts";
+import { formatDate, formatHour, formatTime, milliseconds, parseDate, parseHour } from "./times.ts";
+import type { Order, TypeName } from "./type-names.ts";
 
 /** What constants need from outside: interfaces by name and number. */
 export interface Names {
@@ -112,52 +111,6 @@ const parseMs = (text: string): bigint | string => {
       : "Could not parse relative time";
 };
 
-export type TypeName =
-  | "integer"
-  | "string"
-  | "verdict"
-  | "ipv4_addr"
-  | "ipv6_addr"
-  | "ether_addr"
-  | "ether_type"
-  | "inet_proto"
-  | "inet_service"
-  | "mark"
-  | "iface_index"
-  | "ifname"
-  | "iface_type"
-  | "uid"
-  | "gid"
-  | "realm"
-  | "classid"
-  | "nf_proto"
-  | "pkt_type"
-  | "devgroup"
-  | "boolean"
-  | "date"
-  | "day"
-  | "hour"
-  | "time"
-  | "ct_state"
-  | "ct_dir"
-  | "ct_status"
-  | "ct_label"
-  | "ct_event"
-  | "icmp_type"
-  | "icmp_code"
-  | "icmpv6_type"
-  | "icmpv6_code"
-  | "icmpx_code"
-  | "igmp_type"
-  | "mh_type"
-  | "dccp_pkttype"
-  | "arp_op"
-  | "dscp"
-  | "ecn"
-  | "tcp_flag"
-  | "fib_addrtype"
-  | "cgroupsv2";
-
 type("integer", "integer", 0, { parse: (text) => integer(text) ?? "Could not parse integer" });
 type("string", "string", 128, { kind: "string", parse: parseName, print: (value) => `"${stringOf(value, 128)}"`, json: "string" });
 type("verdict", "verdict", 0);
@@ -225,6 +178,7 @@ type("tcp_flag", "TCP flag", 8, flags(symbols.TCP_FLAGS));
 type("fib_addrtype", "fib address type", 32, named(symbols.FIB_TYPES));
 type("cgroupsv2", "cgroupsv2 path", 64);
 
+export type { TypeName };
 export const TYPES: ReadonlyMap<string, DataType> = made;
 export function typeOf(name: TypeName): DataType {
   return made.get(name) as DataType;

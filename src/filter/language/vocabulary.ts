@@ -74,12 +74,7 @@ export function isColonToken(text: string): boolean {
   return gaps === 0 ? count === 8 : gaps === 1 && count < 8;
 }
 
-const UNIT_MS: Readonly<Record<string, number>> = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
-export function milliseconds(text: string): number {
-  let sum = 0;
-  for (const [, count, unit] of text.matchAll(/(\d+)(ms|[dhms])/g)) sum += Number(count) * UNIT_MS[unit];
-  return sum;
-}
+export { milliseconds } from "./times.ts";
 
 export const LOG_LEVELS = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit"];
 export function logLevel(word: string): number | undefined {
