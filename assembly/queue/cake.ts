@@ -21,7 +21,7 @@ import { firstFlow, pushFlow, removeFlow } from "./flows";
 import { cutFlow, longest } from "./fq-codel";
 import { lengthOf, linkAt } from "./link";
 import { setDscp } from "./remark";
-import { bump, wakeAt } from "./root";
+import { bump, chance, wakeAt } from "./root";
 import { spend } from "./tokens";
 
 /** Packets dropped at once when the memory is used up. */
@@ -41,13 +41,14 @@ export function cakeEnqueue(root: usize, qdisc: usize, id: u32): void {
   const memory = load<u32>(qdisc, QCAKE_MEMORY);
   if (memory > load<u32>(qdisc, QCAKE_PEAK_MEMORY)) store<u32>(qdisc, memory, QCAKE_PEAK_MEMORY);
   if (load<u32>(flow, QFLOW_STATE) != QFLOW_IDLE) return;
-  store<u32>(flow, share(tin, flow), QFLOW_DEFICIT);
+  store<u32>(flow, share(root, tin, flow), QFLOW_DEFICIT);
   pushFlow(tin + QTIN_NEW, flow, QFLOW_NEW);
 }
 
-@inline
-function share(tin: usize, flow: usize): u32 {
-  return max<u32>(1, load<u32>(tin, QTIN_QUANTUM) / hostLoad(flow));
+/** A flow's turn: its part of the host's. Rounded by chance, up as often as it should be, or many flows would lose what is cut off. */
+function share(root: usize, tin: usize, flow: usize): u32 {
+  const flows = hostLoad(flow), quantum = load<u32>(tin, QTIN_QUANTUM);
+  return flows == 1 ? quantum : max<u32>(1, <u32>(<f64>quantum / <f64>flows + chance(root)));
 }
 
 /** After a packet was taken and booked: out of memory, the longest of all flows loses from its head. */
@@ -124,7 +125,7 @@ function fromTin(worker: usize, root: usize, qdisc: usize, tin: usize, now: u64)
     if (deficit <= 0) {
       removeFlow(list, flow);
       if (isFresh) countHosts(flow, 1);
-      store<i32>(flow, deficit + <i32>share(tin, flow), QFLOW_DEFICIT);
+      store<i32>(flow, deficit + <i32>share(root, tin, flow), QFLOW_DEFICIT);
       pushFlow(old, flow, QFLOW_OLD);
       continue;
     }

@@ -47,7 +47,9 @@ export function fqEnqueue(worker: usize, root: usize, qdisc: usize, id: u32, now
   insert(flow, id);
   store<u32>(flow, load<u32>(flow, QFLOW_PACKETS) + 1, QFLOW_PACKETS);
   store<u32>(flow, load<u32>(flow, QFLOW_BYTES) + lengthOf(id), QFLOW_BYTES);
-  if (load<u32>(flow, QFLOW_STATE) == QFLOW_IDLE) begin(qdisc, flow, now);
+  const state = load<u32>(flow, QFLOW_STATE);
+  if (state == QFLOW_IDLE) begin(qdisc, flow, now);
+  else if (state == QFLOW_THROTTLED && load<u64>(qdisc, QFQ_MAX_RATE) == 0) hasten(qdisc, flow);
   return true;
 }
 
@@ -62,6 +64,14 @@ function begin(qdisc: usize, flow: usize, now: u64): void {
   const quantum = load<i32>(qdisc, QFQ_QUANTUM);
   if (now >= load<u64>(flow, QFLOW_SEEN) + load<u64>(qdisc, QFQ_REFILL) && load<i32>(flow, QFLOW_DEFICIT) < quantum) store<i32>(flow, quantum, QFLOW_DEFICIT);
   pushFlow(qdisc + QFQ_NEW, flow, QFLOW_NEW);
+}
+
+/** A flow that waits for its first packet's time has another first packet now, perhaps. */
+function hasten(qdisc: usize, flow: usize): void {
+  const departs = load<u64>(linkAt(load<u32>(flow, QFLOW_FIRST)), QLINK_DEPARTURE);
+  if (departs >= load<u64>(flow, QFLOW_DEPARTS)) return;
+  store<u64>(flow, departs, QFLOW_DEPARTS);
+  heapSet(qdisc + QFQ_HEAP, flow);
 }
 
 /** Behind all packets that depart no later; nearly always that is the end. */

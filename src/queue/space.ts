@@ -34,8 +34,8 @@ export class QueueSpace {
   }
 
   private initRoot(at: number, port: number): void {
-    const { memory, clock } = this.engine;
-    const chance = new Random(port ^ Math.floor(clock.now() * 1000));
+    const { memory } = this.engine;
+    const chance = new Random(port ^ memory.getU32(abi.HEADER + abi.HEADER_SECRET));
     memory.setU32(at + abi.QROOT_PORT, port);
     memory.setU32(at + abi.QROOT_CHANCE, chance.u32() | 1);
     memory.setU32(at + abi.QROOT_CHANCE + 4, chance.u32());
