@@ -513,8 +513,22 @@ export class Generator {
     ])();
   }
 
-  rule(chains: readonly string[]): Expression[] {
+  /** What many rules of one chain begin with, so that neighbours have something in common. */
+  private usual(): Expression[] {
+    const equal = (sreg: number, data: number[]): Expression => ({ op: "cmp", sreg, cmp: "eq", data: Uint8Array.from(data) });
     const out: Expression[] = [];
+    if (this.chance(0.7)) out.push({ op: "meta", dreg: 1, key: "l4proto" }, equal(1, [this.pick([6, 6, 17])]));
+    const last = this.below(4);
+    if (last === 0) out.push({ op: "payload", dreg: 1, base: "transport", offset: 2, len: 2 }, equal(1, this.port()));
+    if (last === 1) out.push({ op: "payload", dreg: 9, base: "network", offset: 16, len: 4 }, equal(9, this.address4()));
+    if (last === 2) out.push({ op: "payload", dreg: 1, base: "network", offset: 24, len: 16 }, equal(1, this.address6()));
+    return out;
+  }
+
+  private isRegular = false;
+
+  rule(chains: readonly string[]): Expression[] {
+    const out: Expression[] = this.isRegular && this.chance(0.9) ? this.usual() : [];
     for (let n = this.below(3); n > 0; n--) out.push(...this.match());
     for (let n = 1 + this.below(2); n > 0; n--) out.push(...this.statement(chains));
     if (this.chance(0.1)) out.push(...this.match(), { op: "counter", packets: 0, bytes: 0 });
@@ -595,6 +609,7 @@ export class Generator {
 
   /** Chains only jump to those behind them, so that none jumps in a circle. */
   ruleset(): RulesetSpec {
+    this.isRegular = this.chance(0.4);
     const names = ["x", "y", "z"].slice(this.below(3));
     const rules = (chains: readonly string[], most: number) => Array.from({ length: 1 + this.below(most) }, () => this.rule(chains));
     const regular = names.map((name, i) => ({ ...chainOf(rules(names.slice(i + 1), 3)), name, base: undefined }));
@@ -609,7 +624,7 @@ export class Generator {
       base: undefined,
     };
     const base = [
-      chainOf(rules(names, this.chance(0.1) ? 150 : 8), { name: "a", policy: this.pick(["accept", "drop"]) }),
+      chainOf(rules(names, this.chance(0.1) ? 150 : this.isRegular ? 30 : 8), { name: "a", policy: this.pick(["accept", "drop"]) }),
       chainOf(rules(names, 3), { name: "b", priority: 5 }),
     ];
     const objects = [

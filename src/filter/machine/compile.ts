@@ -11,9 +11,9 @@ import { Code, I32, I64, type ValueType } from "./code.ts";
 import { wordAt } from "./compare.ts";
 import { emit } from "./dispatch.ts";
 import { Emitter, type Program } from "./emitter.ts";
-import { canHoist, fieldOf } from "./fields.ts";
 import { NEXT, PLANE, type Places, type PlaneFunction, RETURN, type TableLink } from "./link.ts";
-import { writers } from "./order.ts";
+import { WRITES, writers } from "./order.ts";
+import { type Item, Piece } from "./pieces.ts";
 import { type MemoryLimits, WasmModule } from "./wasm.ts";
 
 /** Rules of one function. */
@@ -108,15 +108,13 @@ class Compiler {
 
   private piece(program: Program, family: Family, chain: ChainSpec, first: number, index: number): void {
     const e = new Emitter(program, family);
-    const rules = chain.rules.slice(first, first + PIECE);
-    hoist(e, family, rules);
-    for (const [i, rule] of rules.entries()) {
-      e.rule(() => {
-        for (const [n, expression] of rule.expressions.entries()) {
-          emit(e, expression, () => ({ offset: program.table.state(chain, first + i, n) }));
-        }
-      });
-    }
+    const items = chain.rules.slice(first, first + PIECE).map(({ expressions }, i): Item => ({ expressions, index: first + i }));
+    const writes = ({ expressions }: Item) => expressions.some((expression) => mayWrite(program, expression));
+    const piece = new Piece(e, family, writes, (expression, item, place) =>
+      emit(e, expression, () => ({ offset: program.table.state(chain, item.index, place) })),
+    );
+    piece.hoist(items);
+    piece.rules(items, 0);
     this.module.define(index, e.finish(NEXT), e.locals);
   }
 
@@ -232,17 +230,11 @@ function xorshift(address: number): Code {
   return c.i32(address).get(0).store64().get(0).i64(32n).shrU64().wrap();
 }
 
-/** Fields that more than one expression of a function's rules reads are read at its head. */
-function hoist(e: Emitter, family: Family, rules: readonly { readonly expressions: readonly Expression[] }[]): void {
-  const seen = new Set<string>();
-  for (const rule of rules) {
-    for (const expression of rule.expressions) {
-      const field = fieldOf(expression, family);
-      if (!field || !canHoist(expression, field)) continue;
-      if (seen.has(field.key)) e.hoist(field);
-      else seen.add(field.key);
-    }
-  }
+/** Does an expression, or a chain that it goes to, change the packet? */
+function mayWrite(program: Program, expression: Expression): boolean {
+  if (WRITES.has(expression.op)) return true;
+  if (expression.op === "verdict") return expression.verdict.code === "jump" && program.writes(expression.verdict.chain);
+  return expression.op === "lookup" && program.writes();
 }
 
 export interface CompileOptions {

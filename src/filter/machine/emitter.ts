@@ -31,6 +31,8 @@ export interface Field {
 interface Hoisted {
   readonly field: Field;
   readonly to: readonly number[];
+  /** The same as words of a register. */
+  readonly words: readonly Word[];
   /** 1 when the field is there; absent for what always is. */
   readonly present?: number;
 }
@@ -110,7 +112,7 @@ export class Emitter {
   assign(register: Register, words: readonly Word[]): void {
     const first = slotOf(register);
     if (first < 0 || first + words.length > 16) throw invalid(`register ${register} has no room for ${4 * words.length} bytes`);
-    for (const [i, word] of words.entries()) this.slots[first + i] = word;
+    for (let i = 0; i < words.length; i++) this.slots[first + i] = words[i];
   }
 
   /** Fresh locals as the words of a register. */
@@ -171,7 +173,7 @@ export class Emitter {
   }
 
   /** A block that `fail` leaves. */
-  private attempt(write: () => void): void {
+  attempt(write: () => void): void {
     const outer = this.target;
     this.code.block();
     this.target = this.code.depth;
@@ -194,22 +196,35 @@ export class Emitter {
   hoist(field: Field): void {
     if (this.hoisted.has(field.key)) return;
     const to = field.words.map(() => this.local());
-    this.hoisted.set(field.key, { field, to, present: field.certain ? undefined : this.local() });
+    const words = to.map((local, i): Word => ({ local, bytes: field.words[i] }));
+    this.hoisted.set(field.key, { field, to, words, present: field.certain ? undefined : this.local() });
+  }
+
+  isHoisted(field: Field): boolean {
+    return this.hoisted.has(field.key);
   }
 
   /** Puts a field into a register. */
   read(register: Register, field: Field): void {
-    const known = this.hoisted.get(field.key);
-    if (known) {
-      if (known.present !== undefined) {
-        this.code.get(known.present).eqz();
-        this.failIf();
-      }
-      this.assign(
-        register,
-        known.to.map((local, i) => ({ local, bytes: field.words[i] })),
-      );
+    if (this.hoisted.has(field.key)) {
+      this.checkHoisted(field);
+      this.alias(register, field);
     } else field.emit(this, this.fresh(register, field.words));
+  }
+
+  /** Fails without a hoisted field; its locals. */
+  checkHoisted(field: Field): readonly number[] {
+    const { present, to } = this.hoisted.get(field.key) as Hoisted;
+    if (present !== undefined) {
+      this.code.get(present).eqz();
+      this.failIf();
+    }
+    return to;
+  }
+
+  /** A register is a hoisted field that is known to be there. */
+  alias(register: Register, field: Field): void {
+    this.assign(register, (this.hoisted.get(field.key) as Hoisted).words);
   }
 
   /** Reads everything anew: the packet, or what is known of it, may have changed. Registers keep what they have. */

@@ -106,7 +106,8 @@ export function checkJumps(table: TableSpec): void {
     if (depth(chain) > MOST_JUMPS) throw invalid(`table ${table.name}: chain ${chain.name} jumps deeper than ${MOST_JUMPS}`);
 }
 
-const WRITES: ReadonlySet<Expression["op"]> = new Set([
+/** Expressions that change the packet, or what is known of it. */
+export const WRITES: ReadonlySet<Expression["op"]> = new Set([
   "payload-write",
   "exthdr-write",
   "exthdr-reset",

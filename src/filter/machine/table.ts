@@ -18,8 +18,8 @@ interface RuleMemory {
   readonly chain: string;
   readonly handle: number;
   readonly expressions: readonly Expression[];
-  /** By place in the rule. */
-  readonly states: ReadonlyMap<number, Block>;
+  /** What all of them keep, one behind the other. */
+  readonly block: Block;
 }
 
 interface ObjectMemory {
@@ -126,17 +126,21 @@ export class LoadedTable implements User {
 
   private makeRule(chain: ChainSpec, index: number): void {
     const { handle, expressions } = chain.rules[index];
-    if (!expressions.some(({ op }) => stateSize(op) > 0)) return;
+    const size = sizeOf(expressions);
+    if (size === 0) return;
     const key = ruleKey(chain, index);
     const old = this.before?.rules.get(key);
     if (old && (old.expressions === expressions || same(old.expressions.map(shape), expressions.map(shape)))) {
       this.rules.set(key, { ...old, expressions });
       return;
     }
-    const states = new Map<number, Block>();
-    this.rules.set(key, { chain: chain.name, handle, expressions, states });
-    for (const [i, expression] of expressions.entries())
-      if (stateSize(expression.op) > 0) states.set(i, this.space.place(initialState(expression, this.space.now())));
+    const block = this.space.allocate(size);
+    this.rules.set(key, { chain: chain.name, handle, expressions, block });
+    let at = block.address;
+    for (const expression of expressions) {
+      if (!beginsAtZero(expression)) this.space.u8.set(initialState(expression, this.space.now()), at);
+      at += stateSize(expression.op);
+    }
   }
 
   private makeLink(): TableLink {
@@ -145,9 +149,15 @@ export class LoadedTable implements User {
       chain: (name) => this.chainNumber(name),
       set: (name) => this.set(name).link,
       object: (type, name) => this.object(type, name),
-      state: (chain, rule, index) => this.rules.get(ruleKey(chain, rule))?.states.get(index)?.address ?? 0,
+      state: (chain, rule, index) => this.state(chain, rule, index),
       statement: (expression) => this.number(expression as Statement),
     };
+  }
+
+  /** Address of what an expression of a rule keeps. */
+  private state(chain: ChainSpec, rule: number, index: number): number {
+    const memory = this.rules.get(ruleKey(chain, rule)) as RuleMemory;
+    return memory.block.address + sizeOf(memory.expressions, index);
   }
 
   private number(statement: Statement): number {
@@ -194,12 +204,11 @@ export class LoadedTable implements User {
   private releaseAllBut(other: LoadedTable | undefined): void {
     for (const [name, set] of this.sets) if (other?.sets.get(name) !== set) set.free();
     for (const [key, { block }] of this.objects) if (block && other?.objects.get(key)?.block !== block) this.space.retire([block]);
-    for (const [key, { states, expressions }] of this.rules) {
-      if (other?.rules.get(key)?.states === states) continue;
-      for (const [i, block] of states) {
-        if (expressions[i].op === "connlimit") this.space.engine.plane.freeList(block.address);
-        this.space.retire([block]);
-      }
+    for (const [key, rule] of this.rules) {
+      if (other?.rules.get(key)?.block === rule.block) continue;
+      for (const { expression, block } of statesOf(rule))
+        if (expression.op === "connlimit") this.space.engine.plane.freeList(block.address);
+      this.space.retire([rule.block]);
     }
   }
 
@@ -225,8 +234,15 @@ export class LoadedTable implements User {
 
   ruleStates(): RuleState[] {
     const { family, name: table } = this.spec;
-    return [...this.rules.values()].flatMap(({ chain, handle, expressions, states }) =>
-      [...states].map(([index, block]) => ({ family, table, chain, handle, index, ...this.reading(expressions[index].op, block) })),
+    return [...this.rules.values()].flatMap((rule) =>
+      statesOf(rule).map(({ index, expression, block }) => ({
+        family,
+        table,
+        chain: rule.chain,
+        handle: rule.handle,
+        index,
+        ...this.reading(expression.op, block),
+      })),
     );
   }
 
@@ -237,6 +253,25 @@ export class LoadedTable implements User {
     );
   }
 }
+
+/** Bytes that the first `count` expressions keep. */
+function sizeOf(expressions: readonly Expression[], count = expressions.length): number {
+  let size = 0;
+  for (let i = 0; i < count; i++) size += stateSize(expressions[i].op);
+  return size;
+}
+
+/** Expressions that keep something, and where. */
+function statesOf({ expressions, block }: RuleMemory): { index: number; expression: Expression; block: Block }[] {
+  return expressions.flatMap((expression, index) => {
+    const size = stateSize(expression.op);
+    return size === 0 ? [] : [{ index, expression, block: { address: block.address + sizeOf(expressions, index), size } }];
+  });
+}
+
+/** Memory that is given out is zero: so are most counters at first. */
+const beginsAtZero = (e: Expression): boolean =>
+  e.op === "numgen" || e.op === "last" || (e.op === "counter" && e.packets === 0 && e.bytes === 0) || stateSize(e.op) === 0;
 
 const objectKey = (type: ObjectType, name: string): string => `${type} ${name}`;
 const ruleKey = (chain: ChainSpec, index: number): string => `${chain.name} ${chain.rules[index].handle || `#${index}`}`;
