@@ -6,6 +6,7 @@
 import { writeFileSync } from "node:fs";
 import { Command } from "commander";
 import { table } from "../src/cli/output.ts";
+import { filter } from "./filter.ts";
 import { functions } from "./functions.ts";
 import { benchRoutes, type Context, commit, machine, type Result } from "./harness.ts";
 import { paths, soloWorker } from "./paths.ts";
@@ -13,7 +14,7 @@ import { transport } from "./transport.ts";
 import { many } from "./transport-many.ts";
 import { tapTransport } from "./transport-tap.ts";
 
-const profiles = { ...paths, ...functions, ...transport, ...many, ...tapTransport };
+const profiles = { ...paths, ...functions, ...filter, ...transport, ...many, ...tapTransport };
 const program = new Command("bench")
   .argument("[profiles...]", `any of ${Object.keys(profiles).join(", ")}`)
   .option("--json", "one JSON object a line")
