@@ -888,6 +888,7 @@ export const FIB_TYPE = 1;
  *  +32  flags | liberal | address of timeouts | records
  *  +64  lock of the free lists | first free | never used yet | in use | retired: oldest, newest | extensions: first free, never used (own line)
  * +128  lock of the wheel | its time (units of 256 ms) | address of its slots | started | confirmed flows   (own line)
+ * +160  expectations: address | room | in use | lock
  * +192  events: address of the ring | capacity | head | tail | lost | lock                    (own line)
  * +256  keys of the hash (u64 × 12)
  * +384  statistics (u32 × FLOW_STAT_COUNT)
@@ -917,6 +918,10 @@ export const FLOWS_WHEEL_TIME = 132;
 export const FLOWS_WHEEL_SLOTS = 136;
 export const FLOWS_WHEEL_STARTED = 140;
 export const FLOWS_COUNT = 144;
+export const FLOWS_EXPECTATIONS = 160;
+export const FLOWS_EXPECTATION_ROOM = 164;
+export const FLOWS_EXPECTATION_COUNT = 168;
+export const FLOWS_EXPECTATION_LOCK = 172;
 export const FLOWS_EVENTS = 192;
 export const FLOWS_EVENT_CAPACITY = 196;
 export const FLOWS_EVENT_HEAD = 200;
@@ -957,6 +962,27 @@ export const TUPLE_SIZE = 48;
 export const TUPLE_PORTS = 32;
 export const TUPLE_KIND = 36;
 export const TUPLE_HASH = 40;
+
+/*
+ * Expectation (what a helper has heard announced): hashes of all of them first (u32 × room, 0: free), then
+ *   +0  tuple: as in hand; the source port does not count, nor the source address unless flag 1
+ *  +40  flags u32 | master flow | expires (ticks) | class u32
+ *  +56  translation of the flow to come: kind u8 + 1 (0: none), family u8, port u16 (host order) | address (16)
+ *  +80  mark of the master | helper of the flow to come u16
+ */
+export const EXPECTATION_SIZE = 96;
+export const EXPECTATION_FLAGS = 40;
+export const EXPECTATION_MASTER = 44;
+export const EXPECTATION_EXPIRES = 48;
+export const EXPECTATION_CLASS = 52;
+export const EXPECTATION_NAT = 56;
+export const EXPECTATION_NAT_PORT = 58;
+export const EXPECTATION_NAT_ADDRESS = 60;
+export const EXPECTATION_HELPER = 80;
+/** From that source address alone. */
+export const EXPECT_SOURCE = 1;
+/** Stays when a flow has come: SIP's registrations. */
+export const EXPECT_PERMANENT = 2;
 
 /* Event: +0 kind u8, state u8, … | +4 flow | +8 time (ticks) | +16 the hot record | +80 counters (24) | +104 reply addresses of IPv6 (32) */
 export const FLOW_EVENT_SIZE = 144;
