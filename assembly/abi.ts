@@ -721,6 +721,8 @@ export const NETNS_DEFRAG = 2;
 export const NETNS_NAT = 4;
 /** There may be services: first packets ask for a backend. */
 export const NETNS_BALANCE = 8;
+/** Flows may have helpers: what they carry goes by the host layer. */
+export const NETNS_HELPERS = 16;
 
 /** Priorities up to -201, before tracking (-200). */
 export const SEGMENT_PREROUTING_RAW = 0;
@@ -1071,15 +1073,14 @@ export const FLOW_COUNTER_SIZE = 24;
 
 /*
  * Extension, for flows that need one: +0 reply source, destination (IPv6, translated) | +32 labels (16)
- * +48 master flow | helper u16, class u16 | sequence offsets … | next free
+ * +48 master flow | helper u16 | +56 translation that an expectation asks for (as EXPECTATION_NAT, 20 bytes) | +88 next free
  */
 export const EXTENSION_SIZE = 96;
 export const EXTENSION_ADDRESSES = 0;
 export const EXTENSION_LABELS = 32;
 export const EXTENSION_MASTER = 48;
 export const EXTENSION_HELPER = 52;
-export const EXTENSION_BACKEND = 54;
-export const EXTENSION_OFFSETS = 56;
+export const EXTENSION_NAT = 56;
 export const EXTENSION_NEXT = 88;
 
 /** Fields that compiled rules ask for by call (flowLoad, flowStore); what is not here they read themselves. */

@@ -11,19 +11,19 @@
 import {
   CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL, DROP_NO_ROUTE,
   FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLOW_STATUS, HEADER_PORTS, HEADER_TABLES, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE,
-  HOP_KIND, HOP_PORT, IPS_DST_NAT, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS, NETNS_NAT,
-  NETNS_SIZE, NETNS_TRACK, NEXT_DONE, NONE, NO_PORT, PORT_FLAGS, PORT_HOST, PORT_NETNS, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT,
-  REGION_NETNS, SEGMENT_FORWARD, SEGMENT_INPUT, SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE,
-  SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW, SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING,
-  SEGMENT_PREROUTING_LATE, SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO,
-  VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT,
-  VERDICT_ACCEPT, WORKER_SCRATCH,
+  HOP_KIND, HOP_PORT, IPS_DST_NAT, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS, NETNS_HELPERS,
+  NETNS_NAT, NETNS_SIZE, NETNS_TRACK, NEXT_DONE, NONE, NO_PORT, PORT_FLAGS, PORT_HOST, PORT_NETNS, PORT_TABLE4, PORT_TABLE6,
+  PUNT_FRAGMENT, REGION_NETNS, SEGMENT_FORWARD, SEGMENT_INPUT, SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT,
+  SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW, SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT,
+  SEGMENT_PREROUTING, SEGMENT_PREROUTING_LATE, SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4,
+  VEC_ADDR6, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4,
+  VEC_SRC6, VEC_VERDICT, VERDICT_ACCEPT, WORKER_SCRATCH,
 } from "./abi";
 import { descriptorAt, header, portAt, region, tableAt } from "./core/layout";
 import { drop, punt } from "./core/packet";
 import { serve, SERVED_BY_NAT, steerBurst, tunnelBurst } from "./node/balance";
-import { admitBurst, confirmBurst, handUp, linkBurst, setAside } from "./node/forward";
-import { setUp, setUpNothing, translateBurst, wantsSetup } from "./node/nat";
+import { admitBurst, confirmBurst, handUp, helpBurst, linkBurst, setAside } from "./node/forward";
+import { setUp, setUpNothing, translateBurst, wantsSetup, wasExpected } from "./node/nat";
 import { route4Burst, route6Burst } from "./node/route";
 import { end, hasProgram, leave, runSegment } from "./node/rules";
 import { forget, trackBurst, trackOne } from "./node/track";
@@ -97,6 +97,7 @@ function onward(worker: usize, port: usize, portIndex: u32, net: usize, list: us
     const table = tableAt(<u32>load<u16>(port + (is4 ? PORT_TABLE4 : PORT_TABLE6)));
     n = leaving(worker, net, list, n, fresh);
     if (balances) n = tunnelBurst(worker, table, list, n);
+    if ((load<u32>(net, NETNS_FLAGS) & NETNS_HELPERS) != 0) n = helpBurst(worker, list, n);
     linkBurst(worker, table, list, n);
   }
   if (sorted >>> 16 != 0) arrive(worker, net, worker + VEC_LOCAL, sorted >>> 16, fresh);
@@ -165,6 +166,7 @@ function setUpAll(worker: usize, net: usize, segment: u32, list: usize, n: u32, 
 }
 
 function setUpOne(worker: usize, net: usize, segment: u32, p: u32, kind: u32): u32 {
+  if (kind == NAT_DESTINATION && wasExpected(worker, p, worker + WORKER_SCRATCH)) return setUp(worker, p, worker + WORKER_SCRATCH);
   if (hasProgram(net, segment)) {
     store<u16>(worker, <u16>p, VEC_SEGMENT);
     store<u8>(worker + <usize>p, VERDICT_ACCEPT, VEC_VERDICT);

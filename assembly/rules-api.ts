@@ -1,10 +1,12 @@
 /** What compiled rules and the host layer may ask of flows and translation; part of index.ts. */
-import { FLOWS_FRESH, FLOWS_RETIRED_FIRST, FLOW_STATUS, IPS_CONFIRMED, IPS_DYING, REGION_FLOWS, WORKER_TUPLES } from "./abi";
+import { EXTENSION_HELPER, FLOWS_FRESH, FLOWS_RETIRED_FIRST, FLOW_EXTENSION, FLOW_STATUS, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, REGION_FLOWS, WORKER_TUPLES } from "./abi";
 import { advanceEpoch } from "./core/arena";
 import { regionSize, workerAt } from "./core/layout";
+import { believe } from "./flow/tcp";
 import { loadField, storeField } from "./node/ct-fields";
 import { setUp } from "./node/nat";
-import { find, flowAt, flows, hashTuple, tupleOf } from "./table/flow";
+import { expect } from "./table/expectations";
+import { extend, extensionAt, find, flowAt, flows, hashTuple, tupleOf } from "./table/flow";
 import { destroy, turnWheel } from "./table/wheel";
 
 /** For compiled rules: gives the flow of the packet at a position the translation of a request (NATREQ_*); a verdict. */
@@ -51,4 +53,29 @@ export function flowFind(tuple: usize): u32 {
   if (regionSize(REGION_FLOWS) == 0) return 0;
   hashTuple(tuple);
   return find(tuple);
+}
+
+/** Expects a flow (EXPECTATION_* at `from`); 0 when there is no place. */
+export function flowExpect(from: usize, ticks: u32): u32 {
+  return regionSize(REGION_FLOWS) != 0 && expect(from, ticks) ? 1 : 0;
+}
+
+/** Gives a flow a helper, as `ct helper set` does; 0 when it cannot have one. */
+export function flowHelp(flow: u32, helper: u32): u32 {
+  const extension = extend(flow), hot = flowAt(flow);
+  if (extension == 0) return 0;
+  store<u16>(extensionAt(extension), <u16>helper, EXTENSION_HELPER);
+  store<u32>(hot, load<u32>(hot, FLOW_STATUS) | IPS_HELPER, FLOW_STATUS);
+  return 1;
+}
+
+/** Number of a flow's helper, 0 without one. */
+export function flowHelper(flow: u32): u32 {
+  const extension = load<u32>(flowAt(flow), FLOW_EXTENSION);
+  return extension == 0 ? 0 : load<u16>(extensionAt(extension), EXTENSION_HELPER);
+}
+
+/** Believes whatever windows a flow's sides show from now on: what they say is changed on its way. */
+export function flowLiberal(flow: u32): void {
+  believe(flow);
 }

@@ -459,6 +459,13 @@ function noteInvalid(cold: usize, hot: usize, direction: u32, kind: u32, timeout
   else remember(cold, direction, kind);
 }
 
+/** From now on windows of neither side are believed. */
+export function believe(flow: u32): void {
+  const cold = coldAt(flow);
+  setFlags(cold, 0, flagsOf(cold, 0) | LIBERAL);
+  setFlags(cold, 1, flagsOf(cold, 1) | LIBERAL);
+}
+
 /** Timeout of a flow that has just begun. */
 export function initialTimeoutTcp(state: u32): u32 {
   return timeout(TIMEOUT_TCP + state);

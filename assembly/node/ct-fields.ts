@@ -2,7 +2,8 @@
 import {
   CTFIELD_AVERAGE, CTFIELD_BYTES, CTFIELD_DESTINATION, CTFIELD_DESTINATION_PORT, CTFIELD_EXPIRATION, CTFIELD_HELPER, CTFIELD_ID,
   CTFIELD_LABELS, CTFIELD_MARK, CTFIELD_PACKETS, CTFIELD_SOURCE, CTFIELD_SOURCE_PORT, CTFIELD_ZONE, EXTENSION_HELPER, EXTENSION_LABELS,
-  FLOW_EXPIRES, FLOW_EXTENSION, FLOW_MARK, FLOW_ZONE, TUPLE_KIND, TUPLE_PORTS, VEC_FLOW, WORKER_TICKS, WORKER_TUPLES,
+  FLOW_EXPIRES, FLOW_EXTENSION, FLOW_MARK, FLOW_STATUS, FLOW_ZONE, IPS_HELPER, TUPLE_KIND, TUPLE_PORTS, VEC_FLOW, WORKER_TICKS,
+  WORKER_TUPLES,
 } from "../abi";
 import { countersAt, extend, extensionAt, flowAt, tupleOf } from "../table/flow";
 
@@ -82,7 +83,10 @@ export function storeField(worker: usize, p: u32, field: u32, from: usize, bytes
   const extension = extend(ref >>> 1);
   if (extension == 0) return false;
   const at = extensionAt(extension);
-  if (field == CTFIELD_HELPER) store<u16>(at, <u16>load<u32>(from), EXTENSION_HELPER);
+  if (field == CTFIELD_HELPER) {
+    store<u16>(at, <u16>load<u32>(from), EXTENSION_HELPER);
+    store<u32>(hot, load<u32>(hot, FLOW_STATUS) | IPS_HELPER, FLOW_STATUS);
+  }
   // Labels are only ever added (nf_connlabels_replace with the union of both).
   else v128.store(at, v128.or(v128.load(at, EXTENSION_LABELS), v128.load(from)), EXTENSION_LABELS);
   return true;

@@ -6,10 +6,10 @@
 import {
   DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER, DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP,
   DROP_FLOW_CLASH, DROP_FLOW_TABLE_FULL, DROP_NOT_FORWARDING, DROP_NO_BUFFER, FLAG_FORWARDED, FLAG_PASSED, FLAG_REASSEMBLED,
-  FLAG_SCOPED, FLOW_BACKEND, FLOW_STATUS, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT, HOP_REWRITE,
-  IPS_CONFIRMED, IPS_DYING, NEXT_DONE, NONE, PUNT_FRAGMENTATION_NEEDED, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG,
-  PUNT_TTL_EXCEEDED, REGION_DESCRIPTORS, TABLE_HOPS, VEC_FLOW, VEC_IDS, VEC_LOCAL, VEC_NEXT, VEC_OIF, VEC_RESULT, WORKER_TICKS,
-  WORKER_TUPLES,
+  FLAG_SCOPED, FLOW_BACKEND, FLOW_STATUS, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT,
+  HOP_REWRITE, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, NEXT_DONE, NONE, PUNT_FRAGMENTATION_NEEDED, PUNT_HELPER, PUNT_LOCAL,
+  PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG, PUNT_TTL_EXCEEDED, REGION_DESCRIPTORS, TABLE_HOPS, VEC_FLOW, VEC_IDS, VEC_LOCAL, VEC_NEXT,
+  VEC_OIF, VEC_RESULT, WORKER_TICKS, WORKER_TUPLES,
 } from "../abi";
 import { moveOffsets, privateHead } from "../core/head";
 import { descriptorAt, region } from "../core/layout";
@@ -194,6 +194,24 @@ function bare(d: usize, l3: u32): void {
   store<u32>(d, load<u32>(d, DESC_PACKET_LENGTH) - l3, DESC_PACKET_LENGTH);
   moveOffsets(d, 0 - l3);
   store<u32>(d, load<u32>(d, DESC_FLAGS) | FLAG_PASSED | FLAG_FORWARDED, DESC_FLAGS);
+}
+
+/** What flows with a helper carry goes by the host layer, without a link-layer header; the argument is the flow × 2 + direction. */
+export function helpBurst(worker: usize, list: usize, n: u32): u32 {
+  let kept: u32 = 0;
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
+    if (ref != 0 && (load<u32>(flowAt(ref >>> 1), FLOW_STATUS) & IPS_HELPER) != 0) {
+      const id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
+      store<u16>(worker + (<usize>p << 1), NEXT_DONE, VEC_NEXT);
+      bare(d, <u32>load<u16>(d, DESC_L3));
+      punt(worker, id, PUNT_HELPER, ref);
+      continue;
+    }
+    store<u16>(list + (<usize>kept << 1), <u16>p);
+    kept++;
+  }
+  return kept;
 }
 
 /** Packets for this host that have passed. */

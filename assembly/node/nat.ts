@@ -4,19 +4,19 @@
  */
 import {
   CT_NEW, CT_RELATED, CT_RELATED_REPLY, DESC_DATA, DESC_FLAGS, DESC_INGRESS, DESC_L3, DESC_L4, DESC_OWNER, DESC_PROTOCOL, DESC_SHIFT,
-  DROP_NAT_UNWRITABLE, FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_IP4, FLAG_L4, FLOWS_HOT, FLOW_PORTS, FLOW_SIZE, FLOW_STATUS, HEADER_PORTS,
-  IFACE_ADDRESS4, IFACE_ADDRESS6, IFACE_SIZE, IPS_CONFIRMED, IPS_DST_NAT, IPS_DST_NAT_DONE, IPS_SRC_NAT, IPS_SRC_NAT_DONE, NATREQ_FLAGS,
-  NATREQ_KIND, NATREQ_MAX, NATREQ_MIN, NAT_DESTINATION, NAT_OWN_ADDRESS, NAT_SOURCE, NEXT_DONE, NONE, REGION_DESCRIPTORS, REGION_FLOWS,
-  REGION_IFACES, TUPLE_KIND, TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_OIF, VERDICT_ACCEPT, VERDICT_NO_PORT,
-  WORKER_TUPLES,
+  DROP_NAT_UNWRITABLE, EXTENSION_NAT, FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_IP4, FLAG_L4, FLOWS_HOT, FLOW_EXTENSION, FLOW_PORTS,
+  FLOW_SIZE, FLOW_STATUS, HEADER_PORTS, IFACE_ADDRESS4, IFACE_ADDRESS6, IFACE_SIZE, IPS_CONFIRMED, IPS_DST_NAT, IPS_DST_NAT_DONE,
+  IPS_EXPECTED, IPS_SRC_NAT, IPS_SRC_NAT_DONE, NATREQ_FLAGS, NATREQ_KIND, NATREQ_MAX, NATREQ_MAX_PORT, NATREQ_MIN, NATREQ_MIN_PORT,
+  NAT_DESTINATION, NAT_OWN_ADDRESS, NAT_SOURCE, NEXT_DONE, NONE, REGION_DESCRIPTORS, REGION_FLOWS, REGION_IFACES, TUPLE_KIND,
+  TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_OIF, VERDICT_ACCEPT, VERDICT_NO_PORT, WORKER_TUPLES,
 } from "../abi";
 import { privateHead } from "../core/head";
 import { descriptorAt, header, region } from "../core/layout";
 import { drop } from "../core/packet";
-import { choose, keepOrChange, RANGE_ADDRESSES } from "../flow/allocate";
+import { choose, keepOrChange, RANGE_ADDRESSES, RANGE_PORTS } from "../flow/allocate";
 import { translate, translateCited } from "../flow/translate";
 import { invert, isError } from "../flow/tuples";
-import { extend, flowAt, setTuple, tupleOf } from "../table/flow";
+import { extend, extensionAt, flowAt, setTuple, tupleOf } from "../table/flow";
 import { fold32 } from "../wire/checksum";
 import { TCP, UDP } from "../wire/l4";
 
@@ -58,6 +58,21 @@ export function setUp(worker: usize, p: u32, request: usize): u32 {
   memory.copy(old, leaving, TUPLE_SIZE);
   if (!choose(worker, leaving, request, kind, scratch)) return VERDICT_NO_PORT;
   return settle(flow, kind, old, leaving, scratch) ? VERDICT_ACCEPT : VERDICT_NO_PORT;
+}
+
+/** The translation that an expectation asked for the flow of a first packet, written to `request`; false without one. */
+export function wasExpected(worker: usize, p: u32, request: usize): bool {
+  const ref = flowOf(worker, p), hot = flowAt(ref >>> 1), extension = load<u32>(hot, FLOW_EXTENSION);
+  if ((load<u32>(hot, FLOW_STATUS) & IPS_EXPECTED) == 0 || extension == 0) return false;
+  const wanted = extensionAt(extension) + EXTENSION_NAT, port = load<u16>(wanted, 2);
+  if (load<u8>(wanted) == 0) return false;
+  store<u8>(request, load<u8>(wanted) - 1, NATREQ_KIND);
+  store<u16>(request, <u16>(RANGE_ADDRESSES | (port != 0 ? RANGE_PORTS : 0)), NATREQ_FLAGS);
+  store<u16>(request, port, NATREQ_MIN_PORT);
+  store<u16>(request, port, NATREQ_MAX_PORT);
+  v128.store(request, v128.load(wanted, 4), NATREQ_MIN);
+  v128.store(request, v128.load(wanted, 4), NATREQ_MAX);
+  return true;
 }
 
 /** Of a flow that no rule translates: its answers must still be nobody else's. */

@@ -7,17 +7,20 @@
  */
 import {
   CT_ESTABLISHED, CT_ESTABLISHED_REPLY, CT_INVALID, CT_NEW, CT_RELATED, CT_RELATED_REPLY, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_L3,
-  DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH, DESC_PROTOCOL, DESC_SHIFT, DROP_FLOW_TABLE_FULL, EVENT_UPDATE, FLAG_CSUM_GOOD,
+  DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH, DESC_PROTOCOL, DESC_SHIFT, DROP_FLOW_TABLE_FULL, EVENT_UPDATE,
+  EXPECTATION_HELPER, EXPECTATION_MASTER, EXPECTATION_NAT, EXTENSION_HELPER, EXTENSION_MASTER, EXTENSION_NAT, FLAG_CSUM_GOOD,
   FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_L4, FLAG_OPTIONS, FLOWS_CHECKSUM, FLOWS_COUNTERS, FLOWS_FLAGS, FLOWS_HOT, FLOW_EXPIRES,
-  FLOW_PORTS, FLOW_PROTOCOL, FLOW_SIZE, FLOW_STATUS, FLOW_STAT_FOUND, FLOW_STAT_INVALID, FLOW_ZONE, IPS_ASSURED, IPS_CONFIRMED,
-  IPS_EXPECTED, IPS_SEEN_REPLY, NETNS_ZONE, NONE, REGION_DESCRIPTORS, TIMEOUT_UDP, TIMEOUT_UDP_STREAM, TUPLE_PORTS, TUPLE_SIZE,
-  VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_PRIORITY, WORKER_TICKS, WORKER_TUPLES,
+  FLOW_MARK, FLOW_PORTS, FLOW_PROTOCOL, FLOW_SIZE, FLOW_STATUS, FLOW_STAT_FOUND, FLOW_STAT_INVALID, FLOW_ZONE, IPS_ASSURED,
+  IPS_CONFIRMED, IPS_EXPECTED, IPS_HELPER, IPS_SEEN_REPLY, NETNS_ZONE, NONE, REGION_DESCRIPTORS, TIMEOUT_UDP, TIMEOUT_UDP_STREAM,
+  TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_PRIORITY, WORKER_SCRATCH, WORKER_TICKS,
+  WORKER_TUPLES,
 } from "../abi";
 import { descriptorAt, region } from "../core/layout";
 import { abandon, begin, refresh, timeoutAt, trackOther } from "../flow/begin";
 import { beginTcp, flagsValid, TRACK_AGAIN, TRACK_END, TRACK_INVALID, trackTcp } from "../flow/tcp";
 import { invert, isSound, mayBegin, readTuple, TUPLE_ERROR, TUPLE_INVALID, TUPLE_NONE } from "../flow/tuples";
-import { candidate, coldAt, countersAt, countFlow, find, flowAt, flows, hash4, hashTuple } from "../table/flow";
+import { expected } from "../table/expectations";
+import { candidate, coldAt, countersAt, countFlow, extend, extensionAt, find, flowAt, flows, hash4, hashTuple } from "../table/flow";
 import { tell } from "../table/flow-events";
 import { destroy } from "../table/wheel";
 import { load16 } from "../wire/bytes";
@@ -233,6 +236,21 @@ function first(worker: usize, p: u32, id: u32, tuple: usize, ticks: u32, is4: bo
   const data = <usize>load<u32>(d, DESC_DATA), l4 = <u32>load<u16>(d, DESC_L4);
   if (protocol == TCP) memory.fill(coldAt(flow), 0, 32);
   if (protocol == TCP && !beginTcp(flow, data + l4, load<u32>(d, DESC_PACKET_LENGTH) - l4)) { abandon(flow); return invalid(worker, p); }
+  if (expected(tuple, ticks, worker + WORKER_SCRATCH)) follow(flow, worker + WORKER_SCRATCH);
   if (proceed(worker, p, flow << 1, ticks) && load<u32>(worker + (<usize>p << 2), VEC_FLOW) == 0) abandon(flow);
   return 0;
+}
+
+/** A flow that a helper has announced belongs to the one that announced it: its mark, its helper, and the translation wanted for it. */
+function follow(flow: u32, expectation: usize): void {
+  const hot = flowAt(flow), master = load<u32>(expectation, EXPECTATION_MASTER), extension = extend(flow);
+  store<u32>(hot, load<u32>(hot, FLOW_STATUS) | IPS_EXPECTED, FLOW_STATUS);
+  store<u32>(hot, load<u32>(flowAt(master), FLOW_MARK), FLOW_MARK);
+  if (extension == 0) return;
+  const at = extensionAt(extension), helper = load<u16>(expectation, EXPECTATION_HELPER);
+  store<u32>(at, master, EXTENSION_MASTER);
+  memory.copy(at + EXTENSION_NAT, expectation + EXPECTATION_NAT, 20);
+  if (helper == 0) return;
+  store<u16>(at, helper, EXTENSION_HELPER);
+  store<u32>(hot, load<u32>(hot, FLOW_STATUS) | IPS_HELPER, FLOW_STATUS);
 }

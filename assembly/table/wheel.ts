@@ -7,10 +7,11 @@
  */
 import {
   COLD_WHEEL_NEXT, COLD_WHEEL_PREVIOUS, COLD_WHEEL_SLOT, EVENT_DESTROY, FLOWS_USED, FLOWS_WHEEL_LOCK, FLOWS_WHEEL_SLOTS,
-  FLOWS_WHEEL_STARTED, FLOWS_WHEEL_TIME, FLOW_BACKEND, FLOW_EXPIRES, FLOW_STATUS, FLOW_STAT_EXPIRED, IPS_DYING,
+  FLOWS_WHEEL_STARTED, FLOWS_WHEEL_TIME, FLOW_BACKEND, FLOW_EXPIRES, FLOW_STATUS, FLOW_STAT_EXPIRED, IPS_DYING, IPS_HELPER,
 } from "../abi";
 import { lock, unlock } from "../core/sync";
 import { flowClosed } from "./balance";
+import { expectNothing } from "./expectations";
 import { coldAt, countFlow, flowAt, flows, removeFlow, retireFlow } from "./flow";
 import { tell } from "./flow-events";
 
@@ -96,6 +97,7 @@ export function destroy(flow: u32, ticks: u32, scratch: usize): bool {
   unlock(at + FLOWS_WHEEL_LOCK);
   const backend = <u32>load<u16>(hot, FLOW_BACKEND);
   if (backend != 0) flowClosed(backend - 1);
+  if ((load<u32>(hot, FLOW_STATUS) & IPS_HELPER) != 0) expectNothing(flow);
   tell(flow, EVENT_DESTROY, ticks);
   retireFlow(flow);
   return true;

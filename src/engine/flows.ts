@@ -17,6 +17,8 @@ export interface FlowSizes {
 const FILL = 0.75;
 /** Records beside those of live flows: what was removed waits for readers, a burst's worth each. */
 const WAITING = 2 * abi.BURST;
+/** Flows that may be expected at once; a multiple of four. */
+const EXPECTATIONS = 256;
 const WHEEL_SLOTS = 256 + 256 + 64;
 
 /** Timeouts in seconds, in the order of TIMEOUT_*; the kernel's defaults (net.netfilter.nf_conntrack_*_timeout*). */
@@ -50,13 +52,14 @@ export function flowLayout(sizes: Required<FlowSizes>, workers: number) {
   const { flows, flowExtensions, flowAccounting, flowEvents } = sizes;
   const records = flows + WAITING * workers + 1;
   const buckets = Math.ceil((2 * flows) / (abi.FLOW_BUCKET_SLOTS * FILL)) + 4;
-  const parts = { buckets: 0, hot: 0, cold: 0, counters: 0, extensions: 0, timeouts: 0, slots: 0, events: 0 };
+  const parts = { buckets: 0, hot: 0, cold: 0, counters: 0, extensions: 0, expectations: 0, timeouts: 0, slots: 0, events: 0 };
   const size: Record<keyof typeof parts, number> = {
     buckets: buckets * abi.FLOW_BUCKET_SIZE,
     hot: records * abi.FLOW_SIZE,
     cold: records * abi.COLD_SIZE,
     counters: flowAccounting ? records * abi.FLOW_COUNTER_SIZE : 0,
     extensions: (flowExtensions + 1) * abi.EXTENSION_SIZE,
+    expectations: EXPECTATIONS * (4 + abi.EXPECTATION_SIZE),
     timeouts: abi.TIMEOUT_COUNT * 4,
     slots: WHEEL_SLOTS * 4,
     events: flowEvents * abi.FLOW_EVENT_SIZE,
@@ -101,6 +104,8 @@ export function initFlows(memory: ArrayBufferLike, base: number, sizes: Required
   u32(abi.FLOWS_FRESH, 1);
   u32(abi.FLOWS_EXTENSION_FRESH, 1);
   u32(abi.FLOWS_WHEEL_SLOTS, base + parts.slots);
+  u32(abi.FLOWS_EXPECTATIONS, base + parts.expectations);
+  u32(abi.FLOWS_EXPECTATION_ROOM, EXPECTATIONS);
   u32(abi.FLOWS_EVENTS, base + parts.events);
   u32(abi.FLOWS_EVENT_CAPACITY, flowEvents);
   const keys = keysOf(secret);

@@ -41,6 +41,10 @@ export interface DataPlane {
   flowEnd(worker: number, flow: number, ticks: number): number;
   flowTuple(flow: number, direction: number, out: number): void;
   flowFind(tuple: number): number;
+  flowExpect(from: number, ticks: number): number;
+  flowHelp(flow: number, helper: number): number;
+  flowHelper(flow: number): number;
+  flowLiberal(flow: number): void;
   reserveCount(bare: number): number;
   ringPop(ring: number, out: number, n: number): number;
   ringPush(ring: number, ids: number, n: number): number;

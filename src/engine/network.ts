@@ -53,12 +53,14 @@ export class Network {
     defrag,
     nat,
     balance,
+    helpers,
     zone,
   }: {
     track?: boolean;
     defrag?: boolean;
     nat?: boolean;
     balance?: boolean;
+    helpers?: boolean;
     zone?: number;
   }): this {
     let flags = this.memory.getU32(this.at + abi.NETNS_FLAGS);
@@ -67,6 +69,7 @@ export class Network {
       [defrag, abi.NETNS_DEFRAG],
       [nat, abi.NETNS_NAT],
       [balance, abi.NETNS_BALANCE],
+      [helpers, abi.NETNS_HELPERS],
     ] as const;
     for (const [on, bit] of bits) if (on !== undefined) flags = on ? flags | bit : flags & ~bit;
     this.memory.setU32(this.at + abi.NETNS_FLAGS, flags);
