@@ -8,7 +8,7 @@ const floors = [
   ["filter", ["base", "wire", "engine", "filter"]],
   ["balance", ["base", "wire", "engine", "balance"]],
   ["queue", ["base", "engine", "queue"]],
-  ["track", ["base", "engine", "track"]],
+  ["track", ["base", "wire", "engine", "track"]],
   ["ip", ["base", "wire", "engine", "ip"]],
   ["udp", ["base", "wire", "engine", "ip", "udp"]],
   ["tcp", ["base", "engine", "ip", "tcp"]],

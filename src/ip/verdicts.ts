@@ -19,6 +19,8 @@ export interface RuleListener {
   /** `statement`: number of the log statement. */
   log?(id: number, statement: number): void;
   queue?(id: number, queue: number): void;
+  /** What is to be sent in place of a packet of a flow with a helper. `flow`: its number × 2 + direction. */
+  help?(packet: Uint8Array, flow: number): Uint8Array;
 }
 
 export class Verdicts {
@@ -39,12 +41,27 @@ export class Verdicts {
     if (reason === abi.PUNT_REJECT) this.reject(id, argument >>> 8, argument & 255);
     else if (reason === abi.PUNT_FRAGMENT) this.assemble(id);
     else if (reason === abi.PUNT_LOG) this.listener.log?.(id, argument);
+    else if (reason === abi.PUNT_HELPER) this.help(id, argument);
     else if (reason === abi.PUNT_QUEUE && this.listener.queue) {
       this.listener.queue(id, argument);
       return true;
     } else if (reason !== abi.PUNT_QUEUE) return false;
     plane.packetRelease(0, id);
     return true;
+  }
+
+  private help(id: number, flow: number): void {
+    const { world } = this;
+    const { memory } = world.engine;
+    const packet = world.packetBytes(id);
+    const hop = memory.getU16(memory.descriptor(id) + abi.DESC_NEXT_HOP);
+    const out = this.listener.help?.(packet, flow) ?? packet;
+    const fresh = world.chainOf(out);
+    if (fresh === undefined) return;
+    const d = memory.descriptor(fresh);
+    memory.setU32(d + abi.DESC_FLAGS, memory.getU32(d + abi.DESC_FLAGS) | abi.FLAG_PASSED | abi.FLAG_FORWARDED);
+    memory.setU16(d + abi.DESC_INGRESS, memory.getU16(memory.descriptor(id) + abi.DESC_INGRESS));
+    world.route(fresh, out[0] >>> 4 === 4 ? 4 : 6, hop);
   }
 
   private reject(id: number, kind: number, code: number): void {

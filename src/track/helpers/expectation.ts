@@ -1,0 +1,45 @@
+/** An expectation as the data plane takes it (abi.EXPECTATION_*). */
+import * as abi from "../../../assembly/abi.ts";
+import type { IpAddress } from "../../base/ip-address.ts";
+import type { Engine } from "../../engine/engine.ts";
+
+export interface Expectation {
+  readonly protocol: number;
+  /** From that address alone; undefined: from anywhere. */
+  readonly source?: IpAddress;
+  readonly destination: IpAddress;
+  readonly port: number;
+  readonly zone: number;
+  readonly master: number;
+  readonly timeoutMs: number;
+  /** Where its packets are sent on to. */
+  readonly translateTo?: { readonly address: IpAddress; readonly port: number };
+  /** Of the flow to come. */
+  readonly helper?: number;
+  readonly permanent?: boolean;
+}
+
+/** Expects a flow; false when there is no place for more. */
+export function expectFlow({ memory, plane, clock }: Engine, wanted: Expectation): boolean {
+  const at = memory.base(abi.REGION_HOST);
+  const { source, destination, translateTo } = wanted;
+  const is4 = destination.family === 4;
+  const ticks = clock.now() >>> 0;
+  memory.u8.fill(0, at, at + abi.EXPECTATION_SIZE);
+  if (source) memory.u8.set(source.bytes(), at);
+  memory.u8.set(destination.bytes(), at + (is4 ? 4 : 16));
+  memory.u8[at + abi.TUPLE_PORTS + 2] = wanted.port >>> 8;
+  memory.u8[at + abi.TUPLE_PORTS + 3] = wanted.port;
+  memory.setU32(at + abi.TUPLE_KIND, (wanted.zone | (wanted.protocol << 16) | ((is4 ? 4 : 6) << 24)) >>> 0);
+  memory.setU32(at + abi.EXPECTATION_FLAGS, (source ? abi.EXPECT_SOURCE : 0) | (wanted.permanent ? abi.EXPECT_PERMANENT : 0));
+  memory.setU32(at + abi.EXPECTATION_MASTER, wanted.master);
+  memory.setU32(at + abi.EXPECTATION_EXPIRES, (ticks + wanted.timeoutMs) >>> 0);
+  memory.setU16(at + abi.EXPECTATION_HELPER, wanted.helper ?? 0);
+  if (translateTo) {
+    memory.u8[at + abi.EXPECTATION_NAT] = abi.NAT_DESTINATION + 1;
+    memory.u8[at + abi.EXPECTATION_NAT + 1] = translateTo.address.family;
+    memory.setU16(at + abi.EXPECTATION_NAT_PORT, translateTo.port);
+    memory.u8.set(translateTo.address.bytes(), at + abi.EXPECTATION_NAT_ADDRESS);
+  }
+  return plane.flowExpect(at, ticks) !== 0;
+}
