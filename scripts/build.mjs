@@ -1,7 +1,7 @@
 // Builds everything that is out of date: both Wasm modules, their embedded copy, then the TypeScript.
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -64,7 +64,10 @@ const outputs = BUILDS.map((build) => `build/wasm/packetloom.${build}.wasm`);
 const sources = files("assembly").filter((name) => !name.includes("__tests__"));
 unlessSame("wasm", [...sources, "asconfig.json", "package-lock.json"], outputs, wasm);
 unlessSame("embed", outputs, [...BUILDS.map(embedded), ...outputs.map((o) => o.replace("build", "dist"))], embed);
+// What the compiler knows of the last time: 4 s instead of 14 when little has changed. Without its output it must not be believed.
+const KNOWN = "build/typescript.tsbuildinfo";
+if (!existsSync("dist/src/index.js")) rmSync(KNOWN, { force: true });
 const typescript = ["src", "bench", "test", "examples"].flatMap(files).filter((name) => /\.(ts|tsx)$/.test(name));
 unlessSame("typescript", [...typescript, "assembly/abi.ts", "tsconfig.json", "package-lock.json"], ["dist/src/index.js"], () =>
-  run(join("node_modules", "typescript", "bin", "tsc"), ["-p", "."]),
+  run(join("node_modules", "typescript", "bin", "tsc"), ["-p", ".", "--incremental", "--tsBuildInfoFile", KNOWN]),
 );
