@@ -75,6 +75,7 @@ class Bed {
       memory.setU32(d + abi.DESC_FLAGS, abi.FLAG_IP4);
       memory.u8[d + abi.DESC_PROTOCOL] = packet.protocol;
       memory.setU32(this.worker + abi.VEC_IDS + 4 * i, id);
+      memory.u8[this.worker + abi.VEC_CTINFO + i] = packet.ctinfo;
       memory.setU16(this.worker + abi.VEC_SEGMENT + 2 * i, i);
     }
   }

@@ -7,7 +7,7 @@ import { invalid } from "../../base/errors.ts";
 import type { Expression } from "../expressions.ts";
 import { type Code, I64 } from "./code.ts";
 import type { Emitter } from "./emitter.ts";
-import { pushLength } from "./fields.ts";
+import { pushLength } from "./meta.ts";
 
 /** Where state is: a fixed address, or a local's plus an offset. */
 export interface At {

@@ -3,9 +3,10 @@ import * as abi from "../../../assembly/abi.ts";
 import { invalid, LoomError } from "../../base/errors.ts";
 import { type CtKey, type Expression, NAT_MAP_IPS, NAT_PROTO_SPECIFIED, type Register } from "../expressions.ts";
 import type { Emitter } from "./emitter.ts";
-import { BASE_NUMBERS, loadWords, wordsOf } from "./fields.ts";
 import { ACCEPT_ALL, NEXT } from "./link.ts";
 import { argument, returnUnless } from "./lookup.ts";
+import { BASE_NUMBERS } from "./payload.ts";
+import { loadWords, wordsOf } from "./reading.ts";
 import { scale } from "./stateful.ts";
 
 type Of<Op extends Expression["op"]> = Extract<Expression, { op: Op }>;

@@ -6,8 +6,8 @@ import * as abi from "../../../../assembly/abi.ts";
 import type { ChainSpec, Expression, Family, RulesetSpec, SetSpec, TableSpec, Verdict } from "../../expressions.ts";
 import { arrange } from "../order.ts";
 import { jhash, scale } from "./hashes.ts";
-import { type Interface, order, type Packet, setWord, word } from "./packet.ts";
-import { exthdr, load, resetOption, write, writeOption } from "./payload.ts";
+import { baseOf, has, type Interface, type Packet, setWord, word } from "./packet.ts";
+import { exthdr, resetOption, write, writeOption } from "./payload.ts";
 import { type Element, PlainSet } from "./sets.ts";
 import { type Kept, keep, run } from "./state.ts";
 
@@ -169,6 +169,28 @@ export class Interpreter {
     return "go on";
   }
 
+  /** How a register's bytes stand to others. */
+  private against(register: number, data: Uint8Array): number {
+    const at = slot(register);
+    for (let i = 0; i < data.length; i++) if (this.registers[at + i] !== data[i]) return this.registers[at + i] - data[i];
+    return 0;
+  }
+
+  private copy(register: number, bytes: Uint8Array, from: number, length: number): "go on" {
+    const at = slot(register);
+    for (let i = 0; i < length; i++) this.registers[at + i] = bytes[from + i];
+    for (let i = length; (i & 3) !== 0; i++) this.registers[at + i] = 0;
+    return "go on";
+  }
+
+  private bitwise({ sreg, dreg, len, mask, xor }: Extract<Expression, { op: "bitwise" }>): "go on" {
+    const from = slot(sreg);
+    const to = slot(dreg);
+    for (let i = 0; i < len; i++) this.registers[to + i] = (this.registers[from + i] & mask[i]) ^ xor[i];
+    for (let i = len; (i & 3) !== 0; i++) this.registers[to + i] = 0;
+    return "go on";
+  }
+
   /** "break" for what is not there. */
   private maybe(register: number, bytes: Uint8Array | undefined): Step {
     return bytes === undefined ? "break" : this.put(register, bytes);
@@ -183,22 +205,19 @@ export class Interpreter {
       case "verdict":
         return this.verdict(table, e.verdict, packet);
       case "cmp":
-        return compare(order(this.get(e.sreg, e.data.length), e.data), e.cmp) ? "go on" : "break";
-      case "range": {
-        const value = this.get(e.sreg, e.from.length);
-        return (order(value, e.from) >= 0 && order(value, e.to) <= 0) === (e.cmp === "eq") ? "go on" : "break";
-      }
+        return compare(this.against(e.sreg, e.data), e.cmp) ? "go on" : "break";
+      case "range":
+        return (this.against(e.sreg, e.from) >= 0 && this.against(e.sreg, e.to) <= 0) === (e.cmp === "eq") ? "go on" : "break";
       case "bitwise":
-        return this.put(
-          e.dreg,
-          this.get(e.sreg, e.len).map((byte, i) => (byte & e.mask[i]) ^ e.xor[i]),
-        );
+        return this.bitwise(e);
       case "shift":
         return this.put(e.dreg, shift(this.get(e.sreg, Math.ceil(e.len / 4) * 4), e.left, e.bits));
       case "byteorder":
         return this.put(e.dreg, byteorder(this.get(e.sreg, Math.ceil(e.len / e.size) * e.size), e.size));
-      case "payload":
-        return this.maybe(e.dreg, load(packet, e.base, e.offset, e.len));
+      case "payload": {
+        const start = baseOf(packet, e.base);
+        return start >= 0 && has(packet, start + e.offset, e.len) ? this.copy(e.dreg, packet.bytes, start + e.offset, e.len) : "break";
+      }
       case "payload-write":
         return write(packet, e, this.get(e.sreg, e.len)) ? "go on" : "break";
       case "exthdr": {
@@ -211,12 +230,15 @@ export class Interpreter {
       case "exthdr-reset":
         return resetOption(packet, e.type) ? "go on" : "break";
       case "meta":
+        if (e.key === "l4proto" && packet.family !== 0) return this.number(e.dreg, packet.protocol);
+        if (e.key === "nfproto" && table.spec.family === "inet") return this.number(e.dreg, packet.family === 6 ? 10 : 2);
         return this.maybe(e.dreg, this.meta(table.spec.family, e.key, packet));
       case "meta-set":
         if (e.key === "mark") packet.mark = word(this.get(e.sreg, 4), 0);
         else packet.priority = word(this.get(e.sreg, 4), 0);
         return "go on";
       case "ct":
+        if (e.key === "state") return this.number(e.dreg, CT_STATE[packet.ctinfo] ?? 1);
         return this.maybe(e.dreg, this.ct(table.spec.family, e, packet));
       case "ct-set":
         world.flowStore(packet, CT_FIELDS[e.key] ?? 0, this.get(e.sreg, CT_BYTES[e.key] ?? 4));
@@ -457,7 +479,6 @@ export class Interpreter {
 
   private ct(family: Family, e: Extract<Expression, { op: "ct" }>, packet: Packet): Uint8Array | undefined {
     const { flow } = packet;
-    if (e.key === "state") return Uint8Array.of(CT_STATE[packet.ctinfo] ?? 1, 0, 0, 0);
     if (!flow) return undefined;
     const u32 = (value: number) => {
       const out = new Uint8Array(4);

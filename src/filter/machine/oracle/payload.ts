@@ -1,11 +1,6 @@
 /** Bytes of packets read and written, with the checksums that a write changes: nft_payload and nft_exthdr over a plain packet. */
-import type { Expression, PayloadBase } from "../../expressions.ts";
+import type { Expression } from "../../expressions.ts";
 import { baseOf, extensionAt, has, mend, mendTransport, optionAt, optionLength, type Packet, tcpLength, tcpOption, u16 } from "./packet.ts";
-
-export function load(packet: Packet, base: PayloadBase, offset: number, length: number): Uint8Array | undefined {
-  const start = baseOf(packet, base);
-  return start >= 0 && has(packet, start + offset, length) ? packet.bytes.slice(start + offset, start + offset + length) : undefined;
-}
 
 /** False: the rule ends. */
 export function write(packet: Packet, e: Extract<Expression, { op: "payload-write" }>, value: Uint8Array): boolean {

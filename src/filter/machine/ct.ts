@@ -1,0 +1,110 @@
+/** What is known of a packet's connection: ct's keys (nft_ct). What does not lie ready is asked of the data plane by a call. */
+import * as abi from "../../../assembly/abi.ts";
+import { invalid } from "../../base/errors.ts";
+import type { CtKey, Direction, Family } from "../expressions.ts";
+import type { Code } from "./code.ts";
+import type { Emitter } from "./emitter.ts";
+import { always, type Known, LOADED, loadWords } from "./reading.ts";
+
+/** Pushes the address of the flow's hot record; without a flow the rule ends. */
+function pushFlow(e: Emitter): Code {
+  const flow = e.temporary();
+  const c = e.vector(abi.VEC_FLOW, 4).tee(flow).eqz();
+  e.failIf();
+  return c.i32(e.program.places.flows).load(4, abi.FLOWS_HOT).get(flow).i32(1).shrU().i32(abi.FLOW_SIZE).mul().add();
+}
+
+const ofFlow = (offset: number, bytes: 1 | 2 | 4): Known => ({
+  bytes,
+  certain: false,
+  emit(e, [to]) {
+    pushFlow(e).load(bytes, offset).set(to);
+  },
+});
+
+const DIRECTIONS: Record<Direction, number> = { original: 0, reply: 1 };
+
+/** By call; `family`: the flow must be of it. */
+function byCall(field: number, bytes: number, direction: Direction | undefined, family?: 4 | 6): Known {
+  return {
+    bytes,
+    certain: false,
+    emit(e, to) {
+      if (family !== undefined) {
+        pushFlow(e).load(1, abi.FLOW_FAMILY).i32(family).ne();
+        e.failIf();
+      }
+      const c = e.code
+        .get(e.worker)
+        .get(e.position)
+        .i32(field)
+        .i32(direction === undefined ? 2 : DIRECTIONS[direction]);
+      e.scratch(LOADED).call(e.program.plane("flowLoad")).eqz();
+      e.failIf();
+      loadWords(c, e.worker, abi.WORKER_SCRATCH + LOADED, bytes, to);
+    },
+  };
+}
+
+export function ctOf(key: CtKey, family: Family, direction: Direction | undefined): Known {
+  const far = (field: number, bytes: number, of?: 4 | 6) => byCall(field, bytes, direction, of);
+  switch (key) {
+    case "state":
+      return always(4, (e) => e.vector(abi.VEC_CTINFO, 1).i32(15).and().load(1, e.program.places.states));
+    case "direction":
+      return {
+        bytes: 1,
+        certain: false,
+        emit(e, [to]) {
+          pushFlow(e).pop();
+          e.vector(abi.VEC_FLOW, 4).i32(1).and().set(to);
+        },
+      };
+    case "status":
+      return ofFlow(abi.FLOW_STATUS, 4);
+    case "mark":
+      return ofFlow(abi.FLOW_MARK, 4);
+    case "protocol":
+      return ofFlow(abi.FLOW_PROTOCOL, 1);
+    case "l3protocol":
+      return {
+        bytes: 1,
+        certain: false,
+        emit(e, [to]) {
+          e.code.i32(2).i32(10);
+          pushFlow(e).load(1, abi.FLOW_FAMILY).i32(4).eq().select().set(to);
+        },
+      };
+    case "zone":
+      return direction === undefined ? ofFlow(abi.FLOW_ZONE, 2) : far(abi.CTFIELD_ZONE, 2);
+    case "src":
+    case "dst":
+      return far(key === "src" ? abi.CTFIELD_SOURCE : abi.CTFIELD_DESTINATION, family === "ip6" ? 16 : 4, family === "ip6" ? 6 : 4);
+    case "src_ip":
+    case "dst_ip":
+      return far(key === "src_ip" ? abi.CTFIELD_SOURCE : abi.CTFIELD_DESTINATION, 4, 4);
+    case "src_ip6":
+    case "dst_ip6":
+      return far(key === "src_ip6" ? abi.CTFIELD_SOURCE : abi.CTFIELD_DESTINATION, 16, 6);
+    case "proto_src":
+      return far(abi.CTFIELD_SOURCE_PORT, 2);
+    case "proto_dst":
+      return far(abi.CTFIELD_DESTINATION_PORT, 2);
+    case "expiration":
+      return far(abi.CTFIELD_EXPIRATION, 4);
+    case "label":
+      return far(abi.CTFIELD_LABELS, 16);
+    case "packets":
+      return far(abi.CTFIELD_PACKETS, 8);
+    case "bytes":
+      return far(abi.CTFIELD_BYTES, 8);
+    case "avgpkt":
+      return far(abi.CTFIELD_AVERAGE, 8);
+    case "helper":
+      return far(abi.CTFIELD_HELPER, 16);
+    case "id":
+      return far(abi.CTFIELD_ID, 4);
+    default:
+      throw invalid(`ct ${key} cannot be read`);
+  }
+}
