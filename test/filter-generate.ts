@@ -255,7 +255,7 @@ export class Generator {
       () => ct(this.pick(["protocol", "l3protocol"]), 1, () => [this.pick([2, 6, 10])]),
       () => ct("zone", 2, () => [5, 0]),
       () => ct(this.pick(["src_ip", "dst_ip"]), 4, () => this.bytes(4)),
-      () => ct(this.pick(["src_ip6", "dst_ip6", "label", "helper"]), 16, () => this.bytes(16)),
+      () => ct(this.pick(["src_ip6", "dst_ip6", "label"]), 16, () => this.bytes(16)),
       () => ct(this.pick(["proto_src", "proto_dst"]), 2, () => this.bytes(2)),
       () => ct(this.pick(["packets", "bytes", "avgpkt"]), 8, () => this.bytes(8)),
       () => ct(this.pick(["expiration", "id"]), 4, () => this.bytes(4)),

@@ -100,8 +100,6 @@ export function ctOf(key: CtKey, family: Family, direction: Direction | undefine
       return far(abi.CTFIELD_BYTES, 8);
     case "avgpkt":
       return far(abi.CTFIELD_AVERAGE, 8);
-    case "helper":
-      return far(abi.CTFIELD_HELPER, 16);
     case "id":
       return far(abi.CTFIELD_ID, 4);
     default:
