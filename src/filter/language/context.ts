@@ -27,7 +27,7 @@ export class HeaderContext {
   private readonly known: { link?: Protocol; network?: Protocol; transport?: Protocol } = {};
   /** Some transport was asked for, if not one alone: ports mean something. */
   transportKnown = false;
-  private icmpType?: number;
+  private messages?: readonly number[];
 
   constructor(
     readonly family: Family,
@@ -104,11 +104,11 @@ export class HeaderContext {
   /** Some fields exist in some messages of ICMP only. */
   needMessage(protocol: Protocol, field: Field): void {
     const { icmp } = field;
-    if (!icmp || (this.icmpType !== undefined && icmp.includes(this.icmpType))) return;
+    if (!icmp || this.messages?.every((type) => icmp.includes(type))) return;
     const selector = fieldSelector(protocol, protocol.fields.get("type") as Field);
     if (icmp.length === 1) this.require(selector, BigInt(icmp[0]));
     else this.emitSet(selector, icmp.map(BigInt));
-    this.icmpType = icmp[0];
+    this.messages = icmp;
   }
 
   /** What a comparison with one value tells about the headers. */
@@ -125,7 +125,7 @@ export class HeaderContext {
       if (field.name === protocol.next) {
         if (protocol.base === "network") this.learnTransport(number);
         else this.learnLink(networkOf(number));
-      } else if (field.name === "type" && protocol.name.startsWith("icmp")) this.icmpType = number;
+      } else if (field.name === "type" && protocol.name.startsWith("icmp")) this.messages = [number];
     }
   }
   private learnTransport(number: number): void {
@@ -137,7 +137,9 @@ export class HeaderContext {
     else if (next) this.known.network ??= next;
   }
   /** Sets of protocols: no single header is known, but that there are ports may be meant. */
-  learnSome(selector: Selector): void {
+  learnSome(selector: Selector, values: readonly bigint[] = []): void {
+    if (selector.k === "payload" && selector.field?.name === "type" && selector.protocol?.name.startsWith("icmp"))
+      this.messages = values.map(Number);
     if (
       (selector.k === "meta" && selector.key === "l4proto") ||
       (selector.k === "payload" && selector.field?.name === selector.protocol?.next)

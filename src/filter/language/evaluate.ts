@@ -6,7 +6,7 @@ import { Fault } from "./faults.ts";
 import { CT, FIB, RT, SOCKET } from "./keys.ts";
 import { knownField } from "./known-fields.ts";
 import type { Concat, Constant, Part, Selector, Value, VerdictValue } from "./model.ts";
-import { EXTENSIONS, type Field, IP_OPTIONS, PROTOCOLS, type Protocol, TCP_OPTIONS } from "./protocols.ts";
+import { EXTENSIONS, type Field, IP_OPTIONS, PROTOCOLS, type Protocol, TCP_OPTIONS, TH } from "./protocols.ts";
 import { type TypeName, typeOf } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
 
@@ -54,7 +54,9 @@ export function selector(node: SelectorNode, context: HeaderContext, scope: Scop
 }
 
 function payload(name: string, field: string, at: Span, context: HeaderContext): Selector {
-  const protocol = PROTOCOLS.get(name) as Protocol;
+  const written = PROTOCOLS.get(name) as Protocol;
+  // Ports of any transport are those of the one that is known.
+  const protocol = written === TH && context.transport?.fields.has(field) ? context.transport : written;
   context.need(protocol, at);
   const found = protocol.fields.get(field) as Field;
   context.needMessage(protocol, found);

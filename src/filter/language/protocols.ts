@@ -193,7 +193,7 @@ const TRANSPORTS = [
   ]),
   protocol("comp", "transport", 108, [
     ["nexthdr", "inet_proto", 0, 8],
-    ["flags", "integer", 8, 8],
+    ["flags", "hexadecimal", 8, 8],
     ["cpi", "integer", 16, 16],
   ]),
 ];

@@ -103,7 +103,9 @@ export function writtenElements(set: SetDefinition, written: Node, scope: RuleSc
 }
 /** The set with more elements: one that is there already stays as it is. */
 export function addElements(set: SetDefinition, written: Node, scope: RuleScope): SetDefinition {
-  const added = writtenElements(set, written, scope);
+  const added = writtenElements(set, written, scope).map((each) =>
+    set.statements && !each.statements ? { ...each, statements: set.statements } : each,
+  );
   if (!set.interval && added.some((each) => each.key.some((field) => field.form !== "value")))
     throw new Fault(written.at, "You must add 'flags interval' to your set declaration if you want to add prefix or range elements");
   if (set.interval && set.parts.length === 1) {

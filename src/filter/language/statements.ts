@@ -197,7 +197,11 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     }
     const set = this.anonymous(parts, undefined, elements, node.at);
     this.out.push({ k: "match", op: op === "!=" ? "!=" : "==", l, r: { k: "set", set } });
-    if (l.k === "meta" || l.k === "payload") this.headers.learnSome(l);
+    if (l.k === "meta" || l.k === "payload")
+      this.headers.learnSome(
+        l,
+        elements.map((each) => each.key[0].from),
+      );
   }
   private inNamedSet(l: Value, name: string, op: RelationOp, each: StatementNode & { k: "match" }): void {
     const set = this.namedSet(name, each.r.at);

@@ -1,6 +1,7 @@
 /** Names of types of values, and the order of their bytes in a register. */
 export type TypeName =
   | "integer"
+  | "hexadecimal"
   | "string"
   | "verdict"
   | "ipv4_addr"

@@ -25,6 +25,8 @@ export interface DataType {
   /** The number, or why it is none. */
   parse(text: string, names: Names): bigint | string;
   print(value: bigint, names: Names): string;
+  /** As in ranges: names are not used there. */
+  plain(value: bigint, names: Names): string;
   /** Constants of JSON are strings where they have names, numbers elsewhere. */
   readonly json: "string" | "number";
 }
@@ -34,13 +36,14 @@ const integer = (text: string): bigint | undefined => (INTEGER.test(text) ? BigI
 const hex = (digits: number) => (value: bigint) => `0x${value.toString(16).padStart(digits, "0")}`;
 const decimal = (value: bigint) => value.toString();
 
-type Shape = Partial<Omit<DataType, "name" | "title" | "bits">>;
+type Shape = Partial<Omit<DataType, "name" | "title" | "bits">> & { readonly quoted?: boolean };
+const quoted = (name: string | undefined, quote?: boolean): string | undefined => (name !== undefined && quote ? `"${name}"` : name);
 const made = new Map<string, DataType>();
 function type(name: TypeName, title: string, bits: number, shape: Shape = {}): void {
   const { symbols: known, print: plain = decimal } = shape;
   const names = known && inverse(known);
   const parse = shape.parse ?? ((text: string) => known?.get(text) ?? integer(text) ?? `Could not parse ${title}`);
-  const print = names ? (value: bigint, env: Names) => names.get(value) ?? plain(value, env) : plain;
+  const print = names ? (value: bigint, env: Names) => quoted(names.get(value), shape.quoted) ?? plain(value, env) : plain;
   made.set(name, {
     name,
     title,
@@ -50,6 +53,7 @@ function type(name: TypeName, title: string, bits: number, shape: Shape = {}): v
     symbols: known,
     parse,
     print,
+    plain: shape.plain ?? plain,
     json: shape.json ?? (known ? "string" : "number"),
   });
 }
@@ -112,6 +116,7 @@ const parseMs = (text: string): bigint | string => {
 };
 
 type("integer", "integer", 0, { parse: (text) => integer(text) ?? "Could not parse integer" });
+type("hexadecimal", "integer", 0, { parse: (text) => integer(text) ?? "Could not parse integer", print: hex(0) });
 type("string", "string", 128, { kind: "string", parse: parseName, print: (value) => `"${stringOf(value, 128)}"`, json: "string" });
 type("verdict", "verdict", 0);
 type("ipv4_addr", "IPv4 address", 32, { order: "big", parse: parseIpv4, print: formatIpv4, json: "string" });
@@ -141,14 +146,14 @@ type("ifname", "network interface name", 128, {
 type("iface_type", "network interface type", 16, named(symbols.INTERFACE_TYPES));
 type("uid", "user ID", 32, { parse: (text) => symbols.USERS.get(text) ?? integer(text) ?? "User does not exist" });
 type("gid", "group ID", 32, { parse: (text) => symbols.USERS.get(text) ?? integer(text) ?? "Group does not exist" });
-type("realm", "routing realm", 32);
+type("realm", "routing realm", 32, { json: "string" });
 type("classid", "TC classid", 32, { parse: parseClassid, print: formatClassid, json: "string" });
 type("nf_proto", "netfilter protocol", 8, named(symbols.NF_PROTOCOLS));
 type("pkt_type", "packet type", 8, named(symbols.PACKET_TYPES));
-type("devgroup", "devgroup name", 32, named(symbols.INTERFACE_GROUPS));
+type("devgroup", "devgroup name", 32, named(symbols.INTERFACE_GROUPS, { quoted: true }));
 type("boolean", "boolean type", 1, named(symbols.BOOLEAN));
 type("date", "Relative time of packet reception", 64, { parse: parseDate, print: formatDate, json: "string" });
-type("day", "Day of week of packet reception", 8, named(symbols.DAYS));
+type("day", "Day of week of packet reception", 8, named(symbols.DAYS, { quoted: true }));
 type("hour", "Hour of day of packet reception", 32, { parse: parseHour, print: formatHour, json: "string" });
 type("time", "relative time", 32, { parse: parseMs, print: (value) => formatTime(Number(value)) });
 type("ct_state", "conntrack state", 32, flags(symbols.CT_STATES));
