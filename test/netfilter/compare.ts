@@ -25,14 +25,19 @@ function fragmentAt(bytes: Uint8Array): number {
   return 0;
 }
 
-/**
- * Blanks the identification that a router chose itself, in what it sent and in what the other sent for it
- * (differences.md, "identification"): one that is not the causing packet's.
- */
-function blankIds(sent: Uint8Array, other: Uint8Array, cause: Uint8Array): void {
-  const id = ETHERNET + 4;
-  if (isV4(sent) && isV4(other) && (!isV4(cause) || u16(sent, id) !== u16(cause, id)) && (sent[ETHERNET + 6] & 0x40) === 0) {
-    for (const bytes of [sent, other]) bytes.fill(0, id, id + 2).fill(0, ETHERNET + 10, ETHERNET + 12);
+/** A packet that begins its way here: everything forwarded has lost a hop, and senders begin with 64. */
+function isOwn(sent: Uint8Array, cause: Uint8Array): boolean {
+  const hops = (bytes: Uint8Array) => bytes[ETHERNET + (isV4(bytes) ? 8 : 7)];
+  return hops(sent) === 64 && hops(cause) !== 65;
+}
+
+/** Blanks what a router chooses at will in what it makes, in both packets (differences.md). */
+function blankChoices(sent: Uint8Array, other: Uint8Array, cause: Uint8Array): void {
+  if (isOwn(sent, cause)) {
+    for (const bytes of [sent, other]) {
+      if (isV4(bytes)) bytes.fill(0, ETHERNET + 4, ETHERNET + 6).fill(0, ETHERNET + 10, ETHERNET + 12);
+      else bytes.fill(0, ETHERNET + 1, ETHERNET + 4);
+    }
   }
   const [at, otherAt, causeAt] = [sent, other, cause].map(fragmentAt);
   if (at > 0 && at === otherAt && (causeAt === 0 || u32(sent, at + 4) !== u32(cause, causeAt + 4))) {
@@ -43,7 +48,7 @@ function blankIds(sent: Uint8Array, other: Uint8Array, cause: Uint8Array): void 
 function sameFrame(expected: Frame, got: Frame, cause: Frame): boolean {
   if (expected.frame === got.frame && expected.port === got.port) return true;
   const [a, b, c] = [expected, got, cause].map(({ frame }) => fromHex(frame));
-  blankIds(a, b, c);
+  blankChoices(a, b, c);
   return expected.port === got.port && toHex(a) === toHex(b);
 }
 

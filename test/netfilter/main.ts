@@ -2,53 +2,75 @@
  * For people. `node dist/test/netfilter/main.js`
  *   show FILE…             prints what the kernel makes of the cases of files
  *   record FILE…           writes it into them
- *   ours FILE…             compares packetloom with what is written in them
  *   corpus FILE COUNT SEED writes generated cases that the kernel answers twice alike
+ *   ours FILE…             where packetloom differs from what is written in them
+ *   open                   writes the titles of all recorded cases in which it does to open.txt
+ *   hunt COUNT SEED        generated cases through both, differences shrunk to the least and printed
  */
-import { readFileSync, writeFileSync } from "node:fs";
-import { gunzipSync } from "node:zlib";
-import { parseCases, printCase } from "./case.ts";
-import { compare } from "./compare.ts";
+import { writeFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+import { Random } from "../../src/base/random.ts";
+import { printCase } from "./case.ts";
 import { generateCorpus } from "./corpus.ts";
+import { Dice } from "./dice.ts";
+import { generate } from "./generate.ts";
 import { KernelRouter } from "./kernel-router.ts";
 import { OurRouter } from "./ours.ts";
+import { CORPUS, differenceOf, files, readCases, writeOpen } from "./recorded.ts";
 import { run } from "./router.ts";
+import { differ, shrink } from "./shrink.ts";
 
-const readCases = (file: string) => (file.endsWith(".gz") ? gunzipSync(readFileSync(file)) : readFileSync(file)).toString();
 const [verb, ...rest] = process.argv.slice(2);
 
-if (verb === "ours") {
-  const ours = await OurRouter.create();
-  let [same, others] = [0, 0];
-  for (const file of rest) {
-    for (const it of parseCases(readCases(file)).filter(({ varies }) => !varies)) {
-      const text = await run(ours, it).then(
-        (got) => compare(it, got)?.text,
-        (error) => (error as Error).stack ?? "",
-      );
-      if (text === undefined) same++;
-      else console.log(`--- ${file}: ${it.title}\n${text}`);
-      others += text === undefined ? 0 : 1;
+async function ours(names: readonly string[], tell: (title: string, text: string) => void): Promise<void> {
+  const router = await OurRouter.create();
+  for (const file of names) {
+    for (const it of readCases(file)) {
+      const text = await differenceOf(router, it);
+      if (text !== undefined) tell(it.title, text);
     }
   }
-  console.log(`${same} as the kernel's, ${others} not`);
-  process.exit();
+  await router.close();
 }
-const router = await KernelRouter.create();
-try {
-  if (verb === "corpus") {
-    const [file, count, seed] = rest;
-    const { cases, refused, unsteady } = await generateCorpus(router, Number(count), Number(seed));
-    writeFileSync(file, cases.map(printCase).join("\n"));
-    console.log(`${cases.length} cases; ${refused} refused by nft; ${unsteady.length} not the same twice: ${unsteady.join(" | ")}`);
-  } else {
+
+async function corpus(router: KernelRouter, file: string, count: number, seed: number): Promise<void> {
+  const { cases, refused, unsteady } = await generateCorpus(router, count, seed);
+  const text = cases.map(printCase).join("\n");
+  writeFileSync(file, file.endsWith(".gz") ? gzipSync(text, { level: 9 }) : text);
+  console.log(`${cases.length} cases; ${refused} refused by nft; ${unsteady.length} not the same twice\n${unsteady.join("\n")}`);
+}
+
+async function hunt(kernel: KernelRouter, count: number, seed: number): Promise<void> {
+  const router = await OurRouter.create();
+  for (let number = seed; number < seed + count; number++) {
+    const made = await generate(new Dice(new Random(number)), kernel, `seed ${number}`);
+    const steady = made && !(await differ(made, kernel, kernel));
+    if (!steady || !(await differ(made, kernel, router))) continue;
+    const { it, difference } = await shrink(made, kernel, router);
+    console.log(`${printCase(it)}# ${difference.text.replaceAll("\n", "\n# ")}\n`);
+  }
+  await router.close();
+}
+
+async function withKernel(use: (router: KernelRouter) => Promise<void>): Promise<void> {
+  const router = await KernelRouter.create();
+  await use(router).finally(() => router.close());
+}
+
+if (verb === "ours") await ours(rest, (title, text) => console.log(`--- ${title}\n${text}`));
+else if (verb === "open") {
+  const titles: string[] = [];
+  await ours([...files, CORPUS], (title) => titles.push(title));
+  writeOpen(titles);
+} else if (verb === "corpus") await withKernel((router) => corpus(router, rest[0], Number(rest[1]), Number(rest[2])));
+else if (verb === "hunt") await withKernel((router) => hunt(router, Number(rest[0]), Number(rest[1])));
+else {
+  await withKernel(async (router) => {
     for (const file of rest) {
       const texts: string[] = [];
-      for (const it of parseCases(readFileSync(file, "utf8"))) texts.push(printCase(await run(router, it)));
+      for (const it of readCases(file)) texts.push(printCase(await run(router, it)));
       if (verb === "record") writeFileSync(file, texts.join("\n"));
       else console.log(texts.join("\n"));
     }
-  }
-} finally {
-  await router.close();
+  });
 }

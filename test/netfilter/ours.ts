@@ -84,6 +84,9 @@ export class OurRouter implements Router {
           host.ip.neighbours.setPermanent(iface, IpAddress.parse(address), fromHex(macOf(port, last).replaceAll(":", "")));
       }
     }
+    // Rates depend on time, as the kernel's that topology.ts switches off.
+    const unlimited = { take: () => true };
+    Object.assign((host.ip as unknown as { icmp: object }).icmp, { limit: unlimited, limits: unlimited });
     this.machine = new Machine(this.engine, this.network);
     this.conntrack = new Conntrack(this.engine);
   }
