@@ -52,7 +52,7 @@ export class OurRouter implements Router {
       appBytes: 4 << 20,
       filterBytes: 16 << 20,
     };
-    const engine = await Engine.create({ build, clock, ...sizes });
+    const engine = await Engine.create({ build, clock, secret: new Uint8Array(8), ...sizes });
     const host = await Host.create({
       engine,
       forwarding: true,

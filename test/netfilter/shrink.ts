@@ -40,11 +40,15 @@ async function fewerRules(it: Case, fails: (it: Case) => Promise<boolean>): Prom
   return without(new Set(rules.filter((i) => !kept.includes(i))));
 }
 
-/** Blocks (tables, chains, sets) whose rules are all gone, one at a time. */
+/** Chains and sets, then tables, one at a time. */
+const BLOCKS = [/^ {2}(?:chain|set) .*\{\n(?: {4}.*\n)* {2}\}\n/gm, /^table .*\{\n(?: .*\n)*\}\n?/gm];
+
 async function fewerBlocks(it: Case, fails: (it: Case) => Promise<boolean>): Promise<Case> {
-  for (const block of it.ruleset.match(/^ *(?:chain|set|table)[^{]*\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}\n?/gm) ?? []) {
-    const without = { ...it, ruleset: it.ruleset.replace(block, "") };
-    if (await fails(without)) it = without;
+  for (const blocks of BLOCKS) {
+    for (const block of it.ruleset.match(blocks) ?? []) {
+      const without = { ...it, ruleset: it.ruleset.replace(block, "") };
+      if (await fails(without)) it = without;
+    }
   }
   return it;
 }
