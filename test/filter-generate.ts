@@ -29,7 +29,9 @@ export class Generator {
   }
 
   // ── Packets ─────────────────────────────────────────────────────────────────────────────────────
-  packet(): Packet {
+  /** Of IP, or of anything that a device may bring in. */
+  packet(any = false): Packet {
+    if (any && this.chance(0.2)) return this.arp();
     const family = this.pick([4, 4, 4, 6, 6] as const);
     const link = this.chance(0.85) ? this.link(family) : new Uint8Array(0);
     const protocol = this.pick([6, 6, 6, 17, 17, family === 4 ? 1 : 58, 47, 4, 132]);
@@ -57,6 +59,12 @@ export class Generator {
       ctinfo: flow ? this.pick([0, 1, 2, 3, 4]) : this.pick([abi.CT_UNTRACKED, abi.CT_INVALID]),
       flow,
     };
+  }
+
+  private arp(): Packet {
+    const bytes = Uint8Array.of(...this.link(4).subarray(0, 12), 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, ...this.bytes(20));
+    const known = { l3: 14, l4: 14, family: 0, protocol: 0, laterFragment: false, openChecksum: false } as const;
+    return { bytes, ...known, group: (bytes[0] & 1) === 1, input: this.pick(INTERFACES), mark: 0, priority: 0, ctinfo: abi.CT_INVALID };
   }
 
   private flow(family: 4 | 6) {
@@ -633,7 +641,23 @@ export class Generator {
       { name: "o", object: { type: "limit", rate: 3, per: 1, burst: 2, unit: "packets", over: false } as const },
       { name: "o", object: { type: "ct helper", helper: "ftp", protocol: 6 } as const },
     ];
-    const family = this.pick(["inet", "ip", "ip6", "inet"] as const);
-    return { tables: [{ family, name: "t", dormant: false, sets: this.sets(["leaf"]), objects, chains: [...base, ...regular, leaf] }] };
+    const family = this.pick(["inet", "ip", "ip6", "inet", "netdev"] as const);
+    const atDevice = family === "netdev" || (family === "inet" && this.chance(0.2));
+    const bound = base.map((chain) => ({
+      ...chain,
+      base: { ...chain.base, hook: "ingress" as const, devices: ["eth0", this.pick(["lan0", "eth1"])] },
+    }));
+    return {
+      tables: [
+        {
+          family,
+          name: "t",
+          dormant: false,
+          sets: this.sets(["leaf"]),
+          objects,
+          chains: [...(atDevice ? bound : base), ...regular, leaf],
+        },
+      ],
+    };
   }
 }

@@ -21,13 +21,15 @@ describe("compiled rules", () => {
       const events: string[] = [];
       const oracle = rig.interpreter(ruleset, events);
       rig.machine.load(ruleset);
+      const isDevice = ruleset.tables[0].chains[0].base?.hook === "ingress";
+      const segment = isDevice ? abi.SEGMENT_INGRESS : abi.SEGMENT_FORWARD;
       for (let p = 0; p < PACKETS; p++) {
-        const packet = g.packet();
+        const packet = g.packet(isDevice);
         const plain: Packet = { ...packet, bytes: packet.bytes.slice(), flow: packet.flow && { ...packet.flow } };
-        const cut = packet.l3 + (packet.family === 4 ? 20 : 40) + g.below(40);
+        const cut = packet.l3 + (packet.family === 6 ? 40 : 20) + g.below(40);
         const whole = g.chance(0.8) || !readsOnly(ruleset);
-        const [seen] = rig.run(abi.SEGMENT_FORWARD, [packet], ({ bytes }) => (whole ? bytes.length : Math.min(cut, bytes.length)));
-        const outcome = oracle.run(abi.SEGMENT_FORWARD, plain);
+        const [seen] = rig.run(segment, [packet], ({ bytes }) => (whole ? bytes.length : Math.min(cut, bytes.length)));
+        const outcome = oracle.run(segment, plain);
         const expected = {
           ...outcome,
           bytes: hexOf(plain.bytes),

@@ -6,7 +6,7 @@
  */
 import {
   BASE_INNER, BASE_TRANSPORT, DESC_DATA, DESC_FLAGS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PACKET_LENGTH, DESC_PROTOCOL,
-  FLAG_CSUM_PARTIAL, FLAG_IP4, HEADER, HEADER_SECRET, MEND_INET, MEND_PSEUDO, NONE, OPTION_TCP, VEC_IDS, WORKER_SCRATCH,
+  FLAG_CSUM_PARTIAL, FLAG_IP4, FLAG_IP6, HEADER, HEADER_SECRET, MEND_INET, MEND_PSEUDO, NONE, OPTION_TCP, VEC_IDS, WORKER_SCRATCH,
   WORKER_SCRATCH_SIZE,
 } from "../abi";
 import { privateHead } from "../core/head";
@@ -146,8 +146,9 @@ export function symmetricHash(worker: usize, position: u32): u32 {
   const id = idOf(worker, position), d = descriptorAt(id), at = <usize>load<u32>(d, DESC_DATA) + load<u16>(d, DESC_L3);
   const secret = load<u64>(<usize>HEADER + HEADER_SECRET) | 1, protocol = <u32>load<u8>(d, DESC_PROTOCOL);
   let h: u64 = protocol;
-  if ((load<u32>(d, DESC_FLAGS) & FLAG_IP4) != 0) h += <u64>(load<u32>(at, 12) ^ load<u32>(at, 16)) << 8;
-  else h += (load<u64>(at, 8) ^ load<u64>(at, 24)) * 0x9e3779b97f4a7c15 ^ (load<u64>(at, 16) ^ load<u64>(at, 32));
+  const flags = load<u32>(d, DESC_FLAGS);
+  if ((flags & FLAG_IP4) != 0) h += <u64>(load<u32>(at, 12) ^ load<u32>(at, 16)) << 8;
+  else if ((flags & FLAG_IP6) != 0) h += (load<u64>(at, 8) ^ load<u64>(at, 24)) * 0x9e3779b97f4a7c15 ^ (load<u64>(at, 16) ^ load<u64>(at, 32));
   const ports = work(worker);
   if (hasTransport(d) && (protocol == TCP || protocol == UDP) && copyBytes(id, load<u16>(d, DESC_L4), ports, 4)) {
     h = (h * secret) ^ (<u64>(load16(ports) + load16(ports + 2)) << 17);

@@ -148,11 +148,19 @@ class Compiler {
     at: Record<"worker" | "position" | "verdict" | "flags" | "port" | "done", number>,
   ): void {
     const { family } = table.spec;
-    const { policy, devices } = chain.base as NonNullable<ChainSpec["base"]>;
+    const { policy, devices, hook } = chain.base as NonNullable<ChainSpec["base"]>;
     c.block();
     const skip = c.depth;
     if (family === "ip") c.get(at.flags).i32(abi.FLAG_IP4).and().eqz().brIf(skip);
     if (family === "ip6") c.get(at.flags).i32(abi.FLAG_IP6).and().eqz().brIf(skip);
+    // Of what devices bring in, chains of inet meet IP alone.
+    const isDevice = hook === "ingress" || hook === "egress";
+    if (family === "inet" && isDevice)
+      c.get(at.flags)
+        .i32(abi.FLAG_IP4 | abi.FLAG_IP6)
+        .and()
+        .eqz()
+        .brIf(skip);
     if (devices) this.onDevices(c, chain, devices, at, skip);
     c.get(at.worker)
       .get(at.position)

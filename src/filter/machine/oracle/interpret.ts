@@ -107,6 +107,7 @@ export class Interpreter {
     for (const { table, chain } of this.segments.get(segment) ?? []) {
       const { family } = table.spec;
       if ((family === "ip" && packet.family !== 4) || (family === "ip6" && packet.family !== 6)) continue;
+      if (family === "inet" && packet.family === 0) continue;
       const port = chain.base?.hook === "egress" ? packet.output : packet.input;
       if (chain.base?.devices && !chain.base.devices.includes(port?.name ?? "")) continue;
       const result = this.chain(table, chain, packet);
