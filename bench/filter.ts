@@ -159,7 +159,12 @@ const rulesSet: Profile = async (context) => {
       "rules-set ranges",
       rulesetOf(
         [[...lookup(), drop]],
-        [setOf({ interval: true, elements: addresses.map((n) => ({ key: be32(n * 8), keyEnd: be32(n * 8 + 6) })) })],
+        [
+          setOf({
+            interval: true,
+            elements: addresses.map((n) => ({ key: be32(4 * n - 3 * 0x0a000000), keyEnd: be32(4 * n - 3 * 0x0a000000 + 1) })),
+          }),
+        ],
       ),
     ],
     [

@@ -59,10 +59,11 @@ export class Piece {
 
   /** Writes rules whose first `depth` expressions are known to match. */
   rules(items: readonly Item[], depth: number): void {
+    const heads = items.map((item) => this.head(item, depth));
     for (let i = 0; i < items.length; ) {
-      const head = this.head(items[i], depth);
-      const end = head ? this.endOf(items, i, (item) => this.head(item, depth)?.field === head.field) : i + 1;
-      if (head && end - i > 1) this.sameField(items.slice(i, end), depth, head);
+      const { field } = heads[i] ?? {};
+      const end = field ? this.endOf(items, i, (at) => heads[at]?.field === field) : i + 1;
+      if (field && end - i > 1) this.sameField(items.slice(i, end), heads.slice(i, end) as Head[], depth);
       else this.rule(items[i], depth);
       i = end;
     }
@@ -79,25 +80,26 @@ export class Piece {
   }
 
   /** Where a run of rules ends that are alike and leave the packet as it is (the last of them may change it). */
-  private endOf(items: readonly Item[], first: number, alike: (item: Item) => boolean): number {
+  private endOf(items: readonly Item[], first: number, alike: (at: number) => boolean): number {
     let end = first + 1;
-    while (end < items.length && !this.writes(items[end - 1]) && alike(items[end])) end++;
+    while (end < items.length && !this.writes(items[end - 1]) && alike(end)) end++;
     return end;
   }
 
-  private sameField(items: readonly Item[], depth: number, { field }: Head): void {
+  private sameField(items: readonly Item[], heads: readonly Head[], depth: number): void {
     const { e } = this;
+    const { field } = heads[0];
     e.attempt(() => {
       const [local] = e.checkHoisted(field);
-      const values = new Set(items.map((item) => wordAt((this.head(item, depth) as Head).cmp.data, 0) >>> 0));
+      const values = new Set(heads.map(({ cmp: { data } }) => wordAt(data, 0) >>> 0));
       if (values.size > FEW)
         this.among(
           local,
           [...values].sort((a, b) => a - b),
         );
       for (let i = 0; i < items.length; ) {
-        const head = this.head(items[i], depth) as Head;
-        const end = this.endOf(items, i, (item) => equal((this.head(item, depth) as Head).cmp.data, head.cmp.data));
+        const head = heads[i];
+        const end = this.endOf(items, i, (at) => equal(heads[at].cmp.data, head.cmp.data));
         e.attempt(() => {
           e.alias(head.dreg, field);
           cmp(e, head.cmp);
