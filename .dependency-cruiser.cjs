@@ -16,7 +16,7 @@ const floors = [
   ["unix", ["base", "unix"]],
   ["dns", ["base", "dns"]],
   ["dhcp", ["base", "dhcp"]],
-  ["host", ["base", "wire", "engine", "link", "ip", "udp", "tcp", "unix", "socket", "dns", "dhcp", "host"]],
+  ["host", ["base", "wire", "engine", "link", "track", "filter", "ip", "udp", "tcp", "unix", "socket", "dns", "dhcp", "host"]],
   ["posix", ["base", "engine", "ip", "udp", "tcp", "unix", "socket", "host", "posix"]],
   ["node", ["base", "engine", "ip", "udp", "tcp", "unix", "socket", "dns", "host", "node"]],
   ["deno", ["base", "engine", "ip", "udp", "tcp", "unix", "socket", "dns", "host", "deno"]],

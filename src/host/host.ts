@@ -12,7 +12,9 @@ import { Random, SecretRandom } from "../base/random.ts";
 import { type LookupAddress, type LookupOptions, literal } from "../dns/lookup.ts";
 import type { Resolver } from "../dns/resolver.ts";
 import { type Device, Engine, type EngineOptions } from "../engine/engine.ts";
+import type { Network } from "../engine/network.ts";
 import type { Port } from "../engine/port.ts";
+import type { Firewall } from "../filter/firewall.ts";
 import type { AddressInfo, AddressOptions } from "../ip/addresses.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import { type EchoReply, Pinger } from "../ip/ping.ts";
@@ -23,10 +25,12 @@ import { TcpListenerSocket } from "../socket/listener.ts";
 import { TcpSocket } from "../socket/stream.ts";
 import { UnixListenerSocket, UnixStreamSocket } from "../socket/unix.ts";
 import { TcpLayer } from "../tcp/layer.ts";
+import type { Conntrack } from "../track/conntrack.ts";
 import { UdpLayer } from "../udp/layer.ts";
 import { UnixEndpoint, UnixNamespace } from "../unix/index.ts";
 import { type DhcpLeases, type DhcpOptions, HostDhcp } from "./dhcp.ts";
 import { connectAny, RESOLUTION_DELAY_MS } from "./happy-eyeballs.ts";
+import { type LogEntry, HostRules, RULES_MEMORY } from "./host-rules.ts";
 import { warnUnlessRun } from "./idle-warning.ts";
 import { HostNames } from "./names.ts";
 import { ADDRESS, CONNECT, DATAGRAM, DHCP, HOST, INTERFACE, LISTEN, LOOKUP, PING, ROUTE, RULE, UNIX } from "./option-shapes.ts";
@@ -73,6 +77,7 @@ export class Host {
   readonly udp: UdpLayer;
   /** Names of Unix domain sockets. */
   readonly unix = new UnixNamespace<UnixEndpoint>();
+  private readonly rules: HostRules | undefined;
   /** Hosts file, resolver and the servers it asks. */
   readonly names: HostNames;
   private readonly ownsEngine: boolean;
@@ -102,6 +107,7 @@ export class Host {
     this.names = new HostNames(this.ip, this.udp, this.tcp, options);
     this.pinger = new Pinger(this.ip);
     this.dhcpClients = new HostDhcp(this);
+    this.rules = HostRules.of(engine, this.ip, random);
     this.clockwork = { name: "timers", poll: () => this.tick() };
     engine.attach(this.clockwork);
     this.forget = engine.beforeClose(() => this.shut());
@@ -110,11 +116,14 @@ export class Host {
   /** Makes a host with its interfaces up. It runs by itself unless it shares an engine, which its owner runs. */
   static async create(options: HostOptions = {}): Promise<Host> {
     checkOptions("host", HOST satisfies Shape<HostOptions>, options);
-    const engine = options.engine ?? (await Engine.create({ ...MEMORY, ...options.memory }));
+    const room = options.ruleset === undefined ? {} : RULES_MEMORY;
+    const engine = options.engine ?? (await Engine.create({ ...MEMORY, ...room, ...options.memory }));
     checkMemory(engine);
     const host = new Host(engine, options);
     try {
       for (const each of options.interfaces ?? []) await host.addInterface(each);
+      // Rules name interfaces, and are in force before anything runs.
+      if (options.ruleset !== undefined) host.firewall.apply(options.ruleset);
     } catch (error) {
       await host.close();
       throw error;
@@ -122,6 +131,29 @@ export class Host {
     if (host.ownsEngine) engine.start();
     else warnUnlessRun(engine);
     return host;
+  }
+
+  /** Rules (nftables). Needs room for them: `ruleset`, or `memory: { filterBytes, flows }`. */
+  get firewall(): Firewall {
+    if (!this.rules?.firewall) throw new LoomError("ENOTSUP", "this host has no room for rules; create it with a `ruleset`, or with memory: { filterBytes, flows }");
+    return this.rules.firewall;
+  }
+
+  /** Connections that are tracked. Needs room for them: `ruleset`, or `memory: { flows }`. */
+  get conntrack(): Conntrack {
+    if (!this.rules?.conntrack) throw new LoomError("ENOTSUP", "this host tracks no connections; create it with a `ruleset`, or with memory: { flows }");
+    return this.rules.conntrack;
+  }
+
+  /** The network whose rules this host's packets meet; undefined without room for any. */
+  get network(): Network | undefined {
+    return this.rules?.network;
+  }
+
+  /** Hears of packets that rules log. Returns what takes the listener away again. */
+  onLog(listener: (entry: LogEntry) => void): () => void {
+    if (!this.rules) return this.firewall && (() => undefined);
+    return this.rules.onLog(listener);
   }
 
   // ── Interfaces, routes ────────────────────────────────────────────────────────────────────────

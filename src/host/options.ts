@@ -53,6 +53,8 @@ export interface HostOptions extends NamesOptions {
   memory?: EngineOptions;
   /** Forward packets for others. Default false. */
   forwarding?: boolean;
+  /** Rules in nftables' language, as `nft -f` takes them. Makes room for rules and for 65,536 connections unless `memory` says otherwise. */
+  ruleset?: string;
   /** Most neighbours. Default 1024. */
   neighbours?: number;
   /** Defaults of TCP connections. */

@@ -36,6 +36,13 @@ export class Ruleset {
     };
   }
 
+  /** Another that holds the same: what is applied to one does not change the other. */
+  fork(): Ruleset {
+    const other = new Ruleset(this.options);
+    other.held = new Draft(this.held);
+    return other;
+  }
+
   /** Applies every command of the text, or, when one fails, none. Texts of `list` and `reset` commands come back in order. */
   apply(text: string | Parsed<Command>, options: ApplyOptions = {}): readonly string[] {
     const parsed = typeof text === "string" ? parseRuleset({ name: options.file ?? "ruleset", text }) : text;

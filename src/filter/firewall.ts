@@ -1,0 +1,133 @@
+/**
+ * The rules of a network, in nftables' language: text in, packets through, text out.
+ *
+ *   const firewall = new Firewall(engine, network);
+ *   firewall.apply("table inet filter { chain forward { type filter hook forward priority 0; policy drop; ct state established accept } }");
+ *   firewall.list();
+ *
+ * A text is applied as a whole or not at all, and comes into force between two bursts: no packet meets half of it. What
+ * stays the same keeps its counters and its elements. Tracking runs while something asks for it, as in the kernel.
+ */
+import { LoomError } from "../base/errors.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Network } from "../engine/network.ts";
+import type { LogSpec, RulesetSpec, SetElement } from "./expressions.ts";
+import { NftError, Ruleset, type RulesetOptions } from "./language/index.ts";
+import { Machine, type MachineOptions } from "./machine/machine.ts";
+import type { ObjectState, RuleState, TableName } from "./machine/state.ts";
+
+export interface FirewallOptions extends RulesetOptions {
+  readonly random?: MachineOptions["random"];
+}
+
+/** Which helpers `ct helper` objects may name, by number (see src/track). */
+export type HelperNumbers = Readonly<Record<string, number>>;
+
+export class Firewall {
+  private readonly network: Network;
+  private readonly machine: Machine;
+  private ruleset: Ruleset;
+  /** Tracking is asked for by somebody else too: balancing, a listing. */
+  private readonly tracksAnyway: boolean;
+
+  constructor(engine: Engine, network: Network, options: FirewallOptions = {}) {
+    if (engine.memory.layout.sizes.filterBytes === 0) {
+      throw new LoomError("ENOTSUP", "this engine has no room for rules; create it with `filterBytes` (a megabyte does for most)");
+    }
+    this.network = network;
+    this.tracksAnyway = network.tracks;
+    this.machine = new Machine(engine, network, { random: options.random });
+    this.ruleset = new Ruleset(options);
+  }
+
+  /** Commands as nft takes them, all or none. Returns what `list` commands among them print. Throws EINVAL with nft's own kind of text. */
+  apply(text: string, { file = "ruleset" }: { file?: string } = {}): string {
+    const next = this.ruleset.fork();
+    let output: readonly string[];
+    try {
+      output = next.apply(text, { file });
+    } catch (error) {
+      if (error instanceof NftError) throw new LoomError("EINVAL", error.message);
+      throw error;
+    }
+    this.load(next);
+    return output.join("\n");
+  }
+
+  private load(next: Ruleset): void {
+    const spec = next.spec();
+    const before = this.network.tracks;
+    // Flows are tracked before a rule asks for them, and no longer when none does any more.
+    if (needsTracking(spec)) this.network.configure({ track: true, defrag: true });
+    try {
+      this.machine.load(spec);
+    } catch (error) {
+      this.network.configure({ track: before, defrag: before });
+      throw error;
+    }
+    this.ruleset = next;
+    const track = this.machine.needsTracking || this.tracksAnyway;
+    this.network.configure({ track, defrag: track, nat: hasNat(spec), helpers: hasHelpers(spec) });
+  }
+
+  /** What `nft list ruleset` prints. */
+  list(): string {
+    return this.ruleset.list();
+  }
+
+  /** What `nft -j list ruleset` prints, as an object. */
+  json(): unknown {
+    return this.ruleset.json();
+  }
+
+  get spec(): RulesetSpec {
+    return this.machine.spec;
+  }
+
+  /** What rules have counted. */
+  counters(): RuleState[] {
+    return this.machine.counters();
+  }
+
+  objects(): ObjectState[] {
+    return this.machine.objects();
+  }
+
+  elements(set: TableName & { set: string }): SetElement[] {
+    return this.machine.elements(set);
+  }
+
+  /** Puts elements into a named set, without a new ruleset: for programs that feed sets. */
+  addElements(set: TableName & { set: string }, elements: readonly SetElement[]): void {
+    this.machine.addElements(set, elements);
+  }
+
+  deleteElements(set: TableName & { set: string }, elements: readonly SetElement[]): number {
+    return this.machine.deleteElements(set, elements);
+  }
+
+  /** The log statement that a number names (PUNT_LOG), while it is in force. */
+  logStatement(number: number): LogSpec | undefined {
+    const statement = this.machine.statement(number);
+    return statement?.op === "log" ? statement : undefined;
+  }
+}
+
+const TRACKED = new Set(["ct", "ct-set", "nat", "masq", "redir", "notrack", "connlimit", "synproxy"]);
+
+function needsTracking({ tables }: RulesetSpec): boolean {
+  return tables.some(
+    ({ chains, objects }) =>
+      chains.some(
+        ({ base, rules }) => base?.type === "nat" || rules.some(({ expressions }) => expressions.some(({ op }) => TRACKED.has(op))),
+      ) || objects.some(({ object }) => object.type.startsWith("ct ")),
+  );
+}
+
+function hasNat({ tables }: RulesetSpec): boolean {
+  return tables.some(({ chains, dormant }) => !dormant && chains.some(({ base }) => base?.type === "nat"));
+}
+
+function hasHelpers({ tables }: RulesetSpec): boolean {
+  return tables.some(({ objects }) => objects.some(({ object }) => object.type === "ct helper"));
+}

@@ -1,0 +1,96 @@
+/** A host's rules and tracked connections: the network they belong to, and what of it comes up to the host. */
+import * as abi from "../../assembly/abi.ts";
+import type { Random } from "../base/random.ts";
+import type { Engine, EngineOptions } from "../engine/engine.ts";
+import type { Network } from "../engine/network.ts";
+import type { LogSpec } from "../filter/expressions.ts";
+import { Firewall } from "../filter/firewall.ts";
+import type { IpStack } from "../ip/stack.ts";
+import { Conntrack } from "../track/conntrack.ts";
+import { HELPERS, Helpers } from "../track/helpers/helpers.ts";
+
+/** Room that a host with a ruleset has unless it says otherwise: 65,536 connections, and sets of tens of thousands of elements. */
+export const RULES_MEMORY: EngineOptions = { flows: 65_536, flowEvents: 4096, filterBytes: 16 << 20 };
+
+/** A packet that a rule logged. */
+export interface LogEntry {
+  /** What the statement says: prefix, level, group. */
+  readonly statement: LogSpec;
+  /** Interfaces as rules see them; "" where there is none. */
+  readonly in: string;
+  readonly out: string;
+  /** From the IP header on. */
+  readonly packet: Uint8Array;
+  /** Link-layer header, where there is one. */
+  readonly link: Uint8Array;
+  readonly mark: number;
+}
+
+export class HostRules {
+  readonly network: Network;
+  readonly firewall: Firewall | undefined;
+  readonly conntrack: Conntrack | undefined;
+  private readonly engine: Engine;
+  private readonly ip: IpStack;
+  private readonly listeners = new Set<(entry: LogEntry) => void>();
+
+  private constructor(engine: Engine, ip: IpStack, random: Random) {
+    const { flows, filterBytes } = engine.memory.layout.sizes;
+    this.engine = engine;
+    this.ip = ip;
+    this.network = engine.createNetwork();
+    // Hosts of one engine share its table of flows, each in a zone of its own.
+    this.network.configure({ zone: this.network.index });
+    ip.useNetwork(this.network);
+    if (flows > 0) this.conntrack = new Conntrack(engine);
+    if (filterBytes > 0) {
+      const find = (name: string) => ip.interfaces.find((iface) => iface.name === name);
+      this.firewall = new Firewall(engine, this.network, {
+        random,
+        interfaceIndex: (name) => find(name) && (find(name)?.port.index as number) + 1,
+        interfaceName: (index) => ip.interfaces.find((iface) => iface.port.index === index - 1)?.name,
+      });
+    }
+    this.listen(flows > 0 ? new Helpers(engine) : undefined);
+  }
+
+  /** Rules of a host whose engine has room for any. */
+  static of(engine: Engine, ip: IpStack, random: Random): HostRules | undefined {
+    const { flows, filterBytes } = engine.memory.layout.sizes;
+    return flows > 0 || filterBytes > 0 ? new HostRules(engine, ip, random) : undefined;
+  }
+
+  private listen(helpers: Helpers | undefined): void {
+    this.ip.verdicts.listener = {
+      log: (id, statement) => this.log(id, statement),
+      help: (packet, flow) => helpers?.receive(flow, packet) ?? packet,
+    };
+  }
+
+  onLog(listener: (entry: LogEntry) => void): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+
+  private log(id: number, number: number): void {
+    const statement = this.listeners.size > 0 ? this.firewall?.logStatement(number) : undefined;
+    if (!statement) return;
+    const { memory } = this.engine;
+    const d = memory.descriptor(id);
+    const l3 = memory.getU16(d + abi.DESC_L3);
+    const data = memory.getU32(d + abi.DESC_DATA);
+    const nameOf = (port: number) => this.ip.interfaces.find((iface) => iface.port.index === port)?.name ?? "";
+    const entry: LogEntry = {
+      statement,
+      in: nameOf(memory.getU16(d + abi.DESC_INGRESS)),
+      out: nameOf(memory.getU16(d + abi.DESC_LOG_OUT)),
+      packet: this.ip.packetBytes(id),
+      link: memory.u8.slice(data, data + l3),
+      mark: memory.getU32(d + abi.DESC_MARK),
+    };
+    for (const listener of this.listeners) listener(entry);
+  }
+
+  /** Numbers of helpers by name, for `ct helper` objects. */
+  static readonly helpers = HELPERS;
+}
