@@ -124,6 +124,8 @@ export const DESC_OWNER = 12;
 export const DESC_REFS = 16;
 export const DESC_PACKET_LENGTH = 20;
 export const DESC_INGRESS = 24;
+/** Of a copy for the log: the port by which the packet would leave, NO_PORT before that is known. */
+export const DESC_LOG_OUT = 26;
 export const DESC_HASH = 28;
 export const DESC_L3 = 32;
 export const DESC_L4 = 34;

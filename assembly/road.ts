@@ -12,7 +12,7 @@ import {
   CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL, DROP_NO_ROUTE,
   FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLOW_STATUS, HEADER_PORTS, HEADER_TABLES, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE,
   HOP_KIND, HOP_PORT, IPS_DST_NAT, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS, NETNS_HELPERS,
-  NETNS_NAT, NETNS_SIZE, NETNS_TRACK, NEXT_DONE, NONE, NO_PORT, PORT_FLAGS, PORT_HOST, PORT_NETNS, PORT_TABLE4, PORT_TABLE6,
+  NETNS_NAT, NETNS_SIZE, NETNS_TRACK, NEXT_DONE, NONE, NO_PORT, PORT_FLAGS, PORT_HOST, PORT_NETNS, PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6,
   PUNT_FRAGMENT, REGION_NETNS, SEGMENT_FORWARD, SEGMENT_INPUT, SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT,
   SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW, SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT,
   SEGMENT_PREROUTING, SEGMENT_PREROUTING_LATE, SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4,
@@ -116,7 +116,11 @@ function routeAll(worker: usize, port: usize, portIndex: u32, list: usize, n: u3
 
 /** Looks up a list; what the reverse-path check takes off it takes its flow along. */
 function routed(worker: usize, port: usize, portIndex: u32, list: usize, n: u32, is4: bool): u32 {
+  if ((load<u16>(port, PORT_FLAGS) & (PORT_RPF_STRICT | PORT_RPF_LOOSE)) == 0) {
+    return is4 ? route4Burst(worker, port, portIndex, n) : route6Burst(worker, port, portIndex, n);
+  }
   memory.copy(worker + VEC_SEGMENT, list, <usize>n << 1);
+  for (let k: u32 = 0; k < n; k++) store<u16>(worker + (<usize>load<u16>(list + (<usize>k << 1)) << 1), 0, VEC_NEXT);
   const kept = is4 ? route4Burst(worker, port, portIndex, n) : route6Burst(worker, port, portIndex, n);
   for (let k: u32 = 0; kept != n && k < n; k++) {
     const p = <u32>load<u16>(worker + (<usize>k << 1), VEC_SEGMENT);

@@ -3,7 +3,7 @@
  */
 import {
   DESC_DATA, DESC_FLAGS, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PACKET_LENGTH, FIB_OIF,
-  FLAG_IP4, FLAG_IP6, HEADER_PORTS, HEADER_TABLES, HOP_BROADCAST, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_LOCAL, HOP_PORT,
+  DESC_LOG_OUT, FLAG_IP4, FLAG_IP6, HEADER_PORTS, HEADER_TABLES, HOP_BROADCAST, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_LOCAL, HOP_PORT,
   IFACE_INDEX, IFACE_SIZE, NONE, NO_PORT, PORT_TABLE4, PORT_TABLE6, PUNT_LOG, PUNT_SYNPROXY, REGION_IFACES, SENT, TABLE_FAMILY,
   TABLE_ROOT, VERDICT_STOLEN, VEC_IDS, VEC_OIF, WORKER_SCRATCH,
   WORKER_SCRATCH_SIZE, DESC_HASH, PORT_MTU, HOP_BLACKHOLE, HOP_PROHIBIT, HOP_UNREACHABLE,
@@ -106,7 +106,9 @@ function typeOf(is4: bool, at: usize, kind: u32): u32 {
 /** A copy of the packet for the host, with the number of the statement that wants it. */
 export function logPacket(worker: usize, position: u32, number: u32): void {
   const copy = clonePacket(worker, idOf(worker, position));
-  if (copy != NONE) punt(worker, copy, PUNT_LOG, number);
+  if (copy == NONE) return;
+  store<u16>(descriptorAt(copy), load<u16>(worker + (<usize>position << 1), VEC_OIF), DESC_LOG_OUT);
+  punt(worker, copy, PUNT_LOG, number);
 }
 
 /** The port of an interface index, or NO_PORT. */

@@ -7,12 +7,12 @@ import {
   DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER, DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP,
   DROP_FLOW_CLASH, DROP_FLOW_TABLE_FULL, DROP_NOT_FORWARDING, DROP_NO_BUFFER, FLAG_FORWARDED, FLAG_PASSED, FLAG_REASSEMBLED,
   FLAG_SCOPED, FLOW_BACKEND, FLOW_STATUS, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT,
-  HOP_REWRITE, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, NEXT_DONE, NONE, PUNT_FRAGMENTATION_NEEDED, PUNT_HELPER, PUNT_LOCAL,
+  HOP_REWRITE, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, NEXT_DONE, NONE, PORT_MTU, PUNT_FRAGMENTATION_NEEDED, PUNT_HELPER, PUNT_LOCAL,
   PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG, PUNT_TTL_EXCEEDED, REGION_DESCRIPTORS, TABLE_HOPS, VEC_FLOW, VEC_IDS, VEC_LOCAL, VEC_NEXT,
   VEC_OIF, VEC_RESULT, WORKER_TICKS, WORKER_TUPLES,
 } from "../abi";
 import { moveOffsets, privateHead } from "../core/head";
-import { descriptorAt, region } from "../core/layout";
+import { descriptorAt, portAt, region } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { finish, largestPiece, rewriteLink } from "../device/outcome";
 import { abandon, confirm } from "../flow/begin";
@@ -90,7 +90,7 @@ export function setAside(worker: usize, list: usize, n: u32): u32 {
 
 /** One hop less; too old and too large ones go to the host layer, which tells the sender. */
 function admit(worker: usize, p: u32, id: u32, d: usize, hop: usize, index: u32, is4: bool): bool {
-  const l3 = <u32>load<u16>(d, DESC_L3), mtu = load<u32>(hop, HOP_MTU);
+  const l3 = <u32>load<u16>(d, DESC_L3), mtu = mtuOf(hop);
   const limit = <u32>load<u8>(<usize>load<u32>(d, DESC_DATA) + l3 + (is4 ? 8 : 7));
   if (limit <= 1) { forgetFlow(worker, p); punt(worker, id, PUNT_TTL_EXCEEDED, index); return false; }
   if (!fits(d, l3, mtu) && !mayBeCut(d, l3, is4)) {
@@ -109,6 +109,12 @@ function admit(worker: usize, p: u32, id: u32, d: usize, hop: usize, index: u32,
   } else store<u8>(at, <u8>(limit - 1), 7);
   store<u16>(worker + (<usize>p << 1), load<u16>(hop, HOP_PORT), VEC_OIF);
   return true;
+}
+
+/** Next hops that are not known yet say nothing of their MTU: it is their port's. */
+function mtuOf(hop: usize): u32 {
+  const mtu = load<u32>(hop, HOP_MTU);
+  return mtu != 0 ? mtu : load<u32>(portAt(load<u16>(hop, HOP_PORT)), PORT_MTU);
 }
 
 @inline
@@ -159,7 +165,7 @@ export function linkBurst(worker: usize, table: usize, list: usize, n: u32): voi
   for (let k: u32 = 0; (k = linkRun(worker, table, list, k, n)) < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
     const index = <u32>load<u16>(d, DESC_NEXT_HOP), hop = hopAt(table, index), l3 = <u32>load<u16>(d, DESC_L3);
-    const kind = <u32>load<u8>(hop, HOP_KIND), next = worker + (<usize>p << 1), tooLarge = !fits(d, l3, load<u32>(hop, HOP_MTU));
+    const kind = <u32>load<u8>(hop, HOP_KIND), next = worker + (<usize>p << 1), tooLarge = !fits(d, l3, mtuOf(hop));
     if (kind == HOP_FORWARD && !tooLarge) {
       rewriteLink(d, <usize>load<u32>(d, DESC_DATA) + l3, hop, <u32>load<u8>(hop, HOP_L2_LENGTH), l3);
       store<u16>(next, load<u16>(hop, HOP_PORT), VEC_NEXT);

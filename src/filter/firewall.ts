@@ -20,9 +20,6 @@ export interface FirewallOptions extends RulesetOptions {
   readonly random?: MachineOptions["random"];
 }
 
-/** Which helpers `ct helper` objects may name, by number (see src/track). */
-export type HelperNumbers = Readonly<Record<string, number>>;
-
 export class Firewall {
   private readonly network: Network;
   private readonly machine: Machine;
@@ -104,6 +101,12 @@ export class Firewall {
 
   deleteElements(set: TableName & { set: string }, elements: readonly SetElement[]): number {
     return this.machine.deleteElements(set, elements);
+  }
+
+  /** The helper ("ftp", "tftp") of a `ct helper` object that a flow was given, by its number. */
+  helperName(number: number): string | undefined {
+    const statement = this.machine.statement(number);
+    return statement?.op === "object" && statement.object.object.type === "ct helper" ? statement.object.object.helper : undefined;
   }
 
   /** The log statement that a number names (PUNT_LOG), while it is in force. */

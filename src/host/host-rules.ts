@@ -7,7 +7,7 @@ import type { LogSpec } from "../filter/expressions.ts";
 import { Firewall } from "../filter/firewall.ts";
 import type { IpStack } from "../ip/stack.ts";
 import { Conntrack } from "../track/conntrack.ts";
-import { HELPERS, Helpers } from "../track/helpers/helpers.ts";
+import { Helpers } from "../track/helpers/helpers.ts";
 
 /** Room that a host with a ruleset has unless it says otherwise: 65,536 connections, and sets of tens of thousands of elements. */
 export const RULES_MEMORY: EngineOptions = { flows: 65_536, flowEvents: 4096, filterBytes: 16 << 20 };
@@ -51,7 +51,7 @@ export class HostRules {
         interfaceName: (index) => ip.interfaces.find((iface) => iface.port.index === index - 1)?.name,
       });
     }
-    this.listen(flows > 0 ? new Helpers(engine) : undefined);
+    this.listen(flows > 0 ? new Helpers(engine, (number) => this.firewall?.helperName(number)) : undefined);
   }
 
   /** Rules of a host whose engine has room for any. */
@@ -90,7 +90,4 @@ export class HostRules {
     };
     for (const listener of this.listeners) listener(entry);
   }
-
-  /** Numbers of helpers by name, for `ct helper` objects. */
-  static readonly helpers = HELPERS;
 }

@@ -30,7 +30,7 @@ import { UdpLayer } from "../udp/layer.ts";
 import { UnixEndpoint, UnixNamespace } from "../unix/index.ts";
 import { type DhcpLeases, type DhcpOptions, HostDhcp } from "./dhcp.ts";
 import { connectAny, RESOLUTION_DELAY_MS } from "./happy-eyeballs.ts";
-import { type LogEntry, HostRules, RULES_MEMORY } from "./host-rules.ts";
+import { HostRules, type LogEntry, RULES_MEMORY } from "./host-rules.ts";
 import { warnUnlessRun } from "./idle-warning.ts";
 import { HostNames } from "./names.ts";
 import { ADDRESS, CONNECT, DATAGRAM, DHCP, HOST, INTERFACE, LISTEN, LOOKUP, PING, ROUTE, RULE, UNIX } from "./option-shapes.ts";
@@ -135,13 +135,15 @@ export class Host {
 
   /** Rules (nftables). Needs room for them: `ruleset`, or `memory: { filterBytes, flows }`. */
   get firewall(): Firewall {
-    if (!this.rules?.firewall) throw new LoomError("ENOTSUP", "this host has no room for rules; create it with a `ruleset`, or with memory: { filterBytes, flows }");
+    if (!this.rules?.firewall)
+      throw new LoomError("ENOTSUP", "this host has no room for rules; create it with a `ruleset`, or with memory: { filterBytes, flows }");
     return this.rules.firewall;
   }
 
   /** Connections that are tracked. Needs room for them: `ruleset`, or `memory: { flows }`. */
   get conntrack(): Conntrack {
-    if (!this.rules?.conntrack) throw new LoomError("ENOTSUP", "this host tracks no connections; create it with a `ruleset`, or with memory: { flows }");
+    if (!this.rules?.conntrack)
+      throw new LoomError("ENOTSUP", "this host tracks no connections; create it with a `ruleset`, or with memory: { flows }");
     return this.rules.conntrack;
   }
 

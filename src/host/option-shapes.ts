@@ -87,6 +87,7 @@ export const HOST = {
   engine: having("an engine (await Engine.create())", "attach", "poll"),
   memory: anything,
   forwarding: yesNo,
+  ruleset: text,
   neighbours: whole(1),
   tcp: shaped("tcp", TCP_SHAPE),
   handshakes: whole(0),

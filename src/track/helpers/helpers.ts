@@ -10,8 +10,8 @@ import { expectFlow } from "./expectation.ts";
 import { type Announced, announcedIn } from "./ftp.ts";
 import { acknowledgementOf, type Opened, open, payloadOf, seal, sequenceOf, shift, withPayload } from "./payload.ts";
 
-/** Numbers that flows carry (`ct helper`). */
-export const HELPERS: Readonly<Record<string, number>> = { ftp: 1, tftp: 2 };
+/** Helpers there are, as `ct helper` objects name them. */
+export type HelperName = "ftp" | "tftp";
 /** How long what was announced may take to come (the kernel's: five minutes). */
 const EXPECT_MS = 300_000;
 const TRIES = 64;
@@ -39,18 +39,22 @@ export class Helpers {
   /** Announcements read, and of those the ones that found no place or no port. */
   readonly counters = { announced: 0, refused: 0 };
 
-  constructor(engine: Engine) {
+  private readonly nameOf: (number: number) => string | undefined;
+
+  /** `nameOf`: what a flow's number (abi.EXTENSION_HELPER) names. */
+  constructor(engine: Engine, nameOf: (number: number) => string | undefined) {
     this.engine = engine;
+    this.nameOf = nameOf;
   }
 
   /** A packet of a flow with a helper, from its IP header on; what is to be sent in its place. */
   receive(ref: number, packet: Uint8Array): Uint8Array {
     const opened = open(packet);
     const flow = ref >>> 1;
-    const helper = this.engine.plane.flowHelper(flow);
+    const helper = this.nameOf(this.engine.plane.flowHelper(flow)) as HelperName | undefined;
     if (!opened) return packet;
-    if (helper === HELPERS.tftp && opened.protocol === UDP) return this.tftp(flow, ref & 1, opened);
-    if (helper === HELPERS.ftp && opened.protocol === TCP) return this.ftp(flow, ref & 1, opened);
+    if (helper === "tftp" && opened.protocol === UDP) return this.tftp(flow, ref & 1, opened);
+    if (helper === "ftp" && opened.protocol === TCP) return this.ftp(flow, ref & 1, opened);
     return packet;
   }
 

@@ -1,0 +1,237 @@
+/** A router with rules between two hosts: NAT of both families, port forwards, errors from behind it, fragments, what is rejected. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { Host } from "../src/host/index.ts";
+import { Lab } from "../src/lab/index.ts";
+import { flowText } from "../src/track/index.ts";
+import { SEED } from "./support.ts";
+
+const NAT = `
+table inet nat {
+  chain in {
+    type nat hook prerouting priority dstnat; policy accept;
+    iifname "wan" tcp dport 8080 dnat ip to 10.0.0.2:80
+    iifname "wan" udp dport 5353 dnat ip to 10.0.0.2:53
+  }
+  chain out {
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname "wan" masquerade
+  }
+}`;
+
+/** 10.0.0.2 and fd00::2 behind a router whose other side is 192.0.2.1 and 2001:db8::1; beyond it a server that knows no route back. */
+async function lanAndServer(ruleset: string, mtu = 1500) {
+  const lab = await Lab.create({ seed: SEED, interfaces: 8, hosts: 4, memory: { flows: 4000, flowEvents: 256, filterBytes: 8 << 20 } });
+  const client = await lab.host({
+    interfaces: [{ name: "eth0", addresses: ["10.0.0.2/24", "fd00::2/64"], gateway: ["10.0.0.1", "fd00::1"] }],
+  });
+  const router = await lab.host({
+    forwarding: true,
+    interfaces: [
+      { name: "lan", addresses: ["10.0.0.1/24", "fd00::1/64"] },
+      { name: "wan", addresses: ["192.0.2.1/24", "2001:db8::1/64"], mtu },
+    ],
+  });
+  const server = await lab.host({ interfaces: [{ name: "eth0", addresses: ["192.0.2.2/24", "2001:db8::2/64"], mtu }] });
+  lab.link(client, router, {}, ["eth0", "lan"]);
+  lab.link(router, server, {}, ["wan", "eth0"]);
+  router.firewall.apply(ruleset);
+  return { lab, client, router, server };
+}
+
+/** Runs the lab until a promise is settled. */
+async function until<T>(lab: Lab, promise: Promise<T>): Promise<T> {
+  let settled = false;
+  const watched = promise.finally(() => {
+    settled = true;
+  });
+  watched.catch(() => undefined);
+  await lab.run(60_000, () => settled);
+  if (!settled) throw new Error(`nothing came of it: ${JSON.stringify(lab.engine.counters())}`);
+  return watched;
+}
+
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+const bytes = (words: string) => new TextEncoder().encode(words);
+
+async function talk(lab: Lab, from: Host, to: { hostname: string; port: number }, at: Host, port: number) {
+  const listener = at.listen({ port });
+  const [accepted, socket] = await until(lab, Promise.all([listener.accept(), from.connect(to)]));
+  const writer = socket.writable.getWriter();
+  await until(lab, writer.write(bytes("over there")));
+  await until(lab, writer.close());
+  let got = "";
+  const read = async () => {
+    for await (const chunk of accepted.readable) got += text(chunk);
+  };
+  await until(lab, read());
+  listener.close();
+  return { got, remote: JSON.stringify((await accepted.opened).remoteAddress) };
+}
+
+describe("a router with NAT", () => {
+  for (const [family, hostname, outside] of [
+    ["IPv4", "192.0.2.2", "192.0.2.1"],
+    ["IPv6", "2001:db8::2", "2001:db8::1"],
+  ]) {
+    it(`masquerades ${family}: the server sees the router`, async () => {
+      const { lab, client, router, server } = await lanAndServer(NAT);
+      const { got, remote } = await talk(lab, client, { hostname, port: 7 }, server, 7);
+      assert.equal(got, "over there");
+      assert.ok(remote.includes(outside), remote);
+      const [flow] = [...router.conntrack.list({ protocol: "tcp" })];
+      assert.ok(flow.isReplied, flowText(flow));
+      assert.equal(String(flow.reply.dst), outside);
+    });
+  }
+
+  it("forwards a port, and the client sees the router's address answer", async () => {
+    const { lab, client, router, server } = await lanAndServer(NAT);
+    const { got, remote } = await talk(lab, server, { hostname: "192.0.2.1", port: 8080 }, client, 80);
+    assert.equal(got, "over there");
+    assert.ok(remote.includes("192.0.2.2"), remote);
+    assert.equal([...router.conntrack.list({ dport: 8080 })].length, 1);
+  });
+
+  it("translates pings and the errors that come back about a flow", async () => {
+    const { lab, client, router, server } = await lanAndServer(NAT);
+    const reply = await until(lab, client.ping("192.0.2.2"));
+    assert.equal(String(reply.from), "192.0.2.2");
+    // Nobody listens: the server's ICMP error must find its way to the socket.
+    const socket = client.datagram();
+    await socket.connect({ address: "192.0.2.2", port: 9 });
+    socket.send(bytes("?"));
+    await lab.run(100);
+    assert.throws(() => socket.send(bytes("?")), { code: "ECONNREFUSED" });
+    assert.ok(router.conntrack.count >= 2);
+    assert.equal(server.ip.counters.out_requests > 0, true);
+  });
+
+  it("passes datagrams of many fragments, both ways", async () => {
+    const { lab, client, router, server } = await lanAndServer(NAT);
+    const inbox = server.datagram({ port: 4000 });
+    const outbox = client.datagram({ port: 4001 });
+    const large = new Uint8Array(5000).map((_, i) => i);
+    outbox.send(large, { address: "192.0.2.2", port: 4000 });
+    await lab.run(100);
+    let from: { address: unknown; port: number } | undefined;
+    inbox.tryReceiveMany((data, source) => {
+      assert.deepEqual(data.slice(), large);
+      from = { address: String(source.address), port: source.port };
+    });
+    assert.equal(from?.address, "192.0.2.1");
+    inbox.send(large, { address: "192.0.2.1", port: from?.port as number });
+    await lab.run(100);
+    let back = 0;
+    outbox.tryReceiveMany((data) => {
+      back = data.length;
+    });
+    assert.equal(back, 5000);
+    assert.equal(router.engine.counters().drops.nat_unwritable ?? 0, 0);
+  });
+
+  it("gives another port when the first is taken, and runs out by name", async () => {
+    const { lab, client, router, server } = await lanAndServer(
+      `table ip nat {
+        chain out {
+          type nat hook postrouting priority srcnat
+          oifname "wan" ip protocol udp masquerade to :4000-4003
+        }
+      }`,
+    );
+    const inbox = server.datagram({ port: 7 });
+    for (let i = 0; i < 6; i++) client.datagram({ port: 5000 + i }).send(bytes("x"), { address: "192.0.2.2", port: 7 });
+    await lab.run(100);
+    const ports: number[] = [];
+    inbox.tryReceiveMany((_data, { port }) => ports.push(port));
+    assert.deepEqual(ports.sort(), [4000, 4001, 4002, 4003]);
+    assert.equal(router.engine.counters().drops.nat_exhausted, 2);
+    assert.equal(router.conntrack.list({ protocol: "udp" }).next().done, false);
+  });
+});
+
+describe("a router with rules", () => {
+  it("rejects with a reset or an ICMP error, which the sender hears at once", async () => {
+    const { lab, client, router } = await lanAndServer(`
+      table inet f { chain fwd { type filter hook forward priority filter; policy accept;
+        tcp dport 80 reject with tcp reset
+        tcp dport 81 reject with icmpx admin-prohibited
+      }
+    }`);
+    router.addRoute({ to: "0.0.0.0/0", via: "192.0.2.2" });
+    for (const [port, code] of [
+      [80, "ECONNREFUSED"],
+      [81, "EHOSTUNREACH"],
+    ] as const) {
+      const began = lab.clock.now();
+      await assert.rejects(until(lab, client.connect({ hostname: "192.0.2.2", port })), { code });
+      assert.ok(lab.clock.now() - began < 500);
+    }
+  });
+
+  it("lets in what answers and nothing else", async () => {
+    const { lab, client, server } = await lanAndServer(`
+      table inet f { chain fwd { type filter hook forward priority filter; policy drop;
+        ct state established,related accept
+        iifname "lan" ct state new accept
+      }
+    }`);
+    server.addRoute({ to: "10.0.0.0/24", via: "192.0.2.1" });
+    const { got } = await talk(lab, client, { hostname: "192.0.2.2", port: 7 }, server, 7);
+    assert.equal(got, "over there");
+    await assert.rejects(until(lab, server.ping("10.0.0.2", { timeout: 500 })));
+  });
+
+  it("guards the router itself, on its way in and out", async () => {
+    const { lab, client, router } = await lanAndServer(`
+      table inet f {
+        chain in { type filter hook input priority filter; policy drop; ct state established accept; icmp type echo-request accept
+          meta l4proto ipv6-icmp accept
+        }
+        chain out { type filter hook output priority filter; policy accept; ip daddr 10.0.0.2 udp dport 9 drop
+        }
+      }`);
+    assert.equal(String((await until(lab, client.ping("10.0.0.1"))).from), "10.0.0.1");
+    router.listen({ port: 22 });
+    await assert.rejects(until(lab, client.connect({ hostname: "10.0.0.1", port: 22, signal: AbortSignal.timeout(50) })));
+    const inbox = client.datagram({ port: 9 });
+    router.datagram().send(bytes("no"), { address: "10.0.0.2", port: 9 });
+    await lab.run(50);
+    assert.equal(
+      inbox.tryReceiveMany(() => {}),
+      0,
+    );
+    assert.equal(router.ip.counters.out_filtered, 1);
+  });
+
+  it("keeps connections when rules are replaced under them, and refuses a faulty text as a whole", async () => {
+    const { lab, client, router, server } = await lanAndServer(NAT);
+    const listener = server.listen({ port: 7 });
+    const [accepted, socket] = await until(lab, Promise.all([listener.accept(), client.connect({ hostname: "192.0.2.2", port: 7 })]));
+    const writer = socket.writable.getWriter();
+    const reader = accepted.readable.getReader();
+    for (let i = 0; i < 5; i++) {
+      router.firewall.apply(`flush ruleset\n${NAT}`);
+      assert.throws(() => router.firewall.apply("flush ruleset\ntable ip x { chain c { tcp dport nonsense drop } }"), { code: "EINVAL" });
+      await until(lab, writer.write(bytes(`word ${i}`)));
+      const { value } = await until(lab, reader.read());
+      assert.equal(text(value as Uint8Array), `word ${i}`);
+    }
+  });
+
+  it("logs what it is told to, with the words of the statement", async () => {
+    const { lab, client, router } = await lanAndServer(
+      `table ip f {
+        chain fwd {
+          type filter hook forward priority filter
+          udp dport 9 log prefix "nine: " level warn drop
+        }
+      }`,
+    );
+    const seen: string[] = [];
+    router.onLog(({ statement, in: from, out, packet }) => seen.push(`${statement.prefix}${from} ${out} ${packet.length}`));
+    client.datagram().send(bytes("12345"), { address: "192.0.2.2", port: 9 });
+    await lab.run(50);
+    assert.deepEqual(seen, ["nine: lan wan 33"]);
+  });
+});
