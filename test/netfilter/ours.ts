@@ -188,4 +188,5 @@ const expressionsOf = (spec: RulesetSpec) =>
     chains.flatMap(({ rules }) => rules.flatMap(({ expressions }) => expressions.map(({ op }) => op as string))),
   );
 const hasNat = (spec: RulesetSpec) => spec.tables.some(({ chains }) => chains.some(({ base }) => base?.type === "nat"));
-const tracks = (spec: RulesetSpec) => hasNat(spec) || expressionsOf(spec).some((op) => TRACKING.has(op));
+/** Rules ask for tracking; a chain of type nat without one does not. */
+const tracks = (spec: RulesetSpec) => expressionsOf(spec).some((op) => TRACKING.has(op));
