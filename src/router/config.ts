@@ -1,0 +1,77 @@
+/**
+ * A configuration from YAML or from an object. Whatever is wrong is told all at once, a line each:
+ *
+ *   router.yaml:12:10: interfaces[0].mtu is 20; expected a whole number from 68 to 65535
+ */
+import * as v from "valibot";
+import { type Document, isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import { LoomError } from "../base/errors.ts";
+import { shown } from "../base/options.ts";
+import { type Mistake, pathText } from "./mistakes.ts";
+import { references } from "./references.ts";
+import { CONFIG, type RouterConfig } from "./schema.ts";
+
+/** Every mistake of an object, without places. */
+export function mistakesOf(value: unknown): Mistake[] {
+  const result = v.safeParse(CONFIG, value);
+  if (result.success) return references(result.output);
+  return result.issues.map((issue) => {
+    const path = (issue.path ?? []).map(({ key }) => key as string | number);
+    const isName = issue.type === "strict_object" && issue.expected === "never";
+    const where = pathText(path);
+    if (isName) {
+      const holder = pathText(path.slice(0, -1));
+      return { path, isName, message: holder ? `${holder}: ${issue.message}` : issue.message };
+    }
+    if (issue.message.startsWith("is missing")) return { path, message: `${where} ${issue.message}` };
+    return { path, message: `${where || "the configuration"} is ${shownValue(issue.input)}; ${issue.message}` };
+  });
+}
+
+function shownValue(value: unknown): string {
+  if (value === undefined) return "missing";
+  return value !== null && typeof value === "object" && !Array.isArray(value) ? "an object" : shown(value);
+}
+
+/** A checked configuration from an object; throws EINVAL with a line for each mistake. */
+export function checkConfig(value: unknown, where = "router"): RouterConfig {
+  return checked(value, (mistake) => `${where}: ${mistake.message}`);
+}
+
+/** Reads YAML text; `file` is its name in the messages. */
+export function parseConfig(source: string, file = "router.yaml"): RouterConfig {
+  const lines = new LineCounter();
+  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
+  const at = (offset: number) => {
+    const { line, col } = lines.linePos(offset);
+    return `${file}:${line}:${col}`;
+  };
+  if (document.errors.length > 0) {
+    throw new LoomError("EINVAL", document.errors.map((error) => `${at(error.pos[0])}: ${sentence(error.message)}`).join("\n"));
+  }
+  return checked(document.toJS() ?? {}, (mistake) => `${at(placeOf(document, mistake))}: ${mistake.message}`);
+}
+
+function checked(value: unknown, line: (mistake: Mistake) => string): RouterConfig {
+  const mistakes = mistakesOf(value);
+  if (mistakes.length > 0) throw new LoomError("EINVAL", mistakes.map(line).join("\n"));
+  return value as RouterConfig;
+}
+
+const sentence = (message: string) => message.split("\n")[0].replace(/:$/, "");
+
+/** Where the deepest part of the path that is there stands: a missing name is missing in what should hold it. */
+function placeOf(document: Document, { path, isName }: Mistake): number {
+  for (let depth = path.length; depth > 0; depth--) {
+    const holder = document.getIn(path.slice(0, depth - 1), true);
+    const key = path[depth - 1];
+    if (isName && depth === path.length && isMap(holder)) {
+      const pair = holder.items.find((item) => isPair(item) && isScalar(item.key) && String(item.key.value) === String(key));
+      const name = pair?.key as Node | undefined;
+      if (name?.range) return name.range[0];
+    }
+    const node = document.getIn(path.slice(0, depth), true) as Node | undefined;
+    if (node?.range) return node.range[0];
+  }
+  return (document.contents as Node | null)?.range?.[0] ?? 0;
+}

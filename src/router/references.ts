@@ -1,0 +1,92 @@
+/** What a schema cannot see: names that have to exist, and things that exclude each other. */
+import type { LoomError } from "../base/errors.ts";
+import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
+import { parseAllow } from "./egress.ts";
+import { type Mistake, type Path, pathText } from "./mistakes.ts";
+import { parseQdisc } from "./qdisc-words.ts";
+import type { RouterConfig } from "./schema.ts";
+import { parseEndpoint } from "./schema-parts.ts";
+
+const familyOf = (address: string) => IpAddress.parse(address).family;
+
+export function references(config: RouterConfig): Mistake[] {
+  const mistakes: Mistake[] = [];
+  const add = (path: Path, message: string) => mistakes.push({ path, message });
+  const names = config.interfaces.map(({ name }) => name);
+  const known = (name: string | undefined, ...path: Path) => {
+    if (name === undefined || names.includes(name)) return;
+    add(path, `${pathText(path)} is ${JSON.stringify(name)}; expected an interface: ${names.join(", ") || "there is none"}`);
+  };
+  const tries = (path: Path, parse: () => unknown) => {
+    try {
+      parse();
+    } catch (error) {
+      add(path, `${pathText(path)}: ${(error as LoomError).message}`);
+    }
+  };
+  config.interfaces.forEach(({ name, qdisc, advertise, device }, i) => {
+    const first = names.indexOf(name);
+    if (first !== i) add(["interfaces", i, "name"], `interfaces[${i}].name is "${name}"; interfaces[${first}] is called that already`);
+    if (qdisc !== undefined) tries(["interfaces", i, "qdisc"], () => parseQdisc(qdisc));
+    if (advertise && config.forwarding === false)
+      add(["interfaces", i, "advertise"], `interfaces[${i}].advertise: a router that does not forward cannot advertise itself`);
+    if (device?.kind === "generator") {
+      const families = new Set(device.destinations.map(familyOf));
+      if (families.size > 1)
+        add(["interfaces", i, "device", "destinations"], `interfaces[${i}].device.destinations: expected addresses of one family`);
+    }
+  });
+  config.routes?.forEach((route, i) => {
+    known(route.interface, "routes", i, "interface");
+    route.nextHops?.forEach((hop, j) => {
+      known(hop.interface, "routes", i, "nextHops", j, "interface");
+    });
+    const ends = route.kind !== undefined && route.kind !== "unicast";
+    const leads = route.via ?? route.interface ?? route.nextHops;
+    if (!ends && leads === undefined) add(["routes", i], `routes[${i}] leads nowhere; expected via, interface or nextHops`);
+    if (ends && leads !== undefined)
+      add(["routes", i], `routes[${i}] is of kind ${route.kind}; expected neither via, interface nor nextHops`);
+  });
+  const priorities = new Map<number, number>();
+  config.policyRules?.forEach(({ interface: name, boundTo, priority }, i) => {
+    known(name, "policyRules", i, "interface");
+    known(boundTo, "policyRules", i, "boundTo");
+    const other = priorities.get(priority);
+    if (other !== undefined) add(["policyRules", i, "priority"], `policyRules[${i}].priority is ${priority}, as of policyRules[${other}]`);
+    priorities.set(priority, i);
+  });
+  if (config.ruleset !== undefined && config.rulesetFile !== undefined)
+    add(["rulesetFile"], "rulesetFile: there is a ruleset already; expected one of the two");
+  config.nat?.masquerade.forEach((name, i) => {
+    known(name, "nat", "masquerade", i);
+  });
+  config.forwards?.forEach(({ listen, to }, i) => {
+    const host = parseEndpoint(listen, true)?.host as string;
+    const target = parseEndpoint(to)?.host as string;
+    if (names.includes(host)) return;
+    if (!isAddressLike(host)) known(host, "forwards", i, "listen");
+    else if (familyOf(host) !== familyOf(target)) add(["forwards", i, "to"], `forwards[${i}].to is of another family than listen`);
+  });
+  config.dhcpServers?.forEach(({ interface: name }, i) => {
+    known(name, "dhcpServers", i, "interface");
+    const addresses = config.interfaces.find((each) => each.name === name)?.addresses ?? [];
+    if (names.includes(name) && !addresses.some((each) => parseInterfaceAddress(each).address.family === 4))
+      add(["dhcpServers", i, "interface"], `dhcpServers[${i}].interface is "${name}", which has no IPv4 address; give it one`);
+  });
+  config.dhcp6Servers?.forEach(({ interface: name }, i) => {
+    known(name, "dhcp6Servers", i, "interface");
+  });
+  config.dns?.listen?.forEach((name, i) => {
+    known(name, "dns", "listen", i);
+  });
+  config.egress?.interfaces.forEach((name, i) => {
+    known(name, "egress", "interfaces", i);
+  });
+  config.egress?.allow.forEach((each, i) => {
+    tries(["egress", "allow", i], () => parseAllow(each));
+  });
+  if (config.egress && !config.dns) add(["egress"], "egress: names are allowed by the answers of the DNS forwarder; expected dns: with it");
+  return mistakes;
+}
+
+const isAddressLike = (host: string) => host.includes(":") || /^[\d.]+$/.test(host);

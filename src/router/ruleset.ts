@@ -1,0 +1,97 @@
+/**
+ * The rules that a configuration's shortcuts stand for, in tables of their own beside those of the user: `rpFilter`, `nat`, `forwards`.
+ * They are made again when the addresses of interfaces change, because hairpin connections need the address that was listened on.
+ */
+import { invalid } from "../base/errors.ts";
+import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
+import type { AddressInfo } from "../ip/addresses.ts";
+import { egressPolicy } from "./egress.ts";
+import { isAddress, parseEndpoint } from "./schema-parts.ts";
+import type { ForwardConfig, RouterConfig } from "./schema.ts";
+
+export const OWN_TABLE = "packetloom";
+const WORD = { 4: "ip", 6: "ip6" } as const;
+type Families = 4 | 6;
+
+/** Tables of the shortcuts, by name; an empty text where the configuration has none. */
+export function ownTables(config: RouterConfig, addresses: readonly AddressInfo[]): ReadonlyMap<string, string> {
+  const chains = [...rpFilter(config), ...destinations(config, addresses), ...sources(config, addresses)];
+  const own = chains.length ? `table inet ${OWN_TABLE} {\n${chains.join("\n")}\n}\n` : "";
+  const egress = config.egress ? egressPolicy(config.egress) : undefined;
+  return new Map([
+    [OWN_TABLE, own],
+    ["packetloom_egress", egress?.ruleset ?? ""],
+  ]);
+}
+
+const chain = (name: string, head: string, rules: readonly string[]) =>
+  `  chain ${name} {\n    type ${head}; policy accept;\n${rules.map((rule) => `    ${rule}\n`).join("")}  }`;
+
+/** As the kernel's rp_filter: of IPv4 alone; packets without a source address are asking for one. */
+function rpFilter({ rpFilter: mode = "off" }: RouterConfig): string[] {
+  if (mode === "off") return [];
+  const key = mode === "strict" ? "saddr . iif" : "saddr";
+  return [
+    chain("rpfilter", "filter hook prerouting priority raw", [`meta nfproto ipv4 ip saddr != 0.0.0.0 fib ${key} oif missing counter drop`]),
+  ];
+}
+
+function destinations({ forwards = [] }: RouterConfig, addresses: readonly AddressInfo[]): string[] {
+  const rules = forwards.flatMap((forward) => destinationRules(forward, addresses));
+  return rules.length ? [chain("forwards", "nat hook prerouting priority dstnat", rules)] : [];
+}
+
+function destinationRules({ listen, to, protocol = "tcp" }: ForwardConfig, addresses: readonly AddressInfo[]): string[] {
+  const { host, port } = end(listen, true);
+  const target = IpAddress.parse(end(to).host);
+  const { family } = target;
+  const word = WORD[family];
+  const l4 = protocol === "both" ? "meta l4proto { tcp, udp } th" : protocol;
+  const action = `${l4} dport ${port} dnat ${word} to ${family === 6 ? `[${target}]` : target}:${end(to).port}`;
+  if (isAddress(host)) return [`${word} daddr ${host} ${action}`];
+  // From outside whatever address the interface has; from inside the addresses that it has now.
+  const own = addresses.filter((each) => each.interface === host && IpAddress.parse(each.address).family === family);
+  const nfproto = `meta nfproto ipv${family}`;
+  const inside = own.filter(({ scope }) => scope === "global").map(({ address }) => `${word} daddr ${address} ${action}`);
+  return [`iifname "${host}" ${nfproto} fib daddr type local ${action}`, ...inside];
+}
+
+function sources(config: RouterConfig, addresses: readonly AddressInfo[]): string[] {
+  const rules = [...hairpins(config, addresses), ...(config.nat?.masquerade ?? []).map((name) => `oifname "${name}" masquerade`)];
+  return rules.length ? [chain("masquerade", "nat hook postrouting priority srcnat", rules)] : [];
+}
+
+/** A client on the server's own link would be answered directly, by an address that it did not ask: its source is translated too. */
+function hairpins({ forwards = [] }: RouterConfig, addresses: readonly AddressInfo[]): string[] {
+  const rules = forwards.flatMap(({ to }) => {
+    const target = IpAddress.parse(end(to).host);
+    const link = addresses.find((each) => {
+      const own = IpAddress.parse(each.address);
+      return own.family === target.family && networkOf(own, each.length).equals(networkOf(target, each.length));
+    });
+    if (!link) return [];
+    const { address, length } = parseInterfaceAddress(`${link.address}/${link.length}`);
+    const word = WORD[address.family as Families];
+    return [`ct status dnat ${word} saddr ${networkOf(address, length)}/${length} ${word} daddr ${target} oifname "${link.interface}" masquerade`];
+  });
+  return [...new Set(rules)];
+}
+
+function end(text: string, anyName = false) {
+  const found = parseEndpoint(text, anyName);
+  if (!found) throw invalid(`"${text}" is no address with a port`);
+  return found;
+}
+
+/** One transaction: the user's rules if they changed, and every table of the shortcuts that changed. */
+export function transaction(user: string | undefined, tables: ReadonlyMap<string, string>, before: ReadonlyMap<string, string>): string {
+  const isAll = user !== undefined;
+  const parts: string[] = isAll ? ["flush ruleset", user] : [];
+  for (const [name, text] of tables) {
+    const old = before.get(name) ?? "";
+    if (!isAll && old === text) continue;
+    if (!isAll && old !== "") parts.push(`delete table inet ${name}`);
+    parts.push(text);
+  }
+  return parts.filter(Boolean).join("\n");
+}
