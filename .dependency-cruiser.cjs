@@ -22,7 +22,7 @@ const floors = [
   ["deno", ["base", "engine", "ip", "udp", "tcp", "unix", "socket", "dns", "host", "deno"]],
   ["sockets", ["base", "engine", "socket", "host", "deno", "sockets"]],
   ["lab", ["base", "wire", "engine", "link", "host", "lab"]],
-  ["router", ["base", "wire", "engine", "link", "filter", "track", "balance", "queue", "ip", "socket", "dns", "dhcp", "host", "lab", "router"]],
+  ["router", ["base", "wire", "engine", "link", "filter", "track", "balance", "queue", "ip", "socket", "dns", "dhcp", "host", "router"]],
   ["measure", ["base", "wire", "rib", "engine", "link", "measure"]],
   ["cli", ["base", "wire", "rib", "engine", "link", "measure", "router", "cli"]],
   ["playground", ["base", "wire", "rib", "engine", "link", "measure", "socket", "host", "lab", "playground"]],

@@ -5,10 +5,12 @@ import { access, rename, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { LoomError } from "../base/errors.ts";
+import { addControl } from "./control.ts";
 import { coresOf, demo } from "./demo.ts";
 import { demoText } from "./demo-text.ts";
 import { forward, forwardText } from "./forward.ts";
 import { reportHtml } from "./report.ts";
+import { routerCommand } from "./router.ts";
 
 const VERSION = "0.1.0";
 
@@ -107,6 +109,16 @@ program
     console.log(options.json ? JSON.stringify(result) : forwardText(result, options.out));
     if (!options.json) for (const warning of result.warnings) process.stderr.write(`warning: ${warning}\n`);
   });
+
+program
+  .command("router")
+  .description("run a router by its configuration until it is told to end; SIGHUP reads the file again")
+  .requiredOption("--config <file>", "the configuration (docs/router.md)")
+  .option("--check", "only look whether the configuration is right")
+  .option("--top", "show what it does, live")
+  .action(routerCommand);
+
+addControl(program);
 
 async function main(): Promise<void> {
   try {

@@ -15,7 +15,9 @@ import { CONFIG, type RouterConfig } from "./schema.ts";
 export function mistakesOf(value: unknown): Mistake[] {
   const result = v.safeParse(CONFIG, value);
   if (result.success) return references(result.output);
-  return result.issues.map((issue) => {
+  const found = result.issues.map((issue): Mistake => {
+    const holder = issue.path?.at(-1);
+    if (issue.type === "strict_object" && Array.isArray(holder?.input)) return instead(issue.path ?? [], holder.input);
     const path = (issue.path ?? []).map(({ key }) => key as string | number);
     const isName = issue.type === "strict_object" && issue.expected === "never";
     const where = pathText(path);
@@ -26,6 +28,13 @@ export function mistakesOf(value: unknown): Mistake[] {
     if (issue.message.startsWith("is missing")) return { path, message: `${where} ${issue.message}` };
     return { path, message: `${where || "the configuration"} is ${shownValue(issue.input)}; ${issue.message}` };
   });
+  return found.filter(({ message }, i) => found.findIndex((other) => other.message === message) === i);
+}
+
+/** A list is an object too: what its names would be is not what is wrong with it. */
+function instead(inner: readonly { readonly key: unknown }[], list: unknown): Mistake {
+  const path = inner.slice(0, -1).map(({ key }) => key as string | number);
+  return { path, message: `${pathText(path) || "the configuration"} is ${shown(list)}; expected an object` };
 }
 
 function shownValue(value: unknown): string {

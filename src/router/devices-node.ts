@@ -77,7 +77,9 @@ function generator({ destinations, frameSize = 64, flows, count }: Of<"generator
   const { family } = addresses[0];
   const bytes = addresses.map((each) => each.bytes());
   const targets =
-    family === 4 ? Uint32Array.from(bytes, (each) => new DataView(each.slice().buffer).getUint32(0)) : Uint8Array.from(bytes.flatMap((each) => [...each]));
+    family === 4
+      ? Uint32Array.from(bytes, (each) => new DataView(each.slice().buffer).getUint32(0))
+      : Uint8Array.from(bytes.flatMap((each) => [...each]));
   attachGenerator(engine, port, {
     family,
     frameSize: family === 6 && typeof frameSize === "number" ? Math.max(frameSize, 66) : frameSize,

@@ -6,8 +6,8 @@ import { invalid } from "../base/errors.ts";
 import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
 import type { AddressInfo } from "../ip/addresses.ts";
 import { egressPolicy } from "./egress.ts";
-import { isAddress, parseEndpoint } from "./schema-parts.ts";
 import type { ForwardConfig, RouterConfig } from "./schema.ts";
+import { isAddress, parseEndpoint } from "./schema-parts.ts";
 
 export const OWN_TABLE = "packetloom";
 const WORD = { 4: "ip", 6: "ip6" } as const;
@@ -72,7 +72,9 @@ function hairpins({ forwards = [] }: RouterConfig, addresses: readonly AddressIn
     if (!link) return [];
     const { address, length } = parseInterfaceAddress(`${link.address}/${link.length}`);
     const word = WORD[address.family as Families];
-    return [`ct status dnat ${word} saddr ${networkOf(address, length)}/${length} ${word} daddr ${target} oifname "${link.interface}" masquerade`];
+    return [
+      `ct status dnat ${word} saddr ${networkOf(address, length)}/${length} ${word} daddr ${target} oifname "${link.interface}" masquerade`,
+    ];
   });
   return [...new Set(rules)];
 }

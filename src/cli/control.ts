@@ -1,0 +1,57 @@
+/** `packetloom nft|conntrack|ip|tc|lb …`, `reload`, `status`: words for a router that runs, by its control socket. */
+import { readFileSync } from "node:fs";
+import type { Command } from "commander";
+import { LoomError } from "../base/errors.ts";
+import { ask } from "../router/control-node.ts";
+import { DEFAULT_SOCKET, loadConfig, readText } from "./router.ts";
+
+const TOOLS: Readonly<Record<string, string>> = {
+  nft: "rules of a running router, as nft(8): list ruleset, -f FILE, add rule …",
+  conntrack: "connections of a running router, as conntrack(8): -L, -E, -D, -F, -S, -C",
+  ip: "addresses, routes, neighbours, links and rules of a running router, as ip(8)",
+  tc: "queues of a running router, as tc(8): -s qdisc, qdisc replace dev DEV root …",
+  lb: "balancers of a running router: list [--stats|--rate], add, remove, weight, drain, enable, disable",
+};
+
+async function send(socket: string, tool: string, words: readonly string[], input?: string): Promise<void> {
+  const code = await ask(socket, { tool, words, input }, (stream, text) => void process[stream].write(text));
+  if (code !== 0) process.exitCode = code;
+}
+
+/** The file behind `-f`, read here: the router may see other files, or none. */
+function inputOf(tool: string, words: readonly string[]): string | undefined {
+  if (tool !== "nft") return undefined;
+  const at = words.findIndex((word) => word === "-f" || word === "--file");
+  if (at < 0) return undefined;
+  const name = words[at + 1];
+  if (name === undefined) throw new LoomError("EINVAL", "nft -f: a file is missing; expected its name, or - for the standard input");
+  return name === "-" ? readFileSync(0, "utf8") : readText(name, "ruleset");
+}
+
+const SOCKET = ["--socket <path>", "control socket of the router", DEFAULT_SOCKET] as const;
+
+export function addControl(program: Command): void {
+  program.enablePositionalOptions();
+  for (const [tool, description] of Object.entries(TOOLS)) {
+    program
+      .command(tool)
+      .description(description)
+      .helpOption("--help", "display help for command")
+      .option(...SOCKET)
+      .argument("[words...]", `what to do, in the words of ${tool}`)
+      .allowUnknownOption()
+      .passThroughOptions()
+      .action((words: string[], { socket }) => send(socket, tool, words, inputOf(tool, words)));
+  }
+  program
+    .command("reload")
+    .description("give a running router its configuration anew; tracked connections live on")
+    .requiredOption("--config <file>", "the configuration")
+    .option(...SOCKET)
+    .action(({ config, socket }) => send(socket, "router", ["reload", config], JSON.stringify(loadConfig(config))));
+  program
+    .command("status")
+    .description("what a running router does, as one JSON object")
+    .option(...SOCKET)
+    .action(({ socket }) => send(socket, "router", ["status"]));
+}

@@ -1,0 +1,78 @@
+/** `packetloom router`: a router by its configuration, until it is told to end. SIGHUP reads the file again. */
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { LoomError } from "../base/errors.ts";
+import { parseConfig } from "../router/config.ts";
+import { serveControl } from "../router/control-node.ts";
+import { deviceOf } from "../router/devices-node.ts";
+import { serveMetrics } from "../router/metrics-node.ts";
+import { Router } from "../router/router.ts";
+import type { RouterConfig } from "../router/schema.ts";
+import { parseEndpoint } from "../router/schema-parts.ts";
+
+export const DEFAULT_SOCKET = "/run/packetloom.sock";
+
+export interface RouterCommand {
+  config: string;
+  /** Only look at the configuration. */
+  check?: boolean;
+  top?: boolean;
+}
+
+/** A file's text; what it cannot be read for is one sentence. */
+export function readText(path: string, what: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new LoomError("ENOENT", `cannot read the ${what} ${path}: ${(error as Error).message}`);
+  }
+}
+
+/** The configuration of a file, the ruleset that it names in it. */
+export function loadConfig(path: string): RouterConfig {
+  const { rulesetFile, ...config } = parseConfig(readText(path, "configuration"), path);
+  if (rulesetFile === undefined) return config;
+  return { ...config, ruleset: readText(resolve(dirname(path), rulesetFile), "ruleset") };
+}
+
+const say = (text: string) => void process.stderr.write(`packetloom: ${text}\n`);
+
+export async function routerCommand({ config: path, check, top }: RouterCommand): Promise<void> {
+  const config = loadConfig(path);
+  if (check) {
+    console.log(`${path}: right`);
+    return;
+  }
+  const router = await Router.create(config, { device: deviceOf });
+  const closers: (() => void)[] = [];
+  try {
+    const control = await serveControl(router, config.control ?? DEFAULT_SOCKET);
+    closers.push(() => control.close());
+    const metrics = config.metrics === undefined ? undefined : parseEndpoint(config.metrics);
+    if (metrics) {
+      const server = await serveMetrics(router, metrics.host, metrics.port);
+      closers.push(() => server.close().closeAllConnections());
+    }
+    process.on("SIGHUP", () => void reload(router, path));
+    say(`routing between ${config.interfaces.map(({ name }) => name).join(", ")}`);
+    void top;
+    await ended();
+  } finally {
+    for (const close of closers) close();
+    await router.close();
+  }
+}
+
+async function reload(router: Router, path: string): Promise<void> {
+  try {
+    const left = await router.reload(loadConfig(path));
+    say(`${path} is read again${left.length ? `; changed with the next start only: ${left.join(", ")}` : ""}`);
+  } catch (error) {
+    say(`${path} is left aside, everything is as before:\n${(error as Error).message}`);
+  }
+}
+
+const ended = () =>
+  new Promise<void>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+  });

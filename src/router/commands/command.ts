@@ -1,0 +1,26 @@
+/** A command against a running router: words in, text out, as the tool of that name would print it. */
+import { LoomError } from "../../base/errors.ts";
+import type { Router } from "../router.ts";
+
+export interface Output {
+  readonly stdout?: string;
+  readonly stderr?: string;
+  /** Exit code. Default 0. */
+  readonly code?: number;
+  /** Goes on until the reader has enough: what it returns ends it. */
+  readonly follow?: (print: (text: string) => void) => () => void;
+}
+
+/** `input`: what a file named on the command line holds. */
+export type Command = (router: Router, words: readonly string[], input?: string) => Output;
+
+/** Wrong words, in the tool's manner. */
+export function usage(message: string): LoomError {
+  return new LoomError("EINVAL", message);
+}
+
+/** Tools allow their words to be shortened: "a", "addr", "address". */
+export function pick<T extends string>(word: string | undefined, names: readonly T[], other: T): T | undefined {
+  if (word === undefined) return other;
+  return names.find((name) => name.startsWith(word));
+}

@@ -1,0 +1,43 @@
+/** Commands against a running router: `nft`, `conntrack`, `ip`, `tc`, `lb`, and `router` for what concerns the whole of it. */
+import { LoomError } from "../../base/errors.ts";
+import { parseConfig } from "../config.ts";
+import type { Router } from "../router.ts";
+import { type Command, type Output, usage } from "./command.ts";
+import { conntrack } from "./conntrack.ts";
+import { ip } from "./ip.ts";
+import { lb } from "./lb.ts";
+import { nft } from "./nft.ts";
+import { tc } from "./tc.ts";
+
+export type { Output } from "./command.ts";
+
+const COMMANDS: Readonly<Record<string, Command>> = { nft, conntrack, ip, tc, lb };
+export const TOOLS: readonly string[] = Object.keys(COMMANDS);
+
+export interface Request {
+  /** nft, conntrack, ip, tc or lb; "router" for status and reload. */
+  readonly tool: string;
+  readonly words: readonly string[];
+  /** Text of a file that the words name. */
+  readonly input?: string;
+}
+
+/** Does what is asked. What is wrong with it is in the answer, as the tool would say it. */
+export async function run(router: Router, { tool, words, input }: Request): Promise<Output> {
+  try {
+    if (tool === "router") return await whole(router, words, input);
+    const command = Object.hasOwn(COMMANDS, tool) ? COMMANDS[tool] : undefined;
+    if (!command) throw usage(`there is no command "${tool}"; expected one of ${TOOLS.join(", ")}`);
+    return command(router, words, input);
+  } catch (error) {
+    if (!(error instanceof LoomError)) throw error;
+    return { stderr: `${error.message}\n`, code: tool === "ip" && error.code === "EEXIST" ? 2 : 1 };
+  }
+}
+
+async function whole(router: Router, [verb, file]: readonly string[], input: string | undefined): Promise<Output> {
+  if (verb === "status") return { stdout: `${JSON.stringify(router.status())}\n` };
+  if (verb !== "reload" || input === undefined) throw usage(`there is no "router ${verb ?? ""}"; expected status or reload`);
+  const left = await router.reload(parseConfig(input, file));
+  return { stdout: left.length ? `changed with the next start only: ${left.join(", ")}\n` : "" };
+}

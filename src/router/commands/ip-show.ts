@@ -1,0 +1,130 @@
+/** Interfaces, addresses, routes, neighbours and rules as ip(8) prints them. */
+import { formatMac, formatPrefix } from "../../base/address.ts";
+import type { LinkInfo } from "../../host/host.ts";
+import type { AddressInfo } from "../../ip/addresses.ts";
+import type { Neighbour } from "../../ip/neighbours.ts";
+import { MAIN_TABLE } from "../../ip/policy-routing.ts";
+import type { NextHopSpec, Route } from "../../ip/routes.ts";
+import type { Rule } from "../../ip/rule.ts";
+import { queueOf } from "../../queue/queue.ts";
+import type { Router } from "../router.ts";
+
+const BROADCAST = "ff:ff:ff:ff:ff:ff";
+
+function head({ host }: Router, link: LinkInfo, withMode: boolean): string {
+  const iface = host.ip.interface(link.name);
+  const flags = [
+    !link.carrier && link.up ? "NO-CARRIER" : "",
+    "BROADCAST",
+    "MULTICAST",
+    link.up ? "UP" : "",
+    link.up && link.carrier ? "LOWER_UP" : "",
+  ];
+  const state = !link.up || !link.carrier ? "DOWN" : "UP";
+  const qdisc = queueOf(host.engine, iface.port)?.options.kind ?? "noqueue";
+  return [
+    `${iface.index}: ${link.name}: <${flags.filter(Boolean).join(",")}> mtu ${link.mtu} qdisc ${qdisc} state ${state} ${withMode ? "mode DEFAULT " : ""}group default qlen 1000`,
+    `    link/ether ${link.mac} brd ${BROADCAST}`,
+  ].join("\n");
+}
+
+/** Columns as wide as their titles and numbers, the way `ip -s link` sets them. */
+function counters(name: string, titles: readonly string[], values: readonly number[]): string {
+  const digits = values.map((each, i) => String(each).padStart(Math.max(titles[i].length, i === 0 ? 10 : 0)));
+  const heads = titles.map((title, i) => title.padStart(digits[i].length));
+  return `    ${name}: ${heads.join(" ").slice(name.length + 2 - 4)}\n    ${digits.join(" ")}`;
+}
+
+export function linkText(router: Router, link: LinkInfo, withStats: boolean): string {
+  const { rx, tx } = link.stats;
+  const lines = [head(router, link, true)];
+  if (withStats) {
+    lines.push(
+      counters(
+        "RX",
+        ["bytes", "packets", "errors", "dropped", "missed", "mcast"],
+        [rx.bytes, rx.packets, rx.errors, rx.dropped, rx.missed, rx.mcast],
+      ),
+      counters(
+        "TX",
+        ["bytes", "packets", "errors", "dropped", "carrier", "collsns"],
+        [tx.bytes, tx.packets, tx.errors, tx.dropped, tx.carrier, tx.collsns],
+      ),
+    );
+  }
+  return lines.join("\n");
+}
+
+const lifetime = (ms: number) => (ms === Number.POSITIVE_INFINITY ? "forever" : `${Math.max(0, Math.floor(ms / 1000))}sec`);
+
+export function addressText(router: Router, link: LinkInfo, addresses: readonly AddressInfo[]): string {
+  const lines = addresses.map(({ address, length, scope, flags, preferredMs, validMs, interface: name }) => {
+    const is4 = !address.includes(":");
+    const shown = flags.filter((flag) => flag !== "permanent");
+    return [
+      `    ${is4 ? "inet" : "inet6"} ${address}/${length} scope ${scope} ${[...shown, ...(is4 ? [name] : [])].join(" ")}`.trimEnd() +
+        (is4 ? "" : " "),
+      `       valid_lft ${lifetime(validMs)} preferred_lft ${lifetime(preferredMs)}`,
+    ].join("\n");
+  });
+  return [head(router, link, false), ...lines].join("\n");
+}
+
+function hopText({ via, iface }: NextHopSpec): string {
+  return `${via ? `via ${via} ` : ""}dev ${iface.name}`;
+}
+
+/** A line of `ip route`; more of them for several next hops. */
+export function routeText(route: Route): string {
+  const { prefix, kind, nextHops, metric, protocol } = route;
+  const is4 = prefix.family === 4;
+  const length = is4 ? 32 : 128;
+  const whole = formatPrefix(prefix);
+  const to = prefix.length === 0 ? "default" : prefix.length === length ? whole.slice(0, whole.lastIndexOf("/")) : whole;
+  const type = kind === "unicast" ? "" : `${kind} `;
+  // As iproute2 has it: who wrote a route by hand is not named.
+  const by = protocol === "static" ? "" : `proto ${protocol} `;
+  const own = is4 && protocol === "kernel" && kind === "unicast" ? sourceOf(route) : "";
+  const rest = `${by}${is4 && protocol === "kernel" ? "scope link " : ""}${own}${metric ? `metric ${metric} ` : ""}${is4 ? "" : "pref medium"}`;
+  if (nextHops.length > 1) {
+    const hops = nextHops.map((hop) => `\n\tnexthop ${hopText(hop)} weight ${hop.weight ?? 1} `);
+    return `${type}${to} ${rest}${hops.join("")}`;
+  }
+  const [hop] = nextHops;
+  return `${type}${to} ${hop ? `${hopText(hop)} ` : ""}${rest}`;
+}
+
+function sourceOf({ prefix, nextHops }: Route): string {
+  const own = nextHops[0]?.iface.addresses.find((each) => each.address.family === 4 && each.length === prefix.length);
+  return own ? `src ${own.address} ` : "";
+}
+
+export function neighbourText({ address, iface, mac, state, isRouter }: Neighbour): string {
+  return `${address} dev ${iface.name} ${mac ? `lladdr ${formatMac(mac)} ` : ""}${isRouter ? "router " : ""}${state} `;
+}
+
+const TABLE_NAMES: Readonly<Record<number, string>> = { [MAIN_TABLE]: "main", 255: "local", 253: "default" };
+export const tableName = (number: number) => TABLE_NAMES[number] ?? String(number);
+export const tableNumber = (word: string) => Number(Object.entries(TABLE_NAMES).find(([, name]) => name === word)?.[0] ?? word);
+
+const range = ({ low, high }: { low: number; high: number }) => (low === high ? `${low}` : `${low}-${high}`);
+
+export function ruleText(rule: Rule): string {
+  const { priority, not, from, to, iif, oif, mark, markMask, protocol, sourcePorts, destinationPorts, table, action } = rule;
+  const hex = (value: number) => `0x${value.toString(16)}`;
+  const end = ({ address, length }: NonNullable<Rule["from"]>) =>
+    length === (address.family === 4 ? 32 : 128) ? `${address}` : `${address}/${length}`;
+  return [
+    `${priority}:\t${not ? "not " : ""}from ${from ? end(from) : "all"}`,
+    to && `to ${end(to)}`,
+    mark !== undefined && `fwmark ${hex(mark)}${markMask === undefined ? "" : `/${hex(markMask)}`}`,
+    iif && `iif ${iif.name}`,
+    oif && `oif ${oif.name}`,
+    protocol !== undefined && `ipproto ${{ 1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp" }[protocol] ?? protocol}`,
+    sourcePorts && `sport ${range(sourcePorts)}`,
+    destinationPorts && `dport ${range(destinationPorts)}`,
+    action ?? `lookup ${tableName(table)}`,
+  ]
+    .filter(Boolean)
+    .join(" ");
+}

@@ -1,0 +1,219 @@
+/** `ip [-4|-6|-s] addr|link|route|neigh|rule …`: ip(8) against the router. */
+import type { RouteOptions, RuleOptions } from "../../host/host.ts";
+import { MAIN_TABLE } from "../../ip/policy-routing.ts";
+import { takeWord } from "../qdisc-words.ts";
+import type { Router } from "../router.ts";
+import { type Command, type Output, pick, usage } from "./command.ts";
+import { addressText, linkText, neighbourText, routeText, ruleText, tableNumber } from "./ip-show.ts";
+
+interface Asked {
+  readonly family: 4 | 6 | undefined;
+  readonly withStats: boolean;
+}
+
+const lines = (texts: readonly string[]): Output => ({ stdout: texts.map((text) => `${text}\n`).join("") });
+const done: Output = {};
+
+export const ip: Command = (router, words) => {
+  const options = words.filter((word) => word.startsWith("-"));
+  const [object, ...rest] = words.slice(options.length);
+  const unknown = options.find((word) => !["-4", "-6", "-s", "-stats", "-c=never"].includes(word));
+  if (unknown) throw usage(`Option "${unknown}" is unknown, try "ip -help".`);
+  const family = options.includes("-4") ? 4 : options.includes("-6") ? 6 : undefined;
+  const asked = { family, withStats: options.some((word) => word.startsWith("-s")) } as const;
+  const kind =
+    object === undefined ? undefined : pick(object, ["link", "address", "route", "neighbour", "neighbor", "rule"] as const, "link");
+  if (!kind) throw usage(`Object "${object ?? ""}" is unknown, try "ip help".`);
+  if (kind === "link") return link(router, rest, asked);
+  if (kind === "address") return address(router, rest, asked);
+  if (kind === "route") return route(router, rest, asked);
+  return kind === "rule" ? rule(router, rest, asked) : neighbour(router, rest, asked);
+};
+
+const isShow = (word: string | undefined) => pick(word, ["show", "list", "lst"] as const, "show") !== undefined;
+const deviceOf = (words: readonly string[]) => {
+  const [name, rest] = takeWord(words, "dev");
+  return name ?? rest[0];
+};
+
+function devices({ host }: Router, name: string | undefined) {
+  const links = host.links().filter((each) => name === undefined || each.name === name);
+  if (name !== undefined && links.length === 0) throw usage(`Device "${name}" does not exist.`);
+  return links;
+}
+
+function link(router: Router, [verb, ...words]: readonly string[], { withStats }: Asked): Output {
+  if (verb !== "set") {
+    if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip link help".`);
+    return lines(devices(router, deviceOf(words)).map((each) => linkText(router, each, withStats)));
+  }
+  const [named, others] = takeWord(words, "dev");
+  const [name, ...rest] = named === undefined ? words : [named, ...others];
+  devices(router, name);
+  for (let i = 0; i < rest.length; i++) {
+    const word = rest[i];
+    if (word === "up" || word === "down") router.host.setUp(name, word === "up");
+    else if (word === "mtu") router.host.setMtu(name, Number(rest[++i]));
+    else if (word === "address") router.host.setMac(name, rest[++i] ?? "");
+    else throw usage(`Error: either "dev" is duplicate, or "${word}" is a garbage.`);
+  }
+  return done;
+}
+
+function address(router: Router, [verb, ...words]: readonly string[], { family }: Asked): Output {
+  const { host } = router;
+  if (verb === "add" || verb === "del" || verb === "delete") {
+    const [name, [given]] = takeWord(words, "dev");
+    if (name === undefined) throw usage('Not enough information: "dev" argument is required.');
+    devices(router, name);
+    if (verb === "add") host.addAddress(name, given ?? "");
+    else host.removeAddress(name, given ?? "");
+    return done;
+  }
+  if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip address help".`);
+  const all = host.addresses().filter((each) => family === undefined || each.address.includes(":") === (family === 6));
+  const shown = devices(router, deviceOf(words)).map((each) => [each, all.filter((own) => own.interface === each.name)] as const);
+  return lines(shown.filter(([, own]) => family === undefined || own.length > 0).map(([each, own]) => addressText(router, each, own)));
+}
+
+function route(router: Router, [verb, ...words]: readonly string[], { family }: Asked): Output {
+  const { host } = router;
+  if (["add", "append", "replace", "change", "del", "delete"].includes(verb ?? "")) return changeRoute(router, verb, words, family);
+  if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip route help".`);
+  const [table, rest] = takeWord(words, "table");
+  const [device] = takeWord(rest, "dev");
+  const number = table === undefined ? MAIN_TABLE : tableNumber(table);
+  const { rules, routes } = host.ip;
+  const known =
+    number === MAIN_TABLE || number === 255 ? routes : rules.list().some((each) => each.table === number) ? rules.table(number) : undefined;
+  if (!known) throw usage("Error: ipv4: FIB table does not exist.");
+  const wanted = known.list().filter(({ prefix, kind, nextHops }) => {
+    const isLocal = kind === "local";
+    return (
+      prefix.family === (family ?? 4) && isLocal === (number === 255) && (!device || nextHops.some(({ iface }) => iface.name === device))
+    );
+  });
+  return lines(wanted.map(routeText));
+}
+
+function changeRoute({ host }: Router, verb: string, words: readonly string[], family: 4 | 6 | undefined): Output {
+  const kinds = ["unicast", "blackhole", "unreachable", "prohibit"] as const;
+  const kind = kinds.find((each) => each === words[0]);
+  const [to = "", ...rest] = kind ? words.slice(1) : words;
+  let options: readonly string[] = rest;
+  const value = (name: string) => {
+    const [found, left] = takeWord(options, name);
+    options = left;
+    return found;
+  };
+  const hopWords = rest.indexOf("nexthop");
+  const hops = hopWords < 0 ? undefined : hopsOf(rest.slice(hopWords));
+  if (hops) options = rest.slice(0, hopWords);
+  const [via, device, metric, table] = [value("via"), value("dev"), value("metric"), value("table")];
+  value("proto");
+  if (options.length > 0) throw usage(`Error: either "to" is duplicate, or "${options[0]}" is a garbage.`);
+  const is6 = family === 6 || via?.includes(":") || hops?.some((hop) => hop.via?.includes(":"));
+  const prefix = to === "default" ? (is6 ? "::/0" : "0.0.0.0/0") : to.includes("/") ? to : `${to}/${to.includes(":") ? 128 : 32}`;
+  const number = table === undefined ? undefined : tableNumber(table);
+  const route: RouteOptions = {
+    to: prefix,
+    kind,
+    via,
+    interface: device,
+    ...(metric !== undefined && { metric: Number(metric) }),
+    ...(number !== undefined && { table: number }),
+    ...(hops && { nextHops: hops }),
+  };
+  const remove = () => host.removeRoute(prefix, metric === undefined ? undefined : Number(metric), number);
+  if (verb.startsWith("del")) remove();
+  else {
+    if (verb === "replace" || verb === "change") attempt(remove);
+    host.addRoute(route);
+  }
+  return done;
+}
+
+function hopsOf(words: readonly string[]) {
+  return words
+    .join(" ")
+    .split("nexthop")
+    .slice(1)
+    .map((text) => {
+      const given = text.trim().split(" ");
+      const [via, device, weight] = ["via", "dev", "weight"].map((name) => takeWord(given, name)[0]);
+      return { via, interface: device, ...(weight && { weight: Number(weight) }) };
+    });
+}
+
+function attempt(action: () => void): void {
+  try {
+    action();
+  } catch {
+    // There was none to replace.
+  }
+}
+
+function neighbour({ host }: Router, [verb, ...words]: readonly string[], { family }: Asked): Output {
+  if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip neigh help".`);
+  const device = deviceOf(words);
+  const wanted = host.ip.neighbours
+    .list()
+    .filter(({ address: own, iface }) => (family === undefined || own.family === family) && (!device || iface.name === device));
+  return lines(wanted.map(neighbourText));
+}
+
+function rule({ host }: Router, [verb, ...words]: readonly string[], { family }: Asked): Output {
+  const { rules } = host.ip;
+  const [given, rest] = takeWord(
+    takeWord(words, "prio")[0] === undefined ? words : words.map((word) => (word === "prio" ? "priority" : word)),
+    "priority",
+  );
+  if (verb === "del" || verb === "delete") {
+    if (given === undefined) throw usage("RTNETLINK answers: No such file or directory");
+    host.removeRule(Number(given));
+    return done;
+  }
+  if (verb === "add") {
+    const lowest = Math.min(...rules.list().map(({ priority }) => priority));
+    host.addRule(ruleOf(rest, given === undefined ? lowest - 1 : Number(given)));
+    return done;
+  }
+  if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip rule help".`);
+  const wanted = rules
+    .list()
+    .filter(({ from, to }) => (from ?? to)?.address.family === undefined || (from ?? to)?.address.family === (family ?? 4));
+  return lines(["0:\tfrom all lookup local", ...wanted.map(ruleText)]);
+}
+
+/** Names of ip(8) for what our rules look at. */
+const SELECTORS: Readonly<Record<string, (value: string) => Partial<RuleOptions>>> = {
+  from: (value) => (value === "all" ? {} : { from: value }),
+  to: (value) => (value === "all" ? {} : { to: value }),
+  iif: (value) => ({ interface: value }),
+  dev: (value) => ({ interface: value }),
+  oif: (value) => ({ boundTo: value }),
+  fwmark: (value) => {
+    const [mark, markMask] = value.split("/").map(Number);
+    return { mark, ...(markMask !== undefined && { markMask }) };
+  },
+  ipproto: (value) => ({ protocol: (/^\d+$/.test(value) ? Number(value) : value) as RuleOptions["protocol"] }),
+  sport: (value) => ({ sourcePort: Number(value) }),
+  dport: (value) => ({ destinationPort: Number(value) }),
+  lookup: (value) => ({ table: tableNumber(value) }),
+  table: (value) => ({ table: tableNumber(value) }),
+};
+
+function ruleOf(words: readonly string[], priority: number): RuleOptions {
+  let made: RuleOptions = { priority };
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i];
+    if (word === "not") made = { ...made, not: true };
+    else if (word === "blackhole" || word === "unreachable" || word === "prohibit") made = { ...made, action: word };
+    else {
+      const selector = Object.hasOwn(SELECTORS, word) ? SELECTORS[word] : undefined;
+      if (!selector) throw usage(`Error: argument "${word}" is wrong: Failed to parse rule type`);
+      made = { ...made, ...selector(words[++i] ?? "") };
+    }
+  }
+  return made;
+}

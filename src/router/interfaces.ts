@@ -1,0 +1,99 @@
+/** A router's interfaces, made and changed as the configuration says; what stays the same is not touched. */
+import { LoomError } from "../base/errors.ts";
+import type { Port } from "../engine/port.ts";
+import type { DeviceFor, Host } from "../host/host.ts";
+import { changed, same } from "./changes.ts";
+import type { DeviceConfig, InterfaceConfig } from "./schema.ts";
+
+/** Makes devices: by their description, or ready ones by the interface's name. */
+export type DeviceMaker = (config: DeviceConfig, interfaceName: string) => DeviceFor;
+
+/** Where interfaces get what moves their frames. */
+export interface InterfaceSources {
+  /** Makes the devices that the configuration describes (`deviceOf` of "packetloom/router-node"). */
+  device?: DeviceMaker;
+  /** Ready devices, by interface. */
+  devices?: Readonly<Record<string, DeviceFor>>;
+  /** Ports of the engine, by interface; default: the next free ones. */
+  ports?: Readonly<Record<string, Port>>;
+}
+
+export class Interfaces {
+  private readonly host: Host;
+  private readonly deviceOf: DeviceMaker;
+  private readonly ready: Readonly<Record<string, DeviceFor>>;
+  private readonly ports: Readonly<Record<string, Port>>;
+
+  constructor(host: Host, { device: deviceOf, devices = {}, ports = {} }: InterfaceSources) {
+    this.host = host;
+    this.ready = devices;
+    this.ports = ports;
+    this.deviceOf =
+      deviceOf ??
+      (({ kind }, name) => {
+        throw new LoomError("ENOTSUP", `interface ${name}: nobody here makes a ${kind} device; give one in devices: { ${name}: … }`);
+      });
+  }
+
+  /** Those that are gone, or whose device is another one, go first. */
+  remove(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[]): void {
+    for (const old of before) {
+      const now = next.find(({ name }) => name === old.name);
+      const isThere = this.host.ip.interfaces.some(({ name }) => name === old.name);
+      if (isThere && (!now || !same(now.device, old.device))) this.host.removeInterface(old.name);
+    }
+  }
+
+  async set(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[]): Promise<void> {
+    for (const config of next) {
+      const old = before.find(({ name }) => name === config.name);
+      const isThere = this.host.ip.interfaces.some(({ name }) => name === config.name);
+      if (isThere && old) this.change(config, old);
+      else await this.add(config);
+    }
+  }
+
+  private async add({ device, qdisc: _, up, ...options }: InterfaceConfig): Promise<void> {
+    const { name } = options;
+    const ready = this.ready[name] ?? (device && this.deviceOf(device, name));
+    await this.host.addInterface({ ...options, device: ready, port: this.ports[name] });
+    if (up === false) this.host.setUp(name, false);
+  }
+
+  private change(config: InterfaceConfig, old: InterfaceConfig): void {
+    const { host } = this;
+    const { name } = config;
+    const iface = host.ip.interface(name);
+    if (config.mtu !== undefined && config.mtu !== iface.mtu) host.setMtu(name, config.mtu);
+    if (config.mac !== undefined && config.mac.toLowerCase() !== iface.port.mac) host.setMac(name, config.mac);
+    const { gone, fresh } = changed(config.addresses ?? [], old.addresses ?? []);
+    // The new ones first: what is sent meanwhile has an address to be sent from.
+    for (const address of fresh) host.addAddress(name, address, { probes: config.autoconf ? 1 : 0 });
+    for (const address of gone) host.removeAddress(name, address);
+    const gateways = changed([config.gateway ?? []].flat(), [old.gateway ?? []].flat());
+    const all = (via: string) => (via.includes(":") ? "::/0" : "0.0.0.0/0");
+    for (const via of gateways.gone) host.removeRoute(all(via));
+    for (const via of gateways.fresh) host.addRoute({ to: all(via), via, interface: name });
+    if ((config.up ?? true) !== (old.up ?? true)) host.setUp(name, config.up ?? true);
+    iface.proxy = config.proxy ?? false;
+    this.changeProtocols(config, old);
+  }
+
+  private changeProtocols(config: InterfaceConfig, old: InterfaceConfig): void {
+    const { host } = this;
+    const { ip } = host;
+    const iface = ip.interface(config.name);
+    if (!same(config.advertise, old.advertise)) {
+      ip.advertiser.stop(iface);
+      if (config.advertise) ip.advertiser.start(iface, config.advertise === true ? {} : config.advertise);
+    }
+    if (!same(config.autoconf, old.autoconf)) {
+      if (config.autoconf) ip.discovery.start(iface);
+      else ip.discovery.stop(iface);
+    }
+    if (same(config.dhcp, old.dhcp)) return;
+    host.dhcpRelease(config.name);
+    const { dhcp } = config;
+    if (dhcp) void host.dhcp(config.name, { family: dhcp === "v4" ? 4 : dhcp === "v6" ? 6 : undefined }).catch(() => {});
+  }
+}

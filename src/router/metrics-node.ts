@@ -1,0 +1,20 @@
+/** Metrics on an HTTP port of the machine that the router runs on: `GET /metrics`. */
+import { createServer, type Server } from "node:http";
+import { LoomError } from "../base/errors.ts";
+import { METRICS_TYPE, metricsText } from "./metrics.ts";
+import type { Router } from "./router.ts";
+
+export function serveMetrics(router: Router, host: string, port: number): Promise<Server> {
+  const server = createServer(({ method, url }, response) => {
+    const isThere = new URL(url ?? "/", "http://router").pathname === "/metrics";
+    if (method !== "GET" && method !== "HEAD") response.writeHead(405, { allow: "GET, HEAD" }).end();
+    else if (isThere) response.writeHead(200, { "content-type": METRICS_TYPE }).end(method === "HEAD" ? undefined : metricsText(router));
+    else response.writeHead(404, { "content-type": "text/plain" }).end("metrics are at /metrics\n");
+  });
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: Error) =>
+      reject(new LoomError("EADDRINUSE", `metrics: cannot listen on ${host} port ${port}: ${error.message}`)),
+    );
+    server.listen(port, host, () => resolve(server));
+  });
+}

@@ -1,0 +1,190 @@
+/**
+ * A router as one object: interfaces, routes, rules, queues, balancers, DHCP and DNS by one configuration, which can be changed
+ * while it runs.
+ *
+ *   const router = await Router.create(config, { device: deviceOf });
+ *   router.status().interfaces;
+ *   await router.reload(other);
+ *   await router.close();
+ *
+ * Without `device` nothing of a runtime is needed: ready devices are given by the interface's name, on an engine of the router's
+ * own or one that is shared (a lab's, a page's).
+ */
+import { Balancer } from "../balance/balancer.ts";
+import type { BackendOptions, ServiceOptions } from "../balance/options.ts";
+import type { Engine, EngineOptions } from "../engine/engine.ts";
+import { Host } from "../host/host.ts";
+import { attachQueue, queueOf } from "../queue/queue.ts";
+import { same } from "./changes.ts";
+import { checkConfig } from "./config.ts";
+import { egressPolicy } from "./egress.ts";
+import { type InterfaceSources, Interfaces } from "./interfaces.ts";
+import { parseQdisc } from "./qdisc-words.ts";
+import { Routing } from "./routing.ts";
+import { Rules } from "./rules.ts";
+import type { RouterConfig } from "./schema.ts";
+import { Services } from "./services.ts";
+import { type RouterStatus, statusOf } from "./status.ts";
+
+export interface RouterOptions extends InterfaceSources {
+  /** An engine that is shared; its owner runs and sizes it. Default: one of the router's own. */
+  engine?: Engine;
+  /** Seed of everything left to chance, for runs that can be repeated. */
+  seed?: number;
+}
+
+/** What a change did not reach, because memory is laid out once. */
+const FIXED = ["name", "forwarding", "memory", "conntrack.max", "conntrack.events", "conntrack.accounting"] as const;
+
+export class Router {
+  readonly host: Host;
+  readonly rules: Rules;
+  readonly balancer: Balancer | undefined;
+  readonly services: Services;
+  private current: RouterConfig;
+  private readonly interfaces: Interfaces;
+  private readonly routing: Routing;
+  private changing: Promise<unknown> = Promise.resolve();
+  private readonly startedAt: number;
+
+  private constructor(host: Host, options: RouterOptions) {
+    this.host = host;
+    this.current = { interfaces: [] };
+    this.interfaces = new Interfaces(host, options);
+    this.routing = new Routing(host);
+    this.rules = new Rules(host);
+    this.services = new Services(host);
+    this.startedAt = host.engine.clock.now();
+    if (host.engine.memory.layout.sizes.services > 0)
+      this.balancer = new Balancer({ engine: host.engine, connect: (target) => host.connect(target) });
+  }
+
+  static async create(given: unknown, options: RouterOptions = {}): Promise<Router> {
+    const config = checkConfig(given);
+    const { engine, seed } = options;
+    const host = await Host.create({
+      ...(engine ? { engine } : { memory: sizesOf(config) }),
+      seed,
+      forwarding: config.forwarding ?? true,
+      neighbours: config.memory?.neighbours,
+      dns: config.dns?.upstreams,
+    });
+    const router = new Router(host, options);
+    try {
+      await router.apply(config);
+    } catch (error) {
+      await router.close();
+      throw error;
+    }
+    return router;
+  }
+
+  get config(): RouterConfig {
+    return this.current;
+  }
+
+  /** Milliseconds since it was made. */
+  get uptimeMs(): number {
+    return this.host.engine.clock.now() - this.startedAt;
+  }
+
+  /**
+   * Becomes what another configuration says: only what differs is touched, tracked connections live on. When something of it cannot
+   * be, everything is as before. Resolves with the names of what takes a new start (sizes of memory).
+   */
+  reload(given: unknown): Promise<string[]> {
+    const change = this.changing.then(async () => {
+      const next = checkConfig(given);
+      const before = this.current;
+      try {
+        await this.apply(next);
+      } catch (error) {
+        await this.apply(before);
+        throw error;
+      }
+      return FIXED.filter((path) => !same(at(next, path), at(before, path)));
+    });
+    this.changing = change.catch(() => {});
+    return change;
+  }
+
+  private async apply(next: RouterConfig): Promise<void> {
+    const before = this.current;
+    // Whatever happens on the way, the next change compares with what was attempted.
+    this.current = next;
+    this.interfaces.remove(next.interfaces, before.interfaces);
+    // Rules before interfaces: nothing passes a new interface without them.
+    this.rules.set(next);
+    await this.interfaces.set(next.interfaces, before.interfaces);
+    this.rules.refresh();
+    this.routing.set(next, before);
+    this.setQueues(next);
+    this.balancer?.apply((next.balancers ?? []).map(serviceOf));
+    const policy = next.egress && egressPolicy(next.egress);
+    this.services.set(next, before, policy, (elements) => this.rules.open(elements));
+  }
+
+  private setQueues({ interfaces }: RouterConfig): void {
+    const { engine, ip } = this.host;
+    for (const { name, qdisc } of interfaces) {
+      const { port } = ip.interface(name);
+      const there = queueOf(engine, port);
+      const wanted = qdisc === undefined ? undefined : parseQdisc(qdisc);
+      if (same(wanted, there?.options)) continue;
+      if (wanted) attachQueue(engine, port, wanted);
+      else there?.remove();
+    }
+  }
+
+  status(): RouterStatus {
+    return statusOf(this);
+  }
+
+  async close(): Promise<void> {
+    await this.changing;
+    this.services.close();
+    this.balancer?.close();
+    this.rules.close();
+    await this.host.close();
+  }
+}
+
+function at(config: RouterConfig, path: string): unknown {
+  return path.split(".").reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], config);
+}
+
+function serviceOf({ backends, health, ...service }: NonNullable<RouterConfig["balancers"]>[number]): ServiceOptions {
+  return { ...service, health, backends: backends as readonly BackendOptions[] | undefined } as ServiceOptions;
+}
+
+const DEFAULT_FLOWS = 65_536;
+
+/** Room in memory for what the configuration has, and for as much again to be added while it runs. */
+function sizesOf({ interfaces, routes, policyRules, balancers = [], conntrack = {}, memory = {} }: RouterConfig): EngineOptions {
+  const { neighbours: _, ...sizes } = memory;
+  const tables = new Set([...(routes ?? []), ...(policyRules ?? [])].map(({ table }) => table).filter((each) => each !== undefined));
+  const isGenerating = interfaces.filter(({ device }) => device?.kind === "generator");
+  const backends = balancers.reduce((sum, each) => sum + (each.backends?.length ?? 0), 0);
+  return {
+    ports: Math.max(8, 2 * interfaces.length),
+    tables: 2 + 2 * (tables.size + 3),
+    buffers: 16_384,
+    ringCapacity: 4096,
+    puntCapacity: 8192,
+    bareDescriptors: 16_384,
+    nextHops: 4096,
+    routes4: 100_000,
+    routes6: 20_000,
+    appBytes: 64 << 20,
+    filterBytes: 16 << 20,
+    queueBytes: 16 << 20,
+    flows: conntrack.max ?? DEFAULT_FLOWS,
+    flowEvents: conntrack.events ?? 4096,
+    flowAccounting: (conntrack.accounting ?? true) ? 1 : 0,
+    services: Math.max(4, 2 * balancers.length),
+    backends: Math.max(64, 2 * backends),
+    clients: 4096,
+    generatorBytes: isGenerating.length * (4 << 20),
+    ...sizes,
+  };
+}

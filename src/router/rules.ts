@@ -1,0 +1,90 @@
+/** A router's rules and what it tracks: the user's ruleset, the tables of the shortcuts, names that were opened by answers. */
+import { LoomError } from "../base/errors.ts";
+import type { Host } from "../host/host.ts";
+import type { AddressListener } from "../ip/addresses.ts";
+import type { Conntrack } from "../track/conntrack.ts";
+import { EGRESS_TABLE, type SetElement } from "./egress.ts";
+import type { RuleEngine } from "./ports.ts";
+import { ruleEngineOf, trackingOf } from "./ports.ts";
+import { ownTables, transaction } from "./ruleset.ts";
+import type { RouterConfig } from "./schema.ts";
+
+export class Rules {
+  readonly engine: RuleEngine | undefined;
+  /** Undefined where the engine has no room for flows. */
+  readonly conntrack: Conntrack | undefined;
+  /** What went wrong when rules were made again for an address that came or went. */
+  problem: LoomError | undefined;
+  private readonly host: Host;
+  private config: RouterConfig = { interfaces: [] };
+  private user: string | undefined;
+  private tables: ReadonlyMap<string, string> = new Map();
+  private isWaiting = false;
+  private readonly listener: AddressListener = () => this.later();
+
+  constructor(host: Host) {
+    this.host = host;
+    this.conntrack = trackingOf(host);
+    this.engine = ruleEngineOf(host);
+    host.ip.addresses.listeners.add(this.listener);
+  }
+
+  /** The rules of a configuration, all of them or none. */
+  set(config: RouterConfig): void {
+    const { tcpBeLiberal, tcpLoose, timeouts } = config.conntrack ?? {};
+    this.conntrack?.configure({
+      tcpBeLiberal: tcpBeLiberal ?? false,
+      tcpLoose: tcpLoose ?? true,
+      timeouts: timeouts as Record<string, number> | undefined,
+    });
+    this.apply(config);
+    this.config = config;
+  }
+
+  /** Made again where they name addresses that changed. */
+  refresh(): void {
+    this.apply(this.config);
+  }
+
+  private apply(config: RouterConfig): void {
+    const tables = ownTables(config, this.host.addresses());
+    const user = config.ruleset ?? "";
+    const text = transaction(user === (this.user ?? "") ? undefined : user, tables, this.tables);
+    if (text !== "") this.use().apply(text);
+    this.user = user;
+    this.tables = tables;
+  }
+
+  private use(): RuleEngine {
+    if (!this.engine) throw new LoomError("ENOTSUP", "this router's engine has no room for rules; create it with filterBytes and flows");
+    return this.engine;
+  }
+
+  /** After whatever happens to addresses now. */
+  private later(): void {
+    if (this.isWaiting) return;
+    this.isWaiting = true;
+    queueMicrotask(() => {
+      this.isWaiting = false;
+      try {
+        this.refresh();
+        this.problem = undefined;
+      } catch (error) {
+        this.problem = error as LoomError;
+      }
+    });
+  }
+
+  /** Addresses that an answer allowed, for as long as it says; those that are open already stay so for that long from now. */
+  open(elements: readonly SetElement[]): void {
+    const lines = elements.flatMap(({ set, element, timeoutSeconds }) => {
+      const at = `element inet ${EGRESS_TABLE} ${set}`;
+      return [`add ${at} { ${element} }`, `delete ${at} { ${element} }`, `add ${at} { ${element} timeout ${timeoutSeconds}s }`];
+    });
+    if (lines.length > 0) this.use().apply(lines.join("\n"));
+  }
+
+  close(): void {
+    this.host.ip.addresses.listeners.delete(this.listener);
+  }
+}

@@ -1,0 +1,145 @@
+/** What a router does for the machines of its links: addresses by DHCP, names by a forwarder that the egress policy listens to. */
+import { networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
+import type { Dhcp4Server } from "../dhcp/server4.ts";
+import type { Dhcp6Server } from "../dhcp/server6.ts";
+import { RCODE } from "../dns/codes.ts";
+import { Hosts } from "../dns/hosts.ts";
+import { DnsServer } from "../dns/server.ts";
+import { type RunningDhcpServer, serveDhcp, serveDhcp6 } from "../host/dhcp-server.ts";
+import type { Host } from "../host/host.ts";
+import { same } from "./changes.ts";
+import type { EgressPolicy, SetElement } from "./egress.ts";
+import type { DhcpConfig, RouterConfig } from "./schema.ts";
+
+/** Opens what an answer allows, before the answer is sent. */
+export type Opener = (elements: readonly SetElement[]) => void;
+
+const DNS_PORT = 53;
+
+export class Services {
+  private readonly host: Host;
+  private readonly dhcp = new Map<string, { config: unknown; running: RunningDhcpServer<Dhcp4Server> }>();
+  private readonly dhcp6 = new Map<string, { config: unknown; running: RunningDhcpServer<Dhcp6Server> }>();
+  private dns: { server: DnsServer; close(): void } | undefined;
+
+  constructor(host: Host) {
+    this.host = host;
+  }
+
+  get dnsServer(): DnsServer | undefined {
+    return this.dns?.server;
+  }
+
+  get dhcpServers(): ReadonlyMap<string, RunningDhcpServer<Dhcp4Server>> {
+    return new Map([...this.dhcp].map(([name, { running }]) => [name, running]));
+  }
+
+  set(next: RouterConfig, before: RouterConfig | undefined, policy: EgressPolicy | undefined, open: Opener): void {
+    const isSame = same([next.dns, next.egress], [before?.dns, before?.egress]);
+    if (!isSame || !this.dns) {
+      this.dns?.close();
+      this.dns = next.dns ? this.serveNames(next.dns, policy, open) : undefined;
+    }
+    this.setDhcp(next);
+    this.setDhcp6(next);
+  }
+
+  /** Leases outlive a server that is changed. */
+  private setDhcp(next: RouterConfig): void {
+    const wanted = new Map((next.dhcpServers ?? []).map((config) => [config.interface, this.poolOf(config, next)]));
+    for (const [name, { config, running }] of this.dhcp) {
+      const now = wanted.get(name);
+      if (now && same(now, config) && this.isThere(name)) continue;
+      running.close();
+      this.dhcp.delete(name);
+      if (!now) continue;
+      const fresh = serveDhcp(this.host, { interface: name, pools: [now] });
+      fresh.server.import(running.server.export());
+      this.dhcp.set(name, { config: now, running: fresh });
+    }
+    for (const [name, pool] of wanted) {
+      if (!this.dhcp.has(name)) this.dhcp.set(name, { config: pool, running: serveDhcp(this.host, { interface: name, pools: [pool] }) });
+    }
+  }
+
+  private isThere(name: string): boolean {
+    return this.host.ip.interfaces.some((iface) => iface.name === name);
+  }
+
+  /** What the file leaves out comes from the interface: its subnet, itself as gateway and, where it serves names, as name server. */
+  private poolOf(config: DhcpConfig, next: RouterConfig) {
+    const own = this.ownAddress(config.interface, next);
+    const { address, length } = parseInterfaceAddress(own ?? config.subnet ?? "0.0.0.0/0");
+    const dns = config.dns ?? (next.dns ? [String(address)] : undefined);
+    const fixed = Object.entries(config.fixed ?? {}).map(([mac, given]) => ({ mac, address: given }));
+    return {
+      subnet: config.subnet ?? `${networkOf(address, length)}/${length}`,
+      range: config.range,
+      routers: config.routers ?? [String(address)],
+      ...(dns && { dns }),
+      ...(config.domain && { domain: config.domain }),
+      ...(config.leaseSeconds && { leaseSeconds: config.leaseSeconds }),
+      ...(fixed.length > 0 && { fixed }),
+    };
+  }
+
+  private ownAddress(name: string, next: RouterConfig): string | undefined {
+    const addresses = next.interfaces.find((each) => each.name === name)?.addresses ?? [];
+    return addresses.find((each) => !each.includes(":"));
+  }
+
+  private setDhcp6(next: RouterConfig): void {
+    const wanted = new Map((next.dhcp6Servers ?? []).map((config) => [config.interface, config]));
+    for (const [name, { config, running }] of this.dhcp6) {
+      const now = wanted.get(name);
+      if (now && same(now, config) && this.isThere(name)) continue;
+      running.close();
+      this.dhcp6.delete(name);
+      if (!now) continue;
+      const fresh = serveDhcp6(this.host, now);
+      fresh.server.import(running.server.export());
+      this.dhcp6.set(name, { config: now, running: fresh });
+    }
+    for (const [name, config] of wanted) {
+      if (!this.dhcp6.has(name)) this.dhcp6.set(name, { config, running: serveDhcp6(this.host, config) });
+    }
+  }
+
+  /** On the addresses of the named interfaces, or on all. */
+  private serveNames(config: NonNullable<RouterConfig["dns"]>, policy: EgressPolicy | undefined, open: Opener) {
+    const { host } = this;
+    const resolver = host.names.newResolver({ servers: config.upstreams ?? [] });
+    if (!config.upstreams) resolver.servers = host.resolver.servers;
+    const ask = resolver.query.bind(resolver);
+    resolver.query = async (question, options) => {
+      if (policy && !policy.allows(question.name)) return { rcode: RCODE.REFUSED, found: false, records: [], authority: [] } as never;
+      // What DHCP or routers told since then.
+      if (!config.upstreams) resolver.servers = host.resolver.servers;
+      const answer = await ask(question, options);
+      if (policy) open(policy.elements(question.name, answer.records));
+      return answer;
+    };
+    const hosts = new Hosts();
+    for (const [name, addresses] of Object.entries(config.records ?? {})) for (const each of [addresses].flat()) hosts.add(each, name);
+    const server = new DnsServer({ hosts, forward: resolver, alarms: host.names.alarms });
+    const places = config.listen ?? [undefined];
+    const sockets = places.map((name) => host.datagram({ port: DNS_PORT, interface: name }));
+    const listeners = places.map((name) => host.listen({ port: DNS_PORT, interface: name }));
+    for (const socket of sockets) void server.serveDatagrams(socket);
+    for (const listener of listeners) {
+      void (async () => {
+        for await (const stream of listener) void server.serveStream(stream, stream.remoteAddress.address);
+      })();
+    }
+    const close = () => {
+      for (const each of [...sockets, ...listeners]) each.close();
+      resolver.close();
+    };
+    return { server, close };
+  }
+
+  close(): void {
+    this.dns?.close();
+    for (const { running } of [...this.dhcp.values(), ...this.dhcp6.values()]) running.close();
+  }
+}

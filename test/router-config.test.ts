@@ -1,0 +1,209 @@
+/** Configurations of a router: what is wrong with one, and where. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { checkConfig, parseConfig } from "../src/router/index.ts";
+
+const LAN = "interfaces:\n  - name: lan\n    addresses: [10.0.0.1/24]\n";
+
+/** Files, and every line that is said of them. */
+const BAD: readonly (readonly [name: string, source: string, ...lines: string[]])[] = [
+  ["nothing", "", "router.yaml:1:1: interfaces is missing; router needs it"],
+  ["no object", "[1]", "router.yaml:1:1: the configuration is a list of 1; expected an object"],
+  ["broken YAML", "interfaces: [\n", "router.yaml:2:1: Flow sequence in block collection must be sufficiently indented and end with a ]"],
+  ["a key twice", "interfaces: []\ninterfaces: []\n", "router.yaml:2:1: Map keys must be unique"],
+  ["a tab", "interfaces:\n\t- name: lan\n", "router.yaml:2:1: Tabs are not allowed as indentation"],
+  ["an MTU out of range", `${LAN}    mtu: 20\n`, "router.yaml:4:10: interfaces[0].mtu is 20; expected a whole number from 68 to 65535"],
+  [
+    "an MTU as a text",
+    `${LAN}    mtu: "1500"\n`,
+    'router.yaml:4:10: interfaces[0].mtu is "1500"; expected a whole number from 68 to 65535',
+  ],
+  [
+    "a misspelt key",
+    `${LAN}    adresses: []\n`,
+    'router.yaml:4:5: interfaces[0]: there is no interface option "adresses"; did you mean "addresses"?',
+  ],
+  ["a misspelt section", `${LAN}routs: []\n`, 'router.yaml:4:1: there is no router option "routs"; did you mean "routes"?'],
+  [
+    "an address without a length",
+    "interfaces:\n  - name: lan\n    addresses:\n      - 10.0.0.1\n",
+    'router.yaml:4:9: interfaces[0].addresses[0] is "10.0.0.1"; expected an address with its length, such as 192.0.2.1/24 or 2001:db8::1/64',
+  ],
+  ["an interface without a name", "interfaces:\n  - mtu: 1500\n", "router.yaml:2:5: interfaces[0].name is missing; interface needs it"],
+  [
+    "a long name",
+    "interfaces:\n  - name: a-name-of-sixteen\n",
+    'router.yaml:2:11: interfaces[0].name is "a-name-of-sixteen"; expected the name of an interface: 1 to 15 characters without "/" and blanks',
+  ],
+  [
+    "a name twice",
+    "interfaces:\n  - name: lan\n  - name: lan\n",
+    'router.yaml:3:11: interfaces[1].name is "lan"; interfaces[0] is called that already',
+  ],
+  [
+    "a multicast MAC",
+    `${LAN}    mac: "01:00:00:00:00:01"\n`,
+    'router.yaml:4:10: interfaces[0].mac is "01:00:00:00:00:01"; expected a unicast MAC address, such as 02:00:00:00:00:01',
+  ],
+  [
+    "a device of no kind",
+    `${LAN}    device: { kind: tape }\n`,
+    'router.yaml:4:21: interfaces[0].device.kind is "tape"; expected an object whose kind is "tap", "packet", "xdp", "qemu", "pcap" or "generator"',
+  ],
+  [
+    "a device option of another kind",
+    `${LAN}    device: { kind: tap, queue: 1 }\n`,
+    'router.yaml:4:26: interfaces[0].device: there is no tap option "queue"; expected one of kind, name, namespace, offload',
+  ],
+  [
+    "a qdisc that is none",
+    `${LAN}    qdisc: fq_coddle\n`,
+    'router.yaml:4:12: interfaces[0].qdisc: tc: there is no qdisc "fq_coddle"; expected one of pfifo, bfifo, prio, tbf, htb, fq, fq_codel, cake, red',
+  ],
+  [
+    "a qdisc's rate",
+    `${LAN}    qdisc: tbf rate fast burst 10k latency 5ms\n`,
+    'router.yaml:4:12: interfaces[0].qdisc: tc: tbf\'s rate is "fast"; expected a rate, such as 100mbit',
+  ],
+  [
+    "a route that leads nowhere",
+    `${LAN}routes:\n  - to: default\n`,
+    "router.yaml:5:5: routes[0] leads nowhere; expected via, interface or nextHops",
+  ],
+  [
+    "a route to no prefix",
+    `${LAN}routes:\n  - { to: 10.0.0.0/33, via: 10.0.0.2 }\n`,
+    'router.yaml:5:11: routes[0].to is "10.0.0.0/33"; expected a prefix, such as 192.0.2.0/24, 2001:db8::/32 or default',
+  ],
+  [
+    "a route by no interface",
+    `${LAN}routes:\n  - { to: default, interface: wan }\n`,
+    'router.yaml:5:31: routes[0].interface is "wan"; expected an interface: lan',
+  ],
+  [
+    "a blackhole with a gateway",
+    `${LAN}routes:\n  - { to: 10.9.0.0/16, kind: blackhole, via: 10.0.0.2 }\n`,
+    "router.yaml:5:5: routes[0] is of kind blackhole; expected neither via, interface nor nextHops",
+  ],
+  [
+    "two rules of one priority",
+    `${LAN}policyRules:\n  - { priority: 7, table: 9 }\n  - { priority: 7, table: 8 }\n`,
+    "router.yaml:6:17: policyRules[1].priority is 7, as of policyRules[0]",
+  ],
+  ["NAT by no interface", `${LAN}nat: { masquerade: [wan] }\n`, 'router.yaml:4:21: nat.masquerade[0] is "wan"; expected an interface: lan'],
+  [
+    "a forward without a port",
+    `${LAN}forwards:\n  - { listen: lan, to: "10.0.0.5:80" }\n`,
+    'router.yaml:5:15: forwards[0].listen is "lan"; expected an address or an interface and a port, such as 203.0.113.1:8080, [2001:db8::1]:8080 or wan:8080',
+  ],
+  [
+    "a forward of two families",
+    `${LAN}forwards:\n  - { listen: "203.0.113.1:80", to: "[2001:db8::5]:80" }\n`,
+    "router.yaml:5:37: forwards[0].to is of another family than listen",
+  ],
+  [
+    "two rulesets",
+    `${LAN}ruleset: flush ruleset\nrulesetFile: x.nft\n`,
+    "router.yaml:5:14: rulesetFile: there is a ruleset already; expected one of the two",
+  ],
+  [
+    "a timeout that is none",
+    `${LAN}conntrack: { timeouts: { tcp_etablished: 5 } }\n`,
+    'router.yaml:4:26: conntrack.timeouts: there is no timeout option "tcp_etablished"; did you mean "tcp_established"?',
+  ],
+  [
+    "DHCP without an address",
+    "interfaces:\n  - name: lan\ndhcpServers:\n  - { interface: lan, range: [10.0.0.10, 10.0.0.20] }\n",
+    'router.yaml:4:18: dhcpServers[0].interface is "lan", which has no IPv4 address; give it one',
+  ],
+  [
+    "a range of one",
+    `${LAN}dhcpServers:\n  - { interface: lan, range: [10.0.0.10] }\n`,
+    "router.yaml:5:30: dhcpServers[0].range[1] is missing; expected an IPv4 address, such as 192.0.2.1",
+  ],
+  [
+    "egress without DNS",
+    `${LAN}egress: { interfaces: [lan], allow: [example.com] }\n`,
+    "router.yaml:4:9: egress: names are allowed by the answers of the DNS forwarder; expected dns: with it",
+  ],
+  [
+    "egress to no name",
+    `${LAN}dns: {}\negress: { interfaces: [lan], allow: ["https://example.com"] }\n`,
+    'router.yaml:5:38: egress.allow[0]: "https://example.com" is neither a name nor a prefix; expected one such as example.com, *.example.com:443 or 192.0.2.0/24:22',
+  ],
+  [
+    "advertising without forwarding",
+    `${LAN}    advertise: true\nforwarding: false\n`,
+    "router.yaml:4:16: interfaces[0].advertise: a router that does not forward cannot advertise itself",
+  ],
+  [
+    "a balancer without a port",
+    `${LAN}balancers:\n  - address: 192.0.2.80\n`,
+    "router.yaml:5:5: balancers[0].port is missing; balancer needs it",
+  ],
+  [
+    "a scheduler that is none",
+    `${LAN}balancers:\n  - { address: 192.0.2.80, port: 80, scheduler: fastest }\n`,
+    'router.yaml:5:49: balancers[0].scheduler is "fastest"; expected "round-robin", "weighted-round-robin", "least-connections", "source-hash", "ketama" or "maglev"',
+  ],
+  [
+    "two mistakes at once",
+    `${LAN}    mtu: 1\n    up: maybe\n`,
+    "router.yaml:4:10: interfaces[0].mtu is 1; expected a whole number from 68 to 65535",
+    'router.yaml:5:9: interfaces[0].up is "maybe"; expected true or false',
+  ],
+];
+
+describe("router.yaml", () => {
+  for (const [name, source, ...lines] of BAD) {
+    it(`says what is wrong: ${name}`, () => {
+      assert.throws(
+        () => parseConfig(source),
+        (error: Error & { code?: string }) => {
+          assert.deepEqual(error.message.split("\n"), lines);
+          assert.equal(error.code, "EINVAL");
+          return true;
+        },
+      );
+    });
+  }
+
+  it("objects are checked as files are, without places", () => {
+    assert.throws(() => checkConfig({ interfaces: [{ name: "lan", mtu: 1 }] }), {
+      message: "router: interfaces[0].mtu is 1; expected a whole number from 68 to 65535",
+    });
+    assert.deepEqual(checkConfig({ interfaces: [] }), { interfaces: [] });
+  });
+
+  it("a whole configuration is right", () => {
+    const config = parseConfig(`
+name: gateway
+rpFilter: strict
+interfaces:
+  - { name: wan, device: { kind: packet, interface: eth0 }, dhcp: v4, autoconf: true, qdisc: cake bandwidth 50mbit diffserv4 }
+  - name: lan
+    device: { kind: tap, name: lan0 }
+    addresses: [10.0.0.1/24, "fd00::1/64"]
+    advertise: { managed: true, nameServers: ["fd00::1"] }
+routes: [{ to: 10.9.0.0/16, nextHops: [{ via: 10.0.0.2 }, { via: 10.0.0.3, weight: 2 }] }, { to: 10.8.0.0/16, kind: blackhole }]
+policyRules: [{ priority: 100, interface: lan, table: 100 }]
+ruleset: |
+  table inet filter {
+    chain forward { type filter hook forward priority filter; policy accept; }
+  }
+nat: { masquerade: [wan] }
+forwards: [{ listen: "wan:8080", to: "10.0.0.5:80" }, { listen: "[2001:db8::1]:53", to: "[fd00::5]:53", protocol: both }]
+balancers: [{ address: 10.0.0.80, port: 80, scheduler: maglev, health: { kind: http, path: / }, backends: [{ address: 10.0.0.5 }] }]
+dhcpServers: [{ interface: lan, range: [10.0.0.100, 10.0.0.200], fixed: { "02:00:00:00:00:07": 10.0.0.7 } }]
+dhcp6Servers: [{ interface: lan, range: ["fd00::1000", "fd00::1fff"] }]
+dns: { listen: [lan], upstreams: [192.0.2.53], records: { nas.lan: [10.0.0.7, "fd00::7"], tv.lan: 10.0.0.8 } }
+egress: { interfaces: [lan], allow: [example.com, "*.github.com:443", "192.0.2.0/24:22", "2001:db8::/32"] }
+conntrack: { max: 10000, tcpLoose: false, timeouts: { udp: 10 } }
+log: { to: /var/log/packetloom.log, format: syslog }
+control: /run/packetloom.sock
+metrics: 127.0.0.1:9100
+`);
+    assert.equal(config.interfaces.length, 2);
+    assert.deepEqual(config.forwards?.[1].protocol, "both");
+  });
+});

@@ -1,0 +1,161 @@
+/** A router as an object, in virtual time: what a configuration makes, what a change touches, commands, metrics. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import type { Host } from "../src/host/host.ts";
+import { Lab } from "../src/lab/index.ts";
+import { metricsText, Router, runCommand } from "../src/router/index.ts";
+import type { TcpSocket } from "../src/socket/stream.ts";
+
+const config = () => ({
+  interfaces: [
+    { name: "wan", mac: "02:00:00:00:00:01", addresses: ["192.0.2.1/24", "2001:db8::1/64"], gateway: "192.0.2.254" },
+    { name: "lan", mac: "02:00:00:00:00:02", addresses: ["10.0.0.1/24", "fd00::1/64"], qdisc: "fq_codel limit 1000" },
+  ],
+  routes: [{ to: "10.9.0.0/16", via: "10.0.0.9" }],
+  dhcpServers: [{ interface: "lan", range: ["10.0.0.100", "10.0.0.110"], leaseSeconds: 600 }],
+  dns: { listen: ["lan"], records: { "nas.lan": ["10.0.0.7", "fd00::7"] } },
+});
+
+describe("a router in a lab", () => {
+  let lab: Lab;
+  let router: Router;
+  let outside: Host;
+  let inside: Host;
+  const run = async (tool: string, ...words: string[]) => runCommand(router, { tool, words });
+  const printed = async (tool: string, ...words: string[]) => {
+    const { stdout, stderr } = await run(tool, ...words);
+    assert.equal(stderr, undefined);
+    return stdout;
+  };
+
+  before(async () => {
+    lab = await Lab.create({ seed: 7, memory: { flows: 1024, flowEvents: 256, filterBytes: 4 << 20, services: 4, queueBytes: 8 << 20 } });
+    outside = await lab.host({ interfaces: [{ addresses: ["192.0.2.254/24"], gateway: "192.0.2.1" }] });
+    inside = await lab.host({ interfaces: [{ dhcp: "v4" }] });
+    const ports = { wan: lab.engine.port(6), lan: lab.engine.port(7) };
+    router = await Router.create(config(), { engine: lab.engine, ports, seed: 9 });
+    lab.link(outside, router.host, {}, ["eth0", "wan"]);
+    lab.link(inside, router.host, {}, ["eth0", "lan"]);
+  });
+  after(async () => {
+    await router?.close();
+    await lab?.engine.close();
+  });
+
+  it("gives an address by DHCP, routes, and answers names", async () => {
+    const lease = inside.dhcp("eth0", { family: 4 });
+    await lab.run(20_000);
+    await lease;
+    const mine = inside.addresses().find(({ address }) => address.startsWith("10."));
+    assert.match(mine?.address ?? "", /^10\.0\.0\.10\d$/);
+    const reply = inside.ping("192.0.2.254");
+    const found = inside.lookup("nas.lan");
+    await lab.run(5000);
+    assert.equal((await reply).from, "192.0.2.254");
+    assert.deepEqual((await found).map(({ address }) => address).sort(), ["10.0.0.7", "fd00::7"]);
+    assert.equal(router.status().dhcpLeases.lan, 1);
+  });
+
+  it("ip: addresses, routes and rules as iproute2 prints them", async () => {
+    assert.equal(
+      await printed("ip", "-4", "addr", "show", "dev", "lan"),
+      [
+        `${router.host.ip.interface("lan").index}: lan: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc fq_codel state UP group default qlen 1000`,
+        "    link/ether 02:00:00:00:00:02 brd ff:ff:ff:ff:ff:ff",
+        "    inet 10.0.0.1/24 scope global lan",
+        "       valid_lft forever preferred_lft forever",
+        "",
+      ].join("\n"),
+    );
+    assert.equal(
+      await printed("ip", "route"),
+      [
+        "192.0.2.0/24 dev wan proto kernel scope link src 192.0.2.1 ",
+        "default via 192.0.2.254 dev wan ",
+        "10.0.0.0/24 dev lan proto kernel scope link src 10.0.0.1 ",
+        "10.9.0.0/16 via 10.0.0.9 dev lan ",
+        "",
+      ].join("\n"),
+    );
+    assert.equal(await printed("ip", "rule"), "0:\tfrom all lookup local\n32766:\tfrom all lookup main\n");
+    assert.deepEqual(await run("ip", "route", "add", "10.8.0.0/16", "via", "10.0.0.8", "dev", "lan", "metric", "5"), {});
+    assert.match((await printed("ip", "route")) ?? "", /^10\.8\.0\.0\/16 via 10\.0\.0\.8 dev lan metric 5 $/m);
+    assert.deepEqual(await run("ip", "route", "del", "10.8.0.0/16"), {});
+    assert.doesNotMatch((await printed("ip", "route")) ?? "", /10\.8/);
+    assert.equal((await run("ip", "adress")).stderr, 'Object "adress" is unknown, try "ip help".\n');
+    assert.equal((await run("ip", "addr", "show", "dev", "x")).stderr, 'Device "x" does not exist.\n');
+    assert.match((await printed("ip", "neigh")) ?? "", /^192\.0\.2\.254 dev wan lladdr [0-9a-f:]{17} REACHABLE $/m);
+  });
+
+  it("tc: shows queues, changes them, and says what is wrong as tc does", async () => {
+    assert.match(
+      (await printed("tc", "-s", "qdisc", "show", "dev", "lan")) ?? "",
+      /^qdisc fq_codel 8001: dev lan root refcnt 2 limit 1000p flows 1024 quantum 1514 target 5ms interval 100ms memory_limit 32Mb ecn drop_batch 64 \n Sent \d+ bytes \d+ pkt \(dropped 0, overlimits 0 requeues 0\) \n backlog 0b 0p requeues 0\n/,
+    );
+    assert.deepEqual(await run("tc", "qdisc", "add", "dev", "wan", "root", "handle", "1:", "htb", "default", "10"), {});
+    assert.deepEqual(
+      await run("tc", "class", "add", "dev", "wan", "parent", "1:", "classid", "1:10", "htb", "rate", "50mbit", "ceil", "100mbit"),
+      {},
+    );
+    assert.deepEqual(await run("tc", "qdisc", "add", "dev", "wan", "parent", "1:10", "handle", "10:", "fq_codel"), {});
+    assert.match(
+      (await printed("tc", "class", "show", "dev", "wan")) ?? "",
+      /^class htb 1:10 dev wan root leaf 10: prio 0 rate 50Mbit ceil 100Mbit /,
+    );
+    assert.equal((await run("tc", "qdisc", "add", "dev", "wan", "root", "fq")).stderr, "Error: Exclusivity flag on, cannot modify.\n");
+    assert.deepEqual(await run("tc", "qdisc", "del", "dev", "wan", "root"), {});
+    assert.equal(await printed("tc", "qdisc", "show", "dev", "wan"), "qdisc noqueue 0: dev wan root refcnt 2 \n");
+  });
+
+  it("changes what differs and nothing else", async () => {
+    const before = router.host.ip.interface("lan");
+    const listener = inside.listen({ port: 80 });
+    const address = inside.addresses().find((each) => each.address.startsWith("10."))?.address as string;
+    const opening = outside.connect({ hostname: address, port: 80 });
+    await lab.run(1000);
+    const socket = await opening;
+    const served: TcpSocket = (await listener[Symbol.asyncIterator]().next()).value as TcpSocket;
+    const next = config();
+    next.interfaces[0].addresses.push("192.0.2.2/24");
+    next.interfaces[1].qdisc = "cake bandwidth 10mbit";
+    next.routes = [{ to: "10.7.0.0/16", via: "10.0.0.9" }];
+    assert.deepEqual(await router.reload(next), []);
+    assert.equal(router.host.ip.interface("lan"), before);
+    assert.match((await printed("ip", "route")) ?? "", /10\.7\.0\.0\/16/);
+    assert.doesNotMatch((await printed("ip", "route")) ?? "", /10\.9\.0\.0\/16/);
+    assert.match(
+      (await printed("tc", "qdisc", "show", "dev", "lan")) ?? "",
+      /^qdisc cake 8001: dev lan root refcnt 2 bandwidth 10Mbit diffserv3 /,
+    );
+    assert.match((await printed("ip", "addr", "show", "wan")) ?? "", /192\.0\.2\.2\/24/);
+    assert.equal(router.status().dhcpLeases.lan, 1, "the lease is kept");
+    const writer = socket.writable.getWriter();
+    void writer.write(new TextEncoder().encode("still here"));
+    await lab.run(1000);
+    assert.equal(new TextDecoder().decode((await served.readable.getReader().read()).value), "still here");
+    listener.close();
+  });
+
+  it("is as before when something of a change cannot be", async () => {
+    const before = await printed("ip", "route");
+    const broken = { ...config(), routes: [{ to: "10.6.0.0/16", via: "172.31.0.1" }] };
+    Object.assign(broken.interfaces[0], { gateway: [], addresses: ["198.51.100.1/24"] });
+    await assert.rejects(router.reload(broken), { code: "ENETUNREACH" });
+    await assert.rejects(router.reload({ interfaces: [{ name: "x", mtu: 1 }] }), /interfaces\[0\]\.mtu is 1/);
+    assert.equal(await printed("ip", "route"), before);
+  });
+
+  it("tells Prometheus, in its text format", () => {
+    const text = metricsText(router);
+    for (const line of text.trimEnd().split("\n")) {
+      assert.match(
+        line,
+        /^(# HELP packetloom_[a-z_]+ .+|# TYPE packetloom_[a-z_]+ (counter|gauge)|packetloom_[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \d+(\.\d+)?)$/,
+      );
+    }
+    assert.match(text, /^packetloom_interface_up\{interface="lan"\} 1$/m);
+    assert.match(text, /^packetloom_dhcp_leases\{interface="lan"\} 1$/m);
+    const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
+    assert.equal(new Set(names).size, names.length, "each name once");
+  });
+});
