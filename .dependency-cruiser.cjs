@@ -59,7 +59,11 @@ module.exports = {
       name: "no-runtime-in-core",
       comment: "the core knows no runtime: node: imports live in adapters and in the command line",
       severity: "error",
-      from: { path: "^src/", pathNot: "^src/(cli/|node/|router/[a-z0-9-]+-node\\.ts$|engine/threads-node\\.ts$|link/[a-z0-9-]+-node\\.ts$|deno/[a-z0-9-]+-node\\.ts$)" },
+      from: {
+        path: "^src/",
+        pathNot:
+          "^src/(cli/|node/|router/[a-z0-9-]+-node\\.ts$|engine/threads-node\\.ts$|link/[a-z0-9-]+-node\\.ts$|deno/[a-z0-9-]+-node\\.ts$)",
+      },
       to: { dependencyTypes: ["core"] },
     },
     { name: "unresolvable", severity: "error", from: {}, to: { couldNotResolve: true, pathNot: "^(#threads|uplot)" } },
