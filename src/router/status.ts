@@ -1,11 +1,13 @@
 /** A router at one moment, as plain data: for the live view, metrics, and programs. */
 
+import type { Balancer } from "../balance/balancer.ts";
 import type { ServiceStats } from "../balance/service.ts";
-import type { LinkInfo } from "../host/host.ts";
+import type { Host, LinkInfo } from "../host/host.ts";
 import { queueOf } from "../queue/queue.ts";
 import type { QueueStats } from "../queue/stats.ts";
 import type { FlowStats } from "../track/conntrack.ts";
-import type { Router } from "./router.ts";
+import type { Rules } from "./rules.ts";
+import type { Services } from "./services.ts";
 
 export interface RouterStatus {
   readonly uptimeMs: number;
@@ -27,7 +29,16 @@ export interface RouterStatus {
   readonly problems: readonly string[];
 }
 
-export function statusOf({ host, rules, balancer, services, uptimeMs }: Router): RouterStatus {
+/** What a router is made of. */
+export interface Parts {
+  readonly host: Host;
+  readonly rules: Rules;
+  readonly balancer: Balancer | undefined;
+  readonly services: Services;
+  readonly uptimeMs: number;
+}
+
+export function statusOf({ host, rules, balancer, services, uptimeMs }: Parts): RouterStatus {
   const { engine, ip } = host;
   const { drops, punts, stats } = engine.counters();
   const addresses = host.addresses();
