@@ -63,7 +63,7 @@ const BAD: readonly (readonly [name: string, source: string, ...lines: string[]]
   [
     "a qdisc's rate",
     `${LAN}    qdisc: tbf rate fast burst 10k latency 5ms\n`,
-    'router.yaml:4:12: interfaces[0].qdisc: tc: tbf\'s rate is "fast"; expected a rate, such as 100mbit',
+    'router.yaml:4:12: interfaces[0].qdisc: tc: "fast" is no rate; expected a number with a unit, like 10mbit',
   ],
   [
     "a route that leads nowhere",

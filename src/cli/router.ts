@@ -9,6 +9,7 @@ import { serveMetrics } from "../router/metrics-node.ts";
 import { Router } from "../router/router.ts";
 import type { RouterConfig } from "../router/schema.ts";
 import { parseEndpoint } from "../router/schema-parts.ts";
+import { top as showTop } from "./top.ts";
 
 export const DEFAULT_SOCKET = "/run/packetloom.sock";
 
@@ -54,9 +55,11 @@ export async function routerCommand({ config: path, check, top }: RouterCommand)
       closers.push(() => server.close().closeAllConnections());
     }
     process.on("SIGHUP", () => void reload(router, path));
+    const stop = new AbortController();
+    const told = ended().then(() => stop.abort());
     say(`routing between ${config.interfaces.map(({ name }) => name).join(", ")}`);
-    void top;
-    await ended();
+    if (top) await showTop(() => ({ status: router.status(), flows: router.rules.conntrack?.list() ?? [] }), stop.signal);
+    else await told;
   } finally {
     for (const close of closers) close();
     await router.close();

@@ -4,7 +4,6 @@ export { checkConfig, parseConfig } from "./config.ts";
 export { type Allowed, type EgressOptions, type EgressPolicy, egressPolicy, parseAllow, type SetElement } from "./egress.ts";
 export type { DeviceMaker } from "./interfaces.ts";
 export { METRICS_TYPE, metricsText } from "./metrics.ts";
-export { parseQdisc } from "./qdisc-words.ts";
 export { Router, type RouterOptions } from "./router.ts";
 export type { DeviceConfig, InterfaceConfig, RouterConfig } from "./schema.ts";
 export type { RouterStatus } from "./status.ts";

@@ -2,6 +2,7 @@
 import { LoomError } from "../base/errors.ts";
 import type { Port } from "../engine/port.ts";
 import type { DeviceFor, Host } from "../host/host.ts";
+import type { NetInterface } from "../ip/interface.ts";
 import { changed, same } from "./changes.ts";
 import type { DeviceConfig, InterfaceConfig } from "./schema.ts";
 
@@ -36,27 +37,30 @@ export class Interfaces {
   }
 
   /** Those that are gone, or whose device is another one, go first. */
-  remove(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[]): void {
+  remove(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[], leaving: (iface: NetInterface) => void): void {
     for (const old of before) {
       const now = next.find(({ name }) => name === old.name);
       const isThere = this.host.ip.interfaces.some(({ name }) => name === old.name);
-      if (isThere && (!now || !same(now.device, old.device))) this.host.removeInterface(old.name);
+      if (!isThere || (now && same(now.device, old.device))) continue;
+      leaving(this.host.ip.interface(old.name));
+      this.host.removeInterface(old.name);
     }
   }
 
-  async set(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[]): Promise<void> {
+  async set(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[], made: (iface: NetInterface) => void): Promise<void> {
     for (const config of next) {
       const old = before.find(({ name }) => name === config.name);
       const isThere = this.host.ip.interfaces.some(({ name }) => name === config.name);
       if (isThere && old) this.change(config, old);
-      else await this.add(config);
+      else await this.add(config, made);
     }
   }
 
-  private async add({ device, qdisc: _, up, ...options }: InterfaceConfig): Promise<void> {
+  private async add({ device, qdisc: _, up, ...options }: InterfaceConfig, made: (iface: NetInterface) => void): Promise<void> {
     const { name } = options;
     const ready = this.ready[name] ?? (device && this.deviceOf(device, name));
-    await this.host.addInterface({ ...options, device: ready, port: this.ports[name] });
+    const iface = await this.host.addInterface({ ...options, device: ready, port: this.ports[name] });
+    made(iface);
     if (up === false) this.host.setUp(name, false);
   }
 

@@ -1,5 +1,8 @@
 /** What a router needs of the engine of rules and of tracking. */
+
+import type { Network } from "../engine/network.ts";
 import type { Host } from "../host/host.ts";
+import type { NetInterface } from "../ip/interface.ts";
 import { Conntrack } from "../track/conntrack.ts";
 
 export interface RuleEngine {
@@ -15,6 +18,22 @@ export function ruleEngineOf(host: Host): RuleEngine | undefined {
   return (host as { firewall?: RuleEngine }).firewall;
 }
 
-export function trackingOf(host: Host): Conntrack | undefined {
-  return host.engine.memory.layout.sizes.flows > 0 ? new Conntrack(host.engine) : undefined;
+/** What is tracked and balanced where nobody brings rules. */
+export class Tracking {
+  readonly conntrack: Conntrack | undefined;
+  private readonly network: Network | undefined;
+
+  constructor({ engine }: Host) {
+    const { flows } = engine.memory.layout.sizes;
+    this.conntrack = flows > 0 ? new Conntrack(engine) : undefined;
+    this.network = flows > 0 ? engine.createNetwork().configure({ track: true, defrag: true, balance: true }) : undefined;
+  }
+
+  attach({ name, index, port }: NetInterface): void {
+    this.network?.add(port).describe(port.index, { name, index, type: 1 });
+  }
+
+  detach({ port }: NetInterface): void {
+    this.network?.remove(port);
+  }
 }

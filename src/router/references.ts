@@ -3,7 +3,7 @@ import type { LoomError } from "../base/errors.ts";
 import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
 import { parseAllow } from "./egress.ts";
 import { type Mistake, type Path, pathText } from "./mistakes.ts";
-import { parseQdisc } from "./qdisc-words.ts";
+import { checkWords } from "./queues.ts";
 import type { RouterConfig } from "./schema.ts";
 import { parseEndpoint } from "./schema-parts.ts";
 
@@ -27,7 +27,7 @@ export function references(config: RouterConfig): Mistake[] {
   config.interfaces.forEach(({ name, qdisc, advertise, device }, i) => {
     const first = names.indexOf(name);
     if (first !== i) add(["interfaces", i, "name"], `interfaces[${i}].name is "${name}"; interfaces[${first}] is called that already`);
-    if (qdisc !== undefined) tries(["interfaces", i, "qdisc"], () => parseQdisc(qdisc));
+    if (qdisc !== undefined) tries(["interfaces", i, "qdisc"], () => checkWords(qdisc));
     if (advertise && config.forwarding === false)
       add(["interfaces", i, "advertise"], `interfaces[${i}].advertise: a router that does not forward cannot advertise itself`);
     if (device?.kind === "generator") {

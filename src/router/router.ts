@@ -14,12 +14,11 @@ import { Balancer } from "../balance/balancer.ts";
 import type { BackendOptions, ServiceOptions } from "../balance/options.ts";
 import type { Engine, EngineOptions } from "../engine/engine.ts";
 import { Host } from "../host/host.ts";
-import { attachQueue, queueOf } from "../queue/queue.ts";
 import { same } from "./changes.ts";
 import { checkConfig } from "./config.ts";
 import { egressPolicy } from "./egress.ts";
 import { type InterfaceSources, Interfaces } from "./interfaces.ts";
-import { parseQdisc } from "./qdisc-words.ts";
+import { Queues } from "./queues.ts";
 import { Routing } from "./routing.ts";
 import { Rules } from "./rules.ts";
 import type { RouterConfig } from "./schema.ts";
@@ -41,6 +40,7 @@ export class Router {
   readonly rules: Rules;
   readonly balancer: Balancer | undefined;
   readonly services: Services;
+  readonly queues: Queues;
   private current: RouterConfig;
   private readonly interfaces: Interfaces;
   private readonly routing: Routing;
@@ -53,6 +53,7 @@ export class Router {
     this.interfaces = new Interfaces(host, options);
     this.routing = new Routing(host);
     this.rules = new Rules(host);
+    this.queues = new Queues(host);
     this.services = new Services(host);
     this.startedAt = host.engine.clock.now();
     if (host.engine.memory.layout.sizes.services > 0)
@@ -112,28 +113,19 @@ export class Router {
     const before = this.current;
     // Whatever happens on the way, the next change compares with what was attempted.
     this.current = next;
-    this.interfaces.remove(next.interfaces, before.interfaces);
+    this.interfaces.remove(next.interfaces, before.interfaces, (iface) => {
+      this.queues.remove(iface);
+      this.rules.tracking.detach(iface);
+    });
     // Rules before interfaces: nothing passes a new interface without them.
     this.rules.set(next);
-    await this.interfaces.set(next.interfaces, before.interfaces);
+    await this.interfaces.set(next.interfaces, before.interfaces, (iface) => this.rules.tracking.attach(iface));
     this.rules.refresh();
     this.routing.set(next, before);
-    this.setQueues(next);
+    this.queues.set(next.interfaces);
     this.balancer?.apply((next.balancers ?? []).map(serviceOf));
     const policy = next.egress && egressPolicy(next.egress);
     this.services.set(next, before, policy, (elements) => this.rules.open(elements));
-  }
-
-  private setQueues({ interfaces }: RouterConfig): void {
-    const { engine, ip } = this.host;
-    for (const { name, qdisc } of interfaces) {
-      const { port } = ip.interface(name);
-      const there = queueOf(engine, port);
-      const wanted = qdisc === undefined ? undefined : parseQdisc(qdisc);
-      if (same(wanted, there?.options)) continue;
-      if (wanted) attachQueue(engine, port, wanted);
-      else there?.remove();
-    }
   }
 
   status(): RouterStatus {

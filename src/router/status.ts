@@ -1,7 +1,7 @@
 /** A router at one moment, as plain data: for the live view, metrics, and programs. */
 
 import type { Balancer } from "../balance/balancer.ts";
-import type { ServiceStats } from "../balance/service.ts";
+import type { ServiceStats } from "../balance/stats.ts";
 import type { Host, LinkInfo } from "../host/host.ts";
 import { queueOf } from "../queue/queue.ts";
 import type { QueueStats } from "../queue/stats.ts";

@@ -24,3 +24,9 @@ export function pick<T extends string>(word: string | undefined, names: readonly
   if (word === undefined) return other;
   return names.find((name) => name.startsWith(word));
 }
+
+/** The word behind `name`, and the words without the two. */
+export function takeWord(words: readonly string[], name: string): [string | undefined, readonly string[]] {
+  const at = words.indexOf(name);
+  return at < 0 ? [undefined, words] : [words[at + 1] ?? "", [...words.slice(0, at), ...words.slice(at + 2)]];
+}

@@ -1,9 +1,9 @@
 /** `ip [-4|-6|-s] addr|link|route|neigh|rule …`: ip(8) against the router. */
 import type { RouteOptions, RuleOptions } from "../../host/host.ts";
 import { MAIN_TABLE } from "../../ip/policy-routing.ts";
-import { takeWord } from "../qdisc-words.ts";
+import type { Route } from "../../ip/routes.ts";
 import type { Router } from "../router.ts";
-import { type Command, type Output, pick, usage } from "./command.ts";
+import { type Command, type Output, pick, takeWord, usage } from "./command.ts";
 import { addressText, linkText, neighbourText, routeText, ruleText, tableNumber } from "./ip-show.ts";
 
 interface Asked {
@@ -93,7 +93,15 @@ function route(router: Router, [verb, ...words]: readonly string[], { family }: 
       prefix.family === (family ?? 4) && isLocal === (number === 255) && (!device || nextHops.some(({ iface }) => iface.name === device))
     );
   });
-  return lines(wanted.map(routeText));
+  return lines(wanted.sort(byPrefix).map(routeText));
+}
+
+/** As the kernel walks its tries. */
+function byPrefix({ prefix: a }: Route, { prefix: b }: Route): number {
+  if (a.family === 4 && b.family === 4) return a.address - b.address || a.length - b.length;
+  if (a.family !== 6 || b.family !== 6) return a.family - b.family;
+  const order = a.high === b.high ? a.low - b.low : a.high - b.high;
+  return order === 0n ? a.length - b.length : order < 0n ? -1 : 1;
 }
 
 function changeRoute({ host }: Router, verb: string, words: readonly string[], family: 4 | 6 | undefined): Output {

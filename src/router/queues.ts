@@ -1,0 +1,82 @@
+/**
+ * Queues of a router's interfaces, in tc's words. An interface's `qdisc` is what stands behind `tc qdisc replace dev DEV root`, or, for
+ * classes and filters, whole lines without the device:
+ *
+ *   qdisc add root handle 1: htb default 10
+ *   class add parent 1: classid 1:10 htb rate 50mbit ceil 100mbit
+ *   qdisc add parent 1:10 handle 10: fq_codel
+ */
+
+import type { Port } from "../engine/port.ts";
+import type { Host } from "../host/host.ts";
+import type { NetInterface } from "../ip/interface.ts";
+import { checkQdisc } from "../queue/options.ts";
+import { queueOf } from "../queue/queue.ts";
+import { Tc } from "../queue/tc.ts";
+import { readQdisc, Words } from "../queue/words.ts";
+import type { InterfaceConfig } from "./schema.ts";
+
+/** Commands without "tc" and the device, as words. */
+function commandsOf(text: string): string[][] {
+  const lines = text
+    .split(/[\n;]/)
+    .map((line) => line.trim().split(/\s+/).filter(Boolean))
+    .filter((words) => words.length > 0);
+  const isWhole = ["qdisc", "class", "filter"].includes(lines[0]?.[0]);
+  if (!isWhole) return [["qdisc", "replace", "root", ...(lines[0] ?? [])]];
+  // What is there already is replaced, with what waits in it.
+  return lines.map(([object, verb, ...rest]) => [object, verb === "add" && rest.includes("root") ? "replace" : verb, ...rest]);
+}
+
+/** Throws for words of a single qdisc that tc would not take; lines are tried when they are applied. */
+export function checkWords(text: string): void {
+  const [[, , , kind = "", ...words], ...more] = commandsOf(text);
+  if (more.length === 0 && !text.trim().startsWith("qdisc")) checkQdisc(readQdisc(kind, new Words(words)));
+}
+
+export class Queues {
+  private readonly host: Host;
+  private ports: Readonly<Record<string, Port>> = {};
+  private tc: Tc | undefined;
+  private readonly applied = new Map<string, string>();
+
+  constructor(host: Host) {
+    this.host = host;
+  }
+
+  /** Does what a command of tc says; what tc would print. */
+  run(words: readonly string[]): string {
+    return this.current().run(words);
+  }
+
+  private current(): Tc {
+    const { engine, ip } = this.host;
+    const names = ip.interfaces.map(({ name }) => name);
+    const isSame = names.length === Object.keys(this.ports).length && ip.interfaces.every(({ name, port }) => this.ports[name] === port);
+    if (this.tc && isSame) return this.tc;
+    this.ports = Object.fromEntries(ip.interfaces.map(({ name, port }) => [name, port]));
+    this.tc = new Tc(engine, this.ports);
+    return this.tc;
+  }
+
+  set(interfaces: readonly InterfaceConfig[]): void {
+    const { engine, ip } = this.host;
+    for (const { name, qdisc } of interfaces) {
+      const isThere = queueOf(engine, ip.interface(name).port) !== undefined;
+      if (qdisc === undefined) {
+        if (isThere && this.applied.has(name)) this.run(["qdisc", "del", "dev", name, "root"]);
+        this.applied.delete(name);
+      } else if (this.applied.get(name) !== qdisc || !isThere) {
+        for (const [object, verb, ...rest] of commandsOf(qdisc)) this.run([object, verb, "dev", name, ...rest]);
+        this.applied.set(name, qdisc);
+      }
+    }
+  }
+
+  /** A port that is given back keeps no queue for the next interface. */
+  remove({ name, port }: NetInterface): void {
+    queueOf(this.host.engine, port)?.remove();
+    this.applied.delete(name);
+    this.tc = undefined;
+  }
+}

@@ -1,0 +1,163 @@
+/** A gateway process, started as a person starts it, between two namespaces of the kernel. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { body, FAMILIES, missing, Namespace, sha, until } from "./kernel-support.ts";
+
+const CLIENT = { 4: "10.83.0.2", 6: "fd83::2" } as const;
+const SERVER = { 4: "192.0.2.2", 6: "2001:db8:83::2" } as const;
+const LAN = { 4: "10.83.0.1", 6: "fd83::1" } as const;
+const WAN = { 4: "192.0.2.1", 6: "2001:db8:83::1" } as const;
+const METRICS = 19_183;
+
+describe("packetloom router between two kernels", { skip: missing("curl", "ping", "iperf3", "traceroute"), timeout: 100_000 }, () => {
+  const folder = mkdtempSync(join(tmpdir(), "loom-router-"));
+  const [file, socket] = ["router.yaml", "control.sock"].map((name) => join(folder, name));
+  let client: Namespace;
+  let server: Namespace;
+  let router: ChildProcess;
+  let said = "";
+  const yaml = (more = "", wan = "") => `
+interfaces:
+  - name: lan
+    device: { kind: tap, name: t0, namespace: ${client.name} }
+    addresses: [${LAN[4]}/24, "${LAN[6]}/64"]
+  - name: wan
+    device: { kind: tap, name: t0, namespace: ${server.name} }
+    addresses: [${WAN[4]}/24, "${WAN[6]}/64"${wan}]
+control: ${socket}
+metrics: 127.0.0.1:${METRICS}
+${more}`;
+  const tell = (...words: string[]) => {
+    const [tool, ...rest] = words;
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["dist/src/cli/main.js", tool, "--socket", socket, ...rest], {
+      encoding: "utf8",
+    });
+    return { status, stdout, stderr };
+  };
+
+  before(async () => {
+    client = new Namespace();
+    server = new Namespace();
+    writeFileSync(file, yaml());
+    writeFileSync(join(folder, "page"), body(3_000_000));
+    router = spawn(process.execPath, ["dist/src/cli/main.js", "router", "--config", file], { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [router.stdout, router.stderr])
+      stream?.on("data", (chunk) => {
+        said += chunk;
+      });
+    await until(() => {
+      if (router.exitCode !== null) throw new Error(`the router ended: ${said}`);
+      return said.includes("routing between lan, wan");
+    });
+    client.up("t0", `${CLIENT[4]}/24`, `${CLIENT[6]}/64`);
+    server.up("t0", `${SERVER[4]}/24`, `${SERVER[6]}/64`);
+    for (const family of FAMILIES) {
+      client.ip(`-${family}`, "route", "add", "default", "via", LAN[family]);
+      server.ip(`-${family}`, "route", "add", "default", "via", WAN[family]);
+    }
+    await server.start("python3", ["-m", "http.server", "80", "--bind", "::", "--directory", folder]);
+    await server.listens(80);
+  });
+  after(async () => {
+    if (router && router.exitCode === null) {
+      const ended = new Promise((resolve) => router.once("exit", resolve));
+      router.kill("SIGTERM");
+      await ended;
+    }
+    await client?.remove();
+    await server?.remove();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  for (const family of FAMILIES) {
+    const to = family === 6 ? `[${SERVER[6]}]` : SERVER[4];
+
+    it(`IPv${family}: ping, curl, traceroute, iperf3`, async () => {
+      const ping = await client.run(`ping -${family} -c 3 -i 0.05 -W 2 ${SERVER[family]}`);
+      assert.match(ping.out, / 0% packet loss/);
+      const page = await client.run(`curl -sg --max-time 20 http://${to}/page`);
+      assert.equal(sha(page.bytes), sha(body(3_000_000)));
+      const trace = await client.run(`traceroute -${family} -n -q 1 -w 2 ${SERVER[family]}`);
+      assert.match(
+        trace.out,
+        new RegExp(`1  ${LAN[family].replaceAll(".", "\\.")} .*\\n 2  ${SERVER[family].replaceAll(".", "\\.")} `, "s"),
+      );
+      await server.start("iperf3", ["-s", "-1", "-p", "5201"]);
+      await server.listens(5201);
+      const speed = await client.run(`iperf3 -${family} -J -t 1 -c ${SERVER[family]}`);
+      assert.ok(JSON.parse(speed.out).end.sum_received.bytes > 1_000_000, speed.out.slice(0, 300));
+    });
+  }
+
+  it("answers only its owner on the control socket, in the tools' formats", async () => {
+    assert.equal(statSync(socket).mode & 0o777, 0o600);
+    // The same lines as the kernel's own tool prints, but for numbers and names.
+    const shape = (text: string) =>
+      text
+        .replace(/^\d+: \S+: <[^>]*> /gm, "N: NAME: <FLAGS> ")
+        .replace(/qdisc \S+ state \S+ /g, "qdisc Q state S ")
+        .replace(/[0-9a-f]{2}(:[0-9a-f]{2}){5}/g, "MAC")
+        .split("\n")
+        .filter((line) => !line.includes("inet"))
+        .slice(0, 2);
+    assert.deepEqual(shape(tell("ip", "addr", "show", "dev", "lan").stdout), shape(client.ip("addr", "show", "dev", "t0")));
+    assert.deepEqual(
+      shape(tell("ip", "-s", "link", "show", "dev", "lan").stdout).length,
+      shape(client.ip("-s", "link", "show", "dev", "t0")).length,
+    );
+    const route = tell("ip", "-4", "route").stdout;
+    assert.equal(
+      route.split("\n")[0].replace("lan", "t0").replace(LAN[4], CLIENT[4]),
+      client.ip("-4", "route", "show", "proto", "kernel").split("\n")[0].replace("scope link", "proto kernel scope link"),
+    );
+    assert.match(
+      tell("conntrack", "-L", "-p", "tcp").stdout,
+      new RegExp(`^tcp      6 \\d+ \\w+ src=${CLIENT[4]} dst=${SERVER[4]} sport=\\d+ dport=80 packets=\\d+ bytes=\\d+ src=`, "m"),
+    );
+    assert.deepEqual(tell("ip", "addr", "show", "dev", "nothing"), { status: 1, stdout: "", stderr: 'Device "nothing" does not exist.\n' });
+    const status = JSON.parse(tell("status").stdout);
+    assert.equal(status.interfaces.length, 2);
+  });
+
+  it("is read again under a running transfer, which goes on", async () => {
+    const before = tell("conntrack", "-C").stdout;
+    assert.ok(Number(before) > 0);
+    const slow = client.run(`curl -sg --max-time 30 --limit-rate 1000000 http://${SERVER[4]}/page`);
+    await until(() => /ESTABLISHED .*dport=80/.test(tell("conntrack", "-L", "-p", "tcp").stdout));
+    writeFileSync(file, yaml("routes: [{ to: 198.51.100.0/24, via: 192.0.2.2 }]\n", ", 192.0.2.3/24"));
+    router.kill("SIGHUP");
+    await until(() => said.includes("is read again"));
+    assert.match(tell("ip", "route").stdout, /^198\.51\.100\.0\/24 via 192\.0\.2\.2 dev wan $/m);
+    assert.equal(sha((await slow).bytes), sha(body(3_000_000)));
+    assert.match((await server.run("ping -c 1 -W 2 192.0.2.3")).out, / 0% packet loss/);
+    writeFileSync(file, yaml("routs: []\n"));
+    router.kill("SIGHUP");
+    await until(() => said.includes('there is no router option "routs"; did you mean "routes"?'));
+    writeFileSync(file, yaml("routes: [{ to: 203.0.113.0/24, via: 192.0.2.2 }]\n"));
+    assert.deepEqual(tell("reload", "--config", file), { status: 0, stdout: "", stderr: "" });
+    assert.match(tell("ip", "route").stdout, /203\.0\.113\.0\/24/);
+  });
+
+  it("shows its metrics by HTTP", async () => {
+    const answer = await fetch(`http://127.0.0.1:${METRICS}/metrics`);
+    assert.equal(answer.headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    const text = await answer.text();
+    const received = Number(/^packetloom_interface_receive_bytes_total\{interface="lan"\} (\d+)$/m.exec(text)?.[1]);
+    assert.ok(received > 1_000_000, String(received));
+    assert.equal((await fetch(`http://127.0.0.1:${METRICS}/`)).status, 404);
+    assert.equal((await fetch(`http://127.0.0.1:${METRICS}/metrics`, { method: "POST" })).status, 405);
+  });
+
+  it("refuses to take a socket that another router answers on", () => {
+    const { status, stderr } = spawnSync(process.execPath, ["dist/src/cli/main.js", "router", "--config", file], {
+      encoding: "utf8",
+      timeout: 20_000,
+    });
+    assert.equal(status, 2);
+    assert.match(stderr, /^packetloom: [^\n]+\n$/);
+  });
+});
