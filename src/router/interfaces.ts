@@ -47,20 +47,19 @@ export class Interfaces {
     }
   }
 
-  async set(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[], made: (iface: NetInterface) => void): Promise<void> {
+  async set(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[]): Promise<void> {
     for (const config of next) {
       const old = before.find(({ name }) => name === config.name);
       const isThere = this.host.ip.interfaces.some(({ name }) => name === config.name);
       if (isThere && old) this.change(config, old);
-      else await this.add(config, made);
+      else await this.add(config);
     }
   }
 
-  private async add({ device, qdisc: _, up, ...options }: InterfaceConfig, made: (iface: NetInterface) => void): Promise<void> {
+  private async add({ device, qdisc: _, up, ...options }: InterfaceConfig): Promise<void> {
     const { name } = options;
     const ready = this.ready[name] ?? (device && this.deviceOf(device, name));
-    const iface = await this.host.addInterface({ ...options, device: ready, port: this.ports[name] });
-    made(iface);
+    await this.host.addInterface({ ...options, device: ready, port: this.ports[name] });
     if (up === false) this.host.setUp(name, false);
   }
 

@@ -1,39 +1,46 @@
-/** What a router needs of the engine of rules and of tracking. */
-
-import type { Network } from "../engine/network.ts";
+/** What a router needs of a host's rules and of what it tracks. */
 import type { Host } from "../host/host.ts";
-import type { NetInterface } from "../ip/interface.ts";
 import { Conntrack } from "../track/conntrack.ts";
 
 export interface RuleEngine {
-  /** Commands of nft, all of them or none. Throws a LoomError with nft's own words. */
-  apply(text: string): void;
-  /** `nft list ruleset`. */
-  list(): string;
+  /** Commands of nft, all of them or none; what `list` commands among them print. Throws a LoomError with nft's own words. */
+  apply(text: string): string;
   /** `nft -j list ruleset`. */
   json(): unknown;
 }
 
-export function ruleEngineOf(host: Host): RuleEngine | undefined {
-  return (host as { firewall?: RuleEngine }).firewall;
+/** A packet that a rule logged. */
+export interface LogEntry {
+  readonly statement: { readonly prefix?: string };
+  readonly in: string;
+  readonly out: string;
+  /** From the IP header on. */
+  readonly packet: Uint8Array;
+  /** Link-layer header, where there is one. */
+  readonly link: Uint8Array;
+  readonly mark: number;
 }
 
-/** What is tracked and balanced where nobody brings rules. */
-export class Tracking {
-  readonly conntrack: Conntrack | undefined;
-  private readonly network: Network | undefined;
+interface HostWithRules {
+  readonly firewall?: RuleEngine;
+  readonly network?: { configure(options: { track?: boolean; defrag?: boolean; balance?: boolean }): unknown };
+  onLog?(listener: (entry: LogEntry) => void): () => void;
+}
 
-  constructor({ engine }: Host) {
-    const { flows } = engine.memory.layout.sizes;
-    this.conntrack = flows > 0 ? new Conntrack(engine) : undefined;
-    this.network = flows > 0 ? engine.createNetwork().configure({ track: true, defrag: true, balance: true }) : undefined;
-  }
+const sizesOf = (host: Host) => host.engine.memory.layout.sizes;
 
-  attach({ name, index, port }: NetInterface): void {
-    this.network?.add(port).describe(port.index, { name, index, type: 1 });
-  }
+/** Undefined where the engine has no room for rules. */
+export function ruleEngineOf(host: Host): RuleEngine | undefined {
+  return sizesOf(host).filterBytes > 0 ? (host as HostWithRules).firewall : undefined;
+}
 
-  detach({ port }: NetInterface): void {
-    this.network?.remove(port);
-  }
+/** What is tracked even without a rule that asks for it: a listing of connections is part of the appliance, balancing needs them. */
+export function trackingOf(host: Host): Conntrack | undefined {
+  if (sizesOf(host).flows === 0) return undefined;
+  (host as HostWithRules).network?.configure({ track: true, defrag: true, balance: sizesOf(host).services > 0 });
+  return new Conntrack(host.engine);
+}
+
+export function logOf(host: Host, listener: (entry: LogEntry) => void): () => void {
+  return ruleEngineOf(host) ? ((host as HostWithRules).onLog?.(listener) ?? (() => {})) : () => {};
 }

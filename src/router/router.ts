@@ -113,13 +113,10 @@ export class Router {
     const before = this.current;
     // Whatever happens on the way, the next change compares with what was attempted.
     this.current = next;
-    this.interfaces.remove(next.interfaces, before.interfaces, (iface) => {
-      this.queues.remove(iface);
-      this.rules.tracking.detach(iface);
-    });
+    this.interfaces.remove(next.interfaces, before.interfaces, (iface) => this.queues.remove(iface));
     // Rules before interfaces: nothing passes a new interface without them.
     this.rules.set(next);
-    await this.interfaces.set(next.interfaces, before.interfaces, (iface) => this.rules.tracking.attach(iface));
+    await this.interfaces.set(next.interfaces, before.interfaces);
     this.rules.refresh();
     this.routing.set(next, before);
     this.queues.set(next.interfaces);

@@ -5,7 +5,7 @@ import type { AddressListener } from "../ip/addresses.ts";
 import type { Conntrack } from "../track/conntrack.ts";
 import { EGRESS_TABLE, type SetElement } from "./egress.ts";
 import type { RuleEngine } from "./ports.ts";
-import { ruleEngineOf, Tracking } from "./ports.ts";
+import { ruleEngineOf, trackingOf } from "./ports.ts";
 import { ownTables, transaction } from "./ruleset.ts";
 import type { RouterConfig } from "./schema.ts";
 
@@ -15,7 +15,6 @@ export class Rules {
   readonly conntrack: Conntrack | undefined;
   /** What went wrong when rules were made again for an address that came or went. */
   problem: LoomError | undefined;
-  readonly tracking: Tracking;
   private readonly host: Host;
   private config: RouterConfig = { interfaces: [] };
   private user: string | undefined;
@@ -25,8 +24,7 @@ export class Rules {
 
   constructor(host: Host) {
     this.host = host;
-    this.tracking = new Tracking(host);
-    this.conntrack = this.tracking.conntrack;
+    this.conntrack = trackingOf(host);
     this.engine = ruleEngineOf(host);
     host.ip.addresses.listeners.add(this.listener);
   }

@@ -122,11 +122,11 @@ export function topScreen(now: Look, before: Look, { columns, rows }: Size): str
     `packetloom router   up ${uptime(status.uptimeMs)}   flows ${conntrack ? `${short(conntrack.entries)} of ${short(conntrack.max)}` : "not tracked"}   buffers free ${short(status.buffers.free)}   q quits`,
     ...problems.map((each) => `! ${each}`),
     "",
-    `${"INTERFACE".padEnd(16)}${["RX bit/s", "RX p/s", "TX bit/s", "TX p/s", "STATE"].map((head) => pad(head, 10)).join("")}`,
+    `${"INTERFACE".padEnd(16)}${["RX bit/s", "RX p/s", "TX bit/s", "TX p/s", "STATE"].map((head) => pad(head, 12)).join("")}`,
     ...rates(now, before).map(({ name, rxBps, rxPps, txBps, txPps }) => {
       const link = status.interfaces.find((each) => each.name === name);
       const state = link?.up ? (link.carrier ? "up" : "no carrier") : "down";
-      return `${name.padEnd(16)}${[short(rxBps), short(rxPps), short(txBps), short(txPps), state].map((cell) => pad(cell, 10)).join("")}`;
+      return `${name.padEnd(16)}${[short(rxBps), short(rxPps), short(txBps), short(txPps), state].map((cell) => pad(cell, 12)).join("")}`;
     }),
     "",
     `${"DROPS".padEnd(40)}${pad("p/s", 10)}${pad("total", 10)}`,
