@@ -310,10 +310,17 @@ export class Transaction {
       hasChain: (name) => table.chains.has(name),
       hasObject: (type, name) => table.objects.has(objectKey(type, name)),
       anonymousName: (map) => `__${map ? "map" : "set"}${table.nextAnonymous++}`,
-      meter: (name, size, parts, at) => this.meter(table, name, size, parts, at),
+      meter: (name, size, parts, timeouts, at) => this.meter(table, name, size, parts, timeouts, at),
     };
   }
-  private meter(table: DraftTable, name: string, size: number | undefined, parts: readonly Part[], at: Span): SetDefinition {
+  private meter(
+    table: DraftTable,
+    name: string,
+    size: number | undefined,
+    parts: readonly Part[],
+    timeouts: boolean,
+    at: Span,
+  ): SetDefinition {
     const found = table.sets.get(name);
     if (found && !found.meter) throw new Fault(at, EXISTS);
     const set: SetDefinition = found ?? {
@@ -324,7 +331,7 @@ export class Transaction {
       interval: false,
       constant: false,
       dynamic: true,
-      timeouts: false,
+      timeouts,
       size: size ?? 65_535,
       meter: true,
       elements: [],

@@ -4,6 +4,7 @@
  */
 export type { Command } from "./ast.ts";
 export { NftError, type Source } from "./faults.ts";
+export { type TranslateOptions, translateIptables } from "./iptables/index.ts";
 export { type Parsed, parseRuleset } from "./parse.ts";
 export { printNetlink } from "./print-netlink.ts";
 export { Ruleset, type RulesetOptions } from "./ruleset.ts";

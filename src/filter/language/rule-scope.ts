@@ -15,7 +15,7 @@ export interface RuleScope extends Scope {
   /** Names the anonymous sets of this rule: `__set0`, `__map1`, … */
   anonymousName(map: boolean): string;
   /** Makes the set of a `meter` statement, or finds the one that an earlier one made. */
-  meter(name: string, size: number | undefined, parts: readonly Part[], at: Span): SetDefinition;
+  meter(name: string, size: number | undefined, parts: readonly Part[], timeouts: boolean, at: Span): SetDefinition;
 }
 /** A rule being evaluated, as its statements see it. */
 export interface Evaluation {

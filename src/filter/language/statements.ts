@@ -307,8 +307,9 @@ export class RuleEvaluator implements ElementContext, Evaluation {
   }
   private meter(each: StatementNode & { k: "meter" }): void {
     const key = this.keyOf(each.key);
-    const set = this.scope.meter(each.name, each.size, partsOf(key), each.at);
-    this.out.push({ k: "dynset", op: "add", set, key, ...this.options(each.options) });
+    const options = this.options(each.options);
+    const set = this.scope.meter(each.name, each.size, partsOf(key), options.timeoutMs !== undefined, each.at);
+    this.out.push({ k: "dynset", op: "add", set, key, ...options });
   }
   private keyOf(node: Node): Value {
     return value(node, this.headers, this.scope);

@@ -19,6 +19,24 @@ const unexpected = (word: string, at: Span, known: Iterable<string>): never => {
   throw new SyntaxFault(at, `syntax error, unexpected ${word === "" ? "newline" : "string"}, expecting ${[...known].join(" or ")}`);
 };
 
+/** The word at a place of a text, without a look at what may come instead: most statements are told by their first word. */
+const FIRST_WORD = /[a-z0-9]+(?![A-Za-z0-9_/.\\-])/y;
+function wordAt(text: string, offset: number): string | undefined {
+  FIRST_WORD.lastIndex = offset;
+  return FIRST_WORD.exec(text)?.[0];
+}
+const PLAIN_PROTOCOLS = new Set([...PROTOCOLS.keys()].filter((name) => name !== "ip" && name !== "tcp" && name !== "arp"));
+const FIRST_OF_MATCHES = new Set([...PROTOCOLS.keys(), ...UNQUALIFIED, "meta"]);
+export function isPlainProtocol(text: string, offset: number): boolean {
+  const word = wordAt(text, offset);
+  if (word === undefined) return false;
+  if (PLAIN_PROTOCOLS.has(word)) return true;
+  return (word === "ip" || word === "tcp") && !text.startsWith("option", offset + word.length + 1);
+}
+export function startsMatch(text: string, offset: number): boolean {
+  const word = wordAt(text, offset);
+  return word !== undefined && FIRST_OF_MATCHES.has(word);
+}
 export const isProtocol = (word: string) => PROTOCOLS.has(word);
 export const isUnqualifiedMeta = (word: string) => UNQUALIFIED.has(word);
 const PSEUDO_FIELDS: Readonly<Record<string, readonly string[]>> = { arp: ["saddr", "daddr"] };

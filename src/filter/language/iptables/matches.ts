@@ -1,0 +1,220 @@
+/** Matches of iptables (`-m …`) as nft's: option, then what it becomes. */
+import { Fault } from "../faults.ts";
+import { address, type Gathered, interfaceName, protocolName, ranges } from "./rule.ts";
+import type { Word, Words } from "./words.ts";
+
+export type Option = (rule: Gathered, words: Words, option: Word, not: boolean) => void;
+const eq = (not: boolean): string => (not ? "!= " : "");
+const hex = (text: string): string => `0x${Number(text).toString(16)}`;
+/** An option with one value that becomes one match. */
+const match =
+  (make: (value: string, not: string, rule: Gathered) => string): Option =>
+  (rule, words, option, not) => {
+    rule.matches.push(make(words.value(option), eq(not), rule));
+  };
+const transport = (rule: Gathered, option: Word): string => {
+  const name = rule.protocol?.name;
+  if (!name || rule.protocol?.not) throw new Fault(option.at, `${option.text} needs a protocol before it: -p tcp or -p udp`);
+  return name;
+};
+const port =
+  (field: string): Option =>
+  (rule, words, option, not) => {
+    const name = transport(rule, option);
+    const value = words.value(option);
+    rule.protocolUsed = true;
+    rule.matches.push(`${name} ${field} ${eq(not)}${ranges(value)}`);
+  };
+const ports =
+  (field: string): Option =>
+  (rule, words, option, not) => {
+    const list = words.value(option).split(",").map(ranges);
+    rule.matches.push(`${transport(rule, option)} ${field} ${eq(not)}{ ${list.join(", ")} }`);
+  };
+function eitherPort(rule: Gathered, words: Words, option: Word, not: boolean): void {
+  const list = words.value(option).split(",").map(ranges);
+  const name = transport(rule, option);
+  const pairs = list.flatMap((each) => [`0-65535 . ${each}`, `${each} . 0-65535`]);
+  rule.matches.push(`${name} sport . ${name} dport ${eq(not)}{ ${pairs.join(", ")} }`);
+}
+const mark =
+  (key: string): Option =>
+  (rule, words, option, not) => {
+    const [value, mask] = words.value(option).split("/");
+    rule.matches.push(mask === undefined ? `${key} ${eq(not)}${hex(value)}` : `${key} and ${hex(mask)} ${not ? "!=" : "=="} ${hex(value)}`);
+  };
+function states(rule: Gathered, words: Words, option: Word, not: boolean): void {
+  const names = words.value(option).toLowerCase().split(",");
+  const virtual = names.filter((name) => name === "snat" || name === "dnat");
+  const real = names.filter((name) => name !== "snat" && name !== "dnat");
+  if (virtual.length > 0 && real.length > 0) throw new Fault(option.at, "states and SNAT or DNAT cannot be listed in one match");
+  rule.matches.push(`ct ${virtual.length > 0 ? "status" : "state"} ${not ? "! " : ""}${names.join(",")}`);
+}
+const TCP_FLAGS: Readonly<Record<string, string>> = { ALL: "fin,syn,rst,psh,ack,urg", NONE: "0x0" };
+const flagList = (text: string): string => TCP_FLAGS[text] ?? text.toLowerCase();
+function tcpFlags(rule: Gathered, words: Words, option: Word, not: boolean): void {
+  const [mask, value] = [words.value(option), words.value(option)];
+  rule.protocolUsed = true;
+  const flags = flagList(value);
+  const masked = flagList(mask);
+  rule.matches.push(
+    masked.includes(",") ? `tcp flags ${eq(not)}${flags} / ${masked}` : `tcp flags & ${masked} ${not ? "!=" : "=="} ${flags}`,
+  );
+}
+function syn(rule: Gathered, _words: Words, _option: Word, not: boolean): void {
+  rule.protocolUsed = true;
+  rule.matches.push(`tcp flags ${eq(not)}syn / fin,syn,rst,ack`);
+}
+const icmp =
+  (name: string): Option =>
+  (rule, words, option, not) => {
+    const [type, code] = words.value(option).split("/");
+    if (name === "icmp") rule.protocolUsed = true;
+    if (type === "any" || type === "255") return;
+    const named = ICMPV6_NAMES[type] ?? type;
+    rule.matches.push(
+      `${name} type ${eq(not)}${name === "icmp" ? type : named}${code === undefined ? "" : ` ${name} code ${eq(not)}${code}`}`,
+    );
+  };
+const ICMPV6_NAMES: Readonly<Record<string, string>> = {
+  "neighbour-solicitation": "nd-neighbor-solicit",
+  "neighbor-solicitation": "nd-neighbor-solicit",
+  "neighbour-advertisement": "nd-neighbor-advert",
+  "neighbor-advertisement": "nd-neighbor-advert",
+  "router-solicitation": "nd-router-solicit",
+  "router-advertisement": "nd-router-advert",
+  redirect: "nd-redirect",
+};
+
+const UNITS: Readonly<Record<string, string>> = { s: "second", m: "minute", h: "hour", d: "day" };
+function rate(text: string, option: Word): string {
+  const found = /^(\d+)(?:\/([smhd])\w*)?$/.exec(text);
+  if (!found) throw new Fault(option.at, `${option.text} expects a rate such as 10/second`);
+  return `${found[1]}/${UNITS[found[2] ?? "s"]}`;
+}
+const UNIT_SECONDS: Readonly<Record<string, number>> = { second: 1, minute: 60, hour: 3600, day: 86_400 };
+/** Options that together make one `limit` or one `meter`. */
+const LIMITS = new WeakMap<Gathered, { average: string; burst?: number; over: boolean; mode?: string; name?: string; expire?: string }>();
+function limitOf(rule: Gathered, hashed: boolean) {
+  const found = LIMITS.get(rule);
+  if (found) return found;
+  const limit: { average: string; burst?: number; over: boolean; mode?: string; name?: string; expire?: string } = {
+    average: "3/hour",
+    over: false,
+  };
+  LIMITS.set(rule, limit);
+  rule.late.push(() => {
+    const burst =
+      limit.burst === undefined || (hashed && limit.burst === 5) ? (hashed ? "" : " burst 5 packets") : ` burst ${limit.burst} packets`;
+    const text = `limit rate ${limit.over ? "over " : ""}${limit.average}${burst}`;
+    if (!hashed) return text;
+    const key = meterKey(limit.mode ?? "", rule);
+    if (key === "") return text;
+    const seconds = limit.expire ? Number(limit.expire) / 1000 : UNIT_SECONDS[limit.average.split("/")[1]];
+    return `meter ${limit.name ?? "hashlimit"} { ${key}${seconds > 1 ? ` timeout ${seconds}s` : ""} ${text} }`;
+  });
+  return limit;
+}
+function meterKey(mode: string, rule: Gathered): string {
+  const keys: Readonly<Record<string, string>> = {
+    dstip: `${rule.family} daddr`,
+    dstport: `${rule.protocol?.name ?? "th"} dport`,
+    srcip: `${rule.family} saddr`,
+    srcport: `${rule.protocol?.name ?? "th"} sport`,
+  };
+  const wanted = mode.split(",");
+  return Object.keys(keys)
+    .filter((each) => wanted.includes(each))
+    .map((each) => keys[each])
+    .join(" . ");
+}
+const compare =
+  (key: string, op: string): Option =>
+  (rule, words, option, not) => {
+    rule.matches.push(`${key} ${op || eq(not)}${ranges(words.value(option))}`);
+  };
+const hop = (rule: Gathered): string => (rule.family === "ip" ? "ip ttl" : "ip6 hoplimit");
+
+export const MATCHES: Readonly<Record<string, Option>> = {
+  "--sport": port("sport"),
+  "--source-port": port("sport"),
+  "--dport": port("dport"),
+  "--destination-port": port("dport"),
+  "--sports": ports("sport"),
+  "--source-ports": ports("sport"),
+  "--dports": ports("dport"),
+  "--destination-ports": ports("dport"),
+  "--ports": eitherPort,
+  "--tcp-flags": tcpFlags,
+  "--syn": syn,
+  "--icmp-type": icmp("icmp"),
+  "--icmpv6-type": icmp("icmpv6"),
+  "--ctstate": states,
+  "--state": states,
+  "--ctproto": match((value, not) => `ct original protocol ${not}${protocolName(value)}`),
+  "--comment": (rule, words, option) => {
+    rule.comment = words.value(option);
+  },
+  "--limit": (rule, words, option) => {
+    limitOf(rule, false).average = rate(words.value(option), option);
+  },
+  "--limit-burst": (rule, words, option) => {
+    limitOf(rule, false).burst = Number(words.value(option));
+  },
+  "--hashlimit-upto": (rule, words, option) => {
+    limitOf(rule, true).average = rate(words.value(option), option);
+  },
+  "--hashlimit-above": (rule, words, option) => {
+    Object.assign(limitOf(rule, true), { average: rate(words.value(option), option), over: true });
+  },
+  "--hashlimit-burst": (rule, words, option) => {
+    limitOf(rule, true).burst = Number(words.value(option));
+  },
+  "--hashlimit-mode": (rule, words, option) => {
+    limitOf(rule, true).mode = words.value(option);
+  },
+  "--hashlimit-htable-expire": (rule, words, option) => {
+    limitOf(rule, true).expire = words.value(option);
+  },
+  "--hashlimit-name": (rule, words, option) => {
+    limitOf(rule, true).name = words.value(option);
+  },
+  "--src-range": match((value, not, rule) => `${rule.family} saddr ${not}${value}`),
+  "--dst-range": match((value, not, rule) => `${rule.family} daddr ${not}${value}`),
+  "--src-type": match((value, not) => `fib saddr type ${not}${value.toLowerCase()}`),
+  "--dst-type": match((value, not) => `fib daddr type ${not}${value.toLowerCase()}`),
+  "--mac-source": match((value, not) => `ether saddr ${not}${value.toLowerCase()}`),
+  "--pkt-type": match((value, not) => `pkttype ${not}${value}`),
+  "--length": compare("meta length", ""),
+  "--ttl-eq": match((value, not, rule) => `${hop(rule)} ${not}${value}`),
+  "--ttl-lt": match((value, _not, rule) => `${hop(rule)} lt ${value}`),
+  "--ttl-gt": match((value, _not, rule) => `${hop(rule)} gt ${value}`),
+  "--hl-eq": match((value, not, rule) => `${hop(rule)} ${not}${value}`),
+  "--uid-owner": match((value, not) => `skuid ${not}${value}`),
+  "--gid-owner": match((value, not) => `skgid ${not}${value}`),
+  "--dscp": match((value, not, rule) => `${rule.family} dscp ${not}${hex(value)}`),
+};
+/** `--mark` belongs to two matches: the one named last. */
+export const markOption = (module: string | undefined): Option => mark(module === "connmark" ? "ct mark" : "mark");
+
+export const BASICS: Readonly<Record<string, Option>> = {
+  "-s": (rule, words, option, not) => {
+    Object.assign(rule, { sources: words.value(option).split(",").map(address), notSource: not });
+  },
+  "-d": (rule, words, option, not) => {
+    Object.assign(rule, { destinations: words.value(option).split(",").map(address), notDestination: not });
+  },
+  "-p": (rule, words, option, not) => {
+    const name = protocolName(words.value(option));
+    if (name !== "all" && name !== "0") rule.protocol = { name, not };
+  },
+  "-i": (rule, words, option, not) => {
+    rule.iif = `${eq(not)}${interfaceName(words.value(option))}`;
+  },
+  "-o": (rule, words, option, not) => {
+    rule.oif = `${eq(not)}${interfaceName(words.value(option))}`;
+  },
+  "-f": (rule, _words, _option, not) => {
+    rule.fragment = `ip frag-off & 0x1fff ${not ? "==" : "!="} 0`;
+  },
+};

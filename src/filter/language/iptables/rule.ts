@@ -1,0 +1,64 @@
+/** What is gathered of one rule before it is written: iptables gives its parts in any order, nft wants matches before the target. */
+export interface Gathered {
+  readonly family: "ip" | "ip6";
+  iif?: string;
+  oif?: string;
+  fragment?: string;
+  protocol?: { readonly name: string; readonly not: boolean };
+  sources: readonly string[];
+  destinations: readonly string[];
+  notSource: boolean;
+  notDestination: boolean;
+  /** Matches of the protocol itself make `ip protocol …` needless. */
+  protocolUsed: boolean;
+  readonly matches: string[];
+  comment?: string;
+  target: string;
+  /** Words of a limit or a set of addresses that are complete only when all options are read. */
+  readonly late: (() => string)[];
+}
+export const gathered = (family: "ip" | "ip6"): Gathered => ({
+  family,
+  sources: [],
+  destinations: [],
+  notSource: false,
+  notDestination: false,
+  protocolUsed: false,
+  matches: [],
+  target: "",
+  late: [],
+});
+
+const PROTOCOLS: Readonly<Record<string, string>> = { icmpv6: "ipv6-icmp", "58": "ipv6-icmp", "6": "tcp", "17": "udp", "1": "icmp" };
+export const protocolName = (text: string): string => PROTOCOLS[text.toLowerCase()] ?? text.toLowerCase();
+/** `eth+` is every name that begins so. */
+export const interfaceName = (text: string): string => `"${text.endsWith("+") ? `${text.slice(0, -1)}*` : text}"`;
+export const address = (text: string): string =>
+  text.replace(/\/(32|128)$/, (all, bits) => (bits === "32" && text.includes(":") ? all : ""));
+export const ranges = (text: string): string => text.replaceAll(":", "-");
+
+/** One rule for each pair of a source and a destination. */
+export function written(rule: Gathered): readonly string[] {
+  const { family, protocol } = rule;
+  const not = (negated: boolean) => (negated ? "!= " : "");
+  const before = [
+    rule.iif === undefined ? "" : `iifname ${rule.iif}`,
+    rule.oif === undefined ? "" : `oifname ${rule.oif}`,
+    rule.fragment ?? "",
+    protocol && !rule.protocolUsed ? `${family === "ip" ? "ip protocol" : "meta l4proto"} ${not(protocol.not)}${protocol.name}` : "",
+  ];
+  const side = (list: readonly string[], key: string, negated: boolean) =>
+    list.length === 0 ? [""] : list.map((each) => `${family} ${key} ${not(negated)}${each}`);
+  const after = [
+    ...rule.matches,
+    ...rule.late.map((make) => make()),
+    "counter",
+    rule.target,
+    rule.comment === undefined ? "" : `comment "${rule.comment}"`,
+  ];
+  return side(rule.sources, "saddr", rule.notSource).flatMap((source) =>
+    side(rule.destinations, "daddr", rule.notDestination).map((destination) =>
+      [...before, source, destination, ...after].filter((part) => part !== "").join(" "),
+    ),
+  );
+}

@@ -1,0 +1,184 @@
+/** Targets of iptables (`-j …`) as nft's statements. Options of a target come behind its name. */
+import { Fault } from "../faults.ts";
+import type { Gathered } from "./rule.ts";
+import type { Word, Words } from "./words.ts";
+
+type Options = ReadonlyMap<string, string | true>;
+interface Target {
+  /** Options with a value, and without. */
+  readonly values?: readonly string[];
+  readonly switches?: readonly string[];
+  write(options: Options, rule: Gathered, word: Word): string;
+}
+const hex = (number: number): string => `0x${(number >>> 0).toString(16)}`;
+const NAT_SWITCHES = ["--random", "--random-fully", "--persistent"];
+function natFlags(options: Options): string {
+  const names = [
+    options.has("--random") ? "random" : "",
+    options.has("--random-fully") ? "fully-random" : "",
+    options.has("--persistent") ? "persistent" : "",
+  ];
+  const set = names.filter((name) => name !== "");
+  return set.length === 0 ? "" : ` ${set.join(",")}`;
+}
+const text = (options: Options, name: string): string | undefined => options.get(name) as string | undefined;
+
+const REJECT: Readonly<Record<string, string>> = {
+  "icmp-port-unreachable": "",
+  "icmp6-port-unreachable": "",
+  "icmp6-no-route": "no-route",
+  "no-route": "no-route",
+  "icmp6-adm-prohibited": "admin-prohibited",
+  "adm-prohibited": "admin-prohibited",
+  "icmp6-addr-unreachable": "addr-unreachable",
+  "addr-unreach": "addr-unreachable",
+  "icmp6-policy-fail": "policy-fail",
+  "icmp6-reject-route": "reject-route",
+  "icmp-proto-unreachable": "prot-unreachable",
+};
+function reject(options: Options, rule: Gathered): string {
+  const how = text(options, "--reject-with");
+  if (how === undefined || REJECT[how] === "") return "reject";
+  if (how === "tcp-reset") return "reject with tcp reset";
+  const code = REJECT[how] ?? how.replace(/^icmp6?-/, "");
+  return `reject with ${rule.family === "ip" ? "icmp" : "icmpv6"} type ${code}`;
+}
+const LEVELS = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"];
+const LEVEL_NAMES: Readonly<Record<string, string>> = { warning: "warn", error: "err", panic: "emerg" };
+function log(options: Options): string {
+  const prefix = text(options, "--log-prefix");
+  const written = text(options, "--log-level");
+  const level = written && (LEVELS[Number(written)] ?? LEVEL_NAMES[written] ?? written);
+  const flags = [
+    ["--log-tcp-sequence", "tcp sequence"],
+    ["--log-tcp-options", "tcp options"],
+    ["--log-ip-options", "ip options"],
+    ["--log-uid", "skuid"],
+    ["--log-macdecode", "ether"],
+  ];
+  const named = flags.filter(([option]) => options.has(option)).map(([, name]) => ` flags ${name}`);
+  return `log${prefix === undefined ? "" : ` prefix "${prefix}"`}${level && level !== "warn" ? ` level ${level}` : ""}${named.join("")}`;
+}
+function nflog(options: Options): string {
+  const [group, prefix] = [text(options, "--nflog-group") ?? "0", text(options, "--nflog-prefix")];
+  const [size, threshold] = [text(options, "--nflog-size"), text(options, "--nflog-threshold")];
+  const rest = `${size ? ` snaplen ${size}` : ""}${threshold ? ` queue-threshold ${threshold}` : ""}`;
+  return `log${prefix === undefined ? "" : ` prefix "${prefix}"`} group ${group}${rest}`;
+}
+/** A mark and its mask, as `value/mask`. */
+function masked(written: string): readonly [number, number | undefined] {
+  const [value, mask] = written.split("/").map(Number);
+  return [value, mask];
+}
+function mark(key: string, own: string): Target["write"] {
+  return (options, _rule, word) => {
+    const set = text(options, "--set-mark") ?? text(options, "--set-xmark");
+    if (set !== undefined) {
+      const [value, mask] = masked(set);
+      if (mask === undefined || mask === 0xffffffff) return `${key} set ${hex(value)}`;
+      const kept = options.has("--set-mark") ? ~(mask | value) : ~mask;
+      return `${key} set ${own} and ${hex(kept)} ${options.has("--set-mark") ? "or" : "xor"} ${hex(value)}`;
+    }
+    for (const [option, op] of [
+      ["--or-mark", "or"],
+      ["--and-mark", "and"],
+      ["--xor-mark", "xor"],
+    ]) {
+      const value = text(options, option);
+      if (value !== undefined) return `${key} set ${own} ${op} ${hex(Number(value))}`;
+    }
+    throw new Fault(word.at, `${word.text} needs --set-mark, --set-xmark, --or-mark, --and-mark or --xor-mark`);
+  };
+}
+const connmark = mark("ct mark", "ct mark");
+const MARKS = ["--set-mark", "--set-xmark", "--or-mark", "--and-mark", "--xor-mark"];
+const address =
+  (statement: string, option: string): Target["write"] =>
+  (options, _rule, word) => {
+    const to = text(options, option);
+    if (to === undefined) throw new Fault(word.at, `${word.text} needs ${option}`);
+    return `${statement} to ${to}${natFlags(options)}`;
+  };
+const ports =
+  (statement: string): Target["write"] =>
+  (options) => {
+    const to = text(options, "--to-ports") ?? text(options, "--to-port");
+    return `${statement}${to === undefined ? "" : ` to :${to}`}${natFlags(options)}`;
+  };
+/** The network that matched is swapped for another one of its size. */
+function netmap(options: Options, rule: Gathered, word: Word): string {
+  const to = text(options, "--to");
+  const [from] = rule.destinations.length > 0 ? rule.destinations : rule.sources;
+  if (to === undefined || from === undefined) throw new Fault(word.at, "NETMAP needs --to, and -s or -d to say what is mapped");
+  const [kind, key] = rule.destinations.length > 0 ? ["dnat", "daddr"] : ["snat", "saddr"];
+  return `${kind} ${rule.family} prefix to ${rule.family} ${key} map { ${from} : ${to} }`;
+}
+const plain = (statement: string): Target => ({ write: () => statement });
+
+const TARGETS: Readonly<Record<string, Target>> = {
+  ACCEPT: plain("accept"),
+  DROP: plain("drop"),
+  RETURN: plain("return"),
+  NOTRACK: plain("notrack"),
+  CT: { switches: ["--notrack"], write: () => "notrack" },
+  REJECT: { values: ["--reject-with"], write: reject },
+  LOG: {
+    values: ["--log-prefix", "--log-level"],
+    switches: ["--log-tcp-sequence", "--log-tcp-options", "--log-ip-options", "--log-uid", "--log-macdecode"],
+    write: log,
+  },
+  NFLOG: { values: ["--nflog-group", "--nflog-prefix", "--nflog-size", "--nflog-threshold"], write: nflog },
+  MARK: { values: MARKS, write: mark("meta mark", "mark") },
+  CONNMARK: {
+    values: [...MARKS, "--nfmask", "--ctmask", "--mask"],
+    switches: ["--save-mark", "--restore-mark"],
+    write: (options, rule, word) => {
+      if ([...options.keys()].some((each) => each.endsWith("mask"))) throw new Fault(word.at, "CONNMARK with a mask is not translated");
+      if (options.has("--save-mark")) return "ct mark set mark";
+      return options.has("--restore-mark") ? "meta mark set ct mark" : connmark(options, rule, word);
+    },
+  },
+  SNAT: { values: ["--to-source"], switches: NAT_SWITCHES, write: address("snat", "--to-source") },
+  DNAT: { values: ["--to-destination"], switches: NAT_SWITCHES, write: address("dnat", "--to-destination") },
+  MASQUERADE: { values: ["--to-ports"], switches: NAT_SWITCHES, write: ports("masquerade") },
+  REDIRECT: { values: ["--to-ports", "--to-port"], switches: NAT_SWITCHES, write: ports("redirect") },
+  NETMAP: { values: ["--to"], write: netmap },
+  TCPMSS: {
+    values: ["--set-mss"],
+    switches: ["--clamp-mss-to-pmtu"],
+    write: (options) => `tcp option maxseg size set ${text(options, "--set-mss") ?? "rt mtu"}`,
+  },
+};
+
+/** Reads the target's options; what is written waits until the whole rule is read. */
+export class ChosenTarget {
+  private readonly options = new Map<string, string | true>();
+  constructor(
+    readonly word: Word,
+    private readonly jump: "jump" | "goto",
+  ) {}
+  private get target(): Target | undefined {
+    return this.jump === "goto" ? undefined : TARGETS[this.word.text];
+  }
+  /** Whether the option is the target's. */
+  take(option: Word, words: Words): boolean {
+    const { target } = this;
+    if (target?.values?.includes(option.text)) this.options.set(option.text, words.value(option));
+    else if (target?.switches?.includes(option.text)) this.options.set(option.text, true);
+    else return false;
+    return true;
+  }
+  write(rule: Gathered): string {
+    const { target, word } = this;
+    if (target) return target.write(this.options, rule, word);
+    if (/^[A-Z]{2,}$/.test(word.text) && KERNEL_TARGETS.has(word.text))
+      throw new Fault(word.at, `the target ${word.text} is not translated`);
+    return `${this.jump} ${word.text}`;
+  }
+}
+/** Targets that exist and are not chains. */
+const KERNEL_TARGETS = new Set(
+  "AUDIT CHECKSUM CLASSIFY CLUSTERIP CONNSECMARK DNPT DSCP ECN HL HMARK IDLETIMER LED NFQUEUE RATEEST SECMARK SET SNPT SYNPROXY TCPOPTSTRIP TEE TOS TPROXY TRACE TTL ULOG".split(
+    " ",
+  ),
+);
