@@ -1,15 +1,7 @@
 /** One table of filters by chance: sets, chains to jump to, base chains. */
 import type { Dice } from "./dice.ts";
+import { isPossible, ofConnections } from "./generate-match.ts";
 import { CLIENTS4, CLIENTS6, INNER4, INNER6, PORT_NAMES, ROUTER4, ROUTER6, SERVERS4, SERVERS6, SERVICES } from "./vocabulary.ts";
-
-/** nft refuses a rule that asks for two protocols of one layer at once. */
-function isPossible(rule: string): boolean {
-  const l4 = [...rule.matchAll(/(?:^|[ \n])(?:meta l4proto )?(tcp|udp|icmpv6|icmp|ipv6-icmp|132)(?= )/g)].map(([, name]) =>
-    name.replace("ipv6-icmp", "icmpv6"),
-  );
-  const l3 = [...rule.matchAll(/(?:^|[ \n])(ip6?|icmpv6|icmp|exthdr|ipv6-icmp)(?= )/g)].map(([, name]) => /6|ext/.test(name));
-  return new Set(l4).size < 2 && new Set(l3).size < 2;
-}
 
 export type Family = "ip" | "ip6" | "inet";
 
@@ -104,7 +96,6 @@ export class TableMaker {
     const { dice } = this;
     const six = this.six;
     const l3 = six ? "ip6" : "ip";
-    const tracked = hook !== "raw";
     const inward = hook !== "output" && hook !== "postrouting" ? "iifname" : "oifname";
     const either = hook === "forward" && dice.chance(0.5) ? "oifname" : inward;
     return dice.weighted<() => string>([
@@ -134,21 +125,7 @@ export class TableMaker {
       ],
       [1, () => (six ? `exthdr ${dice.pick(["hbh", "frag", "dst"])} exists` : `ip frag-off & 0x1fff != 0`)],
       [1, () => `@th,${dice.pick(["0,16 < 1024", "16,16 { 80, 443 }", "0,8 & 0x10 == 0x10"])}`],
-      ...(tracked
-        ? ([
-            [
-              5,
-              () =>
-                `ct state ${dice.pick(["established,related", "new", "invalid", "established", "related", "untracked", "{ new, established }", "!= new"])}`,
-            ],
-            [2, () => `ct mark ${dice.pick(["0", "1", "2", "!= 0", "& 0x1 == 0x1"])}`],
-            [1, () => `ct direction ${dice.pick(["original", "reply"])}`],
-            [1, () => `ct status ${dice.pick(["assured", "seen-reply", "snat", "dnat", "confirmed"])}`],
-            [1, () => `ct original ${l3} ${dice.pick(["saddr", "daddr"])} ${dice.pick(this.hosts(six))}`],
-            [1, () => `ct original packets ${dice.pick(["> 1", "< 3", "2"])}`],
-            [1, () => `ct protocol ${dice.pick(["tcp", "udp"])}`],
-          ] as const)
-        : []),
+      ...(hook === "raw" ? [] : ofConnections(dice, l3, this.hosts(six))),
     ])();
   }
 
