@@ -163,7 +163,7 @@ export function flagsOf(each: Match): FlagForm | undefined {
   const mask = l.r.from;
   if (r.from === 0n) return op === "!=" ? { form: "any", flags: mask } : { form: "none", flags: mask };
   const single = (mask & (mask - 1n)) === 0n;
-  return single ? undefined : { form: "masked", value: r.from, mask };
+  return single && r.from === mask ? undefined : { form: "masked", value: r.from, mask };
 }
 
 /** Elements in the order in which they are shown: intervals by where they begin, others by the number their bytes make. */

@@ -192,7 +192,7 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     if (op !== "implicit" && op !== "==" && op !== "!=") throw new Fault(each.r.at, `Cannot use ${op} with sets, only == and !=`);
     const elements = elementsOf(node, parts, undefined, this);
     if (elements.length === 1 && l.k !== "concat" && elements[0].key.length === 1) {
-      this.compare(l, elements[0].key[0], op === "implicit" ? "==" : op);
+      this.compare(l, elements[0].key[0], op);
       return;
     }
     const set = this.anonymous(parts, undefined, elements, node.at);
