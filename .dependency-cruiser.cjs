@@ -24,7 +24,7 @@ const floors = [
   ["lab", ["base", "wire", "engine", "link", "host", "lab"]],
   ["router", ["base", "wire", "engine", "link", "filter", "track", "balance", "queue", "ip", "socket", "dns", "dhcp", "host", "router"]],
   ["measure", ["base", "wire", "rib", "engine", "link", "measure"]],
-  ["cli", ["base", "wire", "rib", "engine", "link", "track", "measure", "router", "cli"]],
+  ["cli", ["base", "wire", "rib", "engine", "link", "track", "measure", "host", "router", "cli"]],
   ["playground", ["base", "wire", "rib", "engine", "link", "measure", "socket", "host", "lab", "playground"]],
 ];
 const ownFloors = floors.map(([floor, allowed]) => ({

@@ -1,8 +1,12 @@
 /** The egress policy: what it allows by name and address, and what its rules say. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { Zone } from "../src/dns/index.ts";
 import type { DnsRecord } from "../src/dns/records.ts";
-import { egressPolicy, parseAllow } from "../src/router/index.ts";
+import { serveDns } from "../src/host/dns-server.ts";
+import { Lab } from "../src/lab/index.ts";
+import { egressPolicy, parseAllow, Router } from "../src/router/index.ts";
+import type { TcpSocket } from "../src/socket/stream.ts";
 
 const A = (address: string, ttl: number): DnsRecord =>
   ({ name: "x", type: address.includes(":") ? "AAAA" : "A", class: 1, ttl, address }) as DnsRecord;
@@ -61,5 +65,87 @@ describe("egress policy", () => {
       { set: "ports4", element: "198.51.100.3 . 22", timeoutSeconds: 60 },
     ]);
     assert.deepEqual(policy.elements("evil.org", [A("198.51.100.4", 60)]), []);
+  });
+});
+
+describe("egress policy, in a network", () => {
+  it("lets out what it allows, and nothing past it", async () => {
+    const lab = await Lab.create({ seed: 3, memory: { flows: 4096, filterBytes: 8 << 20 } });
+    const OUT = { 4: "192.0.2.254", 6: "2001:db8::254" } as const;
+    const outside = await lab.host({
+      interfaces: [{ addresses: [`${OUT[4]}/24`, `${OUT[6]}/64`], gateway: ["192.0.2.1", "2001:db8::1"] }],
+    });
+    const inside = await lab.host({
+      interfaces: [{ addresses: ["10.0.0.2/24", "fd00::2/64"], gateway: ["10.0.0.1", "fd00::1"] }],
+      dns: ["10.0.0.1"],
+    });
+    const router = await Router.create(
+      {
+        interfaces: [
+          { name: "wan", addresses: ["192.0.2.1/24", "2001:db8::1/64"] },
+          { name: "lan", addresses: ["10.0.0.1/24", "fd00::1/64"] },
+        ],
+        dns: { listen: ["lan"], upstreams: [OUT[4]] },
+        egress: { interfaces: ["lan"], allow: ["allowed.test", "*.port.test:443"] },
+      },
+      { engine: lab.engine, ports: { wan: lab.engine.port(6), lan: lab.engine.port(7) } },
+    );
+    lab.link(outside, router.host, {}, ["eth0", "wan"]);
+    lab.link(inside, router.host, {}, ["eth0", "lan"]);
+    const logged: string[] = [];
+    router.host.onLog(({ statement, in: from }) => logged.push(`${statement.prefix}${from}`));
+    const addresses = (name: string) => [
+      { name, type: "A", address: OUT[4], ttl: 30 } as const,
+      { name, type: "AAAA", address: OUT[6], ttl: 30 } as const,
+    ];
+    const zone = new Zone("test", ["allowed.test", "denied.test", "a.port.test"].flatMap(addresses));
+    serveDns(outside, { zones: [zone] });
+    outside.listen({ port: 443 });
+    const accepted: TcpSocket[] = [];
+    void (async () => {
+      for await (const socket of outside.listen({ port: 8443 })) accepted.push(socket);
+    })();
+    const over = async <T>(work: Promise<T>, ms = 4000): Promise<T | string> => {
+      const told = work.catch((error: { code?: string }) => error.code ?? "?");
+      await lab.run(ms);
+      return told;
+    };
+    const tries = async (hostname: string, port: number) => {
+      const found = await over(inside.connect({ hostname, port }));
+      return typeof found === "string" ? found : "open";
+    };
+
+    for (const family of [4, 6] as const) assert.equal(await tries(OUT[family], 443), "ECONNREFUSED", `IPv${family} before any answer`);
+    assert.ok(logged.length > 0 && logged.every((line) => line === "egress refused: lan"), logged.join());
+    assert.equal(typeof (await over(inside.resolver.resolve("denied.test", "A"))), "string", "a name that is not allowed");
+    assert.equal(await tries(OUT[4], 443), "ECONNREFUSED", "its address stays shut");
+
+    // A port of a name: that port alone, of the family that was asked for alone.
+    assert.notEqual(typeof (await over(inside.resolver.resolve("a.port.test", "A"))), "string");
+    assert.deepEqual(
+      [await tries(OUT[4], 443), await tries(OUT[4], 8443), await tries(OUT[6], 443)],
+      ["open", "ECONNREFUSED", "ECONNREFUSED"],
+    );
+
+    for (const type of ["A", "AAAA"] as const)
+      assert.notEqual(typeof (await over(inside.resolver.resolve("allowed.test", type))), "string");
+    for (const family of [4, 6] as const) assert.equal(await tries(OUT[family], 8443), "open", `IPv${family}`);
+
+    // Other name servers are out of reach, at an allowed address too.
+    const other = inside.names.newResolver({ servers: [OUT[4]], timeout: 500, attempts: 1 });
+    assert.equal(typeof (await over(other.resolve("denied.test", "A"))), "string", "by UDP");
+    for (const port of [53, 853]) assert.equal(await tries(OUT[4], port), "ECONNREFUSED", `port ${port}`);
+
+    const kept = await over(inside.connect({ hostname: OUT[4], port: 8443 }));
+    assert.notEqual(typeof kept, "string");
+    await lab.run(40_000);
+    assert.equal(await tries(OUT[4], 8443), "ECONNREFUSED", "the answer's time is over");
+    void (kept as TcpSocket).writable.getWriter().write(new TextEncoder().encode("still open"));
+    await lab.run(1000);
+    const { value } = await (accepted.at(-1) as TcpSocket).readable.getReader().read();
+    assert.equal(new TextDecoder().decode(value), "still open", "what was begun in time goes on");
+    assert.match(router.rules.engine?.list() ?? "", /set names4/);
+    await router.close();
+    await lab.engine.close();
   });
 });

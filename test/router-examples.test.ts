@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { parseConfig } from "../src/router/index.ts";
+import { parseConfig, Router } from "../src/router/index.ts";
 
 const run = (...args: string[]) => spawnSync(process.execPath, args, { encoding: "utf8", timeout: 60_000 });
 const page = readFileSync("docs/router.md", "utf8");
@@ -14,6 +14,17 @@ describe("examples of routers", { concurrency: 1 }, () => {
     it(`examples/${name} is right`, () => {
       const { status, stdout, stderr } = run("dist/src/cli/main.js", "router", "--check", "--config", `examples/${name}`);
       assert.deepEqual([status, stdout, stderr], [0, `examples/${name}: right\n`, ""]);
+    });
+
+    it(`examples/${name} runs: its rules, balancers and queues are taken`, async () => {
+      const config = parseConfig(readFileSync(`examples/${name}`, "utf8"));
+      const router = await Router.create(config, { device: () => () => ({ name: "nowhere", poll: () => 0 }) });
+      const tables = router.rules.engine?.list() ?? "";
+      for (const part of [config.nat && "masquerade", config.egress && "names6", config.ruleset && "chain input"]) {
+        if (part) assert.ok(tables.includes(part), part);
+      }
+      assert.equal(router.balancer?.services.size, config.balancers?.length ?? 0);
+      await router.close();
     });
   }
 

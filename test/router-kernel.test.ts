@@ -114,6 +114,10 @@ ${more}`;
       route.split("\n")[0].replace("lan", "t0").replace(LAN[4], CLIENT[4]),
       client.ip("-4", "route", "show", "proto", "kernel").split("\n")[0].replace("scope link", "proto kernel scope link"),
     );
+    assert.match(
+      tell("conntrack", "-L", "-p", "tcp").stdout,
+      new RegExp(`^tcp      6 \\d+ \\w+ src=${CLIENT[4]} dst=${SERVER[4]} sport=\\d+ dport=80 packets=\\d+ bytes=\\d+ src=`, "m"),
+    );
     assert.deepEqual(tell("ip", "addr", "show", "dev", "nothing"), { status: 1, stdout: "", stderr: 'Device "nothing" does not exist.\n' });
     const status = JSON.parse(tell("status").stdout);
     assert.equal(status.interfaces.length, 2);
@@ -134,6 +138,56 @@ ${more}`;
     writeFileSync(file, yaml("routes: [{ to: 203.0.113.0/24, via: 192.0.2.2 }]\n"));
     assert.deepEqual(tell("reload", "--config", file), { status: 0, stdout: "", stderr: "" });
     assert.match(tell("ip", "route").stdout, /203\.0\.113\.0\/24/);
+  });
+
+  it("hides clients, forwards ports and logs, by rules of both kinds", async () => {
+    writeFileSync(
+      file,
+      yaml(`nat: { masquerade: [wan] }
+forwards: [{ listen: "wan:8080", to: "${CLIENT[4]}:81" }, { listen: "[${WAN[6]}]:8080", to: "[${CLIENT[6]}]:81" }]
+ruleset: |
+  table inet filter {
+    chain forward {
+      type filter hook forward priority filter; policy drop;
+      ct state established,related accept
+      ct status dnat accept
+      iifname "lan" meta l4proto { icmp, ipv6-icmp } accept
+      iifname "lan" tcp dport 80 accept
+      log prefix "refused: "
+      reject with icmpx admin-prohibited
+    }
+  }
+`),
+    );
+    assert.deepEqual(tell("reload", "--config", file), { status: 0, stdout: "", stderr: "" });
+    await client.start("python3", ["-m", "http.server", "81", "--bind", "::", "--directory", folder]);
+    await client.listens(81);
+    // Without a way back: only what comes from the router's own address is answered.
+    for (const family of FAMILIES) {
+      server.ip(`-${family}`, "route", "del", "default");
+      const host = (address: string) => (family === 6 ? `[${address}]` : address);
+      assert.match((await client.run(`ping -${family} -c 2 -i 0.05 -W 2 ${SERVER[family]}`)).out, / 0% packet loss/);
+      const page = await client.run(`curl -sg --max-time 20 http://${host(SERVER[family])}/page`);
+      assert.equal(sha(page.bytes), sha(body(3_000_000)), `IPv${family}`);
+      const back = await server.run(`curl -sg --max-time 20 http://${host(WAN[family])}:8080/page`);
+      assert.equal(sha(back.bytes), sha(body(3_000_000)), `forward, IPv${family}`);
+      const refused = await client.run(`curl -sSg --max-time 5 http://${host(SERVER[family])}:5201/`);
+      assert.notEqual(refused.code, 0);
+    }
+    await until(() =>
+      /^refused: IN=lan OUT=wan MAC=[0-9a-f:]+ SRC=10\.83\.0\.2 DST=192\.0\.2\.2 LEN=60 .*PROTO=TCP SPT=\d+ DPT=5201 /m.test(said),
+    );
+    assert.match(
+      tell("conntrack", "-L", "-p", "tcp").stdout,
+      new RegExp(`src=${CLIENT[4]} dst=${SERVER[4]} sport=\\d+ dport=80 .*dst=${WAN[4]} `),
+    );
+    const listing = tell("nft", "list", "table", "inet", "packetloom").stdout;
+    assert.match(listing, /oifname "wan" masquerade/);
+    assert.match(listing, /tcp dport 8080 dnat ip to 10\.83\.0\.2:81/);
+    assert.deepEqual(tell("nft", "add", "rule", "inet", "filter", "forward", "counter"), { status: 0, stdout: "", stderr: "" });
+    const wrong = tell("nft", "add", "rule", "inet", "filter", "forward", "tcp", "dprt", "80", "accept");
+    assert.equal(wrong.status, 1);
+    assert.match(wrong.stderr, /Error: .*\n.*dprt/);
   });
 
   it("shows its metrics by HTTP", async () => {

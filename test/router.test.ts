@@ -108,6 +108,21 @@ describe("a router in a lab", () => {
     assert.equal(await printed("tc", "qdisc", "show", "dev", "wan"), "qdisc noqueue 0: dev wan root refcnt 2 \n");
   });
 
+  it("conntrack: what is tracked, as conntrack prints it", async () => {
+    await lab.run(1000);
+    const { stdout, stderr } = await run("conntrack", "-L", "-p", "icmp");
+    assert.match(
+      stdout ?? "",
+      /^icmp {5}1 \d+ src=10\.0\.0\.10\d dst=192\.0\.2\.254 type=8 code=0 id=\d+ packets=1 bytes=84 src=192\.0\.2\.254 dst=10\.0\.0\.10\d type=0 code=0 id=\d+ packets=1 bytes=84 mark=0 zone=\d+ use=1\n$/,
+    );
+    assert.match(stderr ?? "", /1 flow entries have been shown/);
+    assert.match((await printed("conntrack", "-C")) ?? "", /^[1-9]\d*\n$/);
+    assert.match((await printed("conntrack", "-S")) ?? "", /^cpu=0 +\tfound=\d+ invalid=0 insert=\d+ /);
+    assert.equal((await run("conntrack", "-D", "-p", "icmp")).code, 0);
+    assert.equal((await run("conntrack", "-D", "-p", "icmp")).code, 1);
+    assert.match((await run("conntrack", "-X")).stderr ?? "", /unknown option `-X'/);
+  });
+
   it("changes what differs and nothing else", async () => {
     const before = router.host.ip.interface("lan");
     const listener = inside.listen({ port: 80 });

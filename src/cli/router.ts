@@ -1,10 +1,14 @@
 /** `packetloom router`: a router by its configuration, until it is told to end. SIGHUP reads the file again. */
 import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import { LoomError } from "../base/errors.ts";
+import type { LogEntry } from "../host/host-rules.ts";
 import { parseConfig } from "../router/config.ts";
 import { serveControl } from "../router/control-node.ts";
 import { deviceOf } from "../router/devices-node.ts";
+import { formatLog } from "../router/log.ts";
+import { LogFile } from "../router/logging-node.ts";
 import { serveMetrics } from "../router/metrics-node.ts";
 import { Router } from "../router/router.ts";
 import type { RouterConfig } from "../router/schema.ts";
@@ -54,7 +58,13 @@ export async function routerCommand({ config: path, check, top }: RouterCommand)
       const server = await serveMetrics(router, metrics.host, metrics.port);
       closers.push(() => server.close().closeAllConnections());
     }
-    process.on("SIGHUP", () => void reload(router, path));
+    const log = new LogFile(config.log?.to);
+    closers.push(() => log.close());
+    if (router.rules.engine) closers.push(router.host.onLog((entry) => log.write(lineOf(entry, router.config))));
+    process.on("SIGHUP", () => {
+      log.reopen();
+      void reload(router, path);
+    });
     const stop = new AbortController();
     const told = ended().then(() => stop.abort());
     say(`routing between ${config.interfaces.map(({ name }) => name).join(", ")}`);
@@ -64,6 +74,14 @@ export async function routerCommand({ config: path, check, top }: RouterCommand)
     for (const close of closers) close();
     await router.close();
   }
+}
+
+function lineOf({ statement, in: from, out, packet, link, mark }: LogEntry, { log, name = hostname() }: RouterConfig): string {
+  const frame = new Uint8Array(link.length + packet.length);
+  frame.set(link);
+  frame.set(packet, link.length);
+  const logged = { prefix: statement.prefix ?? "", in: from, out, frame, hasEthernet: link.length >= 14, mark };
+  return formatLog(logged, log?.format ?? "kernel", name, Date.now());
 }
 
 async function reload(router: Router, path: string): Promise<void> {

@@ -1,16 +1,17 @@
 /** A router's rules and what it tracks: the user's ruleset, the tables of the shortcuts, names that were opened by answers. */
+
 import { LoomError } from "../base/errors.ts";
+import type { Firewall } from "../filter/firewall.ts";
 import type { Host } from "../host/host.ts";
 import type { AddressListener } from "../ip/addresses.ts";
 import type { Conntrack } from "../track/conntrack.ts";
 import { EGRESS_TABLE, type SetElement } from "./egress.ts";
-import type { RuleEngine } from "./ports.ts";
-import { ruleEngineOf, trackingOf } from "./ports.ts";
+import { firewallOf, trackingOf } from "./ports.ts";
 import { ownTables, transaction } from "./ruleset.ts";
 import type { RouterConfig } from "./schema.ts";
 
 export class Rules {
-  readonly engine: RuleEngine | undefined;
+  readonly engine: Firewall | undefined;
   /** Undefined where the engine has no room for flows. */
   readonly conntrack: Conntrack | undefined;
   /** What went wrong when rules were made again for an address that came or went. */
@@ -25,7 +26,7 @@ export class Rules {
   constructor(host: Host) {
     this.host = host;
     this.conntrack = trackingOf(host);
-    this.engine = ruleEngineOf(host);
+    this.engine = firewallOf(host);
     host.ip.addresses.listeners.add(this.listener);
   }
 
@@ -51,11 +52,13 @@ export class Rules {
     const user = config.ruleset ?? "";
     const text = transaction(user === (this.user ?? "") ? undefined : user, tables, this.tables);
     if (text !== "") this.use().apply(text);
+    // Rules that ask for no tracking would end it.
+    trackingOf(this.host);
     this.user = user;
     this.tables = tables;
   }
 
-  private use(): RuleEngine {
+  private use(): Firewall {
     if (!this.engine) throw new LoomError("ENOTSUP", "this router's engine has no room for rules; create it with filterBytes and flows");
     return this.engine;
   }

@@ -48,7 +48,8 @@ export const conntrack: Command = ({ rules, host }, words) => {
   const { conntrack: tracked } = rules;
   if (!tracked) throw usage(`${VERSION}: this router tracks no connections (conntrack.max is 0)`);
   let action: string | undefined;
-  let filter: FlowFilter = {};
+  // Hosts of one engine share its table, each in a zone of its own; the first has zone 0, and rules may choose others.
+  let filter: FlowFilter = host.network?.index ? { zone: host.network.index } : {};
   let isExtended = false;
   for (let i = 0; i < words.length; i++) {
     const word = words[i];
@@ -73,7 +74,7 @@ export const conntrack: Command = ({ rules, host }, words) => {
       return { stdout: flows.join(""), stderr: `${VERSION}: ${ended} flow entries have been deleted.\n`, code: ended > 0 ? 0 : 1 };
     }
     case "flush":
-      tracked.flush();
+      tracked.delete(filter);
       return { stderr: `${VERSION}: connection tracking table has been emptied.\n` };
     case "count":
       return { stdout: `${tracked.count}\n` };
