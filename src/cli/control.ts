@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { LoomError } from "../base/errors.ts";
 import { ask } from "../router/control-node.ts";
 import { DEFAULT_SOCKET, loadConfig, readText } from "./router.ts";
+import { top } from "./top.ts";
 
 const TOOLS: Readonly<Record<string, string>> = {
   nft: "rules of a running router, as nft(8): list ruleset, -f FILE, add rule …",
@@ -16,6 +17,19 @@ const TOOLS: Readonly<Record<string, string>> = {
 async function send(socket: string, tool: string, words: readonly string[], input?: string): Promise<void> {
   const code = await ask(socket, { tool, words, input }, (stream, text) => void process[stream].write(text));
   if (code !== 0) process.exitCode = code;
+}
+
+async function watch(socket: string): Promise<void> {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+  await top(async () => {
+    let text = "";
+    await ask(socket, { tool: "router", words: ["look"] }, (_, part) => {
+      text += part;
+    });
+    const { status, flows } = JSON.parse(text);
+    return { status, flows: new Map(flows) };
+  }, stop.signal);
 }
 
 /** The file behind `-f`, read here: the router may see other files, or none. */
@@ -49,6 +63,11 @@ export function addControl(program: Command): void {
     .requiredOption("--config <file>", "the configuration")
     .option(...SOCKET)
     .action(({ config, socket }) => send(socket, "router", ["reload", config], JSON.stringify(loadConfig(config))));
+  program
+    .command("top")
+    .description("a running router, live: rates, connections, drops, who talks most; q quits, without a terminal a line a second")
+    .option(...SOCKET)
+    .action(({ socket }) => watch(socket));
   program
     .command("status")
     .description("what a running router does, as one JSON object")

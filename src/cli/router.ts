@@ -13,6 +13,7 @@ import { serveMetrics } from "../router/metrics-node.ts";
 import { Router } from "../router/router.ts";
 import type { RouterConfig } from "../router/schema.ts";
 import { parseEndpoint } from "../router/schema-parts.ts";
+import { talk } from "../router/top.ts";
 import { top as showTop } from "./top.ts";
 
 export const DEFAULT_SOCKET = "/run/packetloom.sock";
@@ -68,7 +69,7 @@ export async function routerCommand({ config: path, check, top }: RouterCommand)
     const stop = new AbortController();
     const told = ended().then(() => stop.abort());
     say(`routing between ${config.interfaces.map(({ name }) => name).join(", ")}`);
-    if (top) await showTop(() => ({ status: router.status(), flows: router.rules.conntrack?.list() ?? [] }), stop.signal);
+    if (top) await showTop(() => ({ status: router.status(), flows: talk(router.rules.conntrack?.list() ?? []) }), stop.signal);
     else await told;
   } finally {
     for (const close of closers) close();

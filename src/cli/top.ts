@@ -1,16 +1,11 @@
 /** The live view of a router on this terminal; without one, a line a second. */
 
-import type { RouterStatus } from "../router/status.ts";
-import { type Look, look, topLine, topScreen } from "../router/top.ts";
-import type { Flow } from "../track/flow.ts";
+import { type Look, topLine, topScreen } from "../router/top.ts";
 
 /** q, Q, ^C. */
 const QUIT: ReadonlySet<number> = new Set([113, 81, 3]);
 
-export interface Seen {
-  readonly status: RouterStatus;
-  readonly flows: Iterable<Flow>;
-}
+export type Seen = Omit<Look, "atMs">;
 
 const SECOND = 1000;
 const ESCAPE = "\x1b[";
@@ -22,8 +17,7 @@ const [HIDE, SHOW, OTHER_SCREEN, OWN_SCREEN, HOME, TO_END_OF_LINE, TO_END] = ["?
 export async function top(see: () => Seen | Promise<Seen>, signal: AbortSignal): Promise<void> {
   const { stdout, stdin } = process;
   const now = async (): Promise<Look> => {
-    const { status, flows } = await see();
-    return look(performance.now(), status, flows);
+    return { ...(await see()), atMs: performance.now() };
   };
   let before = await now();
   let current = before;

@@ -21,14 +21,19 @@ export interface Size {
 
 const MOST_FLOWS_LOOKED_AT = 100_000;
 
-export function look(atMs: number, status: RouterStatus, flows: Iterable<Flow>): Look {
+/** What flows have carried, by their name. */
+export function talk(flows: Iterable<Flow>): Look["flows"] {
   const seen = new Map<string, { text: string; bytes: number }>();
   for (const flow of flows) {
     if (seen.size >= MOST_FLOWS_LOOKED_AT) break;
     const text = flowName(flow);
     seen.set(`${flow.id} ${text}`, { text, bytes: flow.original.bytes + flow.reply.bytes });
   }
-  return { atMs, status, flows: seen };
+  return seen;
+}
+
+export function look(atMs: number, status: RouterStatus, flows: Iterable<Flow>): Look {
+  return { atMs, status, flows: talk(flows) };
 }
 
 function flowName({ protocol, original: { src, dst, sport, dport } }: Flow): string {

@@ -2,6 +2,7 @@
 import { LoomError } from "../../base/errors.ts";
 import { parseConfig } from "../config.ts";
 import type { Router } from "../router.ts";
+import { talk } from "../top.ts";
 import { type Command, type Output, usage } from "./command.ts";
 import { conntrack } from "./conntrack.ts";
 import { ip } from "./ip.ts";
@@ -37,6 +38,10 @@ export async function run(router: Router, { tool, words, input }: Request): Prom
 
 async function whole(router: Router, [verb, file]: readonly string[], input: string | undefined): Promise<Output> {
   if (verb === "status") return { stdout: `${JSON.stringify(router.status())}\n` };
+  if (verb === "look") {
+    const flows = [...talk(router.rules.conntrack?.list() ?? [])];
+    return { stdout: `${JSON.stringify({ status: router.status(), flows })}\n` };
+  }
   if (verb !== "reload" || input === undefined) throw usage(`there is no "router ${verb ?? ""}"; expected status or reload`);
   const left = await router.reload(parseConfig(input, file));
   return { stdout: left.length ? `changed with the next start only: ${left.join(", ")}\n` : "" };

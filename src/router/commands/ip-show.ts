@@ -28,11 +28,14 @@ function head({ host }: Router, link: LinkInfo, withMode: boolean): string {
   ].join("\n");
 }
 
-/** Columns as wide as their titles and numbers, the way `ip -s link` sets them. */
+/** Widths of the columns behind the first, which has ten for its name and title; numbers that are longer make them wider. */
+const WIDTHS = [10, 7, 6, 7, 7, 7];
+
 function counters(name: string, titles: readonly string[], values: readonly number[]): string {
-  const digits = values.map((each, i) => String(each).padStart(Math.max(titles[i].length, i === 0 ? 10 : 0)));
-  const heads = titles.map((title, i) => title.padStart(digits[i].length));
-  return `    ${name}: ${heads.join(" ").slice(name.length + 2 - 4)}\n    ${digits.join(" ")}`;
+  const widths = values.map((value, i) => Math.max(WIDTHS[i], String(value).length));
+  const heads = titles.map((title, i) => (i === 0 ? `${name}:${title.padStart(widths[0] - 3)}` : title.padStart(widths[i])));
+  const numbers = values.map((value, i) => String(value).padStart(widths[i]));
+  return `    ${heads.join(" ")}           \n    ${numbers.join(" ")} `;
 }
 
 export function linkText(router: Router, link: LinkInfo, withStats: boolean): string {
