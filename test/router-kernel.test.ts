@@ -1,7 +1,7 @@
 /** A gateway process, started as a person starts it, between two namespaces of the kernel. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -186,6 +186,50 @@ ruleset: |
     const wrong = tell("nft", "add", "rule", "inet", "filter", "forward", "tcp", "dprt", "80", "accept");
     assert.equal(wrong.status, 1);
     assert.match(wrong.stderr, /Error: .*\n.*dprt/);
+  });
+
+  it("FTP: data connections are related, of both modes, behind the router's address", { skip: missing("vsftpd") }, async () => {
+    const [files, settings] = [join(folder, "ftp"), join(folder, "vsftpd.conf")];
+    mkdirSync(files, { mode: 0o755 });
+    chmodSync(folder, 0o755);
+    writeFileSync(join(files, "page"), body(300_000));
+    mkdirSync("/var/run/vsftpd/empty", { recursive: true });
+    const lines = [
+      "listen=YES",
+      "anonymous_enable=YES",
+      "no_anon_password=YES",
+      `anon_root=${files}`,
+      "seccomp_sandbox=NO",
+      "background=NO",
+    ];
+    writeFileSync(settings, `${lines.join("\n")}\n`);
+    await server.start("vsftpd", [settings]);
+    await server.listens(21);
+    writeFileSync(
+      file,
+      yaml(`nat: { masquerade: [wan] }
+ruleset: |
+  table inet filter {
+    ct helper ftp {
+      type "ftp" protocol tcp
+    }
+    chain helpers {
+      type filter hook prerouting priority filter; policy accept;
+      tcp dport 21 ct helper set "ftp"
+    }
+    chain forward {
+      type filter hook forward priority filter; policy drop;
+      ct state established,related accept
+      iifname "lan" tcp dport 21 accept
+    }
+  }
+`),
+    );
+    assert.deepEqual(tell("reload", "--config", file), { status: 0, stdout: "", stderr: "" });
+    for (const mode of ["--ftp-pasv", "-P -"]) {
+      const got = await client.run(`curl -sS --max-time 15 --disable-epsv --disable-eprt ${mode} ftp://${SERVER[4]}/page`);
+      assert.equal(sha(got.bytes), sha(body(300_000)), `${mode}: ${got.out.slice(-200)}`);
+    }
   });
 
   it("shows its metrics by HTTP", async () => {
