@@ -1,0 +1,82 @@
+/** Rules that a configuration's shortcuts stand for, and hairpin connections by them. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { Lab } from "../src/lab/index.ts";
+import { Router, runCommand } from "../src/router/index.ts";
+
+const CONFIG = {
+  rpFilter: "strict",
+  interfaces: [
+    { name: "wan", addresses: ["192.0.2.1/24"] },
+    { name: "lan", addresses: ["10.0.0.1/24"] },
+  ],
+  nat: { masquerade: ["wan"] },
+  forwards: [{ listen: "wan:8080", to: "10.0.0.2:80" }],
+};
+
+describe("shortcuts", () => {
+  it("are rules beside the user's own, made again when an address comes", async () => {
+    const lab = await Lab.create({ seed: 5, memory: { flows: 1024, filterBytes: 8 << 20 } });
+    const [client, server] = await Promise.all([
+      lab.host({ interfaces: [{ addresses: ["192.0.2.7/24"] }] }),
+      lab.host({ interfaces: [{ addresses: ["10.0.0.2/24"], gateway: "10.0.0.1" }] }),
+    ]);
+    const router = await Router.create(CONFIG, { engine: lab.engine, ports: { wan: lab.engine.port(6), lan: lab.engine.port(7) } });
+    lab.link(client, router.host, {}, ["eth0", "wan"]);
+    lab.link(server, router.host, {}, ["eth0", "lan"]);
+    const list = async (...words: string[]) => (await runCommand(router, { tool: "nft", words: ["list", ...words] })).stdout ?? "";
+    assert.equal(
+      await list("ruleset"),
+      `table inet packetloom {
+	chain rpfilter {
+		type filter hook prerouting priority raw; policy accept;
+		ip saddr != 0.0.0.0 fib saddr . iif oif missing counter packets 0 bytes 0 drop
+	}
+
+	chain forwards {
+		type nat hook prerouting priority dstnat; policy accept;
+		iifname "wan" meta nfproto ipv4 fib daddr type local tcp dport 8080 dnat ip to 10.0.0.2:80
+		ip daddr 192.0.2.1 tcp dport 8080 dnat ip to 10.0.0.2:80
+	}
+
+	chain masquerade {
+		type nat hook postrouting priority srcnat; policy accept;
+		ct status dnat ip saddr 10.0.0.0/24 ip daddr 10.0.0.2 oifname "lan" masquerade
+		oifname "wan" masquerade
+	}
+}
+`,
+    );
+    const seen: string[] = [];
+    void (async () => {
+      for await (const { remoteAddress } of server.listen({ port: 80 })) seen.push(remoteAddress.address);
+    })();
+    const opens = async (from: typeof client, hostname: string) => {
+      const told = from.connect({ hostname, port: 8080 }).then(
+        () => "open",
+        (error) => error.code,
+      );
+      await lab.run(3000);
+      return told;
+    };
+    assert.equal(await opens(client, "192.0.2.1"), "open");
+    assert.equal(await opens(server, "192.0.2.1"), "open", "from the server's own link");
+    assert.deepEqual(seen, ["192.0.2.7", "10.0.0.1"], "the one inside is hidden, the one outside is not");
+
+    router.host.addAddress("wan", "192.0.2.9/24");
+    await lab.run(10);
+    assert.match(
+      await list("chain", "inet", "packetloom", "forwards"),
+      /^\t\tip daddr 192\.0\.2\.9 tcp dport 8080 dnat ip to 10\.0\.0\.2:80$/m,
+    );
+    assert.equal(await opens(server, "192.0.2.9"), "open");
+    assert.deepEqual(router.status().problems, []);
+
+    await router.reload({ ...CONFIG, rpFilter: "off", forwards: [], nat: undefined });
+    assert.doesNotMatch(await list("ruleset"), /dnat|masquerade|rpfilter/);
+    await assert.rejects(router.reload({ ...CONFIG, ruleset: "table inet x { chain y { tcp dprt 80 accept } }" }), /dprt/);
+    assert.doesNotMatch(await list("ruleset"), /dnat|masquerade|rpfilter/, "as before");
+    await router.close();
+    await lab.engine.close();
+  });
+});
