@@ -11,11 +11,12 @@ import { functions } from "./functions.ts";
 import { benchRoutes, type Context, commit, machine, type Result } from "./harness.ts";
 import { paths, soloWorker } from "./paths.ts";
 import { queueing } from "./queue.ts";
+import { tracking } from "./tracking.ts";
 import { transport } from "./transport.ts";
 import { many } from "./transport-many.ts";
 import { tapTransport } from "./transport-tap.ts";
 
-const profiles = { ...paths, ...functions, ...filter, ...transport, ...many, ...tapTransport, ...queueing };
+const profiles = { ...paths, ...functions, ...filter, ...tracking, ...transport, ...many, ...tapTransport, ...queueing };
 const program = new Command("bench")
   .argument("[profiles...]", `any of ${Object.keys(profiles).join(", ")}`)
   .option("--json", "one JSON object a line")
