@@ -3,7 +3,7 @@
  * from templates, destinations may come from a stream of addresses (another one for every packet).
  */
 import {
-  DESC_DATA, DESC_FLAGS, DESC_GSO_SIZE, DESC_NEXT, DESC_REFS, DESC_SHIFT, GEN_FAMILY, GEN_LEFT, GEN_NEXT_STREAM,
+  DESC_DATA, DESC_FLAGS, DESC_GSO_SIZE, DESC_MARK, DESC_NEXT, DESC_REFS, DESC_SHIFT, GEN_FAMILY, GEN_LEFT, GEN_NEXT_STREAM,
   GEN_NEXT_TEMPLATE, GEN_STREAM, GEN_STREAM_LENGTH, GEN_TEMPLATES, GEN_TEMPLATE_COUNT, HEADER_STRIDE, NONE,
   REGION_DESCRIPTORS, STAT_GENERATED, TEMPLATE_FRAME, TEMPLATE_LENGTH, TEMPLATE_SIZE, TEMPLATE_SUM, VEC_IDS,
 } from "../abi";
@@ -75,4 +75,5 @@ function fill(d: usize, id: u32, data: usize, length: u32): void {
   store<u64>(d, <u64>1 | (<u64>length << 32), DESC_REFS);
   store<u32>(d, 0, DESC_FLAGS);
   store<u64>(d, 0, DESC_GSO_SIZE); // and the cookie
+  store<u32>(d, 0, DESC_MARK);
 }

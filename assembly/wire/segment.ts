@@ -8,7 +8,7 @@
  * each, up to the one that holds it.
  */
 import {
-  DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_GSO_SIZE, DESC_L3, DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH,
+  DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_GSO_SIZE, DESC_L3, DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_MARK, DESC_PACKET_LENGTH,
   FLAG_ACE, FLAG_CSUM_PARTIAL, FLAG_IP4, FLAG_IP6, GSO_TCP4, GSO_TCP6, GSO_UDP4, GSO_UDP6, HEADER_HEADROOM, HEADER_STRIDE, NONE,
   STAT_COPIED_BYTES,
   STAT_SEGMENTED, STAT_SEGMENTS,
@@ -74,6 +74,7 @@ export function segmentPacket(worker: usize, id: u32, out: usize, most: u32, who
     const h = descriptorAt(head), at = <usize>load<u32>(h, DESC_DATA);
     memory.copy(at, <usize>load<u32>(d, DESC_DATA), headers);
     memory.copy(h + DESC_PACKET_LENGTH, d + DESC_PACKET_LENGTH, 32);
+    store<u32>(h, load<u32>(d, DESC_MARK), DESC_MARK);
     store<u32>(h, whole ? headers + length : headers, DESC_LENGTH);
     store<u32>(h, headers + length, DESC_PACKET_LENGTH);
     store<u32>(h, load<u32>(d, DESC_FLAGS) & ~FLAG_CSUM_PARTIAL, DESC_FLAGS);
