@@ -715,7 +715,7 @@ export const NETNS_SIZE = 128;
 export const NETNS_FLAGS = 0;
 export const NETNS_ZONE = 4;
 export const NETNS_PROGRAMS = 8;
-/** Flows are tracked: something in the rules asks for it (ct, nat), or the host does. */
+/** IPv4 flows are tracked: something in the rules asks for it (ct, nat), or the host does. */
 export const NETNS_TRACK = 1;
 /** Fragments are reassembled before tracking. */
 export const NETNS_DEFRAG = 2;
@@ -725,6 +725,8 @@ export const NETNS_NAT = 4;
 export const NETNS_BALANCE = 8;
 /** Flows may have helpers: what they carry goes by the host layer. */
 export const NETNS_HELPERS = 16;
+/** As NETNS_TRACK, for IPv6: each family is tracked when rules of it ask. */
+export const NETNS_TRACK6 = 32;
 
 /** Priorities up to -201, before tracking (-200). */
 export const SEGMENT_PREROUTING_RAW = 0;

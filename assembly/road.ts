@@ -9,20 +9,22 @@
  * a second packet of a new flow meets the first one's flow; and so one list can serve every step.
  */
 import {
-  CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL, DROP_NO_ROUTE,
-  FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLOW_STATUS, HEADER_PORTS, HEADER_TABLES, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE,
-  HOP_KIND, HOP_PORT, IPS_DST_NAT, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS, NETNS_HELPERS,
-  NETNS_NAT, NETNS_SIZE, NETNS_TRACK, NEXT_DONE, NONE, NO_PORT, PORT_FLAGS, PORT_HOST, PORT_NETNS, PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6,
-  PUNT_FRAGMENT, REGION_NETNS, SEGMENT_FORWARD, SEGMENT_INPUT, SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT,
-  SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW, SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT,
-  SEGMENT_PREROUTING, SEGMENT_PREROUTING_LATE, SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4,
-  VEC_ADDR6, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4,
-  VEC_SRC6, VEC_VERDICT, VERDICT_ACCEPT, WORKER_SCRATCH,
+  CT_INVALID, CT_RELATED, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL,
+  DROP_NO_ROUTE, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_L4, FLAG_PASSED, FLOW_STATUS, HEADER_PORTS, HEADER_TABLES, HOP_FORWARD,
+  HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_PORT, IPS_DST_NAT, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG,
+  NETNS_FLAGS, NETNS_HELPERS, NETNS_NAT, NETNS_SIZE, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PORT_FLAGS, PORT_HOST,
+  PORT_NETNS, PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, REGION_NETNS, SEGMENT_FORWARD, SEGMENT_INPUT,
+  SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW,
+  SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING, SEGMENT_PREROUTING_LATE,
+  SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO, VEC_FLOW, VEC_IDS,
+  VEC_LIST4, VEC_LIST6, VEC_LOCAL, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VERDICT_ACCEPT,
+  WORKER_SCRATCH,
 } from "./abi";
 import { descriptorAt, header, portAt, region, tableAt } from "./core/layout";
 import { drop, punt } from "./core/packet";
 import { serve, SERVED_BY_NAT, steerBurst, tunnelBurst } from "./node/balance";
 import { admitBurst, confirmBurst, handUp, helpBurst, linkBurst, setAside } from "./node/forward";
+import { isError } from "./flow/tuples";
 import { setUp, setUpNothing, translateBurst, wantsSetup, wasExpected } from "./node/nat";
 import { route4Burst, route6Burst } from "./node/route";
 import { end, hasProgram, leave, runSegment } from "./node/rules";
@@ -33,6 +35,7 @@ import { flowAt } from "./table/flow";
 import { hopAt, resolveHop } from "./table/hops";
 import { load32 } from "./wire/bytes";
 import { walkExtensions } from "./wire/ipv6";
+import { TCP } from "./wire/l4";
 
 /** The packet has ended already. */
 const VERDICT_GONE: u32 = 0xff;
@@ -47,10 +50,11 @@ export function networkOf(port: usize): usize {
 /** Takes the classified packets of one family (VEC_LIST4 or VEC_LIST6) to the end of their road. */
 export function travel(worker: usize, port: usize, portIndex: u32, net: usize, n: u32, is4: bool): void {
   const list = worker + (is4 ? VEC_LIST4 : VEC_LIST6), flags = load<u32>(net, NETNS_FLAGS);
+  const tracks = (flags & (is4 ? NETNS_TRACK : NETNS_TRACK6)) != 0;
   forget(worker, list, n);
+  if (tracks && (flags & NETNS_DEFRAG) != 0) n = withoutFragments(worker, list, n);
   n = runSegment(worker, net, SEGMENT_PREROUTING_RAW, list, n);
-  if ((flags & NETNS_TRACK) == 0) { onward(worker, port, portIndex, net, list, n, is4, false); return; }
-  if ((flags & NETNS_DEFRAG) != 0) n = withoutFragments(worker, list, n);
+  if (!tracks) { onward(worker, port, portIndex, net, list, n, is4, false); return; }
   const found = trackBurst(worker, net, list, n, is4), missed = found >>> 16;
   onward(worker, port, portIndex, net, list, found & 0xffff, is4, false);
   for (let m: u32 = 0; m < missed; m++) {
@@ -61,7 +65,7 @@ export function travel(worker: usize, port: usize, portIndex: u32, net: usize, n
   }
 }
 
-/** Fragments are put together by the host layer before anybody tracks them. */
+/** Fragments are put together by the host layer before any rule sees them, where flows are tracked (−400). */
 function withoutFragments(worker: usize, list: usize, n: u32): u32 {
   let kept: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
@@ -148,7 +152,7 @@ function arrive(worker: usize, net: usize, list: usize, n: u32, fresh: bool): vo
 
 /** First packets meet the chains of type nat, one by one; then all are rewritten by what their flows say. */
 function translation(worker: usize, net: usize, segment: u32, list: usize, n: u32, kind: u32, fresh: bool): u32 {
-  if (n == 0 || (load<u32>(net, NETNS_FLAGS) & NETNS_TRACK) == 0) return n;
+  if (n == 0 || (load<u32>(net, NETNS_FLAGS) & (NETNS_TRACK | NETNS_TRACK6)) == 0) return n;
   if ((load<u32>(net, NETNS_FLAGS) & (NETNS_NAT | NETNS_BALANCE)) == 0) return n;
   if (fresh) n = setUpAll(worker, net, segment, list, n, kind);
   return translateBurst(worker, list, n, kind);
@@ -201,7 +205,7 @@ export function sendThrough(worker: usize, tableIndex: u32, hopIndex: u32, id: u
   forget(worker, list, 1);
   store<u16>(worker, <u16>port, VEC_OIF);
   let n = runSegment(worker, net, SEGMENT_OUTPUT_RAW, list, 1);
-  if (n != 0 && (load<u32>(net, NETNS_FLAGS) & NETNS_TRACK) != 0) n = trackOwn(worker, net, is4);
+  if (n != 0 && (load<u32>(net, NETNS_FLAGS) & (is4 ? NETNS_TRACK : NETNS_TRACK6)) != 0) n = trackOwn(worker, net, is4);
   n = runSegment(worker, net, SEGMENT_OUTPUT, list, n);
   n = translation(worker, net, SEGMENT_OUTPUT_NAT, list, n, NAT_DESTINATION, true);
   n = runSegment(worker, net, SEGMENT_OUTPUT_LATE, list, n);
@@ -218,9 +222,21 @@ export function sendThrough(worker: usize, tableIndex: u32, hopIndex: u32, id: u
 function trackOwn(worker: usize, net: usize, is4: bool): u32 {
   if (<u32>load<u8>(worker, VEC_CTINFO) == CT_UNTRACKED || (load<u32>(descriptorAt(load<u32>(worker, VEC_IDS)), DESC_FLAGS) & FLAG_FRAGMENT) != 0) return 1;
   const reason = trackOne(worker, net, 0, is4);
-  if (reason == 0) return 1;
+  if (reason == 0) {
+    // What this host says about a packet that got no further is about that packet's flow, which nobody knows any more.
+    if (<u32>load<u8>(worker, VEC_CTINFO) == CT_INVALID && isComplaint(load<u32>(worker, VEC_IDS))) store<u8>(worker, CT_RELATED, VEC_CTINFO);
+    return 1;
+  }
   lost(worker, 0, reason);
   return 0;
+}
+
+/** An ICMP error, or a reset. */
+function isComplaint(id: u32): bool {
+  const d = descriptorAt(id);
+  if (isError(id)) return true;
+  const tcp = <u32>load<u8>(d, DESC_PROTOCOL) == TCP && (load<u32>(d, DESC_FLAGS) & FLAG_L4) != 0;
+  return tcp && (load<u8>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4), 13) & 4) != 0;
 }
 
 /** Where a packet goes whose destination was changed on its way out. */

@@ -101,7 +101,8 @@ function choosePort(worker: usize, tuple: usize, request: usize, kind: u32, flag
   // A destination's port is only ever changed when somebody asked for it.
   if (kind != NAT_SOURCE && !given) return true;
   const size = high - low + 1;
-  let start = chance(worker, tuple), tries = min<u32>(TRIES, size);
+  // Destinations take the first that is free, sources one that cannot be guessed.
+  let start = kind != NAT_SOURCE && !random ? 0 : chance(worker, tuple), tries = min<u32>(TRIES, size);
   while (true) {
     for (let i: u32 = 0; i < tries; i++) {
       store<u16>(at, <u16>swap16(low + <u32>(<u64>(start + i) % size)));

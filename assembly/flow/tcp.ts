@@ -9,7 +9,7 @@
  */
 import {
   COLD_FLAGS, COLD_LAST, COLD_SCALES, COLD_STATE, COLD_TCP, COLD_TCP_SIZE, FLOWS_FLAGS, FLOWS_IGNORE_INVALID_RST, FLOWS_TCP_LIBERAL,
-  FLOWS_TCP_LOOSE, FLOWS_TIMEOUTS, FLOW_STATUS, IPS_ASSURED, IPS_SEEN_REPLY, TIMEOUT_TCP, TIMEOUT_TCP_RETRANS, TIMEOUT_TCP_UNACK,
+  FLOWS_TCP_LOOSE, FLOWS_TIMEOUTS, FLOW_STATUS, IPS_ASSURED, IPS_CONFIRMED, IPS_SEEN_REPLY, TIMEOUT_TCP, TIMEOUT_TCP_RETRANS, TIMEOUT_TCP_UNACK,
 } from "../abi";
 import { coldAt, flowAt, flows } from "../table/flow";
 import { load16, load32 } from "../wire/bytes";
@@ -64,7 +64,9 @@ const LAST_END: usize = COLD_LAST + 8;
 const LAST_WINDOW: usize = COLD_LAST + 12;
 /** Kind in the low half, scale of an ignored SYN in the high half. */
 const LAST_KIND: usize = COLD_LAST + 14;
-/** Direction in bit 7, flags of an ignored SYN in bits 4 to 5, retransmissions below. */
+/** In LAST_DIRECTION: both sides sent a SYN of their own. */
+const BOTH_OPEN: u32 = 64;
+/** Direction in bit 7, both open in bit 6, flags of an ignored SYN in bits 4 to 5, retransmissions below. */
 const LAST_DIRECTION: usize = COLD_LAST + 15;
 
 /** Acknowledgements may be that far behind, however small windows are. */
@@ -76,6 +78,8 @@ export const TRACK_OK: u32 = 0;
 export const TRACK_INVALID: u32 = 1;
 /** The flow is over and this begins another: end it and look again. */
 export const TRACK_AGAIN: u32 = 2;
+/** Passes, and says nothing. */
+export const TRACK_IGNORED: u32 = 4;
 /** Answered by nothing but a reset: end it, let the packet pass. */
 export const TRACK_END: u32 = 3;
 
@@ -242,6 +246,8 @@ export function trackTcp(flow: u32, direction: u32, tcp: usize, length: u32, tim
     old = SYN_SENT;
     state = SYN_RECV;
   } else if (state == INVALID) return TRACK_INVALID;
+  else if (state == SYN_SENT2) store<u8>(cold, load<u8>(cold, LAST_DIRECTION) | <u8>BOTH_OPEN, LAST_DIRECTION);
+  else if (state == SYN_RECV && direction == 1 && kind == KIND_ACK && (<u32>load<u8>(cold, LAST_DIRECTION) & BOTH_OPEN) != 0) state = ESTABLISHED;
   else if (state == CLOSE && kind == KIND_RST) {
     const verdict = judgeReset(cold, hot, direction, tcp, old);
     if (verdict == RESET_INVALID) return TRACK_INVALID;
@@ -256,9 +262,13 @@ export function trackTcp(flow: u32, direction: u32, tcp: usize, length: u32, tim
   remember(cold, direction, kind);
   store<u8>(cold, <u8>state, COLD_STATE);
   if (old != state && state == FIN_WAIT) setFlags(cold, direction, flagsOf(cold, direction) | CLOSE_INIT);
-  store<u32>(timeoutOut, timeoutOf(cold, state));
   const status = load<u32>(hot, FLOW_STATUS);
-  if ((status & IPS_SEEN_REPLY) == 0) return (flags & RST) != 0 ? TRACK_END : TRACK_OK;
+  // The same SYN again, and one that crosses it, prolong nothing.
+  if (kind == KIND_SYN && (status & IPS_CONFIRMED) != 0) return TRACK_OK;
+  const usual = timeoutOf(cold, state, kind), answered = (status & IPS_SEEN_REPLY) != 0;
+  // Picked up in the middle: not for days until somebody answers.
+  store<u32>(timeoutOut, answered || state != ESTABLISHED ? usual : min<u32>(usual, timeout(TIMEOUT_TCP_UNACK)));
+  if (!answered) return (flags & RST) != 0 ? TRACK_END : TRACK_OK;
   if ((status & IPS_ASSURED) == 0 && (old == SYN_RECV || old == ESTABLISHED) && state == ESTABLISHED) {
     store<u32>(hot, status | IPS_ASSURED, FLOW_STATUS);
   }
@@ -370,6 +380,8 @@ function judgeWindow(cold: usize, direction: u32, kind: u32, tcp: usize, length:
   const unsent = !before(sack, received + 1);
   if (ahead || stale || belated || unsent) {
     if ((flagsOf(cold, direction) & LIBERAL) == 0 && (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_TCP_LIBERAL) == 0) {
+      // A little beyond the edge (no more than a window): the receiver will know what to do with it.
+      if (ahead && !stale && !belated && !unsent && end - maxEnd <= maxWindow) return WINDOW_PASSES;
       return ahead || unsent ? WINDOW_INVALID : WINDOW_PASSES;
     }
     return WINDOW_FITS;
@@ -444,11 +456,13 @@ function timeout(index: u32): u32 {
 }
 
 /** Shorter while data stays unacknowledged, or the same segment comes again and again. */
-function timeoutOf(cold: usize, state: u32): u32 {
+function timeoutOf(cold: usize, state: u32, kind: u32): u32 {
   const usual = timeout(TIMEOUT_TCP + state);
-  if ((<u32>load<u8>(cold, LAST_DIRECTION) & 15) >= MOST_RETRANSMISSIONS) return min<u32>(usual, timeout(TIMEOUT_TCP_RETRANS));
+  if ((<u32>load<u8>(cold, LAST_DIRECTION) & 15) >= MOST_RETRANSMISSIONS && usual > timeout(TIMEOUT_TCP_RETRANS)) return timeout(TIMEOUT_TCP_RETRANS);
+  if (kind == KIND_RST) return timeout(TIMEOUT_TCP + CLOSE);
   if (((flagsOf(cold, 0) | flagsOf(cold, 1)) & UNACKNOWLEDGED) != 0) return min<u32>(usual, timeout(TIMEOUT_TCP_UNACK));
-  return usual;
+  // A window of 0, and a flow whose windows are not known: it may be over for all that is seen of it.
+  return load<u16>(cold, LAST_WINDOW) == 0 ? min<u32>(usual, timeout(TIMEOUT_TCP_RETRANS)) : usual;
 }
 
 /** FINs or resets of both sides that did not fit: the ends are done, whatever this table thinks; it must not wait for days. */

@@ -17,6 +17,9 @@ export const DCCP: u32 = 33;
 export const SCTP: u32 = 132;
 export const UDPLITE: u32 = 136;
 
+/** RFC 8200 §4.7: nothing follows. */
+const NO_NEXT_HEADER: u32 = 59;
+
 /** Results of `readTuple`. */
 export const TUPLE_FLOW: u32 = 0;
 export const TUPLE_INVALID: u32 = 1;
@@ -40,6 +43,7 @@ export function readTuple(id: u32, zone: u32, checked: bool, tuple: usize): u32 
   store<u32>(tuple, zone | (protocol << 16) | ((is4 ? 4 : 6) << 24), TUPLE_KIND);
   store<u32>(tuple, 0, TUPLE_PORTS);
   const icmp = protocol == (is4 ? ICMP : ICMP6);
+  if (!is4 && protocol == NO_NEXT_HEADER) return TUPLE_INVALID;
   if (!icmp && !hasPorts(protocol)) return TUPLE_FLOW;
   if (!isSound(id, d, at, is4, protocol, checked)) return TUPLE_INVALID;
   if (icmp) return is4 ? icmpTuple(d, at, data + l4, tuple) : icmp6Tuple(d, at, data + l4, tuple);
@@ -71,10 +75,10 @@ export function isSound(id: u32, d: usize, at: usize, is4: bool, protocol: u32, 
 }
 
 function isSumRight(id: u32, at: usize, transport: usize, is4: bool, protocol: u32, l4: u32, length: u32): bool {
-  if (protocol == UDP && load<u16>(transport, 6) == 0) return is4;
+  // None at all is for the ends to judge (RFC 8200 §8.1 forbids it, RFC 6935 allows it to tunnels).
+  if (protocol == UDP && load<u16>(transport, 6) == 0) return true;
   // SCTP has a CRC instead, the others' coverage may be partial: their ends look.
   if (protocol != TCP && protocol != UDP && protocol != ICMP && protocol != ICMP6) return true;
-  if (protocol == UDP) length = min<u32>(length, load16(transport + 4));
   const whole = sumChain(id, l4, length);
   if (protocol == ICMP) return whole == 0xffff;
   return addSums(whole, is4 ? pseudo4(at + 12, protocol, length) : pseudo6(at + 8, protocol, length)) == 0xffff;
@@ -120,6 +124,12 @@ export function isError(id: u32): bool {
   if ((flags & FLAG_L4) == 0) return false;
   const type = <u32>load<u8>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4));
   return (flags & FLAG_IP4) != 0 ? protocol == ICMP && isError4(type) : protocol == ICMP6 && type < 128;
+}
+
+/** Is this error an IPv4 redirect? */
+export function isRedirect(id: u32): bool {
+  const d = descriptorAt(id);
+  return (load<u32>(d, DESC_FLAGS) & FLAG_IP4) != 0 && load<u8>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4)) == 5;
 }
 
 /** The packet that an ICMP error cites, as the tuple of its answers. What is cited must be there as far as it is read. */

@@ -16,6 +16,7 @@ import { descriptorAt, portAt, region } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { finish, largestPiece, rewriteLink } from "../device/outcome";
 import { abandon, confirm } from "../flow/begin";
+import { restore } from "../flow/restore";
 import { flowOpened } from "../table/balance";
 import { CLASH, flowAt, INSERTED } from "../table/flow";
 import { hopAt, resolveHop } from "../table/hops";
@@ -39,8 +40,8 @@ export function admitBurst(worker: usize, table: usize, list: usize, n: u32, loc
       local++;
     } else if (isHost) ended(worker, p, id, DROP_NOT_FORWARDING);
     else if (kind != HOP_FORWARD && kind != HOP_GLEAN && kind != HOP_INCOMPLETE) {
-      forgetFlow(worker, p);
-      finish(worker, id, hop, index);
+      const told = retrace(worker, p);
+      finish(worker, told, hop, index);
     } else if (admit(worker, p, id, d, hop, index, is4)) {
       store<u16>(list + (<usize>kept << 1), <u16>p);
       kept++;
@@ -92,10 +93,9 @@ export function setAside(worker: usize, list: usize, n: u32): u32 {
 function admit(worker: usize, p: u32, id: u32, d: usize, hop: usize, index: u32, is4: bool): bool {
   const l3 = <u32>load<u16>(d, DESC_L3), mtu = mtuOf(hop);
   const limit = <u32>load<u8>(<usize>load<u32>(d, DESC_DATA) + l3 + (is4 ? 8 : 7));
-  if (limit <= 1) { forgetFlow(worker, p); punt(worker, id, PUNT_TTL_EXCEEDED, index); return false; }
+  if (limit <= 1) { punt(worker, retrace(worker, p), PUNT_TTL_EXCEEDED, index); return false; }
   if (!fits(d, l3, mtu) && !mayBeCut(d, l3, is4)) {
-    forgetFlow(worker, p);
-    punt(worker, id, is4 ? PUNT_FRAGMENTATION_NEEDED : PUNT_PACKET_TOO_BIG, index);
+    punt(worker, retrace(worker, p), is4 ? PUNT_FRAGMENTATION_NEEDED : PUNT_PACKET_TOO_BIG, index);
     return false;
   }
   const mine = privateHead(worker, id);
@@ -131,6 +131,13 @@ function mayBeCut(d: usize, l3: u32, is4: bool): bool {
 function ended(worker: usize, p: u32, id: u32, reason: u32): void {
   forgetFlow(worker, p);
   drop(worker, id, reason);
+}
+
+/** A packet whose sender will be told: with the destination it came with. Its id, and its flow is forgotten. */
+function retrace(worker: usize, p: u32): u32 {
+  restore(worker, p);
+  forgetFlow(worker, p);
+  return load<u32>(worker + (<usize>p << 2), VEC_IDS);
 }
 
 /** The packet leaves the road here: with it the flow that it would have begun. */

@@ -17,7 +17,7 @@ import {
 } from "../abi";
 import { descriptorAt, region } from "../core/layout";
 import { abandon, begin, refresh, timeoutAt, trackOther } from "../flow/begin";
-import { beginTcp, flagsValid, TRACK_AGAIN, TRACK_END, TRACK_INVALID, trackTcp } from "../flow/tcp";
+import { beginTcp, flagsValid, TRACK_AGAIN, TRACK_END, TRACK_IGNORED, TRACK_INVALID, TRACK_OK, trackTcp } from "../flow/tcp";
 import { invert, isSound, mayBegin, readTuple, TUPLE_ERROR, TUPLE_INVALID, TUPLE_NONE } from "../flow/tuples";
 import { expected } from "../table/expectations";
 import { candidate, coldAt, countersAt, countFlow, extend, extensionAt, find, flowAt, flows, hash4, hashTuple } from "../table/flow";
@@ -142,9 +142,12 @@ function proceed(worker: usize, p: u32, ref: u32, ticks: u32): bool {
   const status = load<u32>(hot, FLOW_STATUS);
   store<u32>(worker + (<usize>p << 2), ref, VEC_FLOW);
   store<u8>(worker + <usize>p, <u8>infoOf(status, way), VEC_CTINFO);
+  let counts = true;
   if (<u32>load<u8>(d, DESC_PROTOCOL) == TCP) {
     const result = tcp(worker, flow, way, hot, d, ticks);
     if (result == TRACK_AGAIN) return false;
+    // What is let pass without being believed prolongs nothing and counts for nothing.
+    counts = result != TRACK_IGNORED;
     if (result == TRACK_INVALID) {
       countFlow(FLOW_STAT_INVALID);
       store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
@@ -152,7 +155,7 @@ function proceed(worker: usize, p: u32, ref: u32, ticks: u32): bool {
       return true;
     }
   } else trackOther(flow, hot, ticks);
-  account(flow, way, d);
+  if (counts) account(flow, way, d);
   if (way == 1 && (status & IPS_SEEN_REPLY) == 0) {
     store<u32>(hot, load<u32>(hot, FLOW_STATUS) | IPS_SEEN_REPLY, FLOW_STATUS);
     tell(flow, EVENT_UPDATE, ticks);
@@ -175,6 +178,7 @@ function tcp(worker: usize, flow: u32, way: u32, hot: usize, d: usize, ticks: u3
     return result;
   }
   if (timeout != 0) refresh(flow, hot, ticks, timeout);
+  else if (result == TRACK_OK) return TRACK_IGNORED;
   return result;
 }
 

@@ -50,13 +50,18 @@ export class Network {
   /** Switches: track flows, reassemble fragments before that, there are chains of type nat, services. */
   configure({
     track,
+    track4 = track,
+    track6 = track,
     defrag,
     nat,
     balance,
     helpers,
     zone,
   }: {
+    /** Both families. */
     track?: boolean;
+    track4?: boolean;
+    track6?: boolean;
     defrag?: boolean;
     nat?: boolean;
     balance?: boolean;
@@ -65,7 +70,8 @@ export class Network {
   }): this {
     let flags = this.memory.getU32(this.at + abi.NETNS_FLAGS);
     const bits = [
-      [track, abi.NETNS_TRACK],
+      [track4, abi.NETNS_TRACK],
+      [track6, abi.NETNS_TRACK6],
       [defrag, abi.NETNS_DEFRAG],
       [nat, abi.NETNS_NAT],
       [balance, abi.NETNS_BALANCE],
@@ -78,7 +84,7 @@ export class Network {
   }
 
   get tracks(): boolean {
-    return (this.memory.getU32(this.at + abi.NETNS_FLAGS) & abi.NETNS_TRACK) !== 0;
+    return (this.memory.getU32(this.at + abi.NETNS_FLAGS) & (abi.NETNS_TRACK | abi.NETNS_TRACK6)) !== 0;
   }
 
   /** The function (entry of `engine.programs`) that a segment calls from now on; undefined: none. */

@@ -335,6 +335,8 @@ export interface ChainSpec {
 }
 
 export interface TableSpec {
+  /** Where given: a table of the same name and another handle is another table, which keeps nothing of the old one's. */
+  readonly handle?: number;
   readonly family: Family;
   readonly name: string;
   readonly dormant: boolean;

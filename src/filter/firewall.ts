@@ -20,10 +20,17 @@ export interface FirewallOptions extends RulesetOptions {
   readonly random?: MachineOptions["random"];
 }
 
+/** Families whose flows are tracked. */
+interface Tracked {
+  readonly 4: boolean;
+  readonly 6: boolean;
+}
+
 export class Firewall {
   private readonly network: Network;
   private readonly machine: Machine;
   private ruleset: Ruleset;
+  private tracked: Tracked = { 4: false, 6: false };
   /** Tracking is asked for by somebody else too: balancing, a listing. */
   private readonly tracksAnyway: boolean;
 
@@ -53,18 +60,25 @@ export class Firewall {
 
   private load(next: Ruleset): void {
     const spec = next.spec();
-    const before = this.network.tracks;
+    const before = this.tracked;
+    const wanted = trackedBy(spec);
     // Flows are tracked before a rule asks for them, and no longer when none does any more.
-    if (needsTracking(spec)) this.network.configure({ track: true, defrag: true });
+    this.track({ 4: before[4] || wanted[4], 6: before[6] || wanted[6] });
     try {
       this.machine.load(spec);
     } catch (error) {
-      this.network.configure({ track: before, defrag: before });
+      this.track(before);
       throw error;
     }
     this.ruleset = next;
-    const track = this.machine.needsTracking || this.tracksAnyway;
-    this.network.configure({ track, defrag: track, nat: hasNat(spec), helpers: hasHelpers(spec) });
+    this.track(wanted);
+    this.network.configure({ nat: hasNat(spec), helpers: hasHelpers(spec) });
+  }
+
+  private track(families: Tracked): void {
+    const tracked = { 4: families[4] || this.tracksAnyway, 6: families[6] || this.tracksAnyway };
+    this.tracked = tracked;
+    this.network.configure({ track4: tracked[4], track6: tracked[6], defrag: tracked[4] || tracked[6] });
   }
 
   /** What `nft list ruleset` prints. */
@@ -118,13 +132,18 @@ export class Firewall {
 
 const TRACKED = new Set(["ct", "ct-set", "nat", "masq", "redir", "notrack", "connlimit", "synproxy"]);
 
-function needsTracking({ tables }: RulesetSpec): boolean {
-  return tables.some(
-    ({ chains, objects }) =>
-      chains.some(
-        ({ base, rules }) => base?.type === "nat" || rules.some(({ expressions }) => expressions.some(({ op }) => TRACKED.has(op))),
-      ) || objects.some(({ object }) => object.type.startsWith("ct ")),
-  );
+/** Each family is tracked when a rule of it asks for that, as in the kernel: a chain of type nat alone does not. */
+function trackedBy({ tables }: RulesetSpec): Tracked {
+  const asking = tables.filter(({ dormant, chains, objects }) => {
+    const rules = chains.flatMap((chain) => chain.rules);
+    return (
+      !dormant &&
+      (rules.some(({ expressions }) => expressions.some(({ op }) => TRACKED.has(op))) ||
+        objects.some(({ object }) => object.type.startsWith("ct ")))
+    );
+  });
+  const has = (family: string) => asking.some((table) => table.family === family || table.family === "inet");
+  return { 4: has("ip"), 6: has("ip6") };
 }
 
 function hasNat({ tables }: RulesetSpec): boolean {

@@ -72,7 +72,22 @@ export class IcmpIo {
     const { world } = this;
     if (to.family === 4 && !world.isLocal(to)) return;
     const own = world.isLocal(to) ? to : undefined;
-    this.send(from.isLinkLocal ? iface : undefined, own, from, ECHO_REPLY[to.family], 0, u32(message, 4), message.subarray(8));
+    this.send(
+      from.isLinkLocal ? iface : undefined,
+      own,
+      from,
+      ECHO_REPLY[to.family],
+      0,
+      u32(message, 4),
+      message.subarray(8),
+      undefined,
+      this.tos,
+    );
+  }
+
+  /** Of the packet in hand: answers have the same (RFC 1122 §3.2.2.6). */
+  private get tos(): number {
+    return (this.world.words[0] >>> 16) & 255;
   }
 
   /** A host's clock knows no midnight: the high bit says that the time is of another kind (RFC 792, RFC 1122 §3.2.2.8). */
@@ -83,7 +98,7 @@ export class IcmpIo {
     const now = (Math.floor(this.world.now) | 0x80000000) >>> 0;
     view.setUint32(4, now);
     view.setUint32(8, now);
-    this.send(from.isLinkLocal ? iface : undefined, to, from, TIMESTAMP_REPLY, 0, u32(message, 4), data);
+    this.send(from.isLinkLocal ? iface : undefined, to, from, TIMESTAMP_REPLY, 0, u32(message, 4), data, undefined, this.tos);
   }
 
   private receiveError(message: Uint8Array, from: IpAddress, to: IpAddress, iface: NetInterface | undefined): void {
@@ -117,6 +132,7 @@ export class IcmpIo {
     rest: number,
     data: Uint8Array,
     hopLimit?: number,
+    tos = 0,
   ): boolean {
     const { world } = this;
     const path = world.pathTo(to, iface);
@@ -124,7 +140,7 @@ export class IcmpIo {
     const source = from ?? world.sourceFor(to, path);
     if (!source) return false;
     const message = icmpMessage(type, code, rest, data, source, to);
-    return world.sendPacket(world.packetOf(source, to, to.family === 4 ? 1 : 58, message, hopLimit ?? defaultHops), path);
+    return world.sendPacket(world.packetOf(source, to, to.family === 4 ? 1 : 58, message, hopLimit ?? defaultHops, tos), path);
   }
 
   reassemblyTimedOut(first: Uint8Array): void {
@@ -160,7 +176,9 @@ export class IcmpIo {
       return;
     }
     const from = world.isLocal(destination) ? destination : undefined;
-    this.send(to.isLinkLocal ? iface : undefined, from, to, type, code, rest, quoted(packet));
+    // RFC 1812 §4.3.2.5: precedence "internetwork control", the rest as it came.
+    const tos = to.family === 4 ? (packet[1] & 0x1e) | 0xc0 : 0;
+    this.send(to.isLinkLocal ? iface : undefined, from, to, type, code, rest, quoted(packet), undefined, tos);
   }
 
   /** Options and extension headers of a packet for us: true when the packet may go on (RFC 1122 §3.2.1.8, RFC 8200 §4). */

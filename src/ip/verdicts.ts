@@ -3,7 +3,7 @@
  * before they are tracked, packets to be logged or decided about.
  */
 import * as abi from "../../assembly/abi.ts";
-import { ETHERTYPE, serializeTcp } from "../wire/index.ts";
+import { checksum, ETHERTYPE, pseudoSum, serializeIpv4, serializeTcp } from "../wire/index.ts";
 import { upperLayer } from "./extensions.ts";
 import type { IcmpIo } from "./icmp-io.ts";
 import { destinationOf, sourceOf } from "./packet-io.ts";
@@ -66,7 +66,8 @@ export class Verdicts {
 
   private reject(id: number, kind: number, code: number): void {
     const packet = this.world.packetBytes(id, 1280);
-    if (packet.length < 20) return;
+    // What was broken on its way is not answered.
+    if (packet.length < 20 || !isSound(this.world.packetBytes(id))) return;
     if (kind === abi.REJECT_TCP_RESET) this.reset(packet);
     else this.icmp.sendUnreachable(id, packet, UNREACHABLE[packet[0] >>> 4 === 4 ? 4 : 6], code);
   }
@@ -98,7 +99,8 @@ export class Verdicts {
       { source: to.bytes(), destination: from.bytes() },
     );
     const path = world.pathTo(from);
-    world.sendPacket(world.packetOf(to, from, 6, answer), path);
+    const addressed = { source: to.v4, destination: from.v4, protocol: 6, payload: answer };
+    world.sendPacket(from.family === 4 ? serializeIpv4({ ...addressed, dontFragment: true }) : world.packetOf(to, from, 6, answer), path);
   }
 
   /** The last fragment brings the whole packet back to the port by which it came, with that fragment's link-layer header. */
@@ -127,4 +129,17 @@ export class Verdicts {
     if (plane.ringPush(memory.getU32(memory.port(port) + abi.PORT_RX), scratch, 1) === 0) plane.packetRelease(0, fresh);
     world.engine.wake();
   }
+}
+
+const WITH_SUM = new Set([1, 6, 17, 58]);
+
+/** Is the transport's checksum right? Where there is none to be known, it is. */
+function isSound(packet: Uint8Array): boolean {
+  const is4 = packet[0] >>> 4 === 4;
+  const { protocol, offset } = is4 ? { protocol: packet[9], offset: (packet[0] & 15) * 4 } : upperLayer(packet);
+  if (!WITH_SUM.has(protocol)) return true;
+  const segment = packet.subarray(offset);
+  if (protocol === 17 && segment[6] === 0 && segment[7] === 0) return true;
+  const [from, to] = is4 ? [packet.subarray(12, 16), packet.subarray(16, 20)] : [packet.subarray(8, 24), packet.subarray(24, 40)];
+  return checksum(segment, protocol === 1 ? 0 : pseudoSum(from, to, protocol, segment.length)) === 0;
 }

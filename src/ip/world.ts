@@ -52,7 +52,7 @@ export interface World {
   packetBytes(id: number, most?: number): Uint8Array;
   /** A buffer chain that holds a packet; undefined without buffers. */
   chainOf(packet: Uint8Array): number | undefined;
-  packetOf(source: IpAddress, destination: IpAddress, protocol: number, payload: Uint8Array, hopLimit?: number): Uint8Array;
+  packetOf(source: IpAddress, destination: IpAddress, protocol: number, payload: Uint8Array, hopLimit?: number, tos?: number): Uint8Array;
 
   pathTo(to: IpAddress, iface?: NetInterface, hint?: PathHint): Path;
   /** The best own address of an interface for a destination. */

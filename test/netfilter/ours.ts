@@ -5,10 +5,6 @@
 import { VirtualClock } from "../../src/base/clock.ts";
 import { IpAddress } from "../../src/base/ip-address.ts";
 import { Engine } from "../../src/engine/engine.ts";
-import type { Network } from "../../src/engine/network.ts";
-import type { RulesetSpec } from "../../src/filter/expressions.ts";
-import { Ruleset } from "../../src/filter/language/index.ts";
-import { Machine } from "../../src/filter/machine/machine.ts";
 import { Host } from "../../src/host/host.ts";
 import { Conntrack, flowText } from "../../src/track/index.ts";
 import type { Frame } from "./case.ts";
@@ -16,28 +12,12 @@ import { listing, type Router } from "./router.ts";
 import { FIRST_HOST, GATEWAY4, GATEWAY6, host4, host6, LAST_HOST, macOf, PORTS, PREFIX4, PREFIX6 } from "./topology.ts";
 import { fromHex, toHex } from "./words.ts";
 
-/** Expressions that ask for tracking, as they register its hooks in the kernel. */
-const TRACKING = new Set([
-  "ct",
-  "ct-set",
-  "notrack",
-  "nat",
-  "masq",
-  "redir",
-  "connlimit",
-  "synproxy",
-  "ct-helper",
-  "ct-timeout",
-  "ct-expectation",
-]);
 const SETTLE_MS = 120_000;
 
 export class OurRouter implements Router {
   private readonly host: Host;
   private readonly engine: Engine;
   private readonly clock: VirtualClock;
-  private readonly network: Network;
-  private readonly machine: Machine;
   private readonly conntrack: Conntrack;
 
   static async create(build: "shared" | "plain" = "plain"): Promise<OurRouter> {
@@ -74,8 +54,6 @@ export class OurRouter implements Router {
     this.host = host;
     this.engine = host.engine;
     this.clock = clock;
-    this.network = this.engine.createNetwork();
-    host.ip.useNetwork(this.network);
     host.ip.sendRedirects = false;
     for (const port of PORTS) {
       const iface = host.ip.interface(port.name);
@@ -87,20 +65,12 @@ export class OurRouter implements Router {
     // Rates depend on time, as the kernel's that topology.ts switches off.
     const unlimited = { take: () => true };
     Object.assign((host.ip as unknown as { icmp: object }).icmp, { limit: unlimited, limits: unlimited });
-    this.machine = new Machine(this.engine, this.network);
     this.conntrack = new Conntrack(this.engine);
   }
 
   async begin(text: string, sysctls: Readonly<Record<string, number>> = {}): Promise<void> {
-    const ruleset = new Ruleset({
-      interfaceIndex: (name) => this.host.ip.interfaces.findIndex((iface) => iface.name === name) + 1 || undefined,
-    });
-    ruleset.apply(text);
-    const spec = ruleset.spec();
-    this.machine.flush();
     this.conntrack.flush();
-    this.machine.load(spec);
-    this.network.configure({ track: tracks(spec), defrag: tracks(spec), nat: hasNat(spec) });
+    this.host.firewall.apply(`flush ruleset\n${text}`);
     this.configure(sysctls);
     // What the last case left to wait for (fragments, rates) is over.
     await this.wait(SETTLE_MS);
@@ -152,8 +122,8 @@ export class OurRouter implements Router {
   }
 
   async counters(): Promise<readonly string[]> {
-    const states = this.machine.counters().filter(({ op }) => op === "counter");
-    return this.machine.spec.tables.flatMap(({ family, name, chains }) =>
+    const states = this.host.firewall.counters().filter(({ op }) => op === "counter");
+    return this.host.firewall.spec.tables.flatMap(({ family, name, chains }) =>
       chains.flatMap((chain) =>
         chain.rules.flatMap((rule, number) =>
           states
@@ -182,11 +152,3 @@ function isReport(bytes: Uint8Array): boolean {
 
 /** As the kernel's agent reads its ports: one after the other. */
 const order = ({ port }: Frame) => PORTS.findIndex(({ name }) => name === port);
-
-const expressionsOf = (spec: RulesetSpec) =>
-  spec.tables.flatMap(({ chains }) =>
-    chains.flatMap(({ rules }) => rules.flatMap(({ expressions }) => expressions.map(({ op }) => op as string))),
-  );
-const hasNat = (spec: RulesetSpec) => spec.tables.some(({ chains }) => chains.some(({ base }) => base?.type === "nat"));
-/** Rules ask for tracking; a chain of type nat without one does not. */
-const tracks = (spec: RulesetSpec) => expressionsOf(spec).some((op) => TRACKING.has(op));

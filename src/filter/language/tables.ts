@@ -101,6 +101,7 @@ export class Draft {
 export function tableSpec(table: HeldTable): TableSpec {
   const rules = [...table.chains.values()].flatMap((chain) => chain.rules);
   return {
+    handle: table.handle,
     family: table.family,
     name: table.name,
     dormant: table.flags.includes("dormant"),

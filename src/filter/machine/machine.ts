@@ -12,7 +12,7 @@ import * as abi from "../../../assembly/abi.ts";
 import { LoomError } from "../../base/errors.ts";
 import { type Random, secret } from "../../base/random.ts";
 import type { Engine } from "../../engine/engine.ts";
-import type { Family, RulesetSpec, SetElement } from "../expressions.ts";
+import type { Family, RulesetSpec, SetElement, TableSpec } from "../expressions.ts";
 import { compile } from "./compile.ts";
 import type { Places, PlaneFunction } from "./link.ts";
 import { arrange, checkJumps } from "./order.ts";
@@ -93,7 +93,7 @@ export class Machine {
     try {
       for (const spec of specs) {
         const key = tableKey(spec.family, spec.name);
-        tables.set(key, new LoadedTable(this.space, this.registry, spec, this.tables.get(key)));
+        tables.set(key, new LoadedTable(this.space, this.registry, spec, this.predecessor(key, spec)));
       }
       const programs = this.build([...tables.values()]);
       for (const table of tables.values()) table.commit();
@@ -105,8 +105,18 @@ export class Machine {
     const old = this.tables;
     this.tables = tables;
     this.ruleset = ruleset;
-    for (const [key, table] of old) table.retire(tables.get(key));
+    for (const [key, table] of old) table.retire(this.isSame(table.spec, tables.get(key)?.spec) ? tables.get(key) : undefined);
     this.registry.prune([...tables.values()]);
+  }
+
+  /** The table in force that a new one goes on from. */
+  private predecessor(key: string, spec: TableSpec): LoadedTable | undefined {
+    const old = this.tables.get(key);
+    return old && this.isSame(old.spec, spec) ? old : undefined;
+  }
+
+  private isSame(a: TableSpec, b: TableSpec | undefined): boolean {
+    return b !== undefined && a.handle === b.handle;
   }
 
   /** No rules any more. */
