@@ -1013,6 +1013,7 @@ export const TIMEOUT_ICMP6 = 15;
 export const TIMEOUT_GENERIC = 16;
 export const TIMEOUT_SCTP = 17;
 export const TIMEOUT_GRE = 18;
+export const TIMEOUT_GRE_STREAM = 19;
 export const TIMEOUT_COUNT = 24;
 
 /*

@@ -5,7 +5,7 @@
 import {
   COLD_STATE, EVENT_NEW, FLOWS_TIMEOUTS, FLOW_BUCKET_SLOTS, FLOW_EXPIRES, FLOW_FAMILY, FLOW_PROTOCOL, FLOW_STATUS, FLOW_STAT_CLASH,
   FLOW_STAT_DROP, FLOW_STAT_EARLY_DROP, FLOW_STAT_INSERT, FLOW_STAT_INSERT_FAILED, FLOW_ZONE, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING,
-  IPS_SEEN_REPLY, TIMEOUT_GENERIC, TIMEOUT_GRE, TIMEOUT_ICMP, TIMEOUT_ICMP6, TIMEOUT_SCTP, TIMEOUT_UDP, TIMEOUT_UDP_STREAM, TUPLE_HASH,
+  IPS_SEEN_REPLY, TIMEOUT_GENERIC, TIMEOUT_GRE, TIMEOUT_GRE_STREAM, TIMEOUT_ICMP, TIMEOUT_ICMP6, TIMEOUT_SCTP, TIMEOUT_UDP, TIMEOUT_UDP_STREAM, TUPLE_HASH,
   TUPLE_KIND,
 } from "../abi";
 import {
@@ -97,7 +97,11 @@ export function trackOther(flow: u32, hot: usize, ticks: u32): void {
     if (isStream && (status & IPS_ASSURED) == 0) store<u32>(hot, status | IPS_ASSURED, FLOW_STATUS);
   } else if (protocol == (load<u8>(hot, FLOW_FAMILY) == 4 ? ICMP : ICMP6)) {
     refresh(flow, hot, ticks, timeoutAt(load<u8>(hot, FLOW_FAMILY) == 4 ? TIMEOUT_ICMP : TIMEOUT_ICMP6));
-  } else refresh(flow, hot, ticks, timeoutAt(protocol == SCTP ? TIMEOUT_SCTP : protocol == GRE ? TIMEOUT_GRE : TIMEOUT_GENERIC));
+  } else if (protocol == GRE) {
+    const replied = (status & IPS_SEEN_REPLY) != 0;
+    refresh(flow, hot, ticks, timeoutAt(replied ? TIMEOUT_GRE_STREAM : TIMEOUT_GRE));
+    if (replied) store<u32>(hot, status | IPS_ASSURED, FLOW_STATUS);
+  } else refresh(flow, hot, ticks, timeoutAt(protocol == SCTP ? TIMEOUT_SCTP : TIMEOUT_GENERIC));
 }
 
 /** State as it is listed; TCP has one. */

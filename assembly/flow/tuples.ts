@@ -9,6 +9,7 @@ import {
 import { descriptorAt } from "../core/layout";
 import { load16 } from "../wire/bytes";
 import { addSums, pseudo4, pseudo6, sumChain } from "../wire/checksum";
+import { crc32c } from "../wire/crc32c";
 import { walkExtensions } from "../wire/ipv6";
 import { examineL4, ICMP, ICMP6, TCP, UDP } from "../wire/l4";
 import { flagsValid } from "./tcp";
@@ -68,6 +69,9 @@ export function isSound(id: u32, d: usize, at: usize, is4: bool, protocol: u32, 
   const end = is4 ? l3 + load16(at + 2) : l3 + 40 + load16(at + 4);
   // A large segment says 0 or less than it is; its lengths were checked by whoever put it together.
   const length = (load<u16>(d, DESC_GSO_KIND) != 0 ? load<u32>(d, DESC_PACKET_LENGTH) : end) - l4;
+  // RFC 3828 §3.1: the whole, or from the header on as far as it says.
+  const coverage = protocol == UDPLITE ? load16(transport + 4) : 0;
+  if (coverage != 0 && (coverage < 8 || coverage > length)) return false;
   if (!checked || (flags & (FLAG_CSUM_GOOD | FLAG_CSUM_PARTIAL)) != 0) return true;
   if (!isSumRight(id, at, transport, is4, protocol, l4, length)) return false;
   store<u32>(d, flags | FLAG_CSUM_GOOD, DESC_FLAGS);
@@ -77,7 +81,8 @@ export function isSound(id: u32, d: usize, at: usize, is4: bool, protocol: u32, 
 function isSumRight(id: u32, at: usize, transport: usize, is4: bool, protocol: u32, l4: u32, length: u32): bool {
   // None at all is for the ends to judge (RFC 8200 §8.1 forbids it, RFC 6935 allows it to tunnels).
   if (protocol == UDP && load<u16>(transport, 6) == 0) return true;
-  // SCTP has a CRC instead, the others' coverage may be partial: their ends look.
+  if (protocol == SCTP) return length >= 16 && crc32c(id, l4, length) == load<u32>(transport, 8);
+  // The others' coverage may be partial: their ends look.
   if (protocol != TCP && protocol != UDP && protocol != ICMP && protocol != ICMP6) return true;
   const whole = sumChain(id, l4, length);
   if (protocol == ICMP) return whole == 0xffff;

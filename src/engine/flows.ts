@@ -42,6 +42,7 @@ export const DEFAULT_TIMEOUTS: Readonly<Record<string, number>> = {
   generic: 600,
   sctp: 210,
   gre: 30,
+  gre_stream: 180,
 };
 export const TIMEOUT_NAMES: readonly string[] = Object.keys(DEFAULT_TIMEOUTS);
 

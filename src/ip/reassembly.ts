@@ -238,8 +238,8 @@ function assemble(queue: Unfinished): Uint8Array {
   const first = queue.first as Uint8Array;
   const mark = queue.ecn & (1 << CE) ? CE : 0;
   if (queue.family === 4) {
-    const { tos, ttl, protocol, source, destination } = parseIpv4(first);
-    return serializeIpv4({ tos: tos | mark, ttl, protocol, source, destination, payload });
+    const { tos, id, ttl, protocol, source, destination } = parseIpv4(first);
+    return serializeIpv4({ tos: tos | mark, id, ttl, protocol, source, destination, payload });
   }
   const { trafficClass, flowLabel, hopLimit, source, destination } = parseIpv6(first);
   const { protocol } = upperLayer(first, true);

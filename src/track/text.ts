@@ -2,14 +2,18 @@
 import * as abi from "../../assembly/abi.ts";
 import { type Flow, PROTOCOL_NAMES, type Side, type Tuple } from "./flow.ts";
 
-function tupleText({ src, dst, sport, dport, type, code, id }: Tuple): string {
+/** Its keys tell nothing apart here: those of version 1 (PPTP) are not read. */
+const GRE = 47;
+
+function tupleText({ src, dst, sport, dport, type, code, id }: Tuple, protocol: number): string {
   const ends = `src=${src} dst=${dst}`;
   if (sport !== undefined) return `${ends} sport=${sport} dport=${dport}`;
+  if (protocol === GRE) return `${ends} srckey=0x0 dstkey=0x0`;
   return type !== undefined ? `${ends} type=${type} code=${code} id=${id}` : ends;
 }
 
-function sideText(side: Side, counted: boolean): string {
-  return counted ? `${tupleText(side)} packets=${side.packets} bytes=${side.bytes}` : tupleText(side);
+function sideText(side: Side, protocol: number, counted: boolean): string {
+  return counted ? `${tupleText(side, protocol)} packets=${side.packets} bytes=${side.bytes}` : tupleText(side, protocol);
 }
 
 /** One line: protocol, its number, seconds left, state, both sides, status, mark. */
@@ -21,9 +25,9 @@ export function flowText(flow: Flow, counted = true): string {
     `${name.padEnd(8)} ${protocol}`,
     Math.floor(expiresMs / 1000),
     ...(state ? [state] : []),
-    sideText(original, counted),
+    sideText(original, protocol, counted),
     ...(isReplied ? [] : ["[UNREPLIED]"]),
-    sideText(reply, counted),
+    sideText(reply, protocol, counted),
     ...(isAssured ? ["[ASSURED]"] : []),
     `mark=${mark}`,
     ...(status & abi.IPS_HELPER ? ["helper"] : []),
