@@ -4,7 +4,7 @@
  * it came with, which rules may look at.
  */
 import {
-  DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER, DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP,
+  DESC_DATA, DESC_FLAGS, DESC_FRAGMENT, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER, DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP,
   DROP_FLOW_CLASH, DROP_FLOW_TABLE_FULL, DROP_NOT_FORWARDING, DROP_NO_BUFFER, FLAG_FORWARDED, FLAG_PASSED, FLAG_REASSEMBLED,
   FLAG_SCOPED, FLOW_BACKEND, FLOW_STATUS, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT,
   HOP_REWRITE, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, NEXT_DONE, NONE, PORT_MTU, PUNT_FRAGMENTATION_NEEDED, PUNT_HELPER, PUNT_LOCAL,
@@ -94,7 +94,7 @@ function admit(worker: usize, p: u32, id: u32, d: usize, hop: usize, index: u32,
   const l3 = <u32>load<u16>(d, DESC_L3), mtu = mtuOf(hop);
   const limit = <u32>load<u8>(<usize>load<u32>(d, DESC_DATA) + l3 + (is4 ? 8 : 7));
   if (limit <= 1) { punt(worker, retrace(worker, p), PUNT_TTL_EXCEEDED, index); return false; }
-  if (!fits(d, l3, mtu) && !mayBeCut(d, l3, is4)) {
+  if (!fits(d, l3, mtu) && !mayBeCut(d, l3, mtu, is4)) {
     punt(worker, retrace(worker, p), is4 ? PUNT_FRAGMENTATION_NEEDED : PUNT_PACKET_TOO_BIG, index);
     return false;
   }
@@ -123,8 +123,8 @@ function fits(d: usize, l3: u32, mtu: u32): bool {
 }
 
 /** IPv4 without DF, and what came in fragments: cut behind the rules (RFC 1812 §5.2.6). */
-function mayBeCut(d: usize, l3: u32, is4: bool): bool {
-  if ((load<u32>(d, DESC_FLAGS) & FLAG_REASSEMBLED) != 0) return true;
+function mayBeCut(d: usize, l3: u32, mtu: u32, is4: bool): bool {
+  if ((load<u32>(d, DESC_FLAGS) & FLAG_REASSEMBLED) != 0 && <u32>load<u16>(d, DESC_FRAGMENT) <= mtu) return true;
   return is4 && (load<u8>(<usize>load<u32>(d, DESC_DATA) + l3, 6) & 0x40) == 0;
 }
 
@@ -172,7 +172,7 @@ export function linkBurst(worker: usize, table: usize, list: usize, n: u32): voi
   for (let k: u32 = 0; (k = linkRun(worker, table, list, k, n)) < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
     const index = <u32>load<u16>(d, DESC_NEXT_HOP), hop = hopAt(table, index), l3 = <u32>load<u16>(d, DESC_L3);
-    const kind = <u32>load<u8>(hop, HOP_KIND), next = worker + (<usize>p << 1), tooLarge = !fits(d, l3, mtuOf(hop));
+    const kind = <u32>load<u8>(hop, HOP_KIND), next = worker + (<usize>p << 1), tooLarge = (load<u32>(d, DESC_FLAGS) & FLAG_REASSEMBLED) != 0 || !fits(d, l3, mtuOf(hop));
     if (kind == HOP_FORWARD && !tooLarge) {
       rewriteLink(d, <usize>load<u32>(d, DESC_DATA) + l3, hop, <u32>load<u8>(hop, HOP_L2_LENGTH), l3);
       store<u16>(next, load<u16>(hop, HOP_PORT), VEC_NEXT);
@@ -192,7 +192,7 @@ function linkRun(worker: usize, table: usize, list: usize, k: u32, n: u32): u32 
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptors + (<usize>id << DESC_SHIFT);
     const hop = <usize>load<u32>(hops + (<usize>load<u16>(d, DESC_NEXT_HOP) << 2)), what = load<u64>(hop);
     const odd = (<u32>what & 0xffff) ^ (HOP_FORWARD | (14 << 8)) | (<u32>load<u16>(d, DESC_L3) ^ 14)
-      | <u32>(load<u32>(d, DESC_PACKET_LENGTH) - 14 > <u32>(what >> 32));
+      | <u32>(load<u32>(d, DESC_PACKET_LENGTH) - 14 > <u32>(what >> 32)) | (load<u32>(d, DESC_FLAGS) & FLAG_REASSEMBLED);
     if (odd != 0) break;
     v128.store(<usize>load<u32>(d, DESC_DATA) - 2, v128.load(hop, HOP_REWRITE + 16));
     store<u16>(worker + (<usize>p << 1), <u16>(what >> 16), VEC_NEXT);

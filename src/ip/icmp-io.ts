@@ -218,7 +218,12 @@ export class IcmpIo {
   }
 
   /** What has been through the rules already: it is cut as it is, and its pieces meet no rule again. */
-  private cut(id: number, hop: number, mtu: number): void {
+  private cut(id: number, hop: number, most: number): void {
+    const { memory } = this.world.engine;
+    const d = memory.descriptor(id);
+    const wasCut = (memory.getU32(d + abi.DESC_FLAGS) & abi.FLAG_REASSEMBLED) !== 0;
+    // To the size that it came in, so that who finds the path's MTU by fragments finds it.
+    const mtu = wasCut ? Math.min(most, memory.getU16(d + abi.DESC_FRAGMENT)) : most;
     const path = { generation: 0, hop, iface: undefined, isLocal: false, mtu, neighbour: undefined };
     this.world.sendFragments(this.world.packetBytes(id), path, abi.FLAG_PASSED | abi.FLAG_FORWARDED);
   }

@@ -45,6 +45,9 @@ interface Unfinished {
   have: number;
   /** ECN fields that were seen, one bit each. */
   ecn: number;
+  /** Bytes of the largest fragment, its IP header included, and of the largest with DF. */
+  largest: number;
+  largestDf: number;
 }
 
 interface Fragment {
@@ -62,6 +65,8 @@ const NOT_ECT = 0;
 
 export class Reassembly {
   readonly counters: ReassemblyCounters = { reasm_reqds: 0, reasm_oks: 0, reasm_fails: 0, reasm_timeout: 0, reasm_overlaps: 0 };
+  /** Bytes of the largest fragment of the packet that was completed last: what a router may cut it to again. */
+  largest = 0;
   private readonly queues = new Map<string, Unfinished>();
   private readonly bySource = new Map<string, number>();
   private readonly timers: Timers;
@@ -91,6 +96,8 @@ export class Reassembly {
     const queue = this.queues.get(fragment.key) ?? this.open(fragment, now);
     if (!queue) return undefined;
     if (fragment.offset === 0) queue.first ??= packet.slice();
+    queue.largest = Math.max(queue.largest, packet.length);
+    if (fragment.family === 4 && (packet[6] & 0x40) !== 0) queue.largestDf = Math.max(queue.largestDf, packet.length);
     if (!this.insert(queue, fragment)) return undefined;
     queue.ecn |= 1 << fragment.ecn;
     // What was marked on its way must have been willing to be (RFC 3168 §5.3): other mixtures are somebody's work, as Linux has it.
@@ -102,6 +109,7 @@ export class Reassembly {
     if (queue.total !== queue.have || !queue.first) return undefined;
     this.close(queue);
     this.counters.reasm_oks++;
+    this.largest = queue.largest;
     return assemble(queue);
   }
 
@@ -123,6 +131,8 @@ export class Reassembly {
       total: -1,
       have: 0,
       ecn: 0,
+      largest: 0,
+      largestDf: 0,
     };
     this.queues.set(key, queue);
     this.bySource.set(source, open + 1);
@@ -239,19 +249,24 @@ function assemble(queue: Unfinished): Uint8Array {
   const mark = queue.ecn & (1 << CE) ? CE : 0;
   if (queue.family === 4) {
     const { tos, id, ttl, protocol, source, destination } = parseIpv4(first);
-    return serializeIpv4({ tos: tos | mark, id, ttl, protocol, source, destination, payload });
+    // Whose largest fragment was not to be cut is not to be cut either.
+    const dontFragment = queue.largestDf === queue.largest;
+    return serializeIpv4({ tos: tos | mark, id, ttl, protocol, source, destination, dontFragment, payload });
   }
   const { trafficClass, flowLabel, hopLimit, source, destination } = parseIpv6(first);
   const { protocol } = upperLayer(first, true);
   return serializeIpv6({ trafficClass: trafficClass | mark, flowLabel, hopLimit, protocol, source, destination, payload });
 }
 
+/** Fragments are counted in units of eight bytes: a smaller MTU than one of them takes is none. */
+const SMALLEST_PIECE = 8;
+
 /** Pieces of an IPv4 packet (header included) that fit `mtu`, or of an IPv6 payload behind a fragment header. */
 export function fragmentPacket(packet: Uint8Array, mtu: number, id: number): Uint8Array[] {
   const out: Uint8Array[] = [];
   if (packet[0] >>> 4 === 4) {
     const whole = parseIpv4(packet);
-    const size = (mtu - 20 - whole.options.length) & ~7;
+    const size = Math.max((mtu - 20 - whole.options.length) & ~7, SMALLEST_PIECE);
     for (let at = 0; at < whole.payload.length; at += size) {
       const payload = whole.payload.subarray(at, at + size);
       const moreFragments = whole.moreFragments || at + size < whole.payload.length;
@@ -260,7 +275,7 @@ export function fragmentPacket(packet: Uint8Array, mtu: number, id: number): Uin
     return out;
   }
   const whole = parseIpv6(packet);
-  const size = (mtu - 48) & ~7;
+  const size = Math.max((mtu - 48) & ~7, SMALLEST_PIECE);
   for (let at = 0; at < whole.payload.length; at += size) {
     const bytes = new Uint8Array(8);
     const view = new DataView(bytes.buffer);
