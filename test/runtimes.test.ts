@@ -43,6 +43,8 @@ describe("the packed package", () => {
       "cli-progress",
       "cli-table3",
       "commander",
+      "valibot",
+      "yaml",
       "seek-bzip",
       "uplot",
       "string-width",
