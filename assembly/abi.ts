@@ -126,8 +126,8 @@ export const DESC_PACKET_LENGTH = 20;
 export const DESC_INGRESS = 24;
 /** Of a copy for the log: the port by which the packet would leave, NO_PORT before that is known. */
 export const DESC_LOG_OUT = 26;
-/** Of what was put together (FLAG_REASSEMBLED): bytes of its largest fragment, IP header included. */
-export const DESC_FRAGMENT = 26;
+/** Of what was put together (FLAG_REASSEMBLED, its checksum never open): bytes of its largest fragment, IP header included. */
+export const DESC_FRAGMENT = 50;
 export const DESC_HASH = 28;
 export const DESC_L3 = 32;
 export const DESC_L4 = 34;
