@@ -126,8 +126,6 @@ export const DESC_PACKET_LENGTH = 20;
 export const DESC_INGRESS = 24;
 /** Of a copy for the log: the port by which the packet would leave, NO_PORT before that is known. */
 export const DESC_LOG_OUT = 26;
-/** Of what was put together (FLAG_REASSEMBLED, its checksum never open): bytes of its largest fragment, IP header included. */
-export const DESC_FRAGMENT = 50;
 export const DESC_HASH = 28;
 export const DESC_L3 = 32;
 export const DESC_L4 = 34;
@@ -137,6 +135,8 @@ export const DESC_NEXT_HOP = 42;
 export const DESC_PROTOCOL = 44;
 export const DESC_CSUM_START = 48;
 export const DESC_CSUM_OFFSET = 50;
+/** Of what was put together (FLAG_REASSEMBLED, its checksum never open): bytes of its largest fragment, IP header included. */
+export const LARGEST_FRAGMENT = DESC_CSUM_OFFSET;
 export const DESC_GSO_SIZE = 52;
 export const DESC_GSO_KIND = 54;
 /** Address of a u32 that counts outstanding references to application memory, or 0. */
