@@ -380,12 +380,12 @@ export const VEC_SEGMENT = VEC_VERDICT + BURST;
 /** Working memory of compiled rules: keys of sets, records of translations. */
 export const WORKER_SCRATCH = VEC_SEGMENT + 2 * BURST;
 export const WORKER_SCRATCH_SIZE = 512;
-/** Packets that tracking has not seen before, by position; hashes of tuples, by place in the list; tuples in hand (TUPLE_SIZE each). */
+/** Packets that tracking has not seen before, by position. */
 export const VEC_MISSES = WORKER_SCRATCH + WORKER_SCRATCH_SIZE;
 /** Packets of the list in hand that are for this host, by position. */
 export const VEC_LOCAL = VEC_MISSES + 2 * BURST;
-export const VEC_TUPLE_HASH = VEC_LOCAL + 2 * BURST;
-export const WORKER_TUPLES = VEC_TUPLE_HASH + 4 * BURST;
+/** Tuples in hand (TUPLE_SIZE each). */
+export const WORKER_TUPLES = VEC_LOCAL + 2 * BURST;
 export const WORKER_TUPLES_SIZE = 4 * 48;
 /** Not a power of two, so that two workers' lines never share cache sets. */
 export const WORKER_SIZE = WORKER_TUPLES + WORKER_TUPLES_SIZE + 192;
@@ -899,7 +899,7 @@ export const FIB_TYPE = 1;
  * +160  expectations: address | room | in use | lock
  * +192  events: address of the ring | capacity | head | tail | lost | lock                    (own line)
  * +256  keys of the hash (u64 × 12)
- * +384  statistics (u32 × FLOW_STAT_COUNT)
+ * +384  statistics (u32 each, FLOW_STAT_*)
  */
 export const FLOWS_CAPACITY = 0;
 export const FLOWS_BUCKETS = 4;
@@ -950,13 +950,11 @@ export const FLOW_STAT_DROP = 4;
 export const FLOW_STAT_EARLY_DROP = 5;
 export const FLOW_STAT_CLASH = 6;
 export const FLOW_STAT_EXPIRED = 7;
-export const FLOW_STAT_COUNT = 8;
 
 /** Switches of FLOWS_FLAGS, named as the sysctls net.netfilter.nf_conntrack_*. */
 export const FLOWS_TCP_LIBERAL = 1;
 export const FLOWS_TCP_LOOSE = 2;
 export const FLOWS_CHECKSUM = 4;
-export const FLOWS_ACCOUNT = 8;
 export const FLOWS_IGNORE_INVALID_RST = 16;
 
 /* Bucket, one line: +0 tags (10 × u16, 0: free) | +20 flow × 2 + direction (10 × u32) | +60 lock (top bit), and how many tuples that belong here live in their other bucket */
@@ -974,7 +972,7 @@ export const TUPLE_HASH = 40;
 /*
  * Expectation (what a helper has heard announced): hashes of all of them first (u32 × room, 0: free), then
  *   +0  tuple: as in hand; the source port does not count, nor the source address unless flag 1
- *  +40  flags u32 | master flow | expires (ticks) | class u32
+ *  +40  flags u32 | master flow | expires (ticks)
  *  +56  translation of the flow to come: kind u8 + 1 (0: none), family u8, port u16 (host order) | address (16)
  *  +80  mark of the master | helper of the flow to come u16
  */
@@ -982,7 +980,6 @@ export const EXPECTATION_SIZE = 96;
 export const EXPECTATION_FLAGS = 40;
 export const EXPECTATION_MASTER = 44;
 export const EXPECTATION_EXPIRES = 48;
-export const EXPECTATION_CLASS = 52;
 export const EXPECTATION_NAT = 56;
 export const EXPECTATION_NAT_PORT = 58;
 export const EXPECTATION_NAT_ADDRESS = 60;

@@ -1,13 +1,12 @@
 /** The nodes, joined: what one worker does in one call. Prose: docs/packet-life.md. */
 import {
-  BURST, DROP_NO_ROUTE, DROP_PROGRAM, HEADER, HEADER_EPOCH, HEADER_QUEUES, HEADER_TABLES, KIND_GENERATOR, KIND_RINGS, MODE_BRIDGED,
-  NEXT_DONE, NEXT_PENDING, PORT_FLAGS, PORT_GRO, PORT_HOST, PORT_KIND, PORT_MODE, PORT_POLICE_IN, PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES,
-  PORT_STAT_RX_PACKETS, PORT_TABLE4, PORT_TABLE6, PORT_UP, STAT_BURSTS, STAT_EMPTY_POLLS, STAT_RECEIVED,
-  STAT_RECEIVED_BYTES, TABLE_FAMILY, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT,
-  VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID, WORKER_NOW, WORKER_PORTS, WORKER_PORT_COUNT,
-  WORKER_TICKS, WORKER_TIME,
+  BURST, DROP_NO_ROUTE, DROP_PROGRAM, HEADER, HEADER_EPOCH, HEADER_QUEUES, KIND_GENERATOR, KIND_RINGS, MODE_BRIDGED, NEXT_DONE,
+  NEXT_PENDING, PORT_FLAGS, PORT_GRO, PORT_HOST, PORT_KIND, PORT_MODE, PORT_POLICE_IN, PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES,
+  PORT_STAT_RX_PACKETS, PORT_TABLE4, PORT_TABLE6, PORT_UP, STAT_BURSTS, STAT_EMPTY_POLLS, STAT_RECEIVED, STAT_RECEIVED_BYTES, VEC_ADDR4,
+  VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID, WORKER_NOW,
+  WORKER_PORTS, WORKER_PORT_COUNT, WORKER_TICKS, WORKER_TIME,
 } from "./abi";
-import { add64, count, header, portAt, portStats, tableAt } from "./core/layout";
+import { add64, count, hasTable, header, portAt, portStats, tableAt } from "./core/layout";
 import { drop } from "./core/packet";
 import { loadAcquire, storeRelease } from "./core/sync";
 import { generateBurst } from "./device/generate";
@@ -139,13 +138,6 @@ function leave4(worker: usize, table: usize, isHost: bool, n: u32): void {
 function leave6(worker: usize, table: usize, isHost: bool, n: u32): void {
   if (isHost) deliverBurst(worker, table, VEC_LIST6, n);
   else rewrite6Burst(worker, table, n);
-}
-
-/** A port may have no table for a family, and a table may not be made yet. */
-function hasTable(index: u32, family: u32): bool {
-  if (index >= header(HEADER_TABLES)) return false;
-  const table = tableAt(index);
-  return load<u32>(table, TABLE_FAMILY) == family && load<u32>(table, TABLE_ROOT) != 0;
 }
 
 function dropList(worker: usize, list: usize, n: u32): void {

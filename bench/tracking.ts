@@ -6,7 +6,7 @@ import * as abi from "../assembly/abi.ts";
 import { Balancer } from "../src/balance/index.ts";
 import { IpAddress } from "../src/base/ip-address.ts";
 import { Firewall } from "../src/filter/index.ts";
-import { Engine, type EngineOptions } from "../src/index.ts";
+import { Engine, type EngineOptions, Random } from "../src/index.ts";
 import { attachGenerator, clearGenerators, Samples } from "../src/link/generator.ts";
 import { Conntrack } from "../src/track/index.ts";
 import { checksum, parseEthernet, parseIpv4 } from "../src/wire/index.ts";
@@ -72,6 +72,19 @@ function drive({ engine }: Middle, ms: number): number {
   return (sent() - before) / (now - start) / 1000;
 }
 
+/** Flows take turns in another order than that in which they began, so that their records are met all over memory. */
+function shuffle({ engine: { memory } }: Middle, flows: number): void {
+  const base = memory.getU32(memory.getU32(memory.port(0) + abi.PORT_RX) + abi.GEN_TEMPLATES);
+  const random = new Random(1);
+  const kept = new Uint8Array(abi.TEMPLATE_SIZE);
+  for (let i = flows - 1; i > 0; i--) {
+    const [a, b] = [base + i * abi.TEMPLATE_SIZE, base + random.below(i + 1) * abi.TEMPLATE_SIZE];
+    kept.set(memory.u8.subarray(a, a + abi.TEMPLATE_SIZE));
+    memory.u8.copyWithin(a, b, b + abi.TEMPLATE_SIZE);
+    memory.u8.set(kept, b);
+  }
+}
+
 /** What is wrong with the packets that came out, if anything. */
 function problem({ engine }: Middle, samples: Samples, fits: (source: number, destination: number) => boolean): string | undefined {
   const { stats, dropped, punted } = engine.counters();
@@ -99,6 +112,7 @@ async function measure(
   prepare?.(it);
   // Every flow has been seen before the clock runs.
   while (it.conntrack.count < setup.flows) drive(it, 50);
+  shuffle(it, setup.flows);
   const samples = new Samples(it.engine, [it.engine.port(1)], 20_011);
   const rates = repeat(context, () => drive(it, context.ms));
   const wrong = problem(it, samples, fits) ?? (it.conntrack.count === setup.flows ? undefined : `${it.conntrack.count} flows`);
@@ -173,7 +187,7 @@ const cps: Profile = async (context) => {
   ];
 };
 
-/** 10,000 rules parsed, compiled and put in force while packets pass. */
+/** 10,000 rules parsed, compiled and put in force between two bursts of traffic; nothing that is under way is lost. */
 const swap: Profile = async (context) => {
   const it = await middle({ flows: 1024, ruleset: STATEFUL });
   while (it.conntrack.count < 1024) drive(it, 50);

@@ -64,7 +64,7 @@ const outputs = BUILDS.map((build) => `build/wasm/packetloom.${build}.wasm`);
 const sources = files("assembly").filter((name) => !name.includes("__tests__"));
 unlessSame("wasm", [...sources, "asconfig.json", "package-lock.json"], outputs, wasm);
 unlessSame("embed", outputs, [...BUILDS.map(embedded), ...outputs.map((o) => o.replace("build", "dist"))], embed);
-// What the compiler knows of the last time: a third of the work when little has changed. Without its output it must not be believed.
+// What the compiler knows of the last time: less than half the work when little has changed. Without its output it must not be believed.
 const KNOWN = "build/typescript.tsbuildinfo";
 if (!existsSync("dist/src/index.js")) rmSync(KNOWN, { force: true });
 const typescript = ["src", "bench", "test", "examples"].flatMap(files).filter((name) => /\.(ts|tsx)$/.test(name));

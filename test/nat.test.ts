@@ -1,6 +1,8 @@
 /** A router with rules between two hosts: NAT of both families, port forwards, errors from behind it, fragments, what is rejected. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import * as abi from "../assembly/abi.ts";
+import type { Network } from "../src/engine/network.ts";
 import type { Host } from "../src/host/index.ts";
 import { Lab } from "../src/lab/index.ts";
 import { flowText } from "../src/track/index.ts";
@@ -233,5 +235,80 @@ describe("a router with rules", () => {
     client.datagram().send(bytes("12345"), { address: "192.0.2.2", port: 9 });
     await lab.run(50);
     assert.deepEqual(seen, ["nine: lan wan 33"]);
+  });
+
+  it("expects TFTP's answers, which come from another port (RFC 1350)", async () => {
+    const { lab, client, router, server } = await lanAndServer(`
+      table ip t {
+        ct helper files {
+          type "tftp" protocol udp
+        }
+        chain pre {
+          type filter hook prerouting priority filter
+          udp dport 69 ct helper set "files"
+        }
+        chain fwd {
+          type filter hook forward priority filter; policy drop
+          ct state established,related accept
+          iifname "lan" accept
+        }
+        chain out {
+          type nat hook postrouting priority srcnat
+          oifname "wan" masquerade
+        }
+      }`);
+    const [asker, listener, transfer] = [client.datagram({ port: 2000 }), server.datagram({ port: 69 }), server.datagram({ port: 3000 })];
+    asker.send(Uint8Array.of(0, 1, 97, 0, 111, 99, 116, 101, 116, 0), { address: "192.0.2.2", port: 69 });
+    await lab.run(50);
+    let port = 0;
+    listener.tryReceiveMany((_data, from) => {
+      port = from.port;
+    });
+    assert.notEqual(port, 0);
+    transfer.send(Uint8Array.of(0, 3, 0, 1, 42), { address: "192.0.2.1", port });
+    server.datagram({ port: 3001 }).send(bytes("nobody asked"), { address: "192.0.2.1", port: port + 1 });
+    await lab.run(50);
+    const heard: [number, number][] = [];
+    asker.tryReceiveMany((data, from) => heard.push([from.port, data[4]]));
+    assert.deepEqual(heard, [[3000, 42]]);
+    const related = [...router.conntrack.list({ sport: 3000 })];
+    assert.deepEqual(
+      related.map(({ status }) => status & abi.IPS_EXPECTED),
+      [abi.IPS_EXPECTED],
+    );
+  });
+
+  it("keeps the connections of two routers on one engine apart", async () => {
+    const { lab, client, router, server } = await lanAndServer(NAT);
+    server.firewall.apply("table ip s {\n chain in {\n type filter hook input priority filter\n ct state new accept\n }\n}");
+    await until(lab, client.ping("192.0.2.2"));
+    const seen = (host: Host) => [...host.conntrack.list({ protocol: "icmp" })].map(({ original }) => String(original.src));
+    assert.deepEqual([seen(router), seen(server)], [["10.0.0.2"], ["192.0.2.1"]]);
+    server.conntrack.flush();
+    assert.deepEqual([seen(router), seen(server)], [["10.0.0.2"], []]);
+  });
+
+  it("does not track on an engine without room for it, and says so", async () => {
+    const lab = await Lab.create({ memory: { filterBytes: 8 << 20 } });
+    const host = await lab.host({ interfaces: [{ addresses: ["10.0.0.1/24"] }] });
+    const rule = (text: string) => `table ip t {\n chain c {\n type filter hook input priority 0\n ${text}\n }\n}`;
+    host.firewall.apply(rule("tcp dport 22 drop"));
+    assert.throws(() => host.firewall.apply(rule("ct state established accept")), { code: "ENOTSUP", message: /flows/ });
+    assert.equal(host.firewall.spec.tables[0].chains[0].rules.length, 1);
+    assert.throws(() => host.conntrack, { code: "ENOTSUP" });
+  });
+
+  it("tracks as long as anybody asks for it", async () => {
+    const { router } = await lanAndServer("table ip nothing {\n}");
+    const network = router.network as Network;
+    const tracks = () =>
+      (router.engine.memory.getU32(router.engine.memory.base(abi.REGION_NETNS) + network.index * abi.NETNS_SIZE) & abi.NETNS_TRACK) !== 0;
+    assert.equal(tracks(), false);
+    network.configure({ track: true });
+    router.firewall.apply(`flush ruleset\n${NAT}`);
+    router.firewall.apply("flush ruleset");
+    assert.equal(tracks(), true, "a router that lists connections asked for it");
+    network.configure({ track: false });
+    assert.equal(tracks(), false);
   });
 });

@@ -1,8 +1,8 @@
 /** Where things lie: the region table of the header, and addresses derived from it. */
 import {
-  DESC_SIZE, HEADER, HEADER_HEADROOM, HEADER_PORTS, HEADER_REGIONS, HEADER_STRIDE, PORT_SIZE, PORT_STAT_SIZE,
-  REGION_BUFFERS, REGION_DESCRIPTORS, REGION_PORTS, REGION_PORT_STATS, REGION_TABLES, REGION_WORKERS, TABLE_SIZE,
-  WORKER_COUNTERS, WORKER_ID, WORKER_SIZE,
+  DESC_SIZE, HEADER, HEADER_HEADROOM, HEADER_PORTS, HEADER_REGIONS, HEADER_STRIDE, HEADER_TABLES, PORT_SIZE, PORT_STAT_SIZE,
+  REGION_BUFFERS, REGION_DESCRIPTORS, REGION_PORTS, REGION_PORT_STATS, REGION_TABLES, REGION_WORKERS, TABLE_FAMILY, TABLE_ROOT,
+  TABLE_SIZE, WORKER_COUNTERS, WORKER_ID, WORKER_SIZE,
 } from "../abi";
 
 @inline
@@ -33,6 +33,13 @@ export function portAt(index: u32): usize {
 @inline
 export function tableAt(index: u32): usize {
   return region(REGION_TABLES) + <usize>index * TABLE_SIZE;
+}
+
+/** A port may have no table for a family, and a table may not be made yet. */
+export function hasTable(index: u32, family: u32): bool {
+  if (index >= header(HEADER_TABLES)) return false;
+  const table = tableAt(index);
+  return load<u32>(table, TABLE_FAMILY) == family && load<u32>(table, TABLE_ROOT) != 0;
 }
 
 @inline

@@ -8,7 +8,7 @@ import {
 } from "../abi";
 import { descriptorAt } from "../core/layout";
 import { load16 } from "../wire/bytes";
-import { addSums, pseudo4, pseudo6, sumChain } from "../wire/checksum";
+import { transportSumRight } from "../wire/checksum";
 import { crc32c } from "../wire/crc32c";
 import { walkExtensions } from "../wire/ipv6";
 import { examineL4, ICMP, ICMP6, TCP, UDP } from "../wire/l4";
@@ -84,9 +84,7 @@ function isSumRight(id: u32, at: usize, transport: usize, is4: bool, protocol: u
   if (protocol == SCTP) return length >= 16 && crc32c(id, l4, length) == load<u32>(transport, 8);
   // The others' coverage may be partial: their ends look.
   if (protocol != TCP && protocol != UDP && protocol != ICMP && protocol != ICMP6) return true;
-  const whole = sumChain(id, l4, length);
-  if (protocol == ICMP) return whole == 0xffff;
-  return addSums(whole, is4 ? pseudo4(at + 12, protocol, length) : pseudo6(at + 8, protocol, length)) == 0xffff;
+  return transportSumRight(id, at, is4, protocol, l4, length);
 }
 
 @inline

@@ -47,20 +47,16 @@ export function steerBurst(worker: usize, table: usize, list: usize, n: u32, is4
     if (backend == NOBODY) continue;
     const d = descriptorAt(load<u32>(worker + (p << 2), VEC_IDS)), at = backendAt(backend);
     countBackend(worker, backend, (ref & 1) != 0, 1, load<u32>(d, DESC_PACKET_LENGTH) - <u32>load<u16>(d, DESC_L3));
-    if ((ref & 1) == 0 && <u32>load<u8>(at, BACKEND_MODE) != BALANCE_NAT) store<u32>(worker + (<usize>k << 2), hopTo(table, at, is4), VEC_RESULT);
+    if ((ref & 1) == 0 && <u32>load<u8>(at, BACKEND_MODE) != BALANCE_NAT) store<u32>(worker + (<usize>k << 2), hopTo(worker, table, at, is4), VEC_RESULT);
   }
 }
 
-function hopTo(table: usize, backend: usize, is4: bool): u32 {
+function hopTo(worker: usize, table: usize, backend: usize, is4: bool): u32 {
   const given = load<u32>(backend, BACKEND_HOP);
   if (given != 0) return given;
-  return is4 ? lookup4(table, load32(backend + BACKEND_ADDRESS + 12)) : lookupAddress6(table, backend);
-}
-
-function lookupAddress6(table: usize, backend: usize): u32 {
-  // Sixteen bytes on their way to a query need a place: the backend's own spare ones.
-  v128.store(backend, toQuery(backend + BACKEND_ADDRESS), 48);
-  return lookup6(table, backend + 48);
+  if (is4) return lookup4(table, load32(backend + BACKEND_ADDRESS + 12));
+  v128.store(worker + WORKER_TUPLES, toQuery(backend + BACKEND_ADDRESS));
+  return lookup6(table, worker + WORKER_TUPLES);
 }
 
 /** Sends what goes to its backend in a tunnel; the rest of the list stays. */

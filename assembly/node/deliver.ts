@@ -14,7 +14,7 @@ import {
 import { descriptorAt } from "../core/layout";
 import { drop } from "../core/packet";
 import { load16, load32, swap32 } from "../wire/bytes";
-import { addSums, pseudo4, pseudo6, sumChain } from "../wire/checksum";
+import { transportSumRight } from "../wire/checksum";
 import { examineL4, ICMP, ICMP6, TCP, UDP } from "../wire/l4";
 
 /** Writes the record of a classified packet to `out`; one of TRANSPORT_*, or 0 when it was dropped. */
@@ -75,9 +75,7 @@ function mapped(out: usize, address: u32): void {
 /** The checksum over pseudo-header and all pieces; UDP over IPv4 may leave it out (RFC 768), over IPv6 not. */
 function isGood(id: u32, l3: usize, l4: usize, is4: bool, protocol: u32, offset: u32, length: u32): bool {
   if (protocol == UDP && load<u16>(l4, 6) == 0) return is4;
-  const whole = sumChain(id, offset, length);
-  if (protocol == ICMP) return whole == 0xffff;
-  return addSums(whole, is4 ? pseudo4(l3 + 12, protocol, length) : pseudo6(l3 + 8, protocol, length)) == 0xffff;
+  return transportSumRight(id, l3, is4, protocol, offset, length);
 }
 
 /** A UDP length may be shorter than the packet (what is behind it is not the application's), never longer. */

@@ -1,5 +1,6 @@
 /** A network with rules: ports that share them, the functions that were compiled for each hook, and what is tracked. */
 import * as abi from "../../assembly/abi.ts";
+import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { EngineMemory } from "./memory.ts";
 import type { Port } from "./port.ts";
@@ -23,12 +24,34 @@ export interface IfaceFacts {
   readonly address6?: IpAddress | null;
 }
 
+/** Families whose flows are tracked, and whether their fragments are put together first. */
+export interface Tracked {
+  readonly 4: boolean;
+  readonly 6: boolean;
+  readonly defrag: boolean;
+}
+
+export interface NetworkOptions {
+  readonly track?: boolean;
+  /** With `track`: fragments go to the host layer first, which puts them together. */
+  readonly defrag?: boolean;
+  /** There are chains of type nat. */
+  readonly nat?: boolean;
+  /** First packets ask for a service's backend. */
+  readonly balance?: boolean;
+  /** What flows with a helper carry goes by the host layer. */
+  readonly helpers?: boolean;
+  /** Of its flows, where several networks share one table. */
+  readonly zone?: number;
+}
+
 const encoder = new TextEncoder();
 
 export class Network {
   readonly index: number;
   private readonly memory: EngineMemory;
   private readonly at: number;
+  private readonly askers = new Map<string, Tracked>();
 
   constructor(memory: EngineMemory, index: number) {
     this.memory = memory;
@@ -47,44 +70,34 @@ export class Network {
     return this;
   }
 
-  /** Switches: track flows, reassemble fragments before that, there are chains of type nat, services. */
-  configure({
-    track,
-    track4 = track,
-    track6 = track,
-    defrag,
-    nat,
-    balance,
-    helpers,
-    zone,
-  }: {
-    /** Both families. */
-    track?: boolean;
-    track4?: boolean;
-    track6?: boolean;
-    defrag?: boolean;
-    nat?: boolean;
-    balance?: boolean;
-    helpers?: boolean;
-    zone?: number;
-  }): this {
-    let flags = this.memory.getU32(this.at + abi.NETNS_FLAGS);
-    const bits = [
-      [track4, abi.NETNS_TRACK],
-      [track6, abi.NETNS_TRACK6],
-      [defrag, abi.NETNS_DEFRAG],
-      [nat, abi.NETNS_NAT],
-      [balance, abi.NETNS_BALANCE],
-      [helpers, abi.NETNS_HELPERS],
-    ] as const;
-    for (const [on, bit] of bits) if (on !== undefined) flags = on ? flags | bit : flags & ~bit;
-    this.memory.setU32(this.at + abi.NETNS_FLAGS, flags);
+  /** Switches of whoever owns the network; those of tracking are one asker's among others (`track`). */
+  configure({ track, defrag = false, nat, balance, helpers, zone }: NetworkOptions): this {
+    if (track !== undefined) this.track("owner", { 4: track, 6: track, defrag });
+    if (balance) this.need("services", "balance");
+    this.set(abi.NETNS_NAT, nat);
+    this.set(abi.NETNS_BALANCE, balance);
+    this.set(abi.NETNS_HELPERS, helpers);
     if (zone !== undefined) this.memory.setU32(this.at + abi.NETNS_ZONE, zone);
     return this;
   }
 
-  get tracks(): boolean {
-    return (this.memory.getU32(this.at + abi.NETNS_FLAGS) & (abi.NETNS_TRACK | abi.NETNS_TRACK6)) !== 0;
+  /** What one asker wants tracked; flows of a family are tracked while anybody wants them. */
+  track(asker: string, wanted: Tracked): void {
+    if (wanted[4] || wanted[6]) this.need("flows", "track connections");
+    this.askers.set(asker, wanted);
+    const any = (of: keyof Tracked) => [...this.askers.values()].some((each) => each[of]);
+    this.set(abi.NETNS_TRACK, any(4));
+    this.set(abi.NETNS_TRACK6, any(6));
+    this.set(abi.NETNS_DEFRAG, any("defrag"));
+  }
+
+  private need(size: "flows" | "services", what: string): void {
+    if (this.memory.layout.sizes[size] === 0) throw new LoomError("ENOTSUP", `this engine cannot ${what}; create it with \`${size}\``);
+  }
+
+  private set(bit: number, on: boolean | undefined): void {
+    const flags = this.memory.getU32(this.at + abi.NETNS_FLAGS);
+    if (on !== undefined) this.memory.setU32(this.at + abi.NETNS_FLAGS, on ? flags | bit : flags & ~bit);
   }
 
   /** The function (entry of `engine.programs`) that a segment calls from now on; undefined: none. */

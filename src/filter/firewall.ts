@@ -10,7 +10,7 @@
  */
 import { LoomError } from "../base/errors.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Network } from "../engine/network.ts";
+import type { Network, Tracked } from "../engine/network.ts";
 import type { LogSpec, RulesetSpec, SetElement } from "./expressions.ts";
 import { NftError, Ruleset, type RulesetOptions } from "./language/index.ts";
 import { Machine, type MachineOptions } from "./machine/machine.ts";
@@ -20,26 +20,17 @@ export interface FirewallOptions extends RulesetOptions {
   readonly random?: MachineOptions["random"];
 }
 
-/** Families whose flows are tracked. */
-interface Tracked {
-  readonly 4: boolean;
-  readonly 6: boolean;
-}
-
 export class Firewall {
   private readonly network: Network;
   private readonly machine: Machine;
   private ruleset: Ruleset;
-  private tracked: Tracked = { 4: false, 6: false };
-  /** Tracking is asked for by somebody else too: balancing, a listing. */
-  private readonly tracksAnyway: boolean;
+  private tracked: Tracked = { 4: false, 6: false, defrag: false };
 
   constructor(engine: Engine, network: Network, options: FirewallOptions = {}) {
     if (engine.memory.layout.sizes.filterBytes === 0) {
       throw new LoomError("ENOTSUP", "this engine has no room for rules; create it with `filterBytes` (a megabyte does for most)");
     }
     this.network = network;
-    this.tracksAnyway = network.tracks;
     this.machine = new Machine(engine, network, { random: options.random });
     this.ruleset = new Ruleset(options);
   }
@@ -60,10 +51,9 @@ export class Firewall {
 
   private load(next: Ruleset): void {
     const spec = next.spec();
-    const before = this.tracked;
-    const wanted = trackedBy(spec);
+    const [before, wanted] = [this.tracked, trackedBy(spec)];
     // Flows are tracked before a rule asks for them, and no longer when none does any more.
-    this.track({ 4: before[4] || wanted[4], 6: before[6] || wanted[6] });
+    this.track({ 4: before[4] || wanted[4], 6: before[6] || wanted[6], defrag: before.defrag || wanted.defrag });
     try {
       this.machine.load(spec);
     } catch (error) {
@@ -75,10 +65,9 @@ export class Firewall {
     this.network.configure({ nat: hasNat(spec), helpers: hasHelpers(spec) });
   }
 
-  private track(families: Tracked): void {
-    const tracked = { 4: families[4] || this.tracksAnyway, 6: families[6] || this.tracksAnyway };
-    this.tracked = tracked;
-    this.network.configure({ track4: tracked[4], track6: tracked[6], defrag: tracked[4] || tracked[6] });
+  private track(wanted: Tracked): void {
+    this.network.track("rules", wanted);
+    this.tracked = wanted;
   }
 
   /** What `nft list ruleset` prints. */
@@ -143,7 +132,7 @@ function trackedBy({ tables }: RulesetSpec): Tracked {
     );
   });
   const has = (family: string) => asking.some((table) => table.family === family || table.family === "inet");
-  return { 4: has("ip"), 6: has("ip6") };
+  return { 4: has("ip"), 6: has("ip6"), defrag: asking.length > 0 };
 }
 
 function hasNat({ tables }: RulesetSpec): boolean {

@@ -42,7 +42,7 @@ export class HostRules {
     // Hosts of one engine share its table of flows, each in a zone of its own.
     this.network.configure({ zone: this.network.index });
     ip.useNetwork(this.network);
-    if (flows > 0) this.conntrack = new Conntrack(engine);
+    if (flows > 0) this.conntrack = new Conntrack(engine, this.network.index);
     if (filterBytes > 0) {
       const find = (name: string) => ip.interfaces.find((iface) => iface.name === name);
       this.firewall = new Firewall(engine, this.network, {
@@ -58,6 +58,10 @@ export class HostRules {
   static of(engine: Engine, ip: IpStack, random: Random): HostRules | undefined {
     const { flows, filterBytes } = engine.memory.layout.sizes;
     return flows > 0 || filterBytes > 0 ? new HostRules(engine, ip, random) : undefined;
+  }
+
+  hasFirewall(): this is HostRules & { firewall: Firewall } {
+    return this.firewall !== undefined;
   }
 
   private listen(helpers: Helpers | undefined): void {

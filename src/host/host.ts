@@ -135,9 +135,13 @@ export class Host {
 
   /** Rules (nftables). Needs room for them: `ruleset`, or `memory: { filterBytes, flows }`. */
   get firewall(): Firewall {
-    if (!this.rules?.firewall)
-      throw new LoomError("ENOTSUP", "this host has no room for rules; create it with a `ruleset`, or with memory: { filterBytes, flows }");
-    return this.rules.firewall;
+    return this.needRules().firewall;
+  }
+
+  private needRules(): HostRules & { firewall: Firewall } {
+    const { rules } = this;
+    if (rules?.hasFirewall()) return rules;
+    throw new LoomError("ENOTSUP", "this host has no room for rules; create it with a `ruleset`, or with memory: { filterBytes, flows }");
   }
 
   /** Connections that are tracked. Needs room for them: `ruleset`, or `memory: { flows }`. */
@@ -154,8 +158,8 @@ export class Host {
 
   /** Hears of packets that rules log. Returns what takes the listener away again. */
   onLog(listener: (entry: LogEntry) => void): () => void {
-    if (!this.rules) return this.firewall && (() => undefined);
-    return this.rules.onLog(listener);
+    this.check();
+    return this.needRules().onLog(listener);
   }
 
   // ── Interfaces, routes ────────────────────────────────────────────────────────────────────────

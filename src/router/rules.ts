@@ -52,8 +52,6 @@ export class Rules {
     const user = config.ruleset ?? "";
     const text = transaction(user === (this.user ?? "") ? undefined : user, tables, this.tables);
     if (text !== "") this.use().apply(text);
-    // Rules that ask for no tracking would end it.
-    trackingOf(this.host);
     this.user = user;
     this.tables = tables;
   }

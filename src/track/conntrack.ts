@@ -81,7 +81,11 @@ export class Conntrack {
   private readonly engine: Engine;
   private readonly at: number;
 
-  constructor(engine: Engine) {
+  /** `zone`: of one network alone, where several share the table; its listings, deletions and events are of that zone. */
+  constructor(
+    engine: Engine,
+    private readonly zone?: number,
+  ) {
     if (engine.memory.layout.sizes.flows === 0) throw new LoomError("ENOTSUP", "this engine tracks no connections; create it with `flows`");
     this.engine = engine;
     this.at = engine.memory.base(abi.REGION_FLOWS);
@@ -95,7 +99,7 @@ export class Conntrack {
     return this.engine.memory.getU32(this.at + offset);
   }
 
-  /** Flows that live, and how many there may be. */
+  /** Flows that live in the whole table, and how many there may be. */
   get count(): number {
     return this.word(abi.FLOWS_COUNT);
   }
@@ -106,7 +110,7 @@ export class Conntrack {
 
   /** Every flow that fits, in no order; what begins or ends meanwhile may be there or not. */
   *list(filter: FlowFilter = {}): Generator<Flow> {
-    const fits = matcher(filter);
+    const fits = matcher({ zone: this.zone, ...filter });
     const scratch = this.engine.memory.base(abi.REGION_HOST);
     for (let id = 1; id < this.word(abi.FLOWS_FRESH); id++) {
       const flow = readFlow(this.engine.memory, this.engine.plane, id, this.ticks, scratch);
@@ -149,7 +153,7 @@ export class Conntrack {
     for (let head = this.word(abi.FLOWS_EVENT_HEAD); head !== this.word(abi.FLOWS_EVENT_TAIL); head = (head + 1) >>> 0) {
       const event = this.event(this.word(abi.FLOWS_EVENTS) + (head & (capacity - 1)) * abi.FLOW_EVENT_SIZE);
       memory.setU32(this.at + abi.FLOWS_EVENT_HEAD, (head + 1) >>> 0);
-      yield event;
+      if (this.zone === undefined || event.zone === this.zone) yield event;
     }
   }
 
