@@ -894,7 +894,8 @@ export const FIB_TYPE = 1;
  *   +0  flows | buckets | address of buckets | of hot records
  *  +16  of cold records | of counters, or 0 | of extensions | extensions
  *  +32  flags | liberal | address of timeouts | records
- *  +64  lock of the free lists | first free | never used yet | in use | retired: oldest, newest | extensions: first free, never used (own line)
+ *  +64  lock of the free lists | first free | never used yet | in use | retired: oldest, newest | extensions: first free, never used |
+ *      retired in this epoch (own line)
  * +128  lock of the wheel | its time (units of 256 ms) | address of its slots | started | confirmed flows   (own line)
  * +160  expectations: address | room | in use | lock
  * +192  events: address of the ring | capacity | head | tail | lost | lock                    (own line)
@@ -921,6 +922,7 @@ export const FLOWS_RETIRED_FIRST = 80;
 export const FLOWS_RETIRED_LAST = 84;
 export const FLOWS_EXTENSION_FREE = 88;
 export const FLOWS_EXTENSION_FRESH = 92;
+export const FLOWS_RETIRED_NOW = 96;
 export const FLOWS_WHEEL_LOCK = 128;
 export const FLOWS_WHEEL_TIME = 132;
 export const FLOWS_WHEEL_SLOTS = 136;

@@ -1,6 +1,7 @@
 /** Connection tracking: the table under load against a plain Map, the states that packets go through, and times. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import * as abi from "../assembly/abi.ts";
 import { VirtualClock } from "../src/base/clock.ts";
 import type { Engine, Random } from "../src/index.ts";
 import { Conntrack, flowText } from "../src/track/index.ts";
@@ -21,9 +22,9 @@ const CLIENT = 0x0a000001;
 const SERVER = 0x14000001;
 
 /** Two ports with a network that tracks: 10/8 behind the first, 20/8 behind the second. */
-async function tracker(build: "shared" | "plain", flows = 1000) {
+async function tracker(build: "shared" | "plain", flows = 1000, threads = 0) {
   const clock = new VirtualClock();
-  const engine = await engineOf(build, { ports: 2, flows, flowEvents: 64, clock });
+  const engine = await engineOf(build, { ports: 2, threads, flows, flowEvents: 64, clock });
   const table4 = engine.createTable(4);
   table4.set("10.0.0.0/8", table4.addNextHop({ kind: "forward", port: 0, destinationMac: mac(1), sourceMac: ROUTER[0] }));
   table4.set("20.0.0.0/8", table4.addNextHop({ kind: "forward", port: 1, destinationMac: mac(2), sourceMac: ROUTER[1] }));
@@ -180,3 +181,26 @@ for (const build of BUILDS) {
     });
   });
 }
+
+describe("records that a sleeping reader holds", () => {
+  it("are missed by newcomers, which are counted, and paid for by no flow that lives", async (t) => {
+    const { engine, conntrack } = await tracker("shared", 1000, 1);
+    t.after(() => engine.close());
+    engine.spreadQueues([0]);
+    const { memory } = engine;
+    const begin = (port: number) => send(engine, 0, udp(0, CLIENT, SERVER, port, 53));
+    for (let i = 0; i < 100; i++) begin(1000 + i);
+    // The other worker fell asleep within a burst; since then flows have come and gone.
+    memory.setU32(memory.worker(1) + abi.WORKER_EPOCH, memory.getU32(abi.HEADER + abi.HEADER_EPOCH));
+    let refused = 0;
+    for (let i = 0; i < 3000; i++) {
+      if (begin(2000 + i) === 0) refused++;
+      else conntrack.delete({ sport: 2000 + i });
+    }
+    assert.ok(refused > 500 && refused < 1500, `${refused} of 3000 found no record`);
+    assert.deepEqual([conntrack.count, conntrack.stats().earlyDrop], [100, 0]);
+    assert.equal(engine.counters().drops.flow_table_full, refused);
+    memory.setU32(memory.worker(1) + abi.WORKER_EPOCH, 0);
+    assert.equal(begin(9000), 1);
+  });
+});

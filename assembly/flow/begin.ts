@@ -9,7 +9,7 @@ import {
   TUPLE_KIND,
 } from "../abi";
 import {
-  allocateFlow, CLASH, coldAt, countFlow, entryOf, firstBucket, flowAt, flows, INSERTED, insertFlow, nextBucket, retireFlow, setTuple,
+  allocateFlow, CLASH, coldAt, countFlow, entryOf, firstBucket, flowAt, flows, INSERTED, insertFlow, isFull, nextBucket, retireFlow, setTuple,
 } from "../table/flow";
 import { tell } from "../table/flow-events";
 import { destroy, hasten, schedule } from "../table/wheel";
@@ -31,7 +31,7 @@ export function timeoutAt(index: u32): u32 {
 export function begin(tuple: usize, answers: usize, ticks: u32, scratch: usize): u32 {
   let flow = allocateFlow();
   if (flow == 0) {
-    if (dropEarly(load<u32>(tuple, TUPLE_HASH), ticks, scratch)) flow = allocateFlow();
+    if (isFull() && dropEarly(load<u32>(tuple, TUPLE_HASH), ticks, scratch)) flow = allocateFlow();
     if (flow == 0) { countFlow(FLOW_STAT_DROP); return 0; }
   }
   store<u32>(flowAt(flow), load<u32>(tuple, TUPLE_KIND), FLOW_ZONE);

@@ -11,9 +11,9 @@
  * he knows but the keys.
  */
 import {
-  COLD_SIZE, COLD_WHEEL_NEXT, COLD_WHEEL_SLOT, EXTENSION_ADDRESSES, EXTENSION_NEXT, EXTENSION_SIZE, FLOWS_BUCKETS, FLOWS_BUCKET_BASE, FLOWS_CAPACITY,
+  BURST, COLD_SIZE, COLD_WHEEL_NEXT, COLD_WHEEL_SLOT, EXTENSION_ADDRESSES, EXTENSION_NEXT, EXTENSION_SIZE, FLOWS_BUCKETS, FLOWS_BUCKET_BASE, FLOWS_CAPACITY,
   FLOWS_COLD, FLOWS_COUNT, FLOWS_COUNTERS, FLOWS_EXTENSIONS, FLOWS_EXTENSION_COUNT, FLOWS_EXTENSION_FREE, FLOWS_EXTENSION_FRESH,
-  FLOWS_FREE, FLOWS_FRESH, FLOWS_HOT, FLOWS_KEYS, FLOWS_LOCK, FLOWS_RECORDS, FLOWS_RETIRED_FIRST, FLOWS_RETIRED_LAST, FLOWS_STATS,
+  FLOWS_FREE, FLOWS_FRESH, FLOWS_HOT, FLOWS_KEYS, FLOWS_LOCK, FLOWS_RECORDS, FLOWS_RETIRED_FIRST, FLOWS_RETIRED_LAST, FLOWS_RETIRED_NOW, FLOWS_STATS,
   FLOWS_USED, FLOW_BUCKET_META, FLOW_BUCKET_REFS, FLOW_BUCKET_SIZE, FLOW_BUCKET_SLOTS, FLOW_COUNTER_SIZE, FLOW_EXTENSION,
   FLOW_FAMILY, FLOW_PORTS, FLOW_SIZE, FLOW_ZONE, HEADER, HEADER_EPOCH, REGION_FLOWS, TUPLE_HASH, TUPLE_KIND,
   TUPLE_PORTS,
@@ -371,10 +371,7 @@ function reclaim(at: usize): void {
     const first = load<u32>(at, FLOWS_RETIRED_FIRST);
     if (first == 0) return;
     const cold = coldAt(first);
-    if (!hasPassed(load<u32>(cold))) {
-      advanceEpoch();
-      return;
-    }
+    if (!hasPassed(load<u32>(cold))) { letGo(at, load<u32>(cold)); return; }
     store<u32>(at, load<u32>(cold, COLD_WHEEL_NEXT), FLOWS_RETIRED_FIRST);
     if (load<u32>(cold, COLD_WHEEL_NEXT) == 0) store<u32>(at, 0, FLOWS_RETIRED_LAST);
     releaseExtension(at, first);
@@ -383,18 +380,37 @@ function reclaim(at: usize): void {
   }
 }
 
-/** Gives a record back that is in no table (any more); it is reused when no reader can hold it. */
+/** Ends the epoch in which records were retired, when it still lasts: bursts that begin from now on cannot hold them. */
+function letGo(at: usize, epoch: u32): void {
+  store<u32>(at, 0, FLOWS_RETIRED_NOW);
+  if (loadAcquire(HEADER + HEADER_EPOCH) == epoch) advanceEpoch();
+}
+
+/**
+ * Gives a record back that is in no table (any more); it is reused when no reader can hold it. No more than a burst of them
+ * share an epoch: else one reader that the system puts to sleep would keep all of them, and the newcomers would find none.
+ */
 export function retireFlow(flow: u32): void {
-  const at = flows(), cold = coldAt(flow);
+  const at = flows(), cold = coldAt(flow), epoch = loadAcquire(HEADER + HEADER_EPOCH);
   lock(at + FLOWS_LOCK);
-  store<u32>(cold, loadAcquire(HEADER + HEADER_EPOCH));
+  store<u32>(cold, epoch);
   store<u32>(cold, 0, COLD_WHEEL_NEXT);
   const last = load<u32>(at, FLOWS_RETIRED_LAST);
   if (last == 0) store<u32>(at, flow, FLOWS_RETIRED_FIRST);
   else store<u32>(coldAt(last), flow, COLD_WHEEL_NEXT);
   store<u32>(at, flow, FLOWS_RETIRED_LAST);
   store<u32>(at, load<u32>(at, FLOWS_USED) - 1, FLOWS_USED);
+  const now = load<u32>(at, FLOWS_RETIRED_NOW) + 1;
+  store<u32>(at, now, FLOWS_RETIRED_NOW);
+  if (now >= <u32>BURST) letGo(at, epoch);
   unlock(at + FLOWS_LOCK);
+}
+
+/** Are there as many flows as there may be? (A record may be missing for another reason: that those retired are still held.) */
+@inline
+export function isFull(): bool {
+  const at = flows();
+  return load<u32>(at, FLOWS_USED) >= load<u32>(at, FLOWS_CAPACITY);
 }
 
 /** The extension of a flow, made when it has none yet; 0 when there are no more. Its addresses are the mirror of the original's. */
