@@ -35,7 +35,7 @@ async function watch(socket: string): Promise<void> {
 /** The file behind `-f`, read here: the router may see other files, or none. */
 function inputOf(tool: string, words: readonly string[]): string | undefined {
   if (tool !== "nft") return undefined;
-  const at = words.findIndex((word) => word === "-f" || word === "--file");
+  const at = words.findIndex((word) => /^-[a-z]*f[a-z]*$/.test(word) || word === "--file");
   if (at < 0) return undefined;
   const name = words[at + 1];
   if (name === undefined) throw new LoomError("EINVAL", "nft -f: a file is missing; expected its name, or - for the standard input");

@@ -8,11 +8,15 @@
  * A text is applied as a whole or not at all, and comes into force between two bursts: no packet meets half of it. What
  * stays the same keeps its counters and its elements. Tracking runs while something asks for it, as in the kernel.
  */
+
+import type { Clock } from "../base/clock.ts";
 import { LoomError } from "../base/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Network, Tracked } from "../engine/network.ts";
 import type { LogSpec, RulesetSpec, SetElement } from "./expressions.ts";
-import { NftError, Ruleset, type RulesetOptions } from "./language/index.ts";
+import { type ListOptions, listRuleset, Ruleset, type RulesetJson, type RulesetOptions, rulesetJson } from "./language/index.ts";
+import type { HeldTable } from "./language/tables.ts";
+import { liveTables } from "./live.ts";
 import { Machine, type MachineOptions } from "./machine/machine.ts";
 import type { ObjectState, RuleState, TableName } from "./machine/state.ts";
 
@@ -20,7 +24,17 @@ export interface FirewallOptions extends RulesetOptions {
   readonly random?: MachineOptions["random"];
 }
 
+export interface FirewallApplyOptions extends ListOptions {
+  /** What errors call the text. */
+  readonly file?: string;
+  /** Listings as JSON (`nft -j`). */
+  readonly json?: boolean;
+  /** Only find out whether it could be applied (`nft -c`). */
+  readonly check?: boolean;
+}
+
 export class Firewall {
+  private readonly clock: Clock;
   private readonly network: Network;
   private readonly machine: Machine;
   private ruleset: Ruleset;
@@ -30,23 +44,33 @@ export class Firewall {
     if (engine.memory.layout.sizes.filterBytes === 0) {
       throw new LoomError("ENOTSUP", "this engine has no room for rules; create it with `filterBytes` (a megabyte does for most)");
     }
+    this.clock = engine.clock;
     this.network = network;
     this.machine = new Machine(engine, network, { random: options.random });
     this.ruleset = new Ruleset(options);
   }
 
-  /** Commands as nft takes them, all or none. Returns what `list` commands among them print. Throws EINVAL with nft's own kind of text. */
-  apply(text: string, { file = "ruleset" }: { file?: string } = {}): string {
+  /**
+   * Commands as nft takes them, all or none. Returns what `list` and `reset` commands among them print. Throws an {@link NftError}
+   * (EINVAL) of nft's own kind.
+   */
+  apply(text: string, options: FirewallApplyOptions = {}): string {
     const next = this.ruleset.fork();
-    let output: readonly string[];
-    try {
-      output = next.apply(text, { file });
-    } catch (error) {
-      if (error instanceof NftError) throw new LoomError("EINVAL", error.message);
-      throw error;
-    }
-    this.load(next);
-    return output.join("\n");
+    const { file = "ruleset", handles, stateless, json, check } = options;
+    const { output, resets } = next.apply(text, { file, handles, stateless, json, live: (tables) => this.live(tables) });
+    if (check) return "";
+    if (!next.isSame(this.ruleset)) this.load(next);
+    for (const table of resets) this.reset(table);
+    return output.join(json ? "\n" : "");
+  }
+
+  private live(tables: readonly HeldTable[]): readonly HeldTable[] {
+    return liveTables(tables, this.machine, this.clock.now());
+  }
+
+  private reset({ family, name: table, chains, objects }: HeldTable): void {
+    for (const { name, rules } of chains.values()) for (const { handle } of rules) this.machine.resetRule({ family, table }, name, handle);
+    for (const { spec } of objects.values()) this.machine.resetObject({ family, table }, spec.object.type, spec.name);
   }
 
   private load(next: Ruleset): void {
@@ -70,14 +94,14 @@ export class Firewall {
     this.tracked = wanted;
   }
 
-  /** What `nft list ruleset` prints. */
-  list(): string {
-    return this.ruleset.list();
+  /** What `nft list ruleset` prints, with what has been counted. */
+  list(options: ListOptions = {}): string {
+    return listRuleset(this.live(this.ruleset.tables), this.ruleset.names, options);
   }
 
   /** What `nft -j list ruleset` prints, as an object. */
-  json(): unknown {
-    return this.ruleset.json();
+  json(): RulesetJson {
+    return rulesetJson(this.live(this.ruleset.tables), this.ruleset.names);
   }
 
   get spec(): RulesetSpec {

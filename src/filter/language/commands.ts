@@ -4,15 +4,17 @@ import type { AddCommand, ChainItem, Command, HookNode, InTable, Named, Node, Ru
 import { resolve } from "./constants.ts";
 import { deleteCommand, flushCommand } from "./deletions.ts";
 import { Fault, type Source } from "./faults.ts";
-import { listCommand } from "./list.ts";
+import { selectionJson } from "./json.ts";
+import { type ListOptions, listSelection } from "./list.ts";
 import type { Part, SetDefinition } from "./model.ts";
 import { objectSpec } from "./objects.ts";
 import { parseChainBlock, parseRuleset, parseTableBlock } from "./parse.ts";
 import { chainProblem, priorityOf } from "./priorities.ts";
 import { KERNEL_MISSING, type RuleScope } from "./rule-scope.ts";
+import { select } from "./select.ts";
 import { addElements, declareSet } from "./set-declarations.ts";
 import { evaluateRule } from "./statements.ts";
-import { type Draft, type DraftTable, type HeldChain, objectKey, tableKey } from "./tables.ts";
+import { type Draft, type DraftTable, type HeldChain, type HeldTable, objectKey, tableKey } from "./tables.ts";
 import type { Names } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
 
@@ -34,14 +36,24 @@ class Variables {
   }
 }
 
+export interface Listing extends ListOptions {
+  /** JSON instead of text (`nft -j`). */
+  readonly json?: boolean;
+  /** Tables with what they have counted since they were applied; as they were applied without it. */
+  readonly live?: (tables: readonly HeldTable[]) => readonly HeldTable[];
+}
+
 export class Transaction {
   readonly output: string[] = [];
+  /** Tables whose parts a `reset` command named. */
+  readonly resets: HeldTable[] = [];
   private readonly sources: Source[] = [];
 
   constructor(
     readonly draft: Draft,
     readonly names: Names,
     private readonly include?: Include,
+    private readonly listing: Listing = {},
     private variables = new Variables(),
   ) {}
   /** The text that the command being run came from. */
@@ -69,7 +81,7 @@ export class Transaction {
         flushCommand(command, this);
         return;
       case "list":
-        this.output.push(listCommand(command, [...this.draft.tables.values()], this.names));
+        this.list(command);
         return;
       case "rename": {
         const table = this.table(command);
@@ -83,6 +95,13 @@ export class Transaction {
       default:
         this.add(command);
     }
+  }
+  private list(command: Command & { readonly c: "list" }): void {
+    const { live, json } = this.listing;
+    const selection = select(command, [...this.draft.tables.values()]);
+    if (command.op === "reset") this.resets.push(...selection.tables);
+    const shown = { ...selection, tables: live ? live(selection.tables) : selection.tables };
+    this.output.push(json ? JSON.stringify(selectionJson(shown, this.names)) : listSelection(shown, this.names, this.listing));
   }
   private included(path: string, at: Span, read: (source: Source) => void): void {
     const sources = this.include?.(path) ?? [];

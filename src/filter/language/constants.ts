@@ -126,3 +126,10 @@ export function bytesOf(number: bigint, bits: number, order: Order, type?: DataT
   for (let i = 0; i < bytes.length; i++, rest >>= 8n) bytes[big ? bytes.length - 1 - i : i] = Number(rest & 255n);
   return bytes;
 }
+/** The number that bytes in that order are: the way back from `bytesOf`. */
+export function numberOf(bytes: Uint8Array, order: Order, type?: DataType): bigint {
+  const big = order === "big" || type?.kind === "string";
+  let number = 0n;
+  for (let i = 0; i < bytes.length; i++) number = (number << 8n) | BigInt(bytes[big ? i : bytes.length - 1 - i]);
+  return number;
+}

@@ -5,7 +5,7 @@
 import { LoomError } from "../../base/index.ts";
 import type { Span } from "./vocabulary.ts";
 
-/** A text and its name; spans of nodes are offsets into it. */
+/** A text and its name, which is empty for a command line; spans of nodes are offsets into it. */
 export interface Source {
   readonly name: string;
   readonly text: string;
@@ -48,6 +48,6 @@ export function located(source: Source, fault: { readonly at: Span; readonly mes
   );
   if (fault.other)
     for (let i = fault.other.start - lineStart; i < fault.other.end - lineStart; i++) if (i >= 0 && marks[i] !== "^") marks[i] = "~";
-  const where = `${name}:${row}:${from}-${to}: Error: ${fault.message}`;
+  const where = `${name === "" ? "" : `${name}:${row}:${from}-${to}: `}Error: ${fault.message}`;
   return new NftError(`${where}\n${line}\n${marks.join("").trimEnd()}`, row, from, to, fault.message);
 }

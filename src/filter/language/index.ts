@@ -5,6 +5,8 @@
 export type { Command } from "./ast.ts";
 export { NftError, type Source } from "./faults.ts";
 export { type TranslateOptions, translateIptables } from "./iptables/index.ts";
+export { type RulesetJson, rulesetJson } from "./json.ts";
+export { type ListOptions, listRuleset } from "./list.ts";
 export { type Parsed, parseRuleset } from "./parse.ts";
 export { printNetlink } from "./print-netlink.ts";
-export { Ruleset, type RulesetOptions } from "./ruleset.ts";
+export { type Applied, type ApplyOptions, Ruleset, type RulesetOptions } from "./ruleset.ts";

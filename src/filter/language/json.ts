@@ -1,7 +1,8 @@
 /** A ruleset as `nft -j list ruleset` gives it (libnftables-json). */
-import type { LimitSpec, QuotaSpec, Verdict } from "../expressions.ts";
-import { setFlagNames } from "./list.ts";
+import type { Family, LimitSpec, QuotaSpec, Verdict } from "../expressions.ts";
+import { l3Word, setFlagNames } from "./list.ts";
 import type { Constant, Element, Selector, SetDefinition, Statement, Value } from "./model.ts";
+import type { Selection } from "./select.ts";
 import { asInterval } from "./sets.ts";
 import { rejectName, tcpLogFlags } from "./show.ts";
 import {
@@ -299,6 +300,8 @@ function plainJson(each: Statement): Json {
       };
       return { synproxy: Object.keys(inner).length === 0 ? null : inner };
     }
+    case "last":
+      return { last: each.usedMs === undefined ? null : { used: Math.round(each.usedMs) } };
     case "reset":
       return { reset: { "tcp option": { name: each.option } } };
     default:
@@ -319,16 +322,30 @@ function logJson(log: Statement & { k: "log" }): Json {
   return Object.keys(inner).length === 0 ? null : inner;
 }
 
-export function rulesetJson(tables: readonly HeldTable[], names: Names): { readonly nftables: readonly Json[] } {
-  const metainfo = { metainfo: { version: "1.0.6", release_name: "Lester Gooch #5", json_schema_version: 1 } };
-  return { nftables: [metainfo, ...tables.flatMap((table) => tableJson(table, new Writer(names)))] };
+export interface RulesetJson {
+  readonly nftables: readonly Json[];
 }
-function tableJson(table: HeldTable, writer: Writer): readonly Json[] {
-  const { family, name, handle, flags, comment } = table;
+export function rulesetJson(tables: readonly HeldTable[], names: Names): RulesetJson {
+  return selectionJson({ tables, show: "whole" }, names);
+}
+/** What a `list` or `reset` command asks for (`nft -j list …`). */
+export function selectionJson({ tables, show }: Selection, names: Names): RulesetJson {
+  const metainfo = { metainfo: { version: "1.0.6", release_name: "Lester Gooch #5", json_schema_version: 1 } };
+  const writer = new Writer(names);
+  const head = (table: HeldTable) => (show === "parts" ? [] : [headJson(table)]);
+  const parts = (table: HeldTable) => (show === "names" ? [] : partsJson(table, writer));
+  return { nftables: [metainfo, ...tables.flatMap((table) => [...head(table), ...parts(table)])] };
+}
+function headJson({ family, name, handle, flags, comment }: HeldTable): Json {
+  return {
+    table: { family, name, handle, ...(flags.length > 0 ? { flags: one(flags) } : {}), ...(comment === undefined ? {} : { comment }) },
+  };
+}
+function partsJson(table: HeldTable, writer: Writer): readonly Json[] {
+  const { family, name } = table;
   const where = { family, table: name };
   const chains = [...table.chains.values()];
   return [
-    { table: { family, name, handle, ...(flags.length > 0 ? { flags: one(flags) } : {}), ...(comment === undefined ? {} : { comment }) } },
     ...[...table.objects.values()].map((object) => objectJson(object, where)),
     ...[...table.sets.values()].filter((set) => !set.meter).map((set) => setJson(set, where, writer)),
     ...chains.map((chain) => chainJson(chain, where)),
@@ -374,9 +391,9 @@ function setJson(set: SetDefinition, where: object, writer: Writer): Json {
   };
 }
 const protocolName = (number: number): string | undefined => [...IP_PROTOCOLS].find(([, value]) => Number(value) === number)?.[0];
-function objectJson({ spec, handle, comment }: HeldObject, where: object): Json {
+function objectJson({ spec, handle, comment }: HeldObject, where: { readonly family: Family }): Json {
   const { object, name } = spec;
-  const l3 = "l3" in object && object.l3 ? { l3proto: object.l3 === 4 ? "ip" : "ip6" } : {};
+  const l3 = { l3proto: l3Word("l3" in object ? object.l3 : undefined, where.family) };
   const body = (): object => {
     switch (object.type) {
       case "counter":

@@ -1,36 +1,62 @@
 /** A ruleset as `nft list ruleset` prints it, and the other `list` commands. */
-import type { ObjectSpec } from "../expressions.ts";
-import type { Command } from "./ast.ts";
-import { Fault } from "./faults.ts";
+import type { Family, ObjectType } from "../expressions.ts";
 import type { Part, SetDefinition } from "./model.ts";
 import { priorityText } from "./priorities.ts";
-import { KERNEL_MISSING } from "./rule-scope.ts";
+import type { Selection } from "./select.ts";
 import { limitText, quotaText, Shower } from "./show.ts";
 import { IP_PROTOCOLS } from "./symbols.ts";
-import type { HeldChain, HeldTable } from "./tables.ts";
+import type { HeldChain, HeldObject, HeldTable } from "./tables.ts";
 import { formatTime } from "./times.ts";
 import type { Names } from "./types.ts";
 
 const protocolName = (number: number): string => [...IP_PROTOCOLS].find(([, value]) => Number(value) === number)?.[0] ?? `${number}`;
-const block = (head: string, lines: readonly string[]): string => `\t${head} {\n${lines.map((line) => `\t\t${line}\n`).join("")}\t}\n`;
 
-export function listRuleset(tables: readonly HeldTable[], names: Names): string {
-  return tables.map((table) => listTable(table, names)).join("");
+export interface ListOptions {
+  /** Handles behind everything that has one (`nft -a`). */
+  readonly handles?: boolean;
+  /** Without what rules, sets and objects have counted (`nft -s`). */
+  readonly stateless?: boolean;
 }
-function listTable(table: HeldTable, names: Names): string {
-  const shower = new Shower(names, table.family);
+
+/** Writes one table; `between`: what stands between two blocks. */
+class TableWriter {
+  readonly shower: Shower;
+
+  constructor(
+    readonly table: HeldTable,
+    names: Names,
+    readonly options: ListOptions,
+  ) {
+    this.shower = new Shower(names, table.family, options.stateless);
+  }
+
+  handle(number: number): string {
+    return this.options.handles ? ` # handle ${number}` : "";
+  }
+
+  block(head: string, handle: number, lines: readonly string[]): string {
+    return `\t${head} {${this.handle(handle)}\n${lines.map((line) => `\t\t${line}\n`).join("")}\t}\n`;
+  }
+}
+
+export function listRuleset(tables: readonly HeldTable[], names: Names, options: ListOptions = {}): string {
+  return listSelection({ tables, show: "whole" }, names, options);
+}
+function listTable(table: HeldTable, names: Names, options: ListOptions, between: string): string {
+  const writer = new TableWriter(table, names, options);
   const head = [
     ...(table.comment === undefined ? [] : [`\tcomment "${table.comment}"\n`]),
     ...(table.flags.length > 0 ? [`\tflags ${table.flags.join(",")}\n\n`] : []),
   ].join("");
   const blocks = [
-    ...[...table.objects.values()].map(({ spec, comment }) => objectBlock(spec, comment)),
-    ...[...table.sets.values()].filter((set) => !set.meter).map((set) => setBlock(set, shower)),
-    ...[...table.chains.values()].map((chain) => chainBlock(chain, table, shower)),
+    ...[...table.objects.values()].map((object) => objectBlock(object, writer)),
+    ...[...table.sets.values()].filter((set) => !set.meter).map((set) => setBlock(set, writer)),
+    ...[...table.chains.values()].map((chain) => chainBlock(chain, writer)),
   ];
-  return `table ${table.family} ${table.name} {\n${head}${blocks.join("\n")}}\n`;
+  return `table ${table.family} ${table.name} {${writer.handle(table.handle)}\n${head}${blocks.join(between)}}\n`;
 }
-function chainBlock(chain: HeldChain, table: HeldTable, shower: Shower): string {
+function chainBlock(chain: HeldChain, writer: TableWriter): string {
+  const { table, shower } = writer;
   const lines: string[] = [];
   if (chain.comment !== undefined) lines.push(`comment "${chain.comment}"`);
   const { base } = chain;
@@ -42,8 +68,8 @@ function chainBlock(chain: HeldChain, table: HeldTable, shower: Shower): string 
       `type ${base.type} hook ${base.hook}${device} priority ${priorityText(base.priority, table.family, base.hook)}; policy ${base.policy};`,
     );
   }
-  for (const { rule } of chain.rules) lines.push(shower.rule(rule));
-  return block(`chain ${chain.name}`, lines);
+  for (const { rule, handle } of chain.rules) lines.push(`${shower.rule(rule)}${writer.handle(handle)}`);
+  return writer.block(`chain ${chain.name}`, chain.handle, lines);
 }
 
 function typeWord(set: SetDefinition, shower: Shower): string {
@@ -68,12 +94,12 @@ export function setFlagNames(set: SetDefinition): readonly string[] {
   ];
   return flags.filter(([on]) => on).map(([, name]) => name);
 }
-function setBlock(set: SetDefinition, shower: Shower): string {
+function setBlock(set: SetDefinition, writer: TableWriter): string {
+  const { shower } = writer;
   const lines = [typeWord(set, shower)];
   if (set.policy === "memory") lines.push("policy memory");
   if (set.size !== undefined) lines.push(`size ${set.size}`);
-  // A timeout of the set's own shows the flag too; alone it is not repeated.
-  const flags = set.timeoutMs !== undefined && !set.dynamic ? setFlagNames(set) : setFlagNames(set);
+  const flags = setFlagNames(set);
   if (flags.length > 0) lines.push(`flags ${flags.join(",")}`);
   if (set.timeoutMs !== undefined) lines.push(`timeout ${formatTime(set.timeoutMs)}`);
   if (set.gcIntervalMs !== undefined) lines.push(`gc-interval ${formatTime(set.gcIntervalMs)}`);
@@ -81,7 +107,7 @@ function setBlock(set: SetDefinition, shower: Shower): string {
   for (const each of set.statements ?? []) lines.push(each.k === "counter" ? "counter" : shower.statement(each));
   if (set.comment !== undefined) lines.push(`comment "${set.comment}"`);
   if (set.elements.length > 0) lines.push(`elements = { ${elementLines(set, shower.elements(set))} }`);
-  return block(`${set.data ? "map" : "set"} ${set.name}`, lines);
+  return writer.block(`${set.data ? "map" : "set"} ${set.name}`, set.handle, lines);
 }
 /** Long values stand one to a line, addresses of IPv4 two, small ones five. */
 function elementLines(set: SetDefinition, elements: readonly string[]): string {
@@ -90,14 +116,19 @@ function elementLines(set: SetDefinition, elements: readonly string[]): string {
   const row = long ? 1 : type.name === "ipv4_addr" ? 2 : 5;
   return elements.map((text, i) => (i === 0 ? text : i % row === 0 ? `,\n\t\t\t     ${text}` : `, ${text}`)).join("");
 }
-function objectBlock({ name, object }: ObjectSpec, comment: string | undefined): string {
-  const l3 = "l3" in object && object.l3 !== undefined ? [`l3proto ${object.l3 === 4 ? "ip" : "ip6"}`] : [];
+const MARKED: readonly ObjectType[] = ["ct helper", "ct timeout", "ct expectation"];
+/** The network layer of a helper, timeout or expectation: its table's, where nothing is said. */
+export const l3Word = (l3: 4 | 6 | undefined, family: Family): string => (l3 === undefined ? family : l3 === 4 ? "ip" : "ip6");
+
+function objectBlock({ spec: { name, object }, handle, comment }: HeldObject, writer: TableWriter): string {
+  const { table, options } = writer;
+  const l3 = MARKED.includes(object.type) ? [`l3proto ${l3Word("l3" in object ? object.l3 : undefined, table.family)}`] : [];
   const lines = (): readonly string[] => {
     switch (object.type) {
       case "counter":
-        return [`packets ${object.packets} bytes ${object.bytes}`];
+        return options.stateless ? [] : [`packets ${object.packets} bytes ${object.bytes}`];
       case "quota":
-        return [quotaText(object)];
+        return [quotaText(object, options.stateless)];
       case "limit":
         return [limitText(object)];
       case "ct helper":
@@ -126,34 +157,11 @@ function objectBlock({ name, object }: ObjectSpec, comment: string | undefined):
         return [`"${object.context}"`];
     }
   };
-  return block(`${object.type} ${name}`, [...(comment === undefined ? [] : [`comment "${comment}"`]), ...lines()]);
+  return writer.block(`${object.type} ${name}`, handle, [...(comment === undefined ? [] : [`comment "${comment}"`]), ...lines()]);
 }
 
-/** `list ruleset`, `list table …`, `list chain …`, `list set …` and the like. */
-export function listCommand(command: Command & { readonly c: "list" }, tables: readonly HeldTable[], names: Names): string {
-  const words = command.rest
-    .trim()
-    .split(/\s+/)
-    .filter((word) => word !== "");
-  const family = ["ip", "ip6", "inet", "arp", "bridge", "netdev"].includes(words[0]) ? words.shift() : undefined;
-  const [tableName, name] = words;
-  if (command.what === "ruleset") return listRuleset(family ? tables.filter((each) => each.family === family) : tables, names);
-  if (command.what === "tables")
-    return tables
-      .filter((each) => !family || each.family === family)
-      .map((each) => `table ${each.family} ${each.name}\n`)
-      .join("");
-  const table = tables.find((each) => each.family === (family ?? "ip") && each.name === tableName);
-  if (!table) throw new Fault(command.at, KERNEL_MISSING);
-  if (command.what === "table") return listTable(table, names);
-  const only = <T>(map: ReadonlyMap<string, T>, key: string): ReadonlyMap<string, T> => {
-    const found = map.get(key);
-    if (found === undefined) throw new Fault(command.at, KERNEL_MISSING);
-    return new Map([[key, found]]);
-  };
-  const empty: HeldTable = { ...table, flags: [], comment: undefined, chains: new Map(), sets: new Map(), objects: new Map() };
-  if (command.what === "chain") return listTable({ ...empty, chains: only(table.chains, name) }, names);
-  if (command.what === "set" || command.what === "map" || command.what === "meter")
-    return listTable({ ...empty, sets: only(table.sets, name) }, names);
-  return listTable({ ...empty, objects: only(table.objects, `${command.what} ${name}`) }, names);
+/** What a `list` or `reset` command asks for, as text. */
+export function listSelection({ tables, show }: Selection, names: Names, options: ListOptions = {}): string {
+  if (show === "names") return tables.map((each) => `table ${each.family} ${each.name}\n`).join("");
+  return tables.map((table) => listTable(table, names, options, show === "whole" ? "\n" : "")).join("");
 }

@@ -134,7 +134,9 @@ export type Statement =
   | { readonly k: "masquerade" | "redirect"; readonly port?: Value; readonly flags: number }
   | { readonly k: "tproxy"; readonly family: 4 | 6 | 0; readonly shown: boolean; readonly addr?: Value; readonly port?: Value }
   | { readonly k: "queue"; readonly num?: Value; readonly flags: number }
-  | { readonly k: "notrack" | "last" }
+  | { readonly k: "notrack" }
+  /** `usedMs`: milliseconds since a packet came by; absent: none has yet. */
+  | { readonly k: "last"; readonly usedMs?: number }
   | {
       readonly k: "dynset";
       readonly op: "add" | "update" | "delete";

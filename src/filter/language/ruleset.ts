@@ -4,10 +4,10 @@
  */
 import type { RulesetSpec } from "../expressions.ts";
 import type { Command } from "./ast.ts";
-import { Transaction } from "./commands.ts";
+import { type Listing, Transaction } from "./commands.ts";
 import { Fault, located, type Source } from "./faults.ts";
-import { rulesetJson } from "./json.ts";
-import { listRuleset } from "./list.ts";
+import { type RulesetJson, rulesetJson } from "./json.ts";
+import { type ListOptions, listRuleset } from "./list.ts";
 import { type Parsed, parseRuleset } from "./parse.ts";
 import { Draft, type HeldTable, rulesetSpec } from "./tables.ts";
 import type { Names } from "./types.ts";
@@ -19,9 +19,16 @@ export interface RulesetOptions {
   /** The text of an included file, or several for a pattern. */
   readonly include?: (path: string) => readonly Source[];
 }
-export interface ApplyOptions {
+export interface ApplyOptions extends Listing {
   /** What errors call the text. */
   readonly file?: string;
+}
+/** What came of a text. */
+export interface Applied {
+  /** Texts of its `list` and `reset` commands, in order. */
+  readonly output: readonly string[];
+  /** Tables with only those parts in them that its `reset` commands named. */
+  readonly resets: readonly HeldTable[];
 }
 
 export class Ruleset {
@@ -43,11 +50,17 @@ export class Ruleset {
     return other;
   }
 
-  /** Applies every command of the text, or, when one fails, none. Texts of `list` and `reset` commands come back in order. */
-  apply(text: string | Parsed<Command>, options: ApplyOptions = {}): readonly string[] {
+  /** Does it hold the very same tables? Then nothing has to be loaded. */
+  isSame(other: Ruleset): boolean {
+    const [own, others] = [this.held.tables, other.held.tables];
+    return own.size === others.size && [...own].every(([key, table]) => others.get(key) === table);
+  }
+
+  /** Applies every command of the text, or, when one fails, none. */
+  apply(text: string | Parsed<Command>, options: ApplyOptions = {}): Applied {
     const parsed = typeof text === "string" ? parseRuleset({ name: options.file ?? "ruleset", text }) : text;
     const draft = new Draft(this.held);
-    const transaction = new Transaction(draft, this.names, this.options.include);
+    const transaction = new Transaction(draft, this.names, this.options.include, options);
     try {
       for (const command of parsed.items) transaction.run(command);
     } catch (error) {
@@ -55,7 +68,7 @@ export class Ruleset {
       throw error;
     }
     this.held = draft;
-    return transaction.output;
+    return { output: transaction.output, resets: transaction.resets };
   }
   get tables(): readonly HeldTable[] {
     return [...this.held.tables.values()];
@@ -63,10 +76,10 @@ export class Ruleset {
   spec(): RulesetSpec {
     return rulesetSpec(this.tables);
   }
-  list(): string {
-    return listRuleset(this.tables, this.names);
+  list(options: ListOptions = {}): string {
+    return listRuleset(this.tables, this.names, options);
   }
-  json(): unknown {
+  json(): RulesetJson {
     return rulesetJson(this.tables, this.names);
   }
 }

@@ -1,7 +1,7 @@
 /** Sets and maps: elements from what was written, and the form the machine takes. */
 import type { ObjectType, SetElement, SetSpec } from "../expressions.ts";
 import type { ElementNode, Node, SetNode, StatementNode } from "./ast.ts";
-import { bytesOf, constant, resolve, type Scope } from "./constants.ts";
+import { bytesOf, constant, numberOf, ones, resolve, type Scope } from "./constants.ts";
 import { Fault } from "./faults.ts";
 import { linearize } from "./linearize.ts";
 import type { Constant, Element, Part, SetData, SetDefinition, Statement, VerdictValue } from "./model.ts";
@@ -134,6 +134,41 @@ export function dataBytes(data: readonly Constant[], interval: boolean): Uint8Ar
   return all;
 }
 
+/** The way back from `keyBytes`, of both ends of a key. */
+function constantsOf(parts: readonly Part[], from: Uint8Array, to: Uint8Array, interval: boolean): readonly Constant[] {
+  const single = parts.length === 1;
+  let at = 0;
+  return parts.map((part): Constant => {
+    const { type, bits, order } = part;
+    const bytes = width(part);
+    const loaded = single && part.loaded !== undefined;
+    const number = (all: Uint8Array) => {
+      const found = numberOf(all.subarray(at, at + bytes), loaded || (interval && single) ? "big" : order, type);
+      return loaded ? (found >> BigInt(part.shift ?? 0)) & ones(bits) : found;
+    };
+    const field: Constant = { k: "constant", type, bits, order, form: "value", from: number(from), to: number(to) };
+    at += padded(bytes);
+    return type.kind === "string" ? field : asInterval(field);
+  });
+}
+
+/** An element that rules or programs have put into a set. */
+export function elementOf(set: SetDefinition, { key, keyEnd, catchall, data, verdict, object, comment }: SetElement): Element {
+  const value = (): Element["data"] => {
+    if (object !== undefined) return object;
+    if (verdict) return { verdict };
+    if (!data || set.data?.kind !== "data") return undefined;
+    const { parts, interval = false } = set.data;
+    return constantsOf(parts, data, interval ? data.subarray(padded(keyLength(parts))) : data, false);
+  };
+  const found = value();
+  return {
+    key: catchall ? [] : constantsOf(set.parts, key, keyEnd ?? key, set.interval),
+    ...(found === undefined ? {} : { data: found }),
+    ...(comment === undefined ? {} : { comment }),
+  };
+}
+
 export function setSpec(set: SetDefinition): SetSpec {
   const { data } = set;
   const dataLength = data?.kind === "data" ? keyLength(data.parts) * (data.interval ? 2 : 1) : 0;
@@ -163,7 +198,7 @@ export function setSpec(set: SetDefinition): SetSpec {
     ...(set.statements ? { expressions: set.statements.flatMap((each) => linearize([each])) } : {}),
   };
 }
-function elementSpec(element: Element, set: SetDefinition): SetElement {
+export function elementSpec(element: Element, set: SetDefinition): SetElement {
   const { data } = element;
   return {
     key: keyBytes(element.key, "from", set.interval, set.parts[0]),

@@ -24,6 +24,8 @@ export class Shower {
   constructor(
     private readonly names: Names,
     private readonly family: Family,
+    /** Without what was counted. */
+    private readonly stateless = false,
   ) {}
 
   rule(rule: EvaluatedRule): string {
@@ -133,7 +135,7 @@ export class Shower {
     const words = [each.key.map((field) => this.constant(field, " | ")).join(" . ")];
     for (const statement of each.statements ?? []) words.push(this.statement(statement));
     if (each.timeoutMs !== undefined) words.push(`timeout ${formatTime(each.timeoutMs)}`);
-    if (each.expiresMs !== undefined) words.push(`expires ${formatTime(each.expiresMs)}`);
+    if (each.expiresMs !== undefined && !this.stateless) words.push(`expires ${formatTime(each.expiresMs)}`);
     if (each.comment !== undefined) words.push(`comment "${each.comment}"`);
     return `${words.join(" ")}${each.data === undefined ? "" : ` : ${this.data(each.data, set)}`}`;
   }
@@ -183,7 +185,7 @@ export class Shower {
         return `queue${flags.length > 0 ? ` flags ${flags.join(",")}` : ""} to ${each.num ? this.value(each.num) : 0}`;
       }
       default:
-        return plainText(each);
+        return plainText(each, this.stateless);
     }
   }
   private match(each: Statement & { k: "match" }): string {
@@ -278,17 +280,17 @@ export function limitText(limit: LimitSpec): string {
   const burst = limit.burst === 0 ? "" : ` burst ${byteUnit(limit.burst).join(" ")}`;
   return `rate ${over}${rate} ${unit}/${per}${burst}`;
 }
-export function quotaText(quota: QuotaSpec): string {
-  return `${quota.over ? "over " : ""}${byteUnit(quota.bytes).join(" ")}${quota.used === 0 ? "" : ` used ${byteUnit(quota.used).join(" ")}`}`;
+export function quotaText(quota: QuotaSpec, stateless = false): string {
+  return `${quota.over ? "over " : ""}${byteUnit(quota.bytes).join(" ")}${quota.used === 0 || stateless ? "" : ` used ${byteUnit(quota.used).join(" ")}`}`;
 }
-function plainText(each: Statement): string {
+function plainText(each: Statement, stateless: boolean): string {
   switch (each.k) {
     case "counter":
-      return `counter packets ${each.packets} bytes ${each.bytes}`;
+      return stateless ? "counter" : `counter packets ${each.packets} bytes ${each.bytes}`;
     case "limit":
       return `limit ${limitText(each)}`;
     case "quota":
-      return `quota ${quotaText(each)}`;
+      return `quota ${quotaText(each, stateless)}`;
     case "connlimit":
       return `ct count ${each.over ? "over " : ""}${each.count}`;
     case "log":
@@ -300,6 +302,9 @@ function plainText(each: Statement): string {
     }
     case "reset":
       return `reset tcp option ${each.option}`;
+    case "last":
+      if (stateless) return "last";
+      return `last used ${each.usedMs === undefined ? "never" : formatTime(Math.round(each.usedMs))}`;
     default:
       return each.k;
   }

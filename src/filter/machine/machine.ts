@@ -12,7 +12,7 @@ import * as abi from "../../../assembly/abi.ts";
 import { LoomError } from "../../base/errors.ts";
 import { type Random, secret } from "../../base/random.ts";
 import type { Engine } from "../../engine/engine.ts";
-import type { Family, RulesetSpec, SetElement, TableSpec } from "../expressions.ts";
+import type { Family, ObjectType, RulesetSpec, SetElement, TableSpec } from "../expressions.ts";
 import { compile } from "./compile.ts";
 import type { Places, PlaneFunction } from "./link.ts";
 import { arrange, checkJumps } from "./order.ts";
@@ -180,6 +180,20 @@ export class Machine {
 
   elements({ family, table, set }: TableName & { set: string }): SetElement[] {
     return this.table(family, table).set(set).elements();
+  }
+
+  /** The same of a table that is not in force, or a set that is not there yet: nothing. */
+  elementsIfAny({ family, table, set }: TableName & { set: string }): SetElement[] | undefined {
+    return this.tables.get(tableKey(family, table))?.setIfAny(set)?.elements();
+  }
+
+  /** What a rule keeps begins again. */
+  resetRule({ family, table }: TableName, chain: string, handle: number): void {
+    this.tables.get(tableKey(family, table))?.resetRule(chain, handle);
+  }
+
+  resetObject({ family, table }: TableName, type: ObjectType, name: string): void {
+    this.tables.get(tableKey(family, table))?.resetObject(type, name);
   }
 
   addElements({ family, table, set }: TableName & { set: string }, elements: readonly SetElement[]): void {

@@ -4,6 +4,7 @@
  * Made from the table of the same name that was in force before, if there was one: what stays is taken over, what is new is made beside
  * it, and nothing of the old one changes until `commit`. Afterwards `retire` gives back what the new one did not take.
  */
+import * as abi from "../../../assembly/abi.ts";
 import { invalid, LoomError } from "../../base/errors.ts";
 import type { ChainSpec, Expression, ObjectSpec, ObjectType, SetElement, SetSpec, TableSpec } from "../expressions.ts";
 import type { ObjectLink, TableLink } from "./link.ts";
@@ -172,6 +173,10 @@ export class LoadedTable implements User {
     return number;
   }
 
+  setIfAny(name: string): SetMemory | undefined {
+    return this.sets.get(name);
+  }
+
   set(name: string): SetMemory {
     const set = this.sets.get(name);
     if (!set) throw new LoomError("ENOENT", `table ${this.spec.name} has no set ${name}`);
@@ -219,6 +224,23 @@ export class LoadedTable implements User {
       checkJumps({ ...this.spec, sets: [...others, { ...set.spec, elements: [...set.elements(), ...elements] }] });
     }
     set.add(elements);
+  }
+
+  /** Counters, quotas and times of a rule as if no packet had come by. */
+  resetRule(chain: string, handle: number): void {
+    const rule = this.rules.get(`${chain} ${handle}`);
+    if (rule) for (const { expression, block } of statesOf(rule)) this.reset(expression.op, block);
+  }
+
+  resetObject(type: ObjectType, name: string): void {
+    const object = this.objects.get(objectKey(type, name));
+    if (object?.block) this.reset(type, object.block);
+  }
+
+  private reset(op: string, { address }: Block): void {
+    const bytes = op === "counter" || op === "last" ? stateSize(op) : 0;
+    this.space.u8.fill(0, address, address + bytes);
+    if (op === "quota") this.space.setU64(address + abi.QUOTA_USED, 0n);
   }
 
   get needsTracking(): boolean {
