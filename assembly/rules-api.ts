@@ -1,7 +1,8 @@
 /** What compiled rules and the host layer may ask of flows and translation; part of index.ts. */
-import { EXTENSION_HELPER, FLOWS_FRESH, FLOWS_RETIRED_FIRST, FLOW_EXTENSION, FLOW_STATUS, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, REGION_FLOWS, WORKER_TUPLES } from "./abi";
+import { EXTENSION_HELPER, FLOWS_FRESH, FLOWS_RETIRED_FIRST, FLOW_EXPIRES, FLOW_EXTENSION, FLOW_STATUS, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, REGION_FLOWS, WORKER_TUPLES } from "./abi";
 import { advanceEpoch } from "./core/arena";
 import { regionSize, workerAt } from "./core/layout";
+import { refresh } from "./flow/begin";
 import { believe } from "./flow/tcp";
 import { loadField, storeField } from "./node/ct-fields";
 import { setUp } from "./node/nat";
@@ -55,9 +56,15 @@ export function flowFind(tuple: usize): u32 {
   return find(tuple);
 }
 
-/** Expects a flow (EXPECTATION_* at `from`); 0 when there is no place. */
+/** Expects a flow (EXPECTATION_* at `from`): 1; 0 when there is no place, 2 when another flow expects the same. */
 export function flowExpect(from: usize, ticks: u32): u32 {
-  return regionSize(REGION_FLOWS) != 0 && expect(from, ticks) ? 1 : 0;
+  return regionSize(REGION_FLOWS) != 0 ? expect(from, ticks) : 0;
+}
+
+/** A flow lives for at least `timeout` milliseconds from now. */
+export function flowProlong(flow: u32, ticks: u32, timeout: u32): void {
+  const hot = flowAt(flow);
+  if (<i32>(load<u32>(hot, FLOW_EXPIRES) - (ticks + timeout)) < 0) refresh(flow, hot, ticks, timeout);
 }
 
 /** Gives a flow a helper, as `ct helper set` does; 0 when it cannot have one. */

@@ -6,7 +6,7 @@ import type { Network } from "../src/engine/network.ts";
 import type { Host } from "../src/host/index.ts";
 import { Lab } from "../src/lab/index.ts";
 import { flowText } from "../src/track/index.ts";
-import { SEED } from "./support.ts";
+import { lanAndServer, until } from "./nat-rig.ts";
 
 const NAT = `
 table inet nat {
@@ -20,38 +20,6 @@ table inet nat {
     oifname "wan" masquerade
   }
 }`;
-
-/** 10.0.0.2 and fd00::2 behind a router whose other side is 192.0.2.1 and 2001:db8::1; beyond it a server that knows no route back. */
-async function lanAndServer(ruleset: string, mtu = 1500) {
-  const lab = await Lab.create({ seed: SEED, interfaces: 8, hosts: 4, memory: { flows: 4000, flowEvents: 256, filterBytes: 8 << 20 } });
-  const client = await lab.host({
-    interfaces: [{ name: "eth0", addresses: ["10.0.0.2/24", "fd00::2/64"], gateway: ["10.0.0.1", "fd00::1"] }],
-  });
-  const router = await lab.host({
-    forwarding: true,
-    interfaces: [
-      { name: "lan", addresses: ["10.0.0.1/24", "fd00::1/64"] },
-      { name: "wan", addresses: ["192.0.2.1/24", "2001:db8::1/64"], mtu },
-    ],
-  });
-  const server = await lab.host({ interfaces: [{ name: "eth0", addresses: ["192.0.2.2/24", "2001:db8::2/64"], mtu }] });
-  lab.link(client, router, {}, ["eth0", "lan"]);
-  lab.link(router, server, {}, ["wan", "eth0"]);
-  router.firewall.apply(ruleset);
-  return { lab, client, router, server };
-}
-
-/** Runs the lab until a promise is settled. */
-async function until<T>(lab: Lab, promise: Promise<T>): Promise<T> {
-  let settled = false;
-  const watched = promise.finally(() => {
-    settled = true;
-  });
-  watched.catch(() => undefined);
-  await lab.run(60_000, () => settled);
-  if (!settled) throw new Error(`nothing came of it: ${JSON.stringify(lab.engine.counters())}`);
-  return watched;
-}
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const bytes = (words: string) => new TextEncoder().encode(words);

@@ -1,7 +1,7 @@
 /** A gateway process, started as a person starts it, between two namespaces of the kernel. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -229,6 +229,55 @@ ruleset: |
     for (const mode of ["--ftp-pasv", "-P -"]) {
       const got = await client.run(`curl -sS --max-time 15 --disable-epsv --disable-eprt ${mode} ftp://${SERVER[4]}/page`);
       assert.equal(sha(got.bytes), sha(body(300_000)), `${mode}: ${got.out.slice(-200)}`);
+    }
+  });
+
+  it("SIP: sipp calls a server from behind the router, over UDP and TCP", { skip: missing("sipp") }, async () => {
+    writeFileSync(
+      file,
+      yaml(`nat: { masquerade: [wan] }
+ruleset: |
+  table inet filter {
+    ct helper calls {
+      type "sip" protocol udp
+    }
+    ct helper calls-tcp {
+      type "sip" protocol tcp
+    }
+    chain helpers {
+      type filter hook prerouting priority filter; policy accept;
+      udp dport 5060 ct helper set "calls"
+      tcp dport 5060 ct helper set "calls-tcp"
+    }
+  }
+`),
+    );
+    assert.deepEqual(tell("reload", "--config", file), { status: 0, stdout: "", stderr: "" });
+    for (const transport of ["u1", "t1"]) {
+      const log = join(folder, `sip-${transport}.log`);
+      const common = ["-t", transport, "-m", "1", "-nostdin", "-timeout", "15s"];
+      const answering = await server.start("sipp", [
+        "-sn",
+        "uas",
+        "-i",
+        SERVER[4],
+        "-p",
+        "5060",
+        "-trace_msg",
+        "-message_file",
+        log,
+        ...common,
+      ]);
+      await until(async () => (await server.run("ss -Hltun sport = :5060")).out.includes(":5060"));
+      const called = await client.run(`timeout 20 sipp ${SERVER[4]}:5060 -sn uac -i ${CLIENT[4]} -p 5070 -mp 4000 ${common.join(" ")}`);
+      assert.equal(called.code, 0, called.out.slice(-400));
+      await answering.stop();
+      const heard = readFileSync(log, "latin1");
+      const [request] = /INVITE sip:.*?a=rtpmap/s.exec(heard) ?? [""];
+      assert.match(request, new RegExp(`Contact: .*@${WAN[4]}:5070`), heard.slice(0, 600));
+      assert.match(request, new RegExp(`Via: SIP/2.0/\\w+ ${WAN[4]}:5070`));
+      assert.match(request, new RegExp(`c=IN IP4 ${WAN[4]}\r\n`));
+      assert.match(heard, /BYE sip:/);
     }
   });
 

@@ -64,26 +64,45 @@ function free(at: usize, index: u32): void {
   store<u32>(at, load<u32>(at, FLOWS_EXPECTATION_COUNT) - 1, FLOWS_EXPECTATION_COUNT);
 }
 
+export const EXPECTED: u32 = 1;
+export const NO_PLACE: u32 = 0;
+/** Another flow expects the same. */
+export const TAKEN: u32 = 2;
+
+@inline
+function isOver(entry: usize, ticks: u32): bool {
+  return <i32>(load<u32>(entry, EXPECTATION_EXPIRES) - ticks) <= 0;
+}
+
 /**
- * Expects a flow (EXPECTATION_* at `from`); one of the same tuple is replaced, an expired one makes room. False when all places
- * are taken.
+ * Expects a flow (EXPECTATION_* at `from`). What the same flow expected of the same tuple is replaced, an expired one makes room.
+ * EXPECTED, NO_PLACE when all are taken, TAKEN when another flow expects the same destination.
  */
-export function expect(from: usize, ticks: u32): bool {
+export function expect(from: usize, ticks: u32): u32 {
   const at = flows(), hash = hashOf(from), room = load<u32>(at, FLOWS_EXPECTATION_ROOM);
   lock(at + FLOWS_EXPECTATION_LOCK);
-  let place = room;
+  let place = room, isTaken = false;
   for (let i: u32 = 0; i < room; i++) {
-    const there = load<u32>(hashAt(at, i));
-    if (there == hash && fits(entryAt(at, i), from)) { place = i; break; }
-    if (place == room && (there == 0 || <i32>(load<u32>(entryAt(at, i), EXPECTATION_EXPIRES) - ticks) <= 0)) place = i;
+    const there = load<u32>(hashAt(at, i)), entry = entryAt(at, i), isFree = there == 0 || isOver(entry, ticks);
+    if (!isFree && there == hash && overlaps(entry, from)) {
+      isTaken = load<u32>(entry, EXPECTATION_MASTER) != load<u32>(from, EXPECTATION_MASTER);
+      place = i;
+      break;
+    }
+    if (place == room && isFree) place = i;
   }
-  if (place != room) {
+  if (place != room && !isTaken) {
     if (load<u32>(hashAt(at, place)) == 0) store<u32>(at, load<u32>(at, FLOWS_EXPECTATION_COUNT) + 1, FLOWS_EXPECTATION_COUNT);
     memory.copy(entryAt(at, place), from, EXPECTATION_SIZE);
     store<u32>(hashAt(at, place), hash);
   }
   unlock(at + FLOWS_EXPECTATION_LOCK);
-  return place != room;
+  return isTaken ? TAKEN : place != room ? EXPECTED : NO_PLACE;
+}
+
+/** Could one packet fit both? Of two sources only if they are the same, or one is anybody. */
+function overlaps(entry: usize, other: usize): bool {
+  return fits(entry, other) || ((load<u32>(other, EXPECTATION_FLAGS) & EXPECT_SOURCE) == 0 && fits(other, entry));
 }
 
 /** Nothing is expected for a flow that has ended. */

@@ -45,6 +45,7 @@ export interface DataPlane {
   flowHelp(flow: number, helper: number): number;
   flowHelper(flow: number): number;
   flowLiberal(flow: number): void;
+  flowProlong(flow: number, ticks: number, timeout: number): void;
   reserveCount(bare: number): number;
   ringPop(ring: number, out: number, n: number): number;
   ringPush(ring: number, ids: number, n: number): number;

@@ -21,6 +21,8 @@ import { Machine, type MachineOptions } from "./machine/machine.ts";
 import type { ObjectState, RuleState, TableName } from "./machine/state.ts";
 
 export interface FirewallOptions extends RulesetOptions {
+  /** Helpers that `ct helper` objects may name; all where nothing is said. */
+  readonly helpers?: readonly string[];
   readonly random?: MachineOptions["random"];
 }
 
@@ -37,6 +39,7 @@ export class Firewall {
   private readonly clock: Clock;
   private readonly network: Network;
   private readonly machine: Machine;
+  private readonly helpers: readonly string[] | undefined;
   private ruleset: Ruleset;
   private tracked: Tracked = { 4: false, 6: false, defrag: false };
 
@@ -47,6 +50,7 @@ export class Firewall {
     this.clock = engine.clock;
     this.network = network;
     this.machine = new Machine(engine, network, { random: options.random });
+    this.helpers = options.helpers;
     this.ruleset = new Ruleset(options);
   }
 
@@ -75,6 +79,7 @@ export class Firewall {
 
   private load(next: Ruleset): void {
     const spec = next.spec();
+    this.checkHelpers(spec);
     const [before, wanted] = [this.tracked, trackedBy(spec)];
     // Flows are tracked before a rule asks for them, and no longer when none does any more.
     this.track({ 4: before[4] || wanted[4], 6: before[6] || wanted[6], defrag: before.defrag || wanted.defrag });
@@ -87,6 +92,15 @@ export class Firewall {
     this.ruleset = next;
     this.track(wanted);
     this.network.configure({ nat: hasNat(spec), helpers: hasHelpers(spec) });
+  }
+
+  private checkHelpers({ tables }: RulesetSpec): void {
+    for (const { family, name: table, objects } of tables)
+      for (const { name, object } of objects) {
+        if (object.type !== "ct helper" || (this.helpers?.includes(object.helper) ?? true)) continue;
+        const expected = `expected ${this.helpers?.join(", ")}`;
+        throw new LoomError("ENOENT", `table ${family} ${table}, ct helper ${name}: there is no helper "${object.helper}"; ${expected}`);
+      }
   }
 
   private track(wanted: Tracked): void {
@@ -130,7 +144,7 @@ export class Firewall {
     return this.machine.deleteElements(set, elements);
   }
 
-  /** The helper ("ftp", "tftp") of a `ct helper` object that a flow was given, by its number. */
+  /** The helper ("ftp", "sip") of a `ct helper` object that a flow was given, by its number. */
   helperName(number: number): string | undefined {
     const statement = this.machine.statement(number);
     return statement?.op === "object" && statement.object.object.type === "ct helper" ? statement.object.object.helper : undefined;

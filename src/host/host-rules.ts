@@ -7,7 +7,7 @@ import type { LogSpec } from "../filter/expressions.ts";
 import { Firewall } from "../filter/firewall.ts";
 import type { IpStack } from "../ip/stack.ts";
 import { Conntrack } from "../track/conntrack.ts";
-import { Helpers } from "../track/helpers/helpers.ts";
+import { HELPER_NAMES, Helpers } from "../track/helpers/helpers.ts";
 
 /** Room that a host with a ruleset has unless it says otherwise: 65,536 connections, and sets of tens of thousands of elements. */
 export const RULES_MEMORY: EngineOptions = { flows: 65_536, flowEvents: 4096, filterBytes: 16 << 20 };
@@ -47,6 +47,7 @@ export class HostRules {
       const find = (name: string) => ip.interfaces.find((iface) => iface.name === name);
       this.firewall = new Firewall(engine, this.network, {
         random,
+        helpers: HELPER_NAMES,
         interfaceIndex: (name) => find(name) && (find(name)?.port.index as number) + 1,
         interfaceName: (index) => ip.interfaces.find((iface) => iface.port.index === index - 1)?.name,
       });

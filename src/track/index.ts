@@ -5,5 +5,5 @@
 export { TIMEOUT_NAMES } from "../engine/flows.ts";
 export { Conntrack, type FlowEvent, type FlowFilter, type FlowStats, type TrackOptions } from "./conntrack.ts";
 export type { Flow, Side, Tuple } from "./flow.ts";
-export { type HelperName, Helpers } from "./helpers/helpers.ts";
+export { HELPER_NAMES, type HelperName, Helpers } from "./helpers/helpers.ts";
 export { flowText } from "./text.ts";

@@ -18,7 +18,7 @@ export function objectSpec(type: string, name: string, block: readonly Fields[],
     if (found === undefined) throw new Fault(at, `${type} ${name}: unknown protocol ${all.protocol}`);
     return Number(found);
   };
-  const l3 = all.l3 === undefined ? {} : { l3: all.l3 === "ip6" ? (6 as const) : (4 as const) };
+  const l3 = all.l3 === "ip" ? { l3: 4 as const } : all.l3 === "ip6" ? { l3: 6 as const } : {};
   switch (type) {
     case "counter":
       return { name, object: { type, packets: number("packets"), bytes: number("bytes") } };

@@ -19,8 +19,10 @@ export interface Expectation {
   readonly permanent?: boolean;
 }
 
-/** Expects a flow; false when there is no place for more. */
-export function expectFlow({ memory, plane, clock }: Engine, wanted: Expectation): boolean {
+export type Expected = "expected" | "no place" | "taken";
+
+/** Expects a flow. "taken": another flow expects one to the same address and port. */
+export function expectFlow({ memory, plane, clock }: Engine, wanted: Expectation): Expected {
   const at = memory.base(abi.REGION_HOST);
   const { source, destination, translateTo } = wanted;
   const is4 = destination.family === 4;
@@ -41,5 +43,5 @@ export function expectFlow({ memory, plane, clock }: Engine, wanted: Expectation
     memory.setU16(at + abi.EXPECTATION_NAT_PORT, translateTo.port);
     memory.u8.set(translateTo.address.bytes(), at + abi.EXPECTATION_NAT_ADDRESS);
   }
-  return plane.flowExpect(at, ticks) !== 0;
+  return (["no place", "expected", "taken"] as const)[plane.flowExpect(at, ticks)];
 }

@@ -1,5 +1,9 @@
 /** FTP (RFC 959, RFC 2428): data connections that PORT, EPRT and the answers 227 and 229 announce. */
 import { IpAddress } from "../../base/ip-address.ts";
+import type { Announcer, Ends } from "./announcer.ts";
+import { decodeText, encodeText } from "./payload.ts";
+
+const TCP = 6;
 
 /** An address and port in a line, and where they stand in it. */
 export interface Announced {
@@ -51,17 +55,33 @@ export function announcedIn(line: string, fromServer: boolean): Announced | unde
   if (!/\r?\n$/.test(line)) return undefined;
   if (!fromServer) {
     const port = /^PORT +([\d,]+)/i.exec(line);
-    if (port) return plain(line, line.indexOf(port[1]), port[1]);
+    if (port) return plain(line.indexOf(port[1]), port[1]);
     const eprt = /^EPRT +(?=[\x21-\x7e])/i.exec(line);
     return eprt ? extended(line, eprt[0].length) : undefined;
   }
   const passive = /^227 .*?(\d+,\d+,\d+,\d+,\d+,\d+)/.exec(line);
-  if (passive) return plain(line, line.indexOf(passive[1]), passive[1]);
+  if (passive) return plain(line.indexOf(passive[1]), passive[1]);
   const long = /^229 [^(]*\((?=[\x21-\x7e])/.exec(line);
   return long ? extended(line, long[0].length) : undefined;
 }
 
-function plain(_line: string, from: number, text: string): Announced | undefined {
+function plain(from: number, text: string): Announced | undefined {
   const found = numbers(text);
   return found && { ...found, from, to: from + text.length, write: six };
+}
+
+/** Does it end with a line's end? */
+export const isFtpWhole = (payload: Uint8Array): boolean => payload[payload.length - 1] === 10;
+
+/** Expects the connection that a line announces; the line that is to be sent instead, or undefined when it says the right thing already. */
+export function ftpChange(payload: Uint8Array, ends: Ends, direction: number, announcer: Announcer): Uint8Array | undefined {
+  const line = decodeText(payload);
+  const announced = announcedIn(line, direction === 1);
+  if (!announced) return undefined;
+  const { mine, theirs } = ends;
+  // Nobody may announce somebody else's address, nor a service's port (FTP bounce, RFC 2577 §3).
+  if (announced.address && !announced.address.equals(mine.src)) return undefined;
+  const port = announcer.announce(ends, { protocol: TCP, port: announced.port });
+  if (port === undefined || theirs.dst.equals(mine.src)) return undefined;
+  return encodeText(line.slice(0, announced.from) + announced.write(theirs.dst, port) + line.slice(announced.to));
 }

@@ -25,8 +25,18 @@ export function open(packet: Uint8Array): Opened | undefined {
 
 export const payloadOf = ({ packet, payloadAt }: Opened): Uint8Array => packet.subarray(payloadAt);
 
+/** Bytes as letters of the same number, and back. */
+export function decodeText(bytes: Uint8Array): string {
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 4096) text += String.fromCharCode(...bytes.subarray(i, i + 4096));
+  return text;
+}
+export const encodeText = (text: string): Uint8Array => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+
 const view = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 
+/** A SYN that begins a connection. */
+export const isOpening = ({ packet, l4 }: Opened): boolean => (packet[l4 + 13] & 0x12) === 2;
 export const sequenceOf = ({ packet, l4 }: Opened): number => view(packet).getUint32(l4 + 4);
 export const acknowledgementOf = ({ packet, l4 }: Opened): number => view(packet).getUint32(l4 + 8);
 
