@@ -1022,7 +1022,7 @@ export const TIMEOUT_COUNT = 24;
  *   +0  IPv4: original source, destination, reply source, destination (network order), 16 unused | IPv6: original source, destination
  *  +32  original ports: source, destination (network order) | reply ports   (ICMP: id, and type and code as conntrack keeps them)
  *  +40  zone u16 | protocol u8 | kind u8 | status (IPS_*) | expires (ticks) | mark
- *  +56  extension, or 0 | backend + 1 u16
+ *  +56  extension, or 0 | backend + 1 u16, phase u16 (PHASE_*, bits of the whole word)
  */
 export const FLOW_SIZE = 64;
 export const FLOW_ADDRESSES = 0;
@@ -1039,6 +1039,13 @@ export const FLOW_MARK = 52;
 export const FLOW_EXTENSION = 56;
 /** Of load balancing, plus one; 0: none. */
 export const FLOW_BACKEND = 60;
+export const FLOW_PHASE = 60;
+/** In the table and in the wheel: from now on it may be ended. */
+export const PHASE_LINKED = 0x10000;
+/** Somebody is ending it; nobody else may. */
+export const PHASE_ENDING = 0x20000;
+/** Somebody is following its TCP. */
+export const PHASE_BUSY = 0x40000;
 
 /** Status bits as the kernel has them (linux/netfilter/nf_conntrack_common.h, enum ip_conntrack_status). */
 export const IPS_EXPECTED = 1;

@@ -7,7 +7,7 @@ import { believe } from "./flow/tcp";
 import { loadField, storeField } from "./node/ct-fields";
 import { setUp } from "./node/nat";
 import { expect } from "./table/expectations";
-import { extend, extensionAt, find, flowAt, flows, hashTuple, tupleOf } from "./table/flow";
+import { extend, extensionAt, find, flowAt, flows, hashTuple, setStatus, tupleOf } from "./table/flow";
 import { destroy, turnWheel } from "./table/wheel";
 
 /** For compiled rules: gives the flow of the packet at a position the translation of a request (NATREQ_*); a verdict. */
@@ -72,7 +72,7 @@ export function flowHelp(flow: u32, helper: u32): u32 {
   const extension = extend(flow), hot = flowAt(flow);
   if (extension == 0) return 0;
   store<u16>(extensionAt(extension), <u16>helper, EXTENSION_HELPER);
-  store<u32>(hot, load<u32>(hot, FLOW_STATUS) | IPS_HELPER, FLOW_STATUS);
+  setStatus(hot, IPS_HELPER);
   return 1;
 }
 

@@ -26,6 +26,24 @@ export function fetchAdd(at: usize, value: u32): u32 {
   return before;
 }
 
+/** Sets bits and returns the value before. */
+@inline
+export function fetchOr(at: usize, bits: u32): u32 {
+  if (ASC_FEATURE_THREADS) return atomic.or<u32>(at, bits);
+  const before = load<u32>(at);
+  store<u32>(at, before | bits);
+  return before;
+}
+
+/** Keeps only those bits and returns the value before. */
+@inline
+export function fetchAnd(at: usize, bits: u32): u32 {
+  if (ASC_FEATURE_THREADS) return atomic.and<u32>(at, bits);
+  const before = load<u32>(at);
+  store<u32>(at, before & bits);
+  return before;
+}
+
 /** Stores `value` where `expected` stood; returns what stood there. */
 @inline
 export function compareExchange(at: usize, expected: u32, value: u32): u32 {

@@ -4,16 +4,18 @@
  */
 import {
   COLD_STATE, EVENT_NEW, FLOWS_TIMEOUTS, FLOW_BUCKET_SLOTS, FLOW_EXPIRES, FLOW_FAMILY, FLOW_PROTOCOL, FLOW_STATUS, FLOW_STAT_CLASH,
-  FLOW_STAT_DROP, FLOW_STAT_EARLY_DROP, FLOW_STAT_INSERT, FLOW_STAT_INSERT_FAILED, FLOW_ZONE, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING,
+  FLOW_STAT_DROP, FLOW_STAT_EARLY_DROP, FLOW_STAT_INSERT, FLOW_ZONE, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING,
   IPS_SEEN_REPLY, TIMEOUT_GENERIC, TIMEOUT_GRE, TIMEOUT_GRE_STREAM, TIMEOUT_ICMP, TIMEOUT_ICMP6, TIMEOUT_SCTP, TIMEOUT_UDP, TIMEOUT_UDP_STREAM, TUPLE_HASH,
-  TUPLE_KIND,
+  TUPLE_KIND, TUPLE_SIZE,
 } from "../abi";
+import { fetchAnd } from "../core/sync";
 import {
-  allocateFlow, CLASH, coldAt, countFlow, entryOf, firstBucket, flowAt, flows, INSERTED, insertFlow, isFull, nextBucket, retireFlow, setTuple,
+  allocateFlow, coldAt, countersAt, countFlow, entryOf, find, firstBucket, flowAt, flows, hashTuple, INSERTED, insertFlow, isFull, nextBucket,
+  retireFlow, setLinked, setStatus, setTuple, tupleOf,
 } from "../table/flow";
 import { tell } from "../table/flow-events";
 import { destroy, hasten, schedule } from "../table/wheel";
-import { ICMP, ICMP6, UDP } from "../wire/l4";
+import { ICMP, ICMP6, TCP, UDP } from "../wire/l4";
 import { SCTP, UDPLITE } from "./tuples";
 
 const GRE: u32 = 47;
@@ -55,27 +57,54 @@ function dropEarly(hash: u32, ticks: u32, scratch: usize): bool {
   return false;
 }
 
-/** A flow's first packet has passed everything: from now on others find it. CLASH when somebody was faster. */
+/**
+ * A flow's first packet has passed everything: from now on others find it, and when it is in the wheel too they may end it. CLASH
+ * when somebody was faster.
+ */
 export function confirm(flow: u32, ticks: u32, scratch: usize): u32 {
   const hot = flowAt(flow);
-  store<u32>(hot, load<u32>(hot, FLOW_STATUS) | IPS_CONFIRMED, FLOW_STATUS);
+  setStatus(hot, IPS_CONFIRMED);
   const result = insertFlow(flow, scratch);
   if (result != INSERTED) {
-    store<u32>(hot, load<u32>(hot, FLOW_STATUS) & ~IPS_CONFIRMED, FLOW_STATUS);
-    countFlow(result == CLASH ? FLOW_STAT_CLASH : FLOW_STAT_INSERT_FAILED);
+    fetchAnd(hot + FLOW_STATUS, ~IPS_CONFIRMED);
     return result;
   }
   schedule(flow, ticks);
+  setLinked(flow);
   countFlow(FLOW_STAT_INSERT);
   tell(flow, EVENT_NEW, ticks);
   return INSERTED;
+}
+
+/**
+ * Somebody else has made the same flow meanwhile: which one, or 0 when it is not the same (another translation), or of TCP, whose
+ * segments have an order. What was counted for the loser counts for the winner. As nf_ct_resolve_clash.
+ */
+export function resolveClash(flow: u32, scratch: usize): u32 {
+  const hot = flowAt(flow), other = scratch + TUPLE_SIZE;
+  if (<u32>load<u8>(hot, FLOW_PROTOCOL) == TCP) return 0;
+  tupleOf(flow, 0, scratch);
+  hashTuple(scratch);
+  const ref = find(scratch);
+  if (ref == 0 || (ref & 1) != 0) return 0;
+  memory.fill(scratch, 0, 2 * TUPLE_SIZE);
+  tupleOf(flow, 1, scratch);
+  tupleOf(ref >>> 1, 1, other);
+  if (memory.compare(scratch, other, TUPLE_HASH) != 0) return 0;
+  const lost = countersAt(flow), won = countersAt(ref >>> 1);
+  if (lost != 0) {
+    store<u64>(won, load<u64>(won) + load<u64>(lost));
+    store<u32>(won, load<u32>(won, 16) + load<u32>(lost, 16), 16);
+  }
+  countFlow(FLOW_STAT_CLASH);
+  return ref;
 }
 
 /** A flow whose first packet did not pass. */
 export function abandon(flow: u32): void {
   const hot = flowAt(flow), status = load<u32>(hot, FLOW_STATUS);
   if ((status & (IPS_CONFIRMED | IPS_DYING)) != 0) return;
-  store<u32>(hot, status | IPS_DYING, FLOW_STATUS);
+  setStatus(hot, IPS_DYING);
   retireFlow(flow);
 }
 
@@ -94,13 +123,13 @@ export function trackOther(flow: u32, hot: usize, ticks: u32): void {
     if ((status & IPS_SEEN_REPLY) == 0) { refresh(flow, hot, ticks, timeoutAt(TIMEOUT_UDP)); return; }
     const isStream = <i32>(ticks - load<u32>(coldAt(flow))) > 0;
     refresh(flow, hot, ticks, timeoutAt(isStream ? TIMEOUT_UDP_STREAM : TIMEOUT_UDP));
-    if (isStream && (status & IPS_ASSURED) == 0) store<u32>(hot, status | IPS_ASSURED, FLOW_STATUS);
+    if (isStream && (status & IPS_ASSURED) == 0) setStatus(hot, IPS_ASSURED);
   } else if (protocol == (load<u8>(hot, FLOW_FAMILY) == 4 ? ICMP : ICMP6)) {
     refresh(flow, hot, ticks, timeoutAt(load<u8>(hot, FLOW_FAMILY) == 4 ? TIMEOUT_ICMP : TIMEOUT_ICMP6));
   } else if (protocol == GRE) {
     const replied = (status & IPS_SEEN_REPLY) != 0;
     refresh(flow, hot, ticks, timeoutAt(replied ? TIMEOUT_GRE_STREAM : TIMEOUT_GRE));
-    if (replied) store<u32>(hot, status | IPS_ASSURED, FLOW_STATUS);
+    if (replied) setStatus(hot, IPS_ASSURED);
   } else refresh(flow, hot, ticks, timeoutAt(protocol == SCTP ? TIMEOUT_SCTP : TIMEOUT_GENERIC));
 }
 

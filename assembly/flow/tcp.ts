@@ -11,7 +11,7 @@ import {
   COLD_FLAGS, COLD_LAST, COLD_SCALES, COLD_STATE, COLD_TCP, COLD_TCP_SIZE, FLOWS_FLAGS, FLOWS_IGNORE_INVALID_RST, FLOWS_TCP_LIBERAL,
   FLOWS_TCP_LOOSE, FLOWS_TIMEOUTS, FLOW_STATUS, IPS_ASSURED, IPS_CONFIRMED, IPS_SEEN_REPLY, TIMEOUT_TCP, TIMEOUT_TCP_RETRANS, TIMEOUT_TCP_UNACK,
 } from "../abi";
-import { coldAt, flowAt, flows } from "../table/flow";
+import { coldAt, flowAt, flows, setStatus } from "../table/flow";
 import { load16, load32 } from "../wire/bytes";
 
 export const NONE: u32 = 0;
@@ -270,7 +270,7 @@ export function trackTcp(flow: u32, direction: u32, tcp: usize, length: u32, tim
   store<u32>(timeoutOut, answered || state != ESTABLISHED ? usual : min<u32>(usual, timeout(TIMEOUT_TCP_UNACK)));
   if (!answered) return (flags & RST) != 0 ? TRACK_END : TRACK_OK;
   if ((status & IPS_ASSURED) == 0 && (old == SYN_RECV || old == ESTABLISHED) && state == ESTABLISHED) {
-    store<u32>(hot, status | IPS_ASSURED, FLOW_STATUS);
+    setStatus(hot, IPS_ASSURED);
   }
   return TRACK_OK;
 }
@@ -356,7 +356,8 @@ const WINDOW_PASSES: u32 = 2;
 
 function judgeWindow(cold: usize, direction: u32, kind: u32, tcp: usize, length: u32, flags: u32, old: u32): u32 {
   const sender = side(cold, direction), other = 1 - direction, receiver = side(cold, other);
-  let sequence = load32(tcp + 4), ack = load32(tcp + 8), window = load16(tcp + 14), end = endOf(tcp, length, flags);
+  const window = load16(tcp + 14);
+  let sequence = load32(tcp + 4), ack = load32(tcp + 8), end = endOf(tcp, length, flags);
   let sack = (flagsOf(cold, other) & SACKS) != 0 ? highestAck(tcp, ack) : ack;
   if (load<u32>(sender, MAX_WINDOW) == 0) {
     if ((flags & SYN) != 0) {
@@ -386,8 +387,9 @@ function judgeWindow(cold: usize, direction: u32, kind: u32, tcp: usize, length:
     }
     return WINDOW_FITS;
   }
-  if ((flags & SYN) == 0) window <<= scaleOf(cold, direction);
-  update(cold, direction, kind, sequence, ack, sack, end, window, flags);
+  update(cold, direction, sequence, ack, sack, end, (flags & SYN) == 0 ? window << scaleOf(cold, direction) : window, flags);
+  // The window as it stands in the header: 0 is a closed one, whatever the scale makes of others.
+  if (kind == KIND_ACK) countRetransmission(cold, direction, sequence, ack, end, window);
   return WINDOW_FITS;
 }
 
@@ -417,7 +419,7 @@ function pickUp(cold: usize, direction: u32, end: u32, window: u32, sack: u32): 
   }
 }
 
-function update(cold: usize, direction: u32, kind: u32, sequence: u32, ack: u32, sack: u32, end: u32, window: u32, flags: u32): void {
+function update(cold: usize, direction: u32, sequence: u32, ack: u32, sack: u32, end: u32, window: u32, flags: u32): void {
   const sender = side(cold, direction), other = 1 - direction, receiver = side(cold, other);
   const wide = window + (sack - ack);
   if (load<u32>(sender, MAX_WINDOW) < wide) store<u32>(sender, wide, MAX_WINDOW);
@@ -436,12 +438,11 @@ function update(cold: usize, direction: u32, kind: u32, sequence: u32, ack: u32,
   }
   if (after(sack + window, load<u32>(receiver, MAX_END) - 1)) store<u32>(receiver, sack + window + <u32>(window == 0), MAX_END);
   if (ack == load<u32>(receiver, END)) setFlags(cold, other, flagsOf(cold, other) & ~UNACKNOWLEDGED);
-  if (kind == KIND_ACK) countRetransmission(cold, direction, sequence, ack, end, window);
 }
 
 function countRetransmission(cold: usize, direction: u32, sequence: u32, ack: u32, end: u32, window: u32): void {
   const last = <u32>load<u8>(cold, LAST_DIRECTION), again = last >>> 7 == direction && load<u32>(cold, LAST_SEQUENCE) == sequence
-    && load<u32>(cold, LAST_ACKNOWLEDGEMENT) == ack && load<u32>(cold, LAST_END) == end && <u32>load<u16>(cold, LAST_WINDOW) == (window & 0xffff);
+    && load<u32>(cold, LAST_ACKNOWLEDGEMENT) == ack && load<u32>(cold, LAST_END) == end && <u32>load<u16>(cold, LAST_WINDOW) == window;
   if (again) { store<u8>(cold, <u8>((last & 0xf0) | min<u32>((last & 15) + 1, 15)), LAST_DIRECTION); return; }
   store<u8>(cold, <u8>((last & 0x70) | (direction << 7)), LAST_DIRECTION);
   store<u32>(cold, sequence, LAST_SEQUENCE);

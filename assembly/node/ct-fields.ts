@@ -5,7 +5,7 @@ import {
   FLOW_EXPIRES, FLOW_EXTENSION, FLOW_MARK, FLOW_STATUS, FLOW_ZONE, IPS_HELPER, TUPLE_KIND, TUPLE_PORTS, VEC_FLOW, WORKER_TICKS,
   WORKER_TUPLES,
 } from "../abi";
-import { countersAt, extend, extensionAt, flowAt, tupleOf } from "../table/flow";
+import { countersAt, extend, extensionAt, flowAt, setStatus, tupleOf } from "../table/flow";
 
 /** Either direction's packets and bytes, or both together. */
 export const BOTH: u32 = 2;
@@ -85,7 +85,7 @@ export function storeField(worker: usize, p: u32, field: u32, from: usize, bytes
   const at = extensionAt(extension);
   if (field == CTFIELD_HELPER) {
     store<u16>(at, <u16>load<u32>(from), EXTENSION_HELPER);
-    store<u32>(hot, load<u32>(hot, FLOW_STATUS) | IPS_HELPER, FLOW_STATUS);
+    setStatus(hot, IPS_HELPER);
   }
   // Labels are only ever added (nf_connlabels_replace with the union of both).
   else v128.store(at, v128.or(v128.load(at, EXTENSION_LABELS), v128.load(from)), EXTENSION_LABELS);

@@ -4,21 +4,21 @@
  * it came with, which rules may look at.
  */
 import {
-  DESC_DATA, DESC_FLAGS, LARGEST_FRAGMENT, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER, DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP,
+  DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER, DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP,
   DROP_FLOW_CLASH, DROP_FLOW_TABLE_FULL, DROP_NOT_FORWARDING, DROP_NO_BUFFER, FLAG_FORWARDED, FLAG_PASSED, FLAG_REASSEMBLED,
-  FLAG_SCOPED, FLOW_BACKEND, FLOW_STATUS, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT,
-  HOP_REWRITE, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, NEXT_DONE, NONE, PORT_MTU, PUNT_FRAGMENTATION_NEEDED, PUNT_HELPER, PUNT_LOCAL,
-  PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG, PUNT_TTL_EXCEEDED, REGION_DESCRIPTORS, TABLE_HOPS, VEC_FLOW, VEC_IDS, VEC_LOCAL, VEC_NEXT,
-  VEC_OIF, VEC_RESULT, WORKER_TICKS, WORKER_TUPLES,
+  FLAG_SCOPED, FLOW_BACKEND, FLOW_STATUS, FLOW_STAT_DROP, FLOW_STAT_INSERT_FAILED, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND,
+  HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT, HOP_REWRITE, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, LARGEST_FRAGMENT, NEXT_DONE, NONE,
+  PORT_MTU, PUNT_FRAGMENTATION_NEEDED, PUNT_HELPER, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG, PUNT_TTL_EXCEEDED,
+  REGION_DESCRIPTORS, TABLE_HOPS, VEC_FLOW, VEC_IDS, VEC_LOCAL, VEC_NEXT, VEC_OIF, VEC_RESULT, WORKER_TICKS, WORKER_TUPLES,
 } from "../abi";
 import { moveOffsets, privateHead } from "../core/head";
 import { descriptorAt, portAt, region } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { finish, largestPiece, rewriteLink } from "../device/outcome";
-import { abandon, confirm } from "../flow/begin";
+import { abandon, confirm, resolveClash } from "../flow/begin";
 import { restore } from "../flow/restore";
 import { flowOpened } from "../table/balance";
-import { CLASH, flowAt, INSERTED } from "../table/flow";
+import { CLASH, countFlow, flowAt, INSERTED } from "../table/flow";
 import { hopAt, resolveHop } from "../table/hops";
 import { update16 } from "../wire/checksum";
 import { examineL4 } from "../wire/l4";
@@ -154,17 +154,27 @@ export function confirmBurst(worker: usize, list: usize, n: u32): u32 {
     const p = <u32>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
     if (ref != 0 && (load<u32>(flowAt(ref >>> 1), FLOW_STATUS) & (IPS_CONFIRMED | IPS_DYING)) == 0) {
       const result = confirm(ref >>> 1, load<u32>(worker, WORKER_TICKS), worker + WORKER_TUPLES);
-      if (result != INSERTED) {
+      if (result == INSERTED) {
+        const backend = <u32>load<u16>(flowAt(ref >>> 1), FLOW_BACKEND);
+        if (backend != 0) flowOpened(worker, backend - 1);
+      } else if (!joins(worker, p, ref >>> 1, result)) {
         ended(worker, p, load<u32>(worker + (<usize>p << 2), VEC_IDS), result == CLASH ? DROP_FLOW_CLASH : DROP_FLOW_TABLE_FULL);
         continue;
       }
-      const backend = <u32>load<u16>(flowAt(ref >>> 1), FLOW_BACKEND);
-      if (backend != 0) flowOpened(worker, backend - 1);
     }
     store<u16>(list + (<usize>kept << 1), <u16>p);
     kept++;
   }
   return kept;
+}
+
+/** A packet whose flow another worker has made meanwhile belongs to that one; false when it cannot. */
+function joins(worker: usize, p: u32, flow: u32, result: u32): bool {
+  const winner = result == CLASH ? resolveClash(flow, worker + WORKER_TUPLES) : 0;
+  if (winner == 0) { countFlow(FLOW_STAT_INSERT_FAILED); countFlow(FLOW_STAT_DROP); return false; }
+  store<u32>(worker + (<usize>p << 2), winner, VEC_FLOW);
+  abandon(flow);
+  return true;
 }
 
 /** Link-layer headers for a list that may leave. What has no neighbour yet goes to the host layer without one. */

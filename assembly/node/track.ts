@@ -20,7 +20,7 @@ import { abandon, begin, refresh, timeoutAt, trackOther } from "../flow/begin";
 import { beginTcp, flagsValid, TRACK_AGAIN, TRACK_END, TRACK_IGNORED, TRACK_INVALID, TRACK_OK, trackTcp } from "../flow/tcp";
 import { invert, isSound, mayBegin, readTuple, TUPLE_ERROR, TUPLE_INVALID, TUPLE_NONE } from "../flow/tuples";
 import { expected } from "../table/expectations";
-import { candidate, coldAt, countersAt, countFlow, extend, extensionAt, find, flowAt, flows, hash4, hashTuple } from "../table/flow";
+import { candidate, coldAt, countersAt, countFlow, extend, extensionAt, find, flowAt, flows, hash4, hashTuple, lockFlow, setStatus, unlockFlow } from "../table/flow";
 import { tell } from "../table/flow-events";
 import { destroy } from "../table/wheel";
 import { load16 } from "../wire/bytes";
@@ -146,6 +146,7 @@ function proceed(worker: usize, p: u32, ref: u32, ticks: u32): bool {
   if (<u32>load<u8>(d, DESC_PROTOCOL) == TCP) {
     const result = tcp(worker, flow, way, hot, d, ticks);
     if (result == TRACK_AGAIN) return false;
+    if (result == TRACK_END) return true;
     // What is let pass without being believed prolongs nothing and counts for nothing.
     counts = result != TRACK_IGNORED;
     if (result == TRACK_INVALID) {
@@ -157,7 +158,7 @@ function proceed(worker: usize, p: u32, ref: u32, ticks: u32): bool {
   } else trackOther(flow, hot, ticks);
   if (counts) account(flow, way, d);
   if (way == 1 && (status & IPS_SEEN_REPLY) == 0) {
-    store<u32>(hot, load<u32>(hot, FLOW_STATUS) | IPS_SEEN_REPLY, FLOW_STATUS);
+    setStatus(hot, IPS_SEEN_REPLY);
     tell(flow, EVENT_UPDATE, ticks);
   }
   return true;
@@ -172,13 +173,17 @@ function infoOf(status: u32, way: u32): u32 {
 
 function tcp(worker: usize, flow: u32, way: u32, hot: usize, d: usize, ticks: u32): u32 {
   const data = <usize>load<u32>(d, DESC_DATA), l4 = <u32>load<u16>(d, DESC_L4), scratch = worker + WORKER_TUPLES;
+  lockFlow(hot);
   const result = trackTcp(flow, way, data + l4, load<u32>(d, DESC_PACKET_LENGTH) - l4, scratch), timeout = load<u32>(scratch);
+  unlockFlow(hot);
   if (result == TRACK_AGAIN || result == TRACK_END) {
+    if (result == TRACK_END) account(flow, way, d);
     if ((load<u32>(hot, FLOW_STATUS) & IPS_CONFIRMED) != 0) destroy(flow, ticks, scratch);
     return result;
   }
-  if (timeout != 0) refresh(flow, hot, ticks, timeout);
-  else if (result == TRACK_OK) return TRACK_IGNORED;
+  if (timeout == 0) return result == TRACK_OK ? TRACK_IGNORED : result;
+  // What is invalid may make a flow's time shorter, never longer.
+  if (result == TRACK_OK || <i32>(load<u32>(hot, FLOW_EXPIRES) - (ticks + timeout)) > 0) refresh(flow, hot, ticks, timeout);
   return result;
 }
 
@@ -247,7 +252,7 @@ function first(worker: usize, p: u32, id: u32, tuple: usize, ticks: u32, is4: bo
 /** A flow that a helper has announced belongs to the one that announced it: its mark, its helper, and the translation wanted for it. */
 function follow(flow: u32, expectation: usize): void {
   const hot = flowAt(flow), master = load<u32>(expectation, EXPECTATION_MASTER), extension = extend(flow);
-  store<u32>(hot, load<u32>(hot, FLOW_STATUS) | IPS_EXPECTED, FLOW_STATUS);
+  setStatus(hot, IPS_EXPECTED);
   store<u32>(hot, load<u32>(flowAt(master), FLOW_MARK), FLOW_MARK);
   if (extension == 0) return;
   const at = extensionAt(extension), helper = load<u16>(expectation, EXPECTATION_HELPER);
@@ -255,5 +260,5 @@ function follow(flow: u32, expectation: usize): void {
   memory.copy(at + EXTENSION_NAT, expectation + EXPECTATION_NAT, 20);
   if (helper == 0) return;
   store<u16>(at, helper, EXTENSION_HELPER);
-  store<u32>(hot, load<u32>(hot, FLOW_STATUS) | IPS_HELPER, FLOW_STATUS);
+  setStatus(hot, IPS_HELPER);
 }

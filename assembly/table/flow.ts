@@ -15,12 +15,12 @@ import {
   FLOWS_COLD, FLOWS_COUNT, FLOWS_COUNTERS, FLOWS_EXTENSIONS, FLOWS_EXTENSION_COUNT, FLOWS_EXTENSION_FREE, FLOWS_EXTENSION_FRESH,
   FLOWS_FREE, FLOWS_FRESH, FLOWS_HOT, FLOWS_KEYS, FLOWS_LOCK, FLOWS_RECORDS, FLOWS_RETIRED_FIRST, FLOWS_RETIRED_LAST, FLOWS_RETIRED_NOW, FLOWS_STATS,
   FLOWS_USED, FLOW_BUCKET_META, FLOW_BUCKET_REFS, FLOW_BUCKET_SIZE, FLOW_BUCKET_SLOTS, FLOW_COUNTER_SIZE, FLOW_EXTENSION,
-  FLOW_FAMILY, FLOW_PORTS, FLOW_SIZE, FLOW_ZONE, HEADER, HEADER_EPOCH, REGION_FLOWS, TUPLE_HASH, TUPLE_KIND,
+  FLOW_FAMILY, FLOW_PHASE, FLOW_PORTS, FLOW_SIZE, FLOW_STATUS, FLOW_ZONE, HEADER, HEADER_EPOCH, HEADER_WORKERS, PHASE_BUSY, PHASE_ENDING, PHASE_LINKED, REGION_FLOWS, TUPLE_HASH, TUPLE_KIND,
   TUPLE_PORTS,
 } from "../abi";
 import { advanceEpoch, hasPassed } from "../core/arena";
-import { region } from "../core/layout";
-import { compareExchange, fetchAdd, loadAcquire, lock, storeRelease, storeRelease16, unlock } from "../core/sync";
+import { header, region } from "../core/layout";
+import { compareExchange, fetchAdd, fetchAnd, fetchOr, loadAcquire, lock, storeRelease, storeRelease16, unlock } from "../core/sync";
 
 /** A first bucket with so many entries leaves its last places to tuples that have no choice. */
 const CROWDED: u32 = 8;
@@ -202,12 +202,23 @@ function findIn(bucket: usize, tag: u32, tuple: usize): u32 {
   return 0;
 }
 
-/** Flow × 2 + direction of a tuple whose hash is set, or 0. */
+/**
+ * Flow × 2 + direction of a tuple whose hash is set, or 0. An entry that moves between its two buckets meanwhile can be missed in
+ * both; its first bucket has changed then, and is looked at again.
+ */
 export function find(tuple: usize): u32 {
   const hash = load<u32>(tuple, TUPLE_HASH), tag = tagOf(hash), first = firstBucket(hash);
-  const found = findIn(first, tag, tuple);
-  if (found != 0) return found;
-  return (load<u32>(first, FLOW_BUCKET_META) & 0xffff) == 0 ? 0 : findIn(otherBucket(hash), tag, tuple);
+  while (true) {
+    const before = loadAcquire(first + FLOW_BUCKET_META);
+    let found = findIn(first, tag, tuple);
+    if (found != 0) return found;
+    const after = loadAcquire(first + FLOW_BUCKET_META);
+    if ((after & 0xffff) != 0) {
+      found = findIn(otherBucket(hash), tag, tuple);
+      if (found != 0) return found;
+    }
+    if ((before & LOCKED) == 0 && loadAcquire(first + FLOW_BUCKET_META) == before) return 0;
+  }
 }
 
 // ── Insertion and removal ───────────────────────────────────────────────────────────────────────
@@ -221,10 +232,11 @@ function tryLock(bucket: usize): bool {
   return (meta & LOCKED) == 0 && compareExchange(bucket + FLOW_BUCKET_META, meta, meta | LOCKED) == meta;
 }
 
-/** Unlocks, and adds to the count of tuples that live elsewhere. */
+/** Unlocks, adds to the count of tuples that live elsewhere (bits 0 to 15), and moves the version on (bits 16 to 30). */
 @inline
 function unlockBucket(bucket: usize, elsewhere: i32): void {
-  storeRelease(bucket + FLOW_BUCKET_META, (load<u32>(bucket, FLOW_BUCKET_META) & ~LOCKED) + elsewhere);
+  const meta = load<u32>(bucket, FLOW_BUCKET_META) + elsewhere;
+  storeRelease(bucket + FLOW_BUCKET_META, (meta & 0xffff) | ((meta + 0x10000) & 0x7fff0000));
 }
 
 function lockBoth(first: usize, other: usize): void {
@@ -274,10 +286,10 @@ function makeRoom(bucket: usize, partner: usize, scratch: usize): bool {
     if (to == bucket || to == partner || !tryLock(to)) continue;
     if (used(to) == FLOW_BUCKET_SLOTS) { unlockBucket(to, 0); continue; }
     put(to, tagOf(hash), ref);
-    store<u16>(bucket + (<usize>slot << 1), 0);
-    // The entry's home counts it while it is away.
-    if (home == bucket) { addElsewhere(bucket, 1); unlockBucket(to, 0); }
-    else unlockBucket(to, -1);
+    // The entry's home counts it while it is away, and before it has left.
+    if (home == bucket) addElsewhere(bucket, 1);
+    storeRelease16(bucket + (<usize>slot << 1), 0);
+    unlockBucket(to, home == bucket ? 0 : -1);
     return true;
   }
   return false;
@@ -329,14 +341,47 @@ export function insertFlow(flow: u32, scratch: usize): u32 {
   return result;
 }
 
-/** Takes both tuples out; true for the one caller that really did. */
-export function removeFlow(flow: u32, scratch: usize): bool {
+/** Takes both tuples out: for the one who ends the flow. */
+export function removeFlow(flow: u32, scratch: usize): void {
   tupleOf(flow, 0, scratch);
-  if (!removeTuple(flow << 1, scratch)) return false;
+  removeTuple(flow << 1, scratch);
   tupleOf(flow, 1, scratch);
   removeTuple((flow << 1) | 1, scratch);
   fetchAdd(flows() + FLOWS_COUNT, <u32>-1);
-  return true;
+}
+
+/** Sets bits of a flow's status (IPS_*), whoever else does so now. */
+@inline
+export function setStatus(hot: usize, bits: u32): void {
+  fetchOr(hot + FLOW_STATUS, bits);
+}
+
+/** The flow is in the table and in the wheel: it may be ended. */
+@inline
+export function setLinked(flow: u32): void {
+  fetchOr(flowAt(flow) + FLOW_PHASE, PHASE_LINKED);
+}
+
+@inline
+export function isLinked(flow: u32): bool {
+  return (loadAcquire(flowAt(flow) + FLOW_PHASE) & PHASE_LINKED) != 0;
+}
+
+/** True for the one caller that may end the flow; false while it is being made. */
+export function claimEnd(flow: u32): bool {
+  const phase = flowAt(flow) + FLOW_PHASE;
+  return (loadAcquire(phase) & (PHASE_LINKED | PHASE_ENDING)) == PHASE_LINKED && (fetchOr(phase, PHASE_ENDING) & PHASE_ENDING) == 0;
+}
+
+/** What is kept of a flow's TCP is read and written by one worker at a time; where there is one, nothing is locked. */
+@inline
+export function lockFlow(hot: usize): void {
+  if (header(HEADER_WORKERS) > 1) while ((fetchOr(hot + FLOW_PHASE, PHASE_BUSY) & PHASE_BUSY) != 0) {}
+}
+
+@inline
+export function unlockFlow(hot: usize): void {
+  if (header(HEADER_WORKERS) > 1) fetchAnd(hot + FLOW_PHASE, ~PHASE_BUSY);
 }
 
 // ── Records ─────────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ import {
 import { lock, unlock } from "../core/sync";
 import { flowClosed } from "./balance";
 import { expectNothing } from "./expectations";
-import { coldAt, countFlow, flowAt, flows, removeFlow, retireFlow } from "./flow";
+import { claimEnd, coldAt, countFlow, flowAt, flows, isLinked, removeFlow, retireFlow, setStatus } from "./flow";
 import { tell } from "./flow-events";
 
 const UNIT_SHIFT: u32 = 8;
@@ -67,6 +67,13 @@ function start(at: usize, ticks: u32): void {
   store<u32>(at, 1, FLOWS_WHEEL_STARTED);
 }
 
+/** With nothing in it, the wheel stands still: its time is that of the next flow. */
+function stop(at: usize): void {
+  lock(at + FLOWS_WHEEL_LOCK);
+  if (load<u32>(at, FLOWS_USED) == 0) store<u32>(at, 0, FLOWS_WHEEL_STARTED);
+  unlock(at + FLOWS_WHEEL_LOCK);
+}
+
 /** A flow that has just come into the table. */
 export function schedule(flow: u32, ticks: u32): void {
   const at = flows();
@@ -87,11 +94,12 @@ export function hasten(flow: u32): void {
   unlock(at + FLOWS_WHEEL_LOCK);
 }
 
-/** Ends a confirmed flow now; false when somebody else has done so. `scratch`: two tuples. */
+/** Ends a flow now; false when somebody else does so, or is still making it. `scratch`: two tuples. */
 export function destroy(flow: u32, ticks: u32, scratch: usize): bool {
-  if (!removeFlow(flow, scratch)) return false;
+  if (!claimEnd(flow)) return false;
   const at = flows(), hot = flowAt(flow);
-  store<u32>(hot, load<u32>(hot, FLOW_STATUS) | IPS_DYING, FLOW_STATUS);
+  setStatus(hot, IPS_DYING);
+  removeFlow(flow, scratch);
   lock(at + FLOWS_WHEEL_LOCK);
   unlink(flow);
   unlock(at + FLOWS_WHEEL_LOCK);
@@ -106,7 +114,7 @@ export function destroy(flow: u32, ticks: u32, scratch: usize): bool {
 /** Turns the wheel to `ticks` and ends what is due, at most `budget` flows looked at; true when it got there. */
 export function turnWheel(ticks: u32, budget: u32, scratch: usize): bool {
   const at = flows();
-  if (load<u32>(at, FLOWS_USED) == 0) { store<u32>(at, 0, FLOWS_WHEEL_STARTED); return true; }
+  if (load<u32>(at, FLOWS_USED) == 0) stop(at);
   if (load<u32>(at, FLOWS_WHEEL_STARTED) == 0) return true;
   const target = ticks >>> UNIT_SHIFT;
   let now = load<u32>(at, FLOWS_WHEEL_TIME);
@@ -150,7 +158,7 @@ function endSlot(at: usize, now: u32, ticks: u32, budget: u32, scratch: usize): 
     const flow = load<u32>(slotAt(slot));
     if (flow == 0) { unlock(at + FLOWS_WHEEL_LOCK); return budget; }
     unlink(flow);
-    const expires = load<u32>(flowAt(flow), FLOW_EXPIRES), isDue = <i32>(ticks - expires) >= 0;
+    const expires = load<u32>(flowAt(flow), FLOW_EXPIRES), isDue = <i32>(ticks - expires) >= 0 && isLinked(flow);
     if (!isDue) link(flow, slotFor(expires, now));
     unlock(at + FLOWS_WHEEL_LOCK);
     if (isDue && destroy(flow, ticks, scratch)) countFlow(FLOW_STAT_EXPIRED);
