@@ -13,7 +13,7 @@ import {
   DROP_NO_ROUTE, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_L4, FLAG_PASSED, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
   HOP_INCOMPLETE, HOP_KIND, HOP_PORT, IPS_DST_NAT, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS,
   NETNS_HELPERS, NETNS_NAT, NETNS_SIZE, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PORT_FLAGS, PORT_HOST, PORT_NETNS,
-  PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, REGION_NETNS, SEGMENT_FORWARD, SEGMENT_INPUT,
+  PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, REGION_NETNS, SEGMENT_EGRESS, SEGMENT_FORWARD, SEGMENT_INGRESS, SEGMENT_INPUT,
   SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW,
   SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING, SEGMENT_PREROUTING_LATE,
   SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL,
@@ -51,6 +51,7 @@ export function travel(worker: usize, port: usize, portIndex: u32, net: usize, n
   const list = worker + (is4 ? VEC_LIST4 : VEC_LIST6), flags = load<u32>(net, NETNS_FLAGS);
   const tracks = (flags & (is4 ? NETNS_TRACK : NETNS_TRACK6)) != 0;
   forget(worker, list, n);
+  n = runSegment(worker, net, SEGMENT_INGRESS, list, n);
   if (tracks && (flags & NETNS_DEFRAG) != 0) n = withoutFragments(worker, list, n);
   n = runSegment(worker, net, SEGMENT_PREROUTING_RAW, list, n);
   if (!tracks) { onward(worker, port, portIndex, net, list, n, is4, false); return; }
@@ -137,7 +138,8 @@ function leaving(worker: usize, net: usize, list: usize, n: u32, fresh: bool): u
   n = runSegment(worker, net, SEGMENT_POSTROUTING, list, n);
   n = translation(worker, net, SEGMENT_POSTROUTING_NAT, list, n, NAT_SOURCE, fresh);
   n = runSegment(worker, net, SEGMENT_POSTROUTING_LATE, list, n);
-  return fresh ? confirmBurst(worker, list, n) : n;
+  if (fresh) n = confirmBurst(worker, list, n);
+  return runSegment(worker, net, SEGMENT_EGRESS, list, n);
 }
 
 /** To this host. */

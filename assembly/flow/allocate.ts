@@ -8,8 +8,9 @@ import {
   HEADER, HEADER_SECRET, NATREQ_FLAGS, NATREQ_MAX, NATREQ_MAX_PORT, NATREQ_MIN, NATREQ_MIN_PORT, NAT_SOURCE, TUPLE_HASH,
   TUPLE_KIND, TUPLE_PORTS, WORKER_TIME,
 } from "../abi";
-import { find, hash4, hash6, hashTuple } from "../table/flow";
+import { find, hash4, hashTuple } from "../table/flow";
 import { load32, store32, swap16 } from "../wire/bytes";
+import { jhash } from "../wire/jhash";
 import { ICMP, ICMP6 } from "../wire/l4";
 import { hasPorts, invert } from "./tuples";
 
@@ -45,21 +46,19 @@ function chance(worker: usize, tuple: usize): u32 {
  */
 export function choose(worker: usize, tuple: usize, request: usize, kind: u32, scratch: usize): bool {
   const flags = <u32>load<u16>(request, NATREQ_FLAGS);
-  if ((flags & RANGE_ADDRESSES) != 0) chooseAddress(tuple, request, kind, flags);
+  if ((flags & RANGE_ADDRESSES) != 0) chooseAddress(tuple, request, kind, flags, scratch);
   return choosePort(worker, tuple, request, kind, flags, scratch);
 }
 
 /** The address of the range that belongs to the client; with a prefix, the same host of another network. */
-function chooseAddress(tuple: usize, request: usize, kind: u32, flags: u32): void {
+function chooseAddress(tuple: usize, request: usize, kind: u32, flags: u32, scratch: usize): void {
   const is4 = load<u32>(tuple, TUPLE_KIND) >>> 24 == 4, width: usize = is4 ? 4 : 16, at = tuple + (kind == NAT_SOURCE ? 0 : width);
   const low = request + NATREQ_MIN, high = request + NATREQ_MAX;
   const one = is4 ? load<u32>(low) == load<u32>(high) : !v128.any_true(v128.xor(v128.load(low), v128.load(high)));
   if (one) { memory.copy(at, low, width); return; }
   if ((flags & RANGE_PREFIX) != 0) { mapPrefix(at, low, high, width); return; }
   // Clients keep their address whatever they talk to, when that is asked for.
-  const far = (flags & RANGE_PERSISTENT) != 0 ? 0 : kind == NAT_SOURCE ? 1 : 0;
-  const hash = is4 ? hash4(<u64>load<u32>(tuple) | (far != 0 ? <u64>load<u32>(tuple, 4) << 32 : 0), 0, 0) : hash6(tuple, 0, 0);
-  pick(at, low, high, width, hash);
+  pick(at, low, high, width, tuple, (flags & RANGE_PERSISTENT) != 0, scratch);
 }
 
 /** NETMAP: bits that the ends of the range share are the network's, the others stay the host's. */
@@ -70,13 +69,23 @@ function mapPrefix(at: usize, low: usize, high: usize, width: usize): void {
   }
 }
 
-/** The last word in which the range's ends differ takes its place by hash; words before it stay at the low end. */
-function pick(at: usize, low: usize, high: usize, width: usize, hash: u32): void {
-  memory.copy(at, low, width);
-  let i: usize = 0;
-  while (i < width - 4 && load<u32>(low + i) == load<u32>(high + i)) i += 4;
-  const from = load32(low + i), span = <u64>(load32(high + i) - from) + 1;
-  store32(at + i, from + <u32>((<u64>hash * span) >> 32));
+/**
+ * An address of the range by the client's, so that it keeps it, and without `persistent` by whom it talks to: the one that
+ * nf_nat_core's find_best_ips_proto gives. Words that both ends of the range share stay; behind one that is not the range's last,
+ * every value is within it.
+ */
+function pick(at: usize, low: usize, high: usize, width: usize, tuple: usize, persistent: bool, scratch: usize): void {
+  const far = tuple + width;
+  // Before anything is written: the address in hand is part of the tuple.
+  v128.store(scratch, width == 4 ? i32x4.replace_lane(i32x4.splat(0), 0, <i32>load<u32>(tuple)) : v128.load(tuple));
+  let hash = jhash(scratch, 16, persistent ? 0 : load<u32>(far + width - 4)), full = false;
+  for (let i: usize = 0; i < width; i += 4) {
+    const from: u32 = full ? 0 : load32(low + i), span: u32 = full ? 0xffffffff : load32(high + i) - from + 1;
+    const there = load<u32>(far + i), value = from + <u32>((<u64>hash * span) >> 32);
+    store32(at + i, value);
+    if (value != load32(high + i)) full = true;
+    if (!persistent) hash ^= there;
+  }
 }
 
 function choosePort(worker: usize, tuple: usize, request: usize, kind: u32, flags: u32, scratch: usize): bool {

@@ -3,19 +3,20 @@
  * whose bytes others see gets a head of its own first. Rules for what ICMP errors cite: RFC 5508 §4, RFC 3022 §4.3.
  */
 import {
-  DESC_DATA, DESC_FLAGS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL, FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_IP4,
+  DESC_DATA, DESC_FLAGS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PACKET_LENGTH, DESC_PROTOCOL, FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_IP4,
   NAT_SOURCE, TUPLE_PORTS,
 } from "../abi";
 import { descriptorAt } from "../core/layout";
 import { sum, update16, update32 } from "../wire/checksum";
+import { crc32c } from "../wire/crc32c";
 import { walkExtensions } from "../wire/ipv6";
 import { ICMP, ICMP6, TCP, UDP } from "../wire/l4";
-import { hasPorts, UDPLITE } from "./tuples";
+import { DCCP, hasPorts, SCTP, UDPLITE } from "./tuples";
 
 /** Where a transport keeps its checksum, or 0: it has none that covers addresses and ports. */
 function sumOffset(protocol: u32, is4: bool): u32 {
   if (protocol == TCP) return 16;
-  if (protocol == UDP || protocol == UDPLITE) return 6;
+  if (protocol == UDP || protocol == UDPLITE || protocol == DCCP) return 6;
   return protocol == ICMP6 && !is4 ? 2 : 0;
 }
 
@@ -75,6 +76,10 @@ export function translate(id: u32, kind: u32, tuple: usize): void {
   const have = (flags & FLAG_FRAGMENT) != 0 ? 0 : max<u32>(load<u32>(d, DESC_LENGTH), l4) - l4;
   const l3 = data + <usize>load<u16>(d, DESC_L3), is4 = (flags & FLAG_IP4) != 0;
   rewrite(l3, data + l4, have, is4, protocol, kind, tuple, (flags & FLAG_CSUM_PARTIAL) != 0);
+  // SCTP's checksum covers the ports and cannot be mended (RFC 9260 §6.8): it is made anew.
+  if (protocol != SCTP || have < 12 || (flags & FLAG_CSUM_PARTIAL) != 0) return;
+  store<u32>(data + l4, 0, 8);
+  store<u32>(data + l4, crc32c(id, l4, load<u32>(d, DESC_PACKET_LENGTH) - l4), 8);
 }
 
 /**

@@ -95,14 +95,14 @@ function isError4(type: u32): bool {
 function icmpTuple(d: usize, at: usize, icmp: usize, tuple: usize): u32 {
   const type = <u32>load<u8>(icmp);
   if (type > 18) return TUPLE_INVALID;
-  if (isError4(type)) return citedTuple(d, icmp + 8, at, true, tuple);
+  if (isError4(type)) return citedTuple(d, icmp + 8, true, tuple);
   store<u32>(tuple, <u32>load<u16>(icmp, 4) | (type << 16) | (<u32>load<u8>(icmp, 1) << 24), TUPLE_PORTS);
   return TUPLE_FLOW;
 }
 
 function icmp6Tuple(d: usize, at: usize, icmp: usize, tuple: usize): u32 {
   const type = <u32>load<u8>(icmp);
-  if (type < 128) return citedTuple(d, icmp + 8, at, false, tuple);
+  if (type < 128) return citedTuple(d, icmp + 8, false, tuple);
   if ((type >= 130 && type <= 137) || type == 143) return TUPLE_NONE;
   store<u32>(tuple, <u32>load<u16>(icmp, 4) | (type << 16) | (<u32>load<u8>(icmp, 1) << 24), TUPLE_PORTS);
   return TUPLE_FLOW;
@@ -136,7 +136,7 @@ export function isRedirect(id: u32): bool {
 }
 
 /** The packet that an ICMP error cites, as the tuple of its answers. What is cited must be there as far as it is read. */
-function citedTuple(d: usize, inner: usize, outer: usize, is4: bool, tuple: usize): u32 {
+function citedTuple(d: usize, inner: usize, is4: bool, tuple: usize): u32 {
   const end = <usize>load<u32>(d, DESC_DATA) + load<u32>(d, DESC_LENGTH), have = <u32>(end - min(end, inner));
   if (have < <u32>(is4 ? 28 : 48)) return TUPLE_INVALID;
   let header: u32 = 40, protocol: u32;

@@ -212,7 +212,7 @@ export function trackOne(worker: usize, net: usize, p: u32, is4: bool): u32 {
       destroy(ref >>> 1, ticks, worker + WORKER_TUPLES + 2 * TUPLE_SIZE);
       ref = 0;
     }
-    if (what == TUPLE_ERROR) return relate(worker, p, ref, is4);
+    if (what == TUPLE_ERROR) return relate(worker, p, ref, is4, tuple);
     if (ref == 0) return first(worker, p, id, tuple, ticks, is4);
     countFlow(FLOW_STAT_FOUND);
     if (proceed(worker, p, ref, ticks)) return 0;
@@ -227,9 +227,15 @@ function invalid(worker: usize, p: u32): u32 {
   return 0;
 }
 
-/** An ICMP error is of the flow whose packet it cites, in the direction of that packet's answers. */
-function relate(worker: usize, p: u32, ref: u32, is4: bool): u32 {
+/**
+ * An ICMP error is of the flow whose packet it cites, in the direction of that packet's answers (`tuple`), if it goes to who sent that
+ * packet: what goes to somebody else says nothing about a flow of theirs.
+ */
+function relate(worker: usize, p: u32, ref: u32, is4: bool, tuple: usize): u32 {
   if (ref == 0) return invalid(worker, p);
+  const d = descriptorAt(idAt(worker, p)), l3 = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3);
+  const isTheirs = is4 ? load<u32>(l3, 16) == load<u32>(tuple, 4) : !v128.any_true(v128.xor(v128.load(l3, 24), v128.load(tuple, 16)));
+  if (!isTheirs) return invalid(worker, p);
   store<u32>(worker + (<usize>p << 2), ref, VEC_FLOW);
   store<u8>(worker + <usize>p, <u8>((ref & 1) == 0 ? CT_RELATED : CT_RELATED_REPLY), VEC_CTINFO);
   return 0;
