@@ -128,7 +128,7 @@ class Writer {
   }
   private element(each: Element): Json {
     const keys = each.key.map((field) => this.constant(field));
-    const val = keys.length === 1 ? keys[0] : { concat: keys };
+    const val = keys.length === 0 ? "*" : keys.length === 1 ? keys[0] : { concat: keys };
     const { timeoutMs, expiresMs, comment, statements } = each;
     if (timeoutMs === undefined && expiresMs === undefined && comment === undefined && !statements) return val;
     return {

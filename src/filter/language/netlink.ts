@@ -2,7 +2,7 @@
 import type { Expression, LimitSpec, Register, Verdict } from "../expressions.ts";
 import { CT, FIB_FLAGS, META } from "./keys.ts";
 import type { Element, SetDefinition } from "./model.ts";
-import { dataBytes, keyBytes } from "./sets.ts";
+import { dataBytes, isCatchAll, keyBytes } from "./sets.ts";
 
 function hexWords(bytes: Uint8Array): string[] {
   const out: string[] = [];
@@ -182,18 +182,20 @@ function setFlags(set: SetDefinition): number {
   const sum = bits.reduce((all, each, i) => all | (each ? 1 << i : 0), 0);
   return sum | (set.data?.kind === "object" ? 64 : 0) | (set.interval && set.parts.length > 1 ? 128 : 0);
 }
-const element = (key: string, value: string): string => `\telement ${key}  : ${value} [end]`;
+const element = (key: string, value: string): string => `\telement ${key === "" ? "" : `${key} `} : ${value} [end]`;
+/** The value, and the flags: 2 of the rest (NFT_SET_ELEM_CATCHALL). */
 function elementData(each: Element, set: SetDefinition): string {
   const { data: value } = each;
-  if (value === undefined || typeof value === "string") return "0";
-  if ("verdict" in value) return `${verdictText(value.verdict)} 0`;
-  return `${hexWords(dataBytes(value, set.data?.kind === "data" && set.data.interval === true)).join(" ")} 0`;
+  const flags = isCatchAll(each) ? "2" : "0";
+  if (value === undefined || typeof value === "string") return flags;
+  if ("verdict" in value) return `${verdictText(value.verdict)} ${flags}`;
+  return `${hexWords(dataBytes(value, set.data?.kind === "data" && set.data.interval === true)).join(" ")} ${flags}`;
 }
 /** Intervals as the kernel's tree has them: where each begins, and where the gap behind it does. */
 function intervalText(set: SetDefinition): string {
   const out: string[] = [];
   const { bits } = set.parts[0];
-  const { elements } = set;
+  const elements = set.elements.filter((each) => !isCatchAll(each));
   const key = (number: bigint, from: Element) =>
     hexWords(keyBytes([{ ...from.key[0], from: number }], "from", true, set.parts[0])).join(" ");
   if (elements.length > 0 && elements[0].key[0].from > 0n) out.push(element(key(0n, elements[0]), "1"));
@@ -205,6 +207,7 @@ function intervalText(set: SetDefinition): string {
     if (last) out.push("  userdata = { \\x01\\x04\\x01\\x00\\x00\\x00 }");
     else if (next !== to + 1n) out.push(element(key(to + 1n, each), "1"));
   });
+  for (const each of set.elements.filter(isCatchAll)) out.push(element("", elementData(each, set)));
   return out.join("");
 }
 export function printSet(set: SetDefinition, table: string): string {
@@ -216,7 +219,7 @@ function elementsText(set: SetDefinition): string {
   if (set.interval && set.parts.length === 1) return intervalText(set);
   const key = (each: Element, end: "from" | "to") => hexWords(keyBytes(each.key, end, set.interval, set.parts[0])).join(" ");
   return set.elements
-    .map((each) => element(set.interval ? `${key(each, "from")}  - ${key(each, "to")}` : key(each, "from"), elementData(each, set)))
+    .map((each) => element(isCatchAll(each) ? "" : set.interval ? `${key(each, "from")}  - ${key(each, "to")}` : key(each, "from"), elementData(each, set)))
     .join("");
 }
 /** What the userdata of a rule looks like: its comment. */

@@ -7,7 +7,7 @@ import { partsOf, value } from "./evaluate.ts";
 import { Fault } from "./faults.ts";
 import type { Element, Part, SetData, SetDefinition, Statement } from "./model.ts";
 import type { RuleScope } from "./rule-scope.ts";
-import { type ElementContext, elementsOf, mergeIntervals, overlap, sortElements } from "./sets.ts";
+import { type ElementContext, elementsOf, isCatchAll, mergeIntervals, overlap, sortElements } from "./sets.ts";
 import { plain, RuleEvaluator } from "./statements.ts";
 import { TYPES } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
@@ -114,8 +114,13 @@ export function addElements(set: SetDefinition, written: Node, scope: RuleScope)
     if (overlap(all)) throw new Fault(written.at, "conflicting intervals specified");
     return { ...set, elements: all };
   }
-  return { ...set, elements: [...set.elements, ...withoutTwins(set.elements, added)] };
+  return { ...set, elements: sortRest([...set.elements, ...withoutTwins(set.elements, added)]) };
 }
+/** The rest behind all others. */
+const sortRest = (elements: readonly Element[]): readonly Element[] => [
+  ...elements.filter((each) => !isCatchAll(each)),
+  ...elements.filter(isCatchAll),
+];
 export const keyText = (each: Element): string => each.key.map((field) => `${field.from}-${field.to}`).join(" ");
 function withoutTwins(present: readonly Element[], added: readonly Element[]): readonly Element[] {
   const keys = new Set(present.map(keyText));

@@ -44,7 +44,7 @@ function element(item: ElementNode, parts: readonly Part[], data: SetData | unde
     else if (option.o === "statement") statements.push(context.elementStatement(option.statement));
   }
   return {
-    key: fields(item.key, parts, context),
+    key: resolve(item.key, context).k === "wild" ? [] : fields(item.key, parts, context),
     ...(item.data && data ? { data: dataOf(item.data, data, context) } : {}),
     ...options,
     ...(statements.length > 0 ? { statements } : {}),
@@ -61,9 +61,13 @@ function dataOf(node: Node, data: SetData, context: ElementContext): Element["da
 export const isInterval = (elements: readonly Element[]): boolean =>
   elements.some((each) => each.key.some((field) => field.form !== "value"));
 
+/** The element that stands for every key no other one matches (`*`). */
+export const isCatchAll = (each: Element): boolean => each.key.length === 0;
+const exact = (elements: readonly Element[]): readonly Element[] => elements.filter((each) => !isCatchAll(each));
+
 /** Sorted, and joined where they touch or overlap: what nft does before it hands an anonymous set to the kernel. */
 export function mergeIntervals(elements: readonly Element[]): readonly Element[] {
-  const sorted = sortElements(elements);
+  const sorted = sortElements(exact(elements));
   const merged: Element[] = [];
   for (const next of sorted) {
     const last = merged[merged.length - 1];
@@ -71,7 +75,7 @@ export function mergeIntervals(elements: readonly Element[]): readonly Element[]
       if (next.key[0].to > last.key[0].to) merged[merged.length - 1] = { ...last, key: [joined(last.key[0], next.key[0])] };
     } else merged.push(next);
   }
-  return merged;
+  return [...merged, ...elements.filter(isCatchAll)];
 }
 function joined(a: Constant, b: Constant): Constant {
   return asInterval({ ...a, to: b.to });
@@ -86,8 +90,10 @@ export function asInterval(of: Constant): Constant {
     return { ...of, form: "prefix", prefix: bits - (size.toString(2).length - 1) };
   return { ...of, form: "range", prefix: undefined };
 }
+/** By where they begin; the rest comes last. */
 export function sortElements(elements: readonly Element[]): readonly Element[] {
   return [...elements].sort((a, b) => {
+    if (isCatchAll(a) || isCatchAll(b)) return Number(isCatchAll(a)) - Number(isCatchAll(b));
     for (let i = 0; i < a.key.length; i++) {
       const [x, y] = [a.key[i], b.key[i]];
       if (x.from !== y.from) return x.from < y.from ? -1 : 1;
@@ -96,7 +102,7 @@ export function sortElements(elements: readonly Element[]): readonly Element[] {
   });
 }
 export function overlap(elements: readonly Element[]): readonly [Element, Element] | undefined {
-  const sorted = sortElements(elements);
+  const sorted = sortElements(exact(elements));
   for (let i = 1; i < sorted.length; i++) if (sorted[i].key[0].from <= sorted[i - 1].key[0].to) return [sorted[i - 1], sorted[i]];
   return undefined;
 }
@@ -200,9 +206,10 @@ export function setSpec(set: SetDefinition): SetSpec {
 }
 export function elementSpec(element: Element, set: SetDefinition): SetElement {
   const { data } = element;
+  const isRest = isCatchAll(element);
   return {
-    key: keyBytes(element.key, "from", set.interval, set.parts[0]),
-    ...(set.interval ? { keyEnd: keyBytes(element.key, "to", true, set.parts[0]) } : {}),
+    key: isRest ? new Uint8Array() : keyBytes(element.key, "from", set.interval, set.parts[0]),
+    ...(isRest ? { catchall: true } : set.interval ? { keyEnd: keyBytes(element.key, "to", true, set.parts[0]) } : {}),
     ...(data === undefined
       ? {}
       : typeof data === "string"

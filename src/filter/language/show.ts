@@ -132,7 +132,7 @@ export class Shower {
     return shownElements(set).map((each) => this.element(each, set));
   }
   private element(each: Element, set: SetDefinition): string {
-    const words = [each.key.map((field) => this.constant(field, " | ")).join(" . ")];
+    const words = [each.key.map((field) => this.constant(field, " | ")).join(" . ") || "*"];
     for (const statement of each.statements ?? []) words.push(this.statement(statement));
     if (each.timeoutMs !== undefined) words.push(`timeout ${formatTime(each.timeoutMs)}`);
     if (each.expiresMs !== undefined && !this.stateless) words.push(`expires ${formatTime(each.expiresMs)}`);

@@ -5,7 +5,7 @@
 import type { Family } from "../expressions.ts";
 import { bytesOf, ones } from "./constants.ts";
 import type { Binary, Constant, Element, Selector, SetDefinition, Statement, Value } from "./model.ts";
-import { asInterval, keyBytes, sortElements } from "./sets.ts";
+import { asInterval, isCatchAll, keyBytes, sortElements } from "./sets.ts";
 
 type Match = Statement & { readonly k: "match" };
 type Layer = "link" | "network" | "transport" | "message";
@@ -171,7 +171,7 @@ export function shownElements(set: SetDefinition): readonly Element[] {
   if (set.interval && set.parts.length === 1)
     return sortElements(set.elements).map((each) => ({
       ...each,
-      key: [each.key[0].type.kind === "string" ? each.key[0] : asInterval(each.key[0])],
+      key: each.key.map((field) => (field.type.kind === "string" ? field : asInterval(field))),
     }));
   if (set.interval) return set.elements;
   const rank = (each: Element): bigint => {
@@ -180,10 +180,10 @@ export function shownElements(set: SetDefinition): readonly Element[] {
     const bytes = each.key.length === 1 ? bytesOf(first.from, first.bits, "host", first.type) : keyBytes(each.key, "from", false);
     return bytes.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
   };
-  const ranked = set.elements.map((each) => ({ each, rank: rank(each) }));
+  const ranked = set.elements.filter((each) => !isCatchAll(each)).map((each) => ({ each, rank: rank(each) }));
   ranked.sort((a, b) => (a.rank < b.rank ? -1 : a.rank > b.rank ? 1 : 0));
   const unique = ranked.filter((one, i) => i === 0 || one.rank !== ranked[i - 1].rank);
-  return unique.map(({ each }) => each);
+  return [...unique.map(({ each }) => each), ...set.elements.filter(isCatchAll)];
 }
 /** The largest unit that divides a number of bytes. */
 export function byteUnit(bytes: number): readonly [number, string] {

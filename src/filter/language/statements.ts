@@ -10,7 +10,7 @@ import type { Constant, Element, EvaluatedRule, MatchOp, Part, Selector, SetData
 import { natStatement, portsStatement, tproxyStatement } from "./nat.ts";
 import { rejectStatement } from "./reject.ts";
 import { addressTyping, type Evaluation, KERNEL_MISSING, type RuleScope } from "./rule-scope.ts";
-import { type ElementContext, elementsOf, isInterval, mergeIntervals, objectData, overlap, sortElements } from "./sets.ts";
+import { type ElementContext, elementsOf, isCatchAll, isInterval, mergeIntervals, objectData, overlap, sortElements } from "./sets.ts";
 import { typeOf } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
 
@@ -200,7 +200,7 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     if (l.k === "meta" || l.k === "payload")
       this.headers.learnSome(
         l,
-        elements.map((each) => each.key[0].from),
+        elements.filter((each) => !isCatchAll(each)).map((each) => each.key[0].from),
       );
   }
   private inNamedSet(l: Value, name: string, op: RelationOp, each: StatementNode & { k: "match" }): void {
@@ -243,7 +243,9 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     const single = parts.length === 1;
     const elements = interval && single ? (data ? sortElements(written) : mergeIntervals(written)) : written;
     if (interval && single && data && overlap(elements)) throw new Fault(at, "conflicting intervals specified");
-    const size = interval && single ? 2 * elements.length + (elements[0]?.key[0].from === 0n ? 0 : 1) : written.length;
+    const ranges = elements.filter((each) => !isCatchAll(each));
+    const rest = elements.length - ranges.length;
+    const size = interval && single ? 2 * ranges.length + rest + (ranges[0]?.key[0].from === 0n ? 0 : 1) : written.length;
     const set: SetDefinition = {
       name: this.scope.anonymousName(data !== undefined),
       anonymous: true,
