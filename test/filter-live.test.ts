@@ -1,6 +1,7 @@
 /** What a firewall lists is what stands in memory: counters that have counted, elements that rules have made, times that run. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import * as abi from "../assembly/abi.ts";
 import { VirtualClock } from "../src/base/clock.ts";
 import { Firewall } from "../src/filter/index.ts";
 import { addressBytes4, ETHERTYPE, PROTOCOL, serializeEthernet, serializeIpv4, serializeUdp } from "../src/wire/index.ts";
@@ -46,7 +47,12 @@ async function firewalled(build: "shared" | "plain") {
     const frame = serializeEthernet({ destination: Uint8Array.of(2, 0, 0, 0, 0, 0), source: mac(50), type: ETHERTYPE.ipv4, payload });
     return through(engine, [frame]).sent.length;
   };
-  return { clock, firewall, send };
+  /** Entries of the compiled functions: a ruleset that was not compiled anew keeps them. */
+  const programs = () => {
+    const at = engine.memory.base(abi.REGION_NETNS) + network.index * abi.NETNS_SIZE + abi.NETNS_PROGRAMS;
+    return Array.from({ length: abi.SEGMENT_COUNT }, (_, segment) => engine.memory.getU32(at + 4 * segment));
+  };
+  return { clock, firewall, send, programs };
 }
 const FIRST = 0x0a000001;
 
@@ -100,5 +106,75 @@ for (const build of BUILDS)
       assert.equal(firewall.apply("add table ip other; flush table ip t", { check: true }), "");
       assert.throws(() => firewall.apply("reset counters; add rule ip t nowhere accept"), /No such file or directory/);
       assert.equal(firewall.list(), before);
+    });
+
+    it("changes elements whoever has made them, without compiling anything", async () => {
+      const { clock, firewall, send, programs } = await firewalled(build);
+      const before = programs();
+      for (const client of [FIRST, FIRST + 2]) send(client, 60);
+      firewall.apply("delete element ip t seen { 10.0.0.1 }");
+      assert.ok(!firewall.list().includes("10.0.0.1 counter"));
+      assert.match(firewall.list(), /elements = \{ 10\.0\.0\.3 counter packets 1 bytes 40 expires 1m/);
+      assert.throws(() => firewall.apply("delete element ip t seen { 10.0.0.1 }"), /No such file or directory/);
+      firewall.apply("flush set ip t seen");
+      assert.deepEqual(firewall.elements({ family: "ip", table: "t", set: "seen" }), []);
+      // A ban that is over can be spoken again, however often.
+      for (let i = 0; i < 3; i++) {
+        firewall.apply("add element ip t nets { 10.9.0.0/16 timeout 5s }");
+        assert.match(firewall.list(), /10\.9\.0\.0\/16 timeout 5s expires 5s/);
+        clock.advance(6000);
+        assert.ok(!firewall.list().includes("10.9.0.0/16"));
+      }
+      firewall.addElements({ family: "ip", table: "t", set: "marked" }, [{ key: Uint8Array.of(0, 99) }]);
+      firewall.apply("delete element ip t marked { 99 }; add element ip t marked { 100 }");
+      assert.deepEqual(
+        firewall
+          .elements({ family: "ip", table: "t", set: "marked" })
+          .map(({ key }) => key[1])
+          .sort((a, b) => a - b),
+        [53, 54, 100],
+      );
+      assert.deepEqual(programs(), before);
+      firewall.apply("add rule ip t forward accept");
+      assert.notDeepEqual(programs(), before);
+    });
+
+    it("an expired range hides nothing, and the rest of a set may expire too", async () => {
+      const { clock, firewall, send } = await firewalled(build);
+      firewall.apply(`table ip u {
+        set s { type ipv4_addr; flags interval,timeout; }
+        map m { type ipv4_addr : verdict; flags timeout; elements = { 10.0.0.9 : accept, * timeout 5s : drop } }
+        chain forward {
+          type filter hook forward priority 1
+          ip saddr @s drop
+          ip saddr vmap @m
+        }
+      }`);
+      firewall.apply("add element ip u s { 10.0.0.0/24 timeout 3s }");
+      assert.equal(send(FIRST, 60), 0);
+      clock.advance(4000);
+      assert.equal(send(FIRST, 60), 0, "the rest of the map");
+      firewall.apply("add element ip u s { 10.0.0.1 timeout 500s }");
+      clock.advance(2000);
+      assert.deepEqual([send(FIRST, 60), send(FIRST + 1, 60)], [0, 1]);
+    });
+
+    it("what cannot be loaded changes no element", async () => {
+      const { firewall } = await firewalled(build);
+      firewall.apply("add set ip t four { type ipv4_addr; size 4; elements = { 1.1.1.1 }; }");
+      const name = { family: "ip", table: "t", set: "four" } as const;
+      firewall.addElements(
+        name,
+        [2, 3, 4].map((last) => ({ key: Uint8Array.of(9, 9, 9, last) })),
+      );
+      const before = firewall.list();
+      assert.throws(
+        () => firewall.apply("delete element ip t four { 1.1.1.1 }; add element ip t four { 2.2.2.2, 3.3.3.3, 4.4.4.4 }"),
+        /set four is full/,
+      );
+      assert.throws(() => firewall.addElements(name, [{ key: Uint8Array.of(5, 5, 5, 5) }]), /set four is full/);
+      assert.equal(firewall.list(), before);
+      firewall.apply("delete element ip t four { 1.1.1.1, 9.9.9.2 }; add element ip t four { 2.2.2.2, 3.3.3.3 }");
+      assert.equal(firewall.elements(name).length, 4);
     });
   });

@@ -2,13 +2,15 @@
 import {
   SET_CATCH_ALL, SET_COUNT, SET_DATA, SET_EXPIRY, SET_GROUP, SET_HASH, SET_KIND, SET_LIFE, SET_MASK,
 } from "../abi";
-import { clearHashed, expire, findHashed, insertHashed, removeHashed, resize } from "./set-hash";
+import { clearHashed, expire, findHashed, hasExpired, insertHashed, removeHashed, resize } from "./set-hash";
 import { findInterval } from "./set-intervals";
 
 /** The element that a key falls under, or 0. */
 export function findSet(set: usize, key: usize, now: u64): usize {
   const element = load<u8>(set, SET_KIND) == SET_HASH ? findHashed(set, key, now) : findInterval(set, key, now);
-  return element != 0 ? element : <usize>load<u32>(set, SET_CATCH_ALL);
+  if (element != 0) return element;
+  const rest = <usize>load<u32>(set, SET_CATCH_ALL);
+  return rest == 0 || hasExpired(set, rest, now) ? 0 : rest;
 }
 
 /** A new element of a hash set that begins as its set says; the live one, if there is one; 0 when the set is full. */

@@ -268,6 +268,8 @@ export interface SetElement {
   readonly comment?: string;
   /** Counters, limits and the like that the element carries. */
   readonly expressions?: readonly Expression[];
+  /** It was read from memory and stays there as it is, if it still lives. */
+  readonly live?: boolean;
 }
 
 export interface SetSpec {

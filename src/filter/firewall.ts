@@ -13,10 +13,10 @@ import type { Clock } from "../base/clock.ts";
 import { LoomError } from "../base/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Network, Tracked } from "../engine/network.ts";
-import type { LogSpec, RulesetSpec, SetElement } from "./expressions.ts";
+import type { Family, LogSpec, RulesetSpec, SetElement } from "./expressions.ts";
 import { type ListOptions, listRuleset, Ruleset, type RulesetJson, type RulesetOptions, rulesetJson } from "./language/index.ts";
 import type { HeldTable } from "./language/tables.ts";
-import { liveTables } from "./live.ts";
+import { liveSet, liveTables } from "./live.ts";
 import { Machine, type MachineOptions } from "./machine/machine.ts";
 import type { ObjectState, RuleState, TableName } from "./machine/state.ts";
 
@@ -61,9 +61,16 @@ export class Firewall {
   apply(text: string, options: FirewallApplyOptions = {}): string {
     const next = this.ruleset.fork();
     const { file = "ruleset", handles, stateless, json, check } = options;
-    const { output, resets } = next.apply(text, { file, handles, stateless, json, live: (tables) => this.live(tables) });
+    const { output, resets, touched } = next.apply(text, {
+      file,
+      handles,
+      stateless,
+      json,
+      live: (tables) => this.live(tables),
+      current: ({ family, name }, set) => liveSet(set, this.machine.elementsIfAny({ family, table: name, set: set.name })),
+    });
     if (check) return "";
-    if (!next.isSame(this.ruleset)) this.load(next);
+    if (!next.isSame(this.ruleset)) this.load(next, touched);
     for (const table of resets) this.reset(table);
     return output.join(json ? "\n" : "");
   }
@@ -77,14 +84,14 @@ export class Firewall {
     for (const { spec } of objects.values()) this.machine.resetObject({ family, table }, spec.object.type, spec.name);
   }
 
-  private load(next: Ruleset): void {
+  private load(next: Ruleset, touched: ReadonlySet<string>): void {
     const spec = next.spec();
     this.checkHelpers(spec);
     const [before, wanted] = [this.tracked, trackedBy(spec)];
     // Flows are tracked before a rule asks for them, and no longer when none does any more.
     this.track({ 4: before[4] || wanted[4], 6: before[6] || wanted[6], defrag: before.defrag || wanted.defrag });
     try {
-      this.machine.load(spec);
+      this.machine.load(spec, touched);
     } catch (error) {
       this.track(before);
       throw error;
@@ -116,6 +123,10 @@ export class Firewall {
   /** What `nft -j list ruleset` prints, as an object. */
   json(): RulesetJson {
     return rulesetJson(this.live(this.ruleset.tables), this.ruleset.names);
+  }
+
+  has(family: Family, table: string): boolean {
+    return this.ruleset.tables.some((each) => each.family === family && each.name === table);
   }
 
   get spec(): RulesetSpec {

@@ -70,8 +70,8 @@ function liveObject(held: HeldObject, states: readonly StateReading[] | undefine
   return held;
 }
 
-/** Elements that were written keep the form in which they were. */
-function liveSet(set: SetDefinition, elements: readonly SetElement[] | undefined): SetDefinition {
+/** A set as it stands in memory. Elements that were written keep the form in which they were. */
+export function liveSet(set: SetDefinition, elements: readonly SetElement[] | undefined): SetDefinition {
   if (!elements || set.constant) return set;
   const written = new Map(set.elements.map((each) => [elementKey(elementSpec(each, set)), each]));
   return { ...set, elements: elements.map((each) => liveElement(written.get(elementKey(each)), each, set)) };
@@ -87,6 +87,7 @@ function liveElement(written: Element | undefined, found: SetElement, set: SetDe
     timeoutMs: timeoutMs === set.timeoutMs ? undefined : timeoutMs,
     expiresMs: expiresMs === undefined ? undefined : Math.round(expiresMs),
     statements: expressions?.map(statementOf),
+    live: true,
   };
 }
 

@@ -51,10 +51,22 @@ export function parseAllow(text: string): Allowed {
   return { kind: "name", name: nameKey(name), isBelow, port };
 }
 
-export interface SetElement {
+/** What an answer opens: an address, or one with a port. */
+export interface Opening {
   readonly set: string;
-  readonly element: string;
+  readonly address: IpAddress;
+  readonly port?: number;
   readonly timeoutSeconds: number;
+}
+
+/** An opening as the set's key has it: fields of a concatenation begin at whole words. */
+export function openingKey({ address, port }: Opening): Uint8Array {
+  const bytes = address.bytes();
+  if (port === undefined) return bytes;
+  const key = new Uint8Array(bytes.length + 4);
+  key.set(bytes);
+  key.set([port >>> 8, port & 255], bytes.length);
+  return key;
 }
 
 export interface EgressPolicy {
@@ -64,7 +76,7 @@ export interface EgressPolicy {
   /** Whether a name may be asked for. */
   allows(name: string): boolean;
   /** What an answer to a question for `name` opens. */
-  elements(name: string, records: readonly DnsRecord[]): SetElement[];
+  openings(name: string, records: readonly DnsRecord[]): Opening[];
 }
 
 export function egressPolicy(options: EgressOptions): EgressPolicy {
@@ -78,16 +90,17 @@ export function egressPolicy(options: EgressOptions): EgressPolicy {
     table: EGRESS_TABLE,
     ruleset: rulesetOf(options, allowed),
     allows: (name) => covers(name).length > 0,
-    elements(name, records) {
+    openings(name, records) {
       const entries = covers(name);
       return records.flatMap((record) => {
         if (record.type !== "A" && record.type !== "AAAA") return [];
-        const { family } = IpAddress.parse(record.address);
+        const address = IpAddress.parse(record.address);
+        const { family } = address;
         const timeoutSeconds = Math.min(Math.max(record.ttl, LEAST_TTL), MOST_TTL);
         return entries.map(({ port }) =>
           port === undefined
-            ? { set: `names${family}`, element: record.address, timeoutSeconds }
-            : { set: `ports${family}`, element: `${record.address} . ${port}`, timeoutSeconds },
+            ? { set: `names${family}`, address, timeoutSeconds }
+            : { set: `ports${family}`, address, port, timeoutSeconds },
         );
       });
     },

@@ -1,11 +1,12 @@
 /** A router's rules and what it tracks: the user's ruleset, the tables of the shortcuts, names that were opened by answers. */
 
 import { LoomError } from "../base/errors.ts";
+import { DEFAULT_TIMEOUTS } from "../engine/flows.ts";
 import type { Firewall } from "../filter/firewall.ts";
 import type { Host } from "../host/host.ts";
 import type { AddressListener } from "../ip/addresses.ts";
 import type { Conntrack } from "../track/conntrack.ts";
-import { EGRESS_TABLE, type SetElement } from "./egress.ts";
+import { EGRESS_TABLE, type Opening, openingKey } from "./egress.ts";
 import { firewallOf, trackingOf } from "./ports.ts";
 import { ownTables, transaction } from "./ruleset.ts";
 import type { RouterConfig } from "./schema.ts";
@@ -36,7 +37,7 @@ export class Rules {
     this.conntrack?.configure({
       tcpBeLiberal: tcpBeLiberal ?? false,
       tcpLoose: tcpLoose ?? true,
-      timeouts: timeouts as Record<string, number> | undefined,
+      timeouts: { ...DEFAULT_TIMEOUTS, ...(timeouts as Record<string, number> | undefined) },
     });
     this.apply(config);
     this.config = config;
@@ -50,7 +51,9 @@ export class Rules {
   private apply(config: RouterConfig): void {
     const tables = ownTables(config, this.host.addresses());
     const user = config.ruleset ?? "";
-    const text = transaction(user === (this.user ?? "") ? undefined : user, tables, this.tables);
+    // Tables of the shortcuts that somebody has taken away by hand (`nft flush ruleset`) come back.
+    const there = new Map([...this.tables].filter(([name]) => this.engine?.has("inet", name) ?? false));
+    const text = transaction(user === (this.user ?? "") ? undefined : user, tables, there);
     if (text !== "") this.use().apply(text);
     this.user = user;
     this.tables = tables;
@@ -76,13 +79,19 @@ export class Rules {
     });
   }
 
-  /** Addresses that an answer allowed, for as long as it says; those that are open already stay so for that long from now. */
-  open(elements: readonly SetElement[]): void {
-    const lines = elements.flatMap(({ set, element, timeoutSeconds }) => {
-      const at = `element inet ${EGRESS_TABLE} ${set}`;
-      return [`add ${at} { ${element} }`, `delete ${at} { ${element} }`, `add ${at} { ${element} timeout ${timeoutSeconds}s }`];
-    });
-    if (lines.length > 0) this.use().apply(lines.join("\n"));
+  /**
+   * Addresses that an answer allowed, for as long as it says; those that are open already stay so for that long from now. A full set
+   * opens no more: who asked gets the answer and is refused.
+   */
+  open(openings: readonly Opening[]): void {
+    try {
+      for (const opening of openings) {
+        const elements = [{ key: openingKey(opening), timeoutMs: opening.timeoutSeconds * 1000 }];
+        this.use().addElements({ family: "inet", table: EGRESS_TABLE, set: opening.set }, elements);
+      }
+    } catch (error) {
+      this.problem = error as LoomError;
+    }
   }
 
   close(): void {

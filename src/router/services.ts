@@ -8,11 +8,11 @@ import { DnsServer } from "../dns/server.ts";
 import { type RunningDhcpServer, serveDhcp, serveDhcp6 } from "../host/dhcp-server.ts";
 import type { Host } from "../host/host.ts";
 import { same } from "./changes.ts";
-import type { EgressPolicy, SetElement } from "./egress.ts";
+import type { EgressPolicy, Opening } from "./egress.ts";
 import type { DhcpConfig, RouterConfig } from "./schema.ts";
 
 /** Opens what an answer allows, before the answer is sent. */
-export type Opener = (elements: readonly SetElement[]) => void;
+export type Opener = (openings: readonly Opening[]) => void;
 
 const DNS_PORT = 53;
 
@@ -116,7 +116,7 @@ export class Services {
       // What DHCP or routers told since then.
       if (!config.upstreams) resolver.servers = host.resolver.servers;
       const answer = await ask(question, options);
-      if (policy) open(policy.elements(question.name, answer.records));
+      if (policy) open(policy.openings(question.name, answer.records));
       return answer;
     };
     const hosts = new Hosts();

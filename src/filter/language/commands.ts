@@ -41,12 +41,16 @@ export interface Listing extends ListOptions {
   readonly json?: boolean;
   /** Tables with what they have counted since they were applied; as they were applied without it. */
   readonly live?: (tables: readonly HeldTable[]) => readonly HeldTable[];
+  /** A set as it stands in memory: for commands that change it. */
+  readonly current?: (table: HeldTable, set: SetDefinition) => SetDefinition;
 }
 
 export class Transaction {
   readonly output: string[] = [];
   /** Tables whose parts a `reset` command named. */
   readonly resets: HeldTable[] = [];
+  /** Sets whose elements were changed, as `family table set`. */
+  readonly touched = new Set<string>();
   private readonly sources: Source[] = [];
 
   constructor(
@@ -155,7 +159,14 @@ export class Transaction {
     if (command.c === "flowtable") throw new Fault(command.at, "flowtables are not supported: flows are not offloaded to hardware here");
     if (command.c !== "element") return;
     const set = table.sets.get(this.text(command.name)) ?? missing(command.name.at);
-    table.sets.set(set.name, addElements(set, command.elements, this.scope(table)));
+    table.sets.set(set.name, addElements(this.current(table, set), command.elements, this.scope(table)));
+  }
+  /** What commands change is what there is now, whoever has put it there. */
+  current(table: DraftTable, set: SetDefinition): SetDefinition {
+    const key = `${table.family} ${table.name} ${set.name}`;
+    if (this.touched.has(key)) return set;
+    this.touched.add(key);
+    return this.listing.current?.(table, set) ?? set;
   }
 
   private addTable(command: AddCommand & { readonly c: "table"; readonly at: Span }): void {

@@ -1,6 +1,7 @@
 /** `delete`, `destroy` and `flush`. */
 import type { Command, DeleteCommand, InTable, Named } from "./ast.ts";
 import { Fault } from "./faults.ts";
+import type { SetDefinition } from "./model.ts";
 import { KERNEL_MISSING, type RuleScope } from "./rule-scope.ts";
 import { keyText, writtenElements } from "./set-declarations.ts";
 import { type Draft, type DraftTable, objectKey, tableKey } from "./tables.ts";
@@ -12,6 +13,7 @@ interface Host {
   text(named: Named): string;
   table(command: InTable): DraftTable;
   scope(table: DraftTable): RuleScope;
+  current(table: DraftTable, set: SetDefinition): SetDefinition;
 }
 const BUSY = "Could not process rule: Device or resource busy";
 const at = (command: { readonly name?: Named; readonly table?: Named; readonly at?: Span }): Span =>
@@ -99,7 +101,7 @@ function deleteElements(table: DraftTable, command: DeleteCommand, host: Host, a
     return;
   }
   const keys = new Set(writtenElements({ ...set, data: undefined }, withoutData(command), host.scope(table)).map(keyText));
-  const kept = set.elements.filter((each) => !keys.delete(keyText(each)));
+  const kept = host.current(table, set).elements.filter((each) => !keys.delete(keyText(each)));
   if (keys.size > 0) {
     absent();
     return;
@@ -149,5 +151,5 @@ export function flushCommand(command: Command & { readonly c: "flush" }, host: H
   }
   const set = table.sets.get(name);
   if (!set) throw new Fault(at(command), KERNEL_MISSING);
-  table.sets.set(name, { ...set, elements: [] });
+  table.sets.set(name, { ...host.current(table, set), elements: [] });
 }

@@ -72,6 +72,8 @@ export interface Element {
   readonly expiresMs?: number;
   readonly comment?: string;
   readonly statements?: readonly Statement[];
+  /** Read from memory, where it stays as it is. */
+  readonly live?: boolean;
 }
 export interface SetDefinition {
   readonly name: string;

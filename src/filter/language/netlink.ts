@@ -219,7 +219,12 @@ function elementsText(set: SetDefinition): string {
   if (set.interval && set.parts.length === 1) return intervalText(set);
   const key = (each: Element, end: "from" | "to") => hexWords(keyBytes(each.key, end, set.interval, set.parts[0])).join(" ");
   return set.elements
-    .map((each) => element(isCatchAll(each) ? "" : set.interval ? `${key(each, "from")}  - ${key(each, "to")}` : key(each, "from"), elementData(each, set)))
+    .map((each) =>
+      element(
+        isCatchAll(each) ? "" : set.interval ? `${key(each, "from")}  - ${key(each, "to")}` : key(each, "from"),
+        elementData(each, set),
+      ),
+    )
     .join("");
 }
 /** What the userdata of a rule looks like: its comment. */

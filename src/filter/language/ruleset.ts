@@ -29,6 +29,8 @@ export interface Applied {
   readonly output: readonly string[];
   /** Tables with only those parts in them that its `reset` commands named. */
   readonly resets: readonly HeldTable[];
+  /** Sets whose elements it changed, as `family table set`. */
+  readonly touched: ReadonlySet<string>;
 }
 
 export class Ruleset {
@@ -68,7 +70,8 @@ export class Ruleset {
       throw error;
     }
     this.held = draft;
-    return { output: transaction.output, resets: transaction.resets };
+    const { output, resets, touched } = transaction;
+    return { output, resets, touched };
   }
   get tables(): readonly HeldTable[] {
     return [...this.held.tables.values()];

@@ -220,6 +220,7 @@ export function elementSpec(element: Element, set: SetDefinition): SetElement {
     ...(element.timeoutMs === undefined ? {} : { timeoutMs: element.timeoutMs }),
     ...(element.expiresMs === undefined ? {} : { expiresMs: element.expiresMs }),
     ...(element.comment === undefined ? {} : { comment: element.comment }),
+    ...(element.live ? { live: true } : {}),
     ...(element.statements ? { expressions: element.statements.flatMap((each) => linearize([each])) } : {}),
   };
 }

@@ -85,19 +85,23 @@ export class Machine {
     return this.ruleset;
   }
 
-  /** Puts a ruleset in force in place of the one that is. When it cannot be, nothing has changed. */
-  load(ruleset: RulesetSpec): void {
+  /**
+   * Puts a ruleset in force in place of the one that is. When it cannot be, nothing has changed. `touched`: sets (`family table set`)
+   * whose elements the ruleset has as they shall be; of others only what differs from the last ruleset is changed.
+   */
+  load(ruleset: RulesetSpec, touched: ReadonlySet<string> = new Set()): void {
     const specs = ruleset.tables.filter(({ family }) => this.families.includes(family));
     for (const spec of specs) checkJumps(spec);
     const tables = new Map<string, LoadedTable>();
     try {
       for (const spec of specs) {
         const key = tableKey(spec.family, spec.name);
-        tables.set(key, new LoadedTable(this.space, this.registry, spec, this.predecessor(key, spec)));
+        tables.set(key, new LoadedTable(this.space, this.registry, spec, this.predecessor(key, spec), touched));
       }
-      const programs = this.build([...tables.values()]);
+      const programs = this.isSameProgram(tables) ? undefined : this.build([...tables.values()]);
+      for (const table of tables.values()) table.prepare();
       for (const table of tables.values()) table.commit();
-      this.publish(programs);
+      if (programs) this.publish(programs);
     } catch (error) {
       for (const table of tables.values()) table.abandon();
       throw error;
@@ -107,6 +111,12 @@ export class Machine {
     this.ruleset = ruleset;
     for (const [key, table] of old) table.retire(this.isSame(table.spec, tables.get(key)?.spec) ? tables.get(key) : undefined);
     this.registry.prune([...tables.values()]);
+  }
+
+  /** Where only elements of sets change, the functions that are in force stay so. */
+  private isSameProgram(tables: ReadonlyMap<string, LoadedTable>): boolean {
+    const [before, now] = [[...this.tables], [...tables]];
+    return before.length === now.length && now.every(([key, table], i) => before[i][0] === key && table.hasProgramOf(before[i][1]));
   }
 
   /** The table in force that a new one goes on from. */

@@ -70,8 +70,9 @@ export class SetMemory {
   private readonly space: Space;
   private readonly names: Names;
   private readonly header: Block;
-  /** Of sets with ranges, and of the catch-all element. */
+  /** Of sets with ranges. */
   private blocks: Block[] = [];
+  private catchAll: Block | undefined;
   private readonly fixed: Block[] = [];
   private ranges = new Map<string, { element: SetElement; address: number }>();
 
@@ -130,17 +131,60 @@ export class SetMemory {
 
   // ── Changes ─────────────────────────────────────────────────────────────────────────────────────
 
+  /** Makes room for a change, or throws and changes nothing. */
+  prepare(removed: readonly SetElement[], added: readonly SetElement[]): void {
+    const { space, spec, link } = this;
+    const limit = spec.size ?? 0;
+    const count = space.u32(link.address + abi.SET_COUNT);
+    if (limit !== 0 && count + added.length > limit && this.sizeAfter(removed, added) > Math.max(limit, count))
+      throw new LoomError("ENOBUFS", `set ${spec.name} is full: ${added.length} more elements and its size is ${limit}`);
+    if (spec.interval || space.u32(link.address + abi.SET_LEFT) >= added.length) return;
+    if (space.engine.plane.sizeSet(link.address, count + added.length) === 0)
+      throw new LoomError("ENOMEM", `the rules' memory has no room for set ${spec.name}; raise filterBytes`);
+  }
+
+  private sizeAfter(removed: readonly SetElement[], added: readonly SetElement[]): number {
+    const after = new Set(this.elements().map(elementKey));
+    for (const element of removed) after.delete(elementKey(element));
+    for (const element of added) after.add(elementKey(element));
+    return after.size;
+  }
+
+  /** Removes elements and adds others; a set with ranges is built once for both. */
+  change(removed: readonly SetElement[], added: readonly SetElement[]): void {
+    if (!this.spec.interval) {
+      this.delete(removed);
+      this.add(added);
+      return;
+    }
+    for (const { catchall } of removed) if (catchall) this.clearCatchAll();
+    for (const element of added) if (element.catchall) this.setCatchAll(element);
+    const wanted = this.liveRanges();
+    for (const element of removed) wanted.delete(rangeKey(element));
+    for (const element of added) if (!element.catchall) wanted.set(rangeKey(element), element);
+    this.rebuild([...wanted.values()]);
+  }
+
+  /** Ranges that have not expired: an expired one would hide what lies within it. */
+  private liveRanges(): Map<string, SetElement> {
+    const { space, link } = this;
+    const now = space.now();
+    const isLive = (at: number) => {
+      const when = link.expiry === 0 ? 0n : space.u64(at + link.expiry);
+      return when === 0n || when > now;
+    };
+    return new Map([...this.ranges].filter(([, { address }]) => isLive(address)).map(([key, { element }]) => [key, element]));
+  }
+
   /** Adds elements, or sets those of the same keys anew. */
   add(elements: readonly SetElement[]): void {
     if (elements.length === 0) return;
-    const exact = elements.filter(({ catchall }) => !catchall);
-    for (const element of elements) if (element.catchall) this.setCatchAll(element);
     if (this.spec.interval) {
-      const wanted = new Map([...this.ranges].map(([key, { element }]) => [key, element]));
-      for (const element of exact) wanted.set(rangeKey(element), element);
-      this.rebuild([...wanted.values()]);
+      this.change([], elements);
       return;
     }
+    const exact = elements.filter(({ catchall }) => !catchall);
+    for (const element of elements) if (element.catchall) this.setCatchAll(element);
     const { plane } = this.space.engine;
     const now = this.space.now();
     for (const element of exact) {
@@ -161,8 +205,7 @@ export class SetMemory {
       if (removed > 0) this.rebuild([...left.values()].map(({ element }) => element));
     }
     for (const { key, catchall } of elements) {
-      if (catchall) removed += this.space.u32(this.link.address + abi.SET_CATCH_ALL) !== 0 ? 1 : 0;
-      if (catchall) this.space.setU32(this.link.address + abi.SET_CATCH_ALL, 0);
+      if (catchall) removed += this.clearCatchAll() ? 1 : 0;
       else if (!this.spec.interval)
         removed += plane.removeSet(this.link.address, this.space.key(key, this.link.keyWords), this.space.now());
     }
@@ -175,9 +218,20 @@ export class SetMemory {
 
   private setCatchAll(element: SetElement): void {
     const at = this.space.allocate(this.link.stride + 8);
-    this.fixed.push(at);
     this.write(at.address, element, this.space.now());
+    const old = this.catchAll;
+    this.catchAll = at;
     this.space.setU32(this.link.address + abi.SET_CATCH_ALL, at.address);
+    if (old) this.space.retire([old]);
+  }
+
+  /** False when there was none. */
+  private clearCatchAll(): boolean {
+    const old = this.catchAll;
+    this.catchAll = undefined;
+    this.space.setU32(this.link.address + abi.SET_CATCH_ALL, 0);
+    if (old) this.space.retire([old]);
+    return old !== undefined;
   }
 
   /** Fills an element whose key stands already. */
@@ -235,7 +289,7 @@ export class SetMemory {
   /** Gives all its memory back. */
   free(): void {
     if (!this.spec.interval) this.space.engine.plane.freeSet(this.link?.address ?? this.header.address);
-    this.space.retire([this.header, ...this.fixed, ...this.blocks]);
+    this.space.retire([this.header, ...this.fixed, ...this.blocks, ...(this.catchAll ? [this.catchAll] : [])]);
   }
 
   // ── Reading ─────────────────────────────────────────────────────────────────────────────────────
@@ -310,6 +364,7 @@ const only = ({ key, keyEnd, comment, catchall }: SetElement) => ({
   ...(catchall && { catchall }),
 });
 
+const elementKey = (element: SetElement): string => (element.catchall ? "*" : rangeKey(element));
 const rangeKey = ({ key, keyEnd }: SetElement): string => `${hex(key)}-${hex(keyEnd ?? key)}`;
 
 function decodeVerdict(value: number, names: Names): Verdict {

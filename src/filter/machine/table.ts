@@ -49,10 +49,18 @@ export class LoadedTable implements User {
   private readonly sets = new Map<string, SetMemory>();
   private readonly objects = new Map<string, ObjectMemory>();
   private readonly rules = new Map<string, RuleMemory>();
-  /** Elements to be added and removed when the table is in force. */
-  private readonly changes: (() => void)[] = [];
+  /** Elements to be removed and added when the table is in force. */
+  private readonly changes: { readonly set: SetMemory; readonly removed: SetElement[]; readonly added: SetElement[] }[] = [];
+  private readonly touched: ReadonlySet<string>;
 
-  constructor(space: Space, registry: Registry, spec: TableSpec, before: LoadedTable | undefined) {
+  constructor(
+    space: Space,
+    registry: Registry,
+    spec: TableSpec,
+    before: LoadedTable | undefined,
+    touched: ReadonlySet<string> = new Set(),
+  ) {
+    this.touched = touched;
     this.space = space;
     this.registry = registry;
     this.spec = spec;
@@ -95,18 +103,26 @@ export class LoadedTable implements User {
 
   private makeSet(spec: SetSpec): void {
     const carried = carriedBy(this.spec, spec);
-    const old = spec.anonymous ? undefined : this.before?.sets.get(spec.name);
-    if (old && same(setShape(old.spec), setShape(spec)) && same(old.carried, carried)) {
+    const old = this.before?.sets.get(spec.name);
+    // Those of one rule are never changed: it has the same ones, or others of another name.
+    const isOther = spec.anonymous && !same(this.before?.declared(spec.name), spec.elements);
+    if (old && !isOther && same(setShape(old.spec), setShape(spec)) && same(old.carried, carried)) {
       this.sets.set(spec.name, old);
-      const [added, removed] = difference(this.before?.declared(spec.name) ?? [], spec.elements);
-      if (added.length > 0 || removed.length > 0)
-        this.changes.push(() => {
-          old.delete(removed);
-          old.add(added);
-        });
+      const [added, removed] = difference(this.present(spec, old), spec.elements);
+      if (added.length > 0 || removed.length > 0) this.changes.push({ set: old, removed, added });
       return;
     }
     this.sets.set(spec.name, new SetMemory(this.space, spec, carried, this.names(spec)));
+  }
+
+  /** What of a set's elements the ruleset has to be compared with: what was declared, and of that what has not expired. */
+  private present(spec: SetSpec, old: SetMemory): readonly SetElement[] {
+    const { family, name } = this.spec;
+    if (this.touched.has(`${family} ${name} ${spec.name}`)) return old.elements();
+    const declared = this.before?.declared(spec.name) ?? [];
+    if (!spec.timeouts || declared === spec.elements) return declared;
+    const live = new Set(old.elements().map(elementKey));
+    return declared.filter((each) => live.has(elementKey(each)));
   }
 
   private declared(name: string): readonly SetElement[] {
@@ -191,9 +207,27 @@ export class LoadedTable implements User {
 
   // ── In force and out of it ──────────────────────────────────────────────────────────────────────
 
+  /** Makes sure of room for what changes in the sets that stay; throws where there is none, and then nothing has changed. */
+  prepare(): void {
+    for (const { set, removed, added } of this.changes) set.prepare(removed, added);
+  }
+
   /** Changes the sets that stay. */
   commit(): void {
-    for (const change of this.changes) change();
+    for (const { set, removed, added } of this.changes) set.change(removed, added);
+  }
+
+  /** Would its rules be compiled to the same functions: the same chains, over the same sets, objects and state? */
+  hasProgramOf(other: LoadedTable): boolean {
+    const { spec } = this;
+    if (spec.dormant !== other.spec.dormant || !same(spec.chains, other.spec.chains)) return false;
+    const isSame = <T>(mine: ReadonlyMap<string, T>, theirs: ReadonlyMap<string, T>, part: (each: T) => unknown) =>
+      mine.size === theirs.size && [...mine].every(([key, each]) => theirs.has(key) && part(theirs.get(key) as T) === part(each));
+    return (
+      isSame(this.sets, other.sets, (set) => set) &&
+      isSame(this.objects, other.objects, ({ value }) => value) &&
+      isSame(this.rules, other.rules, ({ block }) => block.address)
+    );
   }
 
   /** Gives back what was made for a table that does not come into force. */
@@ -223,6 +257,7 @@ export class LoadedTable implements User {
       const others = this.spec.sets.filter((spec) => spec.name !== name);
       checkJumps({ ...this.spec, sets: [...others, { ...set.spec, elements: [...set.elements(), ...elements] }] });
     }
+    set.prepare([], elements);
     set.add(elements);
   }
 
@@ -317,12 +352,14 @@ function carriedBy(table: TableSpec, set: SetSpec): readonly Expression[] {
   return set.elements.find(({ expressions }) => expressions && expressions.length > 0)?.expressions ?? [];
 }
 
+const elementKey = ({ key, keyEnd, catchall }: SetElement): string => (catchall ? "*" : `${hex(key)}-${keyEnd ? hex(keyEnd) : ""}`);
+
 /** Elements of a new list that the old one has not, and of the old one that the new one has not. */
 function difference(before: readonly SetElement[], now: readonly SetElement[]): [SetElement[], SetElement[]] {
   if (before === now) return [[], []];
-  const key = ({ key: from, keyEnd, catchall }: SetElement) => (catchall ? "*" : `${hex(from)}-${keyEnd ? hex(keyEnd) : ""}`);
-  const old = new Map(before.map((element) => [key(element), element]));
-  const fresh = new Map(now.map((element) => [key(element), element]));
-  const added = now.filter((element) => !same(old.get(key(element)), element));
-  return [added, before.filter((element) => !fresh.has(key(element)))];
+  const old = new Map(before.map((element) => [elementKey(element), element]));
+  const fresh = new Map(now.map((element) => [elementKey(element), element]));
+  // What was read from memory stays there as it is.
+  const added = now.filter((element) => !element.live && !same(old.get(elementKey(element)), element));
+  return [added, before.filter((element) => !fresh.has(elementKey(element)))];
 }
