@@ -986,6 +986,8 @@ export const EXPECTATION_NAT = 56;
 export const EXPECTATION_NAT_PORT = 58;
 export const EXPECTATION_NAT_ADDRESS = 60;
 export const EXPECTATION_HELPER = 80;
+/** Most that one flow may expect; the oldest makes room. 0: as many as there are places. */
+export const EXPECTATION_MOST = 82;
 /** From that source address alone. */
 export const EXPECT_SOURCE = 1;
 /** Stays when a flow has come: SIP's registrations. */

@@ -17,9 +17,9 @@ export async function lanAndServer(ruleset: string, mtu = 1500) {
   });
   const server = await lab.host({ interfaces: [{ name: "eth0", addresses: ["192.0.2.2/24", "2001:db8::2/64"], mtu }] });
   lab.link(client, router, {}, ["eth0", "lan"]);
-  lab.link(router, server, {}, ["wan", "eth0"]);
+  const wan = lab.link(router, server, {}, ["wan", "eth0"]);
   router.firewall.apply(ruleset);
-  return { lab, client, router, server };
+  return { lab, client, router, server, wan };
 }
 
 /** Runs the lab until a promise is settled. */

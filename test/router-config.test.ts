@@ -10,7 +10,7 @@ const BAD: readonly (readonly [name: string, source: string, ...lines: string[]]
   ["nothing", "", "router.yaml:1:1: interfaces is missing; router needs it"],
   ["no object", "[1]", "router.yaml:1:1: the configuration is a list of 1; expected an object"],
   ["broken YAML", "interfaces: [\n", "router.yaml:2:1: Flow sequence in block collection must be sufficiently indented and end with a ]"],
-  ["a key twice", "interfaces: []\ninterfaces: []\n", "router.yaml:2:1: Map keys must be unique"],
+  ["a key twice", "interfaces: []\ninterfaces: []\n", 'router.yaml:2:1: "interfaces" is there twice'],
   ["a tab", "interfaces:\n\t- name: lan\n", "router.yaml:2:1: Tabs are not allowed as indentation"],
   ["an MTU out of range", `${LAN}    mtu: 20\n`, "router.yaml:4:10: interfaces[0].mtu is 20; expected a whole number from 68 to 65535"],
   [

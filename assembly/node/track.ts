@@ -245,7 +245,7 @@ function first(worker: usize, p: u32, id: u32, tuple: usize, ticks: u32, is4: bo
   const answers = tuple + TUPLE_SIZE, d = descriptorAt(id), protocol = <u32>load<u8>(d, DESC_PROTOCOL);
   if (!invert(tuple, answers)) return invalid(worker, p);
   if (protocol == (is4 ? ICMP : ICMP6) && !mayBegin((load<u32>(tuple, TUPLE_PORTS) >>> 16) & 0xff, is4)) return invalid(worker, p);
-  const flow = begin(tuple, answers, ticks, worker + WORKER_TUPLES + 2 * TUPLE_SIZE);
+  const flow = begin(tuple, answers, ticks, answers + TUPLE_SIZE);
   if (flow == 0) return DROP_FLOW_TABLE_FULL;
   const data = <usize>load<u32>(d, DESC_DATA), l4 = <u32>load<u16>(d, DESC_L4);
   if (protocol == TCP) memory.fill(coldAt(flow), 0, 32);

@@ -3,7 +3,7 @@
  * RELATED to the flow that announced it. There are few; a new flow compares its hash with all of theirs, four at a time.
  */
 import {
-  EXPECTATION_EXPIRES, EXPECTATION_FLAGS, EXPECTATION_MASTER, EXPECTATION_SIZE, EXPECT_PERMANENT, EXPECT_SOURCE, FLOWS_EXPECTATIONS,
+  EXPECTATION_EXPIRES, EXPECTATION_FLAGS, EXPECTATION_MASTER, EXPECTATION_MOST, EXPECTATION_SIZE, EXPECT_PERMANENT, EXPECT_SOURCE, FLOWS_EXPECTATIONS,
   FLOWS_EXPECTATION_COUNT, FLOWS_EXPECTATION_LOCK, FLOWS_EXPECTATION_ROOM, TUPLE_KIND, TUPLE_PORTS,
 } from "../abi";
 import { lock, unlock } from "../core/sync";
@@ -81,16 +81,23 @@ function isOver(entry: usize, ticks: u32): bool {
 export function expect(from: usize, ticks: u32): u32 {
   const at = flows(), hash = hashOf(from), room = load<u32>(at, FLOWS_EXPECTATION_ROOM);
   lock(at + FLOWS_EXPECTATION_LOCK);
-  let place = room, isTaken = false;
+  const master = load<u32>(from, EXPECTATION_MASTER), most = <u32>load<u16>(from, EXPECTATION_MOST);
+  let place = room, isTaken = false, own: u32 = 0, oldest = room;
   for (let i: u32 = 0; i < room; i++) {
     const there = load<u32>(hashAt(at, i)), entry = entryAt(at, i), isFree = there == 0 || isOver(entry, ticks);
     if (!isFree && there == hash && overlaps(entry, from)) {
-      isTaken = load<u32>(entry, EXPECTATION_MASTER) != load<u32>(from, EXPECTATION_MASTER);
+      isTaken = load<u32>(entry, EXPECTATION_MASTER) != master;
       place = i;
+      own = 0;
       break;
+    }
+    if (!isFree && load<u32>(entry, EXPECTATION_MASTER) == master) {
+      own++;
+      if (oldest == room || <i32>(load<u32>(entry, EXPECTATION_EXPIRES) - load<u32>(entryAt(at, oldest), EXPECTATION_EXPIRES)) < 0) oldest = i;
     }
     if (place == room && isFree) place = i;
   }
+  if (most != 0 && own >= most) place = oldest;
   if (place != room && !isTaken) {
     if (load<u32>(hashAt(at, place)) == 0) store<u32>(at, load<u32>(at, FLOWS_EXPECTATION_COUNT) + 1, FLOWS_EXPECTATION_COUNT);
     memory.copy(entryAt(at, place), from, EXPECTATION_SIZE);

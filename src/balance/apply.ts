@@ -27,7 +27,22 @@ export function applyServices(balancer: Services, list: readonly ServiceOptions[
   const wanted = named(list);
   const removed = [...balancer.services.keys()].filter((name) => !wanted.has(name));
   const changes = { added: [] as string[], removed, renewed: [] as string[], changed: [] as string[] };
-  for (const name of removed) balancer.remove(name);
+  const before = new Map([...balancer.services].map(([name, { options }]) => [name, options]));
+  try {
+    change(balancer, wanted, changes);
+  } catch (error) {
+    // What was taken out comes back, with new states; what was added goes.
+    for (const name of [...balancer.services.keys()]) if (!before.has(name)) balancer.remove(name);
+    for (const [name, options] of before) if (!balancer.services.has(name)) balancer.add(options);
+    throw error;
+  }
+  return changes;
+}
+
+type Mutable = { readonly [K in keyof Changes]: string[] };
+
+function change(balancer: Services, wanted: ReadonlyMap<string, ServiceOptions>, changes: Mutable): void {
+  for (const name of changes.removed) balancer.remove(name);
   for (const [name, options] of wanted) {
     const service = balancer.services.get(name);
     if (service && isSame({ ...service.options, backends: 0 }, { ...options, backends: 0 })) {
@@ -38,7 +53,6 @@ export function applyServices(balancer: Services, list: readonly ServiceOptions[
     balancer.add(options);
     changes[service ? "renewed" : "added"].push(name);
   }
-  return changes;
 }
 
 /** These and no others, with these weights; who stays keeps its state. True when that changed something. */

@@ -5,7 +5,8 @@ import * as abi from "../../assembly/abi.ts";
 export interface FlowSizes {
   /** Connections that can be tracked; 144 bytes each with their place in the table. Default 0: nothing is tracked. */
   flows?: number;
-  /** Of those, how many may have labels, a helper, or an IPv6 translation (96 bytes each). Default an eighth. */
+  /** Of those, how many may have labels, a helper, or an IPv6 translation (96 bytes each). Default all up to 131,072, of more than
+   *  that an eighth. */
   flowExtensions?: number;
   /** Count packets and bytes of flows (24 bytes each): 1 or 0. Default 1. */
   flowAccounting?: number;

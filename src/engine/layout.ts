@@ -82,6 +82,8 @@ export const MOST_NETWORKS = 64;
 
 /** Each table is a few megabytes of address space. */
 const MOST_DEFAULT_TABLES = 8;
+/** So many flows can all have an extension (an IPv6 translation needs one) unless something else is said. */
+const EVERY_FLOW = 1 << 17;
 
 /** Those of tables and descriptors follow ports and buffers. */
 const DEFAULTS: Required<EngineSizes> = {
@@ -187,7 +189,7 @@ export function layout(options: EngineSizes): Layout {
     if (value !== undefined && name in sizes) sizes[name as keyof EngineSizes] = value as number;
   }
   if (options.bareDescriptors === undefined) sizes.bareDescriptors = sizes.buffers;
-  if (options.flowExtensions === undefined) sizes.flowExtensions = Math.ceil(sizes.flows / 8);
+  if (options.flowExtensions === undefined) sizes.flowExtensions = Math.max(Math.ceil(sizes.flows / 8), Math.min(sizes.flows, EVERY_FLOW));
   if (options.tables === undefined) sizes.tables = Math.min(2 * sizes.ports, MOST_DEFAULT_TABLES);
   if (options.backends === undefined) sizes.backends = Math.min(16 * sizes.services, abi.BALANCE_NOBODY);
   if (options.clients === undefined && sizes.services > 0) sizes.clients = 65_536;

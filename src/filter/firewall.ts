@@ -19,6 +19,7 @@ import type { HeldTable } from "./language/tables.ts";
 import { liveSet, liveTables } from "./live.ts";
 import { Machine, type MachineOptions } from "./machine/machine.ts";
 import type { ObjectState, RuleState, TableName } from "./machine/state.ts";
+import { checkSupported } from "./supported.ts";
 
 export interface FirewallOptions extends RulesetOptions {
   /** Helpers that `ct helper` objects may name; all where nothing is said. */
@@ -87,6 +88,7 @@ export class Firewall {
   private load(next: Ruleset, touched: ReadonlySet<string>): void {
     const spec = next.spec();
     this.checkHelpers(spec);
+    checkSupported(spec);
     const [before, wanted] = [this.tracked, trackedBy(spec)];
     // Flows are tracked before a rule asks for them, and no longer when none does any more.
     this.track({ 4: before[4] || wanted[4], 6: before[6] || wanted[6], defrag: before.defrag || wanted.defrag });

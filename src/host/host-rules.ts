@@ -1,5 +1,6 @@
 /** A host's rules and tracked connections: the network they belong to, and what of it comes up to the host. */
 import * as abi from "../../assembly/abi.ts";
+import type { IpAddress } from "../base/ip-address.ts";
 import type { Random } from "../base/random.ts";
 import type { Engine, EngineOptions } from "../engine/engine.ts";
 import type { Network } from "../engine/network.ts";
@@ -52,6 +53,9 @@ export class HostRules {
         interfaceName: (index) => ip.interfaces.find((iface) => iface.port.index === index - 1)?.name,
       });
     }
+    ip.addresses.listeners.add((event, { address }) => {
+      if (event === "removed") this.endTranslationsTo(address);
+    });
     this.listen(flows > 0 ? new Helpers(engine, (number) => this.firewall?.helperName(number)) : undefined);
   }
 
@@ -63,6 +67,14 @@ export class HostRules {
 
   hasFirewall(): this is HostRules & { firewall: Firewall } {
     return this.firewall !== undefined;
+  }
+
+  /** Flows that leave under an address that this host has no longer: nobody can answer them (nf_nat_masquerade's notifiers). */
+  private endTranslationsTo(address: IpAddress): void {
+    const { conntrack } = this;
+    if (!conntrack) return;
+    for (const { id, status, original, reply } of conntrack.list())
+      if (status & abi.IPS_SRC_NAT && reply.dst.equals(address) && !original.src.equals(address)) conntrack.end(id);
   }
 
   private listen(helpers: Helpers | undefined): void {

@@ -66,8 +66,10 @@ export class Verdicts {
 
   private reject(id: number, kind: number, code: number): void {
     const packet = this.world.packetBytes(id, 1280);
-    // What was broken on its way is not answered.
-    if (packet.length < 20 || !isSound(this.world.packetBytes(id))) return;
+    // What was broken on its way is not answered; a checksum that is left to a device, or known to be right, is not looked at.
+    const { memory } = this.world.engine;
+    const isKnown = memory.getU32(memory.descriptor(id) + abi.DESC_FLAGS) & (abi.FLAG_CSUM_PARTIAL | abi.FLAG_CSUM_GOOD);
+    if (packet.length < 20 || (!isKnown && !isSound(this.world.packetBytes(id)))) return;
     if (kind === abi.REJECT_TCP_RESET) this.reset(packet);
     else this.icmp.sendUnreachable(id, packet, UNREACHABLE[packet[0] >>> 4 === 4 ? 4 : 6], code);
   }

@@ -4,7 +4,7 @@
  *   router.yaml:12:10: interfaces[0].mtu is 20; expected a whole number from 68 to 65535
  */
 import * as v from "valibot";
-import { type Document, isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import { type Document, isMap, isPair, isScalar, LineCounter, type Node, parseDocument, visit } from "yaml";
 import { LoomError } from "../base/errors.ts";
 import { shown } from "../base/options.ts";
 import { type Mistake, pathText } from "./mistakes.ts";
@@ -28,7 +28,7 @@ export function mistakesOf(value: unknown): Mistake[] {
     if (issue.message.startsWith("is missing")) return { path, message: `${where} ${issue.message}` };
     return { path, message: `${where || "the configuration"} is ${shownValue(issue.input)}; ${issue.message}` };
   });
-  return found.filter(({ message }, i) => found.findIndex((other) => other.message === message) === i);
+  return [...new Map(found.map((mistake) => [mistake.message, mistake])).values()];
 }
 
 /** A list is an object too: what its names would be is not what is wrong with it. */
@@ -50,21 +50,65 @@ export function checkConfig(value: unknown, where = "router"): RouterConfig {
 /** Reads YAML text; `file` is its name in the messages. */
 export function parseConfig(source: string, file = "router.yaml"): RouterConfig {
   const lines = new LineCounter();
-  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
   const at = (offset: number) => {
     const { line, col } = lines.linePos(offset);
     return `${file}:${line}:${col}`;
   };
   if (document.errors.length > 0) {
-    throw new LoomError("EINVAL", document.errors.map((error) => `${at(error.pos[0])}: ${sentence(error.message)}`).join("\n"));
+    throw told(document.errors.map((error) => () => `${at(error.pos[0])}: ${sentence(error.message)}`));
   }
-  return checked(document.toJS() ?? {}, (mistake) => `${at(placeOf(document, mistake))}: ${mistake.message}`);
+  const twice = twins(document);
+  if (twice.length > 0)
+    throw told(
+      twice.map(
+        ([offset, name]) =>
+          () =>
+            `${at(offset)}: "${name}" is there twice`,
+      ),
+    );
+  return checked(plainOf(document, file), (mistake) => `${at(placeOf(document, mistake))}: ${mistake.message}`);
 }
 
 function checked(value: unknown, line: (mistake: Mistake) => string): RouterConfig {
   const mistakes = mistakesOf(value);
-  if (mistakes.length > 0) throw new LoomError("EINVAL", mistakes.map(line).join("\n"));
+  if (mistakes.length > 0) throw told(mistakes.map((mistake) => () => line(mistake)));
   return value as RouterConfig;
+}
+
+/** More lines than that help nobody. */
+const MOST_LINES = 40;
+
+function told(lines: readonly (() => string)[]): LoomError {
+  const shown = lines.slice(0, MOST_LINES).map((line) => line());
+  const more = lines.length - shown.length;
+  return new LoomError("EINVAL", [...shown, ...(more > 0 ? [`and ${more} more mistakes`] : [])].join("\n"));
+}
+
+/** Names that stand twice in one map, and where they stand again. */
+function twins(document: Document): [offset: number, name: string][] {
+  const found: [number, string][] = [];
+  visit(document, {
+    Map(_, { items }) {
+      const names = new Set<string>();
+      for (const { key } of items) {
+        if (!isScalar(key)) continue;
+        const name = String(key.value);
+        if (names.has(name)) found.push([key.range?.[0] ?? 0, name]);
+        names.add(name);
+      }
+    },
+  });
+  return found;
+}
+
+/** What the text stands for; aliases that multiply, or that nothing stands behind, are refused. */
+function plainOf(document: Document, file: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 }) ?? {};
+  } catch (error) {
+    throw new LoomError("EINVAL", `${file}: ${sentence((error as Error).message)}`);
+  }
 }
 
 const sentence = (message: string) => message.split("\n")[0].replace(/:$/, "");

@@ -57,6 +57,9 @@ async function serve(router: Router, socket: Socket): Promise<void> {
   for await (const line of createInterface({ input: socket })) {
     length = 0;
     await answer(router, socket, line);
+    // One request at a time, and none before the last answer was read; the router has other work in between.
+    if (socket.writableNeedDrain) await new Promise((resolve) => socket.once("drain", resolve).once("close", resolve));
+    await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
@@ -67,7 +70,17 @@ async function answer(router: Router, socket: Socket, line: string): Promise<voi
     send({ stderr: 'expected a line such as {"tool":"ip","words":["addr"]}\n', code: 2 });
     return;
   }
-  const { stdout, stderr, code = 0, follow } = await run(router, request);
+  const {
+    stdout,
+    stderr,
+    code = 0,
+    follow,
+  } = await run(router, request).catch((error: Error) => ({
+    stdout: undefined,
+    stderr: `packetloom: this should not happen: ${error.message}\n`,
+    code: 70,
+    follow: undefined,
+  }));
   if (!follow) {
     send({ stdout, stderr, code });
     return;
@@ -95,7 +108,10 @@ export function ask(path: string, request: Request, print: (stream: "stdout" | "
       const why = error.code === "ENOENT" || error.code === "ECONNREFUSED" ? "no router runs there" : error.message;
       reject(new LoomError("ECONNREFUSED", `control socket ${path}: ${why}; name another with --socket`));
     });
-    createInterface({ input: socket }).on("line", (line) => {
+    const lines = createInterface({ input: socket });
+    // What the socket says of its errors it says above; the reader says it once more.
+    lines.on("error", () => {});
+    lines.on("line", (line) => {
       const message = JSON.parse(line);
       for (const stream of ["stdout", "stderr"] as const) if (message[stream]) print(stream, message[stream]);
       if (message.code === undefined) return;

@@ -10,7 +10,7 @@
  */
 import { formatPrefix, tryParsePrefix } from "../base/address.ts";
 import { invalid } from "../base/errors.ts";
-import { IpAddress } from "../base/ip-address.ts";
+import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
 import { nameKey } from "../dns/hosts.ts";
 import type { DnsRecord } from "../dns/records.ts";
 
@@ -21,6 +21,8 @@ export interface EgressOptions {
   readonly allow: readonly string[];
   /** Log what is refused. Default true. */
   readonly log?: boolean;
+  /** Names may stand for private addresses (RFC 1918, RFC 6598, RFC 4193): where they are given out by somebody trusted. Default false. */
+  readonly privateAddresses?: boolean;
 }
 
 /** One line of `allow`. */
@@ -33,6 +35,19 @@ export const EGRESS_TABLE = "packetloom_egress";
 export const LEAST_TTL = 10;
 /** DNS servers may say anything; a day is enough for who asks again. */
 const MOST_TTL = 86_400;
+/** Of one answer. */
+const MOST_ADDRESSES = 64;
+
+/** Can a name stand for it that somebody else gives out? This machine, its links, all and many are never meant (RFC 6890). */
+function isOutside(address: IpAddress): boolean {
+  if (address.isUnspecified || address.isLoopback || address.isMulticast || address.isLinkLocal) return false;
+  return address.family === 6 || (address.v4 >>> 24 !== 0 && address.v4 >>> 28 !== 15);
+}
+
+const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"].map(parseInterfaceAddress);
+/** Names that stand for other networks of one's own are how those are reached from outside ("DNS rebinding"). */
+const isPrivate = (address: IpAddress) =>
+  PRIVATE.some(({ address: network, length }) => network.family === address.family && networkOf(address, length).equals(network));
 
 export function parseAllow(text: string): Allowed {
   const [, bracketed, rest] = /^\[([^\]]+)\](.*)$/.exec(text) ?? [];
@@ -92,10 +107,11 @@ export function egressPolicy(options: EgressOptions): EgressPolicy {
     allows: (name) => covers(name).length > 0,
     openings(name, records) {
       const entries = covers(name);
-      return records.flatMap((record) => {
+      return records.slice(0, MOST_ADDRESSES).flatMap((record) => {
         if (record.type !== "A" && record.type !== "AAAA") return [];
         const address = IpAddress.parse(record.address);
         const { family } = address;
+        if (!isOutside(address) || (isPrivate(address) && !options.privateAddresses)) return [];
         const timeoutSeconds = Math.min(Math.max(record.ttl, LEAST_TTL), MOST_TTL);
         return entries.map(({ port }) =>
           port === undefined

@@ -6,7 +6,7 @@ import type { Router } from "./router.ts";
 
 export function serveMetrics(router: Router, host: string, port: number): Promise<Server> {
   const server = createServer(({ method, url }, response) => {
-    const isThere = new URL(url ?? "/", "http://router").pathname === "/metrics";
+    const isThere = url?.split("?", 1)[0] === "/metrics";
     if (method !== "GET" && method !== "HEAD") response.writeHead(405, { allow: "GET, HEAD" }).end();
     else if (isThere) response.writeHead(200, { "content-type": METRICS_TYPE }).end(method === "HEAD" ? undefined : metricsText(router));
     else response.writeHead(404, { "content-type": "text/plain" }).end("metrics are at /metrics\n");

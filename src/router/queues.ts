@@ -67,6 +67,9 @@ export class Queues {
         if (isThere && this.applied.has(name)) this.run(["qdisc", "del", "dev", name, "root"]);
         this.applied.delete(name);
       } else if (this.applied.get(name) !== qdisc || !isThere) {
+        // From here on it is neither what it was nor what it shall be.
+        this.applied.delete(name);
+        if (isThere) this.run(["qdisc", "del", "dev", name, "root"]);
         for (const [object, verb, ...rest] of commandsOf(qdisc)) this.run([object, verb, "dev", name, ...rest]);
         this.applied.set(name, qdisc);
       }

@@ -198,6 +198,7 @@ const egress = object("egress", {
   interfaces: v.pipe(list(interfaceName, "interfaces"), v.nonEmpty("expected one interface at least")),
   allow: list(text, "names and addresses"),
   log: optional(yesNo),
+  privateAddresses: optional(yesNo),
 });
 
 export const CONFIG = object("router", {

@@ -118,6 +118,11 @@ export class Conntrack {
     }
   }
 
+  /** Ends one flow by its number (`Flow.id`); false when it is none any more. */
+  end(id: number): boolean {
+    return this.engine.plane.flowEnd(0, id, this.ticks) !== 0;
+  }
+
   /** Ends the flows that fit; their number. */
   delete(filter: FlowFilter = {}): number {
     let ended = 0;

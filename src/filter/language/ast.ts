@@ -136,7 +136,7 @@ export type SetItem = At &
     | { readonly s: "type"; readonly key: readonly Named[]; readonly data?: readonly Named[] }
     | { readonly s: "flags"; readonly flags: readonly string[] }
     | { readonly s: "timeout" | "gc-interval"; readonly ms: number }
-    | { readonly s: "size"; readonly size: number }
+    | { readonly s: "size"; readonly size: number; readonly at: Span }
     | { readonly s: "policy"; readonly policy: string }
     | { readonly s: "auto-merge" }
     | { readonly s: "comment"; readonly text: string }

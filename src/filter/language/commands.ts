@@ -18,6 +18,7 @@ import { type Draft, type DraftTable, type HeldChain, type HeldTable, objectKey,
 import type { Names } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
 
+const MOST_EXPANSIONS = 100_000;
 const EXISTS = "Could not process rule: File exists";
 type Include = (path: string) => readonly Source[];
 /** Definitions of one block; those of the blocks around it are seen through it. */
@@ -51,6 +52,7 @@ export class Transaction {
   readonly resets: HeldTable[] = [];
   /** Sets whose elements were changed, as `family table set`. */
   readonly touched = new Set<string>();
+  private expansions = 0;
   private readonly sources: Source[] = [];
 
   constructor(
@@ -256,9 +258,11 @@ export class Transaction {
   }
   private priority(node: HookNode["priority"], family: Family, hook: Hook): number {
     const { name, offset } = node;
+    if (name === undefined && (offset | 0) !== offset) throw new Fault(node.at, "the priority is too large");
     if (name === undefined) return offset;
     const word = typeof name === "string" ? name : this.word(name);
     const base = /^-?\d+$/.test(word) ? Number(word) : priorityOf(word, family, hook);
+    if (base !== undefined && ((base + offset) | 0) !== base + offset) throw new Fault(node.at, "the priority is too large");
     if (base === undefined) throw new Fault(node.at, `invalid priority expression ${word} in this context.`);
     return base + offset;
   }
@@ -331,11 +335,16 @@ export class Transaction {
     });
   }
 
+  /** Definitions that name others many times over multiply: there is an end to it. */
+  private variable(name: string, at: Span): Node | undefined {
+    if (++this.expansions > MOST_EXPANSIONS) throw new Fault(at, `definitions are used more than ${MOST_EXPANSIONS} times`);
+    return this.variables.get(name);
+  }
   scope(table: DraftTable): RuleScope {
     return {
       family: table.family,
       names: this.names,
-      variable: (name) => this.variables.get(name),
+      variable: (name, at) => this.variable(name, at),
       set: (name) => table.sets.get(name),
       hasChain: (name) => table.chains.has(name),
       hasObject: (type, name) => table.objects.has(objectKey(type, name)),

@@ -14,7 +14,7 @@ export interface Typing {
 export interface Scope {
   readonly names: Names;
   /** What `define` gave a name. */
-  variable(name: string): Node | undefined;
+  variable(name: string, at: Span): Node | undefined;
 }
 
 export const ones = (bits: number): bigint => (1n << BigInt(bits)) - 1n;
@@ -24,7 +24,7 @@ const pick = ({ type, bits, order }: Typing): Typing => ({ type, bits, order });
 /** Follows variables to what they stand for. */
 export function resolve(node: Node, scope: Scope): Node {
   for (let depth = 0; node.k === "variable"; depth++) {
-    const found = scope.variable(node.name);
+    const found = scope.variable(node.name, node.at);
     if (!found || depth > 64) throw new Fault(node.at, `unknown identifier '${node.name}'`);
     node = found;
   }

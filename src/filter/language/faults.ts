@@ -34,6 +34,8 @@ export class NftError extends LoomError {
   }
 }
 
+const LONGEST_LINE = 300;
+
 export function located(source: Source, fault: { readonly at: Span; readonly message: string; readonly other?: Span }): NftError {
   const { text, name } = source;
   const start = Math.min(fault.at.start, text.length);
@@ -48,6 +50,18 @@ export function located(source: Source, fault: { readonly at: Span; readonly mes
   );
   if (fault.other)
     for (let i = fault.other.start - lineStart; i < fault.other.end - lineStart; i++) if (i >= 0 && marks[i] !== "^") marks[i] = "~";
+  // Of a line that no screen holds, what is around the mistake.
+  const cut = line.length > LONGEST_LINE ? Math.max(0, from - 1 - LONGEST_LINE / 2) : 0;
+  const shown = line.length > LONGEST_LINE ? line.slice(cut, cut + LONGEST_LINE) : line;
   const where = `${name === "" ? "" : `${name}:${row}:${from}-${to}: `}Error: ${fault.message}`;
-  return new NftError(`${where}\n${line}\n${marks.join("").trimEnd()}`, row, from, to, fault.message);
+  return new NftError(
+    `${where}\n${shown}\n${marks
+      .slice(cut, cut + shown.length + 1)
+      .join("")
+      .trimEnd()}`,
+    row,
+    from,
+    to,
+    fault.message,
+  );
 }

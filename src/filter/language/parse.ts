@@ -51,6 +51,8 @@ const wordOf = (each: Expectation): string | undefined =>
   each.type === "literal" ? each.text?.trim() : each.type === "other" ? each.description : undefined;
 
 function syntaxError(source: Source, error: unknown): unknown {
+  // The parser's own stack is the only one that can be full here.
+  if (error instanceof RangeError) return located(source, { at: { start: 0, end: 1 }, message: "nested too deeply to be read" });
   if (error instanceof SyntaxFault) return located(source, error);
   if (!(error instanceof PeggySyntaxError)) return error;
   const at = (error as unknown as { readonly location: { readonly start: { readonly offset: number } } }).location.start.offset;

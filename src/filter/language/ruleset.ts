@@ -33,6 +33,14 @@ export interface Applied {
   readonly touched: ReadonlySet<string>;
 }
 
+/** What no check has foreseen is still about one command, and told so. */
+function unforeseen(command: Command, error: unknown): Fault {
+  const why = error instanceof RangeError ? "it is nested too deeply" : (error as Error).message;
+  const fault = new Fault(command.at, `this cannot be evaluated: ${why}`);
+  fault.cause = error;
+  return fault;
+}
+
 export class Ruleset {
   private held = new Draft();
   readonly names: Names;
@@ -63,11 +71,12 @@ export class Ruleset {
     const parsed = typeof text === "string" ? parseRuleset({ name: options.file ?? "ruleset", text }) : text;
     const draft = new Draft(this.held);
     const transaction = new Transaction(draft, this.names, this.options.include, options);
-    try {
-      for (const command of parsed.items) transaction.run(command);
-    } catch (error) {
-      if (error instanceof Fault) throw located(transaction.sourceOf(parsed.source), error);
-      throw error;
+    for (const command of parsed.items) {
+      try {
+        transaction.run(command);
+      } catch (error) {
+        throw located(transaction.sourceOf(parsed.source), error instanceof Fault ? error : unforeseen(command, error));
+      }
     }
     this.held = draft;
     const { output, resets, touched } = transaction;

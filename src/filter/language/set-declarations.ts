@@ -73,7 +73,7 @@ export function declareSet(
     } else if (item.s === "flags") applyFlags(set, item.flags, item.at);
     else if (item.s === "timeout") Object.assign(set, { timeoutMs: item.ms, timeouts: true });
     else if (item.s === "gc-interval") set.gcIntervalMs = item.ms;
-    else if (item.s === "size") set.size = item.size;
+    else if (item.s === "size") set.size = sizeOf(item);
     else if (item.s === "policy") set.policy = item.policy;
     else if (item.s === "auto-merge") set.autoMerge = true;
     else if (item.s === "comment") set.comment = item.text;
@@ -86,6 +86,10 @@ export function declareSet(
   if (!set.data) delete set.data;
   if (statements.length > 0) set.statements = statements;
   return written.reduce<SetDefinition>((all, node) => addElements(all, node, scope), set as SetDefinition);
+}
+function sizeOf({ size, at }: { readonly size: number; readonly at: Span }): number {
+  if (size > 0xffff_ffff) throw new Fault(at, "the size is too large");
+  return size;
 }
 function applyFlags(set: Partial<Writable<SetDefinition>>, flags: readonly string[], at: Span): void {
   for (const flag of flags) {

@@ -47,8 +47,8 @@ export class RuleEvaluator implements ElementContext, Evaluation {
   get names() {
     return this.scope.names;
   }
-  variable(name: string) {
-    return this.scope.variable(name);
+  variable(name: string, at: Span) {
+    return this.scope.variable(name, at);
   }
   verdict(node: Node) {
     const found = resolve(node, this.scope);

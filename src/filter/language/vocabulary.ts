@@ -1,6 +1,7 @@
 /** What the grammar asks while it reads: which words are protocols, fields and keys. Imported by the generated parser. */
 import { CT, KNOWN_META, META, UNQUALIFIED } from "./keys.ts";
 import { EXTENSIONS, IP_OPTIONS, PROTOCOLS, TCP_OPTIONS } from "./protocols.ts";
+import { milliseconds } from "./times.ts";
 
 export interface Span {
   readonly start: number;
@@ -92,8 +93,6 @@ export function isColonToken(text: string): boolean {
   return gaps === 0 ? count === 8 : gaps === 1 && count < 8;
 }
 
-export { milliseconds } from "./times.ts";
-
 export const LOG_LEVELS = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit"];
 export function logLevel(word: string): number | undefined {
   const level = LOG_LEVELS.indexOf(word);
@@ -103,4 +102,17 @@ export function logOptions(options: readonly Record<string, unknown>[]) {
   const all = Object.assign({}, ...options);
   const flags = options.reduce((sum, each) => sum | ((each.flags as number | undefined) ?? 0), 0);
   return flags === 0 ? all : { ...all, flags };
+}
+
+const tooLarge = (what: string, { start, end }: Span) => new SyntaxFault({ start, end }, `${what} is too large`);
+export function wholeNumber(text: string, at: Span): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw tooLarge("the number", at);
+  return value;
+}
+/** Milliseconds of a span of time: some thousands of years at most. */
+export function span(text: string, at: Span): number {
+  const value = milliseconds(text);
+  if (!(value < 2 ** 47)) throw tooLarge("the time", at);
+  return value;
 }

@@ -22,6 +22,10 @@ interface FieldPlace {
 
 /** Nodes that a set may need at most: boxes that overlap in every field multiply. */
 const MOST_STARTS = 4_000_000;
+/** Boxes looked at for all starts together: half a second's work. */
+const MOST_WORK = 20_000_000;
+
+const tooMany = () => new LoomError("ENOMEM", "the set's ranges overlap in too many ways; split it by one of its fields");
 
 /** Where each field stands in a key: padded to whole words. */
 export function placesOf(fields: readonly number[]): FieldPlace[] {
@@ -48,6 +52,7 @@ export class IntervalBuilder {
   private readonly boxes: readonly Box[];
   private readonly nodes = new Map<string, number>();
   private starts = 0;
+  private work = 0;
 
   constructor(space: Space, fields: readonly number[], boxes: readonly Box[]) {
     this.space = space;
@@ -79,14 +84,15 @@ export class IntervalBuilder {
     const starts: bigint[] = [];
     const values: number[] = [];
     for (const { start, active } of sweep(this.boxes, members, place)) {
+      this.work += active.length;
+      if (this.work > MOST_WORK) throw tooMany();
       const value = active.length === 0 ? 0 : last ? this.boxes[active[0]].element : this.node(level + 1, active);
       if (values.length > 0 && values.at(-1) === value) continue;
       starts.push(start);
       values.push(value);
     }
     this.starts += starts.length;
-    if (this.starts > MOST_STARTS)
-      throw new LoomError("ENOMEM", "the set's ranges overlap in too many ways; split it by one of its fields");
+    if (this.starts > MOST_STARTS) throw tooMany();
     const address = this.write(place, last, starts, values);
     this.nodes.set(key, address);
     return address;

@@ -104,6 +104,28 @@ export function checkJumps(table: TableSpec): void {
   };
   for (const chain of table.chains)
     if (depth(chain) > MOST_JUMPS) throw invalid(`table ${table.name}: chain ${chain.name} jumps deeper than ${MOST_JUMPS}`);
+  checkLength(table, chains);
+}
+
+/** Rules that one packet may have to pass in a chain and in all that it jumps to. */
+const MOST_RULES = 10_000_000;
+
+/** Refuses chains that go through others so often that a packet would take seconds. */
+function checkLength(table: TableSpec, chains: ReadonlyMap<string, ChainSpec>): void {
+  const lengths = new Map<string, number>();
+  const length = (chain: ChainSpec): number => {
+    const known = lengths.get(chain.name);
+    if (known !== undefined) return known;
+    let sum = chain.rules.length;
+    for (const { expressions } of chain.rules)
+      for (const e of expressions)
+        if (e.op === "verdict") for (const name of target(e.verdict)) sum += length(chains.get(name) as ChainSpec);
+    lengths.set(chain.name, sum);
+    return sum;
+  };
+  for (const chain of table.chains)
+    if (length(chain) > MOST_RULES)
+      throw invalid(`table ${table.name}: chain ${chain.name} sends a packet through more than ${MOST_RULES} rules; expected fewer jumps`);
 }
 
 /** Expressions that change the packet, or what is known of it. */

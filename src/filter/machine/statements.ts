@@ -162,9 +162,16 @@ export function reject(e: Emitter, { type, code }: Of<"reject">): void {
 /** linux/netfilter/nf_tables.h, NFT_QUEUE_FLAG_CPU_FANOUT. */
 const CPU_FANOUT = 2;
 
-/** The argument is the queue's number, and the flags (bypass: 1) above its 16 bits. */
+/** linux/netfilter/nf_tables.h, NFT_QUEUE_FLAG_BYPASS. */
+const BYPASS = 1;
+
+/** The argument is the queue's number, and the flags above its 16 bits. Nobody listens to queues here: `bypass` lets packets pass. */
 export function queue(e: Emitter, { from, total, flags, sreg }: Of<"queue">): void {
   const c = e.code;
+  if (flags & BYPASS) {
+    c.i32(abi.VERDICT_ACCEPT).ret();
+    return;
+  }
   argument(e, () => {
     if (sreg !== undefined) e.pushBytes(e.word(sreg), 2);
     else if (total <= 1) c.i32(from);

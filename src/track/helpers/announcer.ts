@@ -26,6 +26,8 @@ export interface Announcement {
   readonly timeoutMs?: number;
   readonly helper?: number;
   readonly permanent?: boolean;
+  /** Most that the flow may expect at once. */
+  readonly most: number;
 }
 
 export class Announcer {

@@ -17,6 +17,8 @@ export interface Expectation {
   /** Of the flow to come. */
   readonly helper?: number;
   readonly permanent?: boolean;
+  /** Most that the master may expect at once: the oldest makes room. */
+  readonly most: number;
 }
 
 export type Expected = "expected" | "no place" | "taken";
@@ -37,6 +39,7 @@ export function expectFlow({ memory, plane, clock }: Engine, wanted: Expectation
   memory.setU32(at + abi.EXPECTATION_MASTER, wanted.master);
   memory.setU32(at + abi.EXPECTATION_EXPIRES, (ticks + wanted.timeoutMs) >>> 0);
   memory.setU16(at + abi.EXPECTATION_HELPER, wanted.helper ?? 0);
+  memory.setU16(at + abi.EXPECTATION_MOST, wanted.most);
   if (translateTo) {
     memory.u8[at + abi.EXPECTATION_NAT] = abi.NAT_DESTINATION + 1;
     memory.u8[at + abi.EXPECTATION_NAT + 1] = translateTo.address.family;

@@ -4,6 +4,10 @@ import type { Announcer, Ends } from "./announcer.ts";
 import { decodeText, encodeText } from "./payload.ts";
 
 const TCP = 6;
+/** Commands and answers are short (RFC 959 §5.3); what is longer announces nothing. */
+const LONGEST_LINE = 512;
+/** Below are services. */
+const LOWEST_PORT = 1024;
 
 /** An address and port in a line, and where they stand in it. */
 export interface Announced {
@@ -59,9 +63,9 @@ export function announcedIn(line: string, fromServer: boolean): Announced | unde
     const eprt = /^EPRT +(?=[\x21-\x7e])/i.exec(line);
     return eprt ? extended(line, eprt[0].length) : undefined;
   }
-  const passive = /^227 .*?(\d+,\d+,\d+,\d+,\d+,\d+)/.exec(line);
+  const passive = /^227 [^\r\n]{0,200}?(?<!\d)(\d{1,3}(?:,\d{1,3}){5})(?!\d)/.exec(line);
   if (passive) return plain(line.indexOf(passive[1]), passive[1]);
-  const long = /^229 [^(]*\((?=[\x21-\x7e])/.exec(line);
+  const long = /^229 [^(\r\n]{0,200}\((?=[\x21-\x7e])/.exec(line);
   return long ? extended(line, long[0].length) : undefined;
 }
 
@@ -75,13 +79,14 @@ export const isFtpWhole = (payload: Uint8Array): boolean => payload[payload.leng
 
 /** Expects the connection that a line announces; the line that is to be sent instead, or undefined when it says the right thing already. */
 export function ftpChange(payload: Uint8Array, ends: Ends, direction: number, announcer: Announcer): Uint8Array | undefined {
+  if (payload.length > LONGEST_LINE) return undefined;
   const line = decodeText(payload);
   const announced = announcedIn(line, direction === 1);
   if (!announced) return undefined;
   const { mine, theirs } = ends;
   // Nobody may announce somebody else's address, nor a service's port (FTP bounce, RFC 2577 §3).
-  if (announced.address && !announced.address.equals(mine.src)) return undefined;
-  const port = announcer.announce(ends, { protocol: TCP, port: announced.port });
+  if ((announced.address && !announced.address.equals(mine.src)) || announced.port < LOWEST_PORT) return undefined;
+  const port = announcer.announce(ends, { protocol: TCP, port: announced.port, most: 1 });
   if (port === undefined || theirs.dst.equals(mine.src)) return undefined;
   return encodeText(line.slice(0, announced.from) + announced.write(theirs.dst, port) + line.slice(announced.to));
 }

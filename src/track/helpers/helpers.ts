@@ -47,11 +47,11 @@ export class Helpers {
     const ends = this.announcer.ends(flow, direction);
     const isTcp = opened.protocol === TCP;
     if (helper === "ftp" && isTcp) {
-      return this.streams.receive(flow, direction, opened, (payload) => ftpChange(payload, ends, direction, this.announcer), isFtpWhole);
+      return this.streams.receive(ends, direction, opened, (payload) => ftpChange(payload, ends, direction, this.announcer), isFtpWhole);
     }
     if (helper === "sip") {
       const change = (payload: Uint8Array) => this.sip.change(payload, ends, number);
-      return isTcp ? this.streams.receive(flow, direction, opened, change, isSipWhole) : datagram(opened, change);
+      return isTcp ? this.streams.receive(ends, direction, opened, change, isSipWhole) : datagram(opened, change);
     }
     if (helper === "tftp" && opened.protocol === UDP && direction === 0) readTftp(payloadOf(opened), ends, this.announcer);
     return packet;

@@ -37,6 +37,8 @@ const view = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset,
 
 /** A SYN that begins a connection. */
 export const isOpening = ({ packet, l4 }: Opened): boolean => (packet[l4 + 13] & 0x12) === 2;
+/** A SYN of either side. */
+export const isSynchronizing = ({ packet, l4 }: Opened): boolean => (packet[l4 + 13] & 2) !== 0;
 export const sequenceOf = ({ packet, l4 }: Opened): number => view(packet).getUint32(l4 + 4);
 export const acknowledgementOf = ({ packet, l4 }: Opened): number => view(packet).getUint32(l4 + 8);
 

@@ -28,6 +28,8 @@ const UDP = 17;
 const SIGNALLING_MS = 3_600_000;
 /** Media have to begin so soon (`SIP_EXPECT_AUDIO`). */
 const MEDIA_MS = 180_000;
+/** Of one flow: a proxy's carries the calls of many. */
+const MOST_EXPECTED = 32;
 /** Registrations that wait for their answer, of all flows. */
 const MOST_PENDING = 1024;
 
@@ -61,7 +63,7 @@ export class SipHelper {
     const body = mapSession(message.body, inside, outside, (address, port) => {
       // Media of a third party are no business of this flow.
       if (!address.equals(inside)) return undefined;
-      const found = this.announcer.announce(ends, { protocol: UDP, port, ports: 2, timeoutMs: MEDIA_MS });
+      const found = this.announcer.announce(ends, { protocol: UDP, port, ports: 2, timeoutMs: MEDIA_MS, most: MOST_EXPECTED });
       return found === undefined ? undefined : { address: outside, port: found };
     });
     return withBody(message, body);
@@ -99,6 +101,7 @@ export class SipHelper {
       ...(isTranslated && { translateTo: { address: contact.address, port: contact.port } }),
       helper,
       permanent: true,
+      most: MOST_EXPECTED,
     });
     if (found !== "expected") this.announcer.counters.refused++;
   }

@@ -19,6 +19,7 @@ export function readTftp(payload: Uint8Array, ends: Ends, announcer: Announcer):
     zone,
     master: flow,
     timeoutMs: 300_000,
+    most: 1,
     ...(isTranslated && { translateTo: { address: mine.src, port: mine.sport as number } }),
   });
   if (found !== "expected") announcer.counters.refused++;

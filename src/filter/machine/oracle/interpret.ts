@@ -316,6 +316,7 @@ export class Interpreter {
           verdict: world.forward(packet, e.addr === undefined ? 0 : (e.family ?? 4), this.get(e.addr ?? 1, 16), this.device(e.device)),
         };
       case "queue":
+        if (e.flags & 1) return { verdict: abi.VERDICT_ACCEPT };
         return { verdict: abi.VERDICT_QUEUE, argument: this.queue(e, packet) };
       default:
         throw new Error(`${e.op} is not known`);
