@@ -269,6 +269,7 @@ export const DROP_FLOW_CLASH = 54;
 export const DROP_QUEUE_REMOVED = 55;
 
 export const PUNT_ARP = 64;
+/** The argument is the next hop and, above its 16 bits, the backend + 1 whose neighbour it is about instead of the destination's. */
 export const PUNT_NEIGHBOUR = 65;
 export const PUNT_TTL_EXCEEDED = 66;
 export const PUNT_FRAGMENTATION_NEEDED = 67;
@@ -1048,6 +1049,8 @@ export const PHASE_LINKED = 0x10000;
 export const PHASE_ENDING = 0x20000;
 /** Somebody is following its TCP. */
 export const PHASE_BUSY = 0x40000;
+/** Answers go another way (direct server return, tunnels): only one direction is seen. */
+export const PHASE_ONE_SIDED = 0x80000;
 
 /** Status bits as the kernel has them (linux/netfilter/nf_conntrack_common.h, enum ip_conntrack_status). */
 export const IPS_EXPECTED = 1;

@@ -275,6 +275,24 @@ export function trackTcp(flow: u32, direction: u32, tcp: usize, length: u32, tim
   return TRACK_OK;
 }
 
+/**
+ * A segment of a flow of which only one direction comes by: its state by what the client says alone, windows are not known. The new
+ * timeout in `timeoutOut`; true for what cannot begin a connection.
+ */
+export function trackOneSided(flow: u32, tcp: usize, timeoutOut: usize): bool {
+  const cold = coldAt(flow), kind = kindOf(load16(tcp + 12) & 0x1ff), old = <u32>load<u8>(cold, COLD_STATE);
+  let state = old;
+  if (kind == KIND_RST) state = CLOSE;
+  else if (kind == KIND_FIN) state = FIN_WAIT;
+  else if (kind == KIND_SYN) state = old == ESTABLISHED ? old : SYN_SENT;
+  else if (old <= SYN_RECV) state = ESTABLISHED;
+  store<u8>(cold, <u8>state, COLD_STATE);
+  store<u32>(timeoutOut, timeout(TIMEOUT_TCP + state));
+  // Who goes on has been answered.
+  if (state == ESTABLISHED) setStatus(flowAt(flow), IPS_SEEN_REPLY | IPS_ASSURED);
+  return kind != KIND_SYN;
+}
+
 @inline
 function lastKind(cold: usize): u32 {
   return <u32>load<u8>(cold, LAST_KIND) & 15;

@@ -5,12 +5,13 @@
  */
 import {
   BACKEND_ADDRESS, BACKEND_HOP, BACKEND_MODE, BACKEND_MTU, BACKEND_TUNNEL, BALANCE_GUE, BALANCE_IPIP, BALANCE_NAT, DESC_FLAGS,
-  DESC_L3, DESC_NEXT_HOP, DESC_PACKET_LENGTH, DROP_BAD_NEXT_HOP, FLAG_FORWARDED, FLAG_PASSED, FLOW_BACKEND, NEXT_DONE,
-  PUNT_FRAGMENTATION_NEEDED, PUNT_NEIGHBOUR, SENT, SENT_NEIGHBOUR, TUPLE_SIZE, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_RESULT, VERDICT_ACCEPT,
+  DESC_L3, DESC_NEXT_HOP, DESC_PACKET_LENGTH, DROP_BAD_NEXT_HOP, FLAG_FORWARDED, FLAG_PASSED, FLOW_BACKEND, FLOW_PHASE, NEXT_DONE,
+  PHASE_ONE_SIDED, PUNT_FRAGMENTATION_NEEDED, PUNT_NEIGHBOUR, SENT, SENT_NEIGHBOUR, TUPLE_SIZE, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_RESULT, VERDICT_ACCEPT,
   VERDICT_NO_BACKEND, WORKER_NOW, WORKER_TUPLES,
 } from "../abi";
 import { descriptorAt } from "../core/layout";
 import { drop, punt } from "../core/packet";
+import { fetchOr } from "../core/sync";
 import { sendByHop } from "../device/send";
 import { NOT_SERVED, serveFlow } from "../flow/balance";
 import { backendAt, countBackend, NOBODY } from "../table/balance";
@@ -37,7 +38,9 @@ export function serve(worker: usize, p: u32, request: usize): u32 {
   if (backend == NOT_SERVED) return VERDICT_ACCEPT;
   if (backend == NOBODY) return VERDICT_NO_BACKEND;
   store<u16>(flowAt(flow), <u16>(backend + 1), FLOW_BACKEND);
-  return <u32>load<u8>(backendAt(backend), BACKEND_MODE) == BALANCE_NAT ? SERVED_BY_NAT : VERDICT_ACCEPT;
+  if (<u32>load<u8>(backendAt(backend), BACKEND_MODE) == BALANCE_NAT) return SERVED_BY_NAT;
+  fetchOr(flowAt(flow) + FLOW_PHASE, PHASE_ONE_SIDED);
+  return VERDICT_ACCEPT;
 }
 
 /** Behind the route lookups of a list: packets to backends that are not translated to go to those instead. Packets are counted. */

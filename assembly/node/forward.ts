@@ -6,10 +6,11 @@
 import {
   DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER, DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP,
   DROP_FLOW_CLASH, DROP_FLOW_TABLE_FULL, DROP_NOT_FORWARDING, DROP_NO_BUFFER, FLAG_FORWARDED, FLAG_PASSED, FLAG_REASSEMBLED,
-  FLAG_SCOPED, FLOW_BACKEND, FLOW_STATUS, FLOW_STAT_DROP, FLOW_STAT_INSERT_FAILED, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND,
-  HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT, HOP_REWRITE, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, LARGEST_FRAGMENT, NEXT_DONE, NONE,
-  PORT_MTU, PUNT_FRAGMENTATION_NEEDED, PUNT_HELPER, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG, PUNT_TTL_EXCEEDED,
-  REGION_DESCRIPTORS, TABLE_HOPS, VEC_FLOW, VEC_IDS, VEC_LOCAL, VEC_NEXT, VEC_OIF, VEC_RESULT, WORKER_TICKS, WORKER_TUPLES,
+  FLAG_SCOPED, FLOW_BACKEND, FLOW_PHASE, FLOW_STATUS, FLOW_STAT_DROP, FLOW_STAT_INSERT_FAILED, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE,
+  HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT, HOP_REWRITE, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, LARGEST_FRAGMENT, NEXT_DONE,
+  NONE, PHASE_ONE_SIDED, PORT_MTU, PUNT_FRAGMENTATION_NEEDED, PUNT_HELPER, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG,
+  PUNT_TTL_EXCEEDED, REGION_DESCRIPTORS, TABLE_HOPS, VEC_FLOW, VEC_IDS, VEC_LOCAL, VEC_NEXT, VEC_OIF, VEC_RESULT, WORKER_TICKS,
+  WORKER_TUPLES,
 } from "../abi";
 import { moveOffsets, privateHead } from "../core/head";
 import { descriptorAt, portAt, region } from "../core/layout";
@@ -191,8 +192,14 @@ export function linkBurst(worker: usize, table: usize, list: usize, n: u32): voi
     store<u16>(next, NEXT_DONE, VEC_NEXT);
     if (kind != HOP_FORWARD && kind != HOP_GLEAN && kind != HOP_INCOMPLETE) { drop(worker, id, DROP_BAD_NEXT_HOP); continue; }
     bare(d, l3);
-    punt(worker, id, tooLarge ? PUNT_FRAGMENTATION_NEEDED : PUNT_NEIGHBOUR, index);
+    punt(worker, id, tooLarge ? PUNT_FRAGMENTATION_NEEDED : PUNT_NEIGHBOUR, tooLarge ? index : index | steeredTo(worker, p) << 16);
   }
+}
+
+/** Backend + 1 that a packet goes to instead of its destination (direct server return), or 0. */
+function steeredTo(worker: usize, p: u32): u32 {
+  const ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW), hot = flowAt(ref >>> 1);
+  return ref == 0 || (ref & 1) != 0 || (load<u32>(hot, FLOW_PHASE) & PHASE_ONE_SIDED) == 0 ? 0 : <u32>load<u16>(hot, FLOW_BACKEND);
 }
 
 /** The common road of linkBurst: an untagged header for one of the same size. */

@@ -10,14 +10,14 @@ import {
   DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH, DESC_PROTOCOL, DESC_SHIFT, DROP_FLOW_TABLE_FULL, EVENT_UPDATE,
   EXPECTATION_HELPER, EXPECTATION_MASTER, EXPECTATION_NAT, EXTENSION_HELPER, EXTENSION_MASTER, EXTENSION_NAT, FLAG_CSUM_GOOD,
   FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_L4, FLAG_OPTIONS, FLOWS_CHECKSUM, FLOWS_COUNTERS, FLOWS_FLAGS, FLOWS_HOT, FLOW_EXPIRES,
-  FLOW_MARK, FLOW_PORTS, FLOW_PROTOCOL, FLOW_SIZE, FLOW_STATUS, FLOW_STAT_FOUND, FLOW_STAT_INVALID, FLOW_ZONE, IPS_ASSURED,
-  IPS_CONFIRMED, IPS_EXPECTED, IPS_HELPER, IPS_SEEN_REPLY, NETNS_ZONE, NONE, REGION_DESCRIPTORS, TIMEOUT_UDP, TIMEOUT_UDP_STREAM,
+  FLOW_MARK, FLOW_PHASE, FLOW_PORTS, FLOW_PROTOCOL, FLOW_SIZE, FLOW_STATUS, FLOW_STAT_FOUND, FLOW_STAT_INVALID, FLOW_ZONE, IPS_ASSURED,
+  IPS_CONFIRMED, IPS_EXPECTED, IPS_HELPER, IPS_SEEN_REPLY, NETNS_ZONE, NONE, PHASE_ONE_SIDED, REGION_DESCRIPTORS, TIMEOUT_UDP, TIMEOUT_UDP_STREAM,
   TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_MISSES, VEC_OIF, VEC_PRIORITY, WORKER_SCRATCH, WORKER_TICKS,
   WORKER_TUPLES,
 } from "../abi";
 import { descriptorAt, region } from "../core/layout";
 import { abandon, begin, refresh, timeoutAt, trackOther } from "../flow/begin";
-import { beginTcp, flagsValid, TRACK_AGAIN, TRACK_END, TRACK_IGNORED, TRACK_INVALID, TRACK_OK, trackTcp } from "../flow/tcp";
+import { beginTcp, flagsValid, TRACK_AGAIN, TRACK_END, TRACK_IGNORED, TRACK_INVALID, TRACK_OK, trackOneSided, trackTcp } from "../flow/tcp";
 import { invert, isSound, mayBegin, readTuple, TUPLE_ERROR, TUPLE_INVALID, TUPLE_NONE } from "../flow/tuples";
 import { expected } from "../table/expectations";
 import { candidate, coldAt, countersAt, countFlow, extend, extensionAt, find, flowAt, flows, hash4, hashTuple, lockFlow, setStatus, unlockFlow } from "../table/flow";
@@ -144,7 +144,7 @@ function proceed(worker: usize, p: u32, ref: u32, ticks: u32): bool {
   store<u8>(worker + <usize>p, <u8>infoOf(status, way), VEC_CTINFO);
   let counts = true;
   if (<u32>load<u8>(d, DESC_PROTOCOL) == TCP) {
-    const result = tcp(worker, flow, way, hot, d, ticks);
+    const result = tcp(worker, p, flow, way, hot, d, ticks);
     if (result == TRACK_AGAIN) return false;
     if (result == TRACK_END) return true;
     // What is let pass without being believed prolongs nothing and counts for nothing.
@@ -171,8 +171,15 @@ function infoOf(status: u32, way: u32): u32 {
   return (status & IPS_EXPECTED) != 0 ? CT_RELATED : CT_NEW;
 }
 
-function tcp(worker: usize, flow: u32, way: u32, hot: usize, d: usize, ticks: u32): u32 {
+function tcp(worker: usize, p: u32, flow: u32, way: u32, hot: usize, d: usize, ticks: u32): u32 {
   const data = <usize>load<u32>(d, DESC_DATA), l4 = <u32>load<u16>(d, DESC_L4), scratch = worker + WORKER_TUPLES;
+  if ((load<u32>(hot, FLOW_PHASE) & PHASE_ONE_SIDED) != 0) {
+    if (trackOneSided(flow, data + l4, scratch) && (load<u32>(hot, FLOW_STATUS) & IPS_SEEN_REPLY) != 0) {
+      store<u8>(worker + <usize>p, <u8>(way == 0 ? CT_ESTABLISHED : CT_ESTABLISHED_REPLY), VEC_CTINFO);
+    }
+    refresh(flow, hot, ticks, load<u32>(scratch));
+    return TRACK_OK;
+  }
   lockFlow(hot);
   const result = trackTcp(flow, way, data + l4, load<u32>(d, DESC_PACKET_LENGTH) - l4, scratch), timeout = load<u32>(scratch);
   unlockFlow(hot);

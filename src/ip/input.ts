@@ -40,7 +40,7 @@ export class Input {
         this.deliver(id);
         return;
       case abi.PUNT_NEIGHBOUR:
-        world.findNeighbour(id, nextHop);
+        world.findNeighbour(id, nextHop & 0xffff, nextHop >>> 16);
         return;
       case abi.PUNT_BROADCAST:
         this.take(id, iface.isBroadcast(destinationOf(world.packetBytes(id, 40))));

@@ -1,5 +1,6 @@
 /** Packets that wait until their neighbour's link-layer address is known (RFC 4861 §7.2.2, RFC 1122 §2.3.2.2). */
 import * as abi from "../../assembly/abi.ts";
+import { IpAddress } from "../base/ip-address.ts";
 import { ICMP_ERROR, icmpMessage, parseError } from "./icmp.ts";
 import type { NetInterface } from "./interface.ts";
 import { hostPrefix, type Neighbour } from "./neighbours.ts";
@@ -17,13 +18,14 @@ export class KeptPackets {
   }
 
   /** The data plane knows a hop but no MAC for it. */
-  findNeighbour(id: number, hop: number): void {
+  findNeighbour(id: number, hop: number, backend: number): void {
     const { world } = this;
     const head = world.packetBytes(id, 40);
     const meaning = world.routes.meaning(head[0] >>> 4 === 4 ? 4 : 6, hop);
     let neighbour: Neighbour | undefined;
     if (meaning?.kind === "neighbour") neighbour = meaning.neighbour;
-    else if (meaning?.kind === "glean") neighbour = world.neighbours.entry(meaning.iface, destinationOf(head));
+    else if (meaning?.kind === "glean")
+      neighbour = world.neighbours.entry(meaning.iface, backend ? this.backendAddress(backend - 1, head) : destinationOf(head));
     if (neighbour && !this.leadsNowhere(id, meaning?.kind === "glean", neighbour)) {
       this.redirect(id, neighbour);
       world.neighbours.want(neighbour, id);
@@ -31,6 +33,12 @@ export class KeptPackets {
       world.counters.out_no_routes++;
       world.engine.plane.packetRelease(0, id);
     }
+  }
+
+  private backendAddress(backend: number, head: Uint8Array): IpAddress {
+    const { memory } = this.world.engine;
+    const at = memory.getU32(memory.base(abi.REGION_BALANCE) + abi.BALANCE_BACKENDS_AT) + backend * abi.BACKEND_SIZE + abi.BACKEND_ADDRESS;
+    return IpAddress.fromBytes(memory.u8.slice(at + (head[0] >>> 4 === 4 ? 12 : 0), at + 16));
   }
 
   /** A forwarded packet that would come up again for ever: its neighbour is known, but had no place in its port's table. */

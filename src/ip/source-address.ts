@@ -1,5 +1,5 @@
 /** Which own address speaks to a destination (RFC 6724 §5), and which destination is tried first (§6). */
-import type { IpAddress } from "../base/ip-address.ts";
+import { type IpAddress, networkOf } from "../base/ip-address.ts";
 import type { NetInterface, OwnAddress } from "./interface.ts";
 import { commonBits, type PolicyTable, scopeOf } from "./policy-table.ts";
 
@@ -44,9 +44,14 @@ const SOURCE_RULES: readonly SourceRule[] = [
   },
   // 7: temporary rather than public (RFC 8981 §3.1).
   (a, b, { preferPublic }) => prefer(a.own.origin === "temporary", b.own.origin === "temporary") * (preferPublic ? -1 : 1),
-  // 8: longest matching prefix, as far as the subnet's own goes.
-  (a, b, { to }) => matching(a.own, to) - matching(b.own, to),
+  // 8: longest matching prefix, as far as the subnet's own goes; of IPv4 the subnet that the next hop is on (inet_select_addr).
+  (a, b, { to, router }) =>
+    to.family === 4 ? prefer(isOnLink(a.own, router ?? to), isOnLink(b.own, router ?? to)) : matching(a.own, to) - matching(b.own, to),
 ];
+
+function isOnLink({ address, length }: OwnAddress, hop: IpAddress): boolean {
+  return hop.family === 4 && networkOf(hop, length).equals(networkOf(address, length));
+}
 
 function byScope(a: number, b: number, to: number): number {
   if (a === b) return 0;
@@ -59,7 +64,7 @@ function isOf(own: OwnAddress, router: IpAddress | undefined): boolean {
 }
 
 function matching({ address, length }: OwnAddress, to: IpAddress): number {
-  return Math.min(commonBits(address, to), address.family === 4 ? 96 + length : length);
+  return Math.min(commonBits(address, to), length);
 }
 
 /** The best of the usable candidates of the destination's family. */

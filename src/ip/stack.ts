@@ -435,8 +435,8 @@ export class IpStack implements PuntReceiver, World {
     return this.output.route(id, family, hop, iface);
   }
 
-  findNeighbour(id: number, hop: number): void {
-    this.kept.findNeighbour(id, hop);
+  findNeighbour(id: number, hop: number, backend = 0): void {
+    this.kept.findNeighbour(id, hop, backend);
   }
 
   sendErrorFor(id: number, kind: IcmpErrorKind, rest: number): void {

@@ -65,7 +65,8 @@ export interface World {
   /** `iface`: where it seems to have come in, when it is for this host. */
   route(id: number, family: 4 | 6, hop: number, iface?: NetInterface): boolean;
   /** A packet whose next hop has no link-layer address yet. */
-  findNeighbour(id: number, hop: number): void;
+  /** `backend`: plus one, the packet goes to it instead of its destination; 0: to that. */
+  findNeighbour(id: number, hop: number, backend?: number): void;
   /** A packet whose protocol is to be served. */
   deliver(id: number): void;
   sendErrorFor(id: number, kind: IcmpErrorKind, rest: number): void;
