@@ -1,7 +1,7 @@
 // Builds everything that is out of date: both Wasm modules, their embedded copy, then the TypeScript.
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -71,3 +71,5 @@ const typescript = ["src", "bench", "test", "examples"].flatMap(files).filter((n
 unlessSame("typescript", [...typescript, "assembly/abi.ts", "tsconfig.json", "package-lock.json"], ["dist/src/index.js"], () =>
   run(join("node_modules", "typescript", "bin", "tsc"), ["-p", ".", "--incremental", "--tsBuildInfoFile", KNOWN]),
 );
+// `npx packetloom` in a clone runs it as it is.
+chmodSync("dist/src/cli/main.js", 0o755);

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Lab } from "../src/lab/index.ts";
-import { Router, runCommand } from "../src/router/index.ts";
+import { Router, type RouterConfig, runCommand } from "../src/router/index.ts";
 
-const CONFIG = {
+const CONFIG: RouterConfig = {
   rpFilter: "strict",
   interfaces: [
     { name: "wan", addresses: ["192.0.2.1/24"] },

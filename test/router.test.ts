@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { Host } from "../src/host/host.ts";
 import { Lab } from "../src/lab/index.ts";
-import { metricsText, Router, runCommand } from "../src/router/index.ts";
+import { metricsText, Router, type RouterConfig, runCommand } from "../src/router/index.ts";
 import type { TcpSocket } from "../src/socket/stream.ts";
 
-const config = () => ({
+const config = (): RouterConfig => ({
   interfaces: [
     { name: "wan", mac: "02:00:00:00:00:01", addresses: ["192.0.2.1/24", "2001:db8::1/64"], gateway: "192.0.2.254" },
     { name: "lan", mac: "02:00:00:00:00:02", addresses: ["10.0.0.1/24", "fd00::1/64"], qdisc: "fq_codel limit 1000" },
@@ -132,7 +132,7 @@ describe("a router in a lab", () => {
     const socket = await opening;
     const served: TcpSocket = (await listener[Symbol.asyncIterator]().next()).value as TcpSocket;
     const next = config();
-    next.interfaces[0].addresses.push("192.0.2.2/24");
+    next.interfaces[0].addresses?.push("192.0.2.2/24");
     next.interfaces[1].qdisc = "cake bandwidth 10mbit";
     next.routes = [{ to: "10.7.0.0/16", via: "10.0.0.9" }];
     assert.deepEqual(await router.reload(next), []);

@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { LoomError } from "../base/errors.ts";
 import { ask } from "../router/control-node.ts";
-import { DEFAULT_SOCKET, loadConfig, readText } from "./router.ts";
+import { DEFAULT_SOCKET, loadConfig } from "./router.ts";
+import { expanded, readRules } from "./rules-file.ts";
 import { top } from "./top.ts";
 
 const TOOLS: Readonly<Record<string, string>> = {
@@ -39,7 +40,7 @@ function inputOf(tool: string, words: readonly string[]): string | undefined {
   if (at < 0) return undefined;
   const name = words[at + 1];
   if (name === undefined) throw new LoomError("EINVAL", "nft -f: a file is missing; expected its name, or - for the standard input");
-  return name === "-" ? readFileSync(0, "utf8") : readText(name, "ruleset");
+  return name === "-" ? expanded(readFileSync(0, "utf8"), "stdin", 0) : readRules(name);
 }
 
 const SOCKET = ["--socket <path>", "control socket of the router", DEFAULT_SOCKET] as const;

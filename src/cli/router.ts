@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
-import { LoomError } from "../base/errors.ts";
+import { md5 } from "../base/md5.ts";
 import type { LogEntry } from "../host/host-rules.ts";
 import { parseConfig } from "../router/config.ts";
 import { serveControl } from "../router/control-node.ts";
@@ -11,9 +11,11 @@ import { formatLog } from "../router/log.ts";
 import { LogFile } from "../router/logging-node.ts";
 import { serveMetrics } from "../router/metrics-node.ts";
 import { Router } from "../router/router.ts";
+import { checkRules } from "../router/ruleset.ts";
 import type { RouterConfig } from "../router/schema.ts";
 import { parseEndpoint } from "../router/schema-parts.ts";
 import { talk } from "../router/top.ts";
+import { readRules, readText } from "./rules-file.ts";
 import { top as showTop } from "./top.ts";
 
 export const DEFAULT_SOCKET = "/run/packetloom.sock";
@@ -25,20 +27,24 @@ export interface RouterCommand {
   top?: boolean;
 }
 
-/** A file's text; what it cannot be read for is one sentence. */
-export function readText(path: string, what: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    throw new LoomError("ENOENT", `cannot read the ${what} ${path}: ${(error as Error).message}`);
-  }
-}
-
-/** The configuration of a file, the ruleset that it names in it. */
+/** The configuration of a file, with the ruleset that it names, and MACs that are the same after every start. */
 export function loadConfig(path: string): RouterConfig {
   const { rulesetFile, ...config } = parseConfig(readText(path, "configuration"), path);
-  if (rulesetFile === undefined) return config;
-  return { ...config, ruleset: readText(resolve(dirname(path), rulesetFile), "ruleset") };
+  const interfaces = config.interfaces.map((each) => ({ mac: stableMac(each.name), ...each }));
+  if (rulesetFile === undefined) return { ...config, interfaces };
+  return { ...config, interfaces, ruleset: readRules(resolve(dirname(path), rulesetFile)), rulesetFile };
+}
+
+/** Of this machine and the interface's name: links, and what neighbours know of them, outlive a restart. */
+function stableMac(name: string): string {
+  let machine = hostname();
+  try {
+    machine = readFileSync("/etc/machine-id", "utf8").trim();
+  } catch {
+    // Its name will do.
+  }
+  const digest = md5(new TextEncoder().encode(`packetloom ${machine} ${name}`));
+  return [0x02, ...digest.subarray(0, 5)].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
 }
 
 const say = (text: string) => void process.stderr.write(`packetloom: ${text}\n`);
@@ -46,6 +52,7 @@ const say = (text: string) => void process.stderr.write(`packetloom: ${text}\n`)
 export async function routerCommand({ config: path, check, top }: RouterCommand): Promise<void> {
   const config = loadConfig(path);
   if (check) {
+    checkRules(config);
     console.log(`${path}: right`);
     return;
   }

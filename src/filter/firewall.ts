@@ -14,7 +14,15 @@ import { LoomError } from "../base/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Network, Tracked } from "../engine/network.ts";
 import type { Family, LogSpec, RulesetSpec, SetElement } from "./expressions.ts";
-import { type ListOptions, listRuleset, Ruleset, type RulesetJson, type RulesetOptions, rulesetJson } from "./language/index.ts";
+import {
+  type ListOptions,
+  listRuleset,
+  Ruleset,
+  type RulesetJson,
+  type RulesetOptions,
+  rulesetJson,
+  type Source,
+} from "./language/index.ts";
 import type { HeldTable } from "./language/tables.ts";
 import { liveSet, liveTables } from "./live.ts";
 import { Machine, type MachineOptions } from "./machine/machine.ts";
@@ -34,6 +42,8 @@ export interface FirewallApplyOptions extends ListOptions {
   readonly json?: boolean;
   /** Only find out whether it could be applied (`nft -c`). */
   readonly check?: boolean;
+  /** In place of all rules there are. */
+  readonly replace?: boolean;
 }
 
 export class Firewall {
@@ -56,24 +66,26 @@ export class Firewall {
   }
 
   /**
-   * Commands as nft takes them, all or none. Returns what `list` and `reset` commands among them print. Throws an {@link NftError}
+   * Commands as nft takes them, of one text or several, all or none. Returns what `list` and `reset` commands among them print. Throws an {@link NftError}
    * (EINVAL) of nft's own kind.
    */
-  apply(text: string, options: FirewallApplyOptions = {}): string {
-    const next = this.ruleset.fork();
-    const { file = "ruleset", handles, stateless, json, check } = options;
-    const { output, resets, touched } = next.apply(text, {
-      file,
-      handles,
-      stateless,
-      json,
-      live: (tables) => this.live(tables),
-      current: ({ family, name }, set) => liveSet(set, this.machine.elementsIfAny({ family, table: name, set: set.name })),
-    });
+  apply(text: string | readonly Source[], options: FirewallApplyOptions = {}): string {
+    const { file = "ruleset", json, check, replace, ...listing } = options;
+    const next = replace ? this.ruleset.empty() : this.ruleset.fork();
+    const sources = typeof text === "string" ? [{ name: file, text }] : text;
+    const applied = sources.map((source) =>
+      next.apply(source.text, {
+        ...listing,
+        file: source.name,
+        json,
+        live: (tables) => this.live(tables),
+        current: ({ family, name }, set) => liveSet(set, this.machine.elementsIfAny({ family, table: name, set: set.name })),
+      }),
+    );
     if (check) return "";
-    if (!next.isSame(this.ruleset)) this.load(next, touched);
-    for (const table of resets) this.reset(table);
-    return output.join(json ? "\n" : "");
+    if (!next.isSame(this.ruleset)) this.load(next, new Set(applied.flatMap(({ touched }) => [...touched])));
+    for (const table of applied.flatMap(({ resets }) => resets)) this.reset(table);
+    return applied.flatMap(({ output }) => output).join(json ? "\n" : "");
   }
 
   private live(tables: readonly HeldTable[]): readonly HeldTable[] {

@@ -13,6 +13,9 @@ import { HELPER_NAMES, Helpers } from "../track/helpers/helpers.ts";
 /** Room that a host with a ruleset has unless it says otherwise: 65,536 connections, and sets of tens of thousands of elements. */
 export const RULES_MEMORY: EngineOptions = { flows: 65_536, flowEvents: 4096, filterBytes: 16 << 20 };
 
+/** Number of "lo" for rules that name it: packets of a host to itself meet no rules, and no others come by that interface. */
+const LOOPBACK = 0x7fff_ffff;
+
 /** A packet that a rule logged. */
 export interface LogEntry {
   /** What the statement says: prefix, level, group. */
@@ -49,8 +52,8 @@ export class HostRules {
       this.firewall = new Firewall(engine, this.network, {
         random,
         helpers: HELPER_NAMES,
-        interfaceIndex: (name) => find(name) && (find(name)?.port.index as number) + 1,
-        interfaceName: (index) => ip.interfaces.find((iface) => iface.port.index === index - 1)?.name,
+        interfaceIndex: (name) => (name === "lo" ? LOOPBACK : find(name) && (find(name)?.port.index as number) + 1),
+        interfaceName: (index) => (index === LOOPBACK ? "lo" : ip.interfaces.find((iface) => iface.port.index === index - 1)?.name),
       });
     }
     ip.addresses.listeners.add((event, { address }) => {

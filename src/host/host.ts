@@ -517,6 +517,7 @@ export class Host {
     this.unix.close(why);
     this.pinger.close(why);
     this.resolver.close();
+    for (const iface of ip.interfaces) ip.advertiser.stop(iface);
     ip.flush();
     // Resets, and what was said to routers, leave by the devices.
     engine.drainDevices();

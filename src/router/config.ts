@@ -67,7 +67,12 @@ export function parseConfig(source: string, file = "router.yaml"): RouterConfig 
             `${at(offset)}: "${name}" is there twice`,
       ),
     );
-  return checked(plainOf(document, file), (mistake) => `${at(placeOf(document, mistake))}: ${mistake.message}`);
+  const value = plainOf(document, file);
+  if (document.has("ruleset") && document.has("rulesetFile")) {
+    const place = placeOf(document, { path: ["rulesetFile"], message: "" });
+    throw told([() => `${at(place)}: rulesetFile: there is a ruleset already; expected one of the two`]);
+  }
+  return checked(value, (mistake) => `${at(placeOf(document, mistake))}: ${mistake.message}`);
 }
 
 function checked(value: unknown, line: (mistake: Mistake) => string): RouterConfig {

@@ -55,8 +55,6 @@ export function references(config: RouterConfig): Mistake[] {
     if (other !== undefined) add(["policyRules", i, "priority"], `policyRules[${i}].priority is ${priority}, as of policyRules[${other}]`);
     priorities.set(priority, i);
   });
-  if (config.ruleset !== undefined && config.rulesetFile !== undefined)
-    add(["rulesetFile"], "rulesetFile: there is a ruleset already; expected one of the two");
   config.nat?.masquerade.forEach((name, i) => {
     known(name, "nat", "masquerade", i);
   });

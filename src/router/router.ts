@@ -33,7 +33,17 @@ export interface RouterOptions extends InterfaceSources {
 }
 
 /** What a change did not reach, because memory is laid out once. */
-const FIXED = ["name", "forwarding", "memory", "conntrack.max", "conntrack.events", "conntrack.accounting"] as const;
+const FIXED = [
+  "name",
+  "forwarding",
+  "memory",
+  "conntrack.max",
+  "conntrack.events",
+  "conntrack.accounting",
+  "control",
+  "metrics",
+  "log.to",
+] as const;
 
 export class Router {
   readonly host: Host;
@@ -60,7 +70,7 @@ export class Router {
       this.balancer = new Balancer({ engine: host.engine, connect: (target) => host.connect(target) });
   }
 
-  static async create(given: unknown, options: RouterOptions = {}): Promise<Router> {
+  static async create(given: RouterConfig, options: RouterOptions = {}): Promise<Router> {
     const config = checkConfig(given);
     const { engine, seed } = options;
     const host = await Host.create({
@@ -93,7 +103,7 @@ export class Router {
    * Becomes what another configuration says: only what differs is touched, tracked connections live on. When something of it cannot
    * be, everything is as before. Resolves with the names of what takes a new start (sizes of memory).
    */
-  reload(given: unknown): Promise<string[]> {
+  reload(given: RouterConfig): Promise<string[]> {
     const change = this.changing.then(async () => {
       const next = checkConfig(given);
       const before = this.current;

@@ -8,7 +8,7 @@ import type { AddressListener } from "../ip/addresses.ts";
 import type { Conntrack } from "../track/conntrack.ts";
 import { EGRESS_TABLE, type Opening, openingKey } from "./egress.ts";
 import { firewallOf, trackingOf } from "./ports.ts";
-import { ownTables, transaction } from "./ruleset.ts";
+import { ownTables, rulesName, transaction } from "./ruleset.ts";
 import type { RouterConfig } from "./schema.ts";
 
 export class Rules {
@@ -53,8 +53,9 @@ export class Rules {
     const user = config.ruleset ?? "";
     // Tables of the shortcuts that somebody has taken away by hand (`nft flush ruleset`) come back.
     const there = new Map([...this.tables].filter(([name]) => this.engine?.has("inet", name) ?? false));
-    const text = transaction(user === (this.user ?? "") ? undefined : user, tables, there);
-    if (text !== "") this.use().apply(text);
+    const changed = user !== (this.user ?? "");
+    const sources = transaction(changed ? { name: rulesName(config), text: user } : undefined, tables, there);
+    if (changed || sources.length > 0) this.use().apply(sources, { replace: changed });
     this.user = user;
     this.tables = tables;
   }

@@ -4,6 +4,7 @@
  */
 import { invalid } from "../base/errors.ts";
 import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
+import { checkSupported, Ruleset, type Source } from "../filter/index.ts";
 import type { AddressInfo } from "../ip/addresses.ts";
 import { egressPolicy } from "./egress.ts";
 import type { ForwardConfig, RouterConfig } from "./schema.ts";
@@ -85,15 +86,32 @@ function end(text: string, anyName = false) {
   return found;
 }
 
-/** One transaction: the user's rules if they changed, and every table of the shortcuts that changed. */
-export function transaction(user: string | undefined, tables: ReadonlyMap<string, string>, before: ReadonlyMap<string, string>): string {
+/** What the user's rules are called in messages: their file, where they are in one of their own. */
+export const rulesName = ({ rulesetFile }: RouterConfig): string => rulesetFile ?? "ruleset";
+
+/** One transaction: the user's rules if they changed, then in place of all there is; and every table of the shortcuts that changed. */
+export function transaction(
+  user: Source | undefined,
+  tables: ReadonlyMap<string, string>,
+  before: ReadonlyMap<string, string>,
+): readonly Source[] {
   const isAll = user !== undefined;
-  const parts: string[] = isAll ? ["flush ruleset", user] : [];
+  const parts: string[] = [];
   for (const [name, text] of tables) {
     const old = before.get(name) ?? "";
     if (!isAll && old === text) continue;
     if (!isAll && old !== "") parts.push(`delete table inet ${name}`);
     parts.push(text);
   }
-  return parts.filter(Boolean).join("\n");
+  const own = { name: "packetloom", text: parts.filter(Boolean).join("\n") };
+  return [...(user ? [user] : []), ...(own.text === "" ? [] : [own])];
+}
+
+/** Throws what the rules of a configuration would be refused for, without a router. */
+export function checkRules(config: RouterConfig): void {
+  const indexOf = (name: string) => config.interfaces.findIndex((each) => each.name === name) + 1 || (name === "lo" ? 0xffff : undefined);
+  const ruleset = new Ruleset({ interfaceIndex: indexOf });
+  ruleset.apply(config.ruleset ?? "", { file: rulesName(config) });
+  for (const text of ownTables(config, []).values()) ruleset.apply(text, { file: "packetloom" });
+  checkSupported(ruleset.spec());
 }

@@ -84,6 +84,8 @@ function prefix(base: Constant, length: number, typing: Typing, at: Span): Const
 }
 function range(l: Constant, r: Constant, at: Span): Constant {
   if (l.form !== "value" || r.form !== "value") throw new Fault(at, "expected a constant on both sides of the range");
+  // An hour's range that goes over midnight is what lies outside the other one (compare() says so).
+  if (l.from > r.from && l.type.name === "hour") return { ...l, form: "range", to: r.from };
   if (l.from > r.from) throw new Fault(at, "Range has zero or negative size");
   return { ...l, form: "range", to: r.from };
 }

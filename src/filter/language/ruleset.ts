@@ -53,6 +53,13 @@ export class Ruleset {
     };
   }
 
+  /** One that holds nothing; what is made in it is numbered on from here, so that nothing is taken for what it replaces. */
+  empty(): Ruleset {
+    const other = new Ruleset(this.options);
+    other.held.nextTable = this.held.nextTable;
+    return other;
+  }
+
   /** Another that holds the same: what is applied to one does not change the other. */
   fork(): Ruleset {
     const other = new Ruleset(this.options);

@@ -166,6 +166,10 @@ export class RuleEvaluator implements ElementContext, Evaluation {
       throw new Fault(r.at, "Can't parse symbolic invalid expressions");
   }
   private compare(l: Value, r: Constant, op: RelationOp): void {
+    if (r.from > r.to) {
+      this.compare(l, { ...r, from: r.to, to: r.from }, op === "!=" ? "==" : "!=");
+      return;
+    }
     const [left, right] = transfer(l, r);
     this.out.push({ k: "match", op: plainOp(op, left, right), l: left, r: right });
     if (

@@ -33,8 +33,20 @@ const PROTOCOLS: Readonly<Record<string, string>> = { icmpv6: "ipv6-icmp", "58":
 export const protocolName = (text: string): string => PROTOCOLS[text.toLowerCase()] ?? text.toLowerCase();
 /** `eth+` is every name that begins so. */
 export const interfaceName = (text: string): string => `"${text.endsWith("+") ? `${text.slice(0, -1)}*` : text}"`;
-export const address = (text: string): string =>
-  text.replace(/\/(32|128)$/, (all, bits) => (bits === "32" && text.includes(":") ? all : ""));
+export function address(text: string): string {
+  const [host, mask] = text.split("/");
+  const length = mask?.includes(".") ? lengthOf(mask) : undefined;
+  const plain = length === undefined ? text : `${host}/${length}`;
+  return plain.replace(/\/(32|128)$/, (all, bits) => (bits === "32" && text.includes(":") ? all : ""));
+}
+/** Bits of a mask as iptables prints some: 255.255.0.0 is 16; undefined where they are not all at the front. */
+function lengthOf(mask: string): number | undefined {
+  const bits = mask
+    .split(".")
+    .map((part) => Number(part).toString(2).padStart(8, "0"))
+    .join("");
+  return /^1*0*$/.test(bits) && bits.length === 32 ? bits.lastIndexOf("1") + 1 : undefined;
+}
 export const ranges = (text: string): string => text.replaceAll(":", "-");
 
 /** One rule for each pair of a source and a destination. */

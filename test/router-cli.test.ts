@@ -1,0 +1,102 @@
+/** `packetloom router --check`, rules in files, and what the commands say where no router runs. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
+import { loadConfig } from "../src/cli/router.ts";
+import { readRules } from "../src/cli/rules-file.ts";
+import { Ruleset, translateIptables } from "../src/filter/index.ts";
+import { Lab } from "../src/lab/index.ts";
+import { Router } from "../src/router/index.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "loom-cli-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const write = (name: string, text: string) => {
+  writeFileSync(join(folder, name), text);
+  return join(folder, name);
+};
+const run = (...words: string[]) => spawnSync(process.execPath, ["dist/src/cli/main.js", ...words], { encoding: "utf8", timeout: 30_000 });
+const INTERFACES = "interfaces:\n  - name: lan\n    device: { kind: tap }\n";
+
+describe("rules in files", () => {
+  it("a check names mistakes of rules by file and line, as a start would", async () => {
+    const rules = write("rules.nft", "table inet t {\n  chain c {\n    iif lo accept\n    tcp dprt 22 accept\n  }\n}\n");
+    const config = write("router.yaml", `${INTERFACES}rulesetFile: rules.nft\n`);
+    const { status, stderr } = run("router", "--check", "--config", config);
+    assert.equal(status, 2);
+    assert.match(stderr, /rules\.nft:4:9-12: Error: syntax error, unexpected .*\n.*tcp dprt 22 accept\n *\^\^\^\^/);
+    const lab = await Lab.create({ seed: 1, memory: { flows: 64, filterBytes: 1 << 20 } });
+    await assert.rejects(
+      Router.create(loadConfig(config), { engine: lab.engine, devices: { lan: () => ({ name: "none", poll: () => 0 }) } }),
+      /rules\.nft:4:9-12/,
+    );
+    writeFileSync(rules, "table inet t {\n  chain c {\n    type filter hook input priority 0\n    iif lo accept\n  }\n}\n");
+    assert.equal(run("router", "--check", "--config", config).status, 0);
+    writeFileSync(rules, "table bridge t {\n  chain c {\n    type filter hook forward priority 0\n  }\n}\n");
+    assert.match(run("router", "--check", "--config", config).stderr, /packets of the bridge family meet no rules here/);
+  });
+
+  it("include files and patterns, relative to the file that names them", () => {
+    mkdirSync(join(folder, "sets"));
+    write("sets/b.nft", "define b = 2\n");
+    write("sets/a.nft", "define a = 1\n");
+    write("sets/.hidden.nft", "define a = 3\n");
+    write("chains.nft", 'chain c {\n  include "rule.nft"\n}\n');
+    write("rule.nft", "meta mark { $a, $b } accept\n");
+    const ruleset = new Ruleset();
+    ruleset.apply(
+      readRules(write("whole.nft", 'include "sets/*.nft"\ninclude "nothing/*.nft"\ntable ip t {\n  include "chains.nft"\n}\n')),
+    );
+    assert.match(ruleset.list(), /meta mark \{ 0x00000001, 0x00000002 \} accept/);
+    assert.throws(
+      () => readRules(write("lost.nft", '\ninclude "absent.nft"\n')),
+      /lost\.nft:2: include "absent\.nft": there is no such file/,
+    );
+    assert.throws(() => readRules(write("round.nft", 'include "round.nft"\n')), /nested more than 16 deep/);
+  });
+
+  it("hours over midnight, and masks as iptables prints them", () => {
+    const ruleset = new Ruleset();
+    ruleset.apply('table ip t {\n chain c {\n meta hour "22:00"-"06:00" accept\n }\n}');
+    assert.match(ruleset.list(), /meta hour != "06:00"-"22:00" accept/);
+    assert.match(
+      translateIptables("iptables -A INPUT -s 192.168.0.0/255.255.0.0 -d 10.0.0.1/255.255.255.255 -j DROP"),
+      /ip saddr 192\.168\.0\.0\/16 ip daddr 10\.0\.0\.1 /,
+    );
+  });
+});
+
+describe("a router's place in its network", () => {
+  it("MACs are the same after every start, and another for each interface", () => {
+    const config = write(
+      "macs.yaml",
+      `${INTERFACES}  - name: wan\n    device: { kind: tap }\n  - { name: dmz, mac: "02:00:00:00:00:07" }\n`,
+    );
+    const macs = () => loadConfig(config).interfaces.map(({ mac }) => mac);
+    assert.deepEqual(macs(), macs());
+    assert.match(macs().join(), /^02(:[0-9a-f]{2}){5},02(:[0-9a-f]{2}){5},02:00:00:00:00:07$/);
+    assert.equal(new Set(macs()).size, 3);
+  });
+
+  it("says good-bye to those who had it as their router", async () => {
+    const lab = await Lab.create({ seed: 2 });
+    const host = await lab.host({ interfaces: [{ autoconf: true }] });
+    const router = await lab.host({ forwarding: true, interfaces: [{ addresses: ["2001:db8::1/64"], advertise: true }] });
+    lab.link(router, host);
+    await lab.run(30_000);
+    const isRouted = () => host.ip.routes.list().some(({ protocol, prefix }) => protocol === "ra" && prefix.length === 0);
+    assert.ok(isRouted());
+    const closing = router.close();
+    await lab.run(1000);
+    await closing;
+    assert.ok(!isRouted());
+  });
+
+  it("commands say so in one line where no router runs", () => {
+    const { status, stderr } = run("nft", "--socket", join(folder, "none.sock"), "list", "ruleset");
+    assert.equal(status, 2);
+    assert.match(stderr, /^packetloom: control socket \S+: no router runs there; name another with --socket\n$/);
+  });
+});
