@@ -203,6 +203,43 @@ for (const build of BUILDS)
         assert.throws(() => firewall.apply(text), why);
     });
 
+    it("a flood of SYNs leaves connections that were made before alone, and memory as it is", async () => {
+      const { engine, conntrack } = await middle(build, "", 1000);
+      const honest = Array.from({ length: 300 }, (_, i) => v4("10.1.0.1") + i);
+      const server = v4("20.0.0.1");
+      for (const client of honest) {
+        passes(engine, 0, tcp(0, client, server, [1000, 80], SYN, [100, 0]));
+        passes(engine, 1, tcp(1, server, client, [80, 1000], SYN | ACK, [500, 101]));
+        passes(engine, 0, tcp(0, client, server, [1000, 80], ACK, [101, 501]));
+      }
+      let through = 0;
+      for (let i = 0; i < 20_000; i++)
+        through += passes(engine, 0, tcp(0, v4("10.200.0.0") + (i & 0xffff), server, [1024 + i, 80], SYN, [i, 0]));
+      assert.ok(conntrack.count <= 1000 && through > 15_000, `${through} of 20000 SYNs`);
+      const alive = honest.filter((client) => passes(engine, 1, tcp(1, server, client, [80, 1000], ACK, [501, 101])) === 1);
+      assert.equal(alive.length, honest.length);
+      assert.deepEqual([...conntrack.list({ state: "ESTABLISHED" })].length, honest.length);
+      auditFlows(engine);
+    });
+
+    it("ports that are used up are used up for one far end alone, and come back with time", async () => {
+      const { engine, clock } = await middle(
+        build,
+        "table ip n { chain out { type nat hook postrouting priority srcnat; oifname wan meta l4proto udp masquerade to :2000-2063; }; }",
+        1000,
+      );
+      const begin = (server: string, i: number) => passes(engine, 0, udp(0, v4("10.0.0.1") + (i >> 8), v4(server), 3000 + (i & 255), 53));
+      const count = (server: string, from: number) =>
+        Array.from({ length: 100 }, (_, i) => begin(server, from + i)).reduce((sum, each) => sum + each, 0);
+      assert.equal(count("20.0.0.1", 0), 64);
+      assert.equal(engine.counters().drops.nat_exhausted, 36);
+      assert.equal(count("20.0.0.2", 1000), 64, "another far end");
+      clock.advance(31_000);
+      engine.poll();
+      assert.equal(count("20.0.0.1", 2000), 64, "after their time");
+      auditFlows(engine);
+    });
+
     it("queue with bypass lets packets go on, as nobody listens", async () => {
       const { engine } = await middle(
         build,

@@ -121,6 +121,33 @@ describe("a router in a lab", () => {
     assert.equal((await run("conntrack", "-D", "-p", "icmp")).code, 0);
     assert.equal((await run("conntrack", "-D", "-p", "icmp")).code, 1);
     assert.match((await run("conntrack", "-X")).stderr ?? "", /unknown option `-X'/);
+    assert.match((await run("conntrack", "-L", "--dport", "http")).stderr ?? "", /--dport is "http"; expected a number from 0 to 65535/);
+    assert.match((await run("conntrack", "-L", "-f", "foo")).stderr ?? "", /-f is "foo"; expected ipv4 or ipv6/);
+  });
+
+  it("conntrack -E: all who listen hear what happens from then on", async () => {
+    const heard = await Promise.all(
+      [[], ["-s", "10.0.0.0/24"], ["-s", "10.1.0.0/16"]].map(async (filter) => {
+        const lines: string[] = [];
+        const { follow } = await run("conntrack", "-E", "-p", "icmp", ...filter);
+        return { lines, stop: follow?.((text) => lines.push(text)) };
+      }),
+    );
+    const pinging = inside.ping("192.0.2.254");
+    await lab.run(1000);
+    await pinging;
+    for (const { stop } of heard) stop?.();
+    assert.deepEqual(heard[1].lines, heard[0].lines);
+    assert.deepEqual(heard[2].lines, []);
+    assert.equal(heard[0].lines.length, 2);
+    assert.match(
+      heard[0].lines[0],
+      /^ {4}\[NEW\] icmp {5}1 30 src=10\.0\.0\.10\d dst=192\.0\.2\.254 type=8 code=0 id=\d+ \[UNREPLIED\] src=192\.0\.2\.254 /,
+    );
+    assert.match(
+      heard[0].lines[1],
+      /^ \[UPDATE\] icmp {5}1 30 src=10\.0\.0\.10\d dst=192\.0\.2\.254 type=8 code=0 id=\d+ src=192\.0\.2\.254 /,
+    );
   });
 
   it("changes what differs and nothing else", async () => {

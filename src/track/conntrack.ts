@@ -7,7 +7,7 @@
  */
 import * as abi from "../../assembly/abi.ts";
 import { invalid, LoomError } from "../base/errors.ts";
-import { IpAddress } from "../base/ip-address.ts";
+import { type IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
 import type { Engine } from "../engine/engine.ts";
 import { TIMEOUT_NAMES } from "../engine/flows.ts";
 import { countersAt, type Flow, PROTOCOL_NAMES, readFlow, readTuple, type Tuple } from "./flow.ts";
@@ -18,7 +18,7 @@ export interface FlowFilter {
   readonly protocol?: number | string;
   readonly state?: string;
   readonly zone?: number;
-  /** Of the original direction. */
+  /** Of the original direction: addresses, or prefixes as text. */
   readonly src?: string | IpAddress;
   readonly dst?: string | IpAddress;
   readonly sport?: number;
@@ -38,6 +38,8 @@ export interface FlowEvent {
   readonly reply: Tuple & { packets: number; bytes: number };
   readonly status: number;
   readonly mark: number;
+  /** How long it had left then. */
+  readonly expiresMs: number;
 }
 
 /** `conntrack -S`, for all workers together. */
@@ -110,7 +112,7 @@ export class Conntrack {
 
   /** Every flow that fits, in no order; what begins or ends meanwhile may be there or not. */
   *list(filter: FlowFilter = {}): Generator<Flow> {
-    const fits = matcher({ zone: this.zone, ...filter });
+    const fits = flowMatcher({ zone: this.zone, ...filter });
     const scratch = this.engine.memory.base(abi.REGION_HOST);
     for (let id = 1; id < this.word(abi.FLOWS_FRESH); id++) {
       const flow = readFlow(this.engine.memory, this.engine.plane, id, this.ticks, scratch);
@@ -180,6 +182,7 @@ export class Conntrack {
       reply: side(1),
       status: memory.getU32(record + abi.FLOW_STATUS),
       mark: memory.getU32(record + abi.FLOW_MARK),
+      expiresMs: Math.max(0, (memory.getU32(record + abi.FLOW_EXPIRES) - memory.getU32(at + abi.FLOW_EVENT_TIME)) | 0),
     };
   }
 
@@ -220,10 +223,13 @@ function protocolOf(protocol: number | string): number {
   return Number(found[0]);
 }
 
-function matcher({ family, protocol, state, zone, src, dst, sport, dport, mark }: FlowFilter): (flow: Flow) => boolean {
+/** What is common to flows that live and what is told of them. */
+type Matched = Pick<Flow, "family" | "protocol" | "zone" | "mark"> & { readonly state?: string; readonly original: Tuple };
+
+/** Does a flow, or an event of one, fit? Throws EINVAL for what is no address, prefix or protocol. */
+export function flowMatcher({ family, protocol, state, zone, src, dst, sport, dport, mark }: FlowFilter): (flow: Matched) => boolean {
   const number = protocol === undefined ? undefined : protocolOf(protocol);
-  const address = (text: string | IpAddress | undefined) => (typeof text === "string" ? IpAddress.parse(text) : text);
-  const [from, to] = [address(src), address(dst)];
+  const [from, to] = [withinOf(src), withinOf(dst)];
   const same = <T>(wanted: T | undefined, value: T | undefined) => wanted === undefined || wanted === value;
   return (flow) =>
     same(family, flow.family) &&
@@ -233,6 +239,15 @@ function matcher({ family, protocol, state, zone, src, dst, sport, dport, mark }
     same(mark, flow.mark) &&
     same(sport, flow.original.sport) &&
     same(dport, flow.original.dport) &&
-    (!from || from.equals(flow.original.src)) &&
-    (!to || to.equals(flow.original.dst));
+    from(flow.original.src) &&
+    to(flow.original.dst);
+}
+
+/** An address, or a prefix of them. */
+function withinOf(wanted: string | IpAddress | undefined): (address: IpAddress) => boolean {
+  if (wanted === undefined) return () => true;
+  if (typeof wanted !== "string") return (address) => wanted.equals(address);
+  const { address: network, length } = parseInterfaceAddress(wanted);
+  const whole = networkOf(network, length);
+  return (address) => address.family === network.family && networkOf(address, length).equals(whole);
 }

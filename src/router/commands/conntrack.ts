@@ -1,5 +1,6 @@
 /** `conntrack -L|-E|-D|-F|-S|-C`: conntrack(8) against the router's flows. */
-import type { FlowEvent, FlowFilter } from "../../track/conntrack.ts";
+import * as abi from "../../../assembly/abi.ts";
+import { type Conntrack, type FlowEvent, type FlowFilter, flowMatcher } from "../../track/conntrack.ts";
 import { PROTOCOL_NAMES } from "../../track/flow.ts";
 import { flowText } from "../../track/index.ts";
 import { type Command, type Output, usage } from "./command.ts";
@@ -8,26 +9,42 @@ const VERSION = "conntrack v1.4.7 (packetloom)";
 /** How often events are looked for (ms). */
 const EVENTS_MS = 50;
 
-const FILTERS: Readonly<Record<string, (value: string) => Partial<FlowFilter>>> = {
-  "-s": (src) => ({ src }),
-  "--orig-src": (src) => ({ src }),
-  "--src": (src) => ({ src }),
-  "-d": (dst) => ({ dst }),
-  "--orig-dst": (dst) => ({ dst }),
-  "--dst": (dst) => ({ dst }),
-  "-p": (protocol) => ({ protocol: /^\d+$/.test(protocol) ? Number(protocol) : protocol }),
-  "--proto": (protocol) => ({ protocol: /^\d+$/.test(protocol) ? Number(protocol) : protocol }),
-  "-f": (family) => ({ family: family === "ipv6" ? 6 : 4 }),
-  "--family": (family) => ({ family: family === "ipv6" ? 6 : 4 }),
-  "-w": (zone) => ({ zone: Number(zone) }),
-  "--zone": (zone) => ({ zone: Number(zone) }),
-  "-m": (mark) => ({ mark: Number(mark) }),
-  "--mark": (mark) => ({ mark: Number(mark) }),
+type Reading = (value: string, option: string) => Partial<FlowFilter>;
+const source: Reading = (src) => ({ src });
+const destination: Reading = (dst) => ({ dst });
+const protocol: Reading = (name) => ({ protocol: /^\d+$/.test(name) ? Number(name) : name });
+const family: Reading = (name, option) => {
+  if (name !== "ipv4" && name !== "ipv6") throw usage(`${VERSION}: ${option} is "${name}"; expected ipv4 or ipv6`);
+  return { family: name === "ipv6" ? 6 : 4 };
+};
+const number =
+  (name: "zone" | "mark" | "sport" | "dport", most: number): Reading =>
+  (text, option) => {
+    const value = Number(text);
+    if (text === "" || !Number.isInteger(value) || value < 0 || value > most)
+      throw usage(`${VERSION}: ${option} is "${text}"; expected a number from 0 to ${most}`);
+    return { [name]: value };
+  };
+const FILTERS: Readonly<Record<string, Reading>> = {
+  "-s": source,
+  "--src": source,
+  "--orig-src": source,
+  "-d": destination,
+  "--dst": destination,
+  "--orig-dst": destination,
+  "-p": protocol,
+  "--proto": protocol,
+  "-f": family,
+  "--family": family,
+  "-w": number("zone", 0xffff),
+  "--zone": number("zone", 0xffff),
+  "-m": number("mark", 0xffff_ffff),
+  "--mark": number("mark", 0xffff_ffff),
   "--state": (state) => ({ state }),
-  "--sport": (port) => ({ sport: Number(port) }),
-  "--orig-port-src": (port) => ({ sport: Number(port) }),
-  "--dport": (port) => ({ dport: Number(port) }),
-  "--orig-port-dst": (port) => ({ dport: Number(port) }),
+  "--sport": number("sport", 0xffff),
+  "--orig-port-src": number("sport", 0xffff),
+  "--dport": number("dport", 0xffff),
+  "--orig-port-dst": number("dport", 0xffff),
 };
 const ACTIONS: Readonly<Record<string, string>> = {
   "-L": "list",
@@ -54,7 +71,7 @@ export const conntrack: Command = ({ rules, host }, words) => {
   for (let i = 0; i < words.length; i++) {
     const word = words[i];
     if (Object.hasOwn(ACTIONS, word)) action = ACTIONS[word];
-    else if (Object.hasOwn(FILTERS, word)) filter = { ...filter, ...FILTERS[word](words[++i] ?? "") };
+    else if (Object.hasOwn(FILTERS, word)) filter = { ...filter, ...FILTERS[word](words[++i] ?? "", word) };
     else if (word === "-o" || word === "--output") isExtended ||= (words[++i] ?? "").split(",").includes("extended");
     else if (!(word === "conntrack" && words[i - 1] in ACTIONS)) throw usage(`${VERSION}: unknown option \`${word}'`);
   }
@@ -85,48 +102,59 @@ export const conntrack: Command = ({ rules, host }, words) => {
       };
     }
     case "events":
-      return events(() => tracked.events(), host.engine.clock, filter);
+      return events(tracked, host.engine.clock, filter);
     default:
       throw usage(`${VERSION}: You need to supply a command: -L, -E, -D, -F, -S or -C`);
   }
 };
 
-function events(take: () => Iterable<FlowEvent>, clock: { sleep(ms: number): Promise<void> }, filter: FlowFilter): Output {
-  return {
-    follow: (print) => {
-      let isOver = false;
-      void (async () => {
-        while (!isOver) {
-          for (const event of take()) if (fits(event, filter)) print(eventText(event));
-          await clock.sleep(EVENTS_MS);
-        }
-      })();
-      return () => {
-        isOver = true;
-      };
-    },
-  };
+/** Everybody who listens hears every event from then on: the ring that they are taken from forgets them. */
+class EventHub {
+  private readonly listeners = new Set<(event: FlowEvent) => void>();
+
+  constructor(private readonly tracked: Conntrack) {}
+
+  add(listener: (event: FlowEvent) => void, clock: { sleep(ms: number): Promise<void> }): () => void {
+    // What nobody was there to hear is past.
+    this.take();
+    this.listeners.add(listener);
+    if (this.listeners.size === 1) void this.run(clock);
+    return () => void this.listeners.delete(listener);
+  }
+
+  private async run(clock: { sleep(ms: number): Promise<void> }): Promise<void> {
+    while (this.listeners.size > 0) {
+      await clock.sleep(EVENTS_MS);
+      this.take();
+    }
+  }
+
+  private take(): void {
+    for (const event of this.tracked.events()) for (const listener of this.listeners) listener(event);
+  }
+}
+const hubs = new WeakMap<Conntrack, EventHub>();
+
+function events(tracked: Conntrack, clock: { sleep(ms: number): Promise<void> }, filter: FlowFilter): Output {
+  const hub = hubs.get(tracked) ?? new EventHub(tracked);
+  hubs.set(tracked, hub);
+  const fits = flowMatcher(filter);
+  return { follow: (print) => hub.add((event) => void (fits(event) && print(eventText(event))), clock) };
 }
 
-function fits({ family, protocol, zone, original }: FlowEvent, filter: FlowFilter): boolean {
-  const number =
-    typeof filter.protocol === "string"
-      ? Number(Object.entries(PROTOCOL_NAMES).find(([, name]) => name === filter.protocol)?.[0])
-      : filter.protocol;
-  return (
-    (filter.family ?? family) === family &&
-    (number ?? protocol) === protocol &&
-    (filter.zone ?? zone) === zone &&
-    (filter.src === undefined || String(filter.src) === String(original.src)) &&
-    (filter.dst === undefined || String(filter.dst) === String(original.dst)) &&
-    (filter.sport ?? original.sport) === original.sport &&
-    (filter.dport ?? original.dport) === original.dport
-  );
-}
-
-export function eventText({ kind, protocol, original, reply, zone }: FlowEvent): string {
+export function eventText({ kind, protocol, original, reply, zone, status, expiresMs }: FlowEvent): string {
   const tuple = ({ src, dst, sport, dport, type, code, id, packets, bytes }: FlowEvent["original"]) =>
     `src=${src} dst=${dst}${sport !== undefined ? ` sport=${sport} dport=${dport}` : type !== undefined ? ` type=${type} code=${code} id=${id}` : ""}${kind === "destroy" ? ` packets=${packets} bytes=${bytes}` : ""}`;
   const name = (PROTOCOL_NAMES[protocol] ?? "unknown").padEnd(8);
-  return `${`[${kind.toUpperCase()}]`.padStart(9)} ${name} ${protocol} ${tuple(original)} ${tuple(reply)}${zone ? ` zone=${zone}` : ""}\n`;
+  return `${[
+    `[${kind.toUpperCase()}]`.padStart(9),
+    name,
+    protocol,
+    ...(kind === "destroy" ? [] : [Math.ceil(expiresMs / 1000)]),
+    tuple(original),
+    ...(status & abi.IPS_SEEN_REPLY ? [] : ["[UNREPLIED]"]),
+    tuple(reply),
+    ...(status & abi.IPS_ASSURED ? ["[ASSURED]"] : []),
+    ...(zone ? [`zone=${zone}`] : []),
+  ].join(" ")}\n`;
 }
