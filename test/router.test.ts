@@ -82,6 +82,21 @@ describe("a router in a lab", () => {
     assert.match((await printed("ip", "route")) ?? "", /^10\.8\.0\.0\/16 via 10\.0\.0\.8 dev lan metric 5 $/m);
     assert.deepEqual(await run("ip", "route", "del", "10.8.0.0/16"), {});
     assert.doesNotMatch((await printed("ip", "route")) ?? "", /10\.8/);
+    assert.equal(await printed("ip", "route", "show", "10.9.0.0/16"), "10.9.0.0/16 via 10.0.0.9 dev lan \n");
+    assert.equal(await printed("ip", "route", "show", "default"), "default via 192.0.2.254 dev wan \n");
+    assert.equal(await printed("ip", "route", "show", "10.50.0.0/16"), "");
+    assert.equal(
+      await printed("ip", "route", "get", "198.51.100.7"),
+      "198.51.100.7 via 192.0.2.254 dev wan src 192.0.2.1 uid 0 \n    cache \n",
+    );
+    assert.equal(await printed("ip", "route", "get", "10.0.0.1"), "local 10.0.0.1 dev lo src 10.0.0.1 uid 0 \n    cache \n");
+    assert.deepEqual(await run("ip", "rule", "add", "from", "10.0.0.0/24", "table", "100"), {});
+    assert.equal((await run("ip", "rule", "add", "from", "10.0.0.0/24", "table", "100")).stderr, "RTNETLINK answers: File exists\n");
+    assert.match((await printed("ip", "rule")) ?? "", /^32765:\tfrom 10\.0\.0\.0\/24 lookup 100$/m);
+    assert.equal((await run("ip", "rule", "del", "from", "10.1.0.0/24", "table", "100")).code, 1);
+    assert.deepEqual(await run("ip", "rule", "del", "from", "10.0.0.0/24", "table", "100"), {});
+    assert.deepEqual(await run("ip", "rule", "add", "from", "10.0.0.0/24", "table", "100", "pref", "77"), {});
+    assert.deepEqual(await run("ip", "rule", "del", "pref", "77"), {});
     assert.equal((await run("ip", "adress")).stderr, 'Object "adress" is unknown, try "ip help".\n');
     assert.equal((await run("ip", "addr", "show", "dev", "x")).stderr, 'Device "x" does not exist.\n');
     assert.match((await printed("ip", "neigh")) ?? "", /^192\.0\.2\.254 dev wan lladdr [0-9a-f:]{17} REACHABLE $/m);

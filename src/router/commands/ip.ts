@@ -1,5 +1,9 @@
 /** `ip [-4|-6|-s] addr|link|route|neigh|rule …`: ip(8) against the router. */
+import { type Prefix, tryParsePrefix } from "../../base/address.ts";
+import { LoomError } from "../../base/errors.ts";
+import { IpAddress } from "../../base/ip-address.ts";
 import type { RouteOptions, RuleOptions } from "../../host/host.ts";
+import { ruleOf as madeRule } from "../../host/rule-options.ts";
 import { MAIN_TABLE } from "../../ip/policy-routing.ts";
 import type { Route } from "../../ip/routes.ts";
 import type { Router } from "../router.ts";
@@ -79,21 +83,44 @@ function address(router: Router, [verb, ...words]: readonly string[], { family }
 function route(router: Router, [verb, ...words]: readonly string[], { family }: Asked): Output {
   const { host } = router;
   if (["add", "append", "replace", "change", "del", "delete"].includes(verb ?? "")) return changeRoute(router, verb, words, family);
+  if (verb === "get") return routeTo(router, words);
   if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip route help".`);
   const [table, rest] = takeWord(words, "table");
-  const [device] = takeWord(rest, "dev");
+  const [device, left] = takeWord(rest, "dev");
+  const [exact, ...more] = left.filter((word) => word !== "to" && word !== "exact");
+  if (more.length > 0) throw usage(`Error: either "to" is duplicate, or "${more[0]}" is a garbage.`);
+  const prefix = exact === undefined ? undefined : prefixOf(exact, family ?? (exact.includes(":") ? 6 : 4));
   const number = table === undefined ? MAIN_TABLE : tableNumber(table);
   const { rules, routes } = host.ip;
   const known =
     number === MAIN_TABLE || number === 255 ? routes : rules.list().some((each) => each.table === number) ? rules.table(number) : undefined;
   if (!known) throw usage("Error: ipv4: FIB table does not exist.");
-  const wanted = known.list().filter(({ prefix, kind, nextHops }) => {
+  const wanted = known.list().filter(({ prefix: own, kind, nextHops }) => {
     const isLocal = kind === "local";
-    return (
-      prefix.family === (family ?? 4) && isLocal === (number === 255) && (!device || nextHops.some(({ iface }) => iface.name === device))
-    );
+    const fits = prefix ? byPrefix({ prefix } as Route, { prefix: own } as Route) === 0 : own.family === (family ?? 4);
+    return fits && isLocal === (number === 255) && (!device || nextHops.some(({ iface }) => iface.name === device));
   });
   return lines(wanted.sort(byPrefix).map(routeText));
+}
+
+function prefixOf(word: string, family: 4 | 6): Prefix {
+  const text = word === "default" ? (family === 6 ? "::/0" : "0.0.0.0/0") : word;
+  const prefix = tryParsePrefix(text);
+  if (typeof prefix === "string") throw usage(`Error: any valid prefix is expected rather than "${word}".`);
+  return prefix;
+}
+
+/** `ip route get`: where a packet of this router's own would go. */
+function routeTo({ host }: Router, [word = ""]: readonly string[]): Output {
+  const prefix = tryParsePrefix(word);
+  if (typeof prefix === "string" || word.includes("/")) throw usage(`Error: any valid address is expected rather than "${word}".`);
+  const to = IpAddress.parse(word);
+  const path = host.ip.pathTo(to);
+  const source = host.ip.sourceFor(to, path);
+  if (!path.isLocal && !path.iface) throw usage("RTNETLINK answers: Network is unreachable");
+  const router = path.neighbour && !path.neighbour.address.equals(to) ? ` via ${path.neighbour.address}` : "";
+  const way = path.isLocal ? `local ${to} dev lo` : `${to}${router} dev ${path.iface?.name}`;
+  return lines([`${way}${source ? ` src ${source}` : ""} uid 0 \n    cache `]);
 }
 
 /** As the kernel walks its tries. */
@@ -173,15 +200,24 @@ function neighbour({ host }: Router, [verb, ...words]: readonly string[], { fami
 function rule({ host }: Router, [verb, ...words]: readonly string[], { family }: Asked): Output {
   const { rules } = host.ip;
   const [given, rest] = takeWord(
-    takeWord(words, "prio")[0] === undefined ? words : words.map((word) => (word === "prio" ? "priority" : word)),
+    words.map((word) => (["prio", "pref", "preference", "order"].includes(word) ? "priority" : word)),
     "priority",
   );
+  /** Rules that say what the words say, of that priority or of any. */
+  const alike = () => {
+    const interfaceOf = (name: string) => host.ip.interface(name);
+    const of = (priority: number) => ruleText(madeRule(ruleOf(rest, priority), interfaceOf));
+    const candidates = rules.list().filter(({ priority }) => given === undefined || priority === Number(given));
+    return candidates.filter((each) => rest.length === 0 || ruleText(each) === of(each.priority));
+  };
   if (verb === "del" || verb === "delete") {
-    if (given === undefined) throw usage("RTNETLINK answers: No such file or directory");
-    host.removeRule(Number(given));
+    const [found] = given === undefined && rest.length === 0 ? [] : alike();
+    if (!found) throw usage("RTNETLINK answers: No such file or directory");
+    host.removeRule(found.priority);
     return done;
   }
   if (verb === "add") {
+    if (rest.length > 0 && alike().length > 0) throw new LoomError("EEXIST", "RTNETLINK answers: File exists");
     const lowest = Math.min(...rules.list().map(({ priority }) => priority));
     host.addRule(ruleOf(rest, given === undefined ? lowest - 1 : Number(given)));
     return done;
