@@ -12,6 +12,16 @@ const BAD: readonly (readonly [name: string, source: string, ...lines: string[]]
   ["broken YAML", "interfaces: [\n", "router.yaml:2:1: Flow sequence in block collection must be sufficiently indented and end with a ]"],
   ["a key twice", "interfaces: []\ninterfaces: []\n", 'router.yaml:2:1: "interfaces" is there twice'],
   ["a tab", "interfaces:\n\t- name: lan\n", "router.yaml:2:1: Tabs are not allowed as indentation"],
+  [
+    "a forward twice",
+    `${LAN}forwards:\n  - { listen: "lan:80", to: "10.0.0.2:80", protocol: both }\n  - { listen: "lan:80", to: "10.0.0.3:80" }\n`,
+    'router.yaml:6:15: forwards[1].listen is "lan:80", as of forwards[0]',
+  ],
+  [
+    "a range from its end",
+    `${LAN}dhcpServers:\n  - { interface: lan, range: [10.0.0.9, 10.0.0.5] }\n`,
+    "router.yaml:5:30: dhcpServers[0].range ends before it begins: 10.0.0.9 to 10.0.0.5",
+  ],
   ["an MTU out of range", `${LAN}    mtu: 20\n`, "router.yaml:4:10: interfaces[0].mtu is 20; expected a whole number from 68 to 65535"],
   [
     "an MTU as a text",

@@ -58,15 +58,23 @@ export function references(config: RouterConfig): Mistake[] {
   config.nat?.masquerade.forEach((name, i) => {
     known(name, "nat", "masquerade", i);
   });
-  config.forwards?.forEach(({ listen, to }, i) => {
+  const listened = new Map<string, number>();
+  config.forwards?.forEach(({ listen, to, protocol = "tcp" }, i) => {
+    for (const each of protocol === "both" ? ["tcp", "udp"] : [protocol]) {
+      const other = listened.get(`${each} ${listen}`);
+      if (other !== undefined) add(["forwards", i, "listen"], `forwards[${i}].listen is "${listen}", as of forwards[${other}]`);
+      else listened.set(`${each} ${listen}`, i);
+    }
     const host = parseEndpoint(listen, true)?.host as string;
     const target = parseEndpoint(to)?.host as string;
     if (names.includes(host)) return;
     if (!isAddressLike(host)) known(host, "forwards", i, "listen");
     else if (familyOf(host) !== familyOf(target)) add(["forwards", i, "to"], `forwards[${i}].to is of another family than listen`);
   });
-  config.dhcpServers?.forEach(({ interface: name }, i) => {
+  config.dhcpServers?.forEach(({ interface: name, range: [first, last] }, i) => {
     known(name, "dhcpServers", i, "interface");
+    if (IpAddress.parse(first).v4 >>> 0 > IpAddress.parse(last).v4 >>> 0)
+      add(["dhcpServers", i, "range"], `dhcpServers[${i}].range ends before it begins: ${first} to ${last}`);
     const addresses = config.interfaces.find((each) => each.name === name)?.addresses ?? [];
     if (names.includes(name) && !addresses.some((each) => parseInterfaceAddress(each).address.family === 4))
       add(["dhcpServers", i, "interface"], `dhcpServers[${i}].interface is "${name}", which has no IPv4 address; give it one`);
