@@ -10,6 +10,7 @@ import { Engine, type EngineOptions, Random } from "../src/index.ts";
 import { attachGenerator, clearGenerators, Samples } from "../src/link/generator.ts";
 import { Conntrack } from "../src/track/index.ts";
 import { checksum, parseEthernet, parseIpv4 } from "../src/wire/index.ts";
+import { kernelRate } from "./compare/kernel.ts";
 import { type Context, type Profile, type Result, repeat, result } from "./harness.ts";
 
 const WAN = IpAddress.parse("192.0.2.1");
@@ -22,6 +23,8 @@ interface Setup {
   readonly ruleset?: string;
   readonly destinations?: Uint32Array;
   readonly options?: EngineOptions;
+  /** Measured against the kernel as well. */
+  readonly beside?: "kernel";
 }
 
 /** A router with a generator on port 0 ("lan") and a sink on port 1 ("wan"). */
@@ -118,9 +121,18 @@ async function measure(
   const wrong = problem(it, samples, fits) ?? (it.conntrack.count === setup.flows ? undefined : `${it.conntrack.count} flows`);
   const bytes = it.engine.memory.size(abi.REGION_FLOWS);
   await it.engine.close();
-  return [
-    result(name, "Mpps", rates, { verified: wrong === undefined, note: wrong ?? `${setup.flows} flows, ${(bytes / 1e6).toFixed(0)} MB` }),
-  ];
+  const found = result(name, "Mpps", rates, {
+    verified: wrong === undefined,
+    note: wrong ?? `${setup.flows} flows, ${(bytes / 1e6).toFixed(0)} MB`,
+  });
+  return [setup.beside === "kernel" && setup.ruleset ? await besideKernel(found, setup.ruleset, setup.flows) : found];
+}
+
+/** The same rules in the kernel, in the same run. */
+async function besideKernel(ours: Result, ruleset: string, flows: number): Promise<Result> {
+  const { mpps, note } = await kernelRate(ruleset, flows, spread(flows));
+  if (mpps === undefined) return { ...ours, note: `${ours.note}; ${note}` };
+  return { ...ours, vs: { linux: ours.value / mpps }, note: `${ours.note}; the kernel ${mpps.toFixed(2)} Mpps` };
 }
 
 const MASQUERADE = `table ip nat {
@@ -139,10 +151,10 @@ const STATEFUL = `table ip filter {
 
 const fromWan = (source: number) => source === WAN.v4 >>> 0;
 
-const nat1k: Profile = (context) => measure("nat44-1k", context, { flows: 1024, ruleset: MASQUERADE }, fromWan);
+const nat1k: Profile = (context) => measure("nat44-1k", context, { flows: 1024, ruleset: MASQUERADE, beside: "kernel" }, fromWan);
 const nat1m: Profile = (context) => measure("nat44-1m", context, { flows: 1_000_000, ruleset: MASQUERADE }, fromWan);
 const acl: Profile = (context) =>
-  measure("acl-stateful", context, { flows: 1024, ruleset: STATEFUL }, (source) => source >>> 16 === 0xc612);
+  measure("acl-stateful", context, { flows: 1024, ruleset: STATEFUL, beside: "kernel" }, (source) => source >>> 16 === 0xc612);
 
 /** 100 backends behind one address, 100,000 clients, each with a flow. */
 const maglev: Profile = async (context) => {
