@@ -246,6 +246,20 @@ describe("a router with rules", () => {
     );
   });
 
+  it("ends flows that left under an address which is no longer there, and has room for every one of IPv6", async () => {
+    const { lab, client, router } = await lanAndServer(NAT);
+    router.addAddress("wan", "192.0.2.9/24");
+    await until(lab, client.ping("192.0.2.2"));
+    await until(lab, client.ping("2001:db8::2"));
+    const outer = () => [...router.conntrack.list()].map(({ reply }) => `${reply.dst}`).filter((each) => !each.startsWith("fe80"));
+    assert.deepEqual(outer().sort(), ["192.0.2.1", "2001:db8::1"]);
+    router.removeAddress("wan", "192.0.2.1");
+    assert.deepEqual(outer(), ["2001:db8::1"]);
+    await until(lab, client.ping("192.0.2.2"));
+    assert.ok(outer().includes("192.0.2.9"));
+    assert.equal(router.engine.memory.layout.sizes.flowExtensions, 4000);
+  });
+
   it("keeps the connections of two routers on one engine apart", async () => {
     const { lab, client, router, server } = await lanAndServer(NAT);
     server.firewall.apply("table ip s {\n chain in {\n type filter hook input priority filter\n ct state new accept\n }\n}");
