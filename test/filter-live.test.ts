@@ -135,8 +135,14 @@ for (const build of BUILDS)
         [53, 54, 100],
       );
       assert.deepEqual(programs(), before);
+      const logs = () => [...Array(20).keys()].filter((number) => firewall.logStatement(number)?.prefix === "spoken").length;
+      firewall.apply('add rule ip t forward log prefix "spoken"');
+      assert.equal(logs(), 1);
+      firewall.apply("add element ip t marked { 101 }");
+      assert.equal(logs(), 1, "the program in force names its log statement still");
+      const now = programs();
       firewall.apply("add rule ip t forward accept");
-      assert.notDeepEqual(programs(), before);
+      assert.notDeepEqual(programs(), now);
     });
 
     it("an expired range hides nothing, and the rest of a set may expire too", async () => {

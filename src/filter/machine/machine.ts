@@ -98,7 +98,9 @@ export class Machine {
         const key = tableKey(spec.family, spec.name);
         tables.set(key, new LoadedTable(this.space, this.registry, spec, this.predecessor(key, spec), touched));
       }
-      const programs = this.isSameProgram(tables) ? undefined : this.build([...tables.values()]);
+      const isSame = this.isSameProgram(tables);
+      if (isSame) for (const [key, table] of tables) table.keepNumbersOf(this.tables.get(key) as LoadedTable);
+      const programs = isSame ? undefined : this.build([...tables.values()]);
       for (const table of tables.values()) table.prepare();
       for (const table of tables.values()) table.commit();
       if (programs) this.publish(programs);

@@ -217,6 +217,11 @@ export class LoadedTable implements User {
     for (const { set, removed, added } of this.changes) set.change(removed, added);
   }
 
+  /** The functions in force speak of statements by the numbers they were compiled with. */
+  keepNumbersOf(other: LoadedTable): void {
+    for (const number of other.statementNumbers) this.statementNumbers.add(number);
+  }
+
   /** Would its rules be compiled to the same functions: the same chains, over the same sets, objects and state? */
   hasProgramOf(other: LoadedTable): boolean {
     const { spec } = this;
