@@ -211,7 +211,8 @@ for (const kind of KINDS) {
       assert.ok(tx.carrier < 20);
       // Neither end is read at the same moment, and the kernel may have spoken before we listened.
       const near = (ours: number, theirs: number) => assert.ok(Math.abs(ours - theirs) <= 10 + theirs / 50, `${ours} and ${theirs}`);
-      near(tx.packets, stats64.rx.packets);
+      // What a busy kernel has no place for is lost behind the wire, and counted there.
+      near(tx.packets, stats64.rx.packets + stats64.rx.dropped);
       near(rx.packets + rx.missed + rx.dropped, stats64.tx.packets);
       assert.ok(rx.mcast > 0);
     });
