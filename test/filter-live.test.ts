@@ -145,6 +145,35 @@ for (const build of BUILDS)
       assert.notDeepEqual(programs(), now);
     });
 
+    it("what a text makes anew holds what the text says, and nothing comes back by itself", async () => {
+      const { clock, firewall } = await firewalled(build);
+      const name = { family: "ip", table: "t", set: "s" } as const;
+      const held = () =>
+        firewall
+          .elements(name)
+          .map(({ key }) => key[3])
+          .sort();
+      const declare = (elements: string) => `table ip t {\n set s {\n type ipv4_addr\n flags timeout\n ${elements}\n }\n}\n`;
+      firewall.apply(`flush ruleset\n${declare("elements = { 0.0.0.1 }")}`);
+      firewall.apply(`flush ruleset\n${declare("elements = { 0.0.0.3 }")}add element ip t s { 0.0.0.2 }`);
+      assert.deepEqual(held(), [2, 3]);
+      firewall.apply(`${declare("elements = { 0.0.0.5 }")}add element ip t s { 0.0.0.4 }`);
+      assert.deepEqual(held(), [2, 3, 4, 5]);
+      firewall.apply([
+        { name: "a", text: "flush set ip t s; add element ip t s { 0.0.0.6 }" },
+        { name: "b", text: "add element ip t s { 0.0.0.7 timeout 5s }" },
+      ]);
+      assert.deepEqual(held(), [6, 7]);
+      firewall.addElements(name, [{ key: Uint8Array.of(0, 0, 0, 8) }]);
+      firewall.apply("destroy element ip t s { 0.0.0.99 }");
+      assert.deepEqual(held(), [6, 7, 8]);
+      clock.advance(6000);
+      firewall.apply("add chain ip t other");
+      assert.deepEqual(held(), [6, 8], "what has expired stays so");
+      firewall.apply(declare("elements = { 0.0.0.9 }"), { replace: true });
+      assert.deepEqual(held(), [9]);
+    });
+
     it("an expired range hides nothing, and the rest of a set may expire too", async () => {
       const { clock, firewall, send } = await firewalled(build);
       firewall.apply(`table ip u {

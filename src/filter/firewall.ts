@@ -23,6 +23,7 @@ import {
   rulesetJson,
   type Source,
 } from "./language/index.ts";
+import type { SetDefinition } from "./language/model.ts";
 import type { HeldTable } from "./language/tables.ts";
 import { liveSet, liveTables } from "./live.ts";
 import { Machine, type MachineOptions } from "./machine/machine.ts";
@@ -79,13 +80,20 @@ export class Firewall {
         file: source.name,
         json,
         live: (tables) => this.live(tables),
-        current: ({ family, name }, set) => liveSet(set, this.machine.elementsIfAny({ family, table: name, set: set.name })),
+        current: (table, set) => this.current(table, set),
       }),
     );
     if (check) return "";
     if (!next.isSame(this.ruleset)) this.load(next, new Set(applied.flatMap(({ touched }) => [...touched])));
     for (const table of applied.flatMap(({ resets }) => resets)) this.reset(table);
     return applied.flatMap(({ output }) => output).join(json ? "\n" : "");
+  }
+
+  /** Only of a set that is the very one in force: what this text has made or changed already is as it says. */
+  private current({ family, name, handle }: HeldTable, set: SetDefinition): SetDefinition | undefined {
+    const inForce = this.ruleset.tables.find((each) => each.family === family && each.name === name);
+    if (inForce?.handle !== handle || inForce.sets.get(set.name) !== set) return undefined;
+    return liveSet(set, this.machine.elementsIfAny({ family, table: name, set: set.name }));
   }
 
   private live(tables: readonly HeldTable[]): readonly HeldTable[] {

@@ -85,13 +85,13 @@ export class Rules {
    * opens no more: who asked gets the answer and is refused.
    */
   open(openings: readonly Opening[]): void {
-    try {
-      for (const opening of openings) {
-        const elements = [{ key: openingKey(opening), timeoutMs: opening.timeoutSeconds * 1000 }];
+    for (const opening of openings) {
+      const elements = [{ key: openingKey(opening), timeoutMs: opening.timeoutSeconds * 1000 }];
+      try {
         this.use().addElements({ family: "inet", table: EGRESS_TABLE, set: opening.set }, elements);
+      } catch (error) {
+        this.problem = error as LoomError;
       }
-    } catch (error) {
-      this.problem = error as LoomError;
     }
   }
 

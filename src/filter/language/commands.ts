@@ -42,8 +42,8 @@ export interface Listing extends ListOptions {
   readonly json?: boolean;
   /** Tables with what they have counted since they were applied; as they were applied without it. */
   readonly live?: (tables: readonly HeldTable[]) => readonly HeldTable[];
-  /** A set as it stands in memory: for commands that change it. */
-  readonly current?: (table: HeldTable, set: SetDefinition) => SetDefinition;
+  /** A set as it stands in memory, for commands that change it; undefined for one that is not in force as it is. */
+  readonly current?: (table: HeldTable, set: SetDefinition) => SetDefinition | undefined;
 }
 
 export class Transaction {
@@ -165,10 +165,11 @@ export class Transaction {
   }
   /** What commands change is what there is now, whoever has put it there. */
   current(table: DraftTable, set: SetDefinition): SetDefinition {
-    const key = `${table.family} ${table.name} ${set.name}`;
-    if (this.touched.has(key)) return set;
-    this.touched.add(key);
-    return this.listing.current?.(table, set) ?? set;
+    const live = this.listing.current?.(table, set);
+    if (!live) return set;
+    this.touched.add(`${table.family} ${table.name} ${set.name}`);
+    table.sets.set(set.name, live);
+    return live;
   }
 
   private addTable(command: AddCommand & { readonly c: "table"; readonly at: Span }): void {
@@ -311,7 +312,7 @@ export class Transaction {
       }
       const set = declareSet(name, found?.handle ?? table.nextHandle, block, map, this.scope(table), named.at);
       if (!found) table.nextHandle++;
-      table.sets.set(name, found ? mergeDeclared(found, set, named.at) : set);
+      table.sets.set(name, found ? mergeDeclared(this.current(table, found), set, named.at) : set);
     });
   }
   private addObject(

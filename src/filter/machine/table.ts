@@ -105,7 +105,7 @@ export class LoadedTable implements User {
     const carried = carriedBy(this.spec, spec);
     const old = this.before?.sets.get(spec.name);
     // Those of one rule are never changed: it has the same ones, or others of another name.
-    const isOther = spec.anonymous && !same(this.before?.declared(spec.name), spec.elements);
+    const isOther = (spec.anonymous && !same(this.before?.declared(spec.name), spec.elements)) || this.namesOthers(spec);
     if (old && !isOther && same(setShape(old.spec), setShape(spec)) && same(old.carried, carried)) {
       this.sets.set(spec.name, old);
       const [added, removed] = difference(this.present(spec, old), spec.elements);
@@ -115,14 +115,17 @@ export class LoadedTable implements User {
     this.sets.set(spec.name, new SetMemory(this.space, spec, carried, this.names(spec)));
   }
 
-  /** What of a set's elements the ruleset has to be compared with: what was declared, and of that what has not expired. */
+  /** What a set's elements have to be compared with: what there is, where a command has changed that, else what was declared. */
   private present(spec: SetSpec, old: SetMemory): readonly SetElement[] {
     const { family, name } = this.spec;
-    if (this.touched.has(`${family} ${name} ${spec.name}`)) return old.elements();
-    const declared = this.before?.declared(spec.name) ?? [];
-    if (!spec.timeouts || declared === spec.elements) return declared;
-    const live = new Set(old.elements().map(elementKey));
-    return declared.filter((each) => live.has(elementKey(each)));
+    return this.touched.has(`${family} ${name} ${spec.name}`) ? old.elements() : (this.before?.declared(spec.name) ?? []);
+  }
+
+  /** Do elements of a map name objects that are other ones now? */
+  private namesOthers({ map, elements }: SetSpec): boolean {
+    if (map?.kind !== "object") return false;
+    const valueIn = (table: LoadedTable | undefined, name: string) => table?.objects.get(objectKey(map.type, name))?.value;
+    return elements.some(({ object }) => object !== undefined && valueIn(this, object) !== valueIn(this.before, object));
   }
 
   private declared(name: string): readonly SetElement[] {
