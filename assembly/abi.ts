@@ -987,6 +987,8 @@ export const EXPECTATION_NAT = 56;
 export const EXPECTATION_NAT_PORT = 58;
 export const EXPECTATION_NAT_ADDRESS = 60;
 export const EXPECTATION_HELPER = 80;
+/** Of EXPECTATION_FLAGS: only find out whether it could be expected. */
+export const EXPECT_ASK = 4;
 /** Most that one flow may expect; the oldest makes room. 0: as many as there are places. */
 export const EXPECTATION_MOST = 82;
 /** From that source address alone. */

@@ -10,7 +10,7 @@
  */
 import {
   CT_INVALID, CT_RELATED, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL,
-  DROP_NO_ROUTE, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_L4, FLAG_PASSED, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
+  DROP_NO_ROUTE, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_L4, FLAG_PASSED, FLAG_REASSEMBLED, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
   HOP_INCOMPLETE, HOP_KIND, HOP_PORT, IPS_DST_NAT, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS,
   NETNS_HELPERS, NETNS_NAT, NETNS_SIZE, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PORT_FLAGS, PORT_HOST, PORT_NETNS,
   PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, REGION_NETNS, SEGMENT_EGRESS, SEGMENT_FORWARD, SEGMENT_INGRESS, SEGMENT_INPUT,
@@ -51,7 +51,7 @@ export function travel(worker: usize, port: usize, portIndex: u32, net: usize, n
   const list = worker + (is4 ? VEC_LIST4 : VEC_LIST6), flags = load<u32>(net, NETNS_FLAGS);
   const tracks = (flags & (is4 ? NETNS_TRACK : NETNS_TRACK6)) != 0;
   forget(worker, list, n);
-  n = runSegment(worker, net, SEGMENT_INGRESS, list, n);
+  n = enter(worker, net, list, n);
   if (tracks && (flags & NETNS_DEFRAG) != 0) n = withoutFragments(worker, list, n);
   n = runSegment(worker, net, SEGMENT_PREROUTING_RAW, list, n);
   if (!tracks) { onward(worker, port, portIndex, net, list, n, is4, false); return; }
@@ -63,6 +63,29 @@ export function travel(worker: usize, port: usize, portIndex: u32, net: usize, n
     store<u16>(list, <u16>p);
     onward(worker, port, portIndex, net, list, 1, is4, true);
   }
+}
+
+/** Chains at ingress meet fragments, not what was put together from them: that comes by for the second time. */
+function enter(worker: usize, net: usize, list: usize, n: u32): u32 {
+  if (n == 0 || !hasProgram(net, SEGMENT_INGRESS)) return n;
+  let fresh: u32 = 0;
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), d = descriptorAt(load<u32>(worker + (<usize>p << 2), VEC_IDS));
+    store<u16>(worker + (<usize>p << 1), 0, VEC_NEXT);
+    if ((load<u32>(d, DESC_FLAGS) & FLAG_REASSEMBLED) != 0) continue;
+    store<u16>(worker + (<usize>fresh << 1), <u16>p, VEC_SEGMENT);
+    fresh++;
+  }
+  if (fresh == n) return runSegment(worker, net, SEGMENT_INGRESS, list, n);
+  runSegment(worker, net, SEGMENT_INGRESS, worker + VEC_SEGMENT, fresh);
+  let kept: u32 = 0;
+  for (let k: u32 = 0; k < n; k++) {
+    const p = load<u16>(list + (<usize>k << 1));
+    if (<u32>load<u16>(worker + (<usize>p << 1), VEC_NEXT) == NEXT_DONE) continue;
+    store<u16>(list + (<usize>kept << 1), p);
+    kept++;
+  }
+  return kept;
 }
 
 /** Fragments are put together by the host layer before any rule sees them, where flows are tracked (−400). */

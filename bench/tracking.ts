@@ -10,7 +10,7 @@ import { Engine, type EngineOptions, Random } from "../src/index.ts";
 import { attachGenerator, clearGenerators, Samples } from "../src/link/generator.ts";
 import { Conntrack } from "../src/track/index.ts";
 import { checksum, parseEthernet, parseIpv4 } from "../src/wire/index.ts";
-import { kernelRate } from "./compare/kernel.ts";
+import { kernelRates } from "./compare/kernel.ts";
 import { type Context, type Profile, type Result, repeat, result } from "./harness.ts";
 
 const WAN = IpAddress.parse("192.0.2.1");
@@ -130,9 +130,7 @@ async function measure(
 
 /** The same rules in the kernel, in the same run. */
 async function besideKernel(ours: Result, ruleset: string, flows: number): Promise<Result> {
-  const { mpps, note } = await kernelRate(ruleset, flows, spread(flows));
-  if (mpps === undefined) return { ...ours, note: `${ours.note}; ${note}` };
-  return { ...ours, vs: { linux: ours.value / mpps }, note: `${ours.note}; the kernel ${mpps.toFixed(2)} Mpps` };
+  return { ...ours, note: `${ours.note}; ${await kernelRates(ruleset, flows, spread(flows))}` };
 }
 
 const MASQUERADE = `table ip nat {

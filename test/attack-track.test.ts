@@ -9,22 +9,12 @@ import { Firewall, Ruleset } from "../src/filter/index.ts";
 import { parseConfig } from "../src/router/config.ts";
 import { announcedIn } from "../src/track/helpers/ftp.ts";
 import { Conntrack, flowText } from "../src/track/index.ts";
-import {
-  addressBytes4,
-  ETHERTYPE,
-  PROTOCOL,
-  parseEthernet,
-  serializeEthernet,
-  serializeIcmp,
-  serializeIpv4,
-  serializeTcp,
-  serializeUdp,
-} from "../src/wire/index.ts";
+import { PROTOCOL, parseEthernet, serializeIcmp } from "../src/wire/index.ts";
 import { auditFlows } from "./flow-audit.ts";
-import { lanAndServer } from "./nat-rig.ts";
+import { helperRules, lanAndServer } from "./nat-rig.ts";
 import { BUILDS, engineOf, mac, through } from "./support.ts";
+import { ACK, FIN, frame, ROUTER, RST, SYN, tcp, udp } from "./track-rig.ts";
 
-const ROUTER = [Uint8Array.of(2, 0, 0, 0, 0, 0), Uint8Array.of(2, 0, 0, 0, 0, 1)];
 const v4 = (text: string) => IpAddress.parse(text).v4;
 
 /** 10/8 behind port 0 ("lan"), 20/8 behind port 1 ("wan", 20.0.0.99), with rules. */
@@ -45,58 +35,28 @@ async function middle(build: "shared" | "plain", rules: string, flows = 64) {
   if (rules) firewall.apply(rules);
   return { engine, clock, firewall, conntrack: new Conntrack(engine) };
 }
-const frame = (port: number, source: number, destination: number, protocol: number, payload: Uint8Array) =>
-  serializeEthernet({
-    destination: ROUTER[port],
-    source: mac(50 + port),
-    type: ETHERTYPE.ipv4,
-    payload: serializeIpv4({ protocol, source, destination, payload }),
-  });
-const between = (source: number, destination: number) => ({ source: addressBytes4(source), destination: addressBytes4(destination) });
-const udp = (port: number, source: number, destination: number, sourcePort: number, destinationPort: number) =>
-  frame(
-    port,
-    source,
-    destination,
-    17,
-    serializeUdp({ sourcePort, destinationPort, payload: new Uint8Array(8) }, between(source, destination)),
-  );
-function tcp(
+function segment(
   port: number,
   source: number,
   destination: number,
   ports: [number, number],
   flags: number,
-  numbers: [number, number],
+  [sequence, acknowledgement]: [number, number],
   window = 1000,
   options = new Uint8Array(),
-) {
-  const [sourcePort, destinationPort] = ports;
-  const [sequence, acknowledgement] = numbers;
-  const segment = {
-    sourcePort,
-    destinationPort,
-    sequence,
-    acknowledgement,
-    flags,
-    window,
-    urgentPointer: 0,
-    options,
-    payload: new Uint8Array(),
-  };
-  return frame(port, source, destination, PROTOCOL.tcp, serializeTcp(segment, between(source, destination)));
+): Uint8Array {
+  return tcp(port, source, destination, { ports, flags, sequence, acknowledgement, window, options });
 }
 const passes = (engine: Engine, port: number, bytes: Uint8Array) => through(engine, [bytes], port).sent.length;
-const [FIN, SYN, RST, ACK] = [1, 2, 4, 16];
 
 for (const build of BUILDS)
   describe(`attacks on tracking (${build})`, () => {
     it("a full table gives a new flow the place of another, and nothing of what that was", async () => {
       const { engine, conntrack } = await middle(build, "");
       for (let i = 0; i < 64; i++) passes(engine, 0, udp(0, v4("10.66.66.66"), v4("20.66.66.66"), 1000 + i, 53));
-      assert.equal(passes(engine, 0, tcp(0, v4("10.0.0.1"), v4("20.0.0.1"), [40_000, 443], SYN, [100, 0])), 1);
+      assert.equal(passes(engine, 0, segment(0, v4("10.0.0.1"), v4("20.0.0.1"), [40_000, 443], SYN, [100, 0])), 1);
       assert.equal(conntrack.stats().earlyDrop, 1);
-      assert.equal(passes(engine, 1, tcp(1, v4("20.0.0.1"), v4("10.0.0.1"), [443, 40_000], SYN | ACK, [500, 101])), 1);
+      assert.equal(passes(engine, 1, segment(1, v4("20.0.0.1"), v4("10.0.0.1"), [443, 40_000], SYN | ACK, [500, 101])), 1);
       const [flow, ...others] = [...conntrack.list({ protocol: 6 })].map((each) => flowText(each));
       assert.match(
         flow,
@@ -121,8 +81,8 @@ for (const build of BUILDS)
     it("what is out of the window makes no flow's time longer", async () => {
       const { engine, clock, conntrack } = await middle(build, "");
       const [client, server] = [v4("10.0.0.1"), v4("20.0.0.1")];
-      const out = (flags: number, numbers: [number, number]) => passes(engine, 0, tcp(0, client, server, [1000, 80], flags, numbers));
-      const back = (flags: number, numbers: [number, number]) => passes(engine, 1, tcp(1, server, client, [80, 1000], flags, numbers));
+      const out = (flags: number, numbers: [number, number]) => passes(engine, 0, segment(0, client, server, [1000, 80], flags, numbers));
+      const back = (flags: number, numbers: [number, number]) => passes(engine, 1, segment(1, server, client, [80, 1000], flags, numbers));
       out(SYN, [100, 0]);
       back(SYN | ACK, [500, 101]);
       out(ACK, [101, 501]);
@@ -140,17 +100,17 @@ for (const build of BUILDS)
       const { engine, conntrack } = await middle(build, "");
       const [client, server] = [v4("10.0.0.1"), v4("20.0.0.1")];
       const scale = Uint8Array.of(3, 3, 8, 1);
-      passes(engine, 0, tcp(0, client, server, [1000, 80], SYN, [100, 0], 64_240, scale));
-      passes(engine, 1, tcp(1, server, client, [80, 1000], SYN | ACK, [500, 101], 64_240, scale));
-      passes(engine, 0, tcp(0, client, server, [1000, 80], ACK, [101, 501], 1024));
+      passes(engine, 0, segment(0, client, server, [1000, 80], SYN, [100, 0], 64_240, scale));
+      passes(engine, 1, segment(1, server, client, [80, 1000], SYN | ACK, [500, 101], 64_240, scale));
+      passes(engine, 0, segment(0, client, server, [1000, 80], ACK, [101, 501], 1024));
       const [flow] = [...conntrack.list()];
       assert.deepEqual([flow.state, Math.round(flow.expiresMs / 1000)], ["ESTABLISHED", 432_000]);
     });
 
     it("a flow that a reset ends says so once, and last", async () => {
       const { engine, conntrack } = await middle(build, "");
-      passes(engine, 0, tcp(0, v4("10.0.0.1"), v4("20.0.0.1"), [1000, 80], SYN, [100, 0]));
-      passes(engine, 1, tcp(1, v4("20.0.0.1"), v4("10.0.0.1"), [80, 1000], RST | ACK, [0, 101]));
+      passes(engine, 0, segment(0, v4("10.0.0.1"), v4("20.0.0.1"), [1000, 80], SYN, [100, 0]));
+      passes(engine, 1, segment(1, v4("20.0.0.1"), v4("10.0.0.1"), [80, 1000], RST | ACK, [0, 101]));
       assert.deepEqual(
         [...conntrack.events()].map(({ kind }) => kind),
         ["new", "destroy"],
@@ -208,15 +168,15 @@ for (const build of BUILDS)
       const honest = Array.from({ length: 300 }, (_, i) => v4("10.1.0.1") + i);
       const server = v4("20.0.0.1");
       for (const client of honest) {
-        passes(engine, 0, tcp(0, client, server, [1000, 80], SYN, [100, 0]));
-        passes(engine, 1, tcp(1, server, client, [80, 1000], SYN | ACK, [500, 101]));
-        passes(engine, 0, tcp(0, client, server, [1000, 80], ACK, [101, 501]));
+        passes(engine, 0, segment(0, client, server, [1000, 80], SYN, [100, 0]));
+        passes(engine, 1, segment(1, server, client, [80, 1000], SYN | ACK, [500, 101]));
+        passes(engine, 0, segment(0, client, server, [1000, 80], ACK, [101, 501]));
       }
       let through = 0;
       for (let i = 0; i < 20_000; i++)
-        through += passes(engine, 0, tcp(0, v4("10.200.0.0") + (i & 0xffff), server, [1024 + i, 80], SYN, [i, 0]));
+        through += passes(engine, 0, segment(0, v4("10.200.0.0") + (i & 0xffff), server, [1024 + i, 80], SYN, [i, 0]));
       assert.ok(conntrack.count <= 1000 && through > 15_000, `${through} of 20000 SYNs`);
-      const alive = honest.filter((client) => passes(engine, 1, tcp(1, server, client, [80, 1000], ACK, [501, 101])) === 1);
+      const alive = honest.filter((client) => passes(engine, 1, segment(1, server, client, [80, 1000], ACK, [501, 101])) === 1);
       assert.equal(alive.length, honest.length);
       assert.deepEqual([...conntrack.list({ state: "ESTABLISHED" })].length, honest.length);
       auditFlows(engine);
@@ -262,29 +222,9 @@ function crc32c(bytes: Uint8Array): number {
   return ~crc >>> 0;
 }
 
-const FTP = `
-  table ip t {
-    ct helper files {
-      type "ftp" protocol tcp
-    }
-    chain pre {
-      type filter hook prerouting priority filter
-      tcp dport 21 ct helper set "files"
-    }
-    chain fwd {
-      type filter hook forward priority filter; policy drop
-      ct state established,related accept
-      iifname "lan" accept
-    }
-    chain out {
-      type nat hook postrouting priority srcnat
-      oifname "wan" masquerade
-    }
-  }`;
-
 /** A control connection from behind the router; what its server reads, and how many data connections are expected. */
 async function controlled() {
-  const { lab, client, router, server, wan } = await lanAndServer(FTP);
+  const { lab, client, router, server, wan } = await lanAndServer(helperRules("ftp", "tcp", 21));
   const listener = server.listen({ port: 21 });
   const accepting = listener[Symbol.asyncIterator]().next();
   const opening = client.connect({ hostname: "192.0.2.2", port: 21 });

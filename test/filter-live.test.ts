@@ -209,6 +209,19 @@ for (const build of BUILDS)
       );
       assert.throws(() => firewall.addElements(name, [{ key: Uint8Array.of(5, 5, 5, 5) }]), /set four is full/);
       assert.equal(firewall.list(), before);
+      firewall.apply(
+        "add set ip t boxes { type ipv4_addr . ipv4_addr . inet_service; flags interval; elements = { 10.0.0.0/8 . 10.0.0.0/8 . 80 }; }",
+      );
+      const spread = (i: number, by: number) => `10.0.${(i * by) % 200}.0-10.1.${(i * by + 7) % 200}.0`;
+      const boxes = Array.from({ length: 400 }, (_, i) => `${spread(i, 37)} . ${spread(i, 53)} . ${i + 1}-${3000 + ((i * 91) % 700)}`).join(
+        ", ",
+      );
+      const ranged = firewall.list();
+      assert.throws(
+        () => firewall.apply(`delete element ip t four { 1.1.1.1 }; add element ip t boxes { ${boxes} }`),
+        /overlap in too many ways/,
+      );
+      assert.equal(firewall.list(), ranged);
       firewall.apply("delete element ip t four { 1.1.1.1, 9.9.9.2 }; add element ip t four { 2.2.2.2, 3.3.3.3 }");
       assert.equal(firewall.elements(name).length, 4);
     });

@@ -4,27 +4,7 @@ import { describe, it } from "node:test";
 import * as abi from "../assembly/abi.ts";
 import { IpAddress } from "../src/base/ip-address.ts";
 import { mapEnds, mapSession, parseSip, sipText, withBody } from "../src/track/helpers/sip-text.ts";
-import { lanAndServer } from "./nat-rig.ts";
-
-const RULES = (type: string, protocol: string, port: number) => `
-  table inet t {
-    ct helper h {
-      type "${type}" protocol ${protocol}
-    }
-    chain pre {
-      type filter hook prerouting priority filter
-      ${protocol} dport ${port} ct helper set "h"
-    }
-    chain fwd {
-      type filter hook forward priority filter; policy drop
-      ct state established,related accept
-      iifname "lan" accept
-    }
-    chain out {
-      type nat hook postrouting priority srcnat
-      oifname "wan" masquerade
-    }
-  }`;
+import { helperRules, lanAndServer } from "./nat-rig.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const bytes = (words: string) => new TextEncoder().encode(words);
@@ -117,7 +97,7 @@ describe("the text of SIP", () => {
 
 describe("SIP through a router that masquerades", () => {
   it("media come in from the other end of the call, under the addresses that were written", async () => {
-    const { lab, client, router, server } = await lanAndServer(RULES("sip", "udp", 5060));
+    const { lab, client, router, server } = await lanAndServer(helperRules("sip", "udp", 5060));
     const [phone, proxy] = [client.datagram({ port: 5070 }), server.datagram({ port: 5060 })];
     const rtp = client.datagram({ port: 4000 });
     phone.send(bytes(invite("10.0.0.2", 5070, SESSION("10.0.0.2", 4000))), { address: "192.0.2.2", port: 5060 });
@@ -160,7 +140,7 @@ describe("SIP through a router that masquerades", () => {
   });
 
   it("a second phone with the same media port gets another one", async () => {
-    const { lab, client, router, server } = await lanAndServer(RULES("sip", "udp", 5060));
+    const { lab, client, router, server } = await lanAndServer(helperRules("sip", "udp", 5060));
     const proxy = server.datagram({ port: 5060 });
     for (const port of [5070, 5071]) {
       client.datagram({ port }).send(bytes(invite("10.0.0.2", port, SESSION("10.0.0.2", 4000))), { address: "192.0.2.2", port: 5060 });
@@ -170,10 +150,16 @@ describe("SIP through a router that masquerades", () => {
     proxy.tryReceiveMany((data) => ports.push(/m=audio (\d+)/.exec(text(data))?.[1] ?? ""));
     assert.deepEqual(ports, ["4000", "4002"]);
     assert.equal(router.conntrack.count, 2);
+    // Of a pair whose second port is taken, the first is not expected either.
+    client.datagram({ port: 5072 }).send(bytes(invite("10.0.0.2", 5072, SESSION("10.0.0.2", 3999))), { address: "192.0.2.2", port: 5060 });
+    await lab.run(50);
+    proxy.tryReceiveMany((data) => ports.push(/m=audio (\d+)/.exec(text(data))?.[1] ?? ""));
+    const { memory } = router.engine;
+    assert.deepEqual([ports[2], memory.getU32(memory.base(abi.REGION_FLOWS) + abi.FLOWS_EXPECTATION_COUNT)], ["4005", 6]);
   });
 
   it("calls reach a registered phone as long as its registration holds", async () => {
-    const { lab, client, router, server } = await lanAndServer(RULES("sip", "udp", 5060));
+    const { lab, client, router, server } = await lanAndServer(helperRules("sip", "udp", 5060));
     const [phone, registrar] = [client.datagram({ port: 5070 }), server.datagram({ port: 5060 })];
     const register = (contact: string) =>
       crlf([
@@ -217,8 +203,8 @@ describe("SIP through a router that masquerades", () => {
 
   it("refuses to load a helper that there is not", async () => {
     await assert.rejects(
-      lanAndServer(RULES("h323", "tcp", 1720)),
-      /table inet t, ct helper h: there is no helper "h323"; expected ftp, tftp, sip/,
+      lanAndServer(helperRules("h323", "tcp", 1720)),
+      /table ip t, ct helper h: there is no helper "h323"; expected ftp, tftp, sip/,
     );
   });
 });

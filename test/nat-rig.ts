@@ -33,3 +33,24 @@ export async function until<T>(lab: Lab, promise: Promise<T>): Promise<T> {
   if (!settled) throw new Error(`nothing came of it: ${JSON.stringify(lab.engine.counters())}`);
   return watched;
 }
+
+/** A router that gives connections to a port a helper, lets the LAN out under its own address, and lets in what is related. */
+export const helperRules = (type: string, protocol: string, port: number): string => `
+  table ip t {
+    ct helper h {
+      type "${type}" protocol ${protocol}
+    }
+    chain pre {
+      type filter hook prerouting priority filter
+      ${protocol} dport ${port} ct helper set "h"
+    }
+    chain fwd {
+      type filter hook forward priority filter; policy drop
+      ct state established,related accept
+      iifname "lan" accept
+    }
+    chain out {
+      type nat hook postrouting priority srcnat
+      oifname "wan" masquerade
+    }
+  }`;

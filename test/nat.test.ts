@@ -6,7 +6,7 @@ import type { Network } from "../src/engine/network.ts";
 import type { Host } from "../src/host/index.ts";
 import { Lab } from "../src/lab/index.ts";
 import { flowText } from "../src/track/index.ts";
-import { lanAndServer, until } from "./nat-rig.ts";
+import { helperRules, lanAndServer, until } from "./nat-rig.ts";
 
 const NAT = `
 table inet nat {
@@ -206,25 +206,7 @@ describe("a router with rules", () => {
   });
 
   it("expects TFTP's answers, which come from another port (RFC 1350)", async () => {
-    const { lab, client, router, server } = await lanAndServer(`
-      table ip t {
-        ct helper files {
-          type "tftp" protocol udp
-        }
-        chain pre {
-          type filter hook prerouting priority filter
-          udp dport 69 ct helper set "files"
-        }
-        chain fwd {
-          type filter hook forward priority filter; policy drop
-          ct state established,related accept
-          iifname "lan" accept
-        }
-        chain out {
-          type nat hook postrouting priority srcnat
-          oifname "wan" masquerade
-        }
-      }`);
+    const { lab, client, router, server } = await lanAndServer(helperRules("tftp", "udp", 69));
     const [asker, listener, transfer] = [client.datagram({ port: 2000 }), server.datagram({ port: 69 }), server.datagram({ port: 3000 })];
     asker.send(Uint8Array.of(0, 1, 97, 0, 111, 99, 116, 101, 116, 0), { address: "192.0.2.2", port: 69 });
     await lab.run(50);
@@ -244,6 +226,26 @@ describe("a router with rules", () => {
       related.map(({ status }) => status & abi.IPS_EXPECTED),
       [abi.IPS_EXPECTED],
     );
+  });
+
+  it("chains at ingress meet fragments as they came, not what is put together from them", async () => {
+    const { lab, client, router, server } = await lanAndServer(`${NAT}
+      table netdev n {
+        chain in {
+          type filter hook ingress device "lan" priority 0
+          meta l4proto udp counter
+          meta length > 1500 drop
+        }
+      }`);
+    const heard = server.datagram({ port: 9 });
+    client.datagram({ port: 2000 }).send(new Uint8Array(3000), { address: "192.0.2.2", port: 9 });
+    await lab.run(100);
+    let length = 0;
+    heard.tryReceiveMany((data) => {
+      length = data.length;
+    });
+    assert.equal(length, 3000);
+    assert.match(router.firewall.list(), /meta l4proto udp counter packets 3 /);
   });
 
   it("ends flows that left under an address which is no longer there, and has room for every one of IPv6", async () => {

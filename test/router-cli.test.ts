@@ -78,6 +78,8 @@ describe("a router's place in its network", () => {
     assert.deepEqual(macs(), macs());
     assert.match(macs().join(), /^02(:[0-9a-f]{2}){5},02(:[0-9a-f]{2}){5},02:00:00:00:00:07$/);
     assert.equal(new Set(macs()).size, 3);
+    const other = write("others.nft.yaml", INTERFACES);
+    assert.notEqual(loadConfig(other).interfaces[0].mac, macs()[0], "another router of this machine");
   });
 
   it("says good-bye to those who had it as their router", async () => {

@@ -5,19 +5,10 @@ import * as abi from "../assembly/abi.ts";
 import { VirtualClock } from "../src/base/clock.ts";
 import type { Engine, Random } from "../src/index.ts";
 import { Conntrack, flowText } from "../src/track/index.ts";
-import {
-  addressBytes4,
-  ETHERTYPE,
-  PROTOCOL,
-  serializeEthernet,
-  serializeIcmp,
-  serializeIpv4,
-  serializeTcp,
-  serializeUdp,
-} from "../src/wire/index.ts";
+import { PROTOCOL, serializeIcmp } from "../src/wire/index.ts";
 import { BUILDS, engineOf, mac, random, through } from "./support.ts";
+import { ACK, FIN, frame, ROUTER, RST, SYN, tcp, udp } from "./track-rig.ts";
 
-const ROUTER = [Uint8Array.of(2, 0, 0, 0, 0, 0), Uint8Array.of(2, 0, 0, 0, 0, 1)];
 const CLIENT = 0x0a000001;
 const SERVER = 0x14000001;
 
@@ -36,35 +27,11 @@ async function tracker(build: "shared" | "plain", flows = 1000, threads = 0) {
   return { engine, clock, conntrack: new Conntrack(engine) };
 }
 
-function frame(port: number, source: number, destination: number, protocol: number, payload: Uint8Array): Uint8Array {
-  const packet = serializeIpv4({ protocol, source, destination, payload });
-  return serializeEthernet({ destination: ROUTER[port], source: mac(50 + port), type: ETHERTYPE.ipv4, payload: packet });
-}
-
-function udp(port: number, source: number, destination: number, sourcePort: number, destinationPort: number, payload = new Uint8Array(8)) {
-  const addresses = { source: addressBytes4(source), destination: addressBytes4(destination) };
-  return frame(port, source, destination, PROTOCOL.udp, serializeUdp({ sourcePort, destinationPort, payload }, addresses));
-}
-
-function tcp(port: number, flags: number, sequence: number, acknowledgement: number, payload = new Uint8Array()) {
+function segment(port: number, flags: number, sequence: number, acknowledgement: number, payload = new Uint8Array()): Uint8Array {
   const [source, destination] = port === 0 ? [CLIENT, SERVER] : [SERVER, CLIENT];
-  const [sourcePort, destinationPort] = port === 0 ? [1000, 80] : [80, 1000];
-  const addresses = { source: addressBytes4(source), destination: addressBytes4(destination) };
-  const segment = {
-    sourcePort,
-    destinationPort,
-    sequence,
-    acknowledgement,
-    flags,
-    window: 1000,
-    urgentPointer: 0,
-    options: new Uint8Array(),
-    payload,
-  };
-  return frame(port, source, destination, PROTOCOL.tcp, serializeTcp(segment, addresses));
+  return tcp(port, source, destination, { ports: port === 0 ? [1000, 80] : [80, 1000], flags, sequence, acknowledgement, payload });
 }
 
-const [FIN, SYN, RST, ACK] = [1, 2, 4, 16];
 const send = (engine: Engine, port: number, bytes: Uint8Array) => through(engine, [bytes], port).sent.length;
 
 for (const build of BUILDS) {
@@ -72,14 +39,14 @@ for (const build of BUILDS) {
     it("follows a TCP connection through its states", async () => {
       const { engine, conntrack } = await tracker(build);
       const steps: [number, Uint8Array, string][] = [
-        [0, tcp(0, SYN, 100, 0), "SYN_SENT"],
-        [1, tcp(1, SYN | ACK, 500, 101), "SYN_RECV"],
-        [0, tcp(0, ACK, 101, 501), "ESTABLISHED"],
-        [0, tcp(0, ACK, 101, 501, new Uint8Array(10)), "ESTABLISHED"],
-        [0, tcp(0, FIN | ACK, 111, 501), "FIN_WAIT"],
-        [1, tcp(1, ACK, 501, 112), "CLOSE_WAIT"],
-        [1, tcp(1, FIN | ACK, 501, 112), "LAST_ACK"],
-        [0, tcp(0, ACK, 112, 502), "TIME_WAIT"],
+        [0, segment(0, SYN, 100, 0), "SYN_SENT"],
+        [1, segment(1, SYN | ACK, 500, 101), "SYN_RECV"],
+        [0, segment(0, ACK, 101, 501), "ESTABLISHED"],
+        [0, segment(0, ACK, 101, 501, new Uint8Array(10)), "ESTABLISHED"],
+        [0, segment(0, FIN | ACK, 111, 501), "FIN_WAIT"],
+        [1, segment(1, ACK, 501, 112), "CLOSE_WAIT"],
+        [1, segment(1, FIN | ACK, 501, 112), "LAST_ACK"],
+        [0, segment(0, ACK, 112, 502), "TIME_WAIT"],
       ];
       for (const [port, bytes, state] of steps) {
         assert.equal(send(engine, port, bytes), 1);
@@ -98,8 +65,8 @@ for (const build of BUILDS) {
 
     it("takes a reset as the only answer for the end", async () => {
       const { engine, conntrack } = await tracker(build);
-      send(engine, 0, tcp(0, SYN, 100, 0));
-      assert.equal(send(engine, 1, tcp(1, RST | ACK, 0, 101)), 1);
+      send(engine, 0, segment(0, SYN, 100, 0));
+      assert.equal(send(engine, 1, segment(1, RST | ACK, 0, 101)), 1);
       assert.equal(conntrack.count, 0);
     });
 

@@ -3,7 +3,7 @@
  * RELATED to the flow that announced it. There are few; a new flow compares its hash with all of theirs, four at a time.
  */
 import {
-  EXPECTATION_EXPIRES, EXPECTATION_FLAGS, EXPECTATION_MASTER, EXPECTATION_MOST, EXPECTATION_SIZE, EXPECT_PERMANENT, EXPECT_SOURCE, FLOWS_EXPECTATIONS,
+  EXPECTATION_EXPIRES, EXPECTATION_FLAGS, EXPECTATION_MASTER, EXPECTATION_MOST, EXPECTATION_SIZE, EXPECT_ASK, EXPECT_PERMANENT, EXPECT_SOURCE, FLOWS_EXPECTATIONS,
   FLOWS_EXPECTATION_COUNT, FLOWS_EXPECTATION_LOCK, FLOWS_EXPECTATION_ROOM, TUPLE_KIND, TUPLE_PORTS,
 } from "../abi";
 import { lock, unlock } from "../core/sync";
@@ -98,7 +98,7 @@ export function expect(from: usize, ticks: u32): u32 {
     if (place == room && isFree) place = i;
   }
   if (most != 0 && own >= most) place = oldest;
-  if (place != room && !isTaken) {
+  if (place != room && !isTaken && (load<u32>(from, EXPECTATION_FLAGS) & EXPECT_ASK) == 0) {
     if (load<u32>(hashAt(at, place)) == 0) store<u32>(at, load<u32>(at, FLOWS_EXPECTATION_COUNT) + 1, FLOWS_EXPECTATION_COUNT);
     memory.copy(entryAt(at, place), from, EXPECTATION_SIZE);
     store<u32>(hashAt(at, place), hash);

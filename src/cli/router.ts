@@ -30,20 +30,20 @@ export interface RouterCommand {
 /** The configuration of a file, with the ruleset that it names, and MACs that are the same after every start. */
 export function loadConfig(path: string): RouterConfig {
   const { rulesetFile, ...config } = parseConfig(readText(path, "configuration"), path);
-  const interfaces = config.interfaces.map((each) => ({ mac: stableMac(each.name), ...each }));
+  const interfaces = config.interfaces.map((each) => ({ mac: stableMac(resolve(path), each.name), ...each }));
   if (rulesetFile === undefined) return { ...config, interfaces };
   return { ...config, interfaces, ruleset: readRules(resolve(dirname(path), rulesetFile)), rulesetFile };
 }
 
-/** Of this machine and the interface's name: links, and what neighbours know of them, outlive a restart. */
-function stableMac(name: string): string {
+/** Of this machine, the configuration's place and the interface's name: links, and what neighbours know of them, outlive a restart. */
+function stableMac(path: string, name: string): string {
   let machine = hostname();
   try {
     machine = readFileSync("/etc/machine-id", "utf8").trim();
   } catch {
     // Its name will do.
   }
-  const digest = md5(new TextEncoder().encode(`packetloom ${machine} ${name}`));
+  const digest = md5(new TextEncoder().encode(`packetloom ${machine} ${path} ${name}`));
   return [0x02, ...digest.subarray(0, 5)].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
 }
 

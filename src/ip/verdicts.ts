@@ -14,11 +14,10 @@ const ETHERNET = 14;
 const UNREACHABLE = { 4: 3, 6: 1 } as const;
 const [FIN, SYN, RST, ACK] = [1, 2, 4, 16];
 
-/** Who hears of packets that rules log or queue. The packet is released when `log` returns, and belongs to `queue`. */
+/** Who hears of packets that rules log, or that a helper is to read. The packet is released when `log` returns. */
 export interface RuleListener {
   /** `statement`: number of the log statement. */
   log?(id: number, statement: number): void;
-  queue?(id: number, queue: number): void;
   /** What is to be sent in place of a packet of a flow with a helper. `flow`: its number × 2 + direction. */
   help?(packet: Uint8Array, flow: number): Uint8Array;
 }
@@ -42,10 +41,8 @@ export class Verdicts {
     else if (reason === abi.PUNT_FRAGMENT) this.assemble(id);
     else if (reason === abi.PUNT_LOG) this.listener.log?.(id, argument);
     else if (reason === abi.PUNT_HELPER) this.help(id, argument);
-    else if (reason === abi.PUNT_QUEUE && this.listener.queue) {
-      this.listener.queue(id, argument);
-      return true;
-    } else if (reason !== abi.PUNT_QUEUE) return false;
+    // Nobody listens to queues: what is counted as queued ends here.
+    else if (reason !== abi.PUNT_QUEUE) return false;
     plane.packetRelease(0, id);
     return true;
   }

@@ -67,18 +67,16 @@ function target(verdict: Verdict | undefined): string[] {
   return verdict?.code === "jump" || verdict?.code === "goto" ? [verdict.chain] : [];
 }
 
-/** Chains that a chain may go to, by itself or by maps. */
+/** Chains that an expression may go to, by itself or by a map: one of them. */
+function ways(table: TableSpec, e: Expression): readonly string[] {
+  if (e.op === "verdict") return target(e.verdict);
+  const set = e.op === "lookup" ? table.sets.find(({ name }) => name === e.set) : undefined;
+  return set?.map?.kind === "verdict" ? set.elements.flatMap(({ verdict }) => target(verdict)) : [];
+}
+
+/** Chains that a chain may go to. */
 function targets(table: TableSpec, chain: ChainSpec): Set<string> {
-  const out = new Set<string>();
-  for (const { expressions } of chain.rules) {
-    for (const e of expressions) {
-      if (e.op === "verdict") for (const name of target(e.verdict)) out.add(name);
-      if (e.op !== "lookup") continue;
-      const set = table.sets.find(({ name }) => name === e.set);
-      if (set?.map?.kind === "verdict") for (const element of set.elements) for (const name of target(element.verdict)) out.add(name);
-    }
-  }
-  return out;
+  return new Set(chain.rules.flatMap(({ expressions }) => expressions.flatMap((e) => ways(table, e))));
 }
 
 /** Refuses jumps to nowhere, in circles and too deep. */
@@ -116,10 +114,9 @@ function checkLength(table: TableSpec, chains: ReadonlyMap<string, ChainSpec>): 
   const length = (chain: ChainSpec): number => {
     const known = lengths.get(chain.name);
     if (known !== undefined) return known;
+    const longest = (names: readonly string[]) => names.reduce((most, name) => Math.max(most, length(chains.get(name) as ChainSpec)), 0);
     let sum = chain.rules.length;
-    for (const { expressions } of chain.rules)
-      for (const e of expressions)
-        if (e.op === "verdict") for (const name of target(e.verdict)) sum += length(chains.get(name) as ChainSpec);
+    for (const { expressions } of chain.rules) for (const e of expressions) sum += longest(ways(table, e));
     lengths.set(chain.name, sum);
     return sum;
   };

@@ -63,6 +63,13 @@ function linkOf(spec: SetSpec, carried: readonly Expression[], address: number):
   };
 }
 
+/** A set with ranges that is not in force yet. */
+interface Built {
+  readonly root: number;
+  readonly blocks: Block[];
+  readonly ranges: Map<string, { element: SetElement; address: number }>;
+}
+
 export class SetMemory {
   readonly spec: SetSpec;
   readonly link: SetLink & { stride: number; expiry: number; end: number };
@@ -73,6 +80,8 @@ export class SetMemory {
   /** Of sets with ranges. */
   private blocks: Block[] = [];
   private catchAll: Block | undefined;
+  /** Made for a change that is to come. */
+  private staged: Built | undefined;
   private readonly fixed: Block[] = [];
   private ranges = new Map<string, { element: SetElement; address: number }>();
 
@@ -138,7 +147,11 @@ export class SetMemory {
     const count = space.u32(link.address + abi.SET_COUNT);
     if (limit !== 0 && count + added.length > limit && this.sizeAfter(removed, added) > Math.max(limit, count))
       throw new LoomError("ENOBUFS", `set ${spec.name} is full: ${added.length} more elements and its size is ${limit}`);
-    if (spec.interval || space.u32(link.address + abi.SET_LEFT) >= added.length) return;
+    if (spec.interval) {
+      this.staged = this.build(this.after(removed, added));
+      return;
+    }
+    if (space.u32(link.address + abi.SET_LEFT) >= added.length) return;
     if (space.engine.plane.sizeSet(link.address, count + added.length) === 0)
       throw new LoomError("ENOMEM", `the rules' memory has no room for set ${spec.name}; raise filterBytes`);
   }
@@ -157,12 +170,25 @@ export class SetMemory {
       this.add(added);
       return;
     }
+    const built = this.staged ?? this.build(this.after(removed, added));
+    this.staged = undefined;
     for (const { catchall } of removed) if (catchall) this.clearCatchAll();
     for (const element of added) if (element.catchall) this.setCatchAll(element);
+    this.publish(built);
+  }
+
+  /** What was prepared is not to be. */
+  discard(): void {
+    if (this.staged) this.space.retire(this.staged.blocks);
+    this.staged = undefined;
+  }
+
+  /** Ranges of a set once a change is made. */
+  private after(removed: readonly SetElement[], added: readonly SetElement[]): readonly SetElement[] {
     const wanted = this.liveRanges();
     for (const element of removed) wanted.delete(rangeKey(element));
     for (const element of added) if (!element.catchall) wanted.set(rangeKey(element), element);
-    this.rebuild([...wanted.values()]);
+    return [...wanted.values()];
   }
 
   /** Ranges that have not expired: an expired one would hide what lies within it. */
@@ -202,7 +228,7 @@ export class SetMemory {
     if (this.spec.interval) {
       const left = new Map(this.ranges);
       for (const element of elements) if (!element.catchall && left.delete(rangeKey(element))) removed++;
-      if (removed > 0) this.rebuild([...left.values()].map(({ element }) => element));
+      if (removed > 0) this.publish(this.build([...left.values()].map(({ element }) => element)));
     }
     for (const { key, catchall } of elements) {
       if (catchall) removed += this.clearCatchAll() ? 1 : 0;
@@ -256,9 +282,9 @@ export class SetMemory {
     }
   }
 
-  private rebuild(elements: readonly SetElement[]): void {
+  /** A set with ranges beside the one in force; throws when there is no memory for it. */
+  private build(elements: readonly SetElement[]): Built {
     const { space, link } = this;
-    const old = this.blocks;
     const now = space.now();
     const records = elements.length === 0 ? undefined : space.allocate(aligned(elements.length * link.stride, 64));
     const ranges = new Map<string, { element: SetElement; address: number }>();
@@ -272,16 +298,21 @@ export class SetMemory {
     });
     const { fields, keyLength } = this.spec;
     const builder = new IntervalBuilder(space, fields.length > 0 ? fields : [keyLength], boxes);
-    let root = 0;
     try {
-      root = builder.build();
+      const root = builder.build();
+      return { root, ranges, blocks: records ? [records, ...builder.blocks] : [] };
     } catch (error) {
       if (records) space.retire([records]);
       throw error;
     }
-    this.blocks = records ? [records, ...builder.blocks] : [];
+  }
+
+  private publish({ root, ranges, blocks }: Built): void {
+    const { space, link } = this;
+    const old = this.blocks;
+    this.blocks = blocks;
     this.ranges = ranges;
-    space.setU32(link.address + abi.SET_COUNT, elements.length);
+    space.setU32(link.address + abi.SET_COUNT, ranges.size);
     space.setU32(link.address + abi.SET_TAGS, root);
     space.retire(old);
   }

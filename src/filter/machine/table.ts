@@ -240,6 +240,7 @@ export class LoadedTable implements User {
 
   /** Gives back what was made for a table that does not come into force. */
   abandon(): void {
+    for (const { set } of this.changes) set.discard();
     this.releaseAllBut(this.before);
   }
 

@@ -23,8 +23,8 @@ export interface Expectation {
 
 export type Expected = "expected" | "no place" | "taken";
 
-/** Expects a flow. "taken": another flow expects one to the same address and port. */
-export function expectFlow({ memory, plane, clock }: Engine, wanted: Expectation): Expected {
+/** Expects a flow, or with `ask` says whether it could. "taken": another flow expects one to the same address and port. */
+export function expectFlow({ memory, plane, clock }: Engine, wanted: Expectation, ask = false): Expected {
   const at = memory.base(abi.REGION_HOST);
   const { source, destination, translateTo } = wanted;
   const is4 = destination.family === 4;
@@ -35,7 +35,8 @@ export function expectFlow({ memory, plane, clock }: Engine, wanted: Expectation
   memory.u8[at + abi.TUPLE_PORTS + 2] = wanted.port >>> 8;
   memory.u8[at + abi.TUPLE_PORTS + 3] = wanted.port;
   memory.setU32(at + abi.TUPLE_KIND, (wanted.zone | (wanted.protocol << 16) | ((is4 ? 4 : 6) << 24)) >>> 0);
-  memory.setU32(at + abi.EXPECTATION_FLAGS, (source ? abi.EXPECT_SOURCE : 0) | (wanted.permanent ? abi.EXPECT_PERMANENT : 0));
+  const flags = (source ? abi.EXPECT_SOURCE : 0) | (wanted.permanent ? abi.EXPECT_PERMANENT : 0) | (ask ? abi.EXPECT_ASK : 0);
+  memory.setU32(at + abi.EXPECTATION_FLAGS, flags);
   memory.setU32(at + abi.EXPECTATION_MASTER, wanted.master);
   memory.setU32(at + abi.EXPECTATION_EXPIRES, (ticks + wanted.timeoutMs) >>> 0);
   memory.setU16(at + abi.EXPECTATION_HELPER, wanted.helper ?? 0);
