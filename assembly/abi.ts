@@ -267,6 +267,8 @@ export const DROP_NO_BACKEND = 53;
 export const DROP_FLOW_CLASH = 54;
 /** It waited in a queue that was taken away. */
 export const DROP_QUEUE_REMOVED = 55;
+/** Came to a mapping's outer end from whom the mapping is not for. */
+export const DROP_NAT_FILTERED = 56;
 
 export const PUNT_ARP = 64;
 /** The argument is the next hop and, above its 16 bits, the backend + 1 whose neighbour it is about instead of the destination's. */
@@ -387,7 +389,7 @@ export const VEC_MISSES = WORKER_SCRATCH + WORKER_SCRATCH_SIZE;
 export const VEC_LOCAL = VEC_MISSES + 2 * BURST;
 /** Tuples in hand (TUPLE_SIZE each). */
 export const WORKER_TUPLES = VEC_LOCAL + 2 * BURST;
-export const WORKER_TUPLES_SIZE = 4 * 48;
+export const WORKER_TUPLES_SIZE = 9 * 48;
 /** Not a power of two, so that two workers' lines never share cache sets. */
 export const WORKER_SIZE = WORKER_TUPLES + WORKER_TUPLES_SIZE + 192;
 export const NO_PORT = 0xffff;
@@ -766,6 +768,8 @@ export const VERDICT_STOLEN = 5;
 /** Translation found no port, or no address to put in. */
 export const VERDICT_NO_PORT = 6;
 export const VERDICT_NO_BACKEND = 7;
+/** A mapping is not for whom it comes from (RFC 4787 §5). */
+export const VERDICT_FILTERED = 8;
 export const REJECT_ICMP = 0;
 export const REJECT_TCP_RESET = 1;
 
@@ -791,6 +795,10 @@ export const NATREQ_SIZE = 40;
 export const NAT_SOURCE = 0;
 export const NAT_DESTINATION = 1;
 export const NAT_OWN_ADDRESS = 0x8000;
+/** The source's mapping is the same whatever it talks to (RFC 4787 §4.1); and who may use it from outside: anybody, hosts it has talked to, nobody else. */
+export const NAT_FULL_CONE = 0x100;
+export const NAT_RESTRICTED_CONE = 0x200;
+export const NAT_PORT_RESTRICTED_CONE = 0x400;
 
 // ── Sets, maps and state of rules (in REGION_FILTER) ────────────────────────────────────────────
 /*
@@ -897,7 +905,7 @@ export const FIB_TYPE = 1;
  *  +32  flags | liberal | address of timeouts | records
  *  +64  lock of the free lists | first free | never used yet | in use | retired: oldest, newest | extensions: first free, never used |
  *      retired in this epoch (own line)
- * +128  lock of the wheel | its time (units of 256 ms) | address of its slots | started | confirmed flows   (own line)
+ * +128  lock of the wheel | its time (units of 256 ms) | address of its slots | started | confirmed flows | mappings   (own line)
  * +160  expectations: address | room | in use | lock
  * +192  events: address of the ring | capacity | head | tail | lost | lock                    (own line)
  * +256  keys of the hash (u64 × 12)
@@ -929,6 +937,8 @@ export const FLOWS_WHEEL_TIME = 132;
 export const FLOWS_WHEEL_SLOTS = 136;
 export const FLOWS_WHEEL_STARTED = 140;
 export const FLOWS_COUNT = 144;
+/** Mappings among the flows. */
+export const FLOWS_MAPPINGS = 148;
 export const FLOWS_EXPECTATIONS = 160;
 export const FLOWS_EXPECTATION_ROOM = 164;
 export const FLOWS_EXPECTATION_COUNT = 168;
@@ -1020,6 +1030,7 @@ export const TIMEOUT_GENERIC = 16;
 export const TIMEOUT_SCTP = 17;
 export const TIMEOUT_GRE = 18;
 export const TIMEOUT_GRE_STREAM = 19;
+export const TIMEOUT_MAPPING = 20;
 export const TIMEOUT_COUNT = 24;
 
 /*
@@ -1053,6 +1064,19 @@ export const PHASE_ENDING = 0x20000;
 export const PHASE_BUSY = 0x40000;
 /** Answers go another way (direct server return, tunnels): only one direction is seen. */
 export const PHASE_ONE_SIDED = 0x80000;
+/** Its source, or its destination, is translated by a mapping, which lives as long as flows use it. */
+export const PHASE_MAPPED_SOURCE = 0x100000;
+export const PHASE_MAPPED_DESTINATION = 0x200000;
+
+/*
+ * Mapping (which outer end an inner one has): a record as of a flow, whose far end is nobody's. Original: inner end to zeros; answers: zeros to outer
+ * end. Restricted cones have another record for each far address, with port 0. Its mark is who may come from outside (NAT_*_CONE) and
+ * MAPPING_EXPLICIT; its cold record has at +0 the flows that use it.
+ */
+/** Zones of mappings: no packet has one. */
+export const MAPPING_ZONE = 0x8000;
+/** Asked for by name (PCP, NAT-PMP, UPnP): lives for the time it was given. */
+export const MAPPING_EXPLICIT = 1;
 
 /** Status bits as the kernel has them (linux/netfilter/nf_conntrack_common.h, enum ip_conntrack_status). */
 export const IPS_EXPECTED = 1;

@@ -17,14 +17,15 @@ import {
   SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW,
   SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING, SEGMENT_PREROUTING_LATE,
   SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL,
-  VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VERDICT_ACCEPT, WORKER_SCRATCH,
+  VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VERDICT_ACCEPT, VERDICT_FILTERED, WORKER_SCRATCH,
 } from "./abi";
 import { descriptorAt, hasTable, header, portAt, region, tableAt } from "./core/layout";
 import { drop, punt } from "./core/packet";
 import { serve, SERVED_BY_NAT, steerBurst, tunnelBurst } from "./node/balance";
 import { admitBurst, confirmBurst, handUp, helpBurst, linkBurst, setAside } from "./node/forward";
+import { MAPPED, NOT_MAPPED } from "./flow/mapping";
 import { isError } from "./flow/tuples";
-import { setUp, setUpNothing, translateBurst, wantsSetup, wasExpected } from "./node/nat";
+import { setUp, setUpNothing, translateBurst, wantsSetup, wasExpected, wasMapped } from "./node/nat";
 import { route4Burst, route6Burst } from "./node/route";
 import { end, hasProgram, leave, runSegment } from "./node/rules";
 import { forget, trackBurst, trackOne } from "./node/track";
@@ -206,8 +207,11 @@ function setUpOne(worker: usize, net: usize, segment: u32, p: u32, kind: u32): u
   }
   if (!wantsSetup(worker, p, kind)) return VERDICT_ACCEPT;
   if (kind == NAT_SOURCE) return setUpNothing(worker, p);
-  if (segment != SEGMENT_PREROUTING_NAT || (load<u32>(net, NETNS_FLAGS) & NETNS_BALANCE) == 0) return VERDICT_ACCEPT;
-  // What no rule has sent elsewhere may be for a service.
+  if (segment != SEGMENT_PREROUTING_NAT) return VERDICT_ACCEPT;
+  // What no rule has sent elsewhere may be for somebody's mapping, or for a service.
+  const mapped = wasMapped(worker, p, worker + WORKER_SCRATCH);
+  if (mapped != NOT_MAPPED) return mapped == MAPPED ? setUp(worker, p, worker + WORKER_SCRATCH) : VERDICT_FILTERED;
+  if ((load<u32>(net, NETNS_FLAGS) & NETNS_BALANCE) == 0) return VERDICT_ACCEPT;
   const verdict = serve(worker, p, worker + WORKER_SCRATCH);
   return verdict == SERVED_BY_NAT ? setUp(worker, p, worker + WORKER_SCRATCH) : verdict;
 }

@@ -3,6 +3,7 @@ import { EXTENSION_HELPER, FLOWS_FRESH, FLOWS_RETIRED_FIRST, FLOW_EXPIRES, FLOW_
 import { advanceEpoch } from "./core/arena";
 import { regionSize, workerAt } from "./core/layout";
 import { refresh } from "./flow/begin";
+import { mapExplicitly } from "./flow/mapping";
 import { believe } from "./flow/tcp";
 import { loadField, storeField } from "./node/ct-fields";
 import { setUp } from "./node/nat";
@@ -59,6 +60,11 @@ export function flowFind(tuple: usize): u32 {
 /** Expects a flow (EXPECTATION_* at `from`): 1; 0 when there is no place, 2 when another flow expects the same. */
 export function flowExpect(from: usize, ticks: u32): u32 {
   return regionSize(REGION_FLOWS) != 0 ? expect(from, ticks) : 0;
+}
+
+/** Maps the source of one tuple to that of another (TUPLE_*) for `lifetime` ms: the mapping's number, or 0. `mark`: NAT_*_CONE, MAPPING_EXPLICIT. */
+export function flowMap(worker: u32, inner: usize, outer: usize, mark: u32, ticks: u32, lifetime: u32): u32 {
+  return regionSize(REGION_FLOWS) != 0 ? mapExplicitly(inner, outer, mark, ticks, lifetime, workerAt(worker) + WORKER_TUPLES) : 0;
 }
 
 /** A flow lives for at least `timeout` milliseconds from now. */

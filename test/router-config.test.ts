@@ -100,6 +100,11 @@ const BAD: readonly (readonly [name: string, source: string, ...lines: string[]]
     `${LAN}policyRules:\n  - { priority: 7, table: 9 }\n  - { priority: 7, table: 8 }\n`,
     "router.yaml:6:17: policyRules[1].priority is 7, as of policyRules[0]",
   ],
+  [
+    "filtering without a mapping",
+    `${LAN}nat: { masquerade: [lan], filtering: address-dependent }\n`,
+    "router.yaml:4:38: nat.filtering is of mappings that do not depend on endpoints; expected mapping: endpoint-independent with it",
+  ],
   ["NAT by no interface", `${LAN}nat: { masquerade: [wan] }\n`, 'router.yaml:4:21: nat.masquerade[0] is "wan"; expected an interface: lan'],
   [
     "a forward without a port",

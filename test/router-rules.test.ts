@@ -79,4 +79,19 @@ describe("shortcuts", () => {
     await router.close();
     await lab.engine.close();
   });
+
+  it("map sources endpoint-independently, and turn round what goes to an outer end", async () => {
+    const lab = await Lab.create({ seed: 5, memory: { flows: 1024, filterBytes: 8 << 20 } });
+    const config = { ...CONFIG, forwards: [], rpFilter: "off", nat: { masquerade: ["wan"], mapping: "endpoint-independent" } } as const;
+    const router = await Router.create(config as unknown as RouterConfig, {
+      engine: lab.engine,
+      ports: { wan: lab.engine.port(6), lan: lab.engine.port(7) },
+    });
+    const { stdout } = await runCommand(router, { tool: "nft", words: ["list", "chain", "inet", "packetloom", "masquerade"] });
+    assert.match(stdout ?? "", /oifname "wan" masquerade restricted-cone/);
+    assert.match(stdout ?? "", /ct status dnat ct original ip daddr 192\.0\.2\.1 snat ip to 192\.0\.2\.1 restricted-cone/);
+    const mappings = await runCommand(router, { tool: "conntrack", words: ["-L", "mapping"] });
+    assert.match(mappings.stderr ?? "", /0 mappings have been shown/);
+    await router.close();
+  });
 });

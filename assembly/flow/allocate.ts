@@ -26,7 +26,7 @@ export const RANGE_PREFIX: u32 = 64;
 const TRIES: u32 = 128;
 
 /** Is the answers' tuple of this one anybody's? `scratch`: one tuple. */
-function isUsed(tuple: usize, scratch: usize): bool {
+export function isUsed(tuple: usize, scratch: usize): bool {
   if (!invert(tuple, scratch)) return false;
   hashTuple(scratch);
   return find(scratch) != 0;

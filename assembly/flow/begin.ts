@@ -3,9 +3,9 @@
  * and what happens when there is no room (nf_conntrack_core's early drop: the unassured go first).
  */
 import {
-  COLD_STATE, EVENT_NEW, FLOWS_TIMEOUTS, FLOW_BUCKET_SLOTS, FLOW_EXPIRES, FLOW_FAMILY, FLOW_PROTOCOL, FLOW_STATUS, FLOW_STAT_CLASH,
+  COLD_STATE, EVENT_NEW, FLOWS_TIMEOUTS, FLOW_BUCKET_SLOTS, FLOW_EXPIRES, FLOW_FAMILY, FLOW_PHASE, FLOW_PROTOCOL, FLOW_STATUS, FLOW_STAT_CLASH,
   FLOW_STAT_DROP, FLOW_STAT_EARLY_DROP, FLOW_STAT_INSERT, FLOW_ZONE, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING,
-  IPS_SEEN_REPLY, TIMEOUT_GENERIC, TIMEOUT_GRE, TIMEOUT_GRE_STREAM, TIMEOUT_ICMP, TIMEOUT_ICMP6, TIMEOUT_SCTP, TIMEOUT_UDP, TIMEOUT_UDP_STREAM, TUPLE_HASH,
+  IPS_SEEN_REPLY, PHASE_MAPPED_DESTINATION, PHASE_MAPPED_SOURCE, TIMEOUT_GENERIC, TIMEOUT_GRE, TIMEOUT_GRE_STREAM, TIMEOUT_ICMP, TIMEOUT_ICMP6, TIMEOUT_SCTP, TIMEOUT_UDP, TIMEOUT_UDP_STREAM, TUPLE_HASH,
   TUPLE_KIND, TUPLE_SIZE,
 } from "../abi";
 import { fetchAnd } from "../core/sync";
@@ -14,6 +14,7 @@ import {
   retireFlow, setLinked, setStatus, setTuple, tupleOf,
 } from "../table/flow";
 import { tell } from "../table/flow-events";
+import { holdMappings } from "../table/mappings";
 import { destroy, hasten, schedule } from "../table/wheel";
 import { ICMP, ICMP6, TCP, UDP } from "../wire/l4";
 import { SCTP, UDPLITE } from "./tuples";
@@ -70,6 +71,7 @@ export function confirm(flow: u32, ticks: u32, scratch: usize): u32 {
     return result;
   }
   schedule(flow, ticks);
+  if ((load<u32>(hot, FLOW_PHASE) & (PHASE_MAPPED_SOURCE | PHASE_MAPPED_DESTINATION)) != 0) holdMappings(flow, 1, ticks, scratch);
   setLinked(flow);
   countFlow(FLOW_STAT_INSERT);
   tell(flow, EVENT_NEW, ticks);

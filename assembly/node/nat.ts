@@ -4,19 +4,24 @@
  */
 import {
   CT_NEW, CT_RELATED, CT_RELATED_REPLY, DESC_DATA, DESC_FLAGS, DESC_INGRESS, DESC_L3, DESC_L4, DESC_OWNER, DESC_PROTOCOL, DESC_SHIFT,
-  DROP_NAT_UNWRITABLE, EXTENSION_NAT, FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_IP4, FLAG_L4, FLOWS_HOT, FLOW_EXTENSION, FLOW_PORTS,
+  DROP_NAT_UNWRITABLE, EXTENSION_NAT, FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_IP4, FLAG_L4, FLOWS_HOT, FLOW_EXTENSION, FLOW_PHASE, FLOW_PORTS,
   FLOW_SIZE, FLOW_STATUS, HEADER_PORTS, IFACE_ADDRESS4, IFACE_ADDRESS6, IFACE_SIZE, IPS_CONFIRMED, IPS_DST_NAT, IPS_DST_NAT_DONE,
   IPS_EXPECTED, IPS_SRC_NAT, IPS_SRC_NAT_DONE, NATREQ_FLAGS, NATREQ_KIND, NATREQ_MAX, NATREQ_MAX_PORT, NATREQ_MIN, NATREQ_MIN_PORT,
-  NAT_DESTINATION, NAT_OWN_ADDRESS, NAT_SOURCE, NEXT_DONE, NONE, REGION_DESCRIPTORS, REGION_FLOWS, REGION_IFACES, TUPLE_KIND,
-  TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_OIF, VERDICT_ACCEPT, VERDICT_NO_PORT, WORKER_TUPLES,
+  NAT_DESTINATION, NAT_OWN_ADDRESS, NAT_SOURCE, NEXT_DONE, NONE, PHASE_MAPPED_DESTINATION,
+  PHASE_MAPPED_SOURCE, REGION_DESCRIPTORS, REGION_FLOWS, REGION_IFACES, TUPLE_KIND,
+  TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_OIF, VERDICT_ACCEPT, VERDICT_NO_PORT, WORKER_TICKS,
+  WORKER_TUPLES,
 } from "../abi";
 import { privateHead } from "../core/head";
 import { descriptorAt, header, region } from "../core/layout";
 import { drop } from "../core/packet";
+import { fetchOr } from "../core/sync";
 import { choose, keepOrChange, RANGE_ADDRESSES, RANGE_PORTS } from "../flow/allocate";
+import { CONES, MAPPED, mapDestination, mapSource, NOT_MAPPED } from "../flow/mapping";
 import { translate, translateCited } from "../flow/translate";
 import { invert, isError, isRedirect } from "../flow/tuples";
 import { extend, extensionAt, flowAt, setTuple, tupleOf } from "../table/flow";
+import { hasMappings } from "../table/mappings";
 import { fold32 } from "../wire/checksum";
 import { TCP, UDP } from "../wire/l4";
 
@@ -56,7 +61,9 @@ export function setUp(worker: usize, p: u32, request: usize): u32 {
   tidy(leaving);
   if ((<u32>load<u16>(request, NATREQ_FLAGS) & NAT_OWN_ADDRESS) != 0 && !fillOwn(worker, p, request, kind, leaving)) return VERDICT_NO_PORT;
   memory.copy(old, leaving, TUPLE_SIZE);
-  if (!choose(worker, leaving, request, kind, scratch)) return VERDICT_NO_PORT;
+  const ticks = load<u32>(worker, WORKER_TICKS), maps = kind == NAT_SOURCE && (hasMappings() || (<u32>load<u16>(request, NATREQ_FLAGS) & CONES) != 0);
+  if (maps && mapSource(worker, leaving, request, ticks, scratch)) fetchOr(flowAt(flow) + FLOW_PHASE, PHASE_MAPPED_SOURCE);
+  else if (!choose(worker, leaving, request, kind, scratch)) return VERDICT_NO_PORT;
   return settle(flow, kind, old, leaving, scratch) ? VERDICT_ACCEPT : VERDICT_NO_PORT;
 }
 
@@ -73,6 +80,16 @@ export function wasExpected(worker: usize, p: u32, request: usize): bool {
   v128.store(request, v128.load(wanted, 4), NATREQ_MIN);
   v128.store(request, v128.load(wanted, 4), NATREQ_MAX);
   return true;
+}
+
+/** Does the first packet of a flow come to a mapping's outer end (MAPPED, …)? The translation is written to `request`. */
+export function wasMapped(worker: usize, p: u32, request: usize): u32 {
+  if (!hasMappings()) return NOT_MAPPED;
+  const flow = flowOf(worker, p) >>> 1, tuple = worker + WORKER_TUPLES;
+  tupleOf(flow, 0, tuple);
+  const result = mapDestination(tuple, request, load<u32>(worker, WORKER_TICKS), tuple + TUPLE_SIZE);
+  if (result == MAPPED) fetchOr(flowAt(flow) + FLOW_PHASE, PHASE_MAPPED_DESTINATION);
+  return result;
 }
 
 /** Of a flow that no rule translates: its answers must still be nobody else's. */

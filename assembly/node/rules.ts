@@ -3,8 +3,8 @@
  * is, nothing is called. What ends here takes the flow that it would have begun with it.
  */
 import {
-  DROP_FILTER, DROP_NAT_EXHAUSTED, DROP_NO_BACKEND, NETNS_PROGRAMS, NEXT_DONE, PUNT_QUEUE, PUNT_REJECT, VEC_ARGUMENT, VEC_FLOW, VEC_IDS, VEC_NEXT,
-  VEC_VERDICT, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_NO_BACKEND, VERDICT_NO_PORT, VERDICT_QUEUE, VERDICT_REJECT,
+  DROP_FILTER, DROP_NAT_EXHAUSTED, DROP_NAT_FILTERED, DROP_NO_BACKEND, NETNS_PROGRAMS, NEXT_DONE, PUNT_QUEUE, PUNT_REJECT, VEC_ARGUMENT, VEC_FLOW, VEC_IDS, VEC_NEXT,
+  VEC_VERDICT, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_FILTERED, VERDICT_NO_BACKEND, VERDICT_NO_PORT, VERDICT_QUEUE, VERDICT_REJECT,
 } from "../abi";
 import { drop, punt } from "../core/packet";
 import { abandon } from "../flow/begin";
@@ -40,6 +40,7 @@ export function end(worker: usize, p: u32, verdict: u32): void {
   store<u16>(worker + (<usize>p << 1), NEXT_DONE, VEC_NEXT);
   if (verdict == VERDICT_DROP) drop(worker, id, DROP_FILTER);
   else if (verdict == VERDICT_NO_PORT) drop(worker, id, DROP_NAT_EXHAUSTED);
+  else if (verdict == VERDICT_FILTERED) drop(worker, id, DROP_NAT_FILTERED);
   else if (verdict == VERDICT_NO_BACKEND) drop(worker, id, DROP_NO_BACKEND);
   else if (verdict == VERDICT_REJECT) punt(worker, id, PUNT_REJECT, argument);
   else if (verdict == VERDICT_QUEUE) punt(worker, id, PUNT_QUEUE, argument);

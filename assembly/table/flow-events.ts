@@ -2,14 +2,15 @@
 import {
   COLD_STATE, FLOWS_EVENTS, FLOWS_EVENT_CAPACITY, FLOWS_EVENT_HEAD, FLOWS_EVENT_LOCK, FLOWS_EVENT_LOST, FLOWS_EVENT_TAIL,
   FLOW_COUNTER_SIZE, FLOW_EVENT_COUNTERS, FLOW_EVENT_FLOW, FLOW_EVENT_RECORD, FLOW_EVENT_REPLY, FLOW_EVENT_SIZE, FLOW_EVENT_TIME, FLOW_FAMILY, FLOW_SIZE,
+  FLOW_ZONE, MAPPING_ZONE,
 } from "../abi";
 import { lock, unlock } from "../core/sync";
 import { coldAt, countersAt, flowAt, flows, replyAddresses } from "./flow";
 
-/** Notes an event (EVENT_*) of a flow. */
+/** Notes an event (EVENT_*) of a flow; mappings are none. */
 export function tell(flow: u32, kind: u32, ticks: u32): void {
   const at = flows(), capacity = load<u32>(at, FLOWS_EVENT_CAPACITY);
-  if (capacity == 0) return;
+  if (capacity == 0 || (load<u16>(flowAt(flow), FLOW_ZONE) & <u16>MAPPING_ZONE) != 0) return;
   lock(at + FLOWS_EVENT_LOCK);
   const tail = load<u32>(at, FLOWS_EVENT_TAIL);
   if (tail - load<u32>(at, FLOWS_EVENT_HEAD) >= capacity) store<u32>(at, load<u32>(at, FLOWS_EVENT_LOST) + 1, FLOWS_EVENT_LOST);

@@ -7,13 +7,15 @@
  */
 import {
   COLD_WHEEL_NEXT, COLD_WHEEL_PREVIOUS, COLD_WHEEL_SLOT, EVENT_DESTROY, FLOWS_USED, FLOWS_WHEEL_LOCK, FLOWS_WHEEL_SLOTS,
-  FLOWS_WHEEL_STARTED, FLOWS_WHEEL_TIME, FLOW_BACKEND, FLOW_EXPIRES, FLOW_STATUS, FLOW_STAT_EXPIRED, IPS_DYING, IPS_HELPER,
+  FLOWS_WHEEL_STARTED, FLOWS_WHEEL_TIME, FLOW_BACKEND, FLOW_EXPIRES, FLOW_PHASE, FLOW_STATUS, FLOW_STAT_EXPIRED, IPS_DYING, IPS_HELPER,
+  PHASE_MAPPED_DESTINATION, PHASE_MAPPED_SOURCE,
 } from "../abi";
 import { lock, unlock } from "../core/sync";
 import { flowClosed } from "./balance";
 import { expectNothing } from "./expectations";
 import { claimEnd, coldAt, countFlow, flowAt, flows, isLinked, removeFlow, retireFlow, setStatus } from "./flow";
 import { tell } from "./flow-events";
+import { countMapping, holdMappings, isHeld, isMapping, mappingTimeout } from "./mappings";
 
 const UNIT_SHIFT: u32 = 8;
 const SLOTS: u32 = 256;
@@ -94,11 +96,13 @@ export function hasten(flow: u32): void {
   unlock(at + FLOWS_WHEEL_LOCK);
 }
 
-/** Ends a flow now; false when somebody else does so, or is still making it. `scratch`: two tuples. */
+/** Ends a flow now; false when somebody else does so, or is still making it. `scratch`: three tuples. */
 export function destroy(flow: u32, ticks: u32, scratch: usize): bool {
   if (!claimEnd(flow)) return false;
   const at = flows(), hot = flowAt(flow);
   setStatus(hot, IPS_DYING);
+  if (isMapping(flow)) countMapping(-1);
+  else if ((load<u32>(hot, FLOW_PHASE) & (PHASE_MAPPED_SOURCE | PHASE_MAPPED_DESTINATION)) != 0) holdMappings(flow, -1, ticks, scratch);
   removeFlow(flow, scratch);
   lock(at + FLOWS_WHEEL_LOCK);
   unlink(flow);
@@ -158,6 +162,7 @@ function endSlot(at: usize, now: u32, ticks: u32, budget: u32, scratch: usize): 
     const flow = load<u32>(slotAt(slot));
     if (flow == 0) { unlock(at + FLOWS_WHEEL_LOCK); return budget; }
     unlink(flow);
+    if (isHeld(flow)) store<u32>(flowAt(flow), ticks + mappingTimeout(), FLOW_EXPIRES);
     const expires = load<u32>(flowAt(flow), FLOW_EXPIRES), isDue = <i32>(ticks - expires) >= 0 && isLinked(flow);
     if (!isDue) link(flow, slotFor(expires, now));
     unlock(at + FLOWS_WHEEL_LOCK);

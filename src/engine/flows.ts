@@ -22,7 +22,10 @@ const WAITING = 2 * abi.BURST;
 const EXPECTATIONS = 256;
 const WHEEL_SLOTS = 256 + 256 + 64;
 
-/** Timeouts in seconds, in the order of TIMEOUT_*; the kernel's defaults (net.netfilter.nf_conntrack_*_timeout*). */
+/**
+ * Timeouts in seconds, in the order of TIMEOUT_*; the kernel's defaults (net.netfilter.nf_conntrack_*_timeout*). `nat_mapping` is how long a mapping is kept
+ * when no flow uses it any more: with the time of the last flow, more than the five minutes of RFC 4787 REQ-5 for streams, two at least.
+ */
 export const DEFAULT_TIMEOUTS: Readonly<Record<string, number>> = {
   tcp_none: 432_000,
   tcp_syn_sent: 120,
@@ -44,6 +47,7 @@ export const DEFAULT_TIMEOUTS: Readonly<Record<string, number>> = {
   sctp: 210,
   gre: 30,
   gre_stream: 180,
+  nat_mapping: 120,
 };
 export const TIMEOUT_NAMES: readonly string[] = Object.keys(DEFAULT_TIMEOUTS);
 

@@ -42,6 +42,7 @@ export interface DataPlane {
   flowTuple(flow: number, direction: number, out: number): void;
   flowFind(tuple: number): number;
   flowExpect(from: number, ticks: number): number;
+  flowMap(worker: number, inner: number, outer: number, mark: number, ticks: number, lifetime: number): number;
   flowHelp(flow: number, helper: number): number;
   flowHelper(flow: number): number;
   flowLiberal(flow: number): void;

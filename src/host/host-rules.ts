@@ -78,6 +78,7 @@ export class HostRules {
     if (!conntrack) return;
     for (const { id, status, original, reply } of conntrack.list())
       if (status & abi.IPS_SRC_NAT && reply.dst.equals(address) && !original.src.equals(address)) conntrack.end(id);
+    conntrack.mappings.removeOf(address);
   }
 
   private listen(helpers: Helpers | undefined): void {

@@ -58,6 +58,11 @@ export function references(config: RouterConfig): Mistake[] {
   config.nat?.masquerade.forEach((name, i) => {
     known(name, "nat", "masquerade", i);
   });
+  if (config.nat?.filtering && config.nat.mapping !== "endpoint-independent")
+    add(
+      ["nat", "filtering"],
+      "nat.filtering is of mappings that do not depend on endpoints; expected mapping: endpoint-independent with it",
+    );
   const listened = new Map<string, number>();
   config.forwards?.forEach(({ listen, to, protocol = "tcp" }, i) => {
     for (const each of protocol === "both" ? ["tcp", "udp"] : [protocol]) {

@@ -58,8 +58,35 @@ function destinationRules({ listen, to, protocol = "tcp" }: ForwardConfig, addre
 }
 
 function sources(config: RouterConfig, addresses: readonly AddressInfo[]): string[] {
-  const rules = [...hairpins(config, addresses), ...(config.nat?.masquerade ?? []).map((name) => `oifname "${name}" masquerade`)];
+  const { masquerade = [] } = config.nat ?? {};
+  const cone = coneOf(config);
+  const rules = [
+    ...hairpins(config, addresses),
+    ...(cone ? mappedHairpins(masquerade, addresses, cone) : []),
+    ...masquerade.map((name) => `oifname "${name}" masquerade${cone && ` ${cone}`}`),
+  ];
   return rules.length ? [chain("masquerade", "nat hook postrouting priority srcnat", rules)] : [];
+}
+
+/** The word for how sources are mapped (RFC 4787 in those of RFC 3489); empty: anew for each far end. */
+function coneOf({ nat }: RouterConfig): string {
+  if (nat?.mapping !== "endpoint-independent") return "";
+  return {
+    "endpoint-independent": "full-cone",
+    "address-dependent": "restricted-cone",
+    "address-and-port-dependent": "port-restricted-cone",
+  }[nat.filtering ?? "address-dependent"];
+}
+
+/** What one client sends to another's outer end comes from an outer end itself (RFC 4787 REQ-9). */
+function mappedHairpins(masquerade: readonly string[], addresses: readonly AddressInfo[], cone: string): string[] {
+  return addresses.flatMap(({ address, interface: name, scope }) => {
+    if (!masquerade.includes(name) || scope !== "global") return [];
+    const { family } = IpAddress.parse(address);
+    const word = WORD[family];
+    const to = family === 6 ? `[${address}]` : address;
+    return [`iifname != "${name}" oifname != "${name}" ct status dnat ct original ${word} daddr ${address} snat ${word} to ${to} ${cone}`];
+  });
 }
 
 /** A client on the server's own link would be answered directly, by an address that it did not ask: its source is translated too. */

@@ -210,7 +210,13 @@ export const CONFIG = object("router", {
   policyRules: optional(list(rule, "policy rules")),
   ruleset: optional(text),
   rulesetFile: optional(text),
-  nat: optional(object("nat", { masquerade: list(interfaceName, "interfaces") })),
+  nat: optional(
+    object("nat", {
+      masquerade: list(interfaceName, "interfaces"),
+      mapping: optional(oneOf("endpoint-independent", "endpoint-dependent")),
+      filtering: optional(oneOf("endpoint-independent", "address-dependent", "address-and-port-dependent")),
+    }),
+  ),
   forwards: optional(list(forward, "forwards")),
   balancers: optional(list(balancer, "balancers")),
   dhcpServers: optional(list(pool, "DHCP servers")),

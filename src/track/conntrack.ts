@@ -11,6 +11,7 @@ import { type IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-add
 import type { Engine } from "../engine/engine.ts";
 import { TIMEOUT_NAMES } from "../engine/flows.ts";
 import { countersAt, type Flow, PROTOCOL_NAMES, readFlow, readTuple, type Tuple } from "./flow.ts";
+import { Mappings } from "./mappings.ts";
 
 export interface FlowFilter {
   readonly family?: 4 | 6;
@@ -80,6 +81,8 @@ const SWITCHES = [
 ] as const;
 
 export class Conntrack {
+  /** What inner addresses and ports are known by outside, whatever they talk to. */
+  readonly mappings: Mappings;
   private readonly engine: Engine;
   private readonly at: number;
 
@@ -91,6 +94,7 @@ export class Conntrack {
     if (engine.memory.layout.sizes.flows === 0) throw new LoomError("ENOTSUP", "this engine tracks no connections; create it with `flows`");
     this.engine = engine;
     this.at = engine.memory.base(abi.REGION_FLOWS);
+    this.mappings = new Mappings(engine, zone ?? 0);
   }
 
   private get ticks(): number {
@@ -103,7 +107,7 @@ export class Conntrack {
 
   /** Flows that live in the whole table, and how many there may be. */
   get count(): number {
-    return this.word(abi.FLOWS_COUNT);
+    return this.word(abi.FLOWS_COUNT) - this.word(abi.FLOWS_MAPPINGS);
   }
 
   get capacity(): number {

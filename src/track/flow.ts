@@ -69,12 +69,40 @@ export function readTuple({ u8 }: EngineMemory, at: number): Tuple {
   return WITH_PORTS.has(protocol) ? { ...ends, sport: number(ports), dport: number(ports + 2) } : ends;
 }
 
+/** An address with a port. */
+export interface End {
+  readonly address: IpAddress;
+  readonly port: number;
+}
+
+/** Writes a tuple as the data plane takes it (abi.TUPLE_*); an end that is not given is nobody's, one of the two is. */
+export function writeTuple(
+  memory: EngineMemory,
+  at: number,
+  { protocol, zone, src, dst }: { readonly protocol: number; readonly zone: number; readonly src?: End; readonly dst?: End },
+): void {
+  const is4 = (src ?? dst)?.address.family === 4;
+  memory.u8.fill(0, at, at + abi.TUPLE_SIZE);
+  for (const [end, place, port] of [
+    [src, 0, 0],
+    [dst, is4 ? 4 : 16, 2],
+  ] as const) {
+    if (!end) continue;
+    memory.u8.set(end.address.bytes(), at + place);
+    memory.u8[at + abi.TUPLE_PORTS + port] = end.port >>> 8;
+    memory.u8[at + abi.TUPLE_PORTS + port + 1] = end.port;
+  }
+  memory.setU32(at + abi.TUPLE_KIND, (zone | (protocol << 16) | ((is4 ? 4 : 6) << 24)) >>> 0);
+}
+
 /** Reads a confirmed flow's records; undefined when there is none by that number. `scratch`: room for a tuple. */
 export function readFlow(memory: EngineMemory, plane: DataPlane, id: number, ticks: number, scratch: number): Flow | undefined {
   const region = memory.base(abi.REGION_FLOWS);
   const hot = memory.getU32(region + abi.FLOWS_HOT) + id * abi.FLOW_SIZE;
   const status = memory.getU32(hot + abi.FLOW_STATUS);
-  if ((status & (abi.IPS_CONFIRMED | abi.IPS_DYING)) !== abi.IPS_CONFIRMED) return undefined;
+  const zone = memory.getU16(hot + abi.FLOW_ZONE);
+  // Mappings are kept as flows are, and are none.
+  if ((status & (abi.IPS_CONFIRMED | abi.IPS_DYING)) !== abi.IPS_CONFIRMED || zone & abi.MAPPING_ZONE) return undefined;
   const expiresMs = (memory.getU32(hot + abi.FLOW_EXPIRES) - ticks) | 0;
   if (expiresMs <= 0) return undefined;
   const cold = memory.getU32(region + abi.FLOWS_COLD) + id * abi.COLD_SIZE;
@@ -87,7 +115,7 @@ export function readFlow(memory: EngineMemory, plane: DataPlane, id: number, tic
     id,
     family: memory.u8[hot + abi.FLOW_FAMILY] === 4 ? 4 : 6,
     protocol,
-    zone: memory.getU16(hot + abi.FLOW_ZONE),
+    zone,
     ...(protocol === 6 && { state: TCP_STATES[memory.u8[cold + abi.COLD_STATE]] }),
     original: side(0),
     reply: side(1),

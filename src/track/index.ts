@@ -4,6 +4,7 @@
  */
 export { TIMEOUT_NAMES } from "../engine/flows.ts";
 export { Conntrack, type FlowEvent, type FlowFilter, type FlowStats, type TrackOptions } from "./conntrack.ts";
-export type { Flow, Side, Tuple } from "./flow.ts";
+export type { End, Flow, Side, Tuple } from "./flow.ts";
 export { HELPER_NAMES, type HelperName, Helpers } from "./helpers/helpers.ts";
-export { flowText } from "./text.ts";
+export { type Filtering, type Mapping, type MappingOptions, Mappings } from "./mappings.ts";
+export { flowText, mappingText } from "./text.ts";

@@ -33,8 +33,18 @@ function familyOf(
   throw new Fault(keywordOf(each, word), "ip or ip6 must be specified with address for inet tables.");
 }
 
+/** Which ports a source keeps is said once, and of sources only. Words beyond nft's own: RFC 3489's, for what RFC 4787 calls mapping and filtering. */
+const CONES = 0x700;
+function checkCones(flags: number, word: string, keyword: Span): void {
+  const cones = flags & CONES;
+  if (cones === 0) return;
+  if (word !== "snat" && word !== "masquerade") throw new Fault(keyword, `a cone is of sources: ${word} has none`);
+  if ((cones & (cones - 1)) !== 0) throw new Fault(keyword, "expected one kind of cone");
+}
+
 export function natStatement(each: StatementNode & { k: "nat" }, evaluator: Evaluation): Statement {
   const keyword = keywordOf(each, each.type);
+  checkCones(each.flags, each.type, keyword);
   const inet = evaluator.scope.family === "inet";
   const family = each.addr || !inet ? familyOf(each, each.type, evaluator) : "ip";
   const typing = addressTyping(family);
@@ -53,6 +63,7 @@ export function natStatement(each: StatementNode & { k: "nat" }, evaluator: Eval
   };
 }
 export function portsStatement(each: StatementNode & { k: "masquerade" | "redirect" }, evaluator: Evaluation): Statement {
+  checkCones(each.flags, each.k, keywordOf(each, each.k));
   const to = each.port && port(each.port, evaluator, keywordOf(each, each.k));
   return { k: each.k, flags: each.flags, ...(to ? { port: to } : {}) };
 }

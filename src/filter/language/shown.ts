@@ -196,6 +196,9 @@ export const NAT_FLAGS: readonly (readonly [number, string])[] = [
   [4, "random"],
   [16, "fully-random"],
   [8, "persistent"],
+  [0x100, "full-cone"],
+  [0x200, "restricted-cone"],
+  [0x400, "port-restricted-cone"],
 ];
 export const LOG_FLAGS: readonly (readonly [number, string])[] = [
   [4, "ip options"],

@@ -1,8 +1,8 @@
-/** `conntrack -L|-E|-D|-F|-S|-C`: conntrack(8) against the router's flows. */
+/** `conntrack -L|-E|-D|-F|-S|-C`: conntrack(8) against the router's flows; `-L mapping`, a table of our own, what NAT maps. */
 import * as abi from "../../../assembly/abi.ts";
 import { type Conntrack, type FlowEvent, type FlowFilter, flowMatcher } from "../../track/conntrack.ts";
 import { PROTOCOL_NAMES } from "../../track/flow.ts";
-import { flowText } from "../../track/index.ts";
+import { flowText, mappingText } from "../../track/index.ts";
 import { type Command, type Output, usage } from "./command.ts";
 
 const VERSION = "conntrack v1.4.7 (packetloom)";
@@ -68,11 +68,13 @@ export const conntrack: Command = ({ rules, host }, words) => {
   // Hosts of one engine share its table, each in a zone of its own; the first has zone 0, and rules may choose others.
   let filter: FlowFilter = host.network?.index ? { zone: host.network.index } : {};
   let isExtended = false;
+  let isMappings = false;
   for (let i = 0; i < words.length; i++) {
     const word = words[i];
     if (Object.hasOwn(ACTIONS, word)) action = ACTIONS[word];
     else if (Object.hasOwn(FILTERS, word)) filter = { ...filter, ...FILTERS[word](words[++i] ?? "", word) };
     else if (word === "-o" || word === "--output") isExtended ||= (words[++i] ?? "").split(",").includes("extended");
+    else if (word === "mapping" && ACTIONS[words[i - 1]] === "list") isMappings = true;
     else if (!(word === "conntrack" && words[i - 1] in ACTIONS)) throw usage(`${VERSION}: unknown option \`${word}'`);
   }
   const counted = host.engine.memory.layout.sizes.flowAccounting === 1;
@@ -82,6 +84,10 @@ export const conntrack: Command = ({ rules, host }, words) => {
   };
   switch (action) {
     case "list": {
+      if (isMappings) {
+        const mappings = [...tracked.mappings.list()].map((mapping) => `${mappingText(mapping)}\n`);
+        return { stdout: mappings.join(""), stderr: `${VERSION}: ${mappings.length} mappings have been shown.\n` };
+      }
       const flows = [...tracked.list(filter)].map((flow) => `${line(flow)}\n`);
       return { stdout: flows.join(""), stderr: `${VERSION}: ${flows.length} flow entries have been shown.\n` };
     }

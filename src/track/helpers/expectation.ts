@@ -2,6 +2,7 @@
 import * as abi from "../../../assembly/abi.ts";
 import type { IpAddress } from "../../base/ip-address.ts";
 import type { Engine } from "../../engine/engine.ts";
+import { writeTuple } from "../flow.ts";
 
 export interface Expectation {
   readonly protocol: number;
@@ -27,14 +28,14 @@ export type Expected = "expected" | "no place" | "taken";
 export function expectFlow({ memory, plane, clock }: Engine, wanted: Expectation, ask = false): Expected {
   const at = memory.base(abi.REGION_HOST);
   const { source, destination, translateTo } = wanted;
-  const is4 = destination.family === 4;
   const ticks = clock.now() >>> 0;
   memory.u8.fill(0, at, at + abi.EXPECTATION_SIZE);
-  if (source) memory.u8.set(source.bytes(), at);
-  memory.u8.set(destination.bytes(), at + (is4 ? 4 : 16));
-  memory.u8[at + abi.TUPLE_PORTS + 2] = wanted.port >>> 8;
-  memory.u8[at + abi.TUPLE_PORTS + 3] = wanted.port;
-  memory.setU32(at + abi.TUPLE_KIND, (wanted.zone | (wanted.protocol << 16) | ((is4 ? 4 : 6) << 24)) >>> 0);
+  writeTuple(memory, at, {
+    protocol: wanted.protocol,
+    zone: wanted.zone,
+    src: source && { address: source, port: 0 },
+    dst: { address: destination, port: wanted.port },
+  });
   const flags = (source ? abi.EXPECT_SOURCE : 0) | (wanted.permanent ? abi.EXPECT_PERMANENT : 0) | (ask ? abi.EXPECT_ASK : 0);
   memory.setU32(at + abi.EXPECTATION_FLAGS, flags);
   memory.setU32(at + abi.EXPECTATION_MASTER, wanted.master);
