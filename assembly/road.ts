@@ -25,7 +25,7 @@ import { serve, SERVED_BY_NAT, steerBurst, tunnelBurst } from "./node/balance";
 import { admitBurst, confirmBurst, handUp, helpBurst, linkBurst, setAside } from "./node/forward";
 import { MAPPED, NOT_MAPPED } from "./flow/mapping";
 import { isError } from "./flow/tuples";
-import { setUp, setUpNothing, translateBurst, wantsSetup, wasExpected, wasMapped } from "./node/nat";
+import { setUp, setUpMapped, setUpNothing, translateBurst, wantsSetup, wasExpected, wasMapped } from "./node/nat";
 import { route4Burst, route6Burst } from "./node/route";
 import { end, hasProgram, leave, runSegment } from "./node/rules";
 import { forget, trackBurst, trackOne } from "./node/track";
@@ -33,6 +33,7 @@ import { lookup4 } from "./table/fib4";
 import { lookup6, toQuery } from "./table/fib6";
 import { flowAt } from "./table/flow";
 import { hopAt, resolveHop } from "./table/hops";
+import { hasMappings } from "./table/mappings";
 import { load32 } from "./wire/bytes";
 import { walkExtensions } from "./wire/ipv6";
 import { TCP } from "./wire/l4";
@@ -178,7 +179,7 @@ function arrive(worker: usize, net: usize, list: usize, n: u32, fresh: bool): vo
 /** First packets meet the chains of type nat, one by one; then all are rewritten by what their flows say. */
 function translation(worker: usize, net: usize, segment: u32, list: usize, n: u32, kind: u32, fresh: bool): u32 {
   if (n == 0 || (load<u32>(net, NETNS_FLAGS) & (NETNS_TRACK | NETNS_TRACK6)) == 0) return n;
-  if ((load<u32>(net, NETNS_FLAGS) & (NETNS_NAT | NETNS_BALANCE)) == 0) return n;
+  if ((load<u32>(net, NETNS_FLAGS) & (NETNS_NAT | NETNS_BALANCE)) == 0 && !hasMappings()) return n;
   if (fresh) n = setUpAll(worker, net, segment, list, n, kind);
   return translateBurst(worker, list, n, kind);
 }
@@ -210,7 +211,7 @@ function setUpOne(worker: usize, net: usize, segment: u32, p: u32, kind: u32): u
   if (segment != SEGMENT_PREROUTING_NAT) return VERDICT_ACCEPT;
   // What no rule has sent elsewhere may be for somebody's mapping, or for a service.
   const mapped = wasMapped(worker, p, worker + WORKER_SCRATCH);
-  if (mapped != NOT_MAPPED) return mapped == MAPPED ? setUp(worker, p, worker + WORKER_SCRATCH) : VERDICT_FILTERED;
+  if (mapped != NOT_MAPPED) return mapped == MAPPED ? setUpMapped(worker, p, worker + WORKER_SCRATCH) : VERDICT_FILTERED;
   if ((load<u32>(net, NETNS_FLAGS) & NETNS_BALANCE) == 0) return VERDICT_ACCEPT;
   const verdict = serve(worker, p, worker + WORKER_SCRATCH);
   return verdict == SERVED_BY_NAT ? setUp(worker, p, worker + WORKER_SCRATCH) : verdict;

@@ -188,7 +188,8 @@ describe("NAT's mapping and filtering (RFC 4787)", () => {
     const made = mappings.add({ protocol: 17, inner, outer, lifetimeMs: 10_000 });
     assert.ok(made?.isExplicit);
     assert.equal(mappings.add({ protocol: 17, inner: { ...inner, port: 81 }, outer, lifetimeMs: 10_000 }), undefined, "taken");
-    assert.equal(mappings.add({ protocol: 17, inner, outer: { ...outer, port: 81 }, lifetimeMs: 10_000 }), undefined, "has one already");
+    const second = mappings.add({ protocol: 17, inner, outer: { ...outer, port: 81 }, lifetimeMs: 10_000 });
+    assert.ok(second && second.id !== made.id, "another outer end for the same inner one");
     assert.equal(mappings.of(17, inner)?.id, made.id);
     assert.equal(mappings.behind(17, outer)?.id, made.id);
     assert.equal(mappings.of(6, inner), undefined);
@@ -196,7 +197,9 @@ describe("NAT's mapping and filtering (RFC 4787)", () => {
     const far = server.datagram({ hostname: "192.0.2.3", port: 9 });
     far.send(bytes("in"), { address: "192.0.2.1", port: 8080 });
     await lab.run(50);
-    assert.deepEqual(sources(socket), ["192.0.2.3:9"]);
+    server.datagram({ hostname: "192.0.2.3", port: 10 }).send(bytes("in"), { address: "192.0.2.1", port: 81 });
+    await lab.run(50);
+    assert.deepEqual(sources(socket), ["192.0.2.3:9", "192.0.2.3:10"]);
     // And what the inner end begins leaves by it.
     const other = server.datagram({ hostname: "192.0.2.2", port: 9 });
     socket.send(bytes("out"), { address: "192.0.2.2", port: 9 });

@@ -117,26 +117,38 @@ export function make(key: usize, outer: usize, mark: u32, ticks: u32, scratch: u
 }
 
 /**
- * Maps the source of a tuple to that of another for a time, as somebody asks by name (PCP, NAT-PMP, UPnP). Its number, new or not; 0 when the inner end
- * has another outer one already, the outer end is taken, or there is no room. `scratch`: six tuples.
+ * Maps the source of a tuple to that of another for a time, as somebody asks by name (PCP, NAT-PMP, UPnP). Its number, new or not; 0 when the outer end is
+ * taken, or there is no room. What the inner end sends leaves by the first that it got. `scratch`: six tuples.
  */
 export function mapExplicitly(inner: usize, outer: usize, mark: u32, ticks: u32, lifetime: u32, scratch: usize): u32 {
   const key = scratch, leaving = key + TUPLE_SIZE, rest = leaving + TUPLE_SIZE;
   innerKey(outer, NOBODY, leaving);
   innerKey(inner, NOBODY, key);
-  let flow = findMapping(key, 0, ticks);
+  let flow = mappingTo(key, leaving, ticks, rest);
+  if (flow == 0 && findMapping(key, 0, ticks) != 0) {
+    // Another outer end for the same inner one: only what comes to it finds it, by a key of its own.
+    memory.copy(key + widthOf(key), leaving, widthOf(key));
+    store<u16>(key, load<u16>(leaving, TUPLE_PORTS), TUPLE_PORTS + 2);
+    flow = mappingTo(key, leaving, ticks, rest);
+  }
   if (flow == 0) {
     if (isUsed(leaving, rest)) return 0;
     flow = make(key, leaving, mark, ticks, rest);
     if (flow == 0) return 0;
   }
-  leavingOf(flow, rest, key);
-  if (memory.compare(key, leaving, TUPLE_HASH) != 0) return 0;
   const hot = flowAt(flow);
   store<u32>(hot, mark, FLOW_MARK);
   setStatus(hot, IPS_ASSURED);
   refresh(flow, hot, ticks, lifetime);
   return flow;
+}
+
+/** The mapping of a key, if it leads to that outer end. `scratch`: two tuples. */
+function mappingTo(key: usize, leaving: usize, ticks: u32, scratch: usize): u32 {
+  const flow = findMapping(key, 0, ticks), other = scratch + TUPLE_SIZE;
+  if (flow == 0) return 0;
+  leavingOf(flow, scratch, other);
+  return memory.compare(other, leaving, TUPLE_HASH) == 0 ? flow : 0;
 }
 
 /** The far address of a tuple may come from other ports of its own: there is a record for it. `scratch`: five tuples. */

@@ -20,7 +20,7 @@ import { choose, keepOrChange, RANGE_ADDRESSES, RANGE_PORTS } from "../flow/allo
 import { CONES, MAPPED, mapDestination, mapSource, NOT_MAPPED } from "../flow/mapping";
 import { translate, translateCited } from "../flow/translate";
 import { invert, isError, isRedirect } from "../flow/tuples";
-import { extend, extensionAt, flowAt, setTuple, tupleOf } from "../table/flow";
+import { extend, extensionAt, flowAt, setStatus, setTuple, tupleOf } from "../table/flow";
 import { hasMappings } from "../table/mappings";
 import { fold32 } from "../wire/checksum";
 import { TCP, UDP } from "../wire/l4";
@@ -90,6 +90,13 @@ export function wasMapped(worker: usize, p: u32, request: usize): u32 {
   const result = mapDestination(tuple, request, load<u32>(worker, WORKER_TICKS), tuple + TUPLE_SIZE);
   if (result == MAPPED) fetchOr(flowAt(flow) + FLOW_PHASE, PHASE_MAPPED_DESTINATION);
   return result;
+}
+
+/** As setUp; and where the outer end is the inner one, a hole in the firewall, the flow counts as translated all the same (`ct status dnat`). */
+export function setUpMapped(worker: usize, p: u32, request: usize): u32 {
+  const verdict = setUp(worker, p, request);
+  if (verdict == VERDICT_ACCEPT) setStatus(flowAt(flowOf(worker, p) >>> 1), IPS_DST_NAT);
+  return verdict;
 }
 
 /** Of a flow that no rule translates: its answers must still be nobody else's. */

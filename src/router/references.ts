@@ -63,6 +63,16 @@ export function references(config: RouterConfig): Mistake[] {
       ["nat", "filtering"],
       "nat.filtering is of mappings that do not depend on endpoints; expected mapping: endpoint-independent with it",
     );
+  if (config.portMapping) {
+    const { external, interfaces, ports } = config.portMapping;
+    known(external, "portMapping", "external");
+    interfaces.forEach((name, i) => {
+      known(name, "portMapping", "interfaces", i);
+      if (name === external)
+        add(["portMapping", "interfaces", i], `portMapping.interfaces[${i}] is "${name}", the external one; expected another`);
+    });
+    if (ports && ports[0] > ports[1]) add(["portMapping", "ports"], `portMapping.ports ends before it begins: ${ports[0]} to ${ports[1]}`);
+  }
   const listened = new Map<string, number>();
   config.forwards?.forEach(({ listen, to, protocol = "tcp" }, i) => {
     for (const each of protocol === "both" ? ["tcp", "udp"] : [protocol]) {

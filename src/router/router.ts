@@ -18,6 +18,7 @@ import { same } from "./changes.ts";
 import { checkConfig } from "./config.ts";
 import { egressPolicy } from "./egress.ts";
 import { type InterfaceSources, Interfaces } from "./interfaces.ts";
+import { PortMapping } from "./port-mapping.ts";
 import { Queues } from "./queues.ts";
 import { Routing } from "./routing.ts";
 import { Rules } from "./rules.ts";
@@ -50,6 +51,7 @@ export class Router {
   readonly rules: Rules;
   readonly balancer: Balancer | undefined;
   readonly services: Services;
+  readonly portMapping: PortMapping;
   readonly queues: Queues;
   private current: RouterConfig;
   private readonly interfaces: Interfaces;
@@ -65,6 +67,7 @@ export class Router {
     this.rules = new Rules(host);
     this.queues = new Queues(host);
     this.services = new Services(host);
+    this.portMapping = new PortMapping(host);
     this.startedAt = host.engine.clock.now();
     if (host.engine.memory.layout.sizes.services > 0)
       this.balancer = new Balancer({ engine: host.engine, connect: (target) => host.connect(target) });
@@ -132,6 +135,7 @@ export class Router {
     this.queues.set(next.interfaces);
     this.balancer?.apply((next.balancers ?? []).map(serviceOf));
     const policy = next.egress && egressPolicy(next.egress);
+    this.portMapping.set(next);
     this.services.set(next, before, policy, (elements) => this.rules.open(elements));
   }
 
@@ -141,6 +145,7 @@ export class Router {
 
   async close(): Promise<void> {
     await this.changing;
+    this.portMapping.close();
     this.services.close();
     this.balancer?.close();
     this.rules.close();

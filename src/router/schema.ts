@@ -194,6 +194,16 @@ const conntrack = object("conntrack", {
   timeouts: optional(object("timeout", Object.fromEntries(TIMEOUT_NAMES.map((name) => [name, optional(amount("seconds", 0.001))])))),
 });
 
+const portMapping = object("port mapping", {
+  external: interfaceName,
+  interfaces: v.pipe(list(interfaceName, "interfaces"), v.nonEmpty("expected one interface at least")),
+  protocols: optional(v.pipe(list(oneOf("pcp", "nat-pmp", "upnp"), "protocols"), v.nonEmpty("expected one protocol at least"))),
+  ports: optional(v.tuple([port, port], "expected the first and the last port")),
+  mostPerClient: optional(whole(1, 65_535)),
+  longest: optional(whole(120, 1_000_000)),
+  name: optional(text),
+});
+
 const egress = object("egress", {
   interfaces: v.pipe(list(interfaceName, "interfaces"), v.nonEmpty("expected one interface at least")),
   allow: list(text, "names and addresses"),
@@ -218,6 +228,7 @@ export const CONFIG = object("router", {
     }),
   ),
   forwards: optional(list(forward, "forwards")),
+  portMapping: optional(portMapping),
   balancers: optional(list(balancer, "balancers")),
   dhcpServers: optional(list(pool, "DHCP servers")),
   dhcp6Servers: optional(list(pool6, "DHCPv6 servers")),
@@ -247,4 +258,5 @@ export type RouteConfig = NonNullable<RouterConfig["routes"]>[number];
 export type ForwardConfig = NonNullable<RouterConfig["forwards"]>[number];
 export type BalancerConfig = NonNullable<RouterConfig["balancers"]>[number];
 export type DhcpConfig = NonNullable<RouterConfig["dhcpServers"]>[number];
+export type PortMappingConfig = NonNullable<RouterConfig["portMapping"]>;
 export type EgressConfig = NonNullable<RouterConfig["egress"]>;

@@ -382,12 +382,17 @@ export class TcpLayer implements Transport, TcpWorld {
     return { listeners: this.listeners.get(port) ?? [], connections };
   }
 
+  /** Is it anybody's port here? */
+  uses(port: number): boolean {
+    return this.listeners.has(port) || this.bound.has(port) || this.connections.usesOf(port) > 0;
+  }
+
   /** A dynamic port that nobody uses. */
   freePort(): number {
     for (let tries = 0; tries < 65_536; tries++) {
       const { first, last } = this.stack.localPorts;
       const port = first + this.stack.random.below(last - first + 1);
-      if (!this.listeners.has(port) && this.connections.usesOf(port) === 0 && !this.bound.has(port)) return port;
+      if (!this.uses(port)) return port;
     }
     throw new LoomError("EADDRINUSE", "all dynamic TCP ports are in use");
   }

@@ -80,9 +80,9 @@ export class Mappings {
     if (memory.getU16(hot + abi.FLOW_ZONE) !== (this.zone | abi.MAPPING_ZONE)) return undefined;
     if ((memory.getU32(hot + abi.FLOW_STATUS) & (abi.IPS_CONFIRMED | abi.IPS_DYING)) !== abi.IPS_CONFIRMED) return undefined;
     const [original, answers] = [this.tuple(id, 0), this.tuple(id, 1)];
-    // What is for one far address belongs to another.
-    if (!original.dst.isUnspecified) return undefined;
     const mark = memory.getU32(hot + abi.FLOW_MARK);
+    // What is for one far address belongs to another.
+    if (!original.dst.isUnspecified && !(mark & abi.MAPPING_EXPLICIT)) return undefined;
     const flows = memory.getU32(this.word(abi.FLOWS_COLD) + id * abi.COLD_SIZE);
     const expiresMs = Math.max(0, (memory.getU32(hot + abi.FLOW_EXPIRES) - this.ticks) | 0);
     const isExplicit = (mark & abi.MAPPING_EXPLICIT) !== 0;
@@ -124,8 +124,8 @@ export class Mappings {
   }
 
   /**
-   * Maps an inner end to an outer one for a time, open to anybody; the one that it has already lives so long from now. Undefined when
-   * the inner end has another outer one, the outer end is another's, or the table is full.
+   * Maps an inner end to an outer one for a time, open to anybody; one that is there already lives so long from now. Several outer ends
+   * may lead to one inner end, which sends by the first. Undefined when the outer end is another's, or the table is full.
    */
   add({ protocol, inner, outer, lifetimeMs }: MappingOptions): Mapping | undefined {
     if (!(lifetimeMs > 0 && lifetimeMs <= LONGEST_MS))

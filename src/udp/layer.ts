@@ -80,6 +80,11 @@ export class UdpLayer implements Transport, UdpWorld {
     throw new LoomError("EADDRINUSE", "all dynamic UDP ports are in use");
   }
 
+  /** Is it anybody's port here? */
+  uses(port: number): boolean {
+    return this.ports.has(port);
+  }
+
   release(endpoint: UdpEndpoint): void {
     const rest = (this.ports.get(endpoint.port) ?? []).filter((other) => other !== endpoint);
     if (rest.length) this.ports.set(endpoint.port, rest);

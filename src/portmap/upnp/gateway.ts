@@ -1,0 +1,176 @@
+/** The gateway on a host: found by SSDP, described and controlled by HTTP, on the links whose machines may ask. IPv4 alone. */
+import { invalid } from "../../base/errors.ts";
+import { IpAddress } from "../../base/ip-address.ts";
+import type { Host } from "../../host/host.ts";
+import type { LinkInfo } from "../../host/options.ts";
+import type { DatagramSocket } from "../../socket/datagram.ts";
+import type { TcpListenerSocket } from "../../socket/listener.ts";
+import type { TcpSocket } from "../../socket/stream.ts";
+import type { PortMapper } from "../mapper.ts";
+import { CONTROL, documentAt, ROOT_PATH } from "./description.ts";
+import { type Answer, answerHttp, type Request } from "./http.ts";
+import { namesOf } from "./names.ts";
+import { control } from "./soap.ts";
+import { type Announced, answersTo, MAX_AGE, notifications, readSearch, SSDP_GROUP, SSDP_PORT } from "./ssdp.ts";
+
+export interface GatewayOptions {
+  /** Links on which it is there. */
+  readonly interfaces: readonly string[];
+  /** Name that people read. Default "packetloom". */
+  readonly name?: string;
+}
+
+interface Link {
+  readonly name: string;
+  readonly own: IpAddress;
+  readonly search: DatagramSocket;
+  readonly listener: TcpListenerSocket;
+  readonly announced: Announced;
+}
+
+export interface GatewayCounters {
+  searches: number;
+  requests: number;
+  /** Requests by a name that is not an address of this host: pages of elsewhere ask so (DNS rebinding). */
+  misnamed: number;
+  /** Connections beyond those that may be open at once. */
+  refused: number;
+}
+
+const SERVER = "packetloom/1 UPnP/1.1 packetloom/1";
+const MOST_CONNECTIONS = 32;
+const PATIENCE_MS = 10_000;
+/** Half of what was told holds, as UDA 1.1 §1.2.2 recommends. */
+const REPEAT_MS = (MAX_AGE / 2) * 1000;
+
+export class Gateway {
+  readonly counters: GatewayCounters = { searches: 0, requests: 0, misnamed: 0, refused: 0 };
+  private readonly host: Host;
+  private readonly mapper: PortMapper;
+  private readonly name: string;
+  private readonly links: readonly Link[];
+  private readonly startedAt: number;
+  private open = 0;
+  private isOver = false;
+
+  constructor(host: Host, mapper: PortMapper, { interfaces, name = "packetloom" }: GatewayOptions) {
+    this.host = host;
+    this.mapper = mapper;
+    this.name = name;
+    this.startedAt = host.engine.clock.now();
+    this.links = interfaces.map((each) => this.link(each));
+    for (const link of this.links) {
+      void this.search(link);
+      void this.accept(link);
+    }
+    void this.repeat();
+  }
+
+  private link(name: string): Link {
+    const iface = this.host.ip.interface(name);
+    const { mac } = this.host.links().find((each) => each.name === name) as LinkInfo;
+    const own = iface.addresses.find(({ address }) => address.family === 4)?.address;
+    if (!own) throw invalid(`${name} has no IPv4 address for UPnP's clients to ask`);
+    const search = this.host.datagram({ port: SSDP_PORT, interface: name, reuseAddress: true, multicastTtl: 2, multicastInterface: name });
+    search.join(SSDP_GROUP, { interface: name });
+    const listener = this.host.listen({ port: 0, hostname: String(own), interface: name });
+    const location = `http://${own}:${listener.address.port}${ROOT_PATH}`;
+    const bootId = Math.floor(this.startedAt / 1000) + 1;
+    return { name, own, search, listener, announced: { names: namesOf(mac), location, server: SERVER, bootId } };
+  }
+
+  private async repeat(): Promise<void> {
+    while (!this.isOver) {
+      for (const link of this.links) this.notify(link, "alive");
+      await this.host.engine.clock.sleep(REPEAT_MS, false);
+    }
+  }
+
+  private notify(link: Link, kind: "alive" | "byebye"): void {
+    for (const each of notifications(link.announced, kind)) this.send(link, each, { address: SSDP_GROUP, port: SSDP_PORT });
+  }
+
+  private send({ search, own }: Link, data: Uint8Array, to: { address: string; port: number }): void {
+    try {
+      search.send(data, to, { source: own });
+    } catch {
+      // A link that is down: it is told again when it is time.
+    }
+  }
+
+  private async search(link: Link): Promise<void> {
+    for await (const { data, address, port } of link.search) {
+      const search = readSearch(data);
+      if (!search) continue;
+      this.counters.searches++;
+      const wait = this.host.ip.random.below(Math.max(1, Math.floor(search.within * 1000)));
+      void this.host.engine.clock.sleep(wait, false).then(() => {
+        if (!this.isOver) for (const each of answersTo(search, link.announced)) this.send(link, each, { address, port });
+      });
+    }
+  }
+
+  private async accept(link: Link): Promise<void> {
+    for await (const socket of link.listener) {
+      if (this.open >= MOST_CONNECTIONS) {
+        this.counters.refused++;
+        socket.abort();
+        continue;
+      }
+      this.open++;
+      void this.serve(link, socket).finally(() => this.open--);
+    }
+  }
+
+  private async serve(link: Link, socket: TcpSocket): Promise<void> {
+    const { clock } = this.host.engine;
+    const over = clock.sleep(PATIENCE_MS, false).then(() => socket.abort());
+    const client = IpAddress.parse(socket.remoteAddress.address);
+    const served = answerHttp(socket, SERVER, (request) => this.answer(link, client, request)).catch(() => socket.abort());
+    await Promise.race([served, over]);
+    await socket.close().catch(() => {});
+  }
+
+  private answer({ own, listener, announced }: Link, client: IpAddress, { method, path, fields, body }: Request): Answer {
+    this.counters.requests++;
+    const host = fields.get("host");
+    if (host !== undefined && host !== `${own}:${listener.address.port}` && host !== String(own)) {
+      this.counters.misnamed++;
+      return { status: 400, body: "expected the address of this gateway as Host\n" };
+    }
+    if (Object.hasOwn(CONTROL, path)) {
+      if (method !== "POST") return { status: 405, fields: { Allow: "POST" } };
+      return { type: "text/xml", ...control(CONTROL[path], body, this.context(client, announced)), fields: { EXT: "" } };
+    }
+    const document = documentAt(path, announced.names, this.name);
+    if (document === undefined) return { status: path.startsWith("/event/") ? 501 : 404 };
+    if (method !== "GET" && method !== "HEAD") return { status: 405, fields: { Allow: "GET, HEAD" } };
+    return { status: 200, type: "text/xml", body: document };
+  }
+
+  private context(client: IpAddress, announced: Announced) {
+    const outer = this.host.links().find(({ name }) => name === this.mapper.options.external);
+    return {
+      mapper: this.mapper,
+      client,
+      connectionName: announced.names.connection,
+      uptime: Math.floor((this.host.engine.clock.now() - this.startedAt) / 1000),
+      isUp: (outer?.up && outer.carrier) ?? false,
+      traffic: {
+        bytesSent: outer?.stats.tx.bytes ?? 0,
+        bytesReceived: outer?.stats.rx.bytes ?? 0,
+        packetsSent: outer?.stats.tx.packets ?? 0,
+        packetsReceived: outer?.stats.rx.packets ?? 0,
+      },
+    };
+  }
+
+  close(): void {
+    this.isOver = true;
+    for (const link of this.links) {
+      this.notify(link, "byebye");
+      link.search.close();
+      link.listener.close();
+    }
+  }
+}
