@@ -23,7 +23,10 @@ const floors = [
   ["deno", ["base", "engine", "ip", "udp", "tcp", "unix", "socket", "dns", "host", "deno"]],
   ["sockets", ["base", "engine", "socket", "host", "deno", "sockets"]],
   ["lab", ["base", "wire", "engine", "link", "host", "lab"]],
-  ["router", ["base", "wire", "engine", "link", "filter", "track", "balance", "queue", "ip", "socket", "dns", "dhcp", "host", "portmap", "router"]],
+  [
+    "router",
+    ["base", "wire", "engine", "link", "filter", "track", "balance", "queue", "ip", "socket", "dns", "dhcp", "host", "portmap", "router"],
+  ],
   ["measure", ["base", "wire", "rib", "engine", "link", "measure"]],
   ["cli", ["base", "wire", "rib", "engine", "link", "track", "measure", "host", "router", "cli"]],
   ["playground", ["base", "wire", "rib", "engine", "link", "measure", "socket", "host", "lab", "playground"]],

@@ -42,24 +42,33 @@ export async function holding<T>(engine: Engine, what: Promise<T>): Promise<T> {
 /** Settles what waits for a resource that is closed meanwhile. */
 export class Closing {
   isClosed = false;
-  private reject!: (error: Error) => void;
-  private readonly promise: Promise<never>;
-
-  constructor() {
-    this.promise = new Promise((_, reject) => {
-      this.reject = reject;
-    });
-    // Nobody may be waiting.
-    this.promise.catch(() => {});
-  }
+  private error: Error | undefined;
+  /** A promise that lives as long as the resource would keep whatever was ever raced with it. */
+  private readonly waiting = new Set<(error: Error) => void>();
 
   close(error: Error): void {
     this.isClosed = true;
-    this.reject(error);
+    this.error = error;
+    for (const reject of this.waiting) reject(error);
+    this.waiting.clear();
   }
 
   /** What comes first: the end of `what`, or the close. */
   race<T>(what: Promise<T>): Promise<T> {
-    return Promise.race([what, this.promise]);
+    return new Promise((resolve, reject) => {
+      if (this.error) reject(this.error);
+      this.waiting.add(reject);
+      const over = () => this.waiting.delete(reject);
+      what.then(
+        (value) => {
+          over();
+          resolve(value);
+        },
+        (error) => {
+          over();
+          reject(error);
+        },
+      );
+    });
   }
 }

@@ -206,18 +206,28 @@ async function send(response: Response, outgoing: ServerResponse, isHead: boolea
   else outgoing.writeHead(response.status, headers);
   const reader = isHead ? undefined : response.body?.getReader();
   if (isHead) await response.body?.cancel();
-  const closed = new Promise<void>((resolve) => outgoing.once("close", resolve));
+  /** An event, or the end: nothing is left behind by a wait. */
+  const event = (name: "drain" | "finish") =>
+    new Promise<void>((resolve) => {
+      const over = () => {
+        outgoing.off(name, over);
+        outgoing.off("close", over);
+        resolve();
+      };
+      outgoing.on(name, over);
+      outgoing.on("close", over);
+    });
   for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
     if (outgoing.destroyed) {
       await reader?.cancel();
       return;
     }
-    if (!outgoing.write(part.value)) await Promise.race([closed, new Promise((resolve) => outgoing.once("drain", resolve))]);
+    if (!outgoing.write(part.value)) await event("drain");
   }
-  await new Promise<void>((resolve) => {
-    outgoing.end(resolve);
-    void closed.then(resolve);
-  });
+  if (outgoing.destroyed) return;
+  const finished = event("finish");
+  outgoing.end();
+  await finished;
 }
 
 /** `serve(handler)`, `serve(options, handler)` or `serve({ handler, … })`. */

@@ -482,7 +482,7 @@ export class Host {
     // What has a colon is no name: an address, or what is wrong with it.
     const found = hostname.includes(":") || literal(hostname) ? hostname : (await this.lookup(hostname, { signal }))[0].address;
     const { address, iface } = this.ip.parse(found);
-    return this.pinger.ping(address, size, timeout, hopLimit, iface);
+    return this.pinger.ping(address, size, timeout, hopLimit, iface, signal);
   }
 
   /**

@@ -34,6 +34,8 @@ export class Output {
     }
     // A subnet's broadcast address is ours to receive, and everybody's when we send.
     if (family === 4) for (const each of world.interfaces) if (each.isBroadcast(to)) return this.scopedPath(to, each);
+    // Without interfaces nothing leads anywhere, to itself neither: as in Linux while lo is down.
+    if (to.isLoopback && world.interfaces.length === 0) return this.path(family, 0, undefined);
     const hop = to.isLoopback ? world.routes.endHop(family, "local") : world.rules.lookup(to, hint, iface);
     let path = this.pathOver(family, hop);
     if (iface && !path.isLocal && path.iface !== iface) path = this.pathBy(to, iface);

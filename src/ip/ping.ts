@@ -21,6 +21,8 @@ interface Waiting {
   readonly timer: Timer;
   resolve(reply: EchoReply): void;
   reject(error: LoomError): void;
+  /** Nobody listens for its end any more. */
+  over(): void;
 }
 
 export class Pinger implements Transport {
@@ -37,16 +39,21 @@ export class Pinger implements Transport {
   }
 
   /** One echo request; rejects when nothing came back within `timeout` ms, or when an error did. */
-  ping(to: IpAddress, size: number, timeout: number, hopLimit?: number, iface?: NetInterface): Promise<EchoReply> {
+  ping(to: IpAddress, size: number, timeout: number, hopLimit?: number, iface?: NetInterface, signal?: AbortSignal): Promise<EchoReply> {
     const { stack } = this;
+    if (signal?.aborted) return Promise.reject(signal.reason);
     const sequence = ++this.sequence & 0xffff;
     stack.touch();
     return new Promise((resolve, reject) => {
+      const aborted = () => this.settle(sequence)?.reject((signal as AbortSignal).reason);
+      signal?.addEventListener("abort", aborted, { once: true });
+      const over = () => signal?.removeEventListener("abort", aborted);
       const timer = new Timer(() => {
         this.waiting.delete(sequence);
+        over();
         reject(new LoomError("ETIMEDOUT", `${to} did not answer within ${timeout} ms`));
       });
-      this.waiting.set(sequence, { sentAt: stack.now, timer, resolve, reject });
+      this.waiting.set(sequence, { sentAt: stack.now, timer, resolve, reject, over });
       stack.timers.arm(timer, stack.now + timeout);
       const rest = ((this.identifier << 16) | sequence) >>> 0;
       const sent = stack.sendIcmp(iface, undefined, to, to.family === 4 ? 8 : 128, 0, rest, new Uint8Array(size), hopLimit);
@@ -63,6 +70,7 @@ export class Pinger implements Transport {
   private settle(sequence: number): Waiting | undefined {
     const waiting = this.waiting.get(sequence);
     if (waiting) this.stack.timers.remove(waiting.timer);
+    waiting?.over();
     this.waiting.delete(sequence);
     return waiting;
   }

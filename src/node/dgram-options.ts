@@ -103,7 +103,7 @@ export abstract class ConfiguredSocket extends EventEmitter {
     const own = IpAddress.parse(address);
     if (own.isUnspecified) return undefined;
     const found = interfaces.find((iface) => iface.owns(own));
-    if (!found) throw new LoomError("ENODEV", `no interface has the address ${name}`);
+    if (!found) throw new LoomError("EADDRNOTAVAIL", `no interface has the address ${name}`);
     return found;
   }
 }

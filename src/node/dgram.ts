@@ -302,7 +302,10 @@ export class Socket extends ConfiguredSocket {
   }
 
   address(): AddressInfo {
-    const { local, port } = this.#endpoint;
+    const { local: bound, port, remote, device } = this.#endpoint;
+    const { ip } = this.#context.host;
+    // Connected, it sends from the address that leads there.
+    const local = (bound.isUnspecified && remote && ip.sourceFor(remote, ip.pathTo(remote, device))) || bound;
     const family = this.type === "udp4" ? "IPv4" : "IPv6";
     return { address: local.isUnspecified && family === "IPv4" ? "0.0.0.0" : String(local), family, port };
   }

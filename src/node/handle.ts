@@ -7,6 +7,7 @@ import type { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
 import { formatZoned } from "../ip/zone.ts";
 import { abort } from "../tcp/end.ts";
+import { brokenBefore } from "../tcp/listener.ts";
 import { CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK, type Tcb } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
 import type { EventQueue } from "./events.ts";
@@ -73,7 +74,9 @@ export class TcpHandle extends StreamHandle implements Handle {
       },
     };
     // It may have broken while it waited to be accepted.
-    if (tcb.state === CLOSED) this.unref();
+    if (tcb.state !== CLOSED) return;
+    this.failure = brokenBefore(tcb);
+    this.unref();
   }
 
   // ── What happens ──────────────────────────────────────────────────────────────────────────────

@@ -142,6 +142,9 @@ export abstract class StreamHandle extends Held implements Teller {
   protected leave(): void {
     this.owner = undefined;
     this.reading = false;
+    const { writing } = this;
     this.writing = undefined;
+    // Whoever waits for it hears that it is over, as of a request that libuv has cancelled: without an error, in a turn of its own.
+    if (writing) process.nextTick(() => writing.done());
   }
 }

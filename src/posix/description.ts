@@ -57,6 +57,11 @@ export abstract class Description {
     return -ENOTTY;
   }
 
+  /** Does one descriptor alone refer to it? */
+  get isLast(): boolean {
+    return this.references === 1;
+  }
+
   hold(): this {
     this.references++;
     return this;

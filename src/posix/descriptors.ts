@@ -14,6 +14,13 @@ export class Descriptors {
     this.limit = limit;
   }
 
+  /** Is every number taken? */
+  get isFull(): boolean {
+    let fd = 0;
+    while (this.table[fd]) fd++;
+    return fd >= this.limit;
+  }
+
   get(fd: number): Description | undefined {
     return typeof fd === "number" ? this.table[fd] : undefined;
   }

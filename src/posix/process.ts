@@ -14,7 +14,7 @@ import * as c from "./constants.ts";
 import type { Description } from "./description.ts";
 import { Descriptors } from "./descriptors.ts";
 import { Epoll, type EpollEvent } from "./epoll.ts";
-import { attempt, EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENOTSOCK, EOPNOTSUPP, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from "./errno.ts";
+import { attempt, EAFNOSUPPORT, EBADF, EFAULT, EINVAL, EMFILE, ENOTSOCK, EOPNOTSUPP, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from "./errno.ts";
 import type { Message } from "./message.ts";
 import type { Slot, SocketName } from "./names.ts";
 import { getOption, setOption } from "./option-levels.ts";
@@ -165,13 +165,11 @@ export class Process {
     if (typeof socket === "number") return socket;
     if (!isNumber(flags) || flags & ~CREATION_FLAGS) return -EINVAL;
     if (peer !== undefined && !isObject(peer)) return -EFAULT;
+    // The descriptor first: a connection that finds none goes on waiting (accept4(2), EMFILE).
+    if (this.descriptors.isFull) return -EMFILE;
     const child = socket.accept();
     if (typeof child === "number") return child;
     const accepted = this.install(child, flags);
-    if (accepted < 0) {
-      child.hold().drop();
-      return accepted;
-    }
     const name = peer && child.peerName();
     if (peer && typeof name !== "number") peer.value = name;
     return accepted;

@@ -10,7 +10,19 @@ import { abort } from "../tcp/end.ts";
 import { CookieKeys } from "../tcp/fast-open.ts";
 import type { TcpListener } from "../tcp/listener.ts";
 import { SendMarks } from "../tcp/send-marks.ts";
-import { CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT, type Tcb, type TcpOptions, TIME_WAIT } from "../tcp/tcb.ts";
+import {
+  CLOSE_WAIT,
+  CLOSED,
+  CLOSING,
+  ESTABLISHED,
+  FIN_WAIT_1,
+  LAST_ACK,
+  SYN_RECEIVED,
+  SYN_SENT,
+  type Tcb,
+  type TcpOptions,
+  TIME_WAIT,
+} from "../tcp/tcb.ts";
 import { toMark } from "../tcp/urgent.ts";
 import * as user from "../tcp/user.ts";
 import { bindingsOf } from "./bindings.ts";
@@ -185,10 +197,22 @@ export class TcpSocket extends InetSocket {
       options.mark = settings.mark;
       // Another way may lead there now.
       if (tcb) tcb.path = undefined;
+    } else if (which === "device") {
+      if (this.listener) this.listener.rules.device = this.boundInterface;
+      if (!tcb) return;
+      tcb.device = this.boundInterface;
+      tcb.path = undefined;
     } else if (which === "receiveBuffer") {
       options.receiveBuffer = settings.receiveBuffer >>> 1;
       if (tcb) tcb.receiveSpace = Math.min(tcb.receiveSpace, options.receiveBuffer);
     }
+  }
+
+  /** What close() waits for where it may block: SO_LINGER's time, and whether all that was written has arrived by then. */
+  get lingering(): { readonly ms: number; isOver(): boolean } | undefined {
+    const { tcb, settings } = this;
+    if (!tcb || !settings.linger) return undefined;
+    return { ms: settings.linger * 1000, isOver: () => tcb.state !== FIN_WAIT_1 && tcb.state !== CLOSING && tcb.state !== LAST_ACK };
   }
 
   override get isListening(): boolean {

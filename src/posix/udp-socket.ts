@@ -238,6 +238,11 @@ export class UdpSocket extends InetSocket {
     this.waiters.wake(POLLERR);
   }
 
+  /** Shut down for reading: who would wait gets nothing instead (__skb_wait_for_more_packets). */
+  get isAtEnd(): boolean {
+    return (this.shut & RCV_SHUTDOWN) !== 0;
+  }
+
   receive(message: Message, flags: number): number {
     message.flags = 0;
     if (flags & MSG_ERRQUEUE) return this.receiveError(message);

@@ -5,6 +5,7 @@
 import { LoomError } from "../base/errors.ts";
 import { formatZoned } from "../ip/zone.ts";
 import { abort } from "../tcp/end.ts";
+import { brokenBefore } from "../tcp/listener.ts";
 import { CLOSED, ESTABLISHED, type Tcb, type TcpEvents } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
 import { InPlace } from "./in-place.ts";
@@ -104,6 +105,7 @@ export class TcpSocket {
   private readableStream: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
   private writableStream: WritableStream<Uint8Array> | undefined;
   private reader: ReadableByteStreamController | undefined;
+  private writer: WritableStreamDefaultController | undefined;
   /** Whoever waits: for bytes, for room, for the handshake. */
   private reading: Reading | undefined;
   private writing: Writing | undefined;
@@ -120,6 +122,10 @@ export class TcpSocket {
     this.tcb = tcb;
     this.wasOpened = tcb.state >= ESTABLISHED;
     tcb.events = new Events(this);
+    if (tcb.state !== CLOSED) return;
+    // It broke while it waited to be accepted; what came before that can be read.
+    this.wasOpened = this.isOver = true;
+    this.error = brokenBefore(tcb);
   }
 
   /** For `Events` alone. @internal */
@@ -156,6 +162,9 @@ export class TcpSocket {
   get writable(): WritableStream<Uint8Array> {
     this.writableStream ??= new WritableStream(
       {
+        start: (controller) => {
+          this.writer = controller;
+        },
         write: async (chunk) => {
           await this.write(chunk);
         },
@@ -229,6 +238,7 @@ export class TcpSocket {
 
   /** Ends both directions, the one of writing when what was written is out. Resolves when the connection is closed. */
   async close(): Promise<void> {
+    if (this.writing) user.leave(this.tcb);
     await this.endWriting().catch(() => {});
     if (!this.readEnded) user.close(this.tcb);
     await this.closed.catch(() => {});
@@ -422,6 +432,7 @@ export class TcpSocket {
         this.readEnded = true;
         this.reader?.error(error);
       }
+      this.writer?.error(error);
     } else this.whenClosed?.resolve();
     this.wake("reader");
     this.wake("writer");

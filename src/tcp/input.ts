@@ -186,6 +186,8 @@ export function receive(tcb: Tcb, id: number): void {
   if (options.userTimeout > 0) takeUserTimeout(tcb, options.userTimeout);
   if (flags & URG || tcb.urgent) takeUrgent(tcb, id, s);
   const moved = s.length > 0 ? takeText(tcb, id) : 0;
+  // Data for nobody has ended it, and was answered.
+  if ((tcb.state as number) === CLOSED) return;
   if (flags & FIN) takeFin(tcb);
   const ended = processFin(tcb);
   acknowledgeWhenDue(tcb, moved);
@@ -277,9 +279,9 @@ function answerSynAck(tcb: Tcb): void {
   if (mayAnswer(tcb)) transmit(tcb, tcb.nxt, 0, ACK | reflecting(tcb));
 }
 
-/** RFC 5961 §7: not more of them than a fixed number a second, over all connections. */
+/** RFC 5961 §7 wants a limit: each connection has its own. One that all share tells strangers what others do (CVE-2016-5696). */
 function challenge(tcb: Tcb): void {
-  if (!mayAnswer(tcb) || !tcb.world.mayChallenge()) return;
+  if (!mayAnswer(tcb)) return;
   tcb.world.counters.challenge_acks++;
   transmit(tcb, tcb.nxt, 0, ACK);
 }

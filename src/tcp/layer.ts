@@ -10,7 +10,7 @@ import { SipHash } from "../base/siphash.ts";
 import { Timer } from "../base/timers.ts";
 import { ByteQueue } from "../engine/slabs.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
-import { RateLimit } from "../ip/icmp.ts";
+
 import { icmpErrno } from "../ip/icmp-errno.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack, Path, Transport } from "../ip/stack.ts";
@@ -55,8 +55,6 @@ const ANY = new IpAddress(0, 0, 0, 0);
 const MOST_TIME_WAIT = 16_384;
 /** So far beyond its last number a connection begins that takes the place of one in TIME-WAIT: a window without scaling, and more (as Linux has it). */
 const REOPENING = 65_537;
-/** Linux's tcp_challenge_ack_limit was 1000 a second. */
-const CHALLENGES = 1000;
 /** What ends a handshake that a listener keeps. */
 const HARD: ReadonlySet<string> = new Set(["hostUnreachable", "noRoute"]);
 /** What an authenticated connection does not believe. */
@@ -141,7 +139,6 @@ export class TcpLayer implements Transport, TcpWorld {
   private readonly waitTimer = new Timer(() => this.endWaits());
   /** So many are closed by their owners, and not at their end yet. */
   private orphans = 0;
-  private readonly challenges = new RateLimit(CHALLENGES, CHALLENGES);
   readonly hash: SipHash;
   private readonly passive: PassiveOpen;
   /** Why nothing can be opened any more. */
@@ -555,10 +552,6 @@ export class TcpLayer implements Transport, TcpWorld {
     const { waiting, stack } = this;
     while (waiting.oldest && waiting.oldest.until <= stack.now) this.endWait(waiting.oldest);
     if (waiting.oldest) stack.timers.arm(this.waitTimer, waiting.oldest.until);
-  }
-
-  mayChallenge(): boolean {
-    return this.challenges.take(this.stack.now);
   }
 
   acknowledgeNow(tcb: Tcb): void {

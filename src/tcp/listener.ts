@@ -1,4 +1,5 @@
 /** A listening port: handshakes in progress, those that wait to be accepted, and cookies when there are too many (RFC 4987). */
+import type { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import { ANY4, standsFor } from "../ip/wildcard.ts";
@@ -16,6 +17,12 @@ export interface ListenRules {
   /** The caller has bound the port and seen to conflicts. */
   isBound?: boolean;
 }
+
+/** Why connections broke while they waited to be accepted: their owners hear of it then. */
+const broken = new WeakMap<Tcb, LoomError>();
+
+/** What has ended a connection before it was accepted. */
+export const brokenBefore = (tcb: Tcb): LoomError | undefined => broken.get(tcb);
 
 export class TcpListener {
   readonly local: IpAddress;
@@ -100,6 +107,7 @@ export class TcpListener {
   }
 
   put(tcb: Tcb): void {
+    tcb.events = { closed: (error) => void (error && broken.set(tcb, error)) };
     this.ready.push(tcb);
     this.onConnection?.(tcb);
   }

@@ -30,6 +30,10 @@ export interface PassiveWorld extends TcpWorld {
   launch(tcb: Tcb): void;
 }
 
+/** What a cookie promises, of which nobody keeps a note: as much as the buffer has, and as much as a SYN can say. */
+const cookieWindow = ({ receiveBuffer, windowClamp }: Readonly<TcpOptions>): number =>
+  Math.min(65_535, receiveBuffer, windowClamp || Number.POSITIVE_INFINITY);
+
 /** How a SYN opens: not fast, or with the data it carries; and the cookie that goes back. */
 const verdict = { fast: false, reply: undefined as CookieOption | undefined };
 
@@ -161,7 +165,7 @@ export class PassiveOpen {
     const stamped = s.hasTimestamps && own.timestamps;
     // What has no place in the sequence number travels in the timestamp, and without timestamps not at all.
     const options = writeSyn(out, abi.OUT_OPTIONS / 4, {
-      mss: mtu - (remote.family === 4 ? 40 : 60),
+      mss: Math.min(mtu - (remote.family === 4 ? 40 : 60), own.maxMss),
       scale: stamped && own.windowScaling && offered.windowScale >= 0 ? 7 : -1,
       sack: stamped && own.sack && offered.sackPermitted,
       timestamps: stamped,
@@ -170,7 +174,7 @@ export class PassiveOpen {
       cookie: undefined,
       accEcn: false,
     });
-    sendBare(stack, remote, SYN | ACK, cookie, (seq + 1) | 0, 65_535, options, signing, device);
+    sendBare(stack, remote, SYN | ACK, cookie, (seq + 1) | 0, cookieWindow(own), options, signing, device);
   }
 
   /** The third segment of a handshake that was never remembered. */
@@ -204,7 +208,7 @@ export class PassiveOpen {
     tcb.smallEnd = tcb.iss;
     tcb.flight.begin(tcb);
     tcb.tsOffset = 0;
-    tcb.announced = (tcb.received + 65_535) | 0;
+    tcb.announced = (tcb.received + cookieWindow(tcb.options)) | 0;
     tcb.state = SYN_RECEIVED;
     listener.began(tcb);
     agree(tcb);

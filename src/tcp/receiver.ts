@@ -6,8 +6,11 @@ import type { Range } from "./flight.ts";
 import { after, before, distance, later } from "./sequence.ts";
 import type { Tcb } from "./tcb.ts";
 
-/** Ranges that one connection keeps apart; more than any honest network makes. */
-const MOST_RANGES = 64;
+/**
+ * Ranges that one connection keeps apart. The bytes in them are bounded by the window, as in Linux; this bounds what is kept of each. Of a
+ * gigabit over 100 ms, one in a hundred lost, a round trip leaves 90.
+ */
+const MOST_RANGES = 4096;
 /** SACK blocks in a segment at most (RFC 2018 §3). */
 const MOST_BLOCKS = 4;
 
@@ -96,11 +99,21 @@ export function takeData(tcb: Tcb, id: number, offset: number, seq: number, leng
   return moved;
 }
 
+/** Index of the first range that does not end before `start`. */
+function firstNotBefore(early: readonly Range[], start: number): number {
+  let [low, high] = [0, early.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (before(early[middle].end, start)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /** Notes a range that overtook others; a part that was there already is reported as duplicate. */
 function keepEarly(tcb: Tcb, start: number, end: number): void {
   const { early } = tcb.busy();
-  let i = 0;
-  while (i < early.length && before(early[i].end, start)) i++;
+  const i = firstNotBefore(early, start);
   const there = early[i];
   if (there && !before(start, there.start) && !after(end, there.end)) {
     reportDuplicate(tcb, start, end);

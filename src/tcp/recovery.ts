@@ -48,6 +48,7 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, repeats: bo
     tcb.busy();
   }
   const { sent, now } = tcb;
+  const opens = tcb.una === tcb.iss;
   const isDuplicate = repeats && sent.first !== undefined;
   begin(tcb);
   const flight = distance(tcb.nxt, tcb.una);
@@ -60,8 +61,9 @@ export function acknowledge(tcb: Tcb, ack: number, sack: SackBlocks, repeats: bo
   if (seen.rtt > 0) tcb.rtt.sample(seen.rtt, now);
   else if (seen.acked > 0 && tcb.timestampsOk && tsecr !== 0) sampleByTimestamp(tcb, tsecr);
   if (seen.acked > 0) {
+    // The timeout stays backed off until there is a measurement (RFC 6298 §5, Karn): `sample` ends that. Data begins anew (§5.7).
+    if (opens && tcb.rtt.srtt === 0) tcb.rtt.reset();
     tcb.flight.retries = 0;
-    tcb.rtt.reset();
     tcb.flight.stalledSince = now;
     checkSpurious(tcb, tsecr);
     checkDelayed(tcb, tsecr);

@@ -232,8 +232,6 @@ export interface TcpWorld {
   readonly roomAgain: (tcb: Tcb) => void;
   /** It entered TIME-WAIT. */
   timeWait(tcb: Tcb): void;
-  /** May another challenge ACK go out this second (RFC 5961 §7)? */
-  mayChallenge(): boolean;
   /** Answers the segment in hand with a reset, as if there were no connection; signed, if something signs. */
   resetUnknown(flags: number, signing: Signing | undefined): void;
   /** Its owner has let go. False: there are too many of these. */
@@ -266,7 +264,7 @@ export class Tcb implements Flow, Starved, Throttled {
   readonly remote: IpAddress;
   readonly localPort: number;
   readonly remotePort: number;
-  readonly device: NetInterface | undefined;
+  device: NetInterface | undefined;
   /** Many connections may have the same object: `ownOptions` is what is changed. */
   options: Readonly<TcpOptions>;
   private ownsOptions = false;
@@ -417,6 +415,8 @@ export class Tcb implements Flow, Starved, Throttled {
   orphan = false;
   /** When that was (ms), while it is on its way to an orderly end; else below 0. */
   orphanedAt = -1;
+  /** When its owner asked for its end while it still waited to write; -1: not so. */
+  leftAt = -1;
   bytesAcked = 0;
   /** Segments that arrived, the SYN and the FIN among them. */
   packetsDelivered = 0;

@@ -25,7 +25,8 @@ export function retransmitExpired(tcb: Tcb): void {
     arm(tcb, true);
     return;
   }
-  tcb.flight.timerMode = "none";
+  // Between two probes of a shut window it goes on standing still since the first.
+  if (mode !== "persist") tcb.flight.timerMode = "none";
   if (mode === "rack") {
     rackExpired(tcb);
     send(tcb);
@@ -62,7 +63,7 @@ function retransmit(tcb: Tcb): void {
   }
   // What the owner, or the ends, have set holds, however many repetitions that are.
   if (tcb.window === 0 && !tcb.orphan) {
-    if (isSilent(tcb)) return;
+    if (isLeftAlone(tcb) || isSilent(tcb)) return;
   } else if (giveUp(tcb, userTimeout(tcb) > 0 ? Number.POSITIVE_INFINITY : tcb.orphan ? settings.orphanRetries : settings.retries)) return;
   suspectBlackHole(tcb, distance(first.end, first.start), first.size);
   timedOut(tcb);
@@ -82,15 +83,21 @@ function isSilent(tcb: Tcb): boolean {
   return giveUp(tcb, 0);
 }
 
+/** Its owner has closed it, and the peer has taken nothing for too long: it is given up. */
+function isLeftAlone(tcb: Tcb): boolean {
+  const left = tcb.orphan ? tcb.orphanedAt : tcb.leftAt;
+  // What it takes now and then counts (Linux: probes are counted anew when the window opens).
+  if (left < 0 || tcb.now - Math.max(left, tcb.flight.stalledSince) <= ORPHAN_MS) return false;
+  tcb.world.counters.abort_on_timeout++;
+  abort(tcb, "ETIMEDOUT", `${peerOf(tcb)} keeps its window shut`);
+  return true;
+}
+
 function persist(tcb: Tcb): void {
   // A peer that keeps acknowledging may keep its window shut; one that is silent is given up like any other.
   const { settings } = tcb.world;
   if (giveUp(tcb, Number.POSITIVE_INFINITY)) return;
-  if (tcb.orphan && tcb.now - tcb.orphanedAt > ORPHAN_MS) {
-    tcb.world.counters.abort_on_timeout++;
-    abort(tcb, "ETIMEDOUT", `${peerOf(tcb)} keeps its window shut`);
-    return;
-  }
+  if (isLeftAlone(tcb)) return;
   if (tcb.now - tcb.lastReceivedAt > 2 * 60_000 && giveUp(tcb, settings.retries)) return;
   if (tcb.orphan && giveUp(tcb, settings.orphanRetries)) return;
   if (tcb.window > distance(tcb.nxt, tcb.una)) {

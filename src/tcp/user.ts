@@ -233,6 +233,11 @@ export function shutdown(tcb: Tcb): void {
   tcb.world.stack.flush();
 }
 
+/** Its owner closes it when the peer has taken what is being written: who takes nothing is waited for no longer than for an orphan. */
+export function leave(tcb: Tcb): void {
+  tcb.leftAt = tcb.world.stack.now;
+}
+
 /** Nobody reads or writes any more: an orderly end, or a reset when unread data is lost by it (RFC 2525 §2.17). */
 export function close(tcb: Tcb): void {
   if (tcb.state === CLOSED || tcb.state === TIME_WAIT) {

@@ -9,9 +9,13 @@ import { decodeName, encodeName, type Slot, type SocketName } from "../names.ts"
 import { change, type PollEntry, waitFor } from "../poll.ts";
 import type { Process } from "../process.ts";
 import { Socket } from "../socket.ts";
+import { TcpSocket } from "../tcp-socket.ts";
+import { UdpSocket } from "../udp-socket.ts";
 import * as p from "./protocol.ts";
 
 const ALWAYS = c.POLLERR | c.POLLHUP;
+/** How often a lingering connection is looked at. */
+const LOOK_MS = 5;
 
 /** What rings when a request is there: a MessagePort of the worker. */
 export interface Bell {
@@ -143,6 +147,8 @@ class CallServer {
         words.set(pair, p.ARGUMENTS);
         return result;
       }
+      case "close":
+        return this.close(fd);
       case "poll":
         return this.poll(fd);
       case "epollCtl": {
@@ -157,6 +163,17 @@ class CallServer {
       default:
         return (process as unknown as Record<string, (...args: number[]) => number>)[call](...args.slice(0, 3));
     }
+  }
+
+  /** SO_LINGER: the last close of a connection waits for what was written to arrive, for so long. */
+  private async close(fd: number): Promise<number> {
+    const description = this.process.descriptors.get(fd);
+    const lingering = description instanceof TcpSocket && description.isLast ? description.lingering : undefined;
+    const result = this.process.close(fd);
+    const { clock } = this.process.host.engine;
+    const until = this.now + (lingering?.ms ?? 0);
+    while (lingering && !lingering.isOver() && this.now < until && !this.isStopped) await clock.sleep(LOOK_MS);
+    return result;
   }
 
   // ── Waiting ───────────────────────────────────────────────────────────────────────────────────
@@ -200,6 +217,8 @@ class CallServer {
     for (;;) {
       const result = call();
       if (result !== -EAGAIN || !this.mayBlock(fd, flags)) return result;
+      const description = this.process.descriptors.get(fd);
+      if (events & c.POLLIN && description instanceof UdpSocket && description.isAtEnd) return 0;
       const left = limit > 0 ? deadline - this.now : 0;
       if ((limit > 0 && left <= 0) || !(await this.waitForChange(fd, events, left, target))) return result;
     }
