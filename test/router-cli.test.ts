@@ -1,11 +1,12 @@
 /** `packetloom router --check`, rules in files, and what the commands say where no router runs. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { loadConfig } from "../src/cli/router.ts";
+import { loadConfig, stableMac } from "../src/cli/router.ts";
 import { readRules } from "../src/cli/rules-file.ts";
 import { Ruleset, translateIptables } from "../src/filter/index.ts";
 import { Lab } from "../src/lab/index.ts";
@@ -69,17 +70,38 @@ describe("rules in files", () => {
 });
 
 describe("a router's place in its network", () => {
-  it("MACs are the same after every start, and another for each interface", () => {
-    const config = write(
-      "macs.yaml",
-      `${INTERFACES}  - name: wan\n    device: { kind: tap }\n  - { name: dmz, mac: "02:00:00:00:00:07" }\n`,
+  it("MACs are the same after every start, another for each interface and each router of this machine", () => {
+    const macs = ["lan", "wan"].map((name) => stableMac("/etc/router.yaml", name));
+    assert.deepEqual(
+      macs,
+      ["lan", "wan"].map((name) => stableMac("/etc/router.yaml", name)),
     );
-    const macs = () => loadConfig(config).interfaces.map(({ mac }) => mac);
-    assert.deepEqual(macs(), macs());
-    assert.match(macs().join(), /^02(:[0-9a-f]{2}){5},02(:[0-9a-f]{2}){5},02:00:00:00:00:07$/);
-    assert.equal(new Set(macs()).size, 3);
-    const other = write("others.nft.yaml", INTERFACES);
-    assert.notEqual(loadConfig(other).interfaces[0].mac, macs()[0], "another router of this machine");
+    assert.match(macs.join(), /^02(:[0-9a-f]{2}){5},02(:[0-9a-f]{2}){5}$/);
+    assert.equal(new Set([...macs, stableMac("/etc/other.yaml", "lan")]).size, 3);
+  });
+
+  it("MACs stay when the same is read again from elsewhere", async () => {
+    const lab = await Lab.create({ seed: 2 });
+    const config = { interfaces: [{ name: "lan" }] };
+    const router = await Router.create(config, { engine: lab.engine, macOf: () => "02:00:00:00:00:07" });
+    const mac = () => router.host.links()[0].mac;
+    assert.equal(mac(), "02:00:00:00:00:07");
+    await router.reload({ interfaces: [{ name: "lan", mtu: 1400 }] });
+    assert.equal(mac(), "02:00:00:00:00:07");
+    await router.close();
+  });
+
+  it("is not taken by a second router: that leaves before it has touched a device", async () => {
+    const [socket, capture] = [join(folder, "taken.sock"), join(folder, "second.pcap")];
+    const first = createServer();
+    await new Promise<void>((resolve) => first.listen(socket, resolve));
+    const device = `device: { kind: pcap, out: ${capture} }`;
+    const config = write("second.yaml", `interfaces: [{ name: lan, ${device}, addresses: [10.0.0.1/24] }]\ncontrol: ${socket}\n`);
+    const { status, stderr } = run("router", "--config", config);
+    first.close();
+    assert.equal(status, 2);
+    assert.match(stderr, /another router answers there/);
+    assert.equal(existsSync(capture), false);
   });
 
   it("says good-bye to those who had it as their router", async () => {

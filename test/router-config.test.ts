@@ -105,6 +105,17 @@ const BAD: readonly (readonly [name: string, source: string, ...lines: string[]]
     `${LAN}nat: { masquerade: [lan], filtering: address-dependent }\n`,
     "router.yaml:4:38: nat.filtering is of mappings that do not depend on endpoints; expected mapping: endpoint-independent with it",
   ],
+  [
+    "a pool beside its network",
+    `interfaces: [{ name: lan, addresses: [192.168.1.1/24] }]\ndhcpServers: [{ interface: lan, range: [10.0.0.1, 10.0.0.9] }]\n`,
+    "router.yaml:2:41: dhcpServers[0].range[0] is 10.0.0.1; expected an address of 192.168.1.0/24",
+    "router.yaml:2:51: dhcpServers[0].range[1] is 10.0.0.9; expected an address of 192.168.1.0/24",
+  ],
+  [
+    "a pool with the router in it",
+    `interfaces: [{ name: lan, addresses: [192.168.1.1/24] }]\ndhcpServers: [{ interface: lan, range: [192.168.1.1, 192.168.1.9] }]\n`,
+    "router.yaml:2:40: dhcpServers[0].range has 192.168.1.1 in it, the router's own; expected a range without it",
+  ],
   ["NAT by no interface", `${LAN}nat: { masquerade: [wan] }\n`, 'router.yaml:4:21: nat.masquerade[0] is "wan"; expected an interface: lan'],
   [
     "a forward without a port",

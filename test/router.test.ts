@@ -217,3 +217,42 @@ describe("a router in a lab", () => {
     assert.equal(new Set(names).size, names.length, "each name once");
   });
 });
+
+describe("words that the tools do not know", () => {
+  const asked = async (...all: string[]) => {
+    const lab = await Lab.create({ seed: 3, memory: { services: 4, backends: 16, clients: 64, flows: 64, filterBytes: 1 << 20 } });
+    const config: RouterConfig = {
+      interfaces: [{ name: "lan", addresses: ["10.0.0.1/24"], gateway: "10.0.0.9" }],
+      balancers: [{ address: "192.0.2.80", port: 80, backends: [{ address: "10.0.0.5", port: 80 }] }],
+    };
+    const router = await Router.create(config, { engine: lab.engine });
+    const [tool, ...words] = all;
+    const { stdout = "", stderr = "", code = 0 } = await runCommand(router, { tool, words });
+    await router.close();
+    return { text: stdout + stderr, code };
+  };
+  for (const [words, text, code] of [
+    ["ip help", /^Usage: ip .*\n {7}ip link/, 0],
+    ["ip route help", /^Usage: ip /, 0],
+    ["ip route add default via 1.2.3.4", /no interface leads to gateway 1\.2\.3\.4/, 1],
+    ["ip route add 192.0.2.0/24 via 10.0.0.7 metric x", /argument "x" is wrong: "metric"/, 1],
+    ["ip neigh show dev nope", /Cannot find device "nope"/, 1],
+    ["tc foo", /there is no "foo"; expected qdisc, class or filter/, 1],
+    ["tc help", /there is no "help"; expected qdisc, class or filter/, 1],
+    ["lb help", /^Usage: lb list/, 0],
+    ["lb lst", /expected list, add, remove/, 1],
+    ["lb list --foo", /there is no "--foo"; expected --stats, --rate or nothing/, 1],
+    ["lb drain", /expected a service, such as/, 1],
+    ["lb weight 192.0.2.80:80 10.0.0.5:80", /the weight is missing; expected a number/, 1],
+    ["lb weight 192.0.2.80:80 10.0.0.5:80 x", /the weight is "x"; expected a number/, 1],
+    ["lb add 192.0.2.80:80 10.0.0.6:80 3", /"3" stands where "weight N" was expected/, 1],
+    ["lb drain 192.0.2.80:80 10.0.0.5:80 now", /"now" is too much/, 1],
+    ["conntrack -L -o xml", /there is no output "xml"/, 1],
+    ["conntrack -L --state ESTABLISHEDD", /expected one of NONE, SYN_SENT/, 1],
+  ] as const)
+    it(`${words}`, async () => {
+      const said = await asked(...words.split(" "));
+      assert.match(said.text, text);
+      assert.equal(said.code, code);
+    });
+});

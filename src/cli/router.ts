@@ -5,7 +5,7 @@ import { dirname, resolve } from "node:path";
 import { md5 } from "../base/md5.ts";
 import type { LogEntry } from "../host/host-rules.ts";
 import { parseConfig } from "../router/config.ts";
-import { serveControl } from "../router/control-node.ts";
+import { claimControl, serveControl } from "../router/control-node.ts";
 import { deviceOf } from "../router/devices-node.ts";
 import { formatLog } from "../router/log.ts";
 import { LogFile } from "../router/logging-node.ts";
@@ -18,7 +18,7 @@ import { talk } from "../router/top.ts";
 import { readRules, readText } from "./rules-file.ts";
 import { top as showTop } from "./top.ts";
 
-export const DEFAULT_SOCKET = "/run/packetloom.sock";
+export const DEFAULT_SOCKET = "/run/packetloom/control.sock";
 
 export interface RouterCommand {
   config: string;
@@ -27,16 +27,15 @@ export interface RouterCommand {
   top?: boolean;
 }
 
-/** The configuration of a file, with the ruleset that it names, and MACs that are the same after every start. */
+/** The configuration of a file, with the ruleset that it names. */
 export function loadConfig(path: string): RouterConfig {
   const { rulesetFile, ...config } = parseConfig(readText(path, "configuration"), path);
-  const interfaces = config.interfaces.map((each) => ({ mac: stableMac(resolve(path), each.name), ...each }));
-  if (rulesetFile === undefined) return { ...config, interfaces };
-  return { ...config, interfaces, ruleset: readRules(resolve(dirname(path), rulesetFile)), rulesetFile };
+  if (rulesetFile === undefined) return config;
+  return { ...config, ruleset: readRules(resolve(dirname(path), rulesetFile)), rulesetFile };
 }
 
 /** Of this machine, the configuration's place and the interface's name: links, and what neighbours know of them, outlive a restart. */
-function stableMac(path: string, name: string): string {
+export function stableMac(path: string, name: string): string {
   let machine = hostname();
   try {
     machine = readFileSync("/etc/machine-id", "utf8").trim();
@@ -56,32 +55,40 @@ export async function routerCommand({ config: path, check, top }: RouterCommand)
     console.log(`${path}: right`);
     return;
   }
-  const router = await Router.create(config, { device: deviceOf });
   const closers: (() => void)[] = [];
+  let router: Router | undefined;
   try {
-    const control = await serveControl(router, config.control ?? DEFAULT_SOCKET);
-    closers.push(() => control.close());
+    // Before any device is touched: a second router that finds the first one leaves no trace on the links.
+    const socket = config.control ?? DEFAULT_SOCKET;
+    await claimControl(socket);
     const metrics = config.metrics === undefined ? undefined : parseEndpoint(config.metrics);
     if (metrics) {
-      const server = await serveMetrics(router, metrics.host, metrics.port);
+      const server = await serveMetrics(() => router, metrics.host, metrics.port);
       closers.push(() => server.close().closeAllConnections());
     }
+    router = await Router.create(config, { device: deviceOf, macOf: (name) => stableMac(resolve(path), name) });
+    const control = await serveControl(router, socket);
+    closers.push(() => control.close());
     const log = new LogFile(config.log?.to);
     closers.push(() => log.close());
-    if (router.rules.engine) closers.push(router.host.onLog((entry) => log.write(lineOf(entry, router.config))));
-    process.on("SIGHUP", () => {
-      log.reopen();
-      void reload(router, path);
-    });
-    const stop = new AbortController();
-    const told = ended().then(() => stop.abort());
-    say(`routing between ${config.interfaces.map(({ name }) => name).join(", ")}`);
-    if (top) await showTop(() => ({ status: router.status(), flows: talk(router.rules.conntrack?.list() ?? []) }), stop.signal);
-    else await told;
+    await serve(router, path, log, closers, top);
   } finally {
     for (const close of closers) close();
-    await router.close();
+    await router?.close();
   }
+}
+
+async function serve(router: Router, path: string, log: LogFile, closers: (() => void)[], top: boolean | undefined): Promise<void> {
+  if (router.rules.engine) closers.push(router.host.onLog((entry) => log.write(lineOf(entry, router.config))));
+  process.on("SIGHUP", () => {
+    log.reopen();
+    void reload(router, path);
+  });
+  const stop = new AbortController();
+  const told = ended().then(() => stop.abort());
+  say(`routing between ${router.config.interfaces.map(({ name }) => name).join(", ")}`);
+  if (top) await showTop(() => ({ status: router.status(), flows: talk(router.rules.conntrack?.list() ?? []) }), stop.signal);
+  else await told;
 }
 
 function lineOf({ statement, in: from, out, packet, link, mark }: LogEntry, { log, name = hostname() }: RouterConfig): string {

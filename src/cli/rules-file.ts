@@ -12,7 +12,10 @@ export function readText(path: string, what: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    throw new LoomError("ENOENT", `cannot read the ${what} ${path}: ${(error as Error).message}`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why =
+      { ENOENT: "there is no such file", EISDIR: "it is a folder", EACCES: "it may not be read by this user" }[code ?? ""] ?? message;
+    throw new LoomError("ENOENT", `cannot read the ${what} ${path}: ${why}`);
   }
 }
 

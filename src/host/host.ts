@@ -341,7 +341,9 @@ export class Host {
   }
 
   private interfaceTo(via: IpAddress | undefined): NetInterface {
-    const iface = via && this.ip.pathTo(via).iface;
+    const path = via && this.ip.pathTo(via);
+    // A gateway is a neighbour: what lies behind another one is none.
+    const iface = via && path?.neighbour && !path.neighbour.address.equals(via) ? undefined : path?.iface;
     if (!iface) throw new LoomError("ENETUNREACH", `no interface leads to gateway ${via}; name one`);
     return iface;
   }

@@ -24,7 +24,8 @@ export interface ChartOptions {
 
 const HEIGHT = 260;
 const colour = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const fromZero: uPlot.Scale.Range = (_u, _low, high) => [0, Math.max((high ?? 0) * 1.15, 1e-3)];
+/** An empty chart has an axis that can be read, too. */
+const fromZero: uPlot.Scale.Range = (_u, _low, high) => [0, high ? Math.max(high * 1.15, 1e-3) : 1];
 
 export class LiveChart {
   private readonly place: HTMLElement;

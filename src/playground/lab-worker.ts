@@ -55,7 +55,7 @@ async function run(path: Path, seconds: number): Promise<void> {
         const before = flow.received;
         const { lab } = flow;
         // #show lab
-        await lab.run(STEP_MS); // virtual time: the same run for every seed
+        await lab.run(STEP_MS); // virtual time: the same seed gives the same run
         // #end
         mbps.push(((flow.received - before) * 8) / STEP_MS / 1000);
       }

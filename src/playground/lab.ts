@@ -25,9 +25,17 @@ const chart = new LiveChart(byId("lab-chart"), {
 const LOSSES = [0, 0.01, 0.03, 0.1, 0.3, 1, 3, 10];
 const RATES = [1, 2, 5, 10, 20, 50, 100];
 
+/** What the field allows, whatever was typed; the field shows what counts. */
+function seed(): number {
+  const field = form.elements.namedItem("seed") as HTMLInputElement;
+  const wanted = Math.min(Math.max(Math.round(field.valueAsNumber || 1), Number(field.min)), Number(field.max));
+  if (document.activeElement !== field) field.value = String(wanted);
+  return wanted;
+}
+
 function chosen(): Path {
   const value = (name: string) => Number(new FormData(form).get(name));
-  return { delay: value("delay"), loss: LOSSES[value("loss")] / 100, rate: RATES[value("rate")] * 1e6, seed: value("seed") || 1 };
+  return { delay: value("delay"), loss: LOSSES[value("loss")] / 100, rate: RATES[value("rate")] * 1e6, seed: seed() };
 }
 
 function showChosen(): void {

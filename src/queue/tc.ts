@@ -56,6 +56,7 @@ export class Tc {
     let statistics = false;
     while (words.takeIf("-s", "-statistics", "-stats")) statistics = true;
     const object = words.take("what it is about (qdisc, class, filter)");
+    if (!["qdisc", "class", "filter"].includes(object)) throw invalid(`tc: there is no "${object}"; expected qdisc, class or filter`);
     const verb = words.next === undefined ? "show" : words.take("the command");
     if (verb === "show" || verb === "list" || verb === "ls") return this.show(object, words, statistics);
     const dev = words.take('"dev"');
@@ -63,8 +64,7 @@ export class Tc {
     const state = this.state(words.take("the name of the interface"));
     if (object === "qdisc") this.qdisc(verb, state, words);
     else if (object === "class") this.class(verb, state, words);
-    else if (object === "filter") this.filter(verb, state, words);
-    else throw invalid(`tc: there is no "${object}"; expected qdisc, class or filter`);
+    else this.filter(verb, state, words);
     return "";
   }
 

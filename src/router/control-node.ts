@@ -2,8 +2,9 @@
  * The control socket: a Unix socket that only its owner may use (0600). A request is one line of JSON, `{ tool, words, input? }`; answers are lines
  * `{ stdout?, stderr? }` until one with `code` ends it. Several requests may follow each other on a connection.
  */
-import { chmodSync, rmSync, statSync } from "node:fs";
+import { chmodSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { dirname } from "node:path";
 import { createInterface } from "node:readline";
 import { LoomError } from "../base/errors.ts";
 import { type Request, run } from "./commands/index.ts";
@@ -12,8 +13,21 @@ import type { Router } from "./router.ts";
 /** A ruleset of ten thousand rules fits; a line that never ends does not. */
 const MOST_REQUEST = 64 << 20;
 
-export async function serveControl(router: Router, path: string): Promise<Server> {
+/**
+ * Makes sure that a control socket can be there, before anything else is done: throws EADDRINUSE when another router answers at it.
+ * Its folder is made.
+ */
+export async function claimControl(path: string): Promise<void> {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+  } catch (error) {
+    throw new LoomError("EINVAL", `control socket ${path}: its folder cannot be made: ${(error as Error).message}`);
+  }
   await removeStale(path);
+}
+
+export async function serveControl(router: Router, path: string): Promise<Server> {
+  await claimControl(path);
   const server = createServer((socket) => {
     socket.on("error", () => socket.destroy());
     void serve(router, socket).catch(() => socket.destroy());

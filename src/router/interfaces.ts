@@ -17,6 +17,8 @@ export interface InterfaceSources {
   devices?: Readonly<Record<string, DeviceFor>>;
   /** Ports of the engine, by interface; default: the next free ones. */
   ports?: Readonly<Record<string, Port>>;
+  /** The MAC address of an interface whose configuration names none, when it is made. Default: one by chance. */
+  macOf?: (interfaceName: string) => string;
 }
 
 export class Interfaces {
@@ -25,8 +27,11 @@ export class Interfaces {
   private readonly ready: Readonly<Record<string, DeviceFor>>;
   private readonly ports: Readonly<Record<string, Port>>;
 
-  constructor(host: Host, { device: deviceOf, devices = {}, ports = {} }: InterfaceSources) {
+  private readonly macOf: ((name: string) => string) | undefined;
+
+  constructor(host: Host, { device: deviceOf, devices = {}, ports = {}, macOf }: InterfaceSources) {
     this.host = host;
+    this.macOf = macOf;
     this.ready = devices;
     this.ports = ports;
     this.deviceOf =
@@ -59,7 +64,8 @@ export class Interfaces {
   private async add({ device, qdisc: _, up, ...options }: InterfaceConfig): Promise<void> {
     const { name } = options;
     const ready = this.ready[name] ?? (device && this.deviceOf(device, name));
-    await this.host.addInterface({ ...options, device: ready, port: this.ports[name] });
+    const mac = options.mac ?? this.macOf?.(name);
+    await this.host.addInterface({ ...options, ...(mac && { mac }), device: ready, port: this.ports[name] });
     if (up === false) this.host.setUp(name, false);
   }
 

@@ -4,16 +4,20 @@ import { LoomError } from "../base/errors.ts";
 import { METRICS_TYPE, metricsText } from "./metrics.ts";
 import type { Router } from "./router.ts";
 
-export function serveMetrics(router: Router, host: string, port: number): Promise<Server> {
+/** `routerOf`: the router, once there is one; who asks before that is told to come back (503). */
+export function serveMetrics(routerOf: () => Router | undefined, host: string, port: number): Promise<Server> {
   const server = createServer(({ method, url }, response) => {
+    const router = routerOf();
     const isThere = url?.split("?", 1)[0] === "/metrics";
     if (method !== "GET" && method !== "HEAD") response.writeHead(405, { allow: "GET, HEAD" }).end();
-    else if (isThere) response.writeHead(200, { "content-type": METRICS_TYPE }).end(method === "HEAD" ? undefined : metricsText(router));
+    else if (isThere && !router) response.writeHead(503, { "retry-after": "1" }).end();
+    else if (isThere && router)
+      response.writeHead(200, { "content-type": METRICS_TYPE }).end(method === "HEAD" ? undefined : metricsText(router));
     else response.writeHead(404, { "content-type": "text/plain" }).end("metrics are at /metrics\n");
   });
   return new Promise((resolve, reject) => {
     server.once("error", (error: Error) =>
-      reject(new LoomError("EADDRINUSE", `metrics: cannot listen on ${host} port ${port}: ${error.message}`)),
+      reject(new LoomError("EADDRINUSE", `metrics: cannot listen on ${host} port ${port}: ${(error as NodeJS.ErrnoException).code}`)),
     );
     server.listen(port, host, () => resolve(server));
   });

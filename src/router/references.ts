@@ -1,6 +1,6 @@
 /** What a schema cannot see: names that have to exist, and things that exclude each other. */
 import type { LoomError } from "../base/errors.ts";
-import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
+import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
 import { parseAllow } from "./egress.ts";
 import { type Mistake, type Path, pathText } from "./mistakes.ts";
 import { checkWords } from "./queues.ts";
@@ -86,11 +86,21 @@ export function references(config: RouterConfig): Mistake[] {
     if (!isAddressLike(host)) known(host, "forwards", i, "listen");
     else if (familyOf(host) !== familyOf(target)) add(["forwards", i, "to"], `forwards[${i}].to is of another family than listen`);
   });
-  config.dhcpServers?.forEach(({ interface: name, range: [first, last] }, i) => {
+  config.dhcpServers?.forEach(({ interface: name, range: [first, last], subnet }, i) => {
     known(name, "dhcpServers", i, "interface");
     if (IpAddress.parse(first).v4 >>> 0 > IpAddress.parse(last).v4 >>> 0)
       add(["dhcpServers", i, "range"], `dhcpServers[${i}].range ends before it begins: ${first} to ${last}`);
     const addresses = config.interfaces.find((each) => each.name === name)?.addresses ?? [];
+    const own = addresses.map(parseInterfaceAddress).find(({ address }) => address.family === 4);
+    const whole = subnet === undefined ? own : parseInterfaceAddress(subnet);
+    for (const [j, end] of [first, last].entries()) {
+      if (!whole || networkOf(IpAddress.parse(end), whole.length).equals(networkOf(whole.address, whole.length))) continue;
+      const net = `${networkOf(whole.address, whole.length)}/${whole.length}`;
+      add(["dhcpServers", i, "range", j], `dhcpServers[${i}].range[${j}] is ${end}; expected an address of ${net}`);
+    }
+    const within = own && own.address.v4 >= IpAddress.parse(first).v4 && own.address.v4 <= IpAddress.parse(last).v4;
+    if (within)
+      add(["dhcpServers", i, "range"], `dhcpServers[${i}].range has ${own.address} in it, the router's own; expected a range without it`);
     if (names.includes(name) && !addresses.some((each) => parseInterfaceAddress(each).address.family === 4))
       add(["dhcpServers", i, "interface"], `dhcpServers[${i}].interface is "${name}", which has no IPv4 address; give it one`);
   });

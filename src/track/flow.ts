@@ -14,7 +14,18 @@ export const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
   132: "sctp",
   136: "udplite",
 };
-const TCP_STATES = ["NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2"];
+export const TCP_STATES = [
+  "NONE",
+  "SYN_SENT",
+  "SYN_RECV",
+  "ESTABLISHED",
+  "FIN_WAIT",
+  "CLOSE_WAIT",
+  "LAST_ACK",
+  "TIME_WAIT",
+  "CLOSE",
+  "SYN_SENT2",
+];
 
 export interface Tuple {
   readonly src: IpAddress;

@@ -1,7 +1,7 @@
 /** `conntrack -L|-E|-D|-F|-S|-C`: conntrack(8) against the router's flows; `-L mapping`, a table of our own, what NAT maps. */
 import * as abi from "../../../assembly/abi.ts";
 import { type Conntrack, type FlowEvent, type FlowFilter, flowMatcher } from "../../track/conntrack.ts";
-import { PROTOCOL_NAMES } from "../../track/flow.ts";
+import { PROTOCOL_NAMES, TCP_STATES } from "../../track/flow.ts";
 import { flowText, mappingText } from "../../track/index.ts";
 import { type Command, type Output, usage } from "./command.ts";
 
@@ -40,7 +40,10 @@ const FILTERS: Readonly<Record<string, Reading>> = {
   "--zone": number("zone", 0xffff),
   "-m": number("mark", 0xffff_ffff),
   "--mark": number("mark", 0xffff_ffff),
-  "--state": (state) => ({ state }),
+  "--state": (state, option) => {
+    if (!TCP_STATES.includes(state)) throw usage(`${VERSION}: ${option} is "${state}"; expected one of ${TCP_STATES.join(", ")}`);
+    return { state };
+  },
   "--sport": number("sport", 0xffff),
   "--orig-port-src": number("sport", 0xffff),
   "--dport": number("dport", 0xffff),
@@ -73,8 +76,12 @@ export const conntrack: Command = ({ rules, host }, words) => {
     const word = words[i];
     if (Object.hasOwn(ACTIONS, word)) action = ACTIONS[word];
     else if (Object.hasOwn(FILTERS, word)) filter = { ...filter, ...FILTERS[word](words[++i] ?? "", word) };
-    else if (word === "-o" || word === "--output") isExtended ||= (words[++i] ?? "").split(",").includes("extended");
-    else if (word === "mapping" && ACTIONS[words[i - 1]] === "list") isMappings = true;
+    else if (word === "-o" || word === "--output") {
+      const wanted = (words[++i] ?? "").split(",");
+      const other = wanted.find((each) => each !== "extended" && each !== "id");
+      if (other !== undefined) throw usage(`${VERSION}: there is no output "${other}"; expected extended`);
+      isExtended ||= wanted.includes("extended");
+    } else if (word === "mapping" && ACTIONS[words[i - 1]] === "list") isMappings = true;
     else if (!(word === "conntrack" && words[i - 1] in ACTIONS)) throw usage(`${VERSION}: unknown option \`${word}'`);
   }
   const counted = host.engine.memory.layout.sizes.flowAccounting === 1;

@@ -15,12 +15,26 @@ interface Asked {
   readonly withStats: boolean;
 }
 
+const HELP = `Usage: ip [ -4 | -6 ] [ -s ] OBJECT COMMAND
+       ip link [ show [ DEV ] ]
+       ip link set DEV [ up | down ] [ mtu MTU ] [ address MAC ]
+       ip address [ show [ DEV ] ]
+       ip address { add | del } PREFIX dev DEV
+       ip route [ show [ PREFIX ] [ table TABLE ] [ dev DEV ] ] | get ADDRESS
+       ip route { add | append | replace | change | del } [ unicast | blackhole | unreachable | prohibit ] PREFIX
+                [ via ADDRESS ] [ dev DEV ] [ metric N ] [ table TABLE ] [ nexthop via ADDRESS [ dev DEV ] [ weight N ] ] ...
+       ip neigh [ show [ DEV ] ]
+       ip rule [ show ]
+       ip rule { add | del } [ not ] [ from PREFIX ] [ to PREFIX ] [ iif DEV ] [ oif DEV ] [ fwmark MARK[/MASK] ]
+               [ ipproto PROTO ] [ sport PORTS ] [ dport PORTS ] [ priority N ] [ table TABLE | blackhole | unreachable | prohibit ]
+`;
 const lines = (texts: readonly string[]): Output => ({ stdout: texts.map((text) => `${text}\n`).join("") });
 const done: Output = {};
 
 export const ip: Command = (router, words) => {
   const options = words.filter((word) => word.startsWith("-"));
   const [object, ...rest] = words.slice(options.length);
+  if (words.includes("help") || options.includes("-help") || options.includes("-h")) return { stdout: HELP };
   const unknown = options.find((word) => !["-4", "-6", "-s", "-stats", "-c=never"].includes(word));
   if (unknown) throw usage(`Option "${unknown}" is unknown, try "ip -help".`);
   const family = options.includes("-4") ? 4 : options.includes("-6") ? 6 : undefined;
@@ -155,17 +169,22 @@ function changeRoute({ host }: Router, verb: string, words: readonly string[], f
     kind,
     via,
     interface: device,
-    ...(metric !== undefined && { metric: Number(metric) }),
+    ...(metric !== undefined && { metric: numberOf(metric, "metric") }),
     ...(number !== undefined && { table: number }),
     ...(hops && { nextHops: hops }),
   };
-  const remove = () => host.removeRoute(prefix, metric === undefined ? undefined : Number(metric), number);
+  const remove = () => host.removeRoute(prefix, metric === undefined ? undefined : numberOf(metric, "metric"), number);
   if (verb.startsWith("del")) remove();
   else {
     if (verb === "replace" || verb === "change") attempt(remove);
     host.addRoute(route);
   }
   return done;
+}
+
+function numberOf(word: string, what: string): number {
+  if (!/^\d{1,10}$/.test(word)) throw usage(`Error: argument "${word}" is wrong: "${what}" value is invalid`);
+  return Number(word);
 }
 
 function hopsOf(words: readonly string[]) {
@@ -191,6 +210,7 @@ function attempt(action: () => void): void {
 function neighbour({ host }: Router, [verb, ...words]: readonly string[], { family }: Asked): Output {
   if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip neigh help".`);
   const device = deviceOf(words);
+  if (device && !host.ip.interfaces.some(({ name }) => name === device)) throw usage(`Cannot find device "${device}"`);
   const wanted = host.ip.neighbours
     .list()
     .filter(({ address: own, iface }) => (family === undefined || own.family === family) && (!device || iface.name === device));
