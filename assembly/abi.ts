@@ -269,6 +269,8 @@ export const DROP_FLOW_CLASH = 54;
 export const DROP_QUEUE_REMOVED = 55;
 /** Came to a mapping's outer end from whom the mapping is not for. */
 export const DROP_NAT_FILTERED = 56;
+/** An address that has none in the other prefix (RFC 6296 §3.7), or no buffer for a private copy. */
+export const DROP_NPT_UNMAPPABLE = 57;
 
 export const PUNT_ARP = 64;
 /** The argument is the next hop and, above its 16 bits, the backend + 1 whose neighbour it is about instead of the destination's. */
@@ -710,16 +712,28 @@ export const IFACE_ADDRESS4 = 48;
 export const IFACE_ADDRESS6 = 64;
 
 /*
- * Network with rules:  +0 flags | +4 default zone | +8 programs (u32 × SEGMENT_COUNT): entry + 1 of the function table, or 0
+ * Network with rules:  +0 flags | +4 default zone | +8 programs (u32 × SEGMENT_COUNT): entry + 1 of the function table, or 0 |
+ *   +124 pairs of prefixes, +128 the pairs
  *
  * The base chains of a hook are cut where tracking and translation stand (linux/netfilter_ipv4.h, NF_IP_PRI_*), and what is
  * between two cuts is one function: (worker, list, n), `list` the address of n u16 positions in the burst. It writes
  * VEC_VERDICT for each of them. Chains of type nat see only the first packet of a flow.
  */
-export const NETNS_SIZE = 128;
+export const NETNS_SIZE = 512;
 export const NETNS_FLAGS = 0;
 export const NETNS_ZONE = 4;
 export const NETNS_PROGRAMS = 8;
+/** Pairs of prefixes (RFC 6296), and how many there are and may be. */
+export const NETNS_PAIR_COUNT = 124;
+export const NETNS_PAIRS = 128;
+export const NETNS_MOST_PAIRS = 8;
+/* Pair: +0 inner prefix | +16 outer prefix (network order, zeros behind) | +32 length u8, – u8, port of the outer side u16 | what a word gains on its way out u16 */
+export const NPT_SIZE = 48;
+export const NPT_INSIDE = 0;
+export const NPT_OUTSIDE = 16;
+export const NPT_LENGTH = 32;
+export const NPT_PORT = 34;
+export const NPT_ADJUST = 36;
 /** IPv4 flows are tracked: something in the rules asks for it (ct, nat), or the host does. */
 export const NETNS_TRACK = 1;
 /** Fragments are reassembled before tracking. */

@@ -26,6 +26,7 @@ import { admitBurst, confirmBurst, handUp, helpBurst, linkBurst, setAside } from
 import { MAPPED, NOT_MAPPED } from "./flow/mapping";
 import { isError } from "./flow/tuples";
 import { setUp, setUpMapped, setUpNothing, translateBurst, wantsSetup, wasExpected, wasMapped } from "./node/nat";
+import { hasPairs, translateIn, translateOut } from "./node/npt";
 import { route4Burst, route6Burst } from "./node/route";
 import { end, hasProgram, leave, runSegment } from "./node/rules";
 import { forget, trackBurst, trackOne } from "./node/track";
@@ -54,6 +55,7 @@ export function travel(worker: usize, port: usize, portIndex: u32, net: usize, n
   const tracks = (flags & (is4 ? NETNS_TRACK : NETNS_TRACK6)) != 0;
   forget(worker, list, n);
   n = enter(worker, net, list, n);
+  if (!is4 && hasPairs(net)) n = translateIn(worker, net, portIndex, list, n);
   if (tracks && (flags & NETNS_DEFRAG) != 0) n = withoutFragments(worker, list, n);
   n = runSegment(worker, net, SEGMENT_PREROUTING_RAW, list, n);
   if (!tracks) { onward(worker, port, portIndex, net, list, n, is4, false); return; }
@@ -164,6 +166,7 @@ function leaving(worker: usize, net: usize, list: usize, n: u32, fresh: bool): u
   n = translation(worker, net, SEGMENT_POSTROUTING_NAT, list, n, NAT_SOURCE, fresh);
   n = runSegment(worker, net, SEGMENT_POSTROUTING_LATE, list, n);
   if (fresh) n = confirmBurst(worker, list, n);
+  if (hasPairs(net)) n = translateOut(worker, net, list, n);
   return runSegment(worker, net, SEGMENT_EGRESS, list, n);
 }
 

@@ -116,6 +116,13 @@ const BAD: readonly (readonly [name: string, source: string, ...lines: string[]]
     `interfaces: [{ name: lan, addresses: [192.168.1.1/24] }]\ndhcpServers: [{ interface: lan, range: [192.168.1.1, 192.168.1.9] }]\n`,
     "router.yaml:2:40: dhcpServers[0].range has 192.168.1.1 in it, the router's own; expected a range without it",
   ],
+  [
+    "prefixes that cannot be translated",
+    `${LAN}nptv6: [{ inside: "10.0.0.0/8", outside: "2001:db8::/48", interface: wan }, { inside: "fd00::/48", outside: "2001:db8::/56", interface: lan }]\n`,
+    'router.yaml:4:70: nptv6[0].interface is "wan"; expected an interface: lan',
+    'router.yaml:4:19: nptv6[0].inside is "10.0.0.0/8"; expected an IPv6 prefix of 1 to 64 bits',
+    "router.yaml:4:109: nptv6[1].outside is of 56 bits, inside of 48; expected as many",
+  ],
   ["NAT by no interface", `${LAN}nat: { masquerade: [wan] }\n`, 'router.yaml:4:21: nat.masquerade[0] is "wan"; expected an interface: lan'],
   [
     "a forward without a port",

@@ -1,7 +1,7 @@
 /** A network with rules: ports that share them, the functions that were compiled for each hook, and what is tracked. */
 import * as abi from "../../assembly/abi.ts";
-import { LoomError } from "../base/errors.ts";
-import type { IpAddress } from "../base/ip-address.ts";
+import { invalid, LoomError } from "../base/errors.ts";
+import { type IpAddress, networkOf } from "../base/ip-address.ts";
 import type { EngineMemory } from "./memory.ts";
 import type { Port } from "./port.ts";
 
@@ -45,7 +45,20 @@ export interface NetworkOptions {
   readonly zone?: number;
 }
 
+/** A network's prefix inside, and what it is known by beyond a port. */
+export interface PrefixPair {
+  readonly inside: IpAddress;
+  readonly outside: IpAddress;
+  /** Bits of both. */
+  readonly length: number;
+  /** What leads outside. */
+  readonly port: Port;
+}
+
 const encoder = new TextEncoder();
+const words = (bytes: Uint8Array) => Array.from({ length: bytes.length / 2 }, (_, i) => (bytes[2 * i] << 8) | bytes[2 * i + 1]);
+/** Ones' complement sum of 16-bit words. */
+const onesSum = (all: readonly number[]) => all.reduce((sum, word) => ((sum + word) & 0xffff) + ((sum + word) >>> 16), 0);
 
 export class Network {
   readonly index: number;
@@ -98,6 +111,30 @@ export class Network {
   private set(bit: number, on: boolean | undefined): void {
     const flags = this.memory.getU32(this.at + abi.NETNS_FLAGS);
     if (on !== undefined) this.memory.setU32(this.at + abi.NETNS_FLAGS, on ? flags | bit : flags & ~bit);
+  }
+
+  /**
+   * Prefixes that packets have inside and outside of ports (RFC 6296), in place of those there were. Throws EINVAL for lengths other
+   * than 1 to 64 and for more than eight pairs.
+   */
+  translatePrefixes(pairs: readonly PrefixPair[]): void {
+    if (pairs.length > abi.NETNS_MOST_PAIRS) throw invalid(`${pairs.length} pairs of prefixes; expected ${abi.NETNS_MOST_PAIRS} at most`);
+    const { memory, at } = this;
+    for (const { inside, outside, length } of pairs) {
+      if (!(length >= 1 && length <= 64)) throw invalid(`a prefix of ${length} bits cannot be translated; expected 1 to 64`);
+      if (inside.family !== 6 || outside.family !== 6) throw invalid("prefixes of IPv4 are not translated so; snat prefix does that");
+    }
+    memory.setU32(at + abi.NETNS_PAIR_COUNT, 0);
+    for (const [i, { inside, outside, length, port }] of pairs.entries()) {
+      const pair = at + abi.NETNS_PAIRS + i * abi.NPT_SIZE;
+      const [inner, outer] = [inside, outside].map((each) => networkOf(each, length).bytes());
+      memory.u8.set(inner, pair + abi.NPT_INSIDE);
+      memory.u8.set(outer, pair + abi.NPT_OUTSIDE);
+      memory.u8[pair + abi.NPT_LENGTH] = length;
+      memory.setU16(pair + abi.NPT_PORT, port.index);
+      memory.setU16(pair + abi.NPT_ADJUST, onesSum([...words(inner), ...words(outer).map((word) => ~word & 0xffff)]));
+    }
+    memory.setU32(at + abi.NETNS_PAIR_COUNT, pairs.length);
   }
 
   /** The function (entry of `engine.programs`) that a segment calls from now on; undefined: none. */

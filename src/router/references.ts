@@ -63,6 +63,10 @@ export function references(config: RouterConfig): Mistake[] {
       ["nat", "filtering"],
       "nat.filtering is of mappings that do not depend on endpoints; expected mapping: endpoint-independent with it",
     );
+  config.nptv6?.forEach((each, i) => {
+    known(each.interface, "nptv6", i, "interface");
+    for (const fault of pairFaults(each, config)) add(["nptv6", i, fault.key], `nptv6[${i}].${fault.key} ${fault.message}`);
+  });
   if (config.portMapping) {
     const { external, interfaces, ports } = config.portMapping;
     known(external, "portMapping", "external");
@@ -121,3 +125,29 @@ export function references(config: RouterConfig): Mistake[] {
 }
 
 const isAddressLike = (host: string) => host.includes(":") || /^[\d.]+$/.test(host);
+
+type PrefixTranslation = NonNullable<RouterConfig["nptv6"]>[number];
+
+function pairFaults(
+  { inside, outside }: PrefixTranslation,
+  { interfaces }: RouterConfig,
+): { key: "inside" | "outside"; message: string }[] {
+  const faults: { key: "inside" | "outside"; message: string }[] = [];
+  const [inner, outer] = [inside, outside].map((text) => parseInterfaceAddress(text === "default" ? "0.0.0.0/0" : text));
+  for (const [key, { address, length }, text] of [
+    ["inside", inner, inside],
+    ["outside", outer, outside],
+  ] as const)
+    if (address.family !== 6 || length < 1 || length > 64)
+      faults.push({ key, message: `is "${text}"; expected an IPv6 prefix of 1 to 64 bits` });
+  if (faults.length > 0) return faults;
+  if (inner.length !== outer.length)
+    return [{ key: "outside", message: `is of ${outer.length} bits, inside of ${inner.length}; expected as many` }];
+  const own = interfaces.flatMap(({ addresses = [] }) => addresses).map(parseInterfaceAddress);
+  const within = own.find(
+    ({ address }) => address.family === 6 && networkOf(address, outer.length).equals(networkOf(outer.address, outer.length)),
+  );
+  if (within)
+    faults.push({ key: "outside", message: `has ${within.address} in it, which is an interface's; expected a prefix of its own` });
+  return faults;
+}

@@ -1,5 +1,6 @@
 /** Static routes and policy rules of a configuration. */
-import type { LoomError } from "../base/errors.ts";
+import { LoomError } from "../base/errors.ts";
+import { parseInterfaceAddress } from "../base/ip-address.ts";
 import type { Host, RuleOptions } from "../host/host.ts";
 import { MAIN_TABLE } from "../ip/policy-routing.ts";
 import { changed } from "./changes.ts";
@@ -13,6 +14,7 @@ export class Routing {
   }
 
   set(next: RouterConfig, before: RouterConfig | undefined): void {
+    this.setPrefixes(next);
     const routes = changed(next.routes ?? [], before?.routes ?? []);
     for (const route of routes.gone) for (const to of targets(route)) this.removeRoute(to, route);
     for (const route of next.routes ?? []) for (const to of targets(route)) this.addRoute(to, route);
@@ -20,6 +22,21 @@ export class Routing {
     const there = () => new Set(this.host.ip.rules.list().map(({ priority }) => priority));
     for (const { priority } of rules.gone) if (there().has(priority)) this.host.removeRule(priority);
     for (const rule of next.policyRules ?? []) if (!there().has(rule.priority)) this.host.addRule(rule as RuleOptions);
+  }
+
+  /** Prefixes that are other ones outside (RFC 6296). */
+  private setPrefixes({ nptv6 = [] }: RouterConfig): void {
+    const { network, ip } = this.host;
+    if (!network) {
+      if (nptv6.length > 0) throw new LoomError("ENOTSUP", "nptv6: this router's engine has no room for rules; create it with filterBytes");
+      return;
+    }
+    network.translatePrefixes(
+      nptv6.map(({ inside, outside, interface: name }) => {
+        const [{ address: inner, length }, { address: outer }] = [inside, outside].map((text) => parseInterfaceAddress(text));
+        return { inside: inner, outside: outer, length, port: ip.interface(name).port };
+      }),
+    );
   }
 
   /** One that is there already stays. */

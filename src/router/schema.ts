@@ -228,6 +228,7 @@ export const CONFIG = object("router", {
     }),
   ),
   forwards: optional(list(forward, "forwards")),
+  nptv6: optional(list(object("prefix translation", { inside: prefix, outside: prefix, interface: interfaceName }), "prefix translations")),
   portMapping: optional(portMapping),
   balancers: optional(list(balancer, "balancers")),
   dhcpServers: optional(list(pool, "DHCP servers")),
