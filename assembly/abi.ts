@@ -271,6 +271,11 @@ export const DROP_QUEUE_REMOVED = 55;
 export const DROP_NAT_FILTERED = 56;
 /** An address that has none in the other prefix (RFC 6296 §3.7), or no buffer for a private copy. */
 export const DROP_NPT_UNMAPPABLE = 57;
+/** Between the families: what has no counterpart in the other (RFC 7915). */
+export const DROP_NAT64_UNTRANSLATABLE = 58;
+/** Neither behind the prefix nor for a host that has an address of the pool. */
+export const DROP_NAT64_UNMAPPED = 59;
+export const DROP_NAT64_POOL_FULL = 60;
 
 export const PUNT_ARP = 64;
 /** The argument is the next hop and, above its 16 bits, the backend + 1 whose neighbour it is about instead of the destination's. */
@@ -532,6 +537,8 @@ export const PORT_PUNT_OPTIONS = 256;
 export const PORT_HOST = 512;
 /** The device segments what has CWR as a bit of Accurate ECN's counter, and leaves it on every segment. */
 export const PORT_TAKES_ACE = 1024;
+/** What leaves by it comes in by it, in the other family. */
+export const PORT_FAMILIES = 2048;
 
 /** Per worker and port: packets and bytes in and out, drops on output; u64 each. Behind MULTICAST the devices' own (src/engine/link-stats.ts). */
 export const PORT_STAT_SIZE = 128;
@@ -713,13 +720,13 @@ export const IFACE_ADDRESS6 = 64;
 
 /*
  * Network with rules:  +0 flags | +4 default zone | +8 programs (u32 × SEGMENT_COUNT): entry + 1 of the function table, or 0 |
- *   +124 pairs of prefixes, +128 the pairs
+ *   +124 pairs of prefixes, +128 the pairs | +512 the way between the families
  *
  * The base chains of a hook are cut where tracking and translation stand (linux/netfilter_ipv4.h, NF_IP_PRI_*), and what is
  * between two cuts is one function: (worker, list, n), `list` the address of n u16 positions in the burst. It writes
  * VEC_VERDICT for each of them. Chains of type nat see only the first packet of a flow.
  */
-export const NETNS_SIZE = 512;
+export const NETNS_SIZE = 576;
 export const NETNS_FLAGS = 0;
 export const NETNS_ZONE = 4;
 export const NETNS_PROGRAMS = 8;
@@ -727,6 +734,13 @@ export const NETNS_PROGRAMS = 8;
 export const NETNS_PAIR_COUNT = 124;
 export const NETNS_PAIRS = 128;
 export const NETNS_MOST_PAIRS = 8;
+/* The way between the families (RFC 6146): +0 prefix (16) | +16 its length u8 | +20 first address of the pool u32, how many | +28 identifications given */
+export const NETNS_NAT64 = 512;
+export const NAT64_PREFIX = 0;
+export const NAT64_LENGTH = 16;
+export const NAT64_POOL = 20;
+export const NAT64_POOL_SIZE = 24;
+export const NAT64_COUNTER = 28;
 /* Pair: +0 inner prefix | +16 outer prefix (network order, zeros behind) | +32 length u8, – u8, port of the outer side u16 | what a word gains on its way out u16 */
 export const NPT_SIZE = 48;
 export const NPT_INSIDE = 0;

@@ -1,8 +1,8 @@
 /** The nodes, joined: what one worker does in one call. Prose: docs/packet-life.md. */
 import {
   BURST, DROP_NO_ROUTE, DROP_PROGRAM, HEADER, HEADER_EPOCH, HEADER_QUEUES, KIND_GENERATOR, KIND_RINGS, MODE_BRIDGED, NEXT_DONE,
-  NEXT_PENDING, PORT_FLAGS, PORT_GRO, PORT_HOST, PORT_KIND, PORT_MODE, PORT_POLICE_IN, PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES,
-  PORT_STAT_RX_PACKETS, PORT_TABLE4, PORT_TABLE6, PORT_UP, STAT_BURSTS, STAT_EMPTY_POLLS, STAT_RECEIVED, STAT_RECEIVED_BYTES, VEC_ADDR4,
+  NEXT_PENDING, PORT_FAMILIES, PORT_FLAGS, PORT_GRO, PORT_HOST, PORT_KIND, PORT_MODE, PORT_POLICE_IN, PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES,
+  PORT_STAT_RX_PACKETS, PORT_TABLE4, PORT_TABLE6, PORT_TX, PORT_UP, STAT_BURSTS, STAT_EMPTY_POLLS, STAT_RECEIVED, STAT_RECEIVED_BYTES, VEC_ADDR4,
   VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID, WORKER_NOW,
   WORKER_PORTS, WORKER_PORT_COUNT, WORKER_TICKS, WORKER_TIME,
 } from "./abi";
@@ -15,6 +15,7 @@ import { receiveBurst } from "./device/receive";
 import { flush, stageBurst } from "./device/transmit";
 import { classifyBurst } from "./node/classify";
 import { coalesceBurst } from "./node/coalesce";
+import { translateFamilies } from "./node/nat64";
 import { deliverBurst, rewrite4Burst, rewrite6Burst } from "./node/rewrite";
 import { route4Burst, route6Burst } from "./node/route";
 import { switchBurst } from "./node/switch";
@@ -58,12 +59,16 @@ function tell(worker: usize, now: f64): void {
 function pollPort(worker: usize, portIndex: u32, wanted: u32): u32 {
   const port = portAt(portIndex);
   if ((load<u16>(port, PORT_FLAGS) & PORT_UP) == 0) return 0;
-  const came = receive(worker, port, wanted);
-  if (came == 0) return 0;
+  let taken = receive(worker, port, wanted);
+  const turns = taken == 0 && (load<u16>(port, PORT_FLAGS) & PORT_FAMILIES) != 0;
+  // What has left by a way between the families comes in by it.
+  if (turns) taken = receiveBurst(worker, <usize>load<u32>(port + (<usize>load<u32>(worker, WORKER_ID) << 2), PORT_TX), wanted);
+  if (taken == 0) return 0;
   // While this is set, tables keep what this burst may be reading.
   storeRelease(worker + WORKER_EPOCH, loadAcquire(HEADER + HEADER_EPOCH));
   // Nothing of a table may be read before that store is seen: an acquire behind it (needed on ARM).
   loadAcquire(HEADER + HEADER_EPOCH);
+  const came = turns ? translateFamilies(worker, port, networkOf(port), taken) : taken;
   const n = load<u32>(port, PORT_POLICE_IN) == 0 ? came : policeInput(worker, port, portIndex, came);
   if (load<u8>(port, PORT_MODE) == MODE_BRIDGED) switchBurst(worker, port, portIndex, n);
   else routeBurst(worker, port, portIndex, n);
@@ -71,7 +76,7 @@ function pollPort(worker: usize, portIndex: u32, wanted: u32): u32 {
   stageBurst(worker, n);
   flush(worker);
   storeRelease(worker + WORKER_EPOCH, 0);
-  return came;
+  return taken;
 }
 
 function receive(worker: usize, port: usize, wanted: u32): u32 {

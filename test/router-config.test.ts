@@ -117,6 +117,17 @@ const BAD: readonly (readonly [name: string, source: string, ...lines: string[]]
     "router.yaml:2:40: dhcpServers[0].range has 192.168.1.1 in it, the router's own; expected a range without it",
   ],
   [
+    "the other family's mistakes",
+    `${LAN}nat64: { prefix: "64:ff9b::/95", pool: 10.0.0.0/30 }\n`,
+    'router.yaml:4:18: nat64.prefix is "64:ff9b::/95"; expected an IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits, as 64:ff9b::/96',
+    'router.yaml:4:40: nat64.pool is "10.0.0.0/30"; expected an IPv4 prefix of 8 to 29 bits',
+  ],
+  [
+    "names of a family that nobody has",
+    `${LAN}dns: { dns64: true }\n`,
+    "router.yaml:4:15: dns.dns64 makes addresses of nat64's prefix; expected nat64: with it",
+  ],
+  [
     "prefixes that cannot be translated",
     `${LAN}nptv6: [{ inside: "10.0.0.0/8", outside: "2001:db8::/48", interface: wan }, { inside: "fd00::/48", outside: "2001:db8::/56", interface: lan }]\n`,
     'router.yaml:4:70: nptv6[0].interface is "wan"; expected an interface: lan',

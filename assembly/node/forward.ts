@@ -8,7 +8,7 @@ import {
   DROP_FLOW_CLASH, DROP_FLOW_TABLE_FULL, DROP_NOT_FORWARDING, DROP_NO_BUFFER, FLAG_FORWARDED, FLAG_PASSED, FLAG_REASSEMBLED,
   FLAG_SCOPED, FLOW_BACKEND, FLOW_PHASE, FLOW_STATUS, FLOW_STAT_DROP, FLOW_STAT_INSERT_FAILED, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE,
   HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT, HOP_REWRITE, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, LARGEST_FRAGMENT, NEXT_DONE,
-  NONE, PHASE_ONE_SIDED, PORT_MTU, PUNT_FRAGMENTATION_NEEDED, PUNT_HELPER, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG,
+  NONE, PHASE_ONE_SIDED, PORT_FAMILIES, PORT_FLAGS, PORT_MTU, PUNT_FRAGMENTATION_NEEDED, PUNT_HELPER, PUNT_LOCAL, PUNT_NEIGHBOUR, PUNT_PACKET_TOO_BIG,
   PUNT_TTL_EXCEEDED, REGION_DESCRIPTORS, TABLE_HOPS, VEC_FLOW, VEC_IDS, VEC_LOCAL, VEC_NEXT, VEC_OIF, VEC_RESULT, WORKER_TICKS,
   WORKER_TUPLES,
 } from "../abi";
@@ -183,7 +183,8 @@ export function linkBurst(worker: usize, table: usize, list: usize, n: u32): voi
   for (let k: u32 = 0; (k = linkRun(worker, table, list, k, n)) < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
     const index = <u32>load<u16>(d, DESC_NEXT_HOP), hop = hopAt(table, index), l3 = <u32>load<u16>(d, DESC_L3);
-    const kind = <u32>load<u8>(hop, HOP_KIND), next = worker + (<usize>p << 1), tooLarge = (load<u32>(d, DESC_FLAGS) & FLAG_REASSEMBLED) != 0 || !fits(d, l3, mtuOf(hop));
+    const kind = <u32>load<u8>(hop, HOP_KIND), next = worker + (<usize>p << 1);
+    const tooLarge = ((load<u32>(d, DESC_FLAGS) & FLAG_REASSEMBLED) != 0 && !takesWhole(hop)) || !fits(d, l3, mtuOf(hop));
     if (kind == HOP_FORWARD && !tooLarge) {
       rewriteLink(d, <usize>load<u32>(d, DESC_DATA) + l3, hop, <u32>load<u8>(hop, HOP_L2_LENGTH), l3);
       store<u16>(next, load<u16>(hop, HOP_PORT), VEC_NEXT);
@@ -194,6 +195,11 @@ export function linkBurst(worker: usize, table: usize, list: usize, n: u32): voi
     bare(d, l3);
     punt(worker, id, tooLarge ? PUNT_FRAGMENTATION_NEEDED : PUNT_NEIGHBOUR, tooLarge ? index : index | steeredTo(worker, p) << 16);
   }
+}
+
+/** A way between the families wants what was put together as it is: cut again, much of it has no counterpart. */
+function takesWhole(hop: usize): bool {
+  return (load<u16>(portAt(load<u16>(hop, HOP_PORT)), PORT_FLAGS) & PORT_FAMILIES) != 0;
 }
 
 /** Backend + 1 that a packet goes to instead of its destination (direct server return), or 0. */

@@ -55,6 +55,15 @@ export interface PrefixPair {
   readonly port: Port;
 }
 
+/** IPv4 as IPv6 sees it, and the other way round (RFC 6052, RFC 6146). */
+export interface FamilyTranslation {
+  readonly prefix: IpAddress;
+  /** 32, 40, 48, 56, 64 or 96. */
+  readonly length: number;
+  readonly pool: IpAddress;
+  readonly poolLength: number;
+}
+
 const encoder = new TextEncoder();
 const words = (bytes: Uint8Array) => Array.from({ length: bytes.length / 2 }, (_, i) => (bytes[2 * i] << 8) | bytes[2 * i + 1]);
 /** Ones' complement sum of 16-bit words. */
@@ -135,6 +144,28 @@ export class Network {
       memory.setU16(pair + abi.NPT_ADJUST, onesSum([...words(inner), ...words(outer).map((word) => ~word & 0xffff)]));
     }
     memory.setU32(at + abi.NETNS_PAIR_COUNT, pairs.length);
+  }
+
+  /**
+   * The way between the families for ports that are one (the device `families`): IPv4 addresses are behind the prefix, IPv6 hosts get
+   * addresses of the pool, from its third on. Throws EINVAL for other prefixes than RFC 6052's and pools of fewer than eight.
+   */
+  translateFamilies({ prefix, length, pool, poolLength }: FamilyTranslation): void {
+    if (prefix.family !== 6 || ![32, 40, 48, 56, 64, 96].includes(length))
+      throw invalid(`${prefix}/${length} cannot have IPv4 addresses behind it; expected an IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits`);
+    if (pool.family !== 4 || poolLength < 8 || poolLength > 29)
+      throw invalid(`${pool}/${poolLength} is no pool; expected an IPv4 prefix of 8 to 29 bits`);
+    this.need("flows", "translate between the families");
+    const { memory } = this;
+    const at = this.at + abi.NETNS_NAT64;
+    const bytes = networkOf(prefix, length).bytes();
+    if (length === 96 && bytes[8] !== 0)
+      throw invalid(`${prefix}/${length} has something at bits 64 to 71; expected zeros there (RFC 6052 §2.2)`);
+    memory.u8.set(bytes, at + abi.NAT64_PREFIX);
+    memory.u8[at + abi.NAT64_LENGTH] = length;
+    memory.setU32(at + abi.NAT64_POOL, (networkOf(pool, poolLength).v4 + 2) >>> 0);
+    // Neither the network's own address, nor the way's, nor the broadcast.
+    memory.setU32(at + abi.NAT64_POOL_SIZE, 2 ** (32 - poolLength) - 3);
   }
 
   /** The function (entry of `engine.programs`) that a segment calls from now on; undefined: none. */

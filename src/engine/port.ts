@@ -20,6 +20,8 @@ export interface PortOptions {
   rpf?: "off" | "strict" | "loose";
   /** Coalesce what arrives (GRO). */
   gro?: boolean;
+  /** What leaves by it comes in by it, in the other family (the device `families`). */
+  families?: boolean;
   /** Keep what is for this host and drop everything else, instead of routing it on. */
   host?: boolean;
   /** Hand packets with IPv4 options or a hop-by-hop header to the host layer. */
@@ -116,6 +118,7 @@ export class Port {
       [abi.PORT_HOST, options.host],
       [abi.PORT_RPF_STRICT, rpf === undefined ? undefined : rpf === "strict"],
       [abi.PORT_RPF_LOOSE, rpf === undefined ? undefined : rpf === "loose"],
+      [abi.PORT_FAMILIES, options.families],
       [abi.PORT_TAKES_CHAINS, offload?.chains],
       [abi.PORT_TAKES_GSO, offload?.segmentation],
       [abi.PORT_TAKES_ACE, offload?.accurateEcn],

@@ -2,7 +2,7 @@
 import * as abi from "../../assembly/abi.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import { shown } from "../base/options.ts";
-import type { Engine } from "../engine/engine.ts";
+import type { Device, Engine } from "../engine/engine.ts";
 import { Port } from "../engine/port.ts";
 
 /** Each worker's transmit ring of one port becomes its receive ring of the other. Throws EBUSY when one is joined to a third. */
@@ -35,4 +35,14 @@ export function joinPorts(engine: Engine, a: Port, b: Port): void {
 
 function checkPort(which: string, port: unknown): void {
   if (!(port instanceof Port)) throw invalid(`joinPorts: the ${which} argument is ${shown(port)}; expected a port, such as engine.port(0)`);
+}
+
+/**
+ * A device that is the way between the families: what leaves by its port comes in by it again, as packets of the other one
+ * (`network.translateFamilies` says how).
+ */
+export function families(_engine: Engine, port: Port): Device {
+  // Packets of their size on the wire, with their sums: each is rewritten by itself. What was put together from fragments may be a chain.
+  port.configure({ families: true, offload: { chains: true, segmentation: false, accurateEcn: false, partialChecksum: false } });
+  return { name: "families", poll: () => 0, close: () => void port.configure({ families: false }) };
 }

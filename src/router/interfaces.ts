@@ -15,7 +15,7 @@ export interface InterfaceSources {
   device?: DeviceMaker;
   /** Ready devices, by interface. */
   devices?: Readonly<Record<string, DeviceFor>>;
-  /** Ports of the engine, by interface; default: the next free ones. */
+  /** Ports of the engine, by interface ("nat64" too); default: the next free ones. */
   ports?: Readonly<Record<string, Port>>;
   /** The MAC address of an interface whose configuration names none, when it is made. Default: one by chance. */
   macOf?: (interfaceName: string) => string;

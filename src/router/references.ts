@@ -3,6 +3,7 @@ import type { LoomError } from "../base/errors.ts";
 import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
 import { parseAllow } from "./egress.ts";
 import { type Mistake, type Path, pathText } from "./mistakes.ts";
+import { NAT64_INTERFACE } from "./nat64.ts";
 import { checkWords } from "./queues.ts";
 import type { RouterConfig } from "./schema.ts";
 import { parseEndpoint } from "./schema-parts.ts";
@@ -63,6 +64,16 @@ export function references(config: RouterConfig): Mistake[] {
       ["nat", "filtering"],
       "nat.filtering is of mappings that do not depend on endpoints; expected mapping: endpoint-independent with it",
     );
+  if (config.nat64) {
+    for (const [key, message] of nat64Faults(config.nat64, config)) add(["nat64", key], `nat64.${key} ${message}`);
+    const taken = names.indexOf(NAT64_INTERFACE);
+    if (taken >= 0)
+      add(
+        ["interfaces", taken, "name"],
+        `interfaces[${taken}].name is "${NAT64_INTERFACE}", as the interface that nat64 makes; expected another`,
+      );
+  }
+  if (config.dns?.dns64 && !config.nat64) add(["dns", "dns64"], "dns.dns64 makes addresses of nat64's prefix; expected nat64: with it");
   config.nptv6?.forEach((each, i) => {
     known(each.interface, "nptv6", i, "interface");
     for (const fault of pairFaults(each, config)) add(["nptv6", i, fault.key], `nptv6[${i}].${fault.key} ${fault.message}`);
@@ -149,5 +160,25 @@ function pairFaults(
   );
   if (within)
     faults.push({ key: "outside", message: `has ${within.address} in it, which is an interface's; expected a prefix of its own` });
+  return faults;
+}
+
+const EMBEDDING: readonly number[] = [32, 40, 48, 56, 64, 96];
+
+function nat64Faults({ prefix, pool }: NonNullable<RouterConfig["nat64"]>, { interfaces }: RouterConfig): [string, string][] {
+  const faults: [string, string][] = [];
+  const read = (text: string) => parseInterfaceAddress(text === "default" ? "0.0.0.0/0" : text);
+  if (prefix !== undefined) {
+    const { address, length } = read(prefix);
+    const isRight = address.family === 6 && EMBEDDING.includes(length) && (length < 96 || address.bytes()[8] === 0);
+    if (!isRight) faults.push(["prefix", `is "${prefix}"; expected an IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits, as 64:ff9b::/96`]);
+  }
+  if (pool === undefined) return faults;
+  const { address, length } = read(pool);
+  if (address.family !== 4 || length < 8 || length > 29)
+    return [...faults, ["pool", `is "${pool}"; expected an IPv4 prefix of 8 to 29 bits`]];
+  const own = interfaces.flatMap(({ addresses = [] }) => addresses).map(parseInterfaceAddress);
+  const within = own.find((each) => each.address.family === 4 && networkOf(each.address, length).equals(networkOf(address, length)));
+  if (within) faults.push(["pool", `has ${within.address} in it, which is an interface's; expected a network that is nobody's`]);
   return faults;
 }

@@ -18,6 +18,7 @@ import { same } from "./changes.ts";
 import { checkConfig } from "./config.ts";
 import { egressPolicy } from "./egress.ts";
 import { type InterfaceSources, Interfaces } from "./interfaces.ts";
+import { NAT64_INTERFACE, Nat64 } from "./nat64.ts";
 import { PortMapping } from "./port-mapping.ts";
 import { Queues } from "./queues.ts";
 import { Routing } from "./routing.ts";
@@ -52,6 +53,7 @@ export class Router {
   readonly balancer: Balancer | undefined;
   readonly services: Services;
   readonly portMapping: PortMapping;
+  private readonly nat64: Nat64;
   readonly queues: Queues;
   private current: RouterConfig;
   private readonly interfaces: Interfaces;
@@ -68,6 +70,7 @@ export class Router {
     this.queues = new Queues(host);
     this.services = new Services(host);
     this.portMapping = new PortMapping(host);
+    this.nat64 = new Nat64(host, options.ports?.[NAT64_INTERFACE]);
     this.startedAt = host.engine.clock.now();
     if (host.engine.memory.layout.sizes.services > 0)
       this.balancer = new Balancer({ engine: host.engine, connect: (target) => host.connect(target) });
@@ -130,6 +133,7 @@ export class Router {
     // Rules before interfaces: nothing passes a new interface without them.
     this.rules.set(next);
     await this.interfaces.set(next.interfaces, before.interfaces);
+    await this.nat64.set(next);
     this.rules.refresh();
     this.routing.set(next, before);
     this.queues.set(next.interfaces);

@@ -180,6 +180,7 @@ const pool6 = object("DHCPv6 server", {
   search: optional(list(text, "names")),
 });
 const dns = object("dns", {
+  dns64: optional(yesNo),
   listen: optional(list(interfaceName, "interfaces")),
   upstreams: optional(list(text, "name servers")),
   records: optional(v.record(v.string(), either(isList, list(address, "addresses"), address), "expected names with their addresses")),
@@ -229,6 +230,7 @@ export const CONFIG = object("router", {
   ),
   forwards: optional(list(forward, "forwards")),
   nptv6: optional(list(object("prefix translation", { inside: prefix, outside: prefix, interface: interfaceName }), "prefix translations")),
+  nat64: optional(object("nat64", { prefix: optional(prefix), pool: optional(prefix), mtu: optional(whole(1280, 65_535)) })),
   portMapping: optional(portMapping),
   balancers: optional(list(balancer, "balancers")),
   dhcpServers: optional(list(pool, "DHCP servers")),

@@ -3,12 +3,14 @@ import { networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
 import type { Dhcp4Server } from "../dhcp/server4.ts";
 import type { Dhcp6Server } from "../dhcp/server6.ts";
 import { RCODE } from "../dns/codes.ts";
+import { dns64, type Pref64 } from "../dns/dns64.ts";
 import { Hosts } from "../dns/hosts.ts";
 import { DnsServer } from "../dns/server.ts";
 import { type RunningDhcpServer, serveDhcp, serveDhcp6 } from "../host/dhcp-server.ts";
 import type { Host } from "../host/host.ts";
 import { same } from "./changes.ts";
 import type { EgressPolicy, Opening } from "./egress.ts";
+import { pref64Of } from "./nat64.ts";
 import type { DhcpConfig, RouterConfig } from "./schema.ts";
 
 /** Opens what an answer allows, before the answer is sent. */
@@ -35,10 +37,10 @@ export class Services {
   }
 
   set(next: RouterConfig, before: RouterConfig | undefined, policy: EgressPolicy | undefined, open: Opener): void {
-    const isSame = same([next.dns, next.egress], [before?.dns, before?.egress]);
+    const isSame = same([next.dns, next.egress, next.nat64?.prefix], [before?.dns, before?.egress, before?.nat64?.prefix]);
     if (!isSame || !this.dns) {
       this.dns?.close();
-      this.dns = next.dns ? this.serveNames(next.dns, policy, open) : undefined;
+      this.dns = next.dns ? this.serveNames(next.dns, next.dns.dns64 ? pref64Of(next) : undefined, policy, open) : undefined;
     }
     this.setDhcp(next);
     this.setDhcp6(next);
@@ -106,7 +108,7 @@ export class Services {
   }
 
   /** On the addresses of the named interfaces, or on all. */
-  private serveNames(config: NonNullable<RouterConfig["dns"]>, policy: EgressPolicy | undefined, open: Opener) {
+  private serveNames(config: NonNullable<RouterConfig["dns"]>, pref64: Pref64 | undefined, policy: EgressPolicy | undefined, open: Opener) {
     const { host } = this;
     const resolver = host.names.newResolver({ servers: config.upstreams ?? [] });
     if (!config.upstreams) resolver.servers = host.resolver.servers;
@@ -115,7 +117,7 @@ export class Services {
       if (policy && !policy.allows(question.name)) return { rcode: RCODE.REFUSED, found: false, records: [], authority: [] } as never;
       // What DHCP or routers told since then.
       if (!config.upstreams) resolver.servers = host.resolver.servers;
-      const answer = await ask(question, options);
+      const answer = pref64 ? await dns64(question, pref64, (each) => ask(each, options)) : await ask(question, options);
       if (policy) open(policy.openings(question.name, answer.records));
       return answer;
     };
