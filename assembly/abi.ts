@@ -133,6 +133,14 @@ export const DESC_FLAGS = 36;
 export const DESC_VLAN = 40;
 export const DESC_NEXT_HOP = 42;
 export const DESC_PROTOCOL = 44;
+/* Of a packet that waits for a verdict (PUNT_QUEUE): +45 state of tracking u8 | +46 base chain + 1 u8, segment u8 | +56 its flow; +26 output port */
+export const PARKED_CTINFO = 45;
+export const PARKED_CHAIN = 46;
+export const PARKED_SEGMENT = 47;
+export const PARKED_FLOW = 56;
+export const PARKED_OUT = DESC_LOG_OUT;
+/** Of this host's own: the table that its next hop is of. */
+export const PARKED_TABLE = DESC_VLAN;
 export const DESC_CSUM_START = 48;
 export const DESC_CSUM_OFFSET = 50;
 /** Of what was put together (FLAG_REASSEMBLED, its checksum never open): bytes of its largest fragment, IP header included. */
@@ -398,7 +406,13 @@ export const VEC_LOCAL = VEC_MISSES + 2 * BURST;
 export const WORKER_TUPLES = VEC_LOCAL + 2 * BURST;
 export const WORKER_TUPLES_SIZE = 9 * 48;
 /** Not a power of two, so that two workers' lines never share cache sets. */
-export const WORKER_SIZE = WORKER_TUPLES + WORKER_TUPLES_SIZE + 192;
+/** Base chains that the packet in hand has passed in a segment already | the segment + 1 << 8: it has waited for a verdict there. */
+export const WORKER_RESUME = WORKER_TUPLES + WORKER_TUPLES_SIZE;
+/** The segment that runs. */
+export const WORKER_SEGMENT = WORKER_RESUME + 4;
+/** A packet waits since sendThrough has begun: it is not lost. */
+export const WORKER_PARKED = WORKER_RESUME + 8;
+export const WORKER_SIZE = WORKER_RESUME + 192;
 export const NO_PORT = 0xffff;
 
 /** Per worker and port: ids waiting for one flush per burst. */

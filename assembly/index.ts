@@ -6,33 +6,35 @@
  */
 import {
   ABI_VERSION as VERSION, ARENA_SCRATCH, ARENA_SCRATCH_SIZE, BACKEND_ADDRESS, BACKEND_MODE, BACKEND_MTU, BACKEND_TUNNEL,
-  BALANCE_BACKENDS, BALANCE_NOBODY, BALANCE_SERVICES, BALANCE_SERVICES_AT, BURST, HEADER, HEADER_BRIDGES, HEADER_DESCRIPTORS,
-  HEADER_EPOCH, HEADER_PORTS, HEADER_QUEUES, HEADER_RSS_QUEUES, HEADER_TABLES, HEADER_WORKERS, NEXT_DONE, NONE, POOL_BARE,
-  POOL_BUFFERS, PORT_QUEUE, QLINK_DEPARTURE, REGION_BALANCE, REGION_FIB, REGION_FILTER, REGION_QUEUES, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, SENT, SENT_FILTERED, SENT_NO_ROUTE, SERVICE_SIZE,
+  BALANCE_BACKENDS, BALANCE_NOBODY, BALANCE_SERVICES, BALANCE_SERVICES_AT, BURST, DESC_INGRESS, DESC_NEXT_HOP, DROP_NO_ROUTE, HEADER, HEADER_BRIDGES, HEADER_DESCRIPTORS,
+  HEADER_EPOCH, HEADER_PORTS, HEADER_QUEUES, HEADER_RSS_QUEUES, HEADER_TABLES, HEADER_WORKERS, HOP_PORT, NEXT_DONE, NONE, NO_PORT, PARKED_TABLE, POOL_BARE,
+  POOL_BUFFERS, PORT_QUEUE, PUNT_NEIGHBOUR, QLINK_DEPARTURE, REGION_BALANCE, REGION_FIB, REGION_FILTER, REGION_QUEUES, REGION_RIB, ROUTE_ADDED, ROUTE_BAD_ARGUMENT, RSS_QUEUES, SENT, SENT_FILTERED, SENT_NEIGHBOUR, SENT_NO_ROUTE, SERVICE_SIZE,
   TABLE_DEFERRED, TABLE_DIRTY, TABLE_FAMILY, TABLE_HOP_LIMIT, TABLE_ROOT, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6,
-  VEC_WORK,
+  VEC_WORK, WORKER_EPOCH, WORKER_PARKED,
 } from "./abi";
 import { advanceEpoch, collect, hasPassed, initArena } from "./core/arena";
 import { descriptorAt, header, portAt, region, regionSize, tableAt, workerAt } from "./core/layout";
 import { privateHead } from "./core/head";
-import { punt } from "./core/packet";
+import { drop, punt } from "./core/packet";
+import { loadAcquire, storeRelease } from "./core/sync";
 import { clonePacket, freeInReserve, initPools, release, takeBare, takeBuffer } from "./core/pool";
 import { initPunts, puntPop, puntPush, ringPop, ringPush, ringUsed } from "./core/ring";
 import { buildTcp, buildUdp, sendByHop } from "./device/send";
 import { gather } from "./device/output";
 import { nextDeparture, setTree } from "./device/queued";
-import { flush, stage } from "./device/transmit";
+import { flush, stage, stageBurst } from "./device/transmit";
 import { linkAt } from "./queue/link";
 import { classifyBurst } from "./node/classify";
 import { coalesceBurst } from "./node/coalesce";
 import { copyOut, readTransport } from "./node/deliver";
 import { bridgeAt } from "./node/switch";
-import { sendThrough } from "./road";
+import { discardParked, resume, sendThrough } from "./road";
 import { pollWorker } from "./pipeline";
 import { chooseBackend, forgetClients } from "./table/affinity";
 import { addService, backendAt, countBackend, findService, flowClosed, flowOpened, removeService } from "./table/balance";
 import { create4, exact4, insert4, uses4, lookup4, lookup4Burst, rebuild4 } from "./table/fib4";
 import { create6, exact6, insert6, uses6, lookup6, lookup6Burst, rebuild6 } from "./table/fib6";
+import { hopAt } from "./table/hops";
 import { findStation, setStation, stationKey } from "./table/stations";
 import { checksum, pseudo4, pseudo6, sum, update16, update32 } from "./wire/checksum";
 import { encapPacket } from "./wire/encap";
@@ -174,13 +176,40 @@ export function udpBuild(worker: u32, record: usize): u32 {
 export function packetRoute(worker: u32, table: u32, hop: u32, id: u32): u32 {
   if (table >= header(HEADER_TABLES) || id >= header(HEADER_DESCRIPTORS)) return SENT_NO_ROUTE;
   if (hop >= load<u32>(tableAt(table), TABLE_HOP_LIMIT)) return SENT_NO_ROUTE;
-  const w = workerAt(worker), way = sendThrough(w, table, hop, id);
-  if (way == NONE) return SENT_FILTERED;
+  const w = workerAt(worker);
+  store<u32>(w, 0, WORKER_PARKED);
+  const way = sendThrough(w, table, hop, id);
+  // What waits for a verdict is on its way.
+  if (way == NONE) return load<u32>(w, WORKER_PARKED) != 0 ? SENT : SENT_FILTERED;
   const now = load<u32>(w, VEC_IDS), result = sendByHop(w, tableAt(table), way, now);
   if (now == id || result == SENT) return result;
   // The caller knows another packet, which is gone.
   release(w, now);
   return SENT_FILTERED;
+}
+
+/** A packet that has waited for a verdict (PUNT_QUEUE) goes on, behind the chain that sent it to wait. It is no longer the caller's. */
+export function packetResume(worker: u32, id: u32): void {
+  if (id >= header(HEADER_DESCRIPTORS)) return;
+  const w = workerAt(worker), own = <u32>load<u16>(descriptorAt(id), DESC_INGRESS) == NO_PORT, table = <u32>load<u16>(descriptorAt(id), PARKED_TABLE);
+  storeRelease(w + WORKER_EPOCH, loadAcquire(HEADER + HEADER_EPOCH));
+  const way = resume(w, id);
+  if (!own) stageBurst(w, 1);
+  else if (way != NONE && table < header(HEADER_TABLES)) {
+    const now = load<u32>(w, VEC_IDS), result = sendByHop(w, tableAt(table), way, now);
+    if (result == SENT_NEIGHBOUR) {
+      // The host layer knows whose it is by the port.
+      store<u16>(descriptorAt(now), load<u16>(hopAt(tableAt(table), <u32>load<u16>(descriptorAt(now), DESC_NEXT_HOP)), HOP_PORT), DESC_INGRESS);
+      punt(w, now, PUNT_NEIGHBOUR, load<u16>(descriptorAt(now), DESC_NEXT_HOP));
+    } else if (result != SENT) drop(w, now, DROP_NO_ROUTE);
+  }
+  flush(w);
+  storeRelease(w + WORKER_EPOCH, 0);
+}
+
+/** A packet that has waited for a verdict ends, and with it the flow that it would have begun. */
+export function packetDiscard(worker: u32, id: u32): void {
+  if (id < header(HEADER_DESCRIPTORS)) discardParked(workerAt(worker), id);
 }
 
 export function packetsFlush(worker: u32): void {

@@ -10,14 +10,14 @@
  */
 import {
   CT_INVALID, CT_RELATED, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL,
-  DROP_NO_ROUTE, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_L4, FLAG_PASSED, FLAG_REASSEMBLED, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
-  HOP_INCOMPLETE, HOP_KIND, HOP_PORT, IPS_DST_NAT, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS,
-  NETNS_HELPERS, NETNS_NAT, NETNS_SIZE, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PORT_FLAGS, PORT_HOST, PORT_NETNS,
+  DESC_NEXT_HOP, DROP_FILTER, DROP_NO_ROUTE, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_L4, FLAG_PASSED, FLAG_REASSEMBLED, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
+  HOP_INCOMPLETE, HOP_KIND, HOP_PORT, IPS_CONFIRMED, IPS_DST_NAT, IPS_DYING, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS,
+  NETNS_HELPERS, NETNS_NAT, NETNS_SIZE, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_TABLE, PORT_FLAGS, PORT_HOST, PORT_NETNS,
   PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, REGION_NETNS, SEGMENT_EGRESS, SEGMENT_FORWARD, SEGMENT_INGRESS, SEGMENT_INPUT,
   SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW,
   SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING, SEGMENT_PREROUTING_LATE,
   SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL,
-  VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VERDICT_ACCEPT, VERDICT_FILTERED, WORKER_SCRATCH,
+  TUPLE_SIZE, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VERDICT_ACCEPT, VERDICT_FILTERED, WORKER_RESUME, WORKER_SCRATCH, WORKER_TUPLES,
 } from "./abi";
 import { descriptorAt, hasTable, header, portAt, region, tableAt } from "./core/layout";
 import { drop, punt } from "./core/packet";
@@ -25,6 +25,7 @@ import { serve, SERVED_BY_NAT, steerBurst, tunnelBurst } from "./node/balance";
 import { admitBurst, confirmBurst, handUp, helpBurst, linkBurst, setAside } from "./node/forward";
 import { MAPPED, NOT_MAPPED } from "./flow/mapping";
 import { isError } from "./flow/tuples";
+import { abandon } from "./flow/begin";
 import { setUp, setUpMapped, setUpNothing, translateBurst, wantsSetup, wasExpected, wasMapped } from "./node/nat";
 import { hasPairs, translateIn, translateOut } from "./node/npt";
 import { route4Burst, route6Burst } from "./node/route";
@@ -32,7 +33,7 @@ import { end, hasProgram, leave, runSegment } from "./node/rules";
 import { forget, trackBurst, trackOne } from "./node/track";
 import { lookup4 } from "./table/fib4";
 import { lookup6, toQuery } from "./table/fib6";
-import { flowAt } from "./table/flow";
+import { flowAt, tupleOf } from "./table/flow";
 import { hopAt, resolveHop } from "./table/hops";
 import { hasMappings } from "./table/mappings";
 import { load32 } from "./wire/bytes";
@@ -57,7 +58,11 @@ export function travel(worker: usize, port: usize, portIndex: u32, net: usize, n
   n = enter(worker, net, list, n);
   if (!is4 && hasPairs(net)) n = translateIn(worker, net, portIndex, list, n);
   if (tracks && (flags & NETNS_DEFRAG) != 0) n = withoutFragments(worker, list, n);
-  n = runSegment(worker, net, SEGMENT_PREROUTING_RAW, list, n);
+  tracked(worker, port, portIndex, net, list, runSegment(worker, net, SEGMENT_PREROUTING_RAW, list, n), is4, tracks);
+}
+
+/** From behind the first rules on: what is known of flows goes on together, what is not one by one. */
+function tracked(worker: usize, port: usize, portIndex: u32, net: usize, list: usize, n: u32, is4: bool, tracks: bool): void {
   if (!tracks) { onward(worker, port, portIndex, net, list, n, is4, false); return; }
   const found = trackBurst(worker, net, list, n, is4), missed = found >>> 16;
   onward(worker, port, portIndex, net, list, found & 0xffff, is4, false);
@@ -113,25 +118,31 @@ function lost(worker: usize, p: u32, reason: u32): void {
   store<u16>(worker + (<usize>p << 1), NEXT_DONE, VEC_NEXT);
 }
 
-/** From tracking to the end. `fresh`: it may be the first packet of a flow. */
-function onward(worker: usize, port: usize, portIndex: u32, net: usize, list: usize, n: u32, is4: bool, fresh: bool): void {
+/** From tracking to the end. `fresh`: it may be the first packet of a flow. `from`: the segment at which to begin, 0 for all. */
+function onward(worker: usize, port: usize, portIndex: u32, net: usize, list: usize, n: u32, is4: bool, fresh: bool, from: u32 = 0): void {
   if (n == 0) return;
-  n = runSegment(worker, net, SEGMENT_PREROUTING, list, n);
-  n = translation(worker, net, SEGMENT_PREROUTING_NAT, list, n, NAT_DESTINATION, fresh);
+  if (from <= <u32>SEGMENT_PREROUTING) {
+    n = runSegment(worker, net, SEGMENT_PREROUTING, list, n);
+    n = translation(worker, net, SEGMENT_PREROUTING_NAT, list, n, NAT_DESTINATION, fresh);
+  }
   n = runSegment(worker, net, SEGMENT_PREROUTING_LATE, list, n);
   let sorted = setAside(worker, list, n);
   n = sorted & 0xffff;
   const balances = (load<u32>(net, NETNS_FLAGS) & NETNS_BALANCE) != 0;
   if (n != 0) sorted = routeAll(worker, port, portIndex, list, n, sorted >>> 16, is4, balances);
-  n = runSegment(worker, net, SEGMENT_FORWARD, list, sorted & 0xffff);
-  if (n != 0) {
-    const table = tableAt(<u32>load<u16>(port + (is4 ? PORT_TABLE4 : PORT_TABLE6)));
-    n = leaving(worker, net, list, n, fresh);
-    if (balances) n = tunnelBurst(worker, table, list, n);
-    if ((load<u32>(net, NETNS_FLAGS) & NETNS_HELPERS) != 0) n = helpBurst(worker, list, n);
-    linkBurst(worker, table, list, n);
-  }
-  if (sorted >>> 16 != 0) arrive(worker, net, worker + VEC_LOCAL, sorted >>> 16, fresh);
+  through(worker, port, net, list, sorted & 0xffff, is4, fresh, 0);
+  if (sorted >>> 16 != 0) arrive(worker, net, worker + VEC_LOCAL, sorted >>> 16, fresh, 0);
+}
+
+/** Routed packets that are not for this host. */
+function through(worker: usize, port: usize, net: usize, list: usize, n: u32, is4: bool, fresh: bool, from: u32): void {
+  if (from <= <u32>SEGMENT_FORWARD) n = runSegment(worker, net, SEGMENT_FORWARD, list, n);
+  if (n == 0) return;
+  const table = tableAt(<u32>load<u16>(port + (is4 ? PORT_TABLE4 : PORT_TABLE6)));
+  n = leaving(worker, net, list, n, fresh, from);
+  if ((load<u32>(net, NETNS_FLAGS) & NETNS_BALANCE) != 0) n = tunnelBurst(worker, table, list, n);
+  if ((load<u32>(net, NETNS_FLAGS) & NETNS_HELPERS) != 0) n = helpBurst(worker, list, n);
+  linkBurst(worker, table, list, n);
 }
 
 /** Where everything goes; lengths of the list that is forwarded and of VEC_LOCAL, as admitBurst returns them. */
@@ -161,19 +172,25 @@ function routed(worker: usize, port: usize, portIndex: u32, list: usize, n: u32,
 }
 
 /** Out by a port: forwarded packets, and this host's own. */
-function leaving(worker: usize, net: usize, list: usize, n: u32, fresh: bool): u32 {
-  n = runSegment(worker, net, SEGMENT_POSTROUTING, list, n);
-  n = translation(worker, net, SEGMENT_POSTROUTING_NAT, list, n, NAT_SOURCE, fresh);
-  n = runSegment(worker, net, SEGMENT_POSTROUTING_LATE, list, n);
-  if (fresh) n = confirmBurst(worker, list, n);
-  if (hasPairs(net)) n = translateOut(worker, net, list, n);
+function leaving(worker: usize, net: usize, list: usize, n: u32, fresh: bool, from: u32): u32 {
+  if (from <= <u32>SEGMENT_POSTROUTING) {
+    n = runSegment(worker, net, SEGMENT_POSTROUTING, list, n);
+    n = translation(worker, net, SEGMENT_POSTROUTING_NAT, list, n, NAT_SOURCE, fresh);
+  }
+  if (from <= <u32>SEGMENT_POSTROUTING_LATE) {
+    n = runSegment(worker, net, SEGMENT_POSTROUTING_LATE, list, n);
+    if (fresh) n = confirmBurst(worker, list, n);
+    if (hasPairs(net)) n = translateOut(worker, net, list, n);
+  }
   return runSegment(worker, net, SEGMENT_EGRESS, list, n);
 }
 
 /** To this host. */
-function arrive(worker: usize, net: usize, list: usize, n: u32, fresh: bool): void {
-  n = runSegment(worker, net, SEGMENT_INPUT, list, n);
-  n = translation(worker, net, SEGMENT_INPUT_NAT, list, n, NAT_SOURCE, fresh);
+function arrive(worker: usize, net: usize, list: usize, n: u32, fresh: bool, from: u32): void {
+  if (from <= <u32>SEGMENT_INPUT) {
+    n = runSegment(worker, net, SEGMENT_INPUT, list, n);
+    n = translation(worker, net, SEGMENT_INPUT_NAT, list, n, NAT_SOURCE, fresh);
+  }
   n = runSegment(worker, net, SEGMENT_INPUT_LATE, list, n);
   if (fresh) n = confirmBurst(worker, list, n);
   handUp(worker, list, n);
@@ -233,22 +250,100 @@ export function sendThrough(worker: usize, tableIndex: u32, hopIndex: u32, id: u
   if (net == 0 || (flags & FLAG_PASSED) != 0) return chosen;
   const is4 = describe(d), list = worker + (is4 ? VEC_LIST4 : VEC_LIST6);
   store<u16>(d, NO_PORT, DESC_INGRESS);
+  store<u16>(d, <u16>chosen, DESC_NEXT_HOP);
+  store<u16>(d, <u16>tableIndex, PARKED_TABLE);
   store<u16>(list, 0);
   forget(worker, list, 1);
   store<u16>(worker, <u16>port, VEC_OIF);
-  let n = runSegment(worker, net, SEGMENT_OUTPUT_RAW, list, 1);
-  if (n != 0 && (load<u32>(net, NETNS_FLAGS) & (is4 ? NETNS_TRACK : NETNS_TRACK6)) != 0) n = trackOwn(worker, net, is4);
-  n = runSegment(worker, net, SEGMENT_OUTPUT, list, n);
-  n = translation(worker, net, SEGMENT_OUTPUT_NAT, list, n, NAT_DESTINATION, true);
-  n = runSegment(worker, net, SEGMENT_OUTPUT_LATE, list, n);
-  if (n == 0) return NONE;
-  const way = rerouted(worker, tableIndex, chosen, is4);
-  store<u16>(worker, load<u16>(hopAt(table, way), HOP_PORT), VEC_OIF);
-  n = leaving(worker, net, list, n, true);
+  return outward(worker, net, tableIndex, chosen, is4, SEGMENT_OUTPUT_RAW);
+}
+
+/** A packet of this host through the hooks of output from one on: the next hop that remains, or NONE. */
+function outward(worker: usize, net: usize, tableIndex: u32, chosen: u32, is4: bool, from: u32): u32 {
+  const list = worker + (is4 ? VEC_LIST4 : VEC_LIST6);
+  let n: u32 = 1, way = chosen;
+  if (from <= <u32>SEGMENT_OUTPUT_RAW) {
+    n = runSegment(worker, net, SEGMENT_OUTPUT_RAW, list, n);
+    if (n != 0 && (load<u32>(net, NETNS_FLAGS) & (is4 ? NETNS_TRACK : NETNS_TRACK6)) != 0) n = trackOwn(worker, net, is4);
+  }
+  if (from <= <u32>SEGMENT_OUTPUT) {
+    n = runSegment(worker, net, SEGMENT_OUTPUT, list, n);
+    n = translation(worker, net, SEGMENT_OUTPUT_NAT, list, n, NAT_DESTINATION, true);
+  }
+  if (from <= <u32>SEGMENT_OUTPUT_LATE) {
+    n = runSegment(worker, net, SEGMENT_OUTPUT_LATE, list, n);
+    if (n == 0) return NONE;
+    way = rerouted(worker, tableIndex, chosen, is4);
+    store<u16>(worker, load<u16>(hopAt(tableAt(tableIndex), way), HOP_PORT), VEC_OIF);
+    store<u16>(descriptorAt(load<u32>(worker, VEC_IDS)), <u16>way, DESC_NEXT_HOP);
+  }
+  n = leaving(worker, net, list, n, true, from);
   if (n == 0) return NONE;
   const out = descriptorAt(load<u32>(worker, VEC_IDS));
   store<u32>(out, load<u32>(out, DESC_FLAGS) | FLAG_PASSED, DESC_FLAGS);
   return way;
+}
+
+/**
+ * A packet that has waited for a verdict goes on behind the chain that sent it to wait, as far as its road leads. Results as of sendThrough for one of this host:
+ * the next hop that it is to be sent by; NONE for all that has ended, or is staged (`VEC_NEXT` of position 0).
+ */
+export function resume(worker: usize, id: u32): u32 {
+  const d = descriptorAt(id), segment = <u32>load<u8>(d, PARKED_SEGMENT), flags = load<u32>(d, DESC_FLAGS), is4 = (flags & FLAG_IP4) != 0;
+  const ingress = <u32>load<u16>(d, DESC_INGRESS), isOwn = ingress == NO_PORT, outPort = <u32>load<u16>(d, PARKED_OUT), portIndex = isOwn ? outPort : ingress;
+  const port = portIndex < header(HEADER_PORTS) ? portAt(portIndex) : 0, net = port == 0 ? 0 : networkOf(port), list = worker + (is4 ? VEC_LIST4 : VEC_LIST6);
+  store<u32>(worker, id, VEC_IDS);
+  store<u16>(list, 0);
+  store<u16>(worker, NEXT_DONE, VEC_NEXT);
+  forget(worker, list, 1);
+  if (net == 0) { lost(worker, 0, DROP_NO_ROUTE); return NONE; }
+  const ref = still(worker, d, is4);
+  store<u32>(worker, ref, VEC_FLOW);
+  const hasEnded = ref == 0 && load<u32>(d, PARKED_FLOW) != 0;
+  store<u8>(worker, hasEnded ? <u8>CT_INVALID : load<u8>(d, PARKED_CTINFO), VEC_CTINFO);
+  store<u16>(worker, <u16>outPort, VEC_OIF);
+  store<u32>(d, 0, PARKED_FLOW);
+  store<u32>(worker, <u32>load<u8>(d, PARKED_CHAIN) | ((segment + 1) << 8), WORKER_RESUME);
+  const fresh = ref != 0 && (load<u32>(flowAt(ref >>> 1), FLOW_STATUS) & IPS_CONFIRMED) == 0;
+  let way: u32 = NONE;
+  if (isOwn) way = outward(worker, net, <u32>load<u16>(d, PARKED_TABLE), <u32>load<u16>(d, DESC_NEXT_HOP), is4, segment);
+  else onwardFrom(worker, port, portIndex, net, list, is4, fresh, segment);
+  store<u32>(worker, 0, WORKER_RESUME);
+  return way;
+}
+
+function onwardFrom(worker: usize, port: usize, portIndex: u32, net: usize, list: usize, is4: bool, fresh: bool, segment: u32): void {
+  if (segment == SEGMENT_PREROUTING_RAW || segment == SEGMENT_INGRESS) {
+    const tracks = (load<u32>(net, NETNS_FLAGS) & (is4 ? NETNS_TRACK : NETNS_TRACK6)) != 0;
+    tracked(worker, port, portIndex, net, list, runSegment(worker, net, SEGMENT_PREROUTING_RAW, list, 1), is4, tracks);
+  } else if (segment >= <u32>SEGMENT_FORWARD) through(worker, port, net, list, 1, is4, fresh, segment);
+  else if (segment >= <u32>SEGMENT_INPUT) arrive(worker, net, list, 1, fresh, segment);
+  else onward(worker, port, portIndex, net, list, 1, is4, fresh, segment);
+}
+
+/** The flow of a packet that has waited, if it still lives; 0 without one. One that has begun with it waits as long as it does. */
+function still(worker: usize, d: usize, is4: bool): u32 {
+  const ref = load<u32>(d, PARKED_FLOW);
+  if (ref == 0) return 0;
+  const hot = flowAt(ref >>> 1), status = load<u32>(hot, FLOW_STATUS);
+  if ((status & IPS_DYING) != 0) return 0;
+  if ((status & IPS_CONFIRMED) == 0) return ref;
+  // The record may be another flow's by now: its addresses, as they were or as they are translated, are in the packet.
+  const l3 = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3), mine = worker + WORKER_TUPLES, theirs = mine + TUPLE_SIZE, width: usize = is4 ? 4 : 16;
+  tupleOf(ref >>> 1, ref & 1, mine);
+  tupleOf(ref >>> 1, 1 - (ref & 1), theirs);
+  const source = l3 + (is4 ? 12 : 8), destination = source + width;
+  const from = memory.compare(source, mine, width) == 0 || memory.compare(source, theirs + width, width) == 0;
+  const to = memory.compare(destination, mine + width, width) == 0 || memory.compare(destination, theirs, width) == 0;
+  return from && to && <u32>load<u8>(hot, FLOW_PROTOCOL) == <u32>load<u8>(d, DESC_PROTOCOL) ? ref : 0;
+}
+
+/** A packet that has waited ends here, and with it the flow that it would have begun. */
+export function discardParked(worker: usize, id: u32): void {
+  const ref = load<u32>(descriptorAt(id), PARKED_FLOW);
+  store<u32>(descriptorAt(id), 0, PARKED_FLOW);
+  if (ref != 0) abandon(ref >>> 1);
+  drop(worker, id, DROP_FILTER);
 }
 
 function trackOwn(worker: usize, net: usize, is4: bool): u32 {

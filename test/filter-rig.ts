@@ -259,7 +259,8 @@ export class Rig {
     const argued = verdict === abi.VERDICT_QUEUE || verdict === abi.VERDICT_REJECT;
     const out: Seen = {
       verdict,
-      ...(argued && { argument: memory.getU32(worker + abi.VEC_ARGUMENT + 4 * position) }),
+      // Above the argument stands how many chains of the segment were passed: the road's, not the expression's.
+      ...(argued && { argument: memory.getU32(worker + abi.VEC_ARGUMENT + 4 * position) & 0xff_ffff }),
       bytes: hexOf(bytes),
       mark: memory.getU32(d + abi.DESC_MARK),
       priority: memory.getU32(worker + abi.VEC_PRIORITY + 4 * position),

@@ -3,10 +3,14 @@
  * is, nothing is called. What ends here takes the flow that it would have begun with it.
  */
 import {
-  DROP_FILTER, DROP_NAT_EXHAUSTED, DROP_NAT_FILTERED, DROP_NO_BACKEND, NETNS_PROGRAMS, NEXT_DONE, PUNT_QUEUE, PUNT_REJECT, VEC_ARGUMENT, VEC_FLOW, VEC_IDS, VEC_NEXT,
-  VEC_VERDICT, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_FILTERED, VERDICT_NO_BACKEND, VERDICT_NO_PORT, VERDICT_QUEUE, VERDICT_REJECT,
+  DROP_FILTER, DROP_NAT_EXHAUSTED, DROP_NAT_FILTERED, DROP_NO_BACKEND, DROP_NO_BUFFER, DROP_PUNT_RING_FULL, NETNS_PROGRAMS, NEXT_DONE, NONE, PARKED_CHAIN, PARKED_CTINFO,
+  PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PUNT_QUEUE, PUNT_REJECT, VEC_ARGUMENT, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_OIF,
+  VEC_VERDICT, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_FILTERED, VERDICT_NO_BACKEND, VERDICT_NO_PORT, VERDICT_QUEUE, VERDICT_REJECT, WORKER_PARKED, WORKER_SEGMENT,
 } from "../abi";
+import { privateHead } from "../core/head";
+import { count, descriptorAt } from "../core/layout";
 import { drop, punt } from "../core/packet";
+import { puntPush } from "../core/ring";
 import { abandon } from "../flow/begin";
 import { restore } from "../flow/restore";
 
@@ -19,6 +23,7 @@ export function hasProgram(net: usize, segment: u32): bool {
 export function runSegment(worker: usize, net: usize, segment: u32, list: usize, n: u32): u32 {
   const program = load<u32>(net + (<usize>segment << 2), NETNS_PROGRAMS);
   if (program == 0 || n == 0) return n;
+  store<u32>(worker, segment, WORKER_SEGMENT);
   call_indirect<void>(program - 1, worker, list, n);
   let kept: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
@@ -43,7 +48,27 @@ export function end(worker: usize, p: u32, verdict: u32): void {
   else if (verdict == VERDICT_FILTERED) drop(worker, id, DROP_NAT_FILTERED);
   else if (verdict == VERDICT_NO_BACKEND) drop(worker, id, DROP_NO_BACKEND);
   else if (verdict == VERDICT_REJECT) punt(worker, id, PUNT_REJECT, argument);
-  else if (verdict == VERDICT_QUEUE) punt(worker, id, PUNT_QUEUE, argument);
+  else if (verdict == VERDICT_QUEUE) { park(worker, p, argument); return; }
+  leave(worker, p);
+}
+
+/**
+ * The packet waits for somebody's verdict, with all that is known of it, and its flow waits along. The argument: number of the queue | flags
+ * of the statement << 16 | base chains of the segment that it has passed then << 24.
+ */
+function park(worker: usize, p: u32, argument: u32): void {
+  const at = worker + (<usize>p << 2), id = privateHead(worker, load<u32>(at, VEC_IDS));
+  if (id == NONE) { drop(worker, load<u32>(at, VEC_IDS), DROP_NO_BUFFER); leave(worker, p); return; }
+  const d = descriptorAt(id);
+  store<u8>(d, load<u8>(worker + <usize>p, VEC_CTINFO), PARKED_CTINFO);
+  store<u8>(d, <u8>(argument >>> 24), PARKED_CHAIN);
+  store<u8>(d, <u8>load<u32>(worker, WORKER_SEGMENT), PARKED_SEGMENT);
+  store<u32>(d, load<u32>(at, VEC_FLOW), PARKED_FLOW);
+  store<u16>(d, load<u16>(worker + (<usize>p << 1), VEC_OIF), PARKED_OUT);
+  store<u32>(worker, 1, WORKER_PARKED);
+  if (puntPush(id, PUNT_QUEUE, argument & 0xffffff)) { count(worker, PUNT_QUEUE, 1); return; }
+  store<u32>(d, 0, PARKED_FLOW);
+  drop(worker, id, DROP_PUNT_RING_FULL);
   leave(worker, p);
 }
 

@@ -443,7 +443,10 @@ export class Engine {
     if (id >= this.memory.layout.descriptors) return;
     const reason = records[at + abi.PUNT_REASON / 4];
     const nextHop = records[at + abi.PUNT_ARGUMENT / 4];
-    const port = this.memory.getU16(this.memory.descriptor(id) + abi.DESC_INGRESS);
+    const d = this.memory.descriptor(id);
+    const ingress = this.memory.getU16(d + abi.DESC_INGRESS);
+    // What a host has sent and its own rules make wait belongs to who has the port by which it would leave.
+    const port = reason === abi.PUNT_QUEUE && ingress === abi.NO_PORT ? this.memory.getU16(d + abi.PARKED_OUT) : ingress;
     const receiver = this.receivers[port];
     if (receiver) receiver.receive(id, reason, nextHop, port);
     else if (!this.onPunt) this.plane.packetRelease(0, id);

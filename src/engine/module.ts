@@ -33,6 +33,8 @@ export interface DataPlane {
   tcpBuild(worker: number, record: number): number;
   udpBuild(worker: number, record: number): number;
   packetRoute(worker: number, table: number, hop: number, id: number): number;
+  packetResume(worker: number, id: number): void;
+  packetDiscard(worker: number, id: number): void;
   packetsFlush(worker: number): void;
   natSetup(worker: number, position: number, request: number): number;
   flowLoad(worker: number, position: number, field: number, direction: number, out: number): number;

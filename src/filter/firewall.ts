@@ -183,6 +183,11 @@ export class Firewall {
     return statement?.op === "object" && statement.object.object.type === "ct helper" ? statement.object.object.helper : undefined;
   }
 
+  /** So many listen to queues. */
+  listening(count: number): void {
+    this.machine.listening(count);
+  }
+
   /** The log statement that a number names (PUNT_LOG), while it is in force. */
   logStatement(number: number): LogSpec | undefined {
     const statement = this.machine.statement(number);

@@ -9,6 +9,7 @@ import { Firewall } from "../filter/firewall.ts";
 import type { IpStack } from "../ip/stack.ts";
 import { Conntrack } from "../track/conntrack.ts";
 import { HELPER_NAMES, Helpers } from "../track/helpers/helpers.ts";
+import { PacketQueues } from "./packet-queues.ts";
 
 /** Room that a host with a ruleset has unless it says otherwise: 65,536 connections, and sets of tens of thousands of elements. */
 export const RULES_MEMORY: EngineOptions = { flows: 65_536, flowEvents: 4096, filterBytes: 16 << 20 };
@@ -36,6 +37,8 @@ export class HostRules {
   readonly conntrack: Conntrack | undefined;
   private readonly engine: Engine;
   private readonly ip: IpStack;
+  /** Packets that wait for a verdict. */
+  readonly queues: PacketQueues;
   private readonly listeners = new Set<(entry: LogEntry) => void>();
 
   private constructor(engine: Engine, ip: IpStack, random: Random) {
@@ -56,6 +59,8 @@ export class HostRules {
         interfaceName: (index) => (index === LOOPBACK ? "lo" : ip.interfaces.find((iface) => iface.port.index === index - 1)?.name),
       });
     }
+    const nameOf = (port: number) => ip.interfaces.find((iface) => iface.port.index === port)?.name ?? "";
+    this.queues = new PacketQueues(engine, nameOf, (count) => this.firewall?.listening(count));
     ip.addresses.listeners.add((event, { address }) => {
       if (event === "removed") this.endTranslationsTo(address);
     });
@@ -83,6 +88,7 @@ export class HostRules {
 
   private listen(helpers: Helpers | undefined): void {
     this.ip.verdicts.listener = {
+      queue: (id, number, flags) => this.queues.receive(id, number, flags),
       log: (id, statement) => this.log(id, statement),
       help: (packet, flow) => helpers?.receive(flow, packet) ?? packet,
     };

@@ -45,6 +45,7 @@ import type {
   RouteOptions,
   UnixPath,
 } from "./options.ts";
+import type { QueueCounters, QueueHandler, QueueOptions } from "./packet-queues.ts";
 import { type RuleOptions, ruleOf } from "./rule-options.ts";
 
 export type * from "./options.ts";
@@ -154,6 +155,20 @@ export class Host {
   /** The network whose rules this host's packets meet; undefined without room for any. */
   get network(): Network | undefined {
     return this.rules?.network;
+  }
+
+  /**
+   * Says what becomes of packets that rules send to a queue (`queue to 5`): one listener a queue. Returns what takes the listener away again;
+   * packets that wait are dropped then. Throws EBUSY when somebody listens already.
+   */
+  onQueue(queue: number, handler: QueueHandler, options?: QueueOptions): () => void {
+    this.check();
+    return this.needRules().queues.listen(queue, handler, options);
+  }
+
+  /** What queues with a listener have counted. */
+  get queues(): ReadonlyMap<number, QueueCounters> {
+    return this.needRules().queues.counters();
   }
 
   /** Hears of packets that rules log. Returns what takes the listener away again. */
@@ -523,6 +538,7 @@ export class Host {
     ip.flush();
     // Resets, and what was said to routers, leave by the devices.
     engine.drainDevices();
+    this.rules?.queues.close();
     ip.close();
     for (const device of [...this.devices.values(), this.clockwork]) engine.detach(device);
     this.devices.clear();

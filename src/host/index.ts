@@ -9,3 +9,4 @@ export type { DhcpLeases, DhcpOptions } from "./dhcp.ts";
 export * from "./dhcp-server.ts";
 export * from "./dns-server.ts";
 export * from "./host.ts";
+export type { QueueCounters, QueuedPacket, QueueHandler, QueueOptions, QueueVerdict } from "./packet-queues.ts";

@@ -20,6 +20,8 @@ export interface RuleListener {
   log?(id: number, statement: number): void;
   /** What is to be sent in place of a packet of a flow with a helper. `flow`: its number × 2 + direction. */
   help?(packet: Uint8Array, flow: number): Uint8Array;
+  /** A packet that waits for a verdict, with its queue and the flags of the statement: it is the listener's from then on. */
+  queue?(id: number, queue: number, flags: number): void;
 }
 
 export class Verdicts {
@@ -41,8 +43,11 @@ export class Verdicts {
     else if (reason === abi.PUNT_FRAGMENT) this.assemble(id);
     else if (reason === abi.PUNT_LOG) this.listener.log?.(id, argument);
     else if (reason === abi.PUNT_HELPER) this.help(id, argument);
-    // Nobody listens to queues: what is counted as queued ends here.
-    else if (reason !== abi.PUNT_QUEUE) return false;
+    else if (reason === abi.PUNT_QUEUE) {
+      if (this.listener.queue) this.listener.queue(id, argument & 0xffff, argument >>> 16);
+      else plane.packetDiscard(0, id);
+      return true;
+    } else return false;
     plane.packetRelease(0, id);
     return true;
   }

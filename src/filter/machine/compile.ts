@@ -119,9 +119,21 @@ class Compiler {
   }
 
   /** (worker, list, n): what is accepted goes on to the next chain; what comes off a base chain's end gets its policy. */
-  segment(name: string, chains: readonly Placed[]): void {
+  segment(segment: number, chains: readonly Placed[]): void {
     const c = new Code();
-    const [worker, list, n, position, verdict, end, flags, port] = [0, 1, 2, 3, 4, 5, 6, 7];
+    const [worker, list, n, position, verdict, end, flags, port, passed] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+    const waits = chains.some(({ table }) => mayQueue(table.spec));
+    // Chains that a packet has passed which has waited for a verdict: it is alone then.
+    if (waits) {
+      c.get(worker).load(4, abi.WORKER_RESUME).tee(passed).i32(255).and().i32(0);
+      c.get(passed)
+        .i32(8)
+        .shrU()
+        .i32(segment + 1)
+        .eq()
+        .select()
+        .set(passed);
+    }
     c.get(list).get(n).i32(1).shl().add().set(end);
     c.block();
     const outside = c.depth;
@@ -133,24 +145,30 @@ class Compiler {
     c.load(1, this.places.descriptors + abi.DESC_FLAGS).set(flags);
     c.block();
     const done = c.depth;
-    for (const placed of chains) this.baseChain(c, placed, { worker, position, verdict, flags, port, done });
+    for (const [i, placed] of chains.entries())
+      this.baseChain(c, placed, { worker, position, verdict, flags, port, done, ...(waits && { passed, index: i }) });
     c.end();
     c.get(worker).get(position).add().get(verdict).i32(7).and().store(1, abi.VEC_VERDICT);
     c.get(list).i32(2).add().set(list).br(next).end().end();
     const index = this.module.declare(this.module.type([I32, I32, I32], []));
-    this.module.define(index, c, [I32, I32, I32, I32, I32]);
-    this.module.export(name, index);
+    this.module.define(index, c, [I32, I32, I32, I32, I32, I32]);
+    this.module.export(`s${segment}`, index);
   }
 
   private baseChain(
     c: Code,
     { table, chain }: Placed,
-    at: Record<"worker" | "position" | "verdict" | "flags" | "port" | "done", number>,
+    at: Record<"worker" | "position" | "verdict" | "flags" | "port" | "done", number> & {
+      readonly passed?: number;
+      readonly index?: number;
+    },
   ): void {
     const { family } = table.spec;
+    const { passed, index = 0 } = at;
     const { policy, devices, hook } = chain.base as NonNullable<ChainSpec["base"]>;
     c.block();
     const skip = c.depth;
+    if (passed !== undefined) c.get(passed).i32(index).gtU().brIf(skip);
     if (family === "ip") c.get(at.flags).i32(abi.FLAG_IP4).and().eqz().brIf(skip);
     if (family === "ip6") c.get(at.flags).i32(abi.FLAG_IP6).and().eqz().brIf(skip);
     // Of what devices bring in, chains of inet meet IP alone.
@@ -172,6 +190,17 @@ class Compiler {
       .i32(policy === "drop" ? abi.VERDICT_DROP : abi.VERDICT_ACCEPT)
       .set(at.verdict)
       .end();
+    if (passed !== undefined) {
+      c.get(at.verdict).i32(abi.VERDICT_QUEUE).eq().if();
+      c.get(at.worker)
+        .get(at.position)
+        .i32(2)
+        .shl()
+        .add()
+        .i32(index + 1)
+        .store(1, abi.VEC_ARGUMENT + 3)
+        .end();
+    }
     c.get(at.verdict).i32(abi.VERDICT_ACCEPT).ne().brIf(at.done).end();
   }
 
@@ -219,6 +248,14 @@ class Compiler {
   }
 }
 
+/** May a packet be sent to wait for a verdict by a rule or an element of a table? */
+function mayQueue({ chains, sets }: TableSpec): boolean {
+  return (
+    chains.some(({ rules }) => rules.some(({ expressions }) => expressions.some(({ op }) => op === "queue"))) ||
+    sets.some(({ map }) => map?.kind === "verdict")
+  );
+}
+
 const chainKey = (table: TableSpec, chain: string): string => `${table.family} ${table.name} ${chain}`;
 
 /** Marsaglia's xorshift over 64 bits; the upper half is what is given out. */
@@ -257,6 +294,6 @@ export interface CompileOptions {
 export function compile({ memory, places, tables, segments }: CompileOptions): Compiled {
   const compiler = new Compiler(memory, places);
   for (const table of tables) compiler.table(table);
-  for (const [segment, chains] of segments) compiler.segment(`s${segment}`, chains);
+  for (const [segment, chains] of segments) compiler.segment(segment, chains);
   return compiler.done();
 }

@@ -81,6 +81,8 @@ export interface Places {
   readonly flows: number;
   /** 64 bytes of zero: the interface that is none. */
   readonly nothing: number;
+  /** How many listen to queues (u32). */
+  readonly listeners: number;
   /** Bytes of `ct state` by CT_*. */
   readonly states: number;
   /** A u64 that random numbers come from; never 0. */

@@ -42,6 +42,7 @@ export class Machine {
   private readonly functions: Readonly<Record<string, unknown>>;
   private readonly space: Space;
   private readonly places: Places;
+  private readonly listeners: { readonly address: number };
   private readonly registry = new Registry();
   private tables = new Map<string, LoadedTable>();
   private entries = new Map<number, number>();
@@ -54,6 +55,7 @@ export class Machine {
     this.families = options.families ?? NETWORK;
     this.functions = { ...(engine.plane as unknown as Record<string, unknown>), ...options.plane };
     this.space = new Space(engine);
+    this.listeners = this.space.allocate(16);
     this.places = this.place(options.random);
   }
 
@@ -72,6 +74,7 @@ export class Machine {
       ports: memory.layout.sizes.ports,
       flows: memory.base(abi.REGION_FLOWS),
       nothing: space.allocate(abi.IFACE_SIZE).address,
+      listeners: this.listeners.address,
       states: space.place(STATES).address,
       random: seed.address,
       epoch: seed.address + 8,
@@ -79,6 +82,11 @@ export class Machine {
   }
 
   // ── Rulesets ────────────────────────────────────────────────────────────────────────────────────
+
+  /** How many listen to queues: while nobody does, `queue flags bypass` sends nothing to wait. */
+  listening(count: number): void {
+    this.space.setU32(this.listeners.address, count);
+  }
 
   /** The ruleset in force. */
   get spec(): RulesetSpec {
