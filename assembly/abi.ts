@@ -774,6 +774,8 @@ export const NETNS_BALANCE = 8;
 export const NETNS_HELPERS = 16;
 /** As NETNS_TRACK, for IPv6: each family is tracked when rules of it ask. */
 export const NETNS_TRACK6 = 32;
+/** Handshakes are answered in servers' places: flows of theirs have their numbers moved. */
+export const NETNS_SYNPROXY = 64;
 
 /** Priorities up to -201, before tracking (-200). */
 export const SEGMENT_PREROUTING_RAW = 0;
@@ -1109,6 +1111,8 @@ export const PHASE_ONE_SIDED = 0x80000;
 /** Its source, or its destination, is translated by a mapping, which lives as long as flows use it. */
 export const PHASE_MAPPED_SOURCE = 0x100000;
 export const PHASE_MAPPED_DESTINATION = 0x200000;
+/** Its handshake was answered in the server's place. */
+export const PHASE_PROXIED = 0x400000;
 
 /*
  * Mapping (which outer end an inner one has): a record as of a flow, whose far end is nobody's. Original: inner end to zeros; answers: zeros to outer
@@ -1167,6 +1171,10 @@ export const EXTENSION_LABELS = 32;
 export const EXTENSION_MASTER = 48;
 export const EXTENSION_HELPER = 52;
 export const EXTENSION_NAT = 56;
+/** Of a proxied flow: the cookie, and once the server has answered what its numbers are ahead; of timestamps alike; the client's first window u16. */
+export const EXTENSION_SEQUENCE = 76;
+export const EXTENSION_STAMP = 80;
+export const EXTENSION_WINDOW = 84;
 export const EXTENSION_NEXT = 88;
 
 /** Fields that compiled rules ask for by call (flowLoad, flowStore); what is not here they read themselves. */

@@ -4,7 +4,8 @@ import { allocate, retire } from "./core/arena";
 import { region, regionSize } from "./core/layout";
 
 export { loadOption, loadPayload, resetOption, symmetricHash, writeOption, writePayload } from "./node/filter";
-export { askFib, duplicatePacket, forwardPacket, logPacket, segmentLimit, stealHandshake } from "./node/filter-road";
+export { askFib, duplicatePacket, forwardPacket, logPacket, segmentLimit } from "./node/filter-road";
+export { stealHandshake } from "./synproxy";
 export { countFlows, freeList, takeTokens } from "./table/limit";
 export { expireSet, findSet, freeSet, insertSet, removeSet, sizeSet, updateSet } from "./table/set";
 export { jhash } from "./wire/jhash";

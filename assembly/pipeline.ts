@@ -6,7 +6,7 @@ import {
   VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID, WORKER_NOW,
   WORKER_PORTS, WORKER_PORT_COUNT, WORKER_TICKS, WORKER_TIME,
 } from "./abi";
-import { add64, count, hasTable, header, portAt, portStats, tableAt } from "./core/layout";
+import { add64, count, hasTable, header, networkOf, portAt, portStats, tableAt } from "./core/layout";
 import { drop } from "./core/packet";
 import { loadAcquire, storeRelease } from "./core/sync";
 import { generateBurst } from "./device/generate";
@@ -19,7 +19,7 @@ import { translateFamilies } from "./node/nat64";
 import { deliverBurst, rewrite4Burst, rewrite6Burst } from "./node/rewrite";
 import { route4Burst, route6Burst } from "./node/route";
 import { switchBurst } from "./node/switch";
-import { networkOf, travel } from "./road";
+import { travel } from "./road";
 
 /** Polls every port of a worker until `budget` packets have been handled or nothing is left; returns how many. */
 export function pollWorker(worker: usize, now: f64, budget: u32): u32 {

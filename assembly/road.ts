@@ -12,14 +12,14 @@ import {
   CT_INVALID, CT_RELATED, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL,
   DESC_NEXT_HOP, DROP_FILTER, DROP_NO_ROUTE, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_L4, FLAG_PASSED, FLAG_REASSEMBLED, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
   HOP_INCOMPLETE, HOP_KIND, HOP_PORT, IPS_CONFIRMED, IPS_DST_NAT, IPS_DYING, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS,
-  NETNS_HELPERS, NETNS_NAT, NETNS_SIZE, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_TABLE, PORT_FLAGS, PORT_HOST, PORT_NETNS,
-  PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, REGION_NETNS, SEGMENT_EGRESS, SEGMENT_FORWARD, SEGMENT_INGRESS, SEGMENT_INPUT,
+  NETNS_HELPERS, NETNS_NAT, NETNS_SYNPROXY, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_TABLE, PORT_FLAGS, PORT_HOST,
+  PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, SEGMENT_EGRESS, SEGMENT_FORWARD, SEGMENT_INGRESS, SEGMENT_INPUT,
   SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW,
   SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING, SEGMENT_PREROUTING_LATE,
   SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL,
   TUPLE_SIZE, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VERDICT_ACCEPT, VERDICT_FILTERED, WORKER_RESUME, WORKER_SCRATCH, WORKER_TUPLES,
 } from "./abi";
-import { descriptorAt, hasTable, header, portAt, region, tableAt } from "./core/layout";
+import { descriptorAt, hasTable, header, networkOf, portAt, tableAt } from "./core/layout";
 import { drop, punt } from "./core/packet";
 import { serve, SERVED_BY_NAT, steerBurst, tunnelBurst } from "./node/balance";
 import { admitBurst, confirmBurst, handUp, helpBurst, linkBurst, setAside } from "./node/forward";
@@ -31,6 +31,7 @@ import { hasPairs, translateIn, translateOut } from "./node/npt";
 import { route4Burst, route6Burst } from "./node/route";
 import { end, hasProgram, leave, runSegment } from "./node/rules";
 import { forget, trackBurst, trackOne } from "./node/track";
+import { proxyBurst } from "./synproxy";
 import { lookup4 } from "./table/fib4";
 import { lookup6, toQuery } from "./table/fib6";
 import { flowAt, tupleOf } from "./table/flow";
@@ -42,13 +43,6 @@ import { TCP } from "./wire/l4";
 
 /** The packet has ended already. */
 const VERDICT_GONE: u32 = 0xff;
-
-/** The network with rules that a port belongs to, or 0. */
-@inline
-export function networkOf(port: usize): usize {
-  const number = <u32>load<u16>(port, PORT_NETNS);
-  return number == 0 ? 0 : region(REGION_NETNS) + <usize>(number - 1) * NETNS_SIZE;
-}
 
 /** Takes the classified packets of one family (VEC_LIST4 or VEC_LIST6) to the end of their road. */
 export function travel(worker: usize, port: usize, portIndex: u32, net: usize, n: u32, is4: bool): void {
@@ -179,7 +173,9 @@ function leaving(worker: usize, net: usize, list: usize, n: u32, fresh: bool, fr
   }
   if (from <= <u32>SEGMENT_POSTROUTING_LATE) {
     n = runSegment(worker, net, SEGMENT_POSTROUTING_LATE, list, n);
-    if (fresh) n = confirmBurst(worker, list, n);
+    const proxies = (load<u32>(net, NETNS_FLAGS) & NETNS_SYNPROXY) != 0;
+    if (fresh || proxies) n = confirmBurst(worker, list, n);
+    if (proxies) proxyBurst(worker, list, n);
     if (hasPairs(net)) n = translateOut(worker, net, list, n);
   }
   return runSegment(worker, net, SEGMENT_EGRESS, list, n);
@@ -192,7 +188,9 @@ function arrive(worker: usize, net: usize, list: usize, n: u32, fresh: bool, fro
     n = translation(worker, net, SEGMENT_INPUT_NAT, list, n, NAT_SOURCE, fresh);
   }
   n = runSegment(worker, net, SEGMENT_INPUT_LATE, list, n);
-  if (fresh) n = confirmBurst(worker, list, n);
+  const proxies = (load<u32>(net, NETNS_FLAGS) & NETNS_SYNPROXY) != 0;
+  if (fresh || proxies) n = confirmBurst(worker, list, n);
+  if (proxies) proxyBurst(worker, list, n);
   handUp(worker, list, n);
 }
 

@@ -32,7 +32,8 @@ describe("compiled rules", () => {
         const outcome = oracle.run(segment, plain);
         const expected = {
           ...outcome,
-          bytes: hexOf(plain.bytes),
+          // What is stolen is somebody else's, who may have made another packet of it.
+          bytes: outcome.verdict === abi.VERDICT_STOLEN ? seen.bytes : hexOf(plain.bytes),
           mark: plain.mark,
           priority: plain.priority,
           ctinfo: plain.ctinfo,
@@ -53,7 +54,9 @@ describe("compiled rules", () => {
 
 /** Writes need their bytes in the first segment: what is written to is not cut. */
 function readsOnly({ tables }: ReturnType<Generator["ruleset"]>): boolean {
-  return !tables[0].chains.some(({ rules }) => rules.some(({ expressions }) => expressions.some(({ op }) => /write|reset/.test(op))));
+  return !tables[0].chains.some(({ rules }) =>
+    rules.some(({ expressions }) => expressions.some(({ op }) => /write|reset|synproxy/.test(op))),
+  );
 }
 
 const show = (_key: string, value: unknown) => (value instanceof Uint8Array ? hexOf(value) : value);

@@ -162,7 +162,8 @@ export class Rig {
         return abi.VERDICT_ACCEPT;
       },
       log: () => events.push("log"),
-      synproxy: (packet) => (isHandshake(packet) ? abi.VERDICT_STOLEN : undefined),
+      synproxy: (packet) =>
+        ({ [SYN]: packet.input ? abi.VERDICT_STOLEN : abi.VERDICT_DROP, [ACK]: abi.VERDICT_DROP })[handshakeFlags(packet)],
       duplicate: () => {},
       forward: (_packet, family, _address, device) =>
         family === 0 && INTERFACES.some(({ index }) => index === device) ? abi.VERDICT_STOLEN : abi.VERDICT_DROP,
@@ -292,10 +293,14 @@ export class Rig {
 const natText = ({ kind, family, flags, ports, addresses }: NatRequest): string =>
   `nat ${kind} ${family} ${flags} ${ports} ${addresses.map(hexOf)}`;
 
-function isHandshake({ bytes, l4, protocol, family, laterFragment }: Packet): boolean {
-  if (protocol !== 6 || family === 0 || laterFragment || bytes.length < l4 + 20) return false;
+const SYN = 2;
+const ACK = 16;
+
+/** FIN, SYN, RST and ACK of a segment whose header is whole; -1 without one. No ACK of the rig shows a cookie. */
+function handshakeFlags({ bytes, l4, protocol, family, laterFragment }: Packet): number {
+  if (protocol !== 6 || family === 0 || laterFragment || bytes.length < l4 + 20) return -1;
   const length = (bytes[l4 + 12] >>> 4) * 4;
-  return length >= 20 && bytes.length >= l4 + length && (bytes[l4 + 13] & 0x12) !== 0;
+  return length >= 20 && bytes.length >= l4 + length ? bytes[l4 + 13] & 0x17 : -1;
 }
 
 function flagsOf(packet: Packet): number {

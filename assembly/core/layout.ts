@@ -1,8 +1,8 @@
 /** Where things lie: the region table of the header, and addresses derived from it. */
 import {
-  DESC_SIZE, HEADER, HEADER_HEADROOM, HEADER_PORTS, HEADER_REGIONS, HEADER_STRIDE, HEADER_TABLES, PORT_SIZE, PORT_STAT_SIZE,
-  REGION_BUFFERS, REGION_DESCRIPTORS, REGION_PORTS, REGION_PORT_STATS, REGION_TABLES, REGION_WORKERS, TABLE_FAMILY, TABLE_ROOT,
-  TABLE_SIZE, WORKER_COUNTERS, WORKER_ID, WORKER_SIZE,
+  DESC_SIZE, HEADER, HEADER_HEADROOM, HEADER_PORTS, HEADER_REGIONS, HEADER_STRIDE, HEADER_TABLES, NETNS_SIZE, PORT_NETNS,
+  PORT_SIZE, PORT_STAT_SIZE, REGION_BUFFERS, REGION_DESCRIPTORS, REGION_NETNS, REGION_PORTS, REGION_PORT_STATS, REGION_TABLES,
+  REGION_WORKERS, TABLE_FAMILY, TABLE_ROOT, TABLE_SIZE, WORKER_COUNTERS, WORKER_ID, WORKER_SIZE,
 } from "../abi";
 
 @inline
@@ -75,4 +75,11 @@ export function count(worker: usize, counter: u32, amount: u64): void {
 @inline
 export function add64(at: usize, amount: u64): void {
   store<u64>(at, load<u64>(at) + amount);
+}
+
+/** The network with rules that a port belongs to, or 0. */
+@inline
+export function networkOf(port: usize): usize {
+  const number = <u32>load<u16>(port, PORT_NETNS);
+  return number == 0 ? 0 : region(REGION_NETNS) + <usize>(number - 1) * NETNS_SIZE;
 }

@@ -1,10 +1,10 @@
 /**
- * What compiled rules ask of the road and of the host: routes (fib), copies for logs and other ports (log, dup, fwd), handshakes (synproxy).
+ * What compiled rules ask of the road and of the host: routes (fib), copies for logs and other ports (log, dup, fwd).
  */
 import {
   DESC_DATA, DESC_FLAGS, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PACKET_LENGTH, FIB_OIF,
   DESC_LOG_OUT, FLAG_IP4, FLAG_IP6, HEADER_PORTS, HEADER_TABLES, HOP_BROADCAST, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_LOCAL, HOP_PORT,
-  IFACE_INDEX, IFACE_SIZE, NONE, NO_PORT, PORT_TABLE4, PORT_TABLE6, PUNT_LOG, PUNT_SYNPROXY, REGION_IFACES, SENT, TABLE_FAMILY,
+  IFACE_INDEX, IFACE_SIZE, NONE, NO_PORT, PORT_TABLE4, PORT_TABLE6, PUNT_LOG, REGION_IFACES, SENT, TABLE_FAMILY,
   TABLE_ROOT, VERDICT_STOLEN, VEC_IDS, VEC_OIF, WORKER_SCRATCH,
   WORKER_SCRATCH_SIZE, DESC_HASH, PORT_MTU, HOP_BLACKHOLE, HOP_PROHIBIT, HOP_UNREACHABLE,
 } from "../abi";
@@ -18,7 +18,6 @@ import { lookup4 } from "../table/fib4";
 import { lookup6, toQuery } from "../table/fib6";
 import { hopAt, resolveHop } from "../table/hops";
 import { swap32 } from "../wire/bytes";
-import { readTcp } from "../wire/find";
 
 /** linux/rtnetlink.h, RTN_*. */
 const UNICAST: u32 = 1;
@@ -157,16 +156,6 @@ export function duplicatePacket(worker: usize, position: u32, family: u32, addre
 /** Sends the packet itself (fwd): VERDICT_STOLEN, or a drop when there is no road. */
 export function forwardPacket(worker: usize, position: u32, family: u32, address: usize, device: u32): u32 {
   return sendTo(worker, position, idOf(worker, position), family, address, device) ? VERDICT_STOLEN : 0;
-}
-
-/** A TCP handshake for the host to answer in a server's place: VERDICT_STOLEN; 255 for what is none. */
-export function stealHandshake(worker: usize, position: u32, number: u32): u32 {
-  const id = idOf(worker, position), tcp = worker + WORKER_SCRATCH, size = readTcp(id, tcp);
-  if (size == 0) return 255;
-  const flags = <u32>load<u8>(tcp, 13);
-  if ((flags & 0x12) == 0) return 255;
-  punt(worker, id, PUNT_SYNPROXY, number);
-  return VERDICT_STOLEN;
 }
 
 /** Largest TCP segment that both ends' ports take. */

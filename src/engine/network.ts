@@ -41,6 +41,8 @@ export interface NetworkOptions {
   readonly balance?: boolean;
   /** What flows with a helper carry goes by the host layer. */
   readonly helpers?: boolean;
+  /** Handshakes are answered in servers' places. */
+  readonly proxies?: boolean;
   /** Of its flows, where several networks share one table. */
   readonly zone?: number;
 }
@@ -93,12 +95,13 @@ export class Network {
   }
 
   /** Switches of whoever owns the network; those of tracking are one asker's among others (`track`). */
-  configure({ track, defrag = false, nat, balance, helpers, zone }: NetworkOptions): this {
+  configure({ track, defrag = false, nat, balance, helpers, proxies, zone }: NetworkOptions): this {
     if (track !== undefined) this.track("owner", { 4: track, 6: track, defrag });
     if (balance) this.need("services", "balance");
     this.set(abi.NETNS_NAT, nat);
     this.set(abi.NETNS_BALANCE, balance);
     this.set(abi.NETNS_HELPERS, helpers);
+    this.set(abi.NETNS_SYNPROXY, proxies);
     if (zone !== undefined) this.memory.setU32(this.at + abi.NETNS_ZONE, zone);
     return this;
   }

@@ -13,7 +13,7 @@ import type { Clock } from "../base/clock.ts";
 import { LoomError } from "../base/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Network, Tracked } from "../engine/network.ts";
-import type { Family, LogSpec, RulesetSpec, SetElement } from "./expressions.ts";
+import type { Expression, Family, LogSpec, RulesetSpec, SetElement } from "./expressions.ts";
 import {
   type ListOptions,
   listRuleset,
@@ -120,7 +120,7 @@ export class Firewall {
     }
     this.ruleset = next;
     this.track(wanted);
-    this.network.configure({ nat: hasNat(spec), helpers: hasHelpers(spec) });
+    this.network.configure({ nat: hasNat(spec), helpers: hasHelpers(spec), proxies: hasProxies(spec) || undefined });
   }
 
   private checkHelpers({ tables }: RulesetSpec): void {
@@ -217,4 +217,9 @@ function hasNat({ tables }: RulesetSpec): boolean {
 
 function hasHelpers({ tables }: RulesetSpec): boolean {
   return tables.some(({ objects }) => objects.some(({ object }) => object.type === "ct helper"));
+}
+
+function hasProxies({ tables }: RulesetSpec): boolean {
+  const isOne = (e: Expression) => e.op === "synproxy" || (e.op === "objref" && e.type === "synproxy");
+  return tables.some(({ chains }) => chains.some(({ rules }) => rules.some(({ expressions }) => expressions.some(isOne))));
 }

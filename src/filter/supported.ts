@@ -5,7 +5,6 @@ import type { Expression, ObjectType, RulesetSpec } from "./expressions.ts";
 const OBJECTS: Partial<Record<ObjectType, string>> = {
   "ct timeout": "timeouts are those of the whole table of connections",
   "ct expectation": "connections are expected by helpers only",
-  synproxy: "nobody answers handshakes in a server's place",
   secmark: "there are no security marks",
 };
 const CT_SET: Readonly<Record<string, string>> = {
@@ -27,7 +26,6 @@ export function checkSupported({ tables }: RulesetSpec): void {
 }
 
 function missing(expression: Expression): string | undefined {
-  if (expression.op === "synproxy") return OBJECTS.synproxy;
   if (expression.op === "ct-set") return CT_SET[expression.key];
   if (expression.op === "objref") return OBJECTS[expression.type];
   return undefined;

@@ -41,7 +41,10 @@ export class Verdicts {
     const { plane } = this.world.engine;
     if (reason === abi.PUNT_REJECT) this.reject(id, argument >>> 8, argument & 255);
     else if (reason === abi.PUNT_FRAGMENT) this.assemble(id);
-    else if (reason === abi.PUNT_LOG) this.listener.log?.(id, argument);
+    else if (reason === abi.PUNT_SYNPROXY) {
+      this.comeIn(id);
+      return true;
+    } else if (reason === abi.PUNT_LOG) this.listener.log?.(id, argument);
     else if (reason === abi.PUNT_HELPER) this.help(id, argument);
     else if (reason === abi.PUNT_QUEUE) {
       if (this.listener.queue) this.listener.queue(id, argument & 0xffff, argument >>> 16);
@@ -50,6 +53,16 @@ export class Verdicts {
     } else return false;
     plane.packetRelease(0, id);
     return true;
+  }
+
+  /** A segment that was made in a client's place comes in as if from there. */
+  private comeIn(id: number): void {
+    const { memory, plane } = this.world.engine;
+    const scratch = memory.base(abi.REGION_HOST);
+    memory.setU32(scratch, id);
+    const ring = memory.getU32(memory.port(memory.getU16(memory.descriptor(id) + abi.DESC_INGRESS)) + abi.PORT_RX);
+    if (plane.ringPush(ring, scratch, 1) === 0) plane.packetRelease(0, id);
+    this.world.engine.wake();
   }
 
   private help(id: number, flow: number): void {

@@ -103,7 +103,17 @@ export function objref(e: Emitter, { type, name }: Of<"objref">): void {
   if (object.type === "counter") counter(e, at);
   else if (object.type === "limit") limit(e, at, object.over);
   else if (object.type === "quota") quota(e, at, object.over);
+  else if (object.type === "synproxy") answerHandshake(e, object);
   else assignObject(e, type, () => e.code.i32(value));
+}
+
+/** What is offered in a server's place goes along in one word. */
+export function answerHandshake(
+  e: Emitter,
+  { mss, wscale, flags }: { readonly mss: number; readonly wscale: number; readonly flags: number },
+): void {
+  const offer = mss | (wscale << 16) | (flags << 24);
+  returnUnless(e, e.code.get(e.worker).get(e.position).i32(offer).call(e.program.plane("stealHandshake")), NEXT);
 }
 
 export function objrefMap(e: Emitter, { sreg, set: name }: Of<"objref-map">): void {
@@ -127,15 +137,9 @@ const FIELDS: Record<string, number> = {
   "ct expectation": abi.CTFIELD_EXPECTATION,
 };
 
-/** Gives the packet's flow an object that the data plane knows by number; or hands a handshake to a synproxy. */
+/** Gives the packet's flow an object that the data plane knows by number. */
 function assignObject(e: Emitter, type: string, number: () => void): void {
   const c = e.code.get(e.worker);
-  if (type === "synproxy") {
-    c.get(e.position);
-    number();
-    returnUnless(e, c.call(e.program.plane("stealHandshake")), NEXT);
-    return;
-  }
   const field = FIELDS[type];
   if (field === undefined) throw invalid(`objects of type ${type} are not known to this engine`);
   number();

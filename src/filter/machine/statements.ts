@@ -3,8 +3,8 @@ import * as abi from "../../../assembly/abi.ts";
 import { invalid, LoomError } from "../../base/errors.ts";
 import { type CtKey, type Expression, NAT_MAP_IPS, NAT_PROTO_SPECIFIED, type Register } from "../expressions.ts";
 import type { Emitter } from "./emitter.ts";
-import { ACCEPT_ALL, NEXT } from "./link.ts";
-import { argument, returnUnless } from "./lookup.ts";
+import { ACCEPT_ALL } from "./link.ts";
+import { answerHandshake, argument } from "./lookup.ts";
 import { BASE_NUMBERS } from "./payload.ts";
 import { loadWords, wordsOf } from "./reading.ts";
 import { scale } from "./stateful.ts";
@@ -188,8 +188,7 @@ export function log(e: Emitter, expression: Of<"log">): void {
 }
 
 export function synproxy(e: Emitter, expression: Of<"synproxy">): void {
-  const number = e.program.table.statement(expression);
-  returnUnless(e, e.code.get(e.worker).get(e.position).i32(number).call(e.program.plane("stealHandshake")), NEXT);
+  answerHandshake(e, expression);
 }
 
 type Nat = Of<"nat"> | Of<"masq"> | Of<"redir">;
