@@ -1113,6 +1113,9 @@ export const PHASE_MAPPED_SOURCE = 0x100000;
 export const PHASE_MAPPED_DESTINATION = 0x200000;
 /** Its handshake was answered in the server's place. */
 export const PHASE_PROXIED = 0x400000;
+/** It holds what lets its far address answer by that mapping, too. */
+export const PHASE_FAR_SOURCE = 0x800000;
+export const PHASE_FAR_DESTINATION = 0x1000000;
 
 /*
  * Mapping (which outer end an inner one has): a record as of a flow, whose far end is nobody's. Original: inner end to zeros; answers: zeros to outer

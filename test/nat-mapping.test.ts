@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import * as abi from "../assembly/abi.ts";
 import type { Host } from "../src/host/index.ts";
 import { IpAddress } from "../src/index.ts";
 import { mappingText } from "../src/track/index.ts";
@@ -102,6 +103,23 @@ describe("NAT's mapping and filtering (RFC 4787)", () => {
     assert.match(mappingText(mapping), /^udp {6}17 \d+ src=10\.0\.0\.2 sport=5000 dst=192\.0\.2\.1 dport=\d+ port-restricted-cone use=2$/);
     assert.equal([...router.conntrack.list()].length, 2);
     assert.equal(router.conntrack.count, 2);
+  });
+
+  it("leaves nothing of a restricted cone whose mapping was ended by name, or became another's kind", async () => {
+    for (const change of ["end", "mark"]) {
+      const { lab, client, router, server } = await world("restricted-cone");
+      const inbox = server.datagram({ hostname: "192.0.2.2", port: 7 });
+      client.datagram({ port: 5000 }).send(bytes("x"), { address: "192.0.2.2", port: 7 });
+      await lab.run(50);
+      assert.ok(inbox.tryReceive());
+      const [{ id, protocol, inner, outer }] = [...router.conntrack.mappings.list()];
+      if (change === "end") router.conntrack.mappings.remove(id);
+      else assert.ok(router.conntrack.mappings.add({ protocol, inner, outer, lifetimeMs: 1000 }));
+      await lab.run(400_000);
+      const { memory } = router.engine;
+      assert.equal(router.conntrack.count, 0);
+      assert.equal(memory.getU32(memory.base(abi.REGION_FLOWS) + abi.FLOWS_MAPPINGS), 0, change);
+    }
   });
 
   it("keeps a mapping two minutes beyond its last flow, and no longer", async () => {

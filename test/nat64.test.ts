@@ -6,7 +6,7 @@ import { dns64, embedded, RCODE, Zone } from "../src/dns/index.ts";
 import { serveDns } from "../src/host/index.ts";
 import { IpAddress, Lab } from "../src/index.ts";
 import { Router, type RouterConfig } from "../src/router/index.ts";
-import { checksum } from "../src/wire/index.ts";
+import { checksum, pseudoSum } from "../src/wire/index.ts";
 import { until } from "./nat-rig.ts";
 import { SEED } from "./support.ts";
 
@@ -36,6 +36,35 @@ async function world(more: Partial<RouterConfig> = {}, wan = 1500) {
   await lab.run(3000);
   return { lab, client, server, router };
 }
+/** A frame with an empty datagram of somebody's to the server's port 7. */
+function datagram6(mac: Uint8Array, source: string): Uint8Array {
+  const frame = new Uint8Array(62);
+  frame.set(mac);
+  frame.set([2, 0, 0, 0, 0, 9, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 17, 64], 6);
+  frame.set(IpAddress.parse(source).bytes(), 22);
+  frame.set(IpAddress.parse(SERVER).bytes(), 38);
+  frame.set([0, 9, 0, 7, 0, 8], 54);
+  new DataView(frame.buffer).setUint16(60, checksum(frame.subarray(54), pseudoSum(frame.subarray(22, 38), frame.subarray(38, 54), 17, 8)));
+  return frame;
+}
+
+/** The server's ICMP error about a datagram of the router's, as if a header of that many words had come. */
+function unreachable(mac: Uint8Array, words: number, port: number): Uint8Array {
+  const frame = new Uint8Array(14 + 20 + 8 + 4 * words + 8);
+  const view = new DataView(frame.buffer);
+  frame.set(mac);
+  frame.set([2, 0, 0, 0, 0, 9, 8, 0, 0x45, 0, 0, frame.length - 14, 0, 0, 0, 0, 64, 1, 0, 0, 192, 0, 2, 2, 192, 0, 2, 1, 3, 3], 6);
+  view.setUint16(24, checksum(frame.subarray(14, 34)));
+  frame.set([0x40 | words, 0, 0, 4 * words + 9, 0, 0, 0x40, 0, 60, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2], 42);
+  frame.fill(1, 62, 42 + 4 * words);
+  view.setUint16(52, checksum(frame.subarray(42, 42 + 4 * words)));
+  view.setUint16(42 + 4 * words, port);
+  view.setUint16(44 + 4 * words, 9999);
+  view.setUint16(46 + 4 * words, 9);
+  view.setUint16(36, checksum(frame.subarray(34)));
+  return frame;
+}
+
 const drops = (router: Router) => router.host.engine.counters().drops;
 
 describe("addresses within addresses (RFC 6052 §2.4)", () => {
@@ -176,8 +205,11 @@ describe("a host of IPv6 alone", () => {
       const socket = client.datagram({ hostname: `fd64::${i}` });
       socket.send(bytes("x"), { address: SERVER, port: 7 });
       await lab.run(20);
+      const got = inbox.tryReceive();
+      if (got) inbox.send(bytes("y"), got);
+      await lab.run(20);
       socket.close();
-      return inbox.tryReceive() !== undefined;
+      return got !== undefined;
     };
     const got: boolean[] = [];
     for (let i = 10; i < 17; i++) got.push(await sends(i));
@@ -185,6 +217,82 @@ describe("a host of IPv6 alone", () => {
     assert.equal(drops(router).nat64_pool_full, 2);
     await lab.run(7_500_000);
     assert.equal(await sends(16), true);
+  });
+
+  it("is not shut out by sources that somebody makes up", async () => {
+    const { lab, client, server, router } = await world({ nat64: { pool: "198.18.0.0/28" } });
+    const listener = server.listen({ port: 80 });
+    const [accepted, socket] = await until(lab, Promise.all([listener.accept(), client.connect({ hostname: SERVER, port: 80 })]));
+    const lan = router.host.ip.interface("lan").port;
+    for (let i = 0; i < 5000; i++) {
+      lan.receive(datagram6(lan.macBytes, `fd64::7:${i.toString(16)}`));
+      if (i % 50 === 49) await lab.run(1);
+    }
+    assert.ok([...router.host.conntrack.mappings.list()].length <= 16);
+    client.addAddress("eth0", "fd64::99/64");
+    await lab.run(3000);
+    const inbox = server.datagram({ port: 7 });
+    client.datagram({ hostname: "fd64::99" }).send(bytes("x"), { address: SERVER, port: 7 });
+    await lab.run(20);
+    assert.equal(String.fromCharCode(...(inbox.tryReceive()?.data ?? [])), "x", "a newcomer gets an address");
+    await socket.write(bytes("still here"));
+    await lab.run(100);
+    assert.equal(await until(lab, accepted.read(new Uint8Array(99))), 10, "who was answered keeps his");
+  });
+
+  it("has an address of another pool when there is another", async () => {
+    const { lab, client, server, router } = await world({ nat: { masquerade: [] } });
+    const socket = client.datagram();
+    const inbox = server.datagram({ port: 7 });
+    const seen: string[] = [];
+    for (const pool of ["198.18.0.0/16", "198.19.0.0/24"]) {
+      await router.reload({ ...CONFIG, nat: { masquerade: [] }, nat64: { pool } });
+      socket.send(bytes("x"), { address: SERVER, port: 7 });
+      await lab.run(3000);
+      seen.push(inbox.tryReceive()?.address.replace(/\.\d+\.\d+$/, "") ?? "nothing");
+    }
+    assert.deepEqual(seen, ["198.18", "198.19"]);
+  });
+
+  it("is not believed to be one of IPv4 (RFC 6146 §3.5)", async () => {
+    const { lab, server, router } = await world();
+    const lan = router.host.ip.interface("lan").port;
+    const inbox = server.datagram({ port: 7 });
+    lan.receive(datagram6(lan.macBytes, "64:ff9b::203.0.113.9"));
+    await lab.run(20);
+    assert.equal(drops(router).nat64_untranslatable, 1);
+    assert.equal(inbox.tryReceive(), undefined);
+  });
+
+  it("hears of errors that cite headers with options, whatever their length", async () => {
+    const { lab, client, server, router } = await world();
+    const wan = router.host.ip.interface("wan").port;
+    server.datagram({ port: 9999 });
+    for (let words = 5; words <= 15; words++) {
+      const socket = client.datagram({ port: 5000 + words });
+      socket.connect({ address: SERVER, port: 9999 });
+      socket.send(bytes("?"));
+      await lab.run(20);
+      wan.receive(unreachable(wan.macBytes, words, 5000 + words));
+      await lab.run(20);
+      assert.throws(() => socket.send(bytes("?")), { code: "ECONNREFUSED" }, `${words} words`);
+      socket.close();
+    }
+  });
+
+  it("hears of errors about its echoes, with the checksums that they had", async () => {
+    const { lab, client } = await world();
+    let cited: Uint8Array | undefined;
+    client.firewall.apply(
+      "table ip6 t { chain c { type filter hook input priority 0; icmpv6 type destination-unreachable queue to 5; }; }",
+    );
+    client.onQueue(5, ({ bytes: packet }) => {
+      cited = packet.slice(48);
+      return "accept";
+    });
+    await assert.rejects(until(lab, client.ping("64:ff9b::203.0.113.1")), { code: "EHOSTUNREACH" });
+    assert.ok(cited);
+    assert.equal(checksum(cited.subarray(40), pseudoSum(cited.subarray(8, 24), cited.subarray(24, 40), 58, cited.length - 40)), 0);
   });
 
   it("gets addresses for names that have none of IPv6", async () => {

@@ -6,7 +6,7 @@
  */
 import {
   DESC_DATA, DESC_FLAGS, DESC_GSO_SIZE, DESC_LENGTH, DESC_OWNER, DESC_PACKET_LENGTH, DROP_NAT64_POOL_FULL, DROP_NAT64_UNMAPPED,
-  DROP_NAT64_UNTRANSLATABLE, DROP_NONE, FLAG_REASSEMBLED, FLOW_EXPIRES, IPS_ASSURED, LARGEST_FRAGMENT, MAPPING_ZONE, NAT64_COUNTER, NAT64_LENGTH, NAT64_POOL, NAT64_POOL_SIZE,
+  DROP_NAT64_UNTRANSLATABLE, DROP_NONE, FLAG_REASSEMBLED, FLOW_EXPIRES, FLOW_STATUS, IPS_ASSURED, LARGEST_FRAGMENT, MAPPING_ZONE, NAT64_COUNTER, NAT64_LENGTH, NAT64_POOL, NAT64_POOL_SIZE,
   NAT64_PREFIX, NAT_FULL_CONE, NETNS_NAT64, NETNS_ZONE, NONE, PORT_MAC, TUPLE_HASH, TUPLE_KIND, TUPLE_SIZE, VEC_IDS, WORKER_TICKS, WORKER_TUPLES,
 } from "../abi";
 import { privateHead } from "../core/head";
@@ -16,6 +16,7 @@ import { fetchAdd } from "../core/sync";
 import { make } from "../flow/mapping";
 import { flowAt, hashTuple, replyAddresses, setStatus, tupleOf } from "../table/flow";
 import { findMapping } from "../table/mappings";
+import { destroy } from "../table/wheel";
 import { load16, load32, store16, store32 } from "../wire/bytes";
 import { addSums, fold32, pseudo6, sum, sum20, sumChain } from "../wire/checksum";
 import { embed4, extract4, isEmbedded } from "../wire/embed";
@@ -27,8 +28,12 @@ const ETHER: u32 = 14;
 const IP4: u32 = 20;
 const IP6: u32 = 40;
 const FRAGMENT_SIZE: u32 = 8;
-/** How long a host keeps its address of the pool when it is silent: as long as RFC 6146 §4 wants for TCP, 2 hours and 4 minutes. */
-const HOST_TIMEOUT: u32 = 7_440_000;
+/**
+ * How long a host keeps its address of the pool when it is silent: as long as RFC 6146 §4 wants for TCP, 2 hours and 4 minutes; and when nobody
+ * has ever answered it, as for UDP: 5 minutes. Only who was answered is safe from newcomers, so that made-up sources use up nothing.
+ */
+const ANSWERED_TIMEOUT: u32 = 7_440_000;
+const UNANSWERED_TIMEOUT: u32 = 300_000;
 /** Addresses of the pool that are tried for a new host. */
 const TRIES: u32 = 256;
 /** RFC 7915 §5.1: what is no larger may be cut on its way. */
@@ -95,18 +100,23 @@ function keyOf(net: usize, address: usize, isOuter: bool, key: usize): void {
   store<u32>(key, load<u32>(net, NETNS_ZONE) | MAPPING_ZONE | (6 << 24), TUPLE_KIND);
 }
 
+@inline
+function isAnswered(flow: u32): bool {
+  return (load<u32>(flowAt(flow), FLOW_STATUS) & IPS_ASSURED) != 0;
+}
+
 /** The pool's address of an IPv6 host, 0 without one. */
 function knownHost(worker: usize, net: usize, address: usize, ticks: u32): u32 {
   const key = worker + WORKER_TUPLES, out = key + TUPLE_SIZE;
   keyOf(net, address, false, key);
   const flow = findMapping(key, 0, ticks);
   if (flow == 0) return 0;
-  store<u32>(flowAt(flow), ticks + HOST_TIMEOUT, FLOW_EXPIRES);
+  store<u32>(flowAt(flow), ticks + (isAnswered(flow) ? ANSWERED_TIMEOUT : UNANSWERED_TIMEOUT), FLOW_EXPIRES);
   replyAddresses(flow, out);
   return load<u32>(out, 28);
 }
 
-/** The same, and one is given to who has none; 0 when the pool is used up. */
+/** The same, and one is given to who has none: of those that fit it one that is free, else of who was never answered the one that has been silent for longest. */
 function hostAddress(worker: usize, net: usize, address: usize, ticks: u32): u32 {
   const known = knownHost(worker, net, address, ticks);
   if (known != 0) return known;
@@ -115,25 +125,45 @@ function hostAddress(worker: usize, net: usize, address: usize, ticks: u32): u32
   keyOf(net, address, false, key);
   // By the host's address and the table's keys: who comes back gets the same where nobody has it, and nobody can tell from outside which.
   const from = <u32>((<u64>hashTuple(key) * size) >> 32);
+  let silent: u32 = 0, least: i32 = i32.MAX_VALUE;
   for (let i: u32 = 0; i < tries; i++) {
-    const mapped = outer;
-    memory.fill(mapped, 0, TUPLE_SIZE);
-    store<u16>(mapped, 0xffff, 10);
-    store32(mapped + 12, load<u32>(domain, NAT64_POOL) + (from + i) % size);
-    const given = load<u32>(mapped, 12);
-    keyOf(net, mapped, true, other);
-    if (findMapping(other, 1, ticks) != 0) continue;
-    keyOf(net, mapped, false, other);
-    memory.copy(outer, other, TUPLE_HASH);
-    const flow = make(key, outer, NAT_FULL_CONE, ticks, other);
-    if (flow == 0) return 0;
-    store<u32>(flowAt(flow), ticks + HOST_TIMEOUT, FLOW_EXPIRES);
-    setStatus(flowAt(flow), IPS_ASSURED);
-    // Another worker may have been faster with this host, and have given it another one.
-    replyAddresses(flow, other);
-    return load<u32>(other, 28) != 0 ? load<u32>(other, 28) : given;
+    poolAddress(domain, from + i, outer);
+    const flow = ownerOf(net, outer, other, ticks);
+    if (flow == 0) return giveHost(net, key, outer, ticks, other);
+    const left = <i32>(load<u32>(flowAt(flow), FLOW_EXPIRES) - ticks);
+    if (isAnswered(flow) || left >= least) continue;
+    least = left;
+    silent = flow;
   }
-  return 0;
+  if (silent == 0) return 0;
+  replyAddresses(silent, other);
+  v128.store(outer, v128.load(other + 16));
+  return destroy(silent, ticks, other) ? giveHost(net, key, outer, ticks, other) : 0;
+}
+
+/** An address of the pool, as one of IPv6. */
+function poolAddress(domain: usize, index: u32, out: usize): void {
+  memory.fill(out, 0, TUPLE_SIZE);
+  store<u16>(out, 0xffff, 10);
+  store32(out + 12, load<u32>(domain, NAT64_POOL) + index % load<u32>(domain, NAT64_POOL_SIZE));
+}
+
+/** The mapping of an address of the pool, or 0. */
+function ownerOf(net: usize, mapped: usize, key: usize, ticks: u32): u32 {
+  keyOf(net, mapped, true, key);
+  return findMapping(key, 1, ticks);
+}
+
+/** Gives the host of `key` the address at `outer`; 0 without room. `scratch`: four tuples. */
+function giveHost(net: usize, key: usize, outer: usize, ticks: u32, scratch: usize): u32 {
+  keyOf(net, outer, false, scratch);
+  memory.copy(outer, scratch, TUPLE_HASH);
+  const flow = make(key, outer, NAT_FULL_CONE, ticks, scratch);
+  if (flow == 0) return 0;
+  store<u32>(flowAt(flow), ticks + UNANSWERED_TIMEOUT, FLOW_EXPIRES);
+  // Another worker may have been faster with this host, and have given it another one.
+  replyAddresses(flow, scratch);
+  return load<u32>(scratch, 28);
 }
 
 /** Writes the IPv6 host that has an address of the pool; false without one. */
@@ -142,10 +172,10 @@ function hostOf(worker: usize, net: usize, address: u32, ticks: u32, out: usize)
   memory.fill(mapped, 0, 16);
   store<u16>(mapped, 0xffff, 10);
   store<u32>(mapped, address, 12);
-  keyOf(net, mapped, true, key);
-  const flow = findMapping(key, 1, ticks);
+  const flow = ownerOf(net, mapped, key, ticks);
   if (flow == 0) return false;
-  store<u32>(flowAt(flow), ticks + HOST_TIMEOUT, FLOW_EXPIRES);
+  store<u32>(flowAt(flow), ticks + ANSWERED_TIMEOUT, FLOW_EXPIRES);
+  setStatus(flowAt(flow), IPS_ASSURED);
   tupleOf(flow, 0, mapped);
   v128.store(out, v128.load(mapped));
   return true;
@@ -180,12 +210,13 @@ function to4(worker: usize, net: usize, id: u32, l3: usize, room: u32, whole: u3
   if (total > whole) return DROP_NAT64_UNTRANSLATABLE;
   const chain = chainOf(l3, min<u32>(room, total)), at = <u32>chain & 0xffff, next = <u32>(chain >> 16) & 0xff, fragment = <u32>(chain >> 32);
   if (chain == 0) return DROP_NAT64_UNTRANSLATABLE;
-  const destination = extract4(l3 + 24, length);
-  const source = isEmbedded(l3 + 8, prefix, length) ? extract4(l3 + 8, length) : hostAddress(worker, net, l3 + 8, ticks);
+  // RFC 6146 §3.5: who says that it is behind the prefix is not who it says; what came from there would not leave by it again.
+  if (isEmbedded(l3 + 8, prefix, length)) return DROP_NAT64_UNTRANSLATABLE;
+  const destination = extract4(l3 + 24, length), source = hostAddress(worker, net, l3 + 8, ticks);
   if (source == 0) return DROP_NAT64_POOL_FULL;
   let start = at, payload = total - at, protocol = next;
   if (next == ICMP6) {
-    if (fragment != 0 || at + 8 > min<u32>(room, total)) return DROP_NAT64_UNTRANSLATABLE;
+    if ((fragment != 0 && (load16(l3 + fragment + 2) & 0xfff9) != 0) || at + 8 > min<u32>(room, total)) return DROP_NAT64_UNTRANSLATABLE;
     const moved = icmp6to4(worker, net, id, l3, at, min<u32>(room, total) - at, payload);
     if (moved == NO_TYPE) return DROP_NAT64_UNTRANSLATABLE;
     start += moved;
@@ -235,14 +266,11 @@ function icmp6to4(worker: usize, net: usize, id: u32, l3: usize, at: u32, have: 
   const icmp = l3 + at, type = <u32>load<u8>(icmp), turned = icmpOf6(type, <u32>load<u8>(icmp, 1));
   if (turned == NO_TYPE) return NO_TYPE;
   if (type >= 128) {
-    // The pseudo-header goes out of the sum, and the new type comes in.
-    const before = addSums(pseudo6(l3 + 8, ICMP6, length), <u32>load<u16>(icmp));
-    store16(icmp, turned);
-    const field = ~fold32((~<u32>load<u16>(icmp, 2) & 0xffff) + (~before & 0xffff) + <u32>load<u16>(icmp)) & 0xffff;
-    store<u16>(icmp, <u16>field, 2);
+    // The pseudo-header goes out of the sum.
+    turnEcho(icmp, turned, pseudo6(l3 + 8, ICMP6, length), 0);
     return 0;
   }
-  const rest = error4(load32(icmp + 4), type), shrunk = cited6(worker, net, icmp + 8, have - 8);
+  const rest = error4(load32(icmp + 4), type, <u32>load<u8>(icmp, 1)), shrunk = cited6(worker, net, icmp + 8, have - 8);
   if (rest == NONE || shrunk == NO_TYPE) return NO_TYPE;
   const moved = icmp + shrunk;
   store16(moved, turned);
@@ -252,10 +280,17 @@ function icmp6to4(worker: usize, net: usize, id: u32, l3: usize, at: u32, have: 
   return shrunk;
 }
 
+/** Gives an echo message the type and code of the other family; `before` and `after`: sums of what else its checksum covers. */
+function turnEcho(icmp: usize, turned: u32, before: u32, after: u32): void {
+  const old = addSums(before, <u32>load<u16>(icmp));
+  store16(icmp, turned);
+  store<u16>(icmp, <u16>(~fold32((~<u32>load<u16>(icmp, 2) & 0xffff) + (~old & 0xffff) + addSums(after, <u32>load<u16>(icmp))) & 0xffff), 2);
+}
+
 /** The second word of an error: MTU, or where the fault is. */
-function error4(word: u32, type: u32): u32 {
+function error4(word: u32, type: u32, code: u32): u32 {
   if (type == 2) return word < LEAST_MTU6 ? LEAST_MTU6 - IP4 : min<u32>(word - (IP6 - IP4), 65535);
-  if (type != 4) return 0;
+  if (type != 4 || code != 0) return 0;
   const pointer = pointerOf6(word);
   return pointer == NO_TYPE ? NONE : pointer << 24;
 }
@@ -265,15 +300,17 @@ function cited6(worker: usize, net: usize, inner: usize, have: u32): u32 {
   const domain = domainOf(net), prefix = domain + NAT64_PREFIX, length = <u32>load<u8>(domain, NAT64_LENGTH), ticks = load<u32>(worker, WORKER_TICKS);
   if (have < IP6 + 8 || load<u8>(inner) >>> 4 != 6) return NO_TYPE;
   const chain = chainOf(inner, have), at = <u32>chain & 0xffff, next = <u32>(chain >> 16) & 0xff;
-  if (chain == 0 || <u32>(chain >> 32) != 0 || at + 8 > have) return NO_TYPE;
+  if (chain == 0 || <u32>(chain >> 32) != 0 || at + 8 > have || load16(inner + 4) + IP6 < at) return NO_TYPE;
   const source = isEmbedded(inner + 8, prefix, length) ? extract4(inner + 8, length) : knownHost(worker, net, inner + 8, ticks);
   const destination = isEmbedded(inner + 24, prefix, length) ? extract4(inner + 24, length) : knownHost(worker, net, inner + 24, ticks);
   if (source == 0 || destination == 0) return NO_TYPE;
   const l4 = inner + at, payload = load16(inner + 4) + IP6 - at, traffic = (load16(inner) >>> 4) & 0xff, hops = <u32>load<u8>(inner, 7);
   if (next == ICMP6) {
+    // Errors are not about errors.
+    if (load<u8>(l4) < 128) return NO_TYPE;
     const turned = icmpOf6(<u32>load<u8>(l4), <u32>load<u8>(l4, 1));
     if (turned == NO_TYPE) return NO_TYPE;
-    store16(l4, turned);
+    turnEcho(l4, turned, pseudo6(inner + 8, ICMP6, payload), 0);
   } else mendTransport(l4, have - at, next, sum(inner + 8, 32), source, destination);
   write4(l4 - IP4, traffic, IP4 + payload, 0, 0, hops, next == ICMP6 ? ICMP : next, source, destination);
   return at - IP4;
@@ -326,10 +363,7 @@ function icmp4to6(worker: usize, net: usize, id: u32, l3: usize, at: u32, have: 
   const icmp = l3 + at, type = <u32>load<u8>(icmp), code = <u32>load<u8>(icmp, 1), turned = icmpOf4(type, code);
   if (turned == NO_TYPE) return NO_TYPE;
   if (type == 0 || type == 8) {
-    const before = <u32>load<u16>(icmp);
-    store16(icmp, turned);
-    const after = addSums(pseudo6(addresses, ICMP6, length), <u32>load<u16>(icmp));
-    store<u16>(icmp, <u16>(~fold32((~<u32>load<u16>(icmp, 2) & 0xffff) + (~before & 0xffff) + after) & 0xffff), 2);
+    turnEcho(icmp, turned, 0, pseudo6(addresses, ICMP6, length));
     return 0;
   }
   const rest = error6(load32(icmp + 4), type, code);
@@ -340,8 +374,8 @@ function icmp4to6(worker: usize, net: usize, id: u32, l3: usize, at: u32, have: 
   store16(moved, turned);
   store16(moved + 2, 0);
   store32(moved + 4, rest);
-  // The head of the message stands outside of the packet's bytes as they are counted now: its sum, and that of the rest.
-  const whole = addSums(sum(moved, grown), sumChain(id, ETHER + at, length));
+  // A head that begins earlier stands outside of the packet's bytes as they are counted now: its sum, and that of the rest.
+  const whole = <i32>grown > 0 ? addSums(sum(moved, grown), sumChain(id, ETHER + at, length)) : sumChain(id, ETHER + at - grown, length + grown);
   store<u16>(moved, <u16>~addSums(whole, pseudo6(addresses, ICMP6, length + grown)), 2);
   return grown;
 }
@@ -360,12 +394,12 @@ function error6(word: u32, type: u32, code: u32): u32 {
 
 /**
  * The packet that an error cites, made one of IPv6: its header ends where the old one did, and begins earlier; so does the message's head
- * in front of it. The bytes that are needed there, or NO_TYPE. `addresses` are not to be touched.
+ * in front of it. The bytes that are needed there (negative, where options went that were longer), or NO_TYPE. `addresses` are not to be touched.
  */
 function cited4(worker: usize, net: usize, inner: usize, have: u32, addresses: usize): u32 {
   const domain = domainOf(net), prefix = domain + NAT64_PREFIX, length = <u32>load<u8>(domain, NAT64_LENGTH), ticks = load<u32>(worker, WORKER_TICKS);
   const header = (<u32>load<u8>(inner) & 15) << 2;
-  if (have < IP4 + 8 || load<u8>(inner) >>> 4 != 4 || header < IP4 || header + 8 > have || (load16(inner + 6) & 0x3fff) != 0) return NO_TYPE;
+  if (have < IP4 + 8 || load<u8>(inner) >>> 4 != 4 || header < IP4 || header + 8 > have || load16(inner + 2) < header || (load16(inner + 6) & 0x3fff) != 0) return NO_TYPE;
   const ends = addresses + 32, source = load<u32>(inner, 12), destination = load<u32>(inner, 16);
   // The host that sent it, or that it was sent to, is one of the pool's; the other is behind the prefix.
   if (!hostOf(worker, net, source, ticks, ends)) embed4(ends, prefix, length, source);
@@ -373,9 +407,9 @@ function cited4(worker: usize, net: usize, inner: usize, have: u32, addresses: u
   const l4 = inner + header, protocol = <u32>load<u8>(inner, 9), payload = load16(inner + 2) - header;
   const first = 0x60000000 | (<u32>load<u8>(inner, 1) << 20), hops = <u32>load<u8>(inner, 8);
   if (protocol == ICMP) {
-    const turned = icmpOf4(<u32>load<u8>(l4), <u32>load<u8>(l4, 1));
+    const type = <u32>load<u8>(l4), turned = type == 8 || type == 0 ? icmpOf4(type, <u32>load<u8>(l4, 1)) : NO_TYPE;
     if (turned == NO_TYPE) return NO_TYPE;
-    store16(l4, turned);
+    turnEcho(l4, turned, 0, pseudo6(ends, ICMP6, payload));
   } else mendSum(l4, have - header, protocol, sum(inner + 12, 8), sum(ends, 32));
   const at = l4 - IP6;
   store32(at, first);

@@ -142,6 +142,11 @@ function departing(worker: usize, net: usize, p: u32): bool {
   if (pair == 0 && theirs == 0) return true;
   const header = ownHeader(worker, p);
   if (header == 0) return false;
-  if (theirs != 0) outward(citedBy(worker, p) + DESTINATION, theirs);
+  if (theirs != 0) {
+    // The head of its own may be too short to hold it.
+    const own = citedBy(worker, p);
+    if (own == 0) return false;
+    outward(own + DESTINATION, theirs);
+  }
   return pair == 0 || outward(header + SOURCE, pair);
 }

@@ -5,10 +5,10 @@
  */
 import {
   FLOWS_MAPPINGS, FLOWS_TIMEOUTS, FLOW_EXPIRES, FLOW_MARK, FLOW_PHASE, FLOW_STATUS, FLOW_ZONE, IPS_ASSURED, MAPPING_EXPLICIT,
-  MAPPING_ZONE, NAT_RESTRICTED_CONE, PHASE_ENDING, PHASE_MAPPED_DESTINATION, PHASE_MAPPED_SOURCE, TIMEOUT_MAPPING, TUPLE_KIND,
+  MAPPING_ZONE, NAT_RESTRICTED_CONE, PHASE_ENDING, PHASE_FAR_DESTINATION, PHASE_FAR_SOURCE, PHASE_MAPPED_DESTINATION, PHASE_MAPPED_SOURCE, TIMEOUT_MAPPING, TUPLE_KIND,
   TUPLE_PORTS, TUPLE_SIZE,
 } from "../abi";
-import { fetchAdd, fetchAnd, loadAcquire } from "../core/sync";
+import { fetchAdd, fetchAnd, fetchOr, loadAcquire } from "../core/sync";
 import { coldAt, find, flowAt, flows, hashTuple, setStatus, tupleOf } from "./flow";
 
 /** In place of the far address: nobody's. */
@@ -66,36 +66,44 @@ export function isHeld(flow: u32): bool {
   return isMapping(flow) && (load<u32>(flowAt(flow), FLOW_MARK) & MAPPING_EXPLICIT) == 0 && load<u32>(coldAt(flow)) != 0;
 }
 
-/** A flow that has come into the table holds its mappings (by 1), one that leaves it lets go (-1). `scratch`: three tuples. */
+/**
+ * A flow that has come into the table holds its mappings (by 1), one that leaves it lets go (-1), whatever became of them meanwhile.
+ * `scratch`: three tuples.
+ */
 export function holdMappings(flow: u32, by: i32, ticks: u32, scratch: usize): void {
   const phase = load<u32>(flowAt(flow), FLOW_PHASE), tuple = scratch, answers = tuple + TUPLE_SIZE, key = answers + TUPLE_SIZE;
   tupleOf(flow, 0, tuple);
   if ((phase & PHASE_MAPPED_SOURCE) != 0) {
     innerKey(tuple, NOBODY, key);
-    if (holdOne(key, 0, by, ticks)) {
-      tupleOf(flow, 1, answers);
-      innerKey(tuple, answers, key);
-      holdOne(key, 0, by, ticks);
-    }
+    const mark = holdOne(key, 0, by, ticks);
+    tupleOf(flow, 1, answers);
+    innerKey(tuple, answers, key);
+    holdFar(flow, phase, PHASE_FAR_SOURCE, mark, key, 0, by, ticks);
   }
   if ((phase & PHASE_MAPPED_DESTINATION) != 0) {
     outerKey(tuple, NOBODY, key);
-    if (holdOne(key, 1, by, ticks)) {
-      outerKey(tuple, tuple, key);
-      holdOne(key, 1, by, ticks);
-    }
+    const mark = holdOne(key, 1, by, ticks);
+    outerKey(tuple, tuple, key);
+    holdFar(flow, phase, PHASE_FAR_DESTINATION, mark, key, 1, by, ticks);
   }
 }
 
-/** True when there is one for the far address, too. */
-function holdOne(key: usize, direction: u32, by: i32, ticks: u32): bool {
+/** The record of a far address, of a mapping with that mark: held when it is restricted, let go by who holds it. */
+function holdFar(flow: u32, phase: u32, bit: u32, mark: u32, key: usize, direction: u32, by: i32, ticks: u32): void {
+  if (by > 0 ? (mark & NAT_RESTRICTED_CONE) == 0 : (phase & bit) == 0) return;
+  holdOne(key, direction, by, ticks);
+  if (by > 0) fetchOr(flowAt(flow) + FLOW_PHASE, bit);
+}
+
+/** The mark of the mapping of a key, 0 without one. */
+function holdOne(key: usize, direction: u32, by: i32, ticks: u32): u32 {
   const flow = findMapping(key, direction, ticks);
-  if (flow == 0) return false;
+  if (flow == 0) return 0;
   const hot = flowAt(flow), holders = coldAt(flow), mark = load<u32>(hot, FLOW_MARK);
   if (by > 0) {
     fetchAdd(holders, 1);
     setStatus(hot, IPS_ASSURED);
   } else if (load<u32>(holders) != 0 && fetchAdd(holders, <u32>-1) == 1 && (mark & MAPPING_EXPLICIT) == 0) fetchAnd(hot + FLOW_STATUS, ~IPS_ASSURED);
   if ((mark & MAPPING_EXPLICIT) == 0) store<u32>(hot, ticks + mappingTimeout(), FLOW_EXPIRES);
-  return (mark & NAT_RESTRICTED_CONE) != 0;
+  return mark;
 }

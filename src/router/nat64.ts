@@ -42,8 +42,7 @@ export class Nat64 {
   async set({ nat64: next }: RouterConfig): Promise<void> {
     if (same(next, this.config)) return;
     const { host } = this;
-    if (this.config) host.removeInterface(NAT64_INTERFACE);
-    this.config = undefined;
+    if (this.config) this.end();
     if (!next) return;
     if (!host.network) throw new LoomError("ENOTSUP", "nat64: this router tracks no connections (conntrack.max is 0)");
     const { prefix, length } = pref64Of({ interfaces: [], nat64: next });
@@ -64,5 +63,13 @@ export class Nat64 {
       host.addRoute({ to, via: String(via), interface: NAT64_INTERFACE });
     }
     this.config = next;
+  }
+
+  /** Addresses of the pool that hosts have are theirs no longer. */
+  private end(): void {
+    const { mappings } = this.host.conntrack;
+    this.host.removeInterface(NAT64_INTERFACE);
+    for (const { protocol, id } of mappings.list()) if (protocol === 0) mappings.remove(id);
+    this.config = undefined;
   }
 }
