@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { Host } from "../src/host/index.ts";
+import { IpAddress } from "../src/index.ts";
 import { Lab } from "../src/lab/index.ts";
-import { Router, type RouterConfig, runCommand } from "../src/router/index.ts";
+import { PortMapper } from "../src/portmap/index.ts";
+import { checkConfig, Router, type RouterConfig, runCommand } from "../src/router/index.ts";
 import { until } from "./nat-rig.ts";
 import { SEED } from "./support.ts";
 
@@ -161,6 +163,47 @@ describe("PCP (RFC 6887)", () => {
     assert.equal(readMap(await ask(lab, client, mapRequest({ inner: 5000, outer: 7000 }))).outer, seen);
   });
 
+  it("does not promise a port that a flow's mapping contradicts (§11.3), nor a balancer's", async () => {
+    const { lab, client, outside, router, config } = await world({
+      nat: { masquerade: ["wan"], mapping: "endpoint-independent" },
+      balancers: [{ address: "192.0.2.1", port: 8443, backends: [{ address: "10.0.1.3" }] }],
+    });
+    outside.datagram({ port: 10 });
+    client.datagram({ port: 5000 }).send(bytes("x"), { address: "192.0.2.9", port: 10 });
+    await lab.run(20);
+    const exact = [2, 0, 0, 0];
+    assert.equal(readMap(await ask(lab, client, mapRequest({ inner: 5000, outer: 7000, options: exact }))).result, 11);
+    assert.equal(readMap(await ask(lab, client, mapRequest({ protocol: 6, inner: 5001, outer: 8443, options: exact }))).result, 11);
+    await router.reload({ ...config, portMapping: { external: "wan", interfaces: ["lan"], ports: [20_000, 20_010] } });
+    const given = readMap(await ask(lab, client, mapRequest({ inner: 5000 })));
+    assert.ok((given.outer ?? 0) >= 20_000 && (given.outer ?? 0) <= 20_010, `${given.outer}, which nobody may have`);
+  });
+
+  it("hears nobody who says to be on another link", async () => {
+    const { lab, client, router } = await world();
+    client.addAddress("eth0", "10.0.1.77/32");
+    await lab.run(3000);
+    const socket = client.datagram({ hostname: "10.0.1.77" });
+    socket.send(Uint8Array.from(mapRequest({ inner: 5000, from: v4("10.0.1.77") })), { address: "10.0.0.1", port: 5351 });
+    await lab.run(50);
+    assert.deepEqual(router.portMapping.mapper?.entries(), []);
+    assert.equal(router.portMapping.counters.ignored, 1);
+  });
+
+  it("gives no more than there may be, and again when some ended", async () => {
+    const { router } = await world();
+    const mapper = new PortMapper(router.host, { external: "wan", masquerades: true, most: 3 });
+    const ask4 = (i: number) =>
+      mapper.map({ kind: "pcp", protocol: 17, inner: { address: IpAddress.parse(`10.0.0.${10 + i}`), port: 5000 }, seconds: 3600 });
+    for (let i = 0; i < 3; i++) assert.equal(typeof ask4(i), "object");
+    assert.equal(ask4(3), "no-room");
+    assert.equal(typeof ask4(1), "object", "who has one keeps it");
+    mapper.end(mapper.entries()[0]);
+    assert.equal(typeof ask4(3), "object");
+    mapper.close();
+    assert.deepEqual([...router.host.conntrack.mappings.list()], []);
+  });
+
   it("says what is wrong with a request (§7.4)", async () => {
     const { lab, client, router } = await world();
     const good = mapRequest({ inner: 5000 });
@@ -294,6 +337,18 @@ describe("NAT-PMP (RFC 6886)", () => {
     assert.deepEqual(left(), []);
     const unknown = (await ask(lab, client, [0, 9, 0, 0])) as Buffer;
     assert.deepEqual([unknown[1], unknown.readUInt16BE(2)], [137, 5]);
+  });
+
+  it("gives another port, not another service's", async () => {
+    const { lab, client } = await world();
+    const ports: number[] = [];
+    for (const inner of [5000, 5001, 5000]) {
+      const answer = (await ask(lab, client, [0, 1, 0, 0, ...u16(inner), ...u16(6000), ...u32(600)])) as Buffer;
+      assert.equal(answer.readUInt16BE(2), 0);
+      ports.push(answer.readUInt16BE(10));
+    }
+    assert.deepEqual([ports[0], ports[2]], [6000, 6000]);
+    assert.notEqual(ports[1], 6000);
   });
 
   it("is told of the other protocol when it alone is spoken, and the other way round", async () => {
@@ -431,6 +486,8 @@ describe("UPnP's Internet Gateway Device", () => {
       [`POST /control/ip HTTP/1.1\r\n${host}\r\nTransfer-Encoding: chunked\r\n\r\n`, 501],
       [`GET / HTTP/1.1\r\n${"X: y\r\n".repeat(3000)}\r\n`, 431],
       ["hello\r\n\r\n", 400],
+      [`POST /control/ip HTTP/1.1\r\n${host}\r\nContent-Length: 3\r\n\r\nabc`, 400],
+      [`POST /control/ip HTTP/1.1\r\n${host}\r\nSOAPAction: x\r\nOrigin: http://evil.example\r\nContent-Length: 3\r\n\r\nabc`, 400],
     ] as const)
       assert.match(await say(text), new RegExp(`^HTTP/1\\.1 ${status} `), text.slice(0, 60));
     assert.match(await say(`GET http://10.0.0.1:${port}/description.xml HTTP/1.0\n\n`), /^HTTP\/1\.1 200 OK/);
@@ -438,11 +495,74 @@ describe("UPnP's Internet Gateway Device", () => {
     const idle = await until(lab, client.connect({ hostname: "10.0.0.1", port }));
     await lab.run(11_000);
     await assert.rejects(until(lab, idle.closed));
-    assert.ok((router.portMapping.counters.misnamed ?? 0) >= 1);
+    assert.ok((router.portMapping.counters.misnamed ?? 0) >= 2);
+  });
+
+  it("answers so many searches at a time, and its own link's alone", async () => {
+    const { lab, client, router } = await world();
+    client.addAddress("eth0", "10.0.1.77/32");
+    await lab.run(3000);
+    const lines = ["M-SEARCH * HTTP/1.1", "HOST: 239.255.255.250:1900", 'MAN: "ssdp:discover"', "MX: 5", "ST: upnp:rootdevice"];
+    const ask1 = (socket: ReturnType<Host["datagram"]>) =>
+      socket.send(bytes(`${lines.join("\r\n")}\r\n\r\n`), { address: "239.255.255.250", port: 1900 });
+    const socket = client.datagram();
+    for (let i = 0; i < 200; i++) ask1(socket);
+    await lab.run(6000);
+    let answers = 0;
+    while (socket.tryReceive()) answers++;
+    assert.ok(answers > 10 && answers <= 64, String(answers));
+    const { searches = 0 } = router.portMapping.counters;
+    ask1(client.datagram({ hostname: "10.0.1.77" }));
+    await lab.run(6000);
+    assert.equal(router.portMapping.counters.searches, searches);
+  });
+
+  it("has one port for inside and outside where nothing is translated", async () => {
+    const { lab, client } = await world({ nat: { masquerade: [] } });
+    const [found] = await search(lab, client, IP_CONNECTION);
+    const gateway = /LOCATION: http:\/\/([^/]+)/.exec(found)?.[1] as string;
+    assert.equal(await act(lab, client, gateway, "AddPortMapping", mapping(6000, 80)), 724);
+    assert.deepEqual(await act(lab, client, gateway, "AddPortMapping", mapping(8000, 8000)), {});
   });
 });
 
 describe("portMapping of a configuration", () => {
+  it("leaves nothing behind when it cannot be, and can be later", async () => {
+    const { lab, client, router, config } = await world();
+    const without = { ...config, portMapping: undefined };
+    await router.reload(without);
+    const blocker = router.host.datagram({ port: 5351, interface: "lan2" });
+    await assert.rejects(router.reload(config), { code: "EADDRINUSE" });
+    assert.equal(await ask(lab, client, mapRequest({ inner: 5000 })), undefined);
+    blocker.close();
+    await router.reload(config);
+    assert.equal(readMap(await ask(lab, client, mapRequest({ inner: 5000 }))).result, 0);
+    await router.reload(without);
+    router.host.datagram({ port: 5351, interface: "lan" }).close();
+  });
+
+  it("is refused by name before anything is made of it", () => {
+    const interfaces = [
+      { name: "wan", addresses: ["192.0.2.1/24"] },
+      { name: "lan", addresses: ["fd00::1/64"] },
+    ];
+    const portMapping = { external: "wan", interfaces: ["lan"] };
+    for (const [more, expected] of [
+      [{ portMapping }, /portMapping\.interfaces\[0\] is "lan", which has no IPv4 address; expected one for upnp, or other protocols/],
+      [
+        { portMapping: { ...portMapping, protocols: ["pcp"] }, conntrack: { max: 0 } },
+        /portMapping needs tracked connections; expected conntrack\.max above 0/,
+      ],
+      [{ nat64: {}, conntrack: { max: 0 } }, /nat64 needs tracked connections/],
+      [
+        { nptv6: Array.from({ length: 9 }, (_, i) => ({ inside: `fd00:0:${i}::/48`, outside: `2001:db8:${i}::/48`, interface: "wan" })) },
+        /nptv6 has 9 pairs of prefixes; expected 8 at most/,
+      ],
+    ] as const)
+      assert.throws(() => checkConfig({ interfaces, ...more }), expected);
+    checkConfig({ interfaces, portMapping: { ...portMapping, protocols: ["pcp", "nat-pmp"] } });
+  });
+
   it("ends what was given when it is taken away, and comes back", async () => {
     const { lab, client, router, config } = await world();
     await ask(lab, client, mapRequest({ inner: 5000 }));

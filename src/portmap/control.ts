@@ -10,7 +10,7 @@ import { answerPcp, PCP_CLIENT_PORT, PCP_PORT, pcpAnnouncement } from "./pcp.ts"
 export interface ControlCounters {
   pcp: number;
   natPmp: number;
-  /** What got no answer: answers themselves, and what is no message of either. */
+  /** What got no answer: answers themselves, what is no message of either, and what comes from whom another link leads to. */
   ignored: number;
 }
 
@@ -35,8 +35,15 @@ export interface PortControlOptions {
 export function servePortControl(host: Host, mapper: PortMapper, options: PortControlOptions): PortControl {
   const { interfaces } = options;
   const counters: ControlCounters = { pcp: 0, natPmp: 0, ignored: 0 };
-  const sockets = interfaces.map((name) => ({ name, socket: host.datagram({ port: PCP_PORT, interface: name, multicastTtl: 1 }) }));
-  for (const { socket } of sockets) void serve(socket, mapper, options, counters);
+  const sockets: { name: string; socket: DatagramSocket }[] = [];
+  try {
+    for (const name of interfaces) sockets.push({ name, socket: host.datagram({ port: PCP_PORT, interface: name, multicastTtl: 1 }) });
+  } catch (error) {
+    for (const { socket } of sockets) socket.close();
+    throw error;
+  }
+  for (const { name, socket } of sockets)
+    void serve(socket, (from) => from.isLinkLocal || host.ip.pathTo(from).iface?.name === name, mapper, options, counters);
   const stop = new AbortController();
   const announce = () => void announceAll(host, mapper, sockets, stop.signal);
   const listener: AddressListener = (event, { address }, { name }) => {
@@ -54,11 +61,18 @@ export function servePortControl(host: Host, mapper: PortMapper, options: PortCo
   return { counters, close };
 }
 
-async function serve(socket: DatagramSocket, mapper: PortMapper, speaks: PortControlOptions, counters: ControlCounters): Promise<void> {
+/** `isFromHere`: answers to that address leave by the link that it asked on; who says to be somebody elsewhere is not heard. */
+async function serve(
+  socket: DatagramSocket,
+  isFromHere: (from: IpAddress) => boolean,
+  mapper: PortMapper,
+  speaks: PortControlOptions,
+  counters: ControlCounters,
+): Promise<void> {
   for await (const { data, address, port, destination } of socket) {
     const [to, from] = [destination, address].map((each) => IpAddress.parse(each.split("%")[0]));
     // What is sent to everybody is not a question to a gateway.
-    const answer = to.isMulticast ? undefined : answerTo(data, from, mapper, speaks, counters);
+    const answer = to.isMulticast || !isFromHere(from) ? undefined : answerTo(data, from, mapper, speaks, counters);
     if (answer) trySend(socket, answer, { address, port }, { source: to });
     else counters.ignored++;
   }

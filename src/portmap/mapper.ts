@@ -14,10 +14,12 @@ export interface PortMapperOptions {
   readonly masquerades: boolean;
   /** Outer ports that may be had: first and last. Default 1024 to 65535. */
   readonly ports?: readonly [number, number];
-  /** Outer ports that are somebody's already: of port forwards, say. */
-  readonly isTaken?: (protocol: number, port: number) => boolean;
+  /** Outer ends that are somebody's already: of port forwards, say. */
+  readonly isTaken?: (protocol: number, outer: End) => boolean;
   /** Mappings one client may have. Default 128. */
   readonly mostPerClient?: number;
+  /** Mappings that there may be. Default 4096, and never more than a quarter of the table of flows. */
+  readonly most?: number;
   /** Seconds that a mapping lives at most without being asked for again. Default 86400. */
   readonly longest?: number;
 }
@@ -57,7 +59,7 @@ export interface Granted {
 }
 
 /** Why there is none: protocols have words of their own for these. */
-export type Refusal = "protocol" | "no-external" | "taken" | "quota" | "no-room" | "not-yours";
+export type Refusal = "protocol" | "no-external" | "taken" | "untranslated" | "quota" | "no-room" | "not-yours";
 
 type Kept = Omit<Entry, "seconds"> & { id: number };
 
@@ -65,6 +67,7 @@ const PROTOCOLS: ReadonlySet<number> = new Set([6, 17, 33, 132, 136]);
 /** RFC 6887 §15: short lives are made longer. */
 const SHORTEST = 120;
 const TRIES = 128;
+const MOST = 4096;
 const ALL_PORTS = [1024, 65_535] as const;
 
 const keyOf = (protocol: number, { address, port }: End) => `${protocol} ${address} ${port}`;
@@ -74,6 +77,8 @@ export class PortMapper {
   private readonly host: Host;
   /** By outer end. */
   private readonly kept = new Map<string, Kept>();
+  /** The same of each client. */
+  private readonly clients = new Map<string, Map<string, Kept>>();
   private since: number;
 
   constructor(host: Host, options: PortMapperOptions) {
@@ -101,15 +106,32 @@ export class PortMapper {
     return own.find(({ address, state }) => address.family === inner.family && !address.isLinkLocal && state === "usable")?.address;
   }
 
-  /** What it gave and what is still there. What went without having been ended (its address did) begins a new epoch. */
-  entries(): readonly Entry[] {
+  /** What it gave and what is still there, all or a client's. What went without having been ended (its address did) begins a new epoch. */
+  entries(client?: IpAddress): readonly Entry[] {
     const live: Entry[] = [];
-    for (const [key, kept] of this.kept) {
+    for (const [key, kept] of client ? (this.clients.get(String(client)) ?? []) : this.kept) {
       const mapping = this.mappingOf(kept);
       if (mapping) live.push({ ...kept, seconds: Math.ceil(mapping.expiresMs / 1000) });
-      else this.kept.delete(key);
+      else this.forget(key);
     }
     return live;
+  }
+
+  private remember(kept: Kept): void {
+    const key = keyOf(kept.protocol, kept.outer);
+    const client = String(kept.inner.address);
+    this.forget(key);
+    this.kept.set(key, kept);
+    const theirs = this.clients.get(client) ?? new Map<string, Kept>();
+    this.clients.set(client, theirs.set(key, kept));
+  }
+
+  private forget(key: string): void {
+    const client = String(this.kept.get(key)?.inner.address);
+    const theirs = this.clients.get(client);
+    theirs?.delete(key);
+    if (theirs?.size === 0) this.clients.delete(client);
+    this.kept.delete(key);
   }
 
   private mappingOf({ protocol, outer, id }: Kept): Mapping | undefined {
@@ -125,35 +147,44 @@ export class PortMapper {
 
   /** The entry of an inner end; UPnP may have made several. */
   of(protocol: number, inner: End): Entry | undefined {
-    return this.entries().find(
-      (each) => each.protocol === protocol && each.inner.port === inner.port && each.inner.address.equals(inner.address),
-    );
+    return this.entries(inner.address).find((each) => each.protocol === protocol && each.inner.port === inner.port);
   }
 
   /** Gives a mapping, or makes the one that is there live on. */
   map(request: MapRequest): Granted | Refusal {
-    const { protocol, inner, another, nonce } = request;
+    const { protocol, inner, another, nonce, exact, wanted } = request;
     if (!PROTOCOLS.has(protocol)) return "protocol";
     const external = this.external(inner.address);
     if (!external) return "no-external";
     const there = another ? undefined : this.of(protocol, inner);
     if (there && there.nonce !== undefined && there.nonce !== nonce) return "not-yours";
-    const count = this.entries().filter((each) => each.inner.address.equals(inner.address)).length;
-    if (!there && count >= (this.options.mostPerClient ?? 128)) return "quota";
+    if (!there && this.entries(inner.address).length >= (this.options.mostPerClient ?? 128)) return "quota";
+    if (!there && !this.hasRoom()) return "no-room";
     const seconds = Math.min(Math.max(Math.ceil(request.seconds), SHORTEST), this.options.longest ?? 86_400);
-    if (!this.options.masquerades) return this.keep(request, { address: external, port: inner.port }, seconds) ?? "no-room";
+    if (!this.options.masquerades) {
+      if (exact && wanted?.port !== inner.port) return "untranslated";
+      return this.keep(request, { address: external, port: inner.port }, seconds) ?? "no-room";
+    }
     if (there) return this.keep(request, there.outer, seconds) ?? "no-room";
     return this.choose(request, external, seconds);
+  }
+
+  private hasRoom(): boolean {
+    const most = Math.min(this.options.most ?? MOST, this.host.conntrack.capacity >>> 2);
+    return this.kept.size < most || this.entries().length < most;
   }
 
   private choose(request: MapRequest, address: IpAddress, seconds: number): Granted | Refusal {
     const { protocol, inner, exact, another, wanted } = request;
     // Flows may have made one: it becomes one that was asked for.
-    const had = another ? undefined : this.mappings.of(protocol, inner);
-    if (had?.outer.address.equals(address)) return this.keep(request, had.outer, seconds) ?? "no-room";
-    if (exact) return this.tries(request, address, wanted?.port ?? 0, seconds) ?? "taken";
+    const had = another ? undefined : this.mappings.of(protocol, inner)?.outer;
+    const flows = had?.address.equals(address) ? had.port : undefined;
+    if (exact) {
+      if (flows !== undefined && flows !== wanted?.port) return "taken";
+      return this.tries(request, address, wanted?.port ?? 0, seconds) ?? "taken";
+    }
     const [first, last] = this.options.ports ?? ALL_PORTS;
-    for (const port of [wanted?.port ?? 0, inner.port]) {
+    for (const port of [flows ?? 0, wanted?.port ?? 0, inner.port]) {
       const granted = this.tries(request, address, port, seconds);
       if (granted) return granted;
     }
@@ -166,15 +197,18 @@ export class PortMapper {
 
   private tries(request: MapRequest, address: IpAddress, port: number, seconds: number): Granted | undefined {
     const [first, last] = this.options.ports ?? ALL_PORTS;
-    const { protocol } = request;
+    const { protocol, inner, another, nonce } = request;
     if (port < first || port > last) return undefined;
     const isOwn = (protocol === 6 && this.host.tcp.uses(port)) || (protocol === 17 && this.host.udp.uses(port));
-    if (isOwn || this.options.isTaken?.(protocol, port)) return undefined;
     const outer = { address, port };
+    if (isOwn || this.options.isTaken?.(protocol, outer)) return undefined;
     const there = this.entry(protocol, outer);
-    if (there && !there.inner.address.equals(request.inner.address)) return undefined;
-    // A client's own port may come to mean another of its services (UPnP).
-    if (there && there.inner.port !== request.inner.port) this.end(there);
+    if (there && (!there.inner.address.equals(inner.address) || (there.nonce !== undefined && there.nonce !== nonce))) return undefined;
+    if (there && there.inner.port !== inner.port) {
+      // A client's own port may come to mean another of its services (UPnP).
+      if (!another) return undefined;
+      this.end(there);
+    }
     return this.keep(request, outer, seconds);
   }
 
@@ -182,7 +216,7 @@ export class PortMapper {
     const { kind, protocol, inner, nonce, description = "" } = request;
     const mapping = this.mappings.add({ protocol, inner, outer, lifetimeMs: seconds * 1000 });
     if (!mapping) return undefined;
-    this.kept.set(keyOf(protocol, outer), { kind, protocol, inner, outer, nonce, description, id: mapping.id });
+    this.remember({ kind, protocol, inner, outer, nonce, description, id: mapping.id });
     return { outer, seconds };
   }
 
@@ -191,12 +225,12 @@ export class PortMapper {
     const kept = this.kept.get(keyOf(protocol, outer));
     const mapping = kept && this.mappingOf(kept);
     if (mapping) this.mappings.remove(mapping.id);
-    this.kept.delete(keyOf(protocol, outer));
+    this.forget(keyOf(protocol, outer));
   }
 
-  /** Ends what fits; "not-yours" when something of it is somebody else's by its nonce. */
-  unmap(fits: (entry: Entry) => boolean, nonce?: string): "not-yours" | undefined {
-    const found = this.entries().filter(fits);
+  /** Ends what fits of a client's; "not-yours" when something of it is somebody else's by its nonce. */
+  unmap(client: IpAddress, fits: (entry: Entry) => boolean, nonce?: string): "not-yours" | undefined {
+    const found = this.entries(client).filter(fits);
     if (found.some((each) => each.nonce !== undefined && each.nonce !== nonce)) return "not-yours";
     for (const each of found) this.end(each);
     return undefined;

@@ -9,6 +9,7 @@ const REFUSED: Readonly<Record<Refusal, number>> = {
   protocol: RESULT.unsupportedOpcode,
   "no-external": RESULT.networkFailure,
   taken: RESULT.outOfResources,
+  untranslated: RESULT.outOfResources,
   quota: RESULT.outOfResources,
   "no-room": RESULT.outOfResources,
   "not-yours": RESULT.notAuthorized,
@@ -45,8 +46,7 @@ function map(message: Uint8Array, protocol: number, address: IpAddress, mapper: 
   };
   if (seconds === 0) {
     // §3.4: inner port 0 is all that this client has of the protocol.
-    const isMine = (port: number, of: IpAddress) => (innerPort === 0 || port === innerPort) && of.equals(address);
-    const refused = mapper.unmap((each) => each.protocol === protocol && isMine(each.inner.port, each.inner.address));
+    const refused = mapper.unmap(address, (each) => each.protocol === protocol && (innerPort === 0 || each.inner.port === innerPort));
     return say(refused ? REFUSED[refused] : RESULT.success, 0, 0);
   }
   if (innerPort === 0) return say(RESULT.notAuthorized, 0, 0);

@@ -32,6 +32,7 @@ const REFUSED: Readonly<Record<Refusal, number>> = {
   protocol: RESULT.unsuppProtocol,
   "no-external": RESULT.networkFailure,
   taken: RESULT.cannotProvideExternal,
+  untranslated: RESULT.cannotProvideExternal,
   quota: RESULT.userExQuota,
   "no-room": RESULT.noResources,
   "not-yours": RESULT.notAuthorized,
@@ -98,10 +99,7 @@ function map(message: Uint8Array, from: IpAddress, mapper: PortMapper): Uint8Arr
   if (protocol === 0 || innerPort === 0) return protocol === 0 ? RESULT.unsuppProtocol : RESULT.notAuthorized;
   const inner = { address: from, port: innerPort };
   if (seconds === 0) {
-    const refused = mapper.unmap(
-      (each) => each.protocol === protocol && each.inner.port === innerPort && each.inner.address.equals(from),
-      nonce,
-    );
+    const refused = mapper.unmap(from, (each) => each.protocol === protocol && each.inner.port === innerPort, nonce);
     return refused ? REFUSED[refused] : response(message.subarray(0, HEADER + MAP_BODY), mapper, RESULT.success, 0);
   }
   const wanted = { address: addressIn(message, HEADER + 20), port: outerPort };

@@ -1,7 +1,9 @@
 /** Ports that machines of the router's links ask for: PCP, NAT-PMP and UPnP by one configuration. */
 import { invalid } from "../base/errors.ts";
+import { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
 import { Gateway, type PortControl, PortMapper, servePortControl } from "../portmap/index.ts";
+import type { End } from "../track/index.ts";
 import { same } from "./changes.ts";
 import type { PortMappingConfig, RouterConfig } from "./schema.ts";
 import { parseEndpoint } from "./schema-parts.ts";
@@ -39,24 +41,41 @@ export class PortMapping {
       interfaces.filter(({ name }) => portMapping?.interfaces.includes(name)),
     ];
     const isSame = this.config && same(parts(next), parts(this.config));
+    if (!isSame) this.close();
     this.config = next;
-    if (isSame) return;
-    this.close();
-    if (next.portMapping) this.running = this.start(next.portMapping, next);
+    if (isSame || !next.portMapping) return;
+    try {
+      this.running = this.start(next.portMapping, next);
+    } catch (error) {
+      // What is to be again then has to be made again.
+      this.config = undefined;
+      throw error;
+    }
   }
 
   private start(config: PortMappingConfig, { nat }: RouterConfig): Running {
     const { external, interfaces, protocols = ["pcp", "nat-pmp", "upnp"], ports, mostPerClient, longest } = config;
     if (!this.host.network) throw invalid("portMapping: this router tracks no connections (conntrack.max is 0)");
     const masquerades = nat?.masquerade.includes(external) ?? false;
-    const isTaken = (protocol: number, port: number) => this.isForwarded(protocol, port);
+    const isTaken = (protocol: number, outer: End) => this.isForwarded(protocol, outer.port) || this.isBalanced(protocol, outer);
     const mapper = new PortMapper(this.host, { external, masquerades, ports, mostPerClient, longest, isTaken });
-    const hasControl = protocols.includes("pcp") || protocols.includes("nat-pmp");
-    const control = hasControl
-      ? servePortControl(this.host, mapper, { interfaces, pcp: protocols.includes("pcp"), natPmp: protocols.includes("nat-pmp") })
-      : undefined;
-    const gateway = protocols.includes("upnp") ? new Gateway(this.host, mapper, { interfaces, name: config.name }) : undefined;
-    return { mapper, control, gateway };
+    const [pcp, natPmp, upnp] = (["pcp", "nat-pmp", "upnp"] as const).map((each) => protocols.includes(each));
+    let control: PortControl | undefined;
+    try {
+      if (pcp || natPmp) control = servePortControl(this.host, mapper, { interfaces, pcp, natPmp });
+      return { mapper, control, gateway: upnp ? new Gateway(this.host, mapper, { interfaces, name: config.name }) : undefined };
+    } catch (error) {
+      control?.close();
+      mapper.close();
+      throw error;
+    }
+  }
+
+  private isBalanced(wanted: number, outer: End): boolean {
+    return (this.config?.balancers ?? []).some(({ address, port, protocol = "tcp" }) => {
+      const isPort = port === 0 || port === outer.port;
+      return isPort && { ...NUMBERS, sctp: 132 }[protocol] === wanted && IpAddress.parse(address).equals(outer.address);
+    });
   }
 
   private isForwarded(protocol: number, port: number): boolean {

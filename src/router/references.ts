@@ -1,4 +1,5 @@
 /** What a schema cannot see: names that have to exist, and things that exclude each other. */
+import { NETNS_MOST_PAIRS } from "../../assembly/abi.ts";
 import type { LoomError } from "../base/errors.ts";
 import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
 import { parseAllow } from "./egress.ts";
@@ -74,6 +75,11 @@ export function references(config: RouterConfig): Mistake[] {
       );
   }
   if (config.dns?.dns64 && !config.nat64) add(["dns", "dns64"], "dns.dns64 makes addresses of nat64's prefix; expected nat64: with it");
+  if (config.conntrack?.max === 0)
+    for (const key of ["nat64", "portMapping"] as const)
+      if (config[key]) add([key], `${key} needs tracked connections; expected conntrack.max above 0`);
+  if ((config.nptv6?.length ?? 0) > NETNS_MOST_PAIRS)
+    add(["nptv6"], `nptv6 has ${config.nptv6?.length} pairs of prefixes; expected ${NETNS_MOST_PAIRS} at most`);
   config.nptv6?.forEach((each, i) => {
     known(each.interface, "nptv6", i, "interface");
     for (const fault of pairFaults(each, config)) add(["nptv6", i, fault.key], `nptv6[${i}].${fault.key} ${fault.message}`);
@@ -85,6 +91,15 @@ export function references(config: RouterConfig): Mistake[] {
       known(name, "portMapping", "interfaces", i);
       if (name === external)
         add(["portMapping", "interfaces", i], `portMapping.interfaces[${i}] is "${name}", the external one; expected another`);
+    });
+    const hasUpnp = config.portMapping.protocols?.includes("upnp") ?? true;
+    interfaces.forEach((name, i) => {
+      const addresses = config.interfaces.find((each) => each.name === name)?.addresses;
+      if (hasUpnp && addresses && !addresses.some((each) => parseInterfaceAddress(each).address.family === 4))
+        add(
+          ["portMapping", "interfaces", i],
+          `portMapping.interfaces[${i}] is "${name}", which has no IPv4 address; expected one for upnp, or other protocols`,
+        );
     });
     if (ports && ports[0] > ports[1]) add(["portMapping", "ports"], `portMapping.ports ends before it begins: ${ports[0]} to ${ports[1]}`);
   }

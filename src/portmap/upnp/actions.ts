@@ -66,6 +66,7 @@ const REFUSED: Readonly<Record<Refusal, [number, string]>> = {
   protocol: [402, "Invalid Args"],
   "no-external": [501, "Action Failed"],
   taken: [718, "ConflictInMappingEntry"],
+  untranslated: [724, "SamePortValuesRequired"],
   quota: [728, "NoPortMapsAvailable"],
   "no-room": [728, "NoPortMapsAvailable"],
   "not-yours": [606, "Action not authorized"],

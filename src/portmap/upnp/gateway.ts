@@ -31,14 +31,16 @@ interface Link {
 export interface GatewayCounters {
   searches: number;
   requests: number;
-  /** Requests by a name that is not an address of this host: pages of elsewhere ask so (DNS rebinding). */
+  /** Requests of pages: by a name that is not an address of this host (DNS rebinding), or with an Origin. */
   misnamed: number;
-  /** Connections beyond those that may be open at once. */
+  /** Connections and searches beyond those that may be under way at once; searches from elsewhere. */
   refused: number;
 }
 
 const SERVER = "packetloom/1 UPnP/1.1 packetloom/1";
 const MOST_CONNECTIONS = 32;
+/** Searches that wait for their answers, each for a second at least a third of the time: some fifty a second. */
+const MOST_ANSWERING = 64;
 const PATIENCE_MS = 10_000;
 /** Half of what was told holds, as UDA 1.1 §1.2.2 recommends. */
 const REPEAT_MS = (MAX_AGE / 2) * 1000;
@@ -48,9 +50,10 @@ export class Gateway {
   private readonly host: Host;
   private readonly mapper: PortMapper;
   private readonly name: string;
-  private readonly links: readonly Link[];
+  private readonly links: Link[] = [];
   private readonly startedAt: number;
   private open = 0;
+  private answering = 0;
   private isOver = false;
 
   constructor(host: Host, mapper: PortMapper, { interfaces, name = "packetloom" }: GatewayOptions) {
@@ -58,7 +61,12 @@ export class Gateway {
     this.mapper = mapper;
     this.name = name;
     this.startedAt = host.engine.clock.now();
-    this.links = interfaces.map((each) => this.link(each));
+    try {
+      for (const each of interfaces) this.links.push(this.link(each));
+    } catch (error) {
+      this.release();
+      throw error;
+    }
     for (const link of this.links) {
       void this.search(link);
       void this.accept(link);
@@ -71,9 +79,9 @@ export class Gateway {
     const { mac } = this.host.links().find((each) => each.name === name) as LinkInfo;
     const own = iface.addresses.find(({ address }) => address.family === 4)?.address;
     if (!own) throw invalid(`${name} has no IPv4 address for UPnP's clients to ask`);
+    const listener = this.host.listen({ port: 0, hostname: String(own), interface: name });
     const search = this.host.datagram({ port: SSDP_PORT, interface: name, reuseAddress: true, multicastTtl: 2, multicastInterface: name });
     search.join(SSDP_GROUP, { interface: name });
-    const listener = this.host.listen({ port: 0, hostname: String(own), interface: name });
     const location = `http://${own}:${listener.address.port}${ROOT_PATH}`;
     const bootId = Math.floor(this.startedAt / 1000) + 1;
     return { name, own, search, listener, announced: { names: namesOf(mac), location, server: SERVER, bootId } };
@@ -102,9 +110,16 @@ export class Gateway {
     for await (const { data, address, port } of link.search) {
       const search = readSearch(data);
       if (!search) continue;
+      // Answers are more than questions: only the link's own machines get them, and not without end.
+      if (this.answering >= MOST_ANSWERING || this.host.ip.pathTo(IpAddress.parse(address)).iface?.name !== link.name) {
+        this.counters.refused++;
+        continue;
+      }
       this.counters.searches++;
+      this.answering++;
       const wait = this.host.ip.random.below(Math.max(1, Math.floor(search.within * 1000)));
       void this.host.engine.clock.sleep(wait, false).then(() => {
+        this.answering--;
         if (!this.isOver) for (const each of answersTo(search, link.announced)) this.send(link, each, { address, port });
       });
     }
@@ -134,12 +149,18 @@ export class Gateway {
   private answer({ own, listener, announced }: Link, client: IpAddress, { method, path, fields, body }: Request): Answer {
     this.counters.requests++;
     const host = fields.get("host");
-    if (host !== undefined && host !== `${own}:${listener.address.port}` && host !== String(own)) {
+    const isNamed = host === undefined || host === `${own}:${listener.address.port}` || host === String(own);
+    if (!isNamed || fields.has("origin")) {
       this.counters.misnamed++;
-      return { status: 400, body: "expected the address of this gateway as Host\n" };
+      return {
+        status: 400,
+        body: `expected ${isNamed ? "no Origin: pages have nothing to ask here" : "the address of this gateway as Host"}\n`,
+      };
     }
     if (Object.hasOwn(CONTROL, path)) {
       if (method !== "POST") return { status: 405, fields: { Allow: "POST" } };
+      // A page of elsewhere can post, but not with a field of that name unless it is let.
+      if (!fields.has("soapaction")) return { status: 400, body: "expected SOAPACTION\n" };
       return { type: "text/xml", ...control(CONTROL[path], body, this.context(client, announced)), fields: { EXT: "" } };
     }
     const document = documentAt(path, announced.names, this.name);
@@ -167,10 +188,14 @@ export class Gateway {
 
   close(): void {
     this.isOver = true;
-    for (const link of this.links) {
-      this.notify(link, "byebye");
-      link.search.close();
-      link.listener.close();
+    for (const link of this.links) this.notify(link, "byebye");
+    this.release();
+  }
+
+  private release(): void {
+    for (const { search, listener } of this.links) {
+      search.close();
+      listener.close();
     }
   }
 }
