@@ -740,7 +740,7 @@ export const IFACE_ADDRESS6 = 64;
  * between two cuts is one function: (worker, list, n), `list` the address of n u16 positions in the burst. It writes
  * VEC_VERDICT for each of them. Chains of type nat see only the first packet of a flow.
  */
-export const NETNS_SIZE = 576;
+export const NETNS_SIZE = 1088;
 export const NETNS_FLAGS = 0;
 export const NETNS_ZONE = 4;
 export const NETNS_PROGRAMS = 8;
@@ -755,6 +755,9 @@ export const NAT64_LENGTH = 16;
 export const NAT64_POOL = 20;
 export const NAT64_POOL_SIZE = 24;
 export const NAT64_COUNTER = 28;
+/** Ports that its host's own sockets are on, by their last twelve bits: a bit each. No mapping takes one. */
+export const NETNS_OWN_PORTS = 576;
+export const OWN_PORTS = 4096;
 /* Pair: +0 inner prefix | +16 outer prefix (network order, zeros behind) | +32 length u8, – u8, port of the outer side u16 | what a word gains on its way out u16 */
 export const NPT_SIZE = 48;
 export const NPT_INSIDE = 0;

@@ -105,6 +105,37 @@ describe("NAT's mapping and filtering (RFC 4787)", () => {
     assert.equal(router.conntrack.count, 2);
   });
 
+  it("takes no port of the router's own sockets, which would hear nothing any more", async () => {
+    const { lab, client, router, server } = await world("full-cone");
+    const inbox = server.datagram({ port: 7 });
+    const service = router.datagram({ port: 5353 });
+    const listener = router.listen({ port: 2222 });
+    const socket = client.datagram({ port: 5353 });
+    socket.send(bytes("x"), { address: "192.0.2.2", port: 7 });
+    await lab.run(50);
+    const [mapping] = [...router.conntrack.mappings.list()];
+    assert.notEqual(mapping.outer.port, 5353);
+    assert.equal(inbox.tryReceive()?.port, mapping.outer.port);
+    server.datagram({ port: 8 }).send(bytes("to the router"), { address: "192.0.2.1", port: 5353 });
+    await lab.run(50);
+    assert.ok(service.tryReceive());
+    assert.equal(socket.tryReceive(), undefined);
+    const far = server.listen({ port: 80 });
+    const [accepted] = await until(lab, Promise.all([far.accept(), client.connect({ hostname: "192.0.2.2", port: 80, localPort: 2222 })]));
+    assert.notEqual(accepted.remoteAddress.port, 2222);
+    const [own] = await until(lab, Promise.all([listener.accept(), server.connect({ hostname: "192.0.2.1", port: 2222 })]));
+    assert.equal(own.localAddress.port, 2222);
+    // What the service sends itself leaves by its own port.
+    service.send(bytes("y"), { address: "192.0.2.2", port: 7 });
+    await lab.run(50);
+    assert.equal(inbox.tryReceive()?.port, 5353);
+    // And when it is gone the port is anybody's.
+    router.datagram({ port: 5500 }).close();
+    client.datagram({ port: 5500 }).send(bytes("x"), { address: "192.0.2.2", port: 7 });
+    await lab.run(50);
+    assert.equal(inbox.tryReceive()?.port, 5500);
+  });
+
   it("leaves nothing of a restricted cone whose mapping was ended by name, or became another's kind", async () => {
     for (const change of ["end", "mark"]) {
       const { lab, client, router, server } = await world("restricted-cone");

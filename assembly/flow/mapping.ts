@@ -5,17 +5,20 @@
  */
 import {
   FLOW_EXPIRES, FLOW_FAMILY, FLOW_MARK, IPS_ASSURED, NATREQ_FLAGS, NATREQ_KIND, NATREQ_MAX, NATREQ_MAX_PORT, NATREQ_MIN, NATREQ_MIN_PORT,
-  NAT_DESTINATION, NAT_FULL_CONE, NAT_PORT_RESTRICTED_CONE, NAT_RESTRICTED_CONE, NAT_SOURCE, TUPLE_HASH, TUPLE_KIND, TUPLE_PORTS, TUPLE_SIZE,
+  NETNS_OWN_PORTS, OWN_PORTS, NAT_DESTINATION, NAT_FULL_CONE, NAT_PORT_RESTRICTED_CONE, NAT_RESTRICTED_CONE, NAT_SOURCE, TUPLE_HASH, TUPLE_KIND, TUPLE_PORTS, TUPLE_SIZE,
 } from "../abi";
 import { coldAt, extend, flowAt, INSERTED, setStatus, setTuple, tupleOf } from "../table/flow";
 import { countMapping, findMapping, innerKey, isHeld, mappingTimeout, NOBODY, outerKey } from "../table/mappings";
 import { destroy } from "../table/wheel";
 import { swap16 } from "../wire/bytes";
-import { choose, isUsed, RANGE_ADDRESSES, RANGE_PERSISTENT, RANGE_PORTS } from "./allocate";
+import { choose, isUsed, RANGE_ADDRESSES, RANGE_FULLY_RANDOM, RANGE_PERSISTENT, RANGE_PORTS } from "./allocate";
 import { abandon, begin, confirm, refresh } from "./begin";
 import { hasPorts, invert } from "./tuples";
 
 export const CONES: u32 = NAT_FULL_CONE | NAT_RESTRICTED_CONE | NAT_PORT_RESTRICTED_CONE;
+
+/** Ports that are tried when the ones before were the host's own. */
+const OWN_TRIES: u32 = 16;
 
 /** Results of `mapDestination`. */
 export const NOT_MAPPED: u32 = 0;
@@ -34,9 +37,9 @@ function protocolOf(tuple: usize): u32 {
 
 /**
  * Gives a tuple that leaves the source of its mapping; makes one where the request asks for that (NAT_*_CONE). False: it has none, or
- * the flow cannot use it, and the tuple is as before. `scratch`: seven tuples.
+ * the flow cannot use it, and the tuple is as before. `net`: whose ports are nobody's (0: none). `scratch`: seven tuples.
  */
-export function mapSource(worker: usize, tuple: usize, request: usize, ticks: u32, scratch: usize): bool {
+export function mapSource(worker: usize, net: usize, tuple: usize, request: usize, ticks: u32, scratch: usize): bool {
   if (!hasPorts(protocolOf(tuple))) return false;
   const key = scratch, outer = key + TUPLE_SIZE, rest = outer + TUPLE_SIZE, cone = <u32>load<u16>(request, NATREQ_FLAGS) & CONES;
   innerKey(tuple, NOBODY, key);
@@ -50,7 +53,7 @@ export function mapSource(worker: usize, tuple: usize, request: usize, ticks: u3
     }
   }
   if (flow == 0) {
-    if (cone == 0 || !chooseOuter(worker, key, outer, request, rest)) return false;
+    if (cone == 0 || !chooseOuter(worker, net, key, outer, request, rest)) return false;
     flow = make(key, outer, cone, ticks, rest);
     if (flow == 0) return false;
     leavingOf(flow, rest, outer);
@@ -73,14 +76,33 @@ function isAllowed(outer: usize, request: usize): bool {
   return memory.compare(outer, request + NATREQ_MIN, width) >= 0 && memory.compare(outer, request + NATREQ_MAX, width) <= 0;
 }
 
-/** An outer end that is no mapping's yet; all of a client's on one address where there are several (RFC 4787 REQ-2). */
-function chooseOuter(worker: usize, key: usize, outer: usize, request: usize, scratch: usize): bool {
+/**
+ * An outer end that is no mapping's yet, nor a port of the host's own sockets, which would hear nothing any more; all of a client's on
+ * one address where there are several (RFC 4787 REQ-2).
+ */
+function chooseOuter(worker: usize, net: usize, key: usize, outer: usize, request: usize, scratch: usize): bool {
   const flags = load<u16>(request, NATREQ_FLAGS);
+  let wanted = flags | <u16>RANGE_PERSISTENT, chosen = false;
   memory.copy(outer, key, TUPLE_SIZE);
-  store<u16>(request, flags | <u16>RANGE_PERSISTENT, NATREQ_FLAGS);
-  const chosen = choose(worker, outer, request, NAT_SOURCE, scratch);
+  for (let tries: u32 = 0; tries < OWN_TRIES; tries++) {
+    store<u16>(request, wanted, NATREQ_FLAGS);
+    chosen = choose(worker, outer, request, NAT_SOURCE, scratch);
+    // What leaves as it is may be of that very socket.
+    if (!chosen || net == 0 || !isOwn(net, outer) || sameSource(outer, key)) break;
+    wanted |= <u16>RANGE_FULLY_RANDOM;
+    chosen = false;
+  }
   store<u16>(request, flags, NATREQ_FLAGS);
   return chosen;
+}
+
+function isOwn(net: usize, tuple: usize): bool {
+  const bit = <u32>swap16(load<u16>(tuple, TUPLE_PORTS)) & (OWN_PORTS - 1);
+  return ((<u32>load<u8>(net + (bit >>> 3), NETNS_OWN_PORTS) >>> (bit & 7)) & 1) != 0;
+}
+
+function sameSource(a: usize, b: usize): bool {
+  return load<u16>(a, TUPLE_PORTS) == load<u16>(b, TUPLE_PORTS) && memory.compare(a, b, widthOf(a)) == 0;
 }
 
 /** Puts the outer end's address and port into a tuple; false when the answers would be somebody else's. */

@@ -13,7 +13,7 @@ import {
   WORKER_TUPLES,
 } from "../abi";
 import { privateHead } from "../core/head";
-import { descriptorAt, header, region } from "../core/layout";
+import { descriptorAt, header, networkOf, portAt, region } from "../core/layout";
 import { drop } from "../core/packet";
 import { fetchOr } from "../core/sync";
 import { choose, keepOrChange, RANGE_ADDRESSES, RANGE_PORTS } from "../flow/allocate";
@@ -34,6 +34,12 @@ function flowOf(worker: usize, p: u32): u32 {
 function sameTuple(a: usize, b: usize): bool {
   const x = v128.or(v128.xor(v128.load(a), v128.load(b)), v128.xor(v128.load(a, 16), v128.load(b, 16)));
   return load<u32>(a, TUPLE_PORTS) == load<u32>(b, TUPLE_PORTS) && !v128.any_true(x);
+}
+
+/** The network that a packet leaves, or 0. */
+function netOf(worker: usize, p: u32): usize {
+  const port = <u32>load<u16>(worker + (<usize>p << 1), VEC_OIF);
+  return port < header(HEADER_PORTS) ? networkOf(portAt(port)) : 0;
 }
 
 /** A tuple's unused bytes are zero, so that tuples can be compared whole. */
@@ -62,7 +68,7 @@ export function setUp(worker: usize, p: u32, request: usize): u32 {
   if ((<u32>load<u16>(request, NATREQ_FLAGS) & NAT_OWN_ADDRESS) != 0 && !fillOwn(worker, p, request, kind, leaving)) return VERDICT_NO_PORT;
   memory.copy(old, leaving, TUPLE_SIZE);
   const ticks = load<u32>(worker, WORKER_TICKS), maps = kind == NAT_SOURCE && (hasMappings() || (<u32>load<u16>(request, NATREQ_FLAGS) & CONES) != 0);
-  if (maps && mapSource(worker, leaving, request, ticks, scratch)) fetchOr(flowAt(flow) + FLOW_PHASE, PHASE_MAPPED_SOURCE);
+  if (maps && mapSource(worker, netOf(worker, p), leaving, request, ticks, scratch)) fetchOr(flowAt(flow) + FLOW_PHASE, PHASE_MAPPED_SOURCE);
   else if (!choose(worker, leaving, request, kind, scratch)) return VERDICT_NO_PORT;
   return settle(flow, kind, old, leaving, scratch) ? VERDICT_ACCEPT : VERDICT_NO_PORT;
 }

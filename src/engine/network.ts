@@ -75,6 +75,8 @@ export class Network {
   readonly index: number;
   private readonly memory: EngineMemory;
   private readonly at: number;
+  /** Of those with the same last bits. */
+  private readonly ownPorts = new Uint32Array(abi.OWN_PORTS);
   private readonly askers = new Map<string, Tracked>();
 
   constructor(memory: EngineMemory, index: number) {
@@ -114,6 +116,15 @@ export class Network {
     this.set(abi.NETNS_TRACK, any(4));
     this.set(abi.NETNS_TRACK6, any(6));
     this.set(abi.NETNS_DEFRAG, any("defrag"));
+  }
+
+  /** A socket of the host's own is on a port (1), or is no longer (-1): no mapping takes such a port. */
+  ownPort(port: number, by: 1 | -1): void {
+    const bit = port % abi.OWN_PORTS;
+    const at = this.at + abi.NETNS_OWN_PORTS + (bit >>> 3);
+    this.ownPorts[bit] += by;
+    if (this.ownPorts[bit] > 0) this.memory.u8[at] |= 1 << (bit & 7);
+    else this.memory.u8[at] &= ~(1 << (bit & 7));
   }
 
   private need(size: "flows" | "services", what: string): void {

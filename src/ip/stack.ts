@@ -279,6 +279,11 @@ export class IpStack implements PuntReceiver, World {
     for (const iface of this.interfaces) this.enter(iface, network);
   }
 
+  /** A port has its first socket (1) or lost its last (-1), of whatever protocol. */
+  ownPort(port: number, by: 1 | -1): void {
+    this.network?.ownPort(port, by);
+  }
+
   private enter(iface: NetInterface, network: Network): void {
     network.describe(iface.port.index, { name: iface.name, index: iface.port.index + 1, type: 1 }).add(iface.port);
     this.tellAddress(iface);

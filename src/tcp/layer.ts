@@ -369,6 +369,7 @@ export class TcpLayer implements Transport, TcpWorld {
     }
     const listener = new TcpListener(address, chosen, backlog, { ...this.optionSets.with(options) }, (self) => this.unlisten(self), rules);
     this.listeners.set(chosen, [...there, listener]);
+    if (there.length === 0) this.stack.ownPort(chosen, 1);
     return listener;
   }
 
@@ -397,7 +398,7 @@ export class TcpLayer implements Transport, TcpWorld {
   private unlisten(listener: TcpListener): void {
     const rest = (this.listeners.get(listener.port) ?? []).filter((other) => other !== listener);
     if (rest.length) this.listeners.set(listener.port, rest);
-    else this.listeners.delete(listener.port);
+    else if (this.listeners.delete(listener.port)) this.stack.ownPort(listener.port, -1);
     // Handshakes end with their listener; the peer's next segment is answered as any without a connection.
     if (listener.handshakes > 0) for (const tcb of this.list()) if (isHandshakeOf(tcb, listener)) destroy(tcb, undefined);
   }

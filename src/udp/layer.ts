@@ -62,6 +62,7 @@ export class UdpLayer implements Transport, UdpWorld {
       throw new LoomError("EADDRINUSE", `UDP port ${chosen} is in use`);
     }
     this.ports.set(chosen, [...there, endpoint]);
+    if (there.length === 0) this.stack.ownPort(chosen, 1);
     return endpoint;
   }
 
@@ -88,7 +89,7 @@ export class UdpLayer implements Transport, UdpWorld {
   release(endpoint: UdpEndpoint): void {
     const rest = (this.ports.get(endpoint.port) ?? []).filter((other) => other !== endpoint);
     if (rest.length) this.ports.set(endpoint.port, rest);
-    else this.ports.delete(endpoint.port);
+    else if (this.ports.delete(endpoint.port)) this.stack.ownPort(endpoint.port, -1);
   }
 
   transmit(envelope: Envelope, parts: readonly Uint8Array[], from: number, to: number): void {
