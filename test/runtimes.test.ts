@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { build } from "esbuild";
 import { chromium } from "playwright-core";
@@ -35,24 +35,11 @@ describe("the packed package", () => {
     const [name] = readdirSync(folder).filter((file) => file.endsWith(".tgz"));
     mkdirSync(join(folder, "node_modules/packetloom"), { recursive: true });
     spawnSync("tar", ["-xzf", name, "-C", "node_modules/packetloom", "--strip-components=1"], { cwd: folder });
-    // Dependencies, as an installation would bring them.
-    mkdirSync(join(folder, "node_modules/@noble"));
-    for (const dependency of [
-      "@noble/ciphers",
-      "@noble/hashes",
-      "cli-progress",
-      "cli-table3",
-      "commander",
-      "valibot",
-      "yaml",
-      "seek-bzip",
-      "uplot",
-      "string-width",
-      "emoji-regex",
-      "strip-ansi",
-      "ansi-regex",
-      "is-fullwidth-code-point",
-    ]) {
+    // Dependencies, as an installation would bring them, and theirs.
+    const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { dependencies: Record<string, string> };
+    const theirs = ["string-width", "emoji-regex", "strip-ansi", "ansi-regex", "is-fullwidth-code-point"];
+    for (const dependency of [...Object.keys(dependencies), ...theirs]) {
+      mkdirSync(dirname(join(folder, "node_modules", dependency)), { recursive: true });
       const from = join(root, "node_modules", dependency);
       if (existsSync(from)) symlinkSync(from, join(folder, "node_modules", dependency));
     }

@@ -87,7 +87,7 @@ describe("SYNPROXY", () => {
 
   it("survives loss, which SACK reports in the server's numbers", async () => {
     const made = await world();
-    made.wan.set({ delay: 3, loss: 0.02 });
+    made.wan.set({ delay: 3, loss: 0.05 });
     const [near] = await transfer(made, "10.0.0.2");
     assert.ok(near.retransmissions > 0, "nothing was lost");
   });
