@@ -1182,6 +1182,7 @@ export const EXTENSION_SEQUENCE = 76;
 export const EXTENSION_STAMP = 80;
 export const EXTENSION_WINDOW = 84;
 export const EXTENSION_NEXT = 88;
+export const EXTENSION_COOKIE = 92;
 
 /** Fields that compiled rules ask for by call (flowLoad, flowStore); what is not here they read themselves. */
 export const CTFIELD_SOURCE = 0;

@@ -175,7 +175,7 @@ function leaving(worker: usize, net: usize, list: usize, n: u32, fresh: bool, fr
     n = runSegment(worker, net, SEGMENT_POSTROUTING_LATE, list, n);
     const proxies = (load<u32>(net, NETNS_FLAGS) & NETNS_SYNPROXY) != 0;
     if (fresh || proxies) n = confirmBurst(worker, list, n);
-    if (proxies) proxyBurst(worker, list, n);
+    if (proxies) n = proxyBurst(worker, list, n);
     if (hasPairs(net)) n = translateOut(worker, net, list, n);
   }
   return runSegment(worker, net, SEGMENT_EGRESS, list, n);
@@ -190,7 +190,7 @@ function arrive(worker: usize, net: usize, list: usize, n: u32, fresh: bool, fro
   n = runSegment(worker, net, SEGMENT_INPUT_LATE, list, n);
   const proxies = (load<u32>(net, NETNS_FLAGS) & NETNS_SYNPROXY) != 0;
   if (fresh || proxies) n = confirmBurst(worker, list, n);
-  if (proxies) proxyBurst(worker, list, n);
+  if (proxies) n = proxyBurst(worker, list, n);
   handUp(worker, list, n);
 }
 

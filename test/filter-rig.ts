@@ -6,6 +6,7 @@ import type { Expression, Family, Hook, RuleSpec, RulesetSpec, SetSpec, TableSpe
 import { Machine } from "../src/filter/machine/machine.ts";
 import { Interpreter, type NatRequest, type Outcome, type World } from "../src/filter/machine/oracle/interpret.ts";
 import type { Flow, Interface, Packet } from "../src/filter/machine/oracle/packet.ts";
+import { checksum, pseudoSum } from "../src/wire/index.ts";
 
 export const INTERFACES: Interface[] = [
   { name: "eth0", index: 2, type: 1, group: 0, kind: "" },
@@ -162,8 +163,11 @@ export class Rig {
         return abi.VERDICT_ACCEPT;
       },
       log: () => events.push("log"),
-      synproxy: (packet) =>
-        ({ [SYN]: packet.input ? abi.VERDICT_STOLEN : abi.VERDICT_DROP, [ACK]: abi.VERDICT_DROP })[handshakeFlags(packet)],
+      synproxy: (packet) => {
+        const flags = handshakeFlags(packet);
+        if (flags !== SYN && flags !== ACK) return undefined;
+        return flags === SYN && packet.input && isSumRight(packet) ? abi.VERDICT_STOLEN : abi.VERDICT_DROP;
+      },
       duplicate: () => {},
       forward: (_packet, family, _address, device) =>
         family === 0 && INTERFACES.some(({ index }) => index === device) ? abi.VERDICT_STOLEN : abi.VERDICT_DROP,
@@ -295,6 +299,16 @@ const natText = ({ kind, family, flags, ports, addresses }: NatRequest): string 
 
 const SYN = 2;
 const ACK = 16;
+
+function isSumRight({ bytes, family, l3, l4, openChecksum }: Packet): boolean {
+  if (openChecksum) return true;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const end = l3 + (family === 4 ? view.getUint16(l3 + 2) : 40 + view.getUint16(l3 + 4));
+  if (end < l4 + 20 || end > bytes.length) return false;
+  const addresses = bytes.subarray(family === 4 ? l3 + 12 : l3 + 8);
+  const size = family === 4 ? 4 : 16;
+  return checksum(bytes.subarray(l4, end), pseudoSum(addresses.subarray(0, size), addresses.subarray(size, 2 * size), 6, end - l4)) === 0;
+}
 
 /** FIN, SYN, RST and ACK of a segment whose header is whole; -1 without one. No ACK of the rig shows a cookie. */
 function handshakeFlags({ bytes, l4, protocol, family, laterFragment }: Packet): number {

@@ -124,11 +124,13 @@ export function makeSegment(worker: usize, id: u32, sequence: u32, acknowledgeme
   store32(tcp + 12, (size << 26) | (flags << 16) | window);
   store32(tcp + 16, 0);
   if (is4) {
-    store32(at, 0x45000000 | (<u32>load<u8>(at, 1) << 16) | length);
+    // Congestion and the flow are the other segment's.
+    store32(at, 0x45000000 | ((<u32>load<u8>(at, 1) & 0xfc) << 16) | length);
     store32(at + 4, 0x4000);
     store32(at + 8, (HOPS << 24) | (TCP << 16));
     store<u16>(at, <u16>~sum20(at), 10);
   } else {
+    store32(at, load32(at) & 0xffc00000);
     store32(at + 4, (size << 16) | (TCP << 8) | HOPS);
   }
   const pseudo = is4 ? pseudo4(at + 12, TCP, size) : pseudo6(at + 8, TCP, size);
@@ -192,8 +194,10 @@ export function answerSyn(worker: usize, id: u32, wanted: u32, ticks: u32, offer
 /** The ACK that shows a cookie becomes the SYN that its sender sent first: true. False for any other; it is as it was. */
 export function repeatSyn(worker: usize, id: u32, wanted: u32, ticks: u32, offer: usize): bool {
   const d = descriptorAt(id), is4 = (load<u32>(d, DESC_FLAGS) & FLAG_IP4) != 0, tcp = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4);
-  const sequence = load32(tcp + 4) - 1, cookie = load32(tcp + 8) - 1, size = (<u32>load<u8>(tcp, 12) >>> 4) << 2;
-  const mss = sizeInCookie(headerOf(d), is4, load<u32>(tcp), sequence, cookie, ticks);
+  const cookie = load32(tcp + 8) - 1, size = (<u32>load<u8>(tcp, 12) >>> 4) << 2;
+  let sequence = load32(tcp + 4) - 1, mss = sizeInCookie(headerOf(d), is4, load<u32>(tcp), sequence, cookie, ticks);
+  // Who asks whether the window is still closed sends a number that was acknowledged already.
+  if (mss == 0) mss = sizeInCookie(headerOf(d), is4, load<u32>(tcp), ++sequence, cookie, ticks);
   if (mss == 0) return false;
   readOffer(tcp, size, offer);
   const window = load16(tcp + 14), stamp = load<u32>(offer, OFFER_TSECR);

@@ -182,8 +182,8 @@ function synOptions(tcp: usize): u32 {
   return found;
 }
 
-/** The highest sequence number that a segment acknowledges, selectively too. */
-function highestAck(tcp: usize, ack: u32): u32 {
+/** The highest sequence number that a segment acknowledges, selectively too; `ahead`: of what the segment says. */
+function highestAck(tcp: usize, ack: u32, ahead: u32): u32 {
   const end = tcp + (<usize>(load<u8>(tcp, 12) >>> 4) << 2);
   let at = tcp + 20;
   // Timestamps alone, as RFC 7323 appendix A lays them out.
@@ -196,7 +196,7 @@ function highestAck(tcp: usize, ack: u32): u32 {
     if (size < 2 || at + size > end) break;
     if (kind == 5 && size >= 10 && ((size - 2) & 7) == 0) {
       for (let block: usize = 2; block < size; block += 8) {
-        const right = load32(at + block + 4);
+        const right = load32(at + block + 4) + ahead;
         if (after(right, ack)) ack = right;
       }
       break;
@@ -233,8 +233,11 @@ export function beginTcp(flow: u32, tcp: usize, length: u32): bool {
   return true;
 }
 
-/** One segment of a flow; `length` is that of the TCP segment with its header, which is whole. One of TRACK_*; the new timeout in `timeoutOut`. */
-export function trackTcp(flow: u32, direction: u32, tcp: usize, length: u32, timeoutOut: usize): u32 {
+/**
+ * One segment of a flow; `length` is that of the TCP segment with its header, which is whole; `ahead`: the other side's numbers are that far
+ * ahead of what this one has been told (SYNPROXY). One of TRACK_*; the new timeout in `timeoutOut`.
+ */
+export function trackTcp(flow: u32, direction: u32, tcp: usize, length: u32, ahead: u32, timeoutOut: usize): u32 {
   const cold = coldAt(flow), hot = flowAt(flow), flags = load16(tcp + 12) & 0x1ff, kind = kindOf(flags);
   let old = <u32>load<u8>(cold, COLD_STATE), state = transition(direction != 0, kind, old);
   store<u32>(timeoutOut, 0);
@@ -249,13 +252,13 @@ export function trackTcp(flow: u32, direction: u32, tcp: usize, length: u32, tim
   else if (state == SYN_SENT2) store<u8>(cold, load<u8>(cold, LAST_DIRECTION) | <u8>BOTH_OPEN, LAST_DIRECTION);
   else if (state == SYN_RECV && direction == 1 && kind == KIND_ACK && (<u32>load<u8>(cold, LAST_DIRECTION) & BOTH_OPEN) != 0) state = ESTABLISHED;
   else if (state == CLOSE && kind == KIND_RST) {
-    const verdict = judgeReset(cold, hot, direction, tcp, old);
+    const verdict = judgeReset(cold, hot, direction, tcp, ahead, old);
     if (verdict == RESET_INVALID) return TRACK_INVALID;
     if (verdict == RESET_KEEPS) state = old;
     inWindow = verdict == RESET_OF_IGNORED;
   }
   if (!inWindow) {
-    const result = judgeWindow(cold, direction, kind, tcp, length, flags, old);
+    const result = judgeWindow(cold, direction, kind, tcp, length, ahead, flags, old);
     if (result == WINDOW_PASSES) return TRACK_OK;
     if (result == WINDOW_INVALID) { noteInvalid(cold, hot, direction, kind, timeoutOut); return TRACK_INVALID; }
   }
@@ -351,7 +354,7 @@ const RESET_INVALID: u32 = 1;
 const RESET_KEEPS: u32 = 2;
 const RESET_OF_IGNORED: u32 = 3;
 
-function judgeReset(cold: usize, hot: usize, direction: u32, tcp: usize, old: u32): u32 {
+function judgeReset(cold: usize, hot: usize, direction: u32, tcp: usize, ahead: u32, old: u32): u32 {
   const other = 1 - direction, sequence = load32(tcp + 4), established = old >= ESTABLISHED && old <= TIME_WAIT;
   let keeps = false;
   if ((flagsOf(cold, other) & ACK_SEEN) != 0 && (sequence != 0 || old == ESTABLISHED)) {
@@ -363,7 +366,7 @@ function judgeReset(cold: usize, hot: usize, direction: u32, tcp: usize, old: u3
   const status = load<u32>(hot, FLOW_STATUS);
   const ofSyn = (status & IPS_SEEN_REPLY) != 0 && lastKind(cold) == KIND_SYN;
   const ofAck = (status & IPS_ASSURED) == 0 && lastKind(cold) == KIND_ACK;
-  if ((ofSyn || ofAck) && load32(tcp + 8) == load<u32>(cold, LAST_END)) return RESET_OF_IGNORED;
+  if ((ofSyn || ofAck) && load32(tcp + 8) + ahead == load<u32>(cold, LAST_END)) return RESET_OF_IGNORED;
   return keeps ? RESET_KEEPS : RESET_FITS;
 }
 
@@ -372,11 +375,11 @@ const WINDOW_INVALID: u32 = 1;
 /** Old data, or an old acknowledgement: it passes and changes nothing. */
 const WINDOW_PASSES: u32 = 2;
 
-function judgeWindow(cold: usize, direction: u32, kind: u32, tcp: usize, length: u32, flags: u32, old: u32): u32 {
+function judgeWindow(cold: usize, direction: u32, kind: u32, tcp: usize, length: u32, shift: u32, flags: u32, old: u32): u32 {
   const sender = side(cold, direction), other = 1 - direction, receiver = side(cold, other);
   const window = load16(tcp + 14);
-  let sequence = load32(tcp + 4), ack = load32(tcp + 8), end = endOf(tcp, length, flags);
-  let sack = (flagsOf(cold, other) & SACKS) != 0 ? highestAck(tcp, ack) : ack;
+  let sequence = load32(tcp + 4), ack = load32(tcp + 8) + shift, end = endOf(tcp, length, flags);
+  let sack = (flagsOf(cold, other) & SACKS) != 0 ? highestAck(tcp, ack, shift) : ack;
   if (load<u32>(sender, MAX_WINDOW) == 0) {
     if ((flags & SYN) != 0) {
       beginSide(cold, direction, tcp, end, window);
@@ -389,7 +392,7 @@ function judgeWindow(cold: usize, direction: u32, kind: u32, tcp: usize, length:
   }
   const received = load<u32>(receiver, END);
   // Without ACK, or with one of zero in a reset: as if it were right.
-  if ((flags & ACK) == 0 || ((flags & RST) != 0 && ack == 0)) ack = sack = received;
+  if ((flags & ACK) == 0 || ((flags & RST) != 0 && load32(tcp + 8) == 0)) ack = sack = received;
   // A reset that answers a SYN.
   if ((flags & RST) != 0 && sequence == 0 && old == SYN_SENT) sequence = end = load<u32>(sender, END);
   const maxEnd = load<u32>(sender, MAX_END), maxWindow = load<u32>(receiver, MAX_WINDOW);
@@ -497,6 +500,17 @@ export function believe(flow: u32): void {
   const cold = coldAt(flow);
   setFlags(cold, 0, flagsOf(cold, 0) | LIBERAL);
   setFlags(cold, 1, flagsOf(cold, 1) | LIBERAL);
+}
+
+/** What an answer to a flow's SYN acknowledges. */
+export function afterSyn(flow: u32): u32 {
+  return load<u32>(side(coldAt(flow), 0), END);
+}
+
+/** Both ends are done with it, and only stragglers are waited for. */
+export function isOver(flow: u32): bool {
+  const state = <u32>load<u8>(coldAt(flow), COLD_STATE);
+  return state == TIME_WAIT || state == CLOSE;
 }
 
 /** Timeout of a flow that has just begun. */

@@ -8,10 +8,10 @@
 import {
   CT_ESTABLISHED, CT_ESTABLISHED_REPLY, CT_INVALID, CT_NEW, CT_RELATED, CT_RELATED_REPLY, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_L3,
   DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH, DESC_PROTOCOL, DESC_SHIFT, DROP_FLOW_TABLE_FULL, EVENT_UPDATE,
-  EXPECTATION_HELPER, EXPECTATION_MASTER, EXPECTATION_NAT, EXTENSION_HELPER, EXTENSION_MASTER, EXTENSION_NAT, FLAG_CSUM_GOOD,
-  FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_L4, FLAG_OPTIONS, FLOWS_CHECKSUM, FLOWS_COUNTERS, FLOWS_FLAGS, FLOWS_HOT, FLOW_EXPIRES,
+  EXPECTATION_HELPER, EXPECTATION_MASTER, EXPECTATION_NAT, EXTENSION_HELPER, EXTENSION_MASTER, EXTENSION_NAT, EXTENSION_SEQUENCE, FLAG_CSUM_GOOD,
+  FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_L4, FLAG_OPTIONS, FLOWS_CHECKSUM, FLOWS_COUNTERS, FLOWS_FLAGS, FLOWS_HOT, FLOW_EXPIRES, FLOW_EXTENSION,
   FLOW_MARK, FLOW_PHASE, FLOW_PORTS, FLOW_PROTOCOL, FLOW_SIZE, FLOW_STATUS, FLOW_STAT_FOUND, FLOW_STAT_INVALID, FLOW_ZONE, IPS_ASSURED,
-  IPS_CONFIRMED, IPS_EXPECTED, IPS_HELPER, IPS_SEEN_REPLY, NETNS_ZONE, NONE, PHASE_ONE_SIDED, REGION_DESCRIPTORS, TIMEOUT_UDP, TIMEOUT_UDP_STREAM,
+  IPS_CONFIRMED, IPS_EXPECTED, IPS_HELPER, IPS_SEEN_REPLY, NETNS_ZONE, NONE, IPS_SEQ_ADJUST, PHASE_ONE_SIDED, PHASE_PROXIED, REGION_DESCRIPTORS, TIMEOUT_UDP, TIMEOUT_UDP_STREAM,
   TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_MISSES, VEC_OIF, VEC_PRIORITY, WORKER_SCRATCH, WORKER_TICKS,
   WORKER_TUPLES,
 } from "../abi";
@@ -171,6 +171,13 @@ function infoOf(status: u32, way: u32): u32 {
   return (status & IPS_EXPECTED) != 0 ? CT_RELATED : CT_NEW;
 }
 
+/** How far the server's numbers are ahead of those that the client has been told, where a handshake was answered for it. */
+@inline
+function aheadOf(hot: usize): u32 {
+  if ((load<u32>(hot, FLOW_PHASE) & PHASE_PROXIED) == 0 || (load<u32>(hot, FLOW_STATUS) & IPS_SEQ_ADJUST) == 0) return 0;
+  return load<u32>(extensionAt(load<u32>(hot, FLOW_EXTENSION)), EXTENSION_SEQUENCE);
+}
+
 function tcp(worker: usize, p: u32, flow: u32, way: u32, hot: usize, d: usize, ticks: u32): u32 {
   const data = <usize>load<u32>(d, DESC_DATA), l4 = <u32>load<u16>(d, DESC_L4), scratch = worker + WORKER_TUPLES;
   if ((load<u32>(hot, FLOW_PHASE) & PHASE_ONE_SIDED) != 0) {
@@ -181,7 +188,7 @@ function tcp(worker: usize, p: u32, flow: u32, way: u32, hot: usize, d: usize, t
     return TRACK_OK;
   }
   lockFlow(hot);
-  const result = trackTcp(flow, way, data + l4, load<u32>(d, DESC_PACKET_LENGTH) - l4, scratch), timeout = load<u32>(scratch);
+  const result = trackTcp(flow, way, data + l4, load<u32>(d, DESC_PACKET_LENGTH) - l4, way == 0 ? aheadOf(hot) : 0, scratch), timeout = load<u32>(scratch);
   unlockFlow(hot);
   if (result == TRACK_AGAIN || result == TRACK_END) {
     if (result == TRACK_END) account(flow, way, d);

@@ -91,8 +91,7 @@ export function holdMappings(flow: u32, by: i32, ticks: u32, scratch: usize): vo
 /** The record of a far address, of a mapping with that mark: held when it is restricted, let go by who holds it. */
 function holdFar(flow: u32, phase: u32, bit: u32, mark: u32, key: usize, direction: u32, by: i32, ticks: u32): void {
   if (by > 0 ? (mark & NAT_RESTRICTED_CONE) == 0 : (phase & bit) == 0) return;
-  holdOne(key, direction, by, ticks);
-  if (by > 0) fetchOr(flowAt(flow) + FLOW_PHASE, bit);
+  if (holdOne(key, direction, by, ticks) != 0 && by > 0) fetchOr(flowAt(flow) + FLOW_PHASE, bit);
 }
 
 /** The mark of the mapping of a key, 0 without one. */

@@ -15,12 +15,14 @@ const CT_SET: Readonly<Record<string, string>> = {
 export function checkSupported({ tables }: RulesetSpec): void {
   for (const { family, name, chains, objects } of tables) {
     const where = `table ${family} ${name}`;
-    for (const each of objects) refuse(OBJECTS[each.object.type], `${where}, ${each.object.type} ${each.name}`);
+    for (const { name: own, object } of objects)
+      refuse(OBJECTS[object.type] ?? (object.type === "synproxy" ? proxyFault(object) : undefined), `${where}, ${object.type} ${own}`);
     for (const chain of chains) {
       const isForeign = chain.base !== undefined && (family === "bridge" || family === "arp");
       refuse(isForeign ? `packets of the ${family} family meet no rules here` : undefined, `${where}, chain ${chain.name}`);
       for (const { handle, expressions } of chain.rules)
-        for (const each of expressions) refuse(missing(each), `${where}, chain ${chain.name}, rule with handle ${handle}`);
+        for (const each of expressions)
+          refuse(missing(each) ?? misplaced(each, family, chain.base?.hook), `${where}, chain ${chain.name}, rule with handle ${handle}`);
     }
   }
 }
@@ -28,7 +30,20 @@ export function checkSupported({ tables }: RulesetSpec): void {
 function missing(expression: Expression): string | undefined {
   if (expression.op === "ct-set") return CT_SET[expression.key];
   if (expression.op === "objref") return OBJECTS[expression.type];
+  if (expression.op === "synproxy") return proxyFault(expression);
   return undefined;
+}
+
+function proxyFault({ mss, wscale }: { readonly mss: number; readonly wscale: number }): string | undefined {
+  if (mss > 65_535) return `synproxy mss ${mss} is no segment's size; expected 65535 at most`;
+  return wscale > 14 ? `synproxy wscale ${wscale} scales no window (RFC 7323 §2.3); expected 14 at most` : undefined;
+}
+
+/** As nft_synproxy has it: in families of the network layer, where packets come in or are forwarded. */
+function misplaced(expression: Expression, family: string, hook: string | undefined): string | undefined {
+  const isProxy = expression.op === "synproxy" || (expression.op === "objref" && expression.type === "synproxy");
+  const isPlace = ["ip", "ip6", "inet"].includes(family) && (hook === undefined || hook === "input" || hook === "forward");
+  return isProxy && !isPlace ? "handshakes are answered in hooks input and forward of ip, ip6 and inet" : undefined;
 }
 
 function refuse(why: string | undefined, where: string): void {
