@@ -188,6 +188,17 @@ describe("SYNPROXY, segment by segment", () => {
     auditFlows(made.router.engine);
   });
 
+  it("lets newcomers in where a full table has flows to spare", async () => {
+    const made = await world();
+    let asked = 0;
+    for (let port = 2000; port < 2600; port++) {
+      const cookie = await made.cookie(port * 100, { port });
+      const { server } = await made.send(CLIENT, { port, sequence: port * 100 + 1, acknowledgement: cookie + 1, flags: ACK });
+      if (port >= 2512) asked += server.length;
+    }
+    assert.equal(asked, 88);
+  });
+
   it("is refused where it cannot work, or with what no segment can say", async () => {
     const { router } = await world();
     for (const [text, expected] of [

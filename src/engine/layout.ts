@@ -189,7 +189,10 @@ export function layout(options: EngineSizes): Layout {
     if (value !== undefined && name in sizes) sizes[name as keyof EngineSizes] = value as number;
   }
   if (options.bareDescriptors === undefined) sizes.bareDescriptors = sizes.buffers;
-  if (options.flowExtensions === undefined) sizes.flowExtensions = Math.max(Math.ceil(sizes.flows / 8), Math.min(sizes.flows, EVERY_FLOW));
+  // Those of flows that made room in a full table are free a burst later.
+  const leaving = sizes.flows > 0 ? abi.BURST : 0;
+  if (options.flowExtensions === undefined)
+    sizes.flowExtensions = leaving + Math.max(Math.ceil(sizes.flows / 8), Math.min(sizes.flows, EVERY_FLOW));
   if (options.tables === undefined) sizes.tables = Math.min(2 * sizes.ports, MOST_DEFAULT_TABLES);
   if (options.backends === undefined) sizes.backends = Math.min(16 * sizes.services, abi.BALANCE_NOBODY);
   if (options.clients === undefined && sizes.services > 0) sizes.clients = 65_536;
