@@ -259,7 +259,7 @@ describe("a router with rules", () => {
     assert.deepEqual(outer(), ["2001:db8::1"]);
     await until(lab, client.ping("192.0.2.2"));
     assert.ok(outer().includes("192.0.2.9"));
-    assert.equal(router.engine.memory.layout.sizes.flowExtensions, 4000);
+    assert.ok(router.engine.memory.layout.sizes.flowExtensions >= 4000);
   });
 
   it("keeps the connections of two routers on one engine apart", async () => {
