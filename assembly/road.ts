@@ -173,9 +173,7 @@ function leaving(worker: usize, net: usize, list: usize, n: u32, fresh: bool, fr
   }
   if (from <= <u32>SEGMENT_POSTROUTING_LATE) {
     n = runSegment(worker, net, SEGMENT_POSTROUTING_LATE, list, n);
-    const proxies = (load<u32>(net, NETNS_FLAGS) & NETNS_SYNPROXY) != 0;
-    if (fresh || proxies) n = confirmBurst(worker, list, n);
-    if (proxies) n = proxyBurst(worker, list, n);
+    n = settle(worker, net, list, n, fresh);
     if (hasPairs(net)) n = translateOut(worker, net, list, n);
   }
   return runSegment(worker, net, SEGMENT_EGRESS, list, n);
@@ -188,10 +186,15 @@ function arrive(worker: usize, net: usize, list: usize, n: u32, fresh: bool, fro
     n = translation(worker, net, SEGMENT_INPUT_NAT, list, n, NAT_SOURCE, fresh);
   }
   n = runSegment(worker, net, SEGMENT_INPUT_LATE, list, n);
+  handUp(worker, list, settle(worker, net, list, n, fresh));
+}
+
+/** All rules have let these through: new flows are the table's, numbers of proxied ones are moved. Returns how many remain. */
+function settle(worker: usize, net: usize, list: usize, n: u32, fresh: bool): u32 {
   const proxies = (load<u32>(net, NETNS_FLAGS) & NETNS_SYNPROXY) != 0;
+  // A rule of proxies begins flows behind the place where `fresh` was found out.
   if (fresh || proxies) n = confirmBurst(worker, list, n);
-  if (proxies) n = proxyBurst(worker, list, n);
-  handUp(worker, list, n);
+  return proxies ? proxyBurst(worker, list, n) : n;
 }
 
 /** First packets meet the chains of type nat, one by one; then all are rewritten by what their flows say. */

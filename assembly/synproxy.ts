@@ -93,13 +93,14 @@ function begin(worker: usize, position: u32, ingress: u32, d: usize, cookie: u32
   leaveFlow(at);
   if (net == 0 || trackOne(worker, net, position, is4) != 0) return false;
   let flow = load<u32>(at, VEC_FLOW) >>> 1;
+  if ((load<u32>(at, VEC_FLOW) & 1) != 0) return false;
   if (flow != 0 && isAnother(flow, cookie) && destroy(flow, load<u32>(worker, WORKER_TICKS), worker + WORKER_TUPLES)) {
     // Its client has shown a cookie that was given after it began: it began again.
     store<u32>(at, 0, VEC_FLOW);
     if (trackOne(worker, net, position, is4) != 0) return false;
     flow = load<u32>(at, VEC_FLOW) >>> 1;
   }
-  if (flow == 0 || (load<u32>(at, VEC_FLOW) & 1) != 0) return false;
+  if (flow == 0) return false;
   const hot = flowAt(flow), isNew = (load<u32>(hot, FLOW_STATUS) & IPS_CONFIRMED) == 0, extension = extend(flow);
   if (extension == 0) { leaveFlow(at); return false; }
   lockFlow(hot);

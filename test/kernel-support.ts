@@ -34,6 +34,9 @@ export interface Output {
 export interface Daemon {
   /** What it has printed so far. */
   output(): string;
+  /** Resolves when it has printed that; rejects when it has ended before. */
+  says(text: RegExp): Promise<void>;
+  signal(signal: NodeJS.Signals): void;
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
@@ -47,6 +50,39 @@ setTimeout(() => {
 const namespaces = new Set<string>();
 const ip = (...args: string[]) => execFileSync("ip", args, { stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" });
 let made = 0;
+
+function daemonOf(name: string, program: string, args: readonly string[], ending = () => {}): Daemon {
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let text = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream.on("data", (chunk) => {
+      text += chunk;
+    });
+  const ended = new Promise<void>((resolve) => child.on("close", () => resolve()));
+  return {
+    output: () => text,
+    says: (wanted) =>
+      until(() => {
+        if (child.exitCode !== null) throw new Error(`${name} ended: ${text}`);
+        return wanted.test(text);
+      }),
+    signal: (signal) => {
+      child.kill(signal);
+    },
+    stop: async (signal = "SIGTERM") => {
+      ending();
+      child.kill(signal);
+      await ended;
+    },
+  };
+}
+
+/** A router as a person starts it, once it routes. */
+export async function startRouter(file: string): Promise<Daemon> {
+  const router = daemonOf("the router", process.execPath, ["dist/src/cli/main.js", "router", "--config", file]);
+  await router.says(/routing between /);
+  return router;
+}
 
 export class Namespace {
   readonly name = `loom${process.pid}x${made++}`;
@@ -90,28 +126,9 @@ export class Namespace {
 
   /** Starts a program and waits until it has printed `ready` (or, without it, only starts it). */
   async start(program: string, args: readonly string[], ready?: RegExp): Promise<Daemon> {
-    const child = spawn("ip", ["netns", "exec", this.name, program, ...args], { stdio: ["ignore", "pipe", "pipe"] });
-    let text = "";
-    for (const stream of [child.stdout, child.stderr])
-      stream.on("data", (chunk) => {
-        text += chunk;
-      });
-    const ended = new Promise<void>((resolve) => child.on("close", () => resolve()));
-    const daemon: Daemon = {
-      output: () => text,
-      stop: async (signal = "SIGTERM") => {
-        this.daemons.delete(daemon);
-        child.kill(signal);
-        await ended;
-      },
-    };
+    const daemon = daemonOf(program, "ip", ["netns", "exec", this.name, program, ...args], () => this.daemons.delete(daemon));
     this.daemons.add(daemon);
-    if (ready) {
-      await until(() => {
-        if (child.exitCode !== null) throw new Error(`${program} ended: ${text}`);
-        return ready.test(text);
-      });
-    }
+    if (ready) await daemon.says(ready);
     return daemon;
   }
 

@@ -1,11 +1,10 @@
 /** A kernel that has IPv6 alone, a router between the families, and a kernel that has IPv4 alone. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { body, missing, Namespace, sha, until } from "./kernel-support.ts";
+import { body, type Daemon, missing, Namespace, sha, startRouter } from "./kernel-support.ts";
 
 const PAGE = 3_000_000;
 
@@ -13,8 +12,7 @@ describe("kernels of one family each", { skip: missing("curl", "ping", "tracerou
   const folder = mkdtempSync(join(tmpdir(), "loom-nat64-"));
   let client: Namespace;
   let server: Namespace;
-  let router: ChildProcess;
-  let said = "";
+  let router: Daemon | undefined;
 
   before(async () => {
     [client, server] = [new Namespace(), new Namespace()];
@@ -39,15 +37,7 @@ ruleset: |
 control: ${join(folder, "control.sock")}
 `,
     );
-    router = spawn(process.execPath, ["dist/src/cli/main.js", "router", "--config", file], { stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [router.stdout, router.stderr])
-      stream?.on("data", (chunk) => {
-        said += chunk;
-      });
-    await until(() => {
-      if (router.exitCode !== null) throw new Error(`the router ended: ${said}`);
-      return said.includes("routing between lan, wan");
-    });
+    router = await startRouter(file);
     client.up("t0", "fd85::2/64");
     server.up("t0", "192.0.2.2/24");
     client.ip("-6", "route", "add", "default", "via", "fd85::1");
@@ -58,11 +48,7 @@ control: ${join(folder, "control.sock")}
   });
 
   after(async () => {
-    if (router && router.exitCode === null) {
-      const ended = new Promise((resolve) => router.once("exit", resolve));
-      router.kill("SIGTERM");
-      await ended;
-    }
+    await router?.stop();
     await client?.remove();
     await server?.remove();
     rmSync(folder, { recursive: true, force: true });

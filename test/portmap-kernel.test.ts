@@ -3,19 +3,17 @@
  * one of nobody we know, because `upnpc` passes over gateways whose address is reserved; nothing leaves the namespaces.
  */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { missing, Namespace, until } from "./kernel-support.ts";
+import { type Daemon, missing, Namespace, startRouter } from "./kernel-support.ts";
 
 describe("ports that kernels ask a router for", { skip: missing("upnpc", "natpmpc", "nc"), timeout: 60_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), "loom-portmap-"));
   let client: Namespace;
   let server: Namespace;
-  let router: ChildProcess;
-  let said = "";
+  let router: Daemon | undefined;
 
   before(async () => {
     [client, server] = [new Namespace(), new Namespace()];
@@ -38,26 +36,14 @@ ruleset: |
   }
 `,
     );
-    router = spawn(process.execPath, ["dist/src/cli/main.js", "router", "--config", file], { stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [router.stdout, router.stderr])
-      stream?.on("data", (chunk) => {
-        said += chunk;
-      });
-    await until(() => {
-      if (router.exitCode !== null) throw new Error(`the router ended: ${said}`);
-      return said.includes("routing between lan, wan");
-    });
+    router = await startRouter(file);
     client.up("t0", "10.84.0.2/24");
     server.up("t0", "45.45.45.2/24");
     client.ip("route", "add", "default", "via", "10.84.0.1");
   });
 
   after(async () => {
-    if (router && router.exitCode === null) {
-      const ended = new Promise((resolve) => router.once("exit", resolve));
-      router.kill("SIGTERM");
-      await ended;
-    }
+    await router?.stop();
     await client?.remove();
     await server?.remove();
     rmSync(folder, { recursive: true, force: true });

@@ -1,11 +1,11 @@
 /** A gateway process, started as a person starts it, between two namespaces of the kernel. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { body, FAMILIES, missing, Namespace, sha, until } from "./kernel-support.ts";
+import { body, type Daemon, FAMILIES, missing, Namespace, sha, startRouter, until } from "./kernel-support.ts";
 
 const CLIENT = { 4: "10.83.0.2", 6: "fd83::2" } as const;
 const SERVER = { 4: "192.0.2.2", 6: "2001:db8:83::2" } as const;
@@ -18,8 +18,7 @@ describe("packetloom router between two kernels", { skip: missing("curl", "ping"
   const [file, socket] = ["router.yaml", "control.sock"].map((name) => join(folder, name));
   let client: Namespace;
   let server: Namespace;
-  let router: ChildProcess;
-  let said = "";
+  let router: Daemon;
   const yaml = (more = "", wan = "") => `
 interfaces:
   - name: lan
@@ -44,15 +43,7 @@ ${more}`;
     server = new Namespace();
     writeFileSync(file, yaml());
     writeFileSync(join(folder, "page"), body(3_000_000));
-    router = spawn(process.execPath, ["dist/src/cli/main.js", "router", "--config", file], { stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [router.stdout, router.stderr])
-      stream?.on("data", (chunk) => {
-        said += chunk;
-      });
-    await until(() => {
-      if (router.exitCode !== null) throw new Error(`the router ended: ${said}`);
-      return said.includes("routing between lan, wan");
-    });
+    router = await startRouter(file);
     client.up("t0", `${CLIENT[4]}/24`, `${CLIENT[6]}/64`);
     server.up("t0", `${SERVER[4]}/24`, `${SERVER[6]}/64`);
     for (const family of FAMILIES) {
@@ -63,11 +54,7 @@ ${more}`;
     await server.listens(80);
   });
   after(async () => {
-    if (router && router.exitCode === null) {
-      const ended = new Promise((resolve) => router.once("exit", resolve));
-      router.kill("SIGTERM");
-      await ended;
-    }
+    await router?.stop();
     await client?.remove();
     await server?.remove();
     rmSync(folder, { recursive: true, force: true });
@@ -125,14 +112,14 @@ ${more}`;
     const slow = client.run(`curl -sg --max-time 30 --limit-rate 1000000 http://${SERVER[4]}/page`);
     await new Promise((resolve) => setTimeout(resolve, 300));
     writeFileSync(file, yaml("routes: [{ to: 198.51.100.0/24, via: 192.0.2.2 }]\n", ", 192.0.2.3/24"));
-    router.kill("SIGHUP");
-    await until(() => said.includes("is read again"));
+    router.signal("SIGHUP");
+    await until(() => router.output().includes("is read again"));
     assert.match(tell("ip", "route").stdout, /^198\.51\.100\.0\/24 via 192\.0\.2\.2 dev wan $/m);
     assert.equal(sha((await slow).bytes), sha(body(3_000_000)));
     assert.match((await server.run("ping -c 1 -W 2 192.0.2.3")).out, / 0% packet loss/);
     writeFileSync(file, yaml("routs: []\n"));
-    router.kill("SIGHUP");
-    await until(() => said.includes('there is no router option "routs"; did you mean "routes"?'));
+    router.signal("SIGHUP");
+    await until(() => router.output().includes('there is no router option "routs"; did you mean "routes"?'));
     writeFileSync(file, yaml("routes: [{ to: 203.0.113.0/24, via: 192.0.2.2 }]\n"));
     assert.deepEqual(tell("reload", "--config", file), { status: 0, stdout: "", stderr: "" });
     assert.match(tell("ip", "route").stdout, /203\.0\.113\.0\/24/);
@@ -174,7 +161,9 @@ ruleset: |
       assert.equal(refused.code, 7, refused.out);
     }
     await until(() =>
-      /^refused: IN=lan OUT=wan MAC=[0-9a-f:]+ SRC=10\.83\.0\.2 DST=192\.0\.2\.2 LEN=60 .*PROTO=TCP SPT=\d+ DPT=5201 /m.test(said),
+      /^refused: IN=lan OUT=wan MAC=[0-9a-f:]+ SRC=10\.83\.0\.2 DST=192\.0\.2\.2 LEN=60 .*PROTO=TCP SPT=\d+ DPT=5201 /m.test(
+        router.output(),
+      ),
     );
     assert.match(
       tell("conntrack", "-L", "-p", "tcp").stdout,

@@ -1,11 +1,10 @@
 /** SYNPROXY between kernels: what their TCPs make of numbers, windows and timestamps that somebody between them moves. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { body, missing, Namespace, sha, until } from "./kernel-support.ts";
+import { body, type Daemon, missing, Namespace, sha, startRouter } from "./kernel-support.ts";
 
 const PAGE = 3_000_000;
 
@@ -13,8 +12,7 @@ describe("SYNPROXY between kernels", { skip: missing("curl", "python3", "iperf3"
   const folder = mkdtempSync(join(tmpdir(), "loom-synproxy-"));
   let client: Namespace;
   let server: Namespace;
-  let router: ChildProcess;
-  let said = "";
+  let router: Daemon | undefined;
 
   before(async () => {
     [client, server] = [new Namespace(), new Namespace()];
@@ -38,15 +36,7 @@ ruleset: |
 control: ${join(folder, "control.sock")}
 `,
     );
-    router = spawn(process.execPath, ["dist/src/cli/main.js", "router", "--config", file], { stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [router.stdout, router.stderr])
-      stream?.on("data", (chunk) => {
-        said += chunk;
-      });
-    await until(() => {
-      if (router.exitCode !== null) throw new Error(`the router ended: ${said}`);
-      return said.includes("routing between wan, lan");
-    });
+    router = await startRouter(file);
     client.up("t0", "192.0.2.2/24");
     client.ip("addr", "add", "2001:db8::2/64", "dev", "t0", "nodad");
     client.ip("route", "add", "default", "via", "192.0.2.1");
@@ -64,11 +54,7 @@ control: ${join(folder, "control.sock")}
   });
 
   after(async () => {
-    if (router && router.exitCode === null) {
-      const ended = new Promise((resolve) => router.once("exit", resolve));
-      router.kill("SIGTERM");
-      await ended;
-    }
+    await router?.stop();
     await client?.remove();
     await server?.remove();
     rmSync(folder, { recursive: true, force: true });

@@ -8,7 +8,7 @@ import {
   HEADER, HEADER_SECRET, NATREQ_FLAGS, NATREQ_MAX, NATREQ_MAX_PORT, NATREQ_MIN, NATREQ_MIN_PORT, NAT_SOURCE, TUPLE_HASH,
   TUPLE_KIND, TUPLE_PORTS, WORKER_TIME,
 } from "../abi";
-import { find, hash4, hashTuple } from "../table/flow";
+import { find, hashTuple } from "../table/flow";
 import { load32, store32, swap16 } from "../wire/bytes";
 import { jhash } from "../wire/jhash";
 import { ICMP, ICMP6 } from "../wire/l4";

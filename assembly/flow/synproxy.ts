@@ -12,7 +12,7 @@ import { descriptorAt } from "../core/layout";
 import { release } from "../core/pool";
 import { sipHash3 } from "../core/siphash";
 import { flows } from "../table/flow";
-import { load16, load32, store16, store32 } from "../wire/bytes";
+import { load16, load32, store32 } from "../wire/bytes";
 import { pseudo4, pseudo6, sum, sum20, update32 } from "../wire/checksum";
 
 export const FIN: u32 = 1;
