@@ -105,7 +105,7 @@ export function firstBucket(hash: u32): usize {
 
 /** The other bucket of a hash; it may be the first again, which then holds twice as much. */
 @inline
-function otherBucket(hash: u32): usize {
+export function otherBucket(hash: u32): usize {
   const at = flows(), turned = (hash ^ (hash >>> 15)) * 0x85ebca6b;
   return <usize>load<u32>(at, FLOWS_BUCKET_BASE) + (<usize>((<u64>turned * load<u32>(at, FLOWS_BUCKETS)) >> 32) << 6);
 }
@@ -182,16 +182,29 @@ export function nextBucket(bucket: usize): usize {
   return next == base + <usize>load<u32>(at, FLOWS_BUCKETS) * FLOW_BUCKET_SIZE ? base : next;
 }
 
-/** What the tag of a hash points at first: a guess to be checked, 0 without one. For bursts, which look ahead. */
+/** What the tag of a hash points at in one of its buckets: a guess to be checked, 0 without one. For bursts, which look ahead: no branch. */
+@inline
+export function candidateIn(bucket: usize, hash: u32): u32 {
+  const slots = slotsWith(bucket, tagOf(hash)), slot = <u32>ctz<u32>(slots | (1 << FLOW_BUCKET_SLOTS));
+  return select<u32>(refAt(bucket, slot), 0, slots != 0);
+}
+
+/** The same in both: what a burst asks of a table that a core's own cache holds. */
 @inline
 export function candidate(hash: u32): u32 {
   const tag = tagOf(hash);
   let bucket = firstBucket(hash), slots = slotsWith(bucket, tag);
-  if (slots == 0 && (load<u32>(bucket, FLOW_BUCKET_META) & 0xffff) != 0) {
+  if (slots == 0 && hasOverflown(bucket)) {
     bucket = otherBucket(hash);
     slots = slotsWith(bucket, tag);
   }
   return slots == 0 ? 0 : refAt(bucket, <u32>ctz<u32>(slots));
+}
+
+/** Have entries that belong into this bucket gone to their other one? */
+@inline
+export function hasOverflown(bucket: usize): bool {
+  return (load<u32>(bucket, FLOW_BUCKET_META) & 0xffff) != 0;
 }
 
 function findIn(bucket: usize, tag: u32, tuple: usize): u32 {
