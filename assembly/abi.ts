@@ -1209,6 +1209,7 @@ export const CTFIELD_EXPECTATION = 15;
  *   +0  services | backends | mask of the directory | reach
  *  +16  addresses: of the directory | of services | of backends | of statistics
  *  +32  address of pick tables | pick tables | address of clients | mask of clients' buckets
+ *  +48  1 since a backend is reached by a tunnel
  *
  *   directory    (mask + 1 + BALANCE_REACH_MOST) words: the address of a service, or 0
  *   services     services × SERVICE_SIZE
@@ -1231,6 +1232,7 @@ export const BALANCE_PICKS_AT = 32;
 export const BALANCE_PICKS = 36;
 export const BALANCE_CLIENTS_AT = 40;
 export const BALANCE_CLIENTS_MASK = 44;
+export const BALANCE_TUNNELS = 48;
 export const BALANCE_REACH_MOST = 32;
 /** "no backend". */
 export const BALANCE_NOBODY = 0xffff;

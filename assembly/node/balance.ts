@@ -4,20 +4,21 @@
  * the backend (ipip, gue). What a service decides for new flows never touches those that exist.
  */
 import {
-  BACKEND_ADDRESS, BACKEND_HOP, BACKEND_MODE, BACKEND_MTU, BACKEND_TUNNEL, BALANCE_GUE, BALANCE_IPIP, BALANCE_NAT, DESC_FLAGS,
-  DESC_L3, DESC_NEXT_HOP, DESC_PACKET_LENGTH, DROP_BAD_NEXT_HOP, FLAG_FORWARDED, FLAG_PASSED, FLOW_BACKEND, FLOW_PHASE, NEXT_DONE,
-  PHASE_ONE_SIDED, PUNT_FRAGMENTATION_NEEDED, PUNT_NEIGHBOUR, SENT, SENT_NEIGHBOUR, TUPLE_SIZE, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_RESULT, VERDICT_ACCEPT,
+  BACKEND_ADDRESS, BACKEND_HOP, BACKEND_MODE, BACKEND_MTU, BACKEND_SIZE, BACKEND_STAT_IN_BYTES, BACKEND_STAT_IN_PACKETS,
+  BACKEND_STAT_SIZE, BACKEND_TUNNEL, BALANCE_GUE, BALANCE_IPIP, BALANCE_NAT, BALANCE_TUNNELS, DESC_FLAGS, DESC_L3, DESC_NEXT_HOP,
+  DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP, FLAG_FORWARDED, FLAG_PASSED, FLOWS_HOT, FLOW_BACKEND, FLOW_PHASE, FLOW_SIZE, NEXT_DONE,
+  PHASE_ONE_SIDED, PUNT_FRAGMENTATION_NEEDED, PUNT_NEIGHBOUR, REGION_BALANCE, REGION_DESCRIPTORS, SENT, SENT_NEIGHBOUR, TUPLE_SIZE, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_RESULT, VERDICT_ACCEPT,
   VERDICT_NO_BACKEND, WORKER_NOW, WORKER_TUPLES,
 } from "../abi";
-import { descriptorAt } from "../core/layout";
+import { add64, descriptorAt, region } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { fetchOr } from "../core/sync";
 import { sendByHop } from "../device/send";
 import { NOT_SERVED, serveFlow } from "../flow/balance";
-import { backendAt, countBackend, NOBODY } from "../table/balance";
+import { backendAt, NOBODY, statOf } from "../table/balance";
 import { lookup4 } from "../table/fib4";
 import { lookup6, toQuery } from "../table/fib6";
-import { flowAt, tupleOf } from "../table/flow";
+import { flowAt, flows, tupleOf } from "../table/flow";
 import { encapPacket } from "../wire/encap";
 import { load32 } from "../wire/bytes";
 
@@ -45,13 +46,27 @@ export function serve(worker: usize, p: u32, request: usize): u32 {
 
 /** Behind the route lookups of a list: packets to backends that are not translated to go to those instead. Packets are counted. */
 export function steerBurst(worker: usize, table: usize, list: usize, n: u32, is4: bool): void {
-  for (let k: u32 = 0; k < n; k++) {
-    const p = <usize>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (p << 2), VEC_FLOW), backend = backendOf(ref);
-    if (backend == NOBODY) continue;
-    const d = descriptorAt(load<u32>(worker + (p << 2), VEC_IDS)), at = backendAt(backend);
-    countBackend(worker, backend, (ref & 1) != 0, 1, load<u32>(d, DESC_PACKET_LENGTH) - <u32>load<u16>(d, DESC_L3));
-    if ((ref & 1) == 0 && <u32>load<u8>(at, BACKEND_MODE) != BALANCE_NAT) store<u32>(worker + (<usize>k << 2), hopTo(worker, table, at, is4), VEC_RESULT);
+  for (let k: u32 = 0; (k = countRun(worker, list, k, n)) < n; k++) {
+    const p = <usize>load<u16>(list + (<usize>k << 1)), at = backendAt(backendOf(load<u32>(worker + (p << 2), VEC_FLOW)));
+    store<u32>(worker + (<usize>k << 2), hopTo(worker, table, at, is4), VEC_RESULT);
   }
+}
+
+/** Counts the packets of a list, up to the first that goes to a backend as it is: its place, or `n`. No call stands in this loop. */
+function countRun(worker: usize, list: usize, k: u32, n: u32): u32 {
+  const descriptors = region(REGION_DESCRIPTORS), records = <usize>load<u32>(flows(), FLOWS_HOT);
+  const backends = backendAt(0), stats = statOf(worker, 0);
+  for (; k < n; k++) {
+    const p = <usize>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (p << 2), VEC_FLOW), way = <usize>(ref & 1);
+    const backend = <u32>load<u16>(records + <usize>(ref >>> 1) * FLOW_SIZE, FLOW_BACKEND);
+    if (ref == 0 || backend == 0) continue;
+    const d = descriptors + (<usize>load<u32>(worker + (p << 2), VEC_IDS) << DESC_SHIFT);
+    const at = stats + <usize>(backend - 1) * BACKEND_STAT_SIZE + (way << 4);
+    add64(at + BACKEND_STAT_IN_PACKETS, 1);
+    add64(at + BACKEND_STAT_IN_BYTES, load<u32>(d, DESC_PACKET_LENGTH) - <u32>load<u16>(d, DESC_L3));
+    if (way == 0 && <u32>load<u8>(backends + <usize>(backend - 1) * BACKEND_SIZE, BACKEND_MODE) != BALANCE_NAT) return k;
+  }
+  return k;
 }
 
 function hopTo(worker: usize, table: usize, backend: usize, is4: bool): u32 {
@@ -64,6 +79,7 @@ function hopTo(worker: usize, table: usize, backend: usize, is4: bool): u32 {
 
 /** Sends what goes to its backend in a tunnel; the rest of the list stays. */
 export function tunnelBurst(worker: usize, table: usize, list: usize, n: u32): u32 {
+  if (load<u32>(region(REGION_BALANCE), BALANCE_TUNNELS) == 0) return n;
   let kept: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW), backend = backendOf(ref);

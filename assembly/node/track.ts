@@ -117,7 +117,7 @@ function guessSlow4(worker: usize, list: usize, zone: u32, k: u32, cached: bool)
 
 /**
  * Second pass of a table that no cache holds: from hashes to what their tags point at. In front of a loop that needs memory from all over the table stands one that only
- * touches it: so short that a core has many of its misses under way at once (1,000,000 flows: 5.4 → 7.6 million packets a second).
+ * touches it: so short that a core has many of its misses under way at once (1,000,000 flows: 5.5 → 9.8 million packets a second).
  */
 function candidates(worker: usize, list: usize, n: u32): void {
   const records = <usize>load<u32>(flows(), FLOWS_HOT);
@@ -133,7 +133,6 @@ function candidates(worker: usize, list: usize, n: u32): void {
     store<u16>(worker + (<usize>others << 1), <u16>p, VEC_MISSES);
     others += elsewhere;
     store<u32>(at, select<u32>(hash, ref, elsewhere != 0), VEC_FLOW);
-    touched ^= load<u32>(records + <usize>(ref >>> 1) * FLOW_SIZE);
   }
   for (let m: u32 = 0; m < others; m++) {
     const p = <usize>load<u16>(worker + (<usize>m << 1), VEC_MISSES);
@@ -141,9 +140,11 @@ function candidates(worker: usize, list: usize, n: u32): void {
   }
   for (let m: u32 = 0; m < others; m++) {
     const p = <usize>load<u16>(worker + (<usize>m << 1), VEC_MISSES), at = worker + (p << 2), hash = load<u32>(at, VEC_FLOW);
-    const ref = candidateIn(otherBucket(hash), hash);
-    store<u32>(at, ref, VEC_FLOW);
-    touched ^= load<u32>(records + <usize>(ref >>> 1) * FLOW_SIZE);
+    store<u32>(at, candidateIn(otherBucket(hash), hash), VEC_FLOW);
+  }
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <usize>load<u16>(list + (<usize>k << 1));
+    touched ^= load<u32>(records + <usize>(load<u32>(worker + (p << 2), VEC_FLOW) >>> 1) * FLOW_SIZE);
   }
   store<u32>(worker, touched, WORKER_SCRATCH);
 }

@@ -31,8 +31,9 @@ export function backendAt(index: u32): usize {
   return <usize>load<u32>(region(REGION_BALANCE), BALANCE_BACKENDS_AT) + <usize>index * BACKEND_SIZE;
 }
 
+/** Statistics of a backend by one worker; those of the next follow. */
 @inline
-function statOf(worker: usize, backend: u32): usize {
+export function statOf(worker: usize, backend: u32): usize {
   const balance = region(REGION_BALANCE), all = load<u32>(balance, BALANCE_BACKENDS);
   const index = <usize>load<u32>(worker, WORKER_ID) * all + backend;
   return <usize>load<u32>(balance, BALANCE_STATS_AT) + index * BACKEND_STAT_SIZE;

@@ -139,6 +139,7 @@ export class EnginePlane implements BalancePlane {
     const at = this.backendAt(backend);
     this.writeAddress(at + abi.BACKEND_ADDRESS, record.address);
     memory.setU16(at + abi.BACKEND_PORT, record.port);
+    if (record.mode === "ipip" || record.mode === "gue") memory.setU32(memory.base(abi.REGION_BALANCE) + abi.BALANCE_TUNNELS, 1);
     memory.u8[at + abi.BACKEND_MODE] = MODES[record.mode];
     memory.u8[at + abi.BACKEND_FLAGS] = record.open ? abi.BACKEND_OPEN : 0;
     memory.setU32(at + abi.BACKEND_SERVICE, this.serviceAt(record.service));
