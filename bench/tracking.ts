@@ -9,7 +9,7 @@ import { Firewall } from "../src/filter/index.ts";
 import { Engine, type EngineOptions, Random } from "../src/index.ts";
 import { attachGenerator, clearGenerators, Samples } from "../src/link/generator.ts";
 import { Conntrack } from "../src/track/index.ts";
-import { checksum, parseEthernet, parseIpv4 } from "../src/wire/index.ts";
+import { checksum, l4Checksum, parseEthernet, parseIpv4, parseIpv6 } from "../src/wire/index.ts";
 import { kernelRates } from "./compare/kernel.ts";
 import { type Context, type Profile, type Result, repeat, result } from "./harness.ts";
 
@@ -18,8 +18,19 @@ const VIP = IpAddress.parse("30.0.0.1");
 const mac = (last: number) => Uint8Array.of(2, 0, 0, 0, 1, last);
 const spread = (count: number) => Uint32Array.from({ length: count }, (_, i) => 0x14000000 + (Math.imul(i, 0x9e3779b1) >>> 8));
 
+/** Addresses in 2001:db8::/32, as they lie in packets. */
+const spread6 = (count: number) => {
+  const bytes = new Uint8Array(16 * count);
+  for (let i = 0; i < count; i++) {
+    bytes.set([0x20, 1, 0xd, 0xb8], 16 * i);
+    new DataView(bytes.buffer).setUint32(16 * i + 12, Math.imul(i, 0x9e3779b1) >>> 0);
+  }
+  return bytes;
+};
+
 interface Setup {
   readonly flows: number;
+  readonly family?: 4 | 6;
   readonly ruleset?: string;
   readonly destinations?: Uint32Array;
   readonly options?: EngineOptions;
@@ -28,7 +39,7 @@ interface Setup {
 }
 
 /** A router with a generator on port 0 ("lan") and a sink on port 1 ("wan"). */
-async function middle({ flows, ruleset, destinations = spread(flows), options }: Setup) {
+async function middle({ flows, family = 4, ruleset, destinations = spread(flows), options }: Setup) {
   const engine = await Engine.create({
     ports: 2,
     buffers: 4096,
@@ -42,9 +53,11 @@ async function middle({ flows, ruleset, destinations = spread(flows), options }:
     routes4: 1000,
     ...options,
   });
-  const table4 = engine.createTable(4);
-  table4.set("0.0.0.0/0", table4.addNextHop({ kind: "forward", port: 1, destinationMac: mac(1), sourceMac: mac(2) }));
-  engine.port(0).configure({ table4 });
+  const [table4, table6] = [engine.createTable(4), engine.createTable(6)];
+  for (const [table, everything] of [[table4, "0.0.0.0/0"] as const, [table6, "::/0"] as const]) {
+    table.set(everything, table.addNextHop({ kind: "forward", port: 1, destinationMac: mac(1), sourceMac: mac(2) }));
+  }
+  engine.port(0).configure({ table4, table6 });
   engine.memory.u8[engine.memory.port(1) + abi.PORT_KIND] = abi.KIND_GENERATOR;
   engine.memory.setU32(engine.memory.port(1) + abi.PORT_RX, 0);
   const network = engine.createNetwork().add(engine.port(0));
@@ -54,7 +67,8 @@ async function middle({ flows, ruleset, destinations = spread(flows), options }:
   if (ruleset) firewall.apply(ruleset);
   const load = () => {
     clearGenerators(engine);
-    attachGenerator(engine, engine.port(0), { family: 4, frameSize: 64, flows, destinations, sourceMac: mac(9) });
+    const addressed = family === 4 ? { family, destinations } : { family, destinations: spread6(flows) };
+    attachGenerator(engine, engine.port(0), { ...addressed, frameSize: 64, flows, sourceMac: mac(9) });
   };
   load();
   return { engine, network, firewall, table4, conntrack: new Conntrack(engine), load };
@@ -97,6 +111,11 @@ function problem({ engine }: Middle, samples: Samples, fits: (source: number, de
   if (seen.length === 0) return "no sample was taken";
   for (const { bytes } of seen) {
     const packet = parseEthernet(bytes).payload;
+    if (packet[0] >> 4 === 6) {
+      const { source, destination, protocol, payload, hopLimit } = parseIpv6(packet);
+      if (hopLimit !== 63 || l4Checksum(source, destination, protocol, payload) !== 0) return "a packet's hop limit or checksum is wrong";
+      continue;
+    }
     if (checksum(packet.subarray(0, 20)) !== 0) return "a header's checksum is wrong";
     const { source, destination } = parseIpv4(packet);
     if (!fits(source, destination)) return `a packet from ${IpAddress.v4(source)} to ${IpAddress.v4(destination)}`;
@@ -146,6 +165,7 @@ const STATEFUL = `table ip filter {
     iifname "lan" meta l4proto udp ct state new accept
   }
 }`;
+const STATEFUL6 = STATEFUL.replace("table ip filter", "table ip6 filter");
 
 const fromWan = (source: number) => source === WAN.v4 >>> 0;
 
@@ -153,6 +173,8 @@ const nat1k: Profile = (context) => measure("nat44-1k", context, { flows: 1024, 
 const nat1m: Profile = (context) => measure("nat44-1m", context, { flows: 1_000_000, ruleset: MASQUERADE }, fromWan);
 const acl: Profile = (context) =>
   measure("acl-stateful", context, { flows: 1024, ruleset: STATEFUL, beside: "kernel" }, (source) => source >>> 16 === 0xc612);
+const acl6: Profile = (context) => measure("acl6-stateful", context, { flows: 1024, family: 6, ruleset: STATEFUL6 }, () => false);
+const acl6m: Profile = (context) => measure("acl6-1m", context, { flows: 1_000_000, family: 6, ruleset: STATEFUL6 }, () => false);
 
 /** 100 backends behind one address, 100,000 clients, each with a flow. */
 const maglev: Profile = async (context) => {
@@ -224,6 +246,8 @@ export const tracking: Record<string, Profile> = {
   "nat44-1k": nat1k,
   "nat44-1m": nat1m,
   "acl-stateful": acl,
+  "acl6-stateful": acl6,
+  "acl6-1m": acl6m,
   "lb-maglev": maglev,
   "nat-cps": cps,
   "ruleset-10k": swap,

@@ -30,7 +30,7 @@ import { examineL4 } from "../wire/l4";
  * lengths: forward | local << 16.
  */
 export function admitBurst(worker: usize, table: usize, list: usize, n: u32, local: u32, is4: bool, isHost: bool): u32 {
-  let kept: u32 = isHost || !is4 ? 0 : admitRun4(worker, table, list, n);
+  let kept: u32 = isHost ? 0 : is4 ? admitRun4(worker, table, list, n) : admitRun6(worker, table, list, n);
   for (let k: u32 = kept; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
     const index = resolveHop(table, load<u32>(worker + (<usize>k << 2), VEC_RESULT), load<u32>(d, DESC_HASH)), hop = hopAt(table, index);
@@ -55,23 +55,35 @@ export function admitBurst(worker: usize, table: usize, list: usize, n: u32, loc
  * The common road of admitBurst from the list's start: whole packets of their own with a plain next hop that they fit. Returns how many
  * there were before the first that needs more; those stay where they are in the list. No call stands in this loop.
  */
-function admitRun4(worker: usize, table: usize, list: usize, n: u32): u32 {
+@inline
+function admitRun(worker: usize, table: usize, list: usize, n: u32, is4: bool): u32 {
   const descriptors = region(REGION_DESCRIPTORS), hops = <usize>load<u32>(table, TABLE_HOPS);
   let k: u32 = 0;
   for (; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptors + (<usize>id << DESC_SHIFT);
     const index = load<u32>(worker + (<usize>k << 2), VEC_RESULT), what = load<u64>(<usize>load<u32>(hops + (<usize>index << 2)));
-    const l3 = <u32>load<u16>(d, DESC_L3), at = <usize>load<u32>(d, DESC_DATA) + l3, ttl = load<u32>(at, 8);
+    const l3 = <u32>load<u16>(d, DESC_L3), at = <usize>load<u32>(d, DESC_DATA) + l3;
+    const ttl = is4 ? load<u32>(at, 8) : <u32>load<u8>(at, 7);
     const odd = (<u32>what & 0xff) ^ HOP_FORWARD | <u32>(load<u32>(d, DESC_PACKET_LENGTH) - l3 > <u32>(what >> 32)) | <u32>((ttl & 0xff) < 2);
     if ((<u64>odd | (load<u64>(d, DESC_OWNER) ^ (<u64>id | ((<u64>1) << 32)))) != 0) break;
-    // As in rewrite.ts: the word falls by one, the checksum rises by one modulo 0xffff (RFC 1624 eqn. 3).
-    let field = (ttl >>> 16) + 1;
-    field += (field + 1) >>> 16;
-    store<u32>(at, ((ttl & 0xffff) - 1) | (field << 16), 8);
+    if (is4) {
+      // As in rewrite.ts: the word falls by one, the checksum rises by one modulo 0xffff (RFC 1624 eqn. 3).
+      let field = (ttl >>> 16) + 1;
+      field += (field + 1) >>> 16;
+      store<u32>(at, ((ttl & 0xffff) - 1) | (field << 16), 8);
+    } else store<u8>(at, <u8>(ttl - 1), 7);
     store<u16>(d, <u16>index, DESC_NEXT_HOP);
     store<u16>(worker + (<usize>p << 1), <u16>(what >> 16), VEC_OIF);
   }
   return k;
+}
+
+function admitRun4(worker: usize, table: usize, list: usize, n: u32): u32 {
+  return admitRun(worker, table, list, n, true);
+}
+
+function admitRun6(worker: usize, table: usize, list: usize, n: u32): u32 {
+  return admitRun(worker, table, list, n, false);
 }
 
 /** Takes what is never forwarded off a list, to VEC_LOCAL. Returns both lengths as admitBurst does. */

@@ -20,7 +20,7 @@ import { abandon, begin, refresh, timeoutAt, trackOther } from "../flow/begin";
 import { beginTcp, flagsValid, TRACK_AGAIN, TRACK_END, TRACK_IGNORED, TRACK_INVALID, TRACK_OK, trackOneSided, trackTcp } from "../flow/tcp";
 import { invert, isSound, mayBegin, readTuple, TUPLE_ERROR, TUPLE_INVALID, TUPLE_NONE } from "../flow/tuples";
 import { expected } from "../table/expectations";
-import { candidate, candidateIn, coldAt, countersAt, countFlow, extend, extensionAt, find, firstBucket, flowAt, flows, hasOverflown, hash4, hashTuple, lockFlow, otherBucket, setStatus, unlockFlow } from "../table/flow";
+import { areAddresses6, candidate, candidateIn, coldAt, countersAt, countFlow, extend, extensionAt, find, firstBucket, flowAt, flows, hasOverflown, hash4, hash6, hashTuple, lockFlow, otherBucket, setStatus, unlockFlow } from "../table/flow";
 import { tell } from "../table/flow-events";
 import { destroy } from "../table/wheel";
 import { load16 } from "../wire/bytes";
@@ -48,14 +48,13 @@ function idAt(worker: usize, position: u32): u32 {
  * lengths: known | unknown << 16.
  */
 export function trackBurst(worker: usize, net: usize, list: usize, n: u32, is4: bool): u32 {
-  const ticks = load<u32>(worker, WORKER_TICKS);
-  if (is4) {
-    const zone = load<u32>(net, NETNS_ZONE);
-    const cached = load<u32>(flows(), FLOWS_BUCKETS) <= CACHED_BUCKETS;
-    for (let k: u32 = 0; (k = guess4(worker, list, zone, k, n, cached)) < n; k++) guessSlow4(worker, list, zone, k, cached);
-    if (!cached) candidates(worker, list, n);
-    check4(worker, zone, list, n, ticks);
+  const ticks = load<u32>(worker, WORKER_TICKS), zone = load<u32>(net, NETNS_ZONE), cached = load<u32>(flows(), FLOWS_BUCKETS) <= CACHED_BUCKETS;
+  for (let k: u32 = 0; (k = is4 ? guess4(worker, list, zone, k, n, cached) : guess6(worker, list, zone, k, n, cached)) < n; k++) {
+    guessSlow(worker, list, zone, k, is4, cached);
   }
+  if (!cached) candidates(worker, list, n);
+  if (is4) check4(worker, zone, list, n, ticks);
+  else check6(worker, zone, list, n, ticks);
   let kept: u32 = 0, missed: u32 = 0;
   const udp = timeoutAt(TIMEOUT_UDP), stream = timeoutAt(TIMEOUT_UDP_STREAM), counts = load<u32>(flows(), FLOWS_COUNTERS) != 0;
   for (let k: u32 = 0; k < n; k++) {
@@ -76,13 +75,14 @@ export function trackBurst(worker: usize, net: usize, list: usize, n: u32, is4: 
  * First pass, the common road: hashes of whole TCP segments and UDP datagrams, of a cached table what tags say of them. Returns the place of the first
  * packet that is out of the ordinary, or `n`. No call stands in this loop.
  */
-function guess4(worker: usize, list: usize, zone: u32, k: u32, n: u32, cached: bool): u32 {
+@inline
+function guess(worker: usize, list: usize, zone: u32, k: u32, n: u32, cached: bool, is4: bool): u32 {
   const checked = (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0, descriptors = region(REGION_DESCRIPTORS);
   for (; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), d = descriptors + (<usize>idAt(worker, p) << DESC_SHIFT);
     const flags = load<u32>(d, DESC_FLAGS), protocol = <u32>load<u8>(d, DESC_PROTOCOL), data = <usize>load<u32>(d, DESC_DATA);
-    const l4 = <u32>load<u16>(d, DESC_L4), at = data + <usize>load<u16>(d, DESC_L3), head = data + l4;
-    const have = load<u32>(d, DESC_LENGTH) - l4, odd = flags & (FLAG_FRAGMENT | FLAG_OPTIONS);
+    const l3 = <u32>load<u16>(d, DESC_L3), l4 = <u32>load<u16>(d, DESC_L4), at = data + l3, head = data + l4;
+    const have = load<u32>(d, DESC_LENGTH) - l4, odd = flags & (FLAG_FRAGMENT | FLAG_OPTIONS) | (is4 ? 0 : (l4 - l3) ^ 40);
     let length: u32, sum: u32;
     if (protocol == UDP) {
       length = load16(head + 4);
@@ -97,21 +97,35 @@ function guess4(worker: usize, list: usize, zone: u32, k: u32, n: u32, cached: b
     if (checked && sum != 0 && (flags & (FLAG_CSUM_GOOD | FLAG_CSUM_PARTIAL)) == 0) return k;
     if (<u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_UNTRACKED) continue;
     store<u32>(d, flags | FLAG_L4, DESC_FLAGS);
-    const hash = hash4(load<u64>(at, 12), load<u32>(head), zone | (protocol << 16) | 0x04000000);
+    const hash = hashAt(at, is4, load<u32>(head), zone, protocol);
     store<u32>(worker + (<usize>p << 2), cached ? candidate(hash) : hash, VEC_FLOW);
   }
   return k;
 }
 
+function guess4(worker: usize, list: usize, zone: u32, k: u32, n: u32, cached: bool): u32 {
+  return guess(worker, list, zone, k, n, cached, true);
+}
+
+function guess6(worker: usize, list: usize, zone: u32, k: u32, n: u32, cached: bool): u32 {
+  return guess(worker, list, zone, k, n, cached, false);
+}
+
+/** Hash of the tuple of a packet whose network header begins at `at`. */
+@inline
+function hashAt(at: usize, is4: bool, ports: u32, zone: u32, protocol: u32): u32 {
+  const kind = zone | (protocol << 16);
+  return is4 ? hash4(load<u64>(at, 12), ports, kind | 0x04000000) : hash6(at + 8, ports, kind | 0x06000000);
+}
+
 /** The same for one packet, with every rule: what cannot be guessed is left to trackOne. */
-function guessSlow4(worker: usize, list: usize, zone: u32, k: u32, cached: bool): void {
+function guessSlow(worker: usize, list: usize, zone: u32, k: u32, is4: bool, cached: bool): void {
   const p = <u32>load<u16>(list + (<usize>k << 1)), id = idAt(worker, p), d = descriptorAt(id);
   const protocol = <u32>load<u8>(d, DESC_PROTOCOL), at = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3);
   if ((protocol != TCP && protocol != UDP) || (load<u32>(d, DESC_FLAGS) & FLAG_FRAGMENT) != 0) return;
   if (<u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_UNTRACKED) return;
-  if (!isSound(id, d, at, true, protocol, (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0)) return;
-  const ports = load<u32>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4));
-  const hash = hash4(load<u64>(at, 12), ports, zone | (protocol << 16) | 0x04000000);
+  if (!isSound(id, d, at, is4, protocol, (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0)) return;
+  const ports = load<u32>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4)), hash = hashAt(at, is4, ports, zone, protocol);
   store<u32>(worker + (<usize>p << 2), cached ? candidate(hash) : hash, VEC_FLOW);
 }
 
@@ -159,6 +173,19 @@ function check4(worker: usize, zone: u32, list: usize, n: u32, ticks: u32): void
     const other = (load<u64>(hot + (way << 3)) ^ load<u64>(data + <usize>load<u16>(d, DESC_L3), 12))
       | <u64>(load<u32>(hot + (way << 2), FLOW_PORTS) ^ load<u32>(data + <usize>load<u16>(d, DESC_L4))) | <u64>(load<u32>(hot, FLOW_ZONE) ^ kind);
     if (other != 0 || <i32>(load<u32>(hot, FLOW_EXPIRES) - ticks) <= 0) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
+  }
+}
+
+/** The same for IPv6. */
+function check6(worker: usize, zone: u32, list: usize, n: u32, ticks: u32): void {
+  const descriptors = region(REGION_DESCRIPTORS), records = <usize>load<u32>(flows(), FLOWS_HOT);
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
+    const d = descriptors + (<usize>idAt(worker, p) << DESC_SHIFT), data = <usize>load<u32>(d, DESC_DATA);
+    const kind = zone | (<u32>load<u8>(d, DESC_PROTOCOL) << 16) | 0x06000000, hot = records + <usize>(ref >>> 1) * FLOW_SIZE, way = <usize>(ref & 1);
+    const other = (load<u32>(hot + (way << 2), FLOW_PORTS) ^ load<u32>(data + <usize>load<u16>(d, DESC_L4))) | (load<u32>(hot, FLOW_ZONE) ^ kind);
+    const isIt = other == 0 && <i32>(load<u32>(hot, FLOW_EXPIRES) - ticks) > 0 && areAddresses6(hot, ref & 1, data + <usize>load<u16>(d, DESC_L3) + 8);
+    if (!isIt) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
   }
 }
 

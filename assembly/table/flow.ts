@@ -78,10 +78,10 @@ export function hash4(addresses: u64, ports: u32, kind: u32): u32 {
 
 @inline
 export function hash6(addresses: usize, ports: u32, kind: u32): u32 {
-  const keys = flows() + FLOWS_KEYS;
-  let sum = load<u64>(keys) + term(keys, 9, ports) + term(keys, 10, kind);
-  for (let i: usize = 0; i < 8; i++) sum += term(keys, i + 1, load<u32>(addresses + (i << 2)));
-  return <u32>(sum >> 32);
+  const keys = flows() + FLOWS_KEYS, a = load<u64>(addresses), b = load<u64>(addresses, 8), c = load<u64>(addresses, 16), d = load<u64>(addresses, 24);
+  const source = term(keys, 1, <u32>a) + term(keys, 2, <u32>(a >> 32)) + term(keys, 3, <u32>b) + term(keys, 4, <u32>(b >> 32));
+  const destination = term(keys, 5, <u32>c) + term(keys, 6, <u32>(c >> 32)) + term(keys, 7, <u32>d) + term(keys, 8, <u32>(d >> 32));
+  return <u32>((load<u64>(keys) + source + destination + term(keys, 9, ports) + term(keys, 10, kind)) >> 32);
 }
 
 /** Hash of a tuple in hand; kept in it. */
@@ -147,9 +147,15 @@ function isTuple(ref: u32, tuple: usize): bool {
   if (load<u32>(hot, FLOW_ZONE) != load<u32>(tuple, TUPLE_KIND)) return false;
   if (load<u32>(hot + (direction << 2), FLOW_PORTS) != load<u32>(tuple, TUPLE_PORTS)) return false;
   if (load<u8>(hot, FLOW_FAMILY) == 4) return load<u64>(hot + (direction << 3)) == load<u64>(tuple);
-  if (direction == 0) return same32(hot, 0, 16, tuple);
+  return areAddresses6(hot, ref & 1, tuple);
+}
+
+/** Are these the addresses, source and destination, of one direction of an IPv6 flow? */
+@inline
+export function areAddresses6(hot: usize, direction: u32, addresses: usize): bool {
+  if (direction == 0) return same32(hot, 0, 16, addresses);
   const extension = load<u32>(hot, FLOW_EXTENSION);
-  return extension != 0 ? same32(extensionAt(extension) + EXTENSION_ADDRESSES, 0, 16, tuple) : same32(hot, 16, 0, tuple);
+  return extension != 0 ? same32(extensionAt(extension) + EXTENSION_ADDRESSES, 0, 16, addresses) : same32(hot, 16, 0, addresses);
 }
 
 @inline
