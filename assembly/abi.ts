@@ -501,7 +501,7 @@ export const SENT_FILTERED = 5;
 // ── Ports ───────────────────────────────────────────────────────────────────────────────────────
 /*
  *   +0  kind u8 | mode u8 | flags u16 | mtu u32 | mac (6 bytes, then two zero bytes)
- *  +16  table4 u16 | table6 u16 | bridge u16 | bridge member u16 | pvid u16 | netns + 1 u16 | … | samples, program u32 | +40 queue, policers out, in u32
+ *  +16  table4 u16 | table6 u16 | bridge u16 | bridge member u16 | pvid u16 | netns + 1 u16 | … | samples, program u32 | +40 queue, policers out, in u32 | rules4, rules6 u32
  *  +64  rx rings (MAX_WORKERS × u32) | +128 tx rings (MAX_WORKERS × u32)
  */
 export const PORT_SIZE = 192;
@@ -525,8 +525,42 @@ export const PORT_QUEUE = 40;
 /** First of the policers that look at what leaves, and at what comes in; or 0. */
 export const PORT_POLICE_OUT = 44;
 export const PORT_POLICE_IN = 48;
+/** Rules by which what comes in is looked up (RULES_*), or 0: by table4 and table6 alone. */
+export const PORT_RULES4 = 52;
+export const PORT_RULES6 = 56;
 export const PORT_RX = 64;
 export const PORT_TX = 128;
+
+/*
+ * Rules of policy routing, of one family, in the order in which they are asked: how many u32 | … | +16 rules.
+ *   +0  RULE_* flags u8 | spare u8 | table u16 | next hop u32 (0: look into the table) | mark u32 | its mask u32
+ *  +16  protocol u32, or RULE_PROTOCOL_ANY | source ports, lowest and highest u16 | destination ports likewise | port it comes in by u32, or RULE_IIF_ANY
+ *  +32  source (16 bytes, IPv4 in the first four) | its mask | destination | its mask
+ */
+export const RULES_COUNT = 0;
+export const RULES_FIRST = 16;
+export const RULE_SIZE = 96;
+export const RULE_FLAGS = 0;
+export const RULE_TABLE = 2;
+export const RULE_HOP = 4;
+export const RULE_MARK = 8;
+export const RULE_MARK_MASK = 12;
+export const RULE_PROTOCOL = 16;
+export const RULE_SOURCE_PORTS = 20;
+export const RULE_DESTINATION_PORTS = 24;
+export const RULE_IIF = 28;
+export const RULE_SOURCE = 32;
+export const RULE_SOURCE_MASK = 48;
+export const RULE_DESTINATION = 64;
+export const RULE_DESTINATION_MASK = 80;
+/** The rule holds for what its selectors do not describe. */
+export const RULE_NOT = 1;
+/** Ports count. */
+export const RULE_PORTS = 2;
+/** Its selectors describe nothing that comes in. */
+export const RULE_NEVER = 4;
+export const RULE_PROTOCOL_ANY = 0x100;
+export const RULE_IIF_ANY = 0xffffffff;
 
 export const KIND_RINGS = 1;
 /** Receives what its generator makes; what is sent to it is counted, sampled and freed. */

@@ -1,19 +1,22 @@
 /** Route lookups for the lists that classification made, and the reverse-path check (RFC 3704). */
 import {
-  DROP_RPF, HOP_BUCKETS, HOP_FORWARD, HOP_GLEAN, HOP_GROUP, HOP_INCOMPLETE, HOP_KIND, HOP_MASK, HOP_PORT, NEXT_DONE,
-  PORT_FLAGS, PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4,
+  DROP_RPF, NEXT_DONE,
+  PORT_FLAGS, PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_RULES4, PORT_RULES6, PORT_TABLE4, PORT_TABLE6, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4,
   VEC_LIST6, VEC_NEXT, VEC_RESULT, VEC_SRC4, VEC_SRC6, VEC_WORK,
 } from "../abi";
 import { tableAt } from "../core/layout";
 import { drop } from "../core/packet";
+import { loadAcquire } from "../core/sync";
 import { lookup4Burst } from "../table/fib4";
 import { lookup6Burst } from "../table/fib6";
 import { swap32 } from "../wire/bytes";
-import { hopAt } from "../table/hops";
+import { isReachable } from "../table/hops";
+import { routeByRules } from "./policy";
 
 /** Looks up destinations of list 4; returns the list's new length (the reverse-path check may shorten it). */
 export function route4Burst(worker: usize, port: usize, portIndex: u32, n: u32): u32 {
-  const table = tableAt(load<u16>(port, PORT_TABLE4));
+  const table = tableAt(load<u16>(port, PORT_TABLE4)), rules = <usize>loadAcquire(port + PORT_RULES4);
+  if (rules != 0) return routeByRules(worker, port, portIndex, rules, table, n, true);
   if ((load<u16>(port, PORT_FLAGS) & (PORT_RPF_STRICT | PORT_RPF_LOOSE)) != 0) {
     for (let k: usize = 0; k < <usize>n << 2; k += 4) store<u32>(worker + k, swap32(load<u32>(worker + k, VEC_SRC4)), VEC_SRC4);
     lookup4Burst(table, worker + VEC_SRC4, worker + VEC_RESULT, n);
@@ -24,7 +27,8 @@ export function route4Burst(worker: usize, port: usize, portIndex: u32, n: u32):
 }
 
 export function route6Burst(worker: usize, port: usize, portIndex: u32, n: u32): u32 {
-  const table = tableAt(load<u16>(port, PORT_TABLE6));
+  const table = tableAt(load<u16>(port, PORT_TABLE6)), rules = <usize>loadAcquire(port + PORT_RULES6);
+  if (rules != 0) return routeByRules(worker, port, portIndex, rules, table, n, false);
   if ((load<u16>(port, PORT_FLAGS) & (PORT_RPF_STRICT | PORT_RPF_LOOSE)) != 0) {
     lookup6Burst(table, worker + VEC_SRC6, worker + VEC_RESULT, worker + VEC_WORK, n);
     n = reversePath(worker, port, portIndex, table, n, VEC_LIST6, VEC_ADDR6, 16);
@@ -41,7 +45,7 @@ function reversePath(
   let kept: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const i = <u32>load<u16>(worker + list + (<usize>k << 1));
-    if (!reachable(table, load<u32>(worker + (<usize>k << 2), VEC_RESULT), strict, portIndex)) {
+    if (!isReachable(table, load<u32>(worker + (<usize>k << 2), VEC_RESULT), strict, portIndex)) {
       drop(worker, load<u32>(worker + (<usize>i << 2), VEC_IDS), DROP_RPF);
       store<u16>(worker + (<usize>i << 1), NEXT_DONE, VEC_NEXT);
       continue;
@@ -51,18 +55,4 @@ function reversePath(
     kept++;
   }
   return kept;
-}
-
-/** A group is reachable through a port when one of its members is. */
-function reachable(table: usize, index: u32, strict: bool, portIndex: u32): bool {
-  const hop = hopAt(table, index), kind = <u32>load<u8>(hop, HOP_KIND);
-  if (kind == HOP_FORWARD || kind == HOP_GLEAN || kind == HOP_INCOMPLETE) return !strict || <u32>load<u16>(hop, HOP_PORT) == portIndex;
-  if (kind != HOP_GROUP) return false;
-  if (!strict) return true;
-  const buckets = <usize>load<u32>(hop, HOP_BUCKETS), last = load<u32>(hop, HOP_MASK);
-  for (let b: u32 = 0; b <= last; b++) {
-    const member = hopAt(table, load<u16>(buckets + (<usize>b << 1)));
-    if (<u32>load<u16>(member, HOP_PORT) == portIndex) return true;
-  }
-  return false;
 }

@@ -19,6 +19,7 @@ import { type Counters, PUNT_NAMES, type PuntReason, readCounters } from "./coun
 import { initFlows } from "./flows.ts";
 import { BucketSpace } from "./groups.ts";
 import { type EngineSizes, HOST_IDS, layout, MOST_NETWORKS, RSS_KEY, SIZE_NAMES, SYMMETRIC_RSS_KEY, writeHeader } from "./layout.ts";
+import { LookupRules } from "./lookup-rules.ts";
 import { EngineMemory } from "./memory.ts";
 import { type Build, canShare, compile, createMemory, type DataPlane, type Instance, instantiate } from "./module.ts";
 import { Network } from "./network.ts";
@@ -110,6 +111,8 @@ export class Engine {
   private readonly threads: Thread[] = [];
   private readonly runner: Runner;
   private readonly space: BucketSpace;
+  /** Rules by which ports look up what comes in. */
+  readonly lookupRules: LookupRules;
   private readonly puntRecords = new Uint32Array(HOST_IDS / 4);
   /** Entries of the function table whose programs were removed, and the epoch in which that was. */
   private readonly unused: { readonly entry: number; readonly epoch: number }[] = [];
@@ -135,6 +138,7 @@ export class Engine {
     this.wasm = wasm;
     this.slabs = new SlabPool(memory);
     this.space = new BucketSpace(memory);
+    this.lookupRules = new LookupRules(memory, this.plane, this.space);
     this.runner = new Runner(
       clock,
       () => this.poll(),

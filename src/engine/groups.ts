@@ -13,7 +13,7 @@ export interface GroupMember {
   readonly weight?: number;
 }
 
-/** Hands out bucket memory for groups; one per engine. */
+/** Hands out memory for what workers read while it is replaced: groups' buckets, ports' rules. One per engine. */
 export class BucketSpace {
   private next: number;
   private readonly end: number;
@@ -32,7 +32,7 @@ export class BucketSpace {
       return at;
     }
     const reused = this.free.get(buckets)?.shift();
-    if (!reused) throw new LoomError("ENOMEM", `no room for a group of ${buckets} buckets; raise groupBytes`);
+    if (!reused) throw new LoomError("ENOMEM", `no room for ${2 * buckets} bytes of a group or of rules; raise groupBytes`);
     passed(reused.epoch);
     return reused.at;
   }

@@ -345,7 +345,7 @@ export class Host {
     routes.add({ prefix, kind: route.kind ?? "unicast", nextHops, metric: route.metric ?? 0, protocol: "static" });
   }
 
-  /** `ip rule add`: for what the host sends every rule counts, for what it forwards those for all that comes in by an interface. */
+  /** `ip rule add`: a rule for what the host sends and what it forwards. */
   addRule(rule: RuleOptions): void {
     checkOptions("rule", RULE satisfies Shape<RuleOptions>, rule, ["priority"]);
     this.ip.rules.add(ruleOf(rule, (name) => this.ip.interface(name)));

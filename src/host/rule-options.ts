@@ -17,7 +17,7 @@ export interface RuleOptions {
   interface?: string;
   /** The interface that the socket is bound to (`oif`). */
   boundTo?: string;
-  /** Of the socket. */
+  /** Of the socket, or of the forwarded packet behind the prerouting hook (`fwmark`). */
   mark?: number;
   /** The bits of the mark that count; default all. */
   markMask?: number;

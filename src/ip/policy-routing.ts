@@ -1,25 +1,22 @@
 /**
  * Several routing tables and the rules that choose among them, as `ip rule` has them.
  *
- * What this host sends is looked up by every rule in turn, until a table has a route. What it forwards is looked up by the
- * data plane, which knows one table for each port: the one of the first rule that is for everything that comes in there.
- * Rules by source, destination, protocol or ports do not reach forwarded packets, nor does a packet that its port's
- * table has no route for go on to the next rule. An action instead of a table is a table with one default route.
+ * Every rule is asked in turn, until a table has a route: here for what this host sends, by the data plane for what comes in
+ * (engine/lookup-rules.ts). This host's own addresses come before all rules.
  */
-import { parsePrefix } from "../base/address.ts";
 import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { LookupRule } from "../engine/lookup-rules.ts";
 import type { RouteTable } from "../engine/route-table.ts";
 import type { NetInterface } from "./interface.ts";
 import type { Neighbours } from "./neighbours.ts";
 import { Routes } from "./routes.ts";
-import { matches, matchesAllFrom, type PathHint, type Rule, type RuleAction } from "./rule.ts";
+import { isOf, lookupRule, matches, type PathHint, type Rule } from "./rule.ts";
 
 export const MAIN_TABLE = 254;
 const MAIN_PRIORITY = 32_766;
-/** Of no number that a person can name. */
-const END_TABLES = { blackhole: 2 ** 32, unreachable: 2 ** 32 + 1, prohibit: 2 ** 32 + 2 } as const;
+const FAMILIES = [4, 6] as const;
 
 type Tables = { readonly 4: RouteTable; readonly 6: RouteTable };
 
@@ -58,18 +55,6 @@ export class PolicyRouting {
     return routes;
   }
 
-  /** A table in which everything but this host's own addresses ends, as it must for what is forwarded. */
-  private endTable(action: RuleAction): number {
-    const number = END_TABLES[action];
-    if (!this.others.has(number)) {
-      const routes = this.make(number);
-      for (const all of ["0.0.0.0/0", "::/0"]) {
-        routes.add({ prefix: parsePrefix(all), kind: action, nextHops: [], metric: 0, protocol: "static" });
-      }
-    }
-    return number;
-  }
-
   /** The data plane's tables of a family, the main one first. */
   tablesOf(family: 4 | 6): RouteTable[] {
     return [this.mainTables[family], ...[...this.others.values()].map(({ tables }) => tables[family])];
@@ -91,7 +76,7 @@ export class PolicyRouting {
     try {
       this.apply();
     } catch (error) {
-      this.delete(priority); // No room for the table that its action needs.
+      this.delete(priority); // No room for it in the data plane.
       throw error;
     }
   }
@@ -103,15 +88,26 @@ export class PolicyRouting {
     this.apply();
   }
 
-  /** Each port gets the table that holds for it. */
+  /** Each port gets the rules that hold for it; where the main table alone does, none. */
   apply(): void {
     for (const iface of this.interfaces) {
-      const rule = this.rules.find((each) => matchesAllFrom(each, iface));
-      const number = rule?.action ? this.endTable(rule.action) : (rule?.table ?? MAIN_TABLE);
-      const { tables } = this.others.get(number) ?? { tables: this.mainTables };
-      iface.port.configure({ table4: tables[4], table6: tables[6] });
+      iface.port.configure({ table4: this.mainTables[4], table6: this.mainTables[6] });
+      for (const family of FAMILIES) this.engine.lookupRules.set(iface.port, family, this.isPlain ? [] : this.lookupRules(family));
     }
     this.main.generation++;
+  }
+
+  private get isPlain(): boolean {
+    return this.rules.length === 1 && this.rules[0].table === MAIN_TABLE && !this.rules[0].action;
+  }
+
+  /** The rules of a family as the data plane has them. */
+  private lookupRules(family: 4 | 6): LookupRule[] {
+    const rules = this.rules.filter((rule) => isOf(rule, family));
+    return rules.map((rule) => {
+      const tables = this.others.get(rule.table)?.tables ?? this.mainTables;
+      return { ...lookupRule(rule), table: tables[family], hop: rule.action && this.main.endHop(family, rule.action) };
+    });
   }
 
   /** An interface goes, with its routes in every table and the rules that name it. */
@@ -120,19 +116,20 @@ export class PolicyRouting {
       if (this.rules[i].iif === iface || this.rules[i].oif === iface) this.rules.splice(i, 1);
     for (const { routes } of this.others.values()) routes.withdraw(iface, false);
     this.apply();
+    for (const family of FAMILIES) this.engine.lookupRules.set(iface.port, family, []);
   }
 
   /** Gives every table back to the engine. */
   close(): void {
     const all = [...this.others.values(), { routes: this.main, tables: this.mainTables }];
     for (const { routes } of all) routes.clear();
-    for (const { tables } of all) for (const family of [4, 6] as const) this.engine.releaseTable(tables[family]);
+    for (const { tables } of all) for (const family of FAMILIES) this.engine.releaseTable(tables[family]);
     this.others.clear();
   }
 
   /** A next hop for what this host sends, from a socket bound to `oif` if to any; 0 for none. */
   lookup(to: IpAddress, hint?: PathHint, oif?: NetInterface): number {
-    if (this.rules.length === 1 && this.rules[0].table === MAIN_TABLE) return this.main.lookup(to);
+    if (this.isPlain) return this.main.lookup(to);
     for (const rule of this.rules) {
       if (!matches(rule, to, hint, oif)) continue;
       if (rule.action) return this.main.endHop(to.family, rule.action);

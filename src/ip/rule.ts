@@ -2,10 +2,11 @@
  * One rule of `ip rule`, and what it says of a packet.
  *
  * Selectors are joined by "and"; `not` turns round what they say together. A rule with an address is for that address's
- * family alone, turned round or not, since Linux has a list of rules a family. For a packet that is forwarded the
- * interface it will leave by is not known yet and its mark is 0, so those two say the same of every such packet.
+ * family alone, turned round or not, since Linux has a list of rules a family. For a packet that comes in the interface it
+ * will leave by is not known yet, so `oif` describes none of those.
  */
 import type { InterfaceAddress, IpAddress } from "../base/ip-address.ts";
+import type { Bits, LookupRule } from "../engine/lookup-rules.ts";
 import { covers, type NetInterface } from "./interface.ts";
 
 export type RuleAction = "blackhole" | "unreachable" | "prohibit";
@@ -48,11 +49,15 @@ export interface PathHint {
   readonly destinationPort?: number;
 }
 
+/** Whether a rule is in the list of a family. */
+export function isOf(rule: Rule, family: 4 | 6): boolean {
+  const own = (rule.from ?? rule.to)?.address.family;
+  return own === undefined || own === family;
+}
+
 /** Whether a rule is for a packet that this host sends, from a socket bound to `oif` or to no interface. */
 export function matches(rule: Rule, to: IpAddress, hint: PathHint | undefined, oif: NetInterface | undefined): boolean {
-  const family = (rule.from ?? rule.to)?.address.family;
-  if (family !== undefined && family !== to.family) return false;
-  return describes(rule, to, hint, oif) !== (rule.not ?? false);
+  return isOf(rule, to.family) && describes(rule, to, hint, oif) !== (rule.not ?? false);
 }
 
 function describes(rule: Rule, destination: IpAddress, hint: PathHint | undefined, oif: NetInterface | undefined): boolean {
@@ -64,14 +69,25 @@ function describes(rule: Rule, destination: IpAddress, hint: PathHint | undefine
   return isWithin(sourcePorts, hint?.sourcePort) && isWithin(destinationPorts, hint?.destinationPort);
 }
 
-/** Whether a rule is for everything, nothing or (undefined) some of what comes in by an interface to be forwarded. */
-export function matchesAllFrom(rule: Rule, iface: NetInterface): boolean | undefined {
-  const { from, to, iif, oif, protocol, sourcePorts, destinationPorts } = rule;
-  const isElsewhere = (iif && iif !== iface) || oif || !isMarked(rule, 0);
-  const depends = from || to || protocol !== undefined || sourcePorts || destinationPorts;
-  // With an address a rule turned round is for one family only, and ports have a table for each.
-  if (depends && !(isElsewhere && !(from ?? to))) return isElsewhere && !rule.not ? false : undefined;
-  return !isElsewhere !== (rule.not ?? false);
+/** What a rule looks at in what comes in. */
+export function lookupRule(rule: Rule): Omit<LookupRule, "table" | "hop"> {
+  const { not, from, to, iif, oif, mark, markMask, protocol, sourcePorts, destinationPorts } = rule;
+  return {
+    not,
+    never: oif !== undefined,
+    iif: iif?.port.index,
+    from: from && bitsOf(from),
+    to: to && bitsOf(to),
+    mark,
+    markMask,
+    protocol,
+    sourcePorts: sourcePorts && [sourcePorts.low, sourcePorts.high],
+    destinationPorts: destinationPorts && [destinationPorts.low, destinationPorts.high],
+  };
+}
+
+function bitsOf({ address, length }: InterfaceAddress): Bits {
+  return { bytes: address.bytes(), length };
 }
 
 function isMarked({ mark, markMask }: Rule, of: number): boolean {
