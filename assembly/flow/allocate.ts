@@ -11,8 +11,8 @@ import {
 import { find, hashTuple } from "../table/flow";
 import { load32, store32, swap16 } from "../wire/bytes";
 import { jhash } from "../wire/jhash";
-import { ICMP, ICMP6 } from "../wire/l4";
-import { hasPorts, invert } from "./tuples";
+import { hasPorts, ICMP, ICMP6 } from "../wire/l4";
+import { invert } from "./tuples";
 
 /** NF_NAT_RANGE_* (linux/netfilter/nf_nat.h). */
 export const RANGE_ADDRESSES: u32 = 1;

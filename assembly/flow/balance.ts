@@ -10,7 +10,7 @@ import { chooseBackend } from "../table/affinity";
 import { backendAt, findService, mapped, NOBODY } from "../table/balance";
 import { swap16 } from "../wire/bytes";
 import { RANGE_ADDRESSES, RANGE_PORTS } from "./allocate";
-import { hasPorts } from "./tuples";
+import { hasPorts } from "../wire/l4";
 
 /** The destination is no service. */
 export const NOT_SERVED: u32 = NONE;

@@ -16,8 +16,7 @@ import {
 import { tell } from "../table/flow-events";
 import { holdMappings } from "../table/mappings";
 import { destroy, hasten, schedule } from "../table/wheel";
-import { ICMP, ICMP6, TCP, UDP } from "../wire/l4";
-import { SCTP, UDPLITE } from "./tuples";
+import { ICMP, ICMP6, SCTP, TCP, UDP, UDPLITE } from "../wire/l4";
 
 const GRE: u32 = 47;
 /** A UDP flow in both directions counts as a stream when it lasts longer. */

@@ -13,7 +13,8 @@ import { destroy } from "../table/wheel";
 import { swap16 } from "../wire/bytes";
 import { choose, isUsed, RANGE_ADDRESSES, RANGE_FULLY_RANDOM, RANGE_PERSISTENT, RANGE_PORTS } from "./allocate";
 import { abandon, begin, confirm, refresh } from "./begin";
-import { hasPorts, invert } from "./tuples";
+import { invert } from "./tuples";
+import { hasPorts } from "../wire/l4";
 
 export const CONES: u32 = NAT_FULL_CONE | NAT_RESTRICTED_CONE | NAT_PORT_RESTRICTED_CONE;
 

@@ -10,8 +10,7 @@ import { descriptorAt } from "../core/layout";
 import { sum, update16, update32 } from "../wire/checksum";
 import { crc32c } from "../wire/crc32c";
 import { walkExtensions } from "../wire/ipv6";
-import { ICMP, ICMP6, TCP, UDP } from "../wire/l4";
-import { DCCP, hasPorts, SCTP, UDPLITE } from "./tuples";
+import { DCCP, hasPorts, ICMP, ICMP6, SCTP, TCP, UDP, UDPLITE } from "../wire/l4";
 
 /** Where a transport keeps its checksum, or 0: it has none that covers addresses and ports. */
 function sumOffset(protocol: u32, is4: bool): u32 {

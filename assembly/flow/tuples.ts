@@ -11,12 +11,8 @@ import { load16 } from "../wire/bytes";
 import { transportSumRight } from "../wire/checksum";
 import { crc32c } from "../wire/crc32c";
 import { walkExtensions } from "../wire/ipv6";
-import { examineL4, ICMP, ICMP6, TCP, UDP } from "../wire/l4";
+import { examineL4, hasPorts, ICMP, ICMP6, SCTP, TCP, UDP, UDPLITE } from "../wire/l4";
 import { flagsValid } from "./tcp";
-
-export const DCCP: u32 = 33;
-export const SCTP: u32 = 132;
-export const UDPLITE: u32 = 136;
 
 /** RFC 8200 §4.7: nothing follows. */
 const NO_NEXT_HEADER: u32 = 59;
@@ -28,11 +24,6 @@ export const TUPLE_INVALID: u32 = 1;
 export const TUPLE_NONE: u32 = 2;
 /** An ICMP error: the tuple is that of the packet it cites, turned round. */
 export const TUPLE_ERROR: u32 = 3;
-
-@inline
-export function hasPorts(protocol: u32): bool {
-  return protocol == TCP || protocol == UDP || protocol == SCTP || protocol == UDPLITE || protocol == DCCP;
-}
 
 /** The tuple of a classified packet. `checked`: the transport's checksum has to be right. */
 export function readTuple(id: u32, zone: u32, checked: bool, tuple: usize): u32 {

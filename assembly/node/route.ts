@@ -1,17 +1,17 @@
 /** Route lookups for the lists that classification made, and the reverse-path check (RFC 3704). */
 import {
-  DROP_RPF, NEXT_DONE,
-  PORT_FLAGS, PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_RULES4, PORT_RULES6, PORT_TABLE4, PORT_TABLE6, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4,
-  VEC_LIST6, VEC_NEXT, VEC_RESULT, VEC_SRC4, VEC_SRC6, VEC_WORK,
+  DESC_HASH, DROP_RPF, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_PORT, NEXT_DONE, NO_PORT, PORT_FLAGS, PORT_RPF_LOOSE,
+  PORT_RPF_STRICT, PORT_RULES4, PORT_RULES6, PORT_TABLE4, PORT_TABLE6, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_RESULT,
+  VEC_SRC4, VEC_SRC6, VEC_WORK, WORKER_SCRATCH,
 } from "../abi";
-import { tableAt } from "../core/layout";
+import { descriptorAt, tableAt } from "../core/layout";
 import { drop } from "../core/packet";
 import { loadAcquire } from "../core/sync";
 import { lookup4Burst } from "../table/fib4";
 import { lookup6Burst } from "../table/fib6";
 import { swap32 } from "../wire/bytes";
-import { isReachable } from "../table/hops";
-import { routeByRules } from "./policy";
+import { hopAt, isReachable, resolveHop } from "../table/hops";
+import { lookUpByRules, writeKey } from "../table/lookup-rules";
 
 /** Looks up destinations of list 4; returns the list's new length (the reverse-path check may shorten it). */
 export function route4Burst(worker: usize, port: usize, portIndex: u32, n: u32): u32 {
@@ -55,4 +55,40 @@ function reversePath(
     kept++;
   }
   return kept;
+}
+
+/** The same by a port's rules (table/lookup-rules.ts). */
+function routeByRules(worker: usize, port: usize, portIndex: u32, rules: usize, table: usize, n: u32, is4: bool): u32 {
+  const list = worker + (is4 ? VEC_LIST4 : VEC_LIST6), flags = <u32>load<u16>(port, PORT_FLAGS);
+  const checks = (flags & (PORT_RPF_STRICT | PORT_RPF_LOOSE)) != 0, strict = (flags & PORT_RPF_STRICT) != 0;
+  let kept: u32 = 0;
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
+    writeKey(worker + WORKER_SCRATCH, d, is4, false, portIndex);
+    const found = lookUpByRules(rules, table, worker + WORKER_SCRATCH, is4);
+    if (checks && !isAnswerable(worker, rules, table, d, is4, found, strict, portIndex)) {
+      drop(worker, id, DROP_RPF);
+      store<u16>(worker + (<usize>p << 1), NEXT_DONE, VEC_NEXT);
+      continue;
+    }
+    store<u16>(list + (<usize>kept << 1), <u16>p);
+    store<u32>(worker + (<usize>kept << 2), found, VEC_RESULT);
+    if (is4) store<u32>(worker + (<usize>kept << 2), load<u32>(worker + (<usize>k << 2), VEC_ADDR4), VEC_ADDR4);
+    else v128.store(worker + (<usize>kept << 4), v128.load(worker + (<usize>k << 4), VEC_ADDR6), VEC_ADDR6);
+    kept++;
+  }
+  return kept;
+}
+
+/**
+ * The reverse-path check: what would answer this packet, coming in by where it goes to and with no mark, must find its way to this port
+ * (as __fib_validate_source asks).
+ */
+function isAnswerable(
+  worker: usize, rules: usize, table: usize, d: usize, is4: bool, found: u32, strict: bool, portIndex: u32,
+): bool {
+  const hop = hopAt(table, resolveHop(table, found, load<u32>(d, DESC_HASH))), kind = <u32>load<u8>(hop, HOP_KIND);
+  const leaves = kind == HOP_FORWARD || kind == HOP_GLEAN || kind == HOP_INCOMPLETE;
+  writeKey(worker + WORKER_SCRATCH, d, is4, true, leaves ? <u32>load<u16>(hop, HOP_PORT) : NO_PORT);
+  return isReachable(table, lookUpByRules(rules, table, worker + WORKER_SCRATCH, is4), strict, portIndex);
 }

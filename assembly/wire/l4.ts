@@ -7,7 +7,16 @@ import { load16 } from "./bytes";
 export const ICMP: u32 = 1;
 export const TCP: u32 = 6;
 export const UDP: u32 = 17;
+export const DCCP: u32 = 33;
 export const ICMP6: u32 = 58;
+export const SCTP: u32 = 132;
+export const UDPLITE: u32 = 136;
+
+/** Does the header of this protocol begin with two ports? */
+@inline
+export function hasPorts(protocol: u32): bool {
+  return protocol == TCP || protocol == UDP || protocol == SCTP || protocol == UDPLITE || protocol == DCCP;
+}
 
 /** True when the upper-layer header is whole and its own lengths fit into `length` bytes. */
 export function l4Valid(at: usize, protocol: u32, length: u32): bool {

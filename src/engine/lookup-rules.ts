@@ -1,4 +1,4 @@
-/** Rules by which ports look up what comes in (RULES_* in abi.ts, assembly/node/policy.ts): written whole, swapped by one word. */
+/** Rules by which ports look up what comes in (RULES_* in abi.ts, assembly/table/lookup-rules.ts): written whole, swapped by one word. */
 import * as abi from "../../assembly/abi.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import type { BucketSpace } from "./groups.ts";
