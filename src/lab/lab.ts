@@ -73,7 +73,7 @@ export class Lab {
   /** Joins interfaces of two hosts by a link with these properties. */
   link(a: Host, b: Host, impairment: Impairment = {}, names: [string, string] = ["eth0", "eth0"]): ImpairedLink {
     checkImpairment(impairment);
-    const [from, to] = [a.ip.interface(names[0]).port, b.ip.interface(names[1]).port];
+    const [from, to] = [this.portOf(a, names[0]), this.portOf(b, names[1])];
     this.claim(from, to);
     const link = new ImpairedLink(this.engine, from, to, new Random(this.random.u32()), impairment);
     this.engine.attach(link);
@@ -83,7 +83,7 @@ export class Lab {
 
   /** Joins them without a link in between: large segments and open checksums cross as they are. */
   join(a: Host, b: Host): void {
-    const [from, to] = [a.ip.interface("eth0").port, b.ip.interface("eth0").port];
+    const [from, to] = [this.portOf(a, "eth0"), this.portOf(b, "eth0")];
     this.claim(from, to);
     joinPorts(this.engine, from, to);
   }
@@ -95,6 +95,11 @@ export class Lab {
     this.links.splice(at, 1);
     this.engine.detach(link);
     for (const port of link.ends) this.linked.delete(port);
+  }
+
+  private portOf(host: Host, name: string): Port {
+    if (!this.hosts.includes(host)) throw invalid("a link joins two hosts of its lab; expected what `await lab.host({ … })` gave");
+    return host.ip.interface(name).port;
   }
 
   /** An interface has one link: two would take each other's frames. */
