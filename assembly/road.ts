@@ -146,7 +146,7 @@ function routeAll(worker: usize, port: usize, portIndex: u32, list: usize, n: u3
   const isHost = (load<u16>(port, PORT_FLAGS) & PORT_HOST) != 0;
   gather(worker, list, n, is4);
   n = routed(worker, port, portIndex, list, n, is4);
-  if (balances) steerBurst(worker, tableAt(index), list, n, is4);
+  if (balances) steerBurst(worker, port, tableAt(index), list, n, is4);
   return admitBurst(worker, tableAt(index), list, n, local, is4, isHost);
 }
 

@@ -140,7 +140,7 @@ describe("wrong options", () => {
       assert.throws(() => lab.link(a, b, any(impairment)), EINVAL(message));
     lab.link(a, b);
     assert.throws(() => lab.link(a, b), { code: "EBUSY" });
-    assert.throws(() => lab.link(a, undefined as never), { code: "EINVAL", message: /a link joins two hosts of its lab/ });
+    assert.throws(() => lab.link(a, undefined as never), { code: "EINVAL", message: /a link joins two hosts/ });
     await assert.rejects(lab.run(any("1s")), EINVAL('"1s" is no time to run; expected milliseconds, 0 or more'));
     await lab.engine.close();
   });

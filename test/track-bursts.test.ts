@@ -9,6 +9,7 @@ import {
   ETHERTYPE,
   EXTENSION,
   type Ipv6Extension,
+  l4Checksum,
   PROTOCOL,
   serializeEthernet,
   serializeIpv4,
@@ -17,7 +18,7 @@ import {
   serializeUdp,
 } from "../src/wire/index.ts";
 import { BUILDS, engineOf, mac, random } from "./support.ts";
-import { ACK, ROUTER, SYN } from "./track-rig.ts";
+import { ACK, ROUTER, RST, SYN } from "./track-rig.ts";
 
 /** A destination option of padding alone (RFC 8200 §4.2): the transport header stands eight bytes further on. */
 const PADDING: Ipv6Extension = { type: EXTENSION.destination, bytes: Uint8Array.of(0, 0, 1, 4, 0, 0, 0, 0) };
@@ -136,3 +137,49 @@ for (const build of BUILDS) {
     });
   }
 }
+
+describe("a burst of packets", () => {
+  const ends = [IpAddress.parse("2001:db8:a::1"), IpAddress.parse("2001:db8:b::1")] as const;
+  const between = { source: ends[0].bytes(), destination: ends[1].bytes() };
+  const framed = (protocol: number, payload: Uint8Array, padding: readonly number[] = []) => {
+    const packet = serializeIpv6({ protocol, payload, ...between });
+    return Uint8Array.of(
+      ...serializeEthernet({ destination: ROUTER[0], source: mac(50), type: ETHERTYPE.ipv6, payload: packet }),
+      ...padding,
+    );
+  };
+  const segment = (flags: number, sequence: number, acknowledgement = 0) => {
+    const rest = { window: 1000, options: new Uint8Array(), payload: new Uint8Array(), urgentPointer: 0 };
+    return framed(PROTOCOL.tcp, serializeTcp({ sourcePort: 1, destinationPort: 2, flags, sequence, acknowledgement, ...rest }, between));
+  };
+
+  it("behind one that ends their flow is tracked as if it came alone", async () => {
+    const found: unknown[] = [];
+    for (const together of [false, true]) {
+      const { engine, conntrack } = await tracker("plain", 1500);
+      for (const [i, frame] of [segment(SYN, 100), segment(RST, 101), segment(ACK, 101, 1)].entries()) {
+        engine.port(0).receive(frame);
+        if (i === 0 || !together) engine.poll();
+      }
+      engine.poll();
+      found.push([[...conntrack.list()].map(({ state }) => state), conntrack.stats().invalid]);
+      await engine.close();
+    }
+    assert.deepEqual(found[1], found[0]);
+  });
+
+  it("shorter than eight bytes above IP is of no flow: what lies behind them is no part of them", async () => {
+    const { engine, conntrack } = await tracker("plain", 1500);
+    for (let id = 1; id < 4; id++) {
+      const echo = Uint8Array.of(128, 0, 0, 0);
+      const sum = l4Checksum(between.source, between.destination, PROTOCOL.icmpv6, echo);
+      echo.set([sum >> 8, sum & 255], 2);
+      engine.port(0).receive(framed(PROTOCOL.icmpv6, echo, [id, id, id, id]));
+      engine.port(0).receive(framed(33, new Uint8Array(), [id, id, id, id, 0, 0, 0, 0]));
+    }
+    engine.poll();
+    assert.equal(conntrack.count, 0);
+    assert.equal(conntrack.stats().invalid, 6);
+    await engine.close();
+  });
+});

@@ -54,7 +54,8 @@ function addresses(at: usize, is4: bool, tuple: usize): void {
 export function isSound(id: u32, d: usize, at: usize, is4: bool, protocol: u32, checked: bool): bool {
   examineL4(d);
   const flags = load<u32>(d, DESC_FLAGS), l4 = <u32>load<u16>(d, DESC_L4), l3 = <u32>load<u16>(d, DESC_L3);
-  if ((flags & FLAG_L4) == 0) return false;
+  // Less would make what lies behind the packet part of its tuple (nf_conntrack asks for eight bytes of every header too).
+  if ((flags & FLAG_L4) == 0 || load<u32>(d, DESC_PACKET_LENGTH) < l4 + 8 || load<u32>(d, DESC_LENGTH) < l4 + 8) return false;
   const transport = <usize>load<u32>(d, DESC_DATA) + l4;
   if (protocol == TCP && !flagsValid(<u32>load<u8>(transport, 13))) return false;
   const end = is4 ? l3 + load16(at + 2) : l3 + 40 + load16(at + 4);

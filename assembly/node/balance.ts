@@ -16,11 +16,9 @@ import { fetchOr } from "../core/sync";
 import { sendByHop } from "../device/send";
 import { NOT_SERVED, serveFlow } from "../flow/balance";
 import { backendAt, NOBODY, statOf } from "../table/balance";
-import { lookup4 } from "../table/fib4";
-import { lookup6, toQuery } from "../table/fib6";
 import { flowAt, flows, tupleOf } from "../table/flow";
+import { lookUpAddress } from "../table/lookup-rules";
 import { encapPacket } from "../wire/encap";
-import { load32 } from "../wire/bytes";
 
 /** What serve() found beside verdicts: a request for the caller to set up stands in `request`. */
 export const SERVED_BY_NAT: u32 = 0x100;
@@ -45,10 +43,10 @@ export function serve(worker: usize, p: u32, request: usize): u32 {
 }
 
 /** Behind the route lookups of a list: packets to backends that are not translated to go to those instead. Packets are counted. */
-export function steerBurst(worker: usize, table: usize, list: usize, n: u32, is4: bool): void {
+export function steerBurst(worker: usize, port: usize, table: usize, list: usize, n: u32, is4: bool): void {
   for (let k: u32 = 0; (k = countRun(worker, list, k, n)) < n; k++) {
     const p = <usize>load<u16>(list + (<usize>k << 1)), at = backendAt(backendOf(load<u32>(worker + (p << 2), VEC_FLOW)));
-    store<u32>(worker + (<usize>k << 2), hopTo(worker, table, at, is4), VEC_RESULT);
+    store<u32>(worker + (<usize>k << 2), hopTo(worker, port, table, at, is4), VEC_RESULT);
   }
 }
 
@@ -69,12 +67,9 @@ function countRun(worker: usize, list: usize, k: u32, n: u32): u32 {
   return k;
 }
 
-function hopTo(worker: usize, table: usize, backend: usize, is4: bool): u32 {
+function hopTo(worker: usize, port: usize, table: usize, backend: usize, is4: bool): u32 {
   const given = load<u32>(backend, BACKEND_HOP);
-  if (given != 0) return given;
-  if (is4) return lookup4(table, load32(backend + BACKEND_ADDRESS + 12));
-  v128.store(worker + WORKER_TUPLES, toQuery(backend + BACKEND_ADDRESS));
-  return lookup6(table, worker + WORKER_TUPLES);
+  return given != 0 ? given : lookUpAddress(port, table, worker + WORKER_TUPLES, is4, backend + BACKEND_ADDRESS + (is4 ? 12 : 0), 0, 0);
 }
 
 /** Sends what goes to its backend in a tunnel; the rest of the list stays. */

@@ -5,8 +5,8 @@ import {
   DESC_DATA, DESC_FLAGS, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PACKET_LENGTH, FIB_OIF,
   DESC_LOG_OUT, FLAG_IP4, FLAG_IP6, HEADER_PORTS, HEADER_TABLES, HOP_BROADCAST, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_LOCAL, HOP_PORT,
   IFACE_INDEX, IFACE_SIZE, NONE, NO_PORT, PORT_TABLE4, PORT_TABLE6, PUNT_LOG, REGION_IFACES, SENT, TABLE_FAMILY,
-  TABLE_ROOT, VERDICT_STOLEN, VEC_IDS, VEC_OIF, WORKER_SCRATCH,
-  WORKER_SCRATCH_SIZE, DESC_HASH, PORT_MTU, HOP_BLACKHOLE, HOP_PROHIBIT, HOP_UNREACHABLE,
+  TABLE_ROOT, VERDICT_STOLEN, VEC_IDS, VEC_OIF,
+  WORKER_TUPLES, DESC_HASH, DESC_MARK, PORT_MTU, HOP_BLACKHOLE, HOP_PROHIBIT, HOP_UNREACHABLE,
 } from "../abi";
 import { privateHead } from "../core/head";
 import { descriptorAt, header, portAt, region, tableAt } from "../core/layout";
@@ -14,9 +14,8 @@ import { punt } from "../core/packet";
 import { clonePacket, release } from "../core/pool";
 import { sendByHop } from "../device/send";
 import { stage } from "../device/transmit";
-import { lookup4 } from "../table/fib4";
-import { lookup6, toQuery } from "../table/fib6";
 import { hopAt, resolveHop } from "../table/hops";
+import { lookUpAddress } from "../table/lookup-rules";
 import { swap32 } from "../wire/bytes";
 
 /** linux/rtnetlink.h, RTN_*. */
@@ -29,6 +28,7 @@ const UNREACHABLE: u32 = 7;
 const PROHIBIT: u32 = 8;
 /** linux/netfilter/nf_tables.h, NFTA_FIB_F_*. */
 const BY_SOURCE: u32 = 1;
+const BY_MARK: u32 = 4;
 const BY_INPUT: u32 = 8;
 const BY_OUTPUT: u32 = 16;
 
@@ -49,20 +49,13 @@ function viewport(worker: usize, position: u32, d: usize): u32 {
   return ingress < header(HEADER_PORTS) ? ingress : <u32>load<u16>(worker + (<usize>position << 1), VEC_OIF);
 }
 
-/** Next hop of an address by a port's table, or 0: there is no route. */
-function hopTo(worker: usize, port: u32, is4: bool, at: usize, hash: u32): usize {
+/** Next hop of an address by a port's table and rules, or 0: there is no route. */
+function hopTo(worker: usize, port: u32, is4: bool, at: usize, from: usize, mark: u32, hash: u32): usize {
   if (port >= header(HEADER_PORTS)) return 0;
   const index = <u32>load<u16>(portAt(port) + (is4 ? PORT_TABLE4 : PORT_TABLE6));
   if (!hasTable(index, is4 ? 4 : 6)) return 0;
   const table = tableAt(index);
-  return hopAt(table, resolveHop(table, find(worker, table, is4, at), hash));
-}
-
-function find(worker: usize, table: usize, is4: bool, at: usize): u32 {
-  if (is4) return lookup4(table, swap32(load<u32>(at)));
-  const query = worker + WORKER_SCRATCH + WORKER_SCRATCH_SIZE - 64;
-  v128.store(query, toQuery(at));
-  return lookup6(table, query);
+  return hopAt(table, resolveHop(table, lookUpAddress(portAt(port), table, worker + WORKER_TUPLES, is4, at, from, mark), hash));
 }
 
 @inline
@@ -79,7 +72,8 @@ export function askFib(worker: usize, position: u32, flags: u32, result: u32): u
   const at = network + (is4 ? (source ? 12 : 16) : source ? 8 : 24);
   const out = <u32>load<u16>(worker + (<usize>position << 1), VEC_OIF), ingress = <u32>load<u16>(d, DESC_INGRESS);
   const port = (flags & BY_OUTPUT) != 0 ? out : viewport(worker, position, d);
-  const hop = hopTo(worker, port, is4, at, load<u32>(d, DESC_HASH)), kind = hop == 0 ? 0 : <u32>load<u8>(hop, HOP_KIND);
+  const other = network + (is4 ? (source ? 16 : 12) : source ? 24 : 8), mark = (flags & BY_MARK) != 0 ? load<u32>(d, DESC_MARK) : 0;
+  const hop = hopTo(worker, port, is4, at, other, mark, load<u32>(d, DESC_HASH)), kind = hop == 0 ? 0 : <u32>load<u8>(hop, HOP_KIND);
   const bound: u32 = (flags & BY_INPUT) != 0 ? ingress : (flags & BY_OUTPUT) != 0 ? out : NO_PORT;
   if (result == FIB_OIF) {
     if (!isRoad(kind)) return 0;
@@ -138,7 +132,7 @@ function sendTo(worker: usize, position: u32, id: u32, family: u32, address: usi
   if (from >= header(HEADER_PORTS)) return false;
   const index = <u32>load<u16>(portAt(from) + (family == 4 ? PORT_TABLE4 : PORT_TABLE6));
   if (!hasTable(index, family)) return false;
-  const table = tableAt(index), hop = find(worker, table, family == 4, address);
+  const table = tableAt(index), hop = lookUpAddress(portAt(from), table, worker + WORKER_TUPLES, family == 4, address, 0, 0);
   // The next hop's link header goes in front of the network header: into a head of our own, never over what a clone shows.
   const own = privateHead(worker, id);
   if (own == NONE) return false;

@@ -4,12 +4,13 @@
  * tables of a port's rules share next hops with the port's own.
  */
 import {
-  DESC_DATA, DESC_FLAGS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_MARK, DESC_PROTOCOL, FLAG_FRAGMENT, HOP_BROADCAST, HOP_KIND, HOP_LOCAL, RULES_COUNT,
-  RULES_FIRST, RULE_DESTINATION, RULE_DESTINATION_MASK, RULE_DESTINATION_PORTS, RULE_FLAGS, RULE_HOP, RULE_IIF, RULE_IIF_ANY, RULE_MARK,
+  DESC_DATA, DESC_FLAGS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_MARK, DESC_PROTOCOL, FLAG_FRAGMENT, HOP_BROADCAST, HOP_KIND, HOP_LOCAL, NO_PORT, PORT_RULES4,
+  PORT_RULES6, RULES_COUNT, RULES_FIRST, RULE_DESTINATION, RULE_DESTINATION_MASK, RULE_DESTINATION_PORTS, RULE_FLAGS, RULE_HOP, RULE_IIF, RULE_IIF_ANY, RULE_MARK,
   RULE_MARK_MASK, RULE_NEVER, RULE_NOT, RULE_PORTS, RULE_PROTOCOL, RULE_PROTOCOL_ANY, RULE_SIZE, RULE_SOURCE, RULE_SOURCE_MASK,
   RULE_SOURCE_PORTS, RULE_TABLE,
 } from "../abi";
 import { tableAt } from "../core/layout";
+import { loadAcquire } from "../core/sync";
 import { load32, swap16 } from "../wire/bytes";
 import { hasPorts } from "../wire/l4";
 import { lookup4 } from "./fib4";
@@ -90,4 +91,21 @@ export function writeKey(key: usize, d: usize, is4: bool, backward: bool, iif: u
   store<u32>(key, protocol, KEY_PROTOCOL);
   store<u32>(key, backward ? 0 : load<u32>(d, DESC_MARK), KEY_MARK);
   store<u32>(key, iif, KEY_IIF);
+}
+
+/**
+ * The next hop of an address by a port's table and rules, which see its source (0: none) and mark alone: what nft's `fib` and packets that are
+ * sent to an address of a rule's choice ask. `key` has 80 bytes.
+ */
+export function lookUpAddress(port: usize, table: usize, key: usize, is4: bool, address: usize, source: usize, mark: u32): u32 {
+  memory.fill(key, 0, 64);
+  memory.copy(key + KEY_DESTINATION, address, is4 ? 4 : 16);
+  if (source != 0) memory.copy(key + KEY_SOURCE, source, is4 ? 4 : 16);
+  if (is4) store<u32>(key, load32(key + KEY_DESTINATION), KEY_QUERY);
+  else v128.store(key, toQuery(key + KEY_DESTINATION), KEY_QUERY);
+  const rules = <usize>loadAcquire(port + (is4 ? PORT_RULES4 : PORT_RULES6));
+  if (rules == 0) return lookIn(table, key, is4);
+  store<u32>(key, mark, KEY_MARK);
+  store<u32>(key, NO_PORT, KEY_IIF);
+  return lookUpByRules(rules, table, key, is4);
 }

@@ -111,8 +111,6 @@ export class Engine {
   private readonly threads: Thread[] = [];
   private readonly runner: Runner;
   private readonly space: BucketSpace;
-  /** Rules by which ports look up what comes in. */
-  readonly lookupRules: LookupRules;
   private readonly puntRecords = new Uint32Array(HOST_IDS / 4);
   /** Entries of the function table whose programs were removed, and the epoch in which that was. */
   private readonly unused: { readonly entry: number; readonly epoch: number }[] = [];
@@ -138,7 +136,6 @@ export class Engine {
     this.wasm = wasm;
     this.slabs = new SlabPool(memory);
     this.space = new BucketSpace(memory);
-    this.lookupRules = new LookupRules(memory, this.plane, this.space);
     this.runner = new Runner(
       clock,
       () => this.poll(),
@@ -219,6 +216,11 @@ export class Engine {
   releaseTable(table: RouteTable): void {
     if (table.size > 0) throw new LoomError("EBUSY", `table ${table.index} has ${table.size} routes; withdraw them first`);
     if (this.tables[table.index] === table && !this.spare.includes(table)) this.spare.push(table);
+  }
+
+  /** Rules by which ports may look up what comes in, beside their tables. */
+  createLookupRules(family: 4 | 6): LookupRules {
+    return new LookupRules(this.memory, this.plane, this.space, family);
   }
 
   /** A network with rules: ports that are added to it meet them. */

@@ -26,12 +26,13 @@ export class BucketSpace {
 
   /** `passed` waits until nobody reads a reused array any more. */
   take(buckets: number, passed: (epoch: number) => void): number {
+    // What was given back comes first: pieces of one size would use up the room for all others.
+    const reused = this.free.get(buckets)?.shift();
     const at = this.next;
-    if (at + 2 * buckets <= this.end) {
+    if (!reused && at + 2 * buckets <= this.end) {
       this.next += 2 * buckets;
       return at;
     }
-    const reused = this.free.get(buckets)?.shift();
     if (!reused) throw new LoomError("ENOMEM", `no room for ${2 * buckets} bytes of a group or of rules; raise groupBytes`);
     passed(reused.epoch);
     return reused.at;

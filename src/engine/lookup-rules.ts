@@ -1,10 +1,9 @@
-/** Rules by which ports look up what comes in (RULES_* in abi.ts, assembly/table/lookup-rules.ts): written whole, swapped by one word. */
+/** Rules by which ports look up what comes in (RULES_* in abi.ts, assembly/table/lookup-rules.ts): written whole, swapped by a word of each port. */
 import * as abi from "../../assembly/abi.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import type { BucketSpace } from "./groups.ts";
 import type { EngineMemory } from "./memory.ts";
 import type { DataPlane } from "./module.ts";
-import type { Port } from "./port.ts";
 import type { RouteTable } from "./route-table.ts";
 
 /** An address as it lies in packets (4 or 16 bytes), and how many of its bits count. */
@@ -37,41 +36,90 @@ export interface LookupRule {
 
 const ANY_PORT = [0, 0xffff] as const;
 
+interface Old {
+  readonly lists: readonly number[];
+  readonly room: number;
+}
+
+/** The rules of one family that a host's ports have in common. */
 export class LookupRules {
   private readonly memory: EngineMemory;
   private readonly plane: DataPlane;
   private readonly space: BucketSpace;
+  private readonly family: 4 | 6;
+  /** Two lists of one size, one of them in use: a list that does not grow needs no memory. */
+  private lists: readonly [number, number] | undefined;
+  private room = 0;
+  private current = 0;
+  /** When the other list went out of use. */
+  private swapped: number | undefined;
+  /** Smaller lists that ports may still have. */
+  private old: Old | undefined;
 
-  constructor(memory: EngineMemory, plane: DataPlane, space: BucketSpace) {
+  constructor(memory: EngineMemory, plane: DataPlane, space: BucketSpace, family: 4 | 6) {
     this.memory = memory;
     this.plane = plane;
     this.space = space;
+    this.family = family;
   }
 
-  /** Gives a port its rules of a family; none: its table alone holds. ENOMEM: raise `groupBytes`. */
-  set(port: Port, family: 4 | 6, rules: readonly LookupRule[]): void {
-    const { memory } = this;
-    const word = memory.port(port.index) + (family === 4 ? abi.PORT_RULES4 : abi.PORT_RULES6);
-    const before = memory.getU32(word);
-    const at = rules.length === 0 ? 0 : this.write(family, rules);
-    Atomics.store(memory.i32, word / 4, at);
-    if (before === 0) return;
-    this.space.give(before, shortsFor(memory.getU32(before + abi.RULES_COUNT)), this.plane.epochEnd());
+  /** Room for so many rules, so that `write` needs none. ENOMEM: raise `groupBytes`; nothing has changed then. */
+  reserve(count: number): void {
+    if (count === 0 || (this.lists && count <= this.room)) return;
+    const room = Math.max(8, 2 ** Math.ceil(Math.log2(count)));
+    const passed = (epoch: number) => this.passed(epoch);
+    const first = this.space.take(shortsFor(room), passed);
+    let second: number;
+    try {
+      second = this.space.take(shortsFor(room), passed);
+    } catch (error) {
+      this.giveBack({ lists: [first], room });
+      throw error;
+    }
+    const before = this.lists && { lists: this.lists, room: this.room };
+    // Ports may still have the first of several that were too small.
+    if (before && this.old) this.giveBack(before);
+    else this.old = before;
+    this.lists = [first, second];
+    this.room = room;
+    this.swapped = undefined;
   }
 
-  private write(family: 4 | 6, rules: readonly LookupRule[]): number {
-    const { memory } = this;
-    const shorts = shortsFor(rules.length);
-    const at = this.space.take(shorts, (epoch) => this.passed(epoch));
-    memory.u8.fill(0, at, at + 2 * shorts);
-    memory.setU32(at + abi.RULES_COUNT, rules.length);
-    for (const [i, rule] of rules.entries()) this.writeRule(at + abi.RULES_FIRST + i * abi.RULE_SIZE, family, rule);
+  /** Writes a list, for `Port.useRules` of all ports that have it; then `written` has to be told. */
+  write(rules: readonly LookupRule[]): number {
+    for (const { table } of rules)
+      if (table.family !== this.family) throw invalid(`a rule of IPv${this.family} names a table of IPv${table.family}`);
+    this.reserve(Math.max(1, rules.length));
+    if (this.swapped !== undefined) this.passed(this.swapped);
+    this.current ^= 1;
+    const at = (this.lists as readonly [number, number])[this.current];
+    this.memory.u8.fill(0, at, at + 2 * shortsFor(this.room));
+    this.memory.setU32(at + abi.RULES_COUNT, rules.length);
+    for (const [i, rule] of rules.entries()) this.writeRule(at + abi.RULES_FIRST + i * abi.RULE_SIZE, rule);
     return at;
   }
 
-  private writeRule(at: number, family: 4 | 6, rule: LookupRule): void {
+  /** All ports have what `write` wrote last, or none: nobody reads what was before. */
+  written(): void {
+    this.swapped = this.plane.epochEnd();
+    if (this.old) this.giveBack(this.old);
+    this.old = undefined;
+  }
+
+  /** Gives the memory back; no port has the rules any more. */
+  close(): void {
+    this.written();
+    if (this.lists) this.giveBack({ lists: this.lists, room: this.room });
+    this.lists = undefined;
+  }
+
+  private giveBack({ lists, room }: Old): void {
+    const epoch = this.plane.epochEnd();
+    for (const at of lists) this.space.give(at, shortsFor(room), epoch);
+  }
+
+  private writeRule(at: number, rule: LookupRule): void {
     const { memory } = this;
-    if (rule.table.family !== family) throw invalid(`a rule of IPv${family} names a table of IPv${rule.table.family}`);
     const ports = rule.sourcePorts || rule.destinationPorts ? abi.RULE_PORTS : 0;
     memory.u8[at + abi.RULE_FLAGS] = (rule.not ? abi.RULE_NOT : 0) | (rule.never ? abi.RULE_NEVER : 0) | ports;
     memory.setU32(at + abi.RULE_IIF, rule.iif ?? abi.RULE_IIF_ANY);
@@ -104,7 +152,7 @@ export class LookupRules {
   }
 }
 
-/** Room for so many rules, in steps, so that another list may have it later; counted in u16, as bucket memory is. */
-function shortsFor(count: number): number {
-  return (abi.RULES_FIRST + abi.RULE_SIZE * 2 ** Math.ceil(Math.log2(count))) / 2;
+/** Room for so many rules, counted in u16 as bucket memory is. */
+function shortsFor(room: number): number {
+  return (abi.RULES_FIRST + abi.RULE_SIZE * room) / 2;
 }

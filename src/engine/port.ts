@@ -94,12 +94,18 @@ export class Port {
     return this;
   }
 
+  /** What came from `LookupRules.write` of that family, or 0: the port's table alone holds. */
+  useRules(family: 4 | 6, at: number): void {
+    Atomics.store(this.memory.i32, (this.memory.port(this.index) + (family === 4 ? abi.PORT_RULES4 : abi.PORT_RULES6)) / 4, at);
+  }
+
   /** Down, with no table: as if nobody had used it. */
   retire(): void {
     this.configure({ up: false, host: false, gro: false });
     const at = this.memory.port(this.index);
     this.memory.setU16(at + abi.PORT_TABLE4, abi.NO_TABLE);
     this.memory.setU16(at + abi.PORT_TABLE6, abi.NO_TABLE);
+    for (const family of [4, 6] as const) this.useRules(family, 0);
   }
 
   private setTable(at: number, table: RouteTable | undefined, family: 4 | 6): void {

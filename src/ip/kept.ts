@@ -41,18 +41,14 @@ export class KeptPackets {
     return IpAddress.fromBytes(memory.u8.slice(at + (head[0] >>> 4 === 4 ? 12 : 0), at + 16));
   }
 
-  /** A forwarded packet that would come up again for ever: its neighbour is known, but had no place in its port's table. */
+  /** A forwarded packet that would come up again for ever: its neighbour is known, but had no place in any table. */
   private leadsNowhere(id: number, isGlean: boolean, neighbour: Neighbour): boolean {
     const { address, mac, hop } = neighbour;
-    const { memory } = this.world.engine;
-    const d = memory.descriptor(id);
     if (!isGlean || !mac || !this.isForwarded(id)) return false;
-    const port = memory.port(memory.getU16(d + abi.DESC_INGRESS));
-    const index = memory.getU16(port + (address.family === 4 ? abi.PORT_TABLE4 : abi.PORT_TABLE6));
-    const table = this.world.rules.tablesOf(address.family).find((each) => each.index === index);
+    const tables = this.world.rules.tablesOf(address.family);
     // A table that is younger than the neighbour does not know it yet.
-    if (table?.get(hostPrefix(address)) === 0) this.world.neighbours.lead(neighbour);
-    return table?.get(hostPrefix(address)) !== hop;
+    if (tables.some((table) => table.get(hostPrefix(address)) === 0)) this.world.neighbours.lead(neighbour);
+    return !tables.some((table) => table.get(hostPrefix(address)) === hop);
   }
 
   /** With a link-layer header still, or without one because it has been through the rules. */

@@ -7,7 +7,7 @@
 import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { LookupRule } from "../engine/lookup-rules.ts";
+import type { LookupRule, LookupRules } from "../engine/lookup-rules.ts";
 import type { RouteTable } from "../engine/route-table.ts";
 import type { NetInterface } from "./interface.ts";
 import type { Neighbours } from "./neighbours.ts";
@@ -17,6 +17,8 @@ import { isOf, lookupRule, matches, type PathHint, type Rule } from "./rule.ts";
 export const MAIN_TABLE = 254;
 const MAIN_PRIORITY = 32_766;
 const FAMILIES = [4, 6] as const;
+/** The rule of every host that nobody has changed. */
+const MAIN_RULE: Rule = { priority: MAIN_PRIORITY, table: MAIN_TABLE };
 
 type Tables = { readonly 4: RouteTable; readonly 6: RouteTable };
 
@@ -27,7 +29,8 @@ export class PolicyRouting {
   private readonly main: Routes;
   private readonly others = new Map<number, { routes: Routes; tables: Tables }>();
   private readonly mainTables: Tables;
-  private readonly rules: Rule[] = [{ priority: MAIN_PRIORITY, table: MAIN_TABLE }];
+  private readonly written: { readonly 4: LookupRules; readonly 6: LookupRules };
+  private readonly rules: Rule[] = [MAIN_RULE];
 
   constructor(engine: Engine, neighbours: Neighbours, interfaces: readonly NetInterface[], main: Routes, tables: Tables) {
     this.engine = engine;
@@ -35,6 +38,7 @@ export class PolicyRouting {
     this.interfaces = interfaces;
     this.main = main;
     this.mainTables = tables;
+    this.written = { 4: engine.createLookupRules(4), 6: engine.createLookupRules(6) };
   }
 
   /** The routes of a table, made when new. ENOMEM: create the engine with more `tables`. */
@@ -71,12 +75,14 @@ export class PolicyRouting {
       throw new LoomError("EEXIST", `there is a rule with priority ${priority} already`);
     }
     this.table(rule.table);
+    const before = [...this.rules];
     this.rules.push(rule);
     this.rules.sort((a, b) => a.priority - b.priority);
     try {
       this.apply();
     } catch (error) {
-      this.delete(priority); // No room for it in the data plane.
+      // No room for it in the data plane, where nothing has changed.
+      this.rules.splice(0, this.rules.length, ...before);
       throw error;
     }
   }
@@ -88,17 +94,22 @@ export class PolicyRouting {
     this.apply();
   }
 
-  /** Each port gets the rules that hold for it; where the main table alone does, none. */
+  /** Each port gets the rules; where the main table alone does, none. A list that became no longer needs no memory. */
   apply(): void {
-    for (const iface of this.interfaces) {
-      iface.port.configure({ table4: this.mainTables[4], table6: this.mainTables[6] });
-      for (const family of FAMILIES) this.engine.lookupRules.set(iface.port, family, this.isPlain ? [] : this.lookupRules(family));
+    const rules = FAMILIES.map((family) => (this.isPlain ? undefined : this.lookupRules(family)));
+    for (const [i, family] of FAMILIES.entries()) this.written[family].reserve(rules[i] ? Math.max(1, rules[i].length) : 0);
+    const lists = FAMILIES.map((family, i) => (rules[i] ? this.written[family].write(rules[i]) : 0));
+    for (const { port } of this.interfaces) {
+      // Never a table without its rules.
+      for (const [i, family] of FAMILIES.entries()) port.useRules(family, lists[i]);
+      port.configure({ table4: this.mainTables[4], table6: this.mainTables[6] });
     }
+    for (const family of FAMILIES) this.written[family].written();
     this.main.generation++;
   }
 
   private get isPlain(): boolean {
-    return this.rules.length === 1 && this.rules[0].table === MAIN_TABLE && !this.rules[0].action;
+    return this.rules.length === 1 && this.rules[0] === MAIN_RULE;
   }
 
   /** The rules of a family as the data plane has them. */
@@ -116,11 +127,11 @@ export class PolicyRouting {
       if (this.rules[i].iif === iface || this.rules[i].oif === iface) this.rules.splice(i, 1);
     for (const { routes } of this.others.values()) routes.withdraw(iface, false);
     this.apply();
-    for (const family of FAMILIES) this.engine.lookupRules.set(iface.port, family, []);
   }
 
   /** Gives every table back to the engine. */
   close(): void {
+    for (const family of FAMILIES) this.written[family].close();
     const all = [...this.others.values(), { routes: this.main, tables: this.mainTables }];
     for (const { routes } of all) routes.clear();
     for (const { tables } of all) for (const family of FAMILIES) this.engine.releaseTable(tables[family]);
@@ -129,7 +140,8 @@ export class PolicyRouting {
 
   /** A next hop for what this host sends, from a socket bound to `oif` if to any; 0 for none. */
   lookup(to: IpAddress, hint?: PathHint, oif?: NetInterface): number {
-    if (this.isPlain) return this.main.lookup(to);
+    const own = this.main.lookup(to);
+    if (this.isPlain || this.main.meaning(to.family, own)?.kind === "local") return own;
     for (const rule of this.rules) {
       if (!matches(rule, to, hint, oif)) continue;
       if (rule.action) return this.main.endHop(to.family, rule.action);

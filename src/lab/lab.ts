@@ -98,7 +98,7 @@ export class Lab {
   }
 
   private portOf(host: Host, name: string): Port {
-    if (!this.hosts.includes(host)) throw invalid("a link joins two hosts of its lab; expected what `await lab.host({ … })` gave");
+    if (!(host instanceof Host)) throw invalid("a link joins two hosts; expected what `await lab.host({ … })` gave");
     return host.ip.interface(name).port;
   }
 
