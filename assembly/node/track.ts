@@ -130,8 +130,9 @@ function guessSlow(worker: usize, list: usize, zone: u32, k: u32, is4: bool, cac
 }
 
 /**
- * Second pass of a table that no cache holds: from hashes to what their tags point at. In front of a loop that needs memory from all over the table stands one that only
- * touches it: so short that a core has many of its misses under way at once (1,000,000 flows: 5.5 → 9.8 million packets a second).
+ * Second pass of a table that no cache holds: from hashes to what their tags point at. In front of a loop that needs memory from all
+ * over the table stands one that only touches it: so short that a core has many of its misses under way at once (1,000,000 flows:
+ * 5.5 → 9.8 million packets a second).
  */
 function candidates(worker: usize, list: usize, n: u32): void {
   const records = <usize>load<u32>(flows(), FLOWS_HOT);

@@ -8,6 +8,7 @@ import * as abi from "../../assembly/abi.ts";
 import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Engine } from "../engine/engine.ts";
+import { awaitPassed } from "../engine/epochs.ts";
 import { HOST_SEGMENT } from "../engine/layout.ts";
 import type { EngineMemory } from "../engine/memory.ts";
 import type { DataPlane } from "../engine/module.ts";
@@ -226,8 +227,5 @@ export class EnginePlane implements BalancePlane {
     for (const [i, word] of [a, b, c, d].entries()) view.setInt32(4 * i, word);
   }
 
-  private readonly passed = (epoch: number): void => {
-    for (let turn = 0; turn < 1_000_000; turn++) if (this.plane.epochPassed(epoch)) return;
-    throw new LoomError("EBUSY", "a worker has been in one burst for too long; try again");
-  };
+  private readonly passed = (epoch: number): void => awaitPassed(this.plane, epoch);
 }

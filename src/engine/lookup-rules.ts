@@ -1,6 +1,7 @@
 /** Rules by which ports look up what comes in (RULES_* in abi.ts, assembly/table/lookup-rules.ts): written whole, swapped by a word of each port. */
 import * as abi from "../../assembly/abi.ts";
-import { invalid, LoomError } from "../base/errors.ts";
+import { invalid } from "../base/errors.ts";
+import { awaitPassed } from "./epochs.ts";
 import type { BucketSpace } from "./groups.ts";
 import type { EngineMemory } from "./memory.ts";
 import type { DataPlane } from "./module.ts";
@@ -65,9 +66,9 @@ export class LookupRules {
 
   /** Room for so many rules, so that `write` needs none. ENOMEM: raise `groupBytes`; nothing has changed then. */
   reserve(count: number): void {
-    if (count === 0 || (this.lists && count <= this.room)) return;
+    if (this.lists && count <= this.room) return;
     const room = Math.max(8, 2 ** Math.ceil(Math.log2(count)));
-    const passed = (epoch: number) => this.passed(epoch);
+    const passed = (epoch: number) => awaitPassed(this.plane, epoch);
     const first = this.space.take(shortsFor(room), passed);
     let second: number;
     try {
@@ -89,8 +90,8 @@ export class LookupRules {
   write(rules: readonly LookupRule[]): number {
     for (const { table } of rules)
       if (table.family !== this.family) throw invalid(`a rule of IPv${this.family} names a table of IPv${table.family}`);
-    this.reserve(Math.max(1, rules.length));
-    if (this.swapped !== undefined) this.passed(this.swapped);
+    this.reserve(rules.length);
+    if (this.swapped !== undefined) awaitPassed(this.plane, this.swapped);
     this.current ^= 1;
     const at = (this.lists as readonly [number, number])[this.current];
     this.memory.u8.fill(0, at, at + 2 * shortsFor(this.room));
@@ -144,11 +145,6 @@ export class LookupRules {
     if (!bits) return;
     this.memory.u8.set(bits.bytes, at);
     for (let bit = 0; bit < bits.length; bit++) this.memory.u8[mask + (bit >>> 3)] |= 0x80 >>> (bit & 7);
-  }
-
-  private passed(epoch: number): void {
-    for (let turn = 0; turn < 1_000_000; turn++) if (this.plane.epochPassed(epoch)) return;
-    throw new LoomError("EBUSY", "a worker has been in one burst for too long; try again");
   }
 }
 

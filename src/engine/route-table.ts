@@ -8,6 +8,7 @@ import * as abi from "../../assembly/abi.ts";
 import { type Prefix, parse4, parse6, parsePrefix } from "../base/address.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import type { Columns4, Columns6 } from "../base/routes.ts";
+import { awaitPassed } from "./epochs.ts";
 import { type BucketSpace, fillBuckets, type GroupMember } from "./groups.ts";
 import { hopBytes } from "./layout.ts";
 import type { EngineMemory } from "./memory.ts";
@@ -168,13 +169,6 @@ export class RouteTable {
     return this.memory.getU32(this.hops + 4 * index);
   }
 
-  /** Waits (microseconds) until no worker can still read what went out of use at an epoch. */
-  private passed(epoch: number | undefined): void {
-    if (epoch === undefined) return;
-    for (let turn = 0; turn < 1_000_000; turn++) if (this.plane.epochPassed(epoch)) return;
-    throw new LoomError("EBUSY", "a worker has been in one burst for too long; try again");
-  }
-
   /** Fills the version that nobody reads, then swaps the address. */
   private writeHop(index: number, hop: NextHop): void {
     const { memory } = this;
@@ -185,7 +179,8 @@ export class RouteTable {
       throw invalid(`next hop names port ${hop.port}; expected 0 to ${memory.layout.sizes.ports - 1}`);
     }
     if (hop.kind === "group") this.checkGroup(hop.members, bucketsOf(hop));
-    this.passed(this.swapped.get(index));
+    const swapped = this.swapped.get(index);
+    if (swapped !== undefined) awaitPassed(this.plane, swapped);
     const current = this.hopAt(index);
     const at = current === this.versionAt(index, 0) ? this.versionAt(index, 1) : this.versionAt(index, 0);
     memory.u8.fill(0, at, at + abi.HOP_SIZE);
@@ -226,7 +221,7 @@ export class RouteTable {
   private writeGroup(at: number, current: number, group: NextHop & { kind: "group" }): void {
     const { memory } = this;
     const buckets = bucketsOf(group);
-    const array = this.space.take(buckets, (epoch) => this.passed(epoch));
+    const array = this.space.take(buckets, (epoch) => awaitPassed(this.plane, epoch));
     const wasGroup = memory.u8[current + abi.HOP_KIND] === abi.HOP_GROUP && memory.getU32(current + abi.HOP_MASK) + 1 === buckets;
     const before = memory.getU32(current + abi.HOP_BUCKETS);
     if (wasGroup) memory.u8.copyWithin(array, before, before + 2 * buckets);

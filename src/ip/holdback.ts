@@ -74,15 +74,6 @@ export class Holdback {
     return false;
   }
 
-  /** `who` has nothing to send yet: it asks its owner when its turn comes. */
-  queueUp({ iface }: Path, who: Throttled): void {
-    if (iface) this.lines[iface.port.index].join(who);
-  }
-
-  hasTurn(who: Throttled): boolean {
-    return who === this.turn;
-  }
-
   /** Do many wait for this path's ring? */
   isCrowded({ iface }: Path): boolean {
     return iface !== undefined && this.lines[iface.port.index].length > CROWD;

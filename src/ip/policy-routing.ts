@@ -29,7 +29,8 @@ export class PolicyRouting {
   private readonly main: Routes;
   private readonly others = new Map<number, { routes: Routes; tables: Tables }>();
   private readonly mainTables: Tables;
-  private readonly written: { readonly 4: LookupRules; readonly 6: LookupRules };
+  /** What all ports have. */
+  private readonly shared: { readonly 4: LookupRules; readonly 6: LookupRules };
   private readonly rules: Rule[] = [MAIN_RULE];
 
   constructor(engine: Engine, neighbours: Neighbours, interfaces: readonly NetInterface[], main: Routes, tables: Tables) {
@@ -38,7 +39,7 @@ export class PolicyRouting {
     this.interfaces = interfaces;
     this.main = main;
     this.mainTables = tables;
-    this.written = { 4: engine.createLookupRules(4), 6: engine.createLookupRules(6) };
+    this.shared = { 4: engine.createLookupRules(4), 6: engine.createLookupRules(6) };
   }
 
   /** The routes of a table, made when new. ENOMEM: create the engine with more `tables`. */
@@ -97,14 +98,15 @@ export class PolicyRouting {
   /** Each port gets the rules; where the main table alone does, none. A list that became no longer needs no memory. */
   apply(): void {
     const rules = FAMILIES.map((family) => (this.isPlain ? undefined : this.lookupRules(family)));
-    for (const [i, family] of FAMILIES.entries()) this.written[family].reserve(rules[i] ? Math.max(1, rules[i].length) : 0);
-    const lists = FAMILIES.map((family, i) => (rules[i] ? this.written[family].write(rules[i]) : 0));
+    // Room for both before either is written, so that there are new lists of both families or of none.
+    for (const [i, family] of FAMILIES.entries()) if (rules[i]) this.shared[family].reserve(rules[i].length);
+    const lists = FAMILIES.map((family, i) => (rules[i] ? this.shared[family].write(rules[i]) : 0));
     for (const { port } of this.interfaces) {
       // Never a table without its rules.
       for (const [i, family] of FAMILIES.entries()) port.useRules(family, lists[i]);
       port.configure({ table4: this.mainTables[4], table6: this.mainTables[6] });
     }
-    for (const family of FAMILIES) this.written[family].written();
+    for (const family of FAMILIES) this.shared[family].written();
     this.main.generation++;
   }
 
@@ -131,7 +133,7 @@ export class PolicyRouting {
 
   /** Gives every table back to the engine. */
   close(): void {
-    for (const family of FAMILIES) this.written[family].close();
+    for (const family of FAMILIES) this.shared[family].close();
     const all = [...this.others.values(), { routes: this.main, tables: this.mainTables }];
     for (const { routes } of all) routes.clear();
     for (const { tables } of all) for (const family of FAMILIES) this.engine.releaseTable(tables[family]);
