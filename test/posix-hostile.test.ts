@@ -72,9 +72,9 @@ function kinds(random: Random) {
     flags: () =>
       of(0, c.MSG_PEEK, c.MSG_DONTWAIT, c.MSG_OOB, c.MSG_TRUNC, c.MSG_ERRQUEUE, c.MSG_WAITALL, c.MSG_FASTOPEN, -1, below(2 ** 31)),
     domain: () => of(c.AF_UNIX, c.AF_INET, c.AF_INET6),
-    type: () => of(c.SOCK_STREAM, c.SOCK_DGRAM, c.SOCK_SEQPACKET) | of(0, c.SOCK_NONBLOCK, c.SOCK_CLOEXEC),
+    type: () => of(c.SOCK_STREAM, c.SOCK_DGRAM, c.SOCK_RAW, c.SOCK_SEQPACKET) | of(0, c.SOCK_NONBLOCK, c.SOCK_CLOEXEC),
     small: () => below(70),
-    level: () => of(0, 1, 6, 17, 41),
+    level: () => of(0, 1, 6, 17, 41, 58, 255),
     name,
     bytes,
     value: () =>
@@ -96,13 +96,14 @@ function kinds(random: Random) {
     request: () => of(0x541b, 0x5411, 0x5421, 0x894b, 0x8905),
     path: () => of("/a", "/b", "\0c", "/nowhere"),
     zero: () => 0,
+    protocol: () => of(0, 0, 0, 0, 1, 17, 58, 89, 255),
   };
 }
 type Kind = keyof ReturnType<typeof kinds>;
 
 /** Every call and what it takes. */
 const CALLS: Readonly<Record<string, readonly Kind[]>> = {
-  socket: ["domain", "type", "zero"],
+  socket: ["domain", "type", "protocol"],
   socketpair: ["domain", "type", "zero", "pair"],
   pipe2: ["pair", "zero"],
   bind: ["fd", "name"],

@@ -14,7 +14,8 @@ const python = process.platform === "linux" && spawnSync("python3", ["-c", "impo
 const skip = python ? false : "needs Linux and python3";
 
 describe("system calls as the kernel has them", { skip }, () => {
-  const names = Object.keys(SCENARIOS);
+  const isRoot = process.getuid?.() === 0 && spawnSync("ip", ["-V"]).status === 0;
+  const names = Object.keys(SCENARIOS).filter((name) => isRoot || !needsRoot(name));
   const programs = names.map((name) => parse(SCENARIOS[name]));
   const folder = mkdtempSync(join(tmpdir(), "loom-posix-"));
   let kernel: Outcome[][] = [];
@@ -27,6 +28,8 @@ describe("system calls as the kernel has them", { skip }, () => {
   });
 
   after(() => rmSync(folder, { recursive: true, force: true }));
+
+  for (const name of Object.keys(SCENARIOS).filter(needsRoot)) if (!isRoot) it(name, { skip: "needs root and ip(8)" });
 
   for (const [i, name] of names.entries()) {
     it(name, async () => {
@@ -43,3 +46,8 @@ describe("system calls as the kernel has them", { skip }, () => {
     });
   }
 });
+
+/** What is done in a network namespace of its own. */
+function needsRoot(name: string): boolean {
+  return SCENARIOS[name].trimStart().startsWith("namespace");
+}

@@ -17,9 +17,11 @@ import type { Port } from "../engine/port.ts";
 import type { Firewall } from "../filter/firewall.ts";
 import type { AddressInfo, AddressOptions } from "../ip/addresses.ts";
 import type { NetInterface } from "../ip/interface.ts";
-import { type EchoReply, Pinger } from "../ip/ping.ts";
 import { MAIN_TABLE } from "../ip/policy-routing.ts";
 import { IpStack } from "../ip/stack.ts";
+import { EchoLayer } from "../raw/echo.ts";
+import { RawLayer } from "../raw/layer.ts";
+import { type EchoReply, Pinger } from "../raw/pinger.ts";
 import { DatagramSocket } from "../socket/datagram.ts";
 import { TcpListenerSocket } from "../socket/listener.ts";
 import { TcpSocket } from "../socket/stream.ts";
@@ -33,7 +35,7 @@ import { connectAny, RESOLUTION_DELAY_MS } from "./happy-eyeballs.ts";
 import { HostRules, type LogEntry, RULES_MEMORY } from "./host-rules.ts";
 import { warnUnlessRun } from "./idle-warning.ts";
 import { HostNames } from "./names.ts";
-import { ADDRESS, CONNECT, DATAGRAM, DHCP, HOST, INTERFACE, LISTEN, LOOKUP, PING, ROUTE, RULE, UNIX } from "./option-shapes.ts";
+import { ADDRESS, CONNECT, DATAGRAM, DHCP, HOST, INTERFACE, LISTEN, LOOKUP, PING, RAW, ROUTE, RULE, UNIX } from "./option-shapes.ts";
 import type {
   ConnectOptions,
   DatagramOptions,
@@ -46,6 +48,7 @@ import type {
   UnixPath,
 } from "./options.ts";
 import type { QueueCounters, QueueHandler, QueueOptions } from "./packet-queues.ts";
+import { openRaw, type RawOptions } from "./raw-options.ts";
 import { type RuleOptions, ruleOf } from "./rule-options.ts";
 
 export type * from "./options.ts";
@@ -76,6 +79,9 @@ export class Host {
   readonly ip: IpStack;
   readonly tcp: TcpLayer;
   readonly udp: UdpLayer;
+  /** What `raw` opens, and who asks for echoes. */
+  readonly rawSockets: RawLayer;
+  readonly echo: EchoLayer;
   /** Names of Unix domain sockets. */
   readonly unix = new UnixNamespace<UnixEndpoint>();
   private readonly rules: HostRules | undefined;
@@ -106,7 +112,9 @@ export class Host {
     this.tcp = new TcpLayer(this.ip, { defaults: options.tcp, secret: key, handshakes: options.handshakes });
     this.udp = new UdpLayer(this.ip);
     this.names = new HostNames(this.ip, this.udp, this.tcp, options);
-    this.pinger = new Pinger(this.ip);
+    this.rawSockets = new RawLayer(this.ip);
+    this.echo = new EchoLayer(this.ip);
+    this.pinger = new Pinger(this.echo);
     this.dhcpClients = new HostDhcp(this);
     this.rules = HostRules.of(engine, this.ip, random);
     this.clockwork = { name: "timers", poll: () => this.tick() };
@@ -490,6 +498,21 @@ export class Host {
     return new DatagramSocket(endpoint, this.ip).configure(settings);
   }
 
+  /**
+   * A raw socket (raw(7)): packets of one IP protocol, beside whoever else takes them. `data` of what it gets is of IPv4 the whole
+   * packet, of IPv6 what is behind the headers; what it sends is a payload, unless `header` says otherwise.
+   */
+  raw(options: RawOptions): DatagramSocket {
+    this.check();
+    checkOptions("raw", RAW, options, ["protocol"]);
+    const { protocol, family, hostname, interface: name, header, types, checksumAt, ...settings } = options;
+    const local = hostname === undefined ? undefined : this.ip.parse(hostname);
+    const device = name === undefined ? local?.iface : this.ip.interface(name);
+    const endpoint = openRaw(this.rawSockets, { protocol, family, header, types, checksumAt }, local?.address);
+    endpoint.device = device;
+    return new DatagramSocket(endpoint, this.ip).configure(settings);
+  }
+
   /** One echo request, to an address or to the best address of a name. Rejects with ETIMEDOUT, EHOSTUNREACH …, ENOTFOUND. */
   async ping(hostname: string, options: PingOptions = {}): Promise<EchoReply> {
     this.check();
@@ -532,7 +555,8 @@ export class Host {
     this.tcp.close(why);
     this.udp.close(why);
     this.unix.close(why);
-    this.pinger.close(why);
+    this.rawSockets.close(why);
+    this.echo.close(why);
     this.resolver.close();
     for (const iface of ip.interfaces) ip.advertiser.stop(iface);
     ip.flush();

@@ -22,7 +22,9 @@ import type { ResolverOptions } from "../dns/resolver.ts";
 import type { AddressOptions } from "../ip/addresses.ts";
 import type { AdvertiseOptions } from "../ip/advertiser.ts";
 import type { AutoconfOptions } from "../ip/slaac.ts";
+import type { DatagramSettings } from "../socket/datagram.ts";
 import { TCP_SHAPE } from "../tcp/option-shape.ts";
+import type { RawOptions } from "./raw-options.ts";
 
 const texts = listOf(text);
 const u32 = whole(0, 2 ** 32 - 1);
@@ -111,13 +113,7 @@ export const LISTEN = { ...TCP_SHAPE, hostname: text, port: anyPort, interface: 
 
 export const UNIX = { path: text };
 
-export const DATAGRAM = {
-  hostname: text,
-  port: anyPort,
-  interface: text,
-  reusePort: yesNo,
-  reuseAddress: yesNo,
-  v6Only: yesNo,
+const SETTINGS: Shape<DatagramSettings> = {
   hopLimit: whole(0, 255),
   trafficClass: whole(0, 255),
   broadcast: yesNo,
@@ -126,6 +122,29 @@ export const DATAGRAM = {
   multicastTtl: whole(0, 255),
   multicastLoop: yesNo,
   multicastInterface: text,
+};
+
+export const DATAGRAM = {
+  ...SETTINGS,
+  hostname: text,
+  port: anyPort,
+  interface: text,
+  reusePort: yesNo,
+  reuseAddress: yesNo,
+  v6Only: yesNo,
+};
+
+const protocol = either(whole(1, 255), oneOf("icmp", "icmpv6", "tcp", "udp"));
+
+export const RAW: Shape<RawOptions> = {
+  protocol,
+  ...SETTINGS,
+  family: oneOf(4, 6),
+  hostname: text,
+  interface: text,
+  header: yesNo,
+  types: listOf(whole(0, 255)),
+  checksumAt: whole(0, 65_534),
 };
 
 export const PING = {
@@ -165,7 +184,7 @@ export const RULE = {
   boundTo: text,
   mark: u32,
   markMask: u32,
-  protocol: either(whole(1, 255), oneOf("icmp", "icmpv6", "tcp", "udp")),
+  protocol,
   sourcePort: either(rulePort, listOf(rulePort)),
   destinationPort: either(rulePort, listOf(rulePort)),
   table: u32,

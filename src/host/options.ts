@@ -1,4 +1,6 @@
 /** What a host and its calls take and show: interfaces, connections, listeners, datagrams, routes. */
+
+import type { EndpointOptions } from "../datagram/endpoint.ts";
 import type { Device, Engine, EngineOptions } from "../engine/engine.ts";
 import type { LinkStats } from "../engine/link-stats.ts";
 import type { OffloadFlags, Port } from "../engine/port.ts";
@@ -7,9 +9,9 @@ import type { RouteKind } from "../ip/routes.ts";
 import type { AutoconfOptions } from "../ip/slaac.ts";
 import type { DatagramSettings } from "../socket/datagram.ts";
 import type { TcpOptions } from "../tcp/tcb.ts";
-import type { EndpointOptions } from "../udp/endpoint.ts";
 import type { NamesOptions } from "./names.ts";
 
+export type { RawOptions } from "./raw-options.ts";
 export type { RuleOptions } from "./rule-options.ts";
 
 /** A device for a port that the host gives it. */

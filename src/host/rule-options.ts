@@ -31,7 +31,8 @@ export interface RuleOptions {
   action?: RuleAction;
 }
 
-const PROTOCOLS = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const;
+/** Names of protocols where a number may stand. */
+export const PROTOCOLS = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const;
 
 export function ruleOf(options: RuleOptions, interfaceOf: (name: string) => NetInterface): Rule {
   const { priority, not, from, to, mark, markMask, protocol, table = MAIN_TABLE, action } = options;

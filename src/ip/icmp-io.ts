@@ -109,16 +109,18 @@ export class IcmpIo {
     // Nobody's link takes less, so that it is a mistake or a lie (RFC 8201 §4).
     if (report.kind === "tooBig" && report.source.family === 6 && report.mtu < SMALLEST_MTU6) return;
     const transport = this.world.transports.get(report.protocol);
+    const ofRaw = this.world.raw?.failed(report) ?? false;
     // Only what was sent can have been too big: anybody may write an ICMP message.
-    if (transport?.failed?.(report) && report.kind === "tooBig" && report.source.equals(to)) this.learnMtu(report, transport);
+    const wasSent = transport?.failed?.(report) || ofRaw;
+    if (wasSent && report.kind === "tooBig" && report.source.equals(to)) this.learnMtu(report, transport);
   }
 
-  private learnMtu(report: IcmpErrorReport, transport: Transport): void {
+  private learnMtu(report: IcmpErrorReport, transport: Transport | undefined): void {
     const { world } = this;
     const before = world.pathTo(report.destination).mtu;
     if (world.mtus.learn(report.destination, report.mtu, before, world.now)) {
       world.routes.generation++;
-      transport.pathChanged?.(report);
+      transport?.pathChanged?.(report);
     }
   }
 

@@ -104,11 +104,12 @@ export class Input {
     world.counters.in_delivers++;
     world.inHand = id;
     try {
+      const isTaken = world.raw !== undefined && kind !== abi.TRANSPORT_FRAGMENT && world.raw.receive(id);
       if (kind === abi.TRANSPORT_TCP && this.tcp) this.tcp.receive(id);
       else if (kind === abi.TRANSPORT_UDP && this.udp) this.udp.receive(id);
       else if (kind === abi.TRANSPORT_ICMP) this.icmp.receive(id);
       else if (kind === abi.TRANSPORT_FRAGMENT) this.receiveFragment(id);
-      else this.receiveUnknown(id);
+      else this.receiveUnknown(id, isTaken);
     } finally {
       plane.packetRelease(0, id);
     }
@@ -148,12 +149,12 @@ export class Input {
     this.deliver(chain);
   }
 
-  private receiveUnknown(id: number): void {
+  private receiveUnknown(id: number, isTaken: boolean): void {
     const { world } = this;
     const protocol = (world.words[abi.SEG_FAMILY / 4] >>> 8) & 255;
     const transport = world.transports.get(protocol);
     if (transport) transport.receive(id);
-    else if (protocol !== NO_NEXT_HEADER) {
+    else if (!isTaken && protocol !== NO_NEXT_HEADER) {
       world.counters.in_unknown_protos++;
       this.icmp.unknownProtocol(id);
     }

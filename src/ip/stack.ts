@@ -46,7 +46,16 @@ import { Redirects } from "./redirects.ts";
 import { RouterDiscovery } from "./router-discovery.ts";
 import { Routes } from "./routes.ts";
 import type { PathHint } from "./rule.ts";
-import { type IcmpHandler, type IpCounters, newCounters, type Path, type Starved, type Throttled, type Transport } from "./types.ts";
+import {
+  type IcmpHandler,
+  type IpCounters,
+  newCounters,
+  type Path,
+  type RawReceiver,
+  type Starved,
+  type Throttled,
+  type Transport,
+} from "./types.ts";
 import { Verdicts } from "./verdicts.ts";
 import type { World } from "./world.ts";
 import { parseZoned, type ZonedAddress } from "./zone.ts";
@@ -100,6 +109,7 @@ export class IpStack implements PuntReceiver, World {
   readonly forwarding: boolean;
   inHand = 0;
   readonly transports = new Map<number, Transport>();
+  raw: RawReceiver | undefined;
   /** What happens to interfaces while the host runs. */
   readonly changes: LinkChanges;
   private readonly io: PacketIo;
@@ -267,6 +277,11 @@ export class IpStack implements PuntReceiver, World {
     this.transports.set(protocol, transport);
     if (protocol === 6) this.input.tcp = transport;
     if (protocol === 17) this.input.udp = transport;
+  }
+
+  /** Somebody hears of all packets from now on, or nobody does any more. */
+  setRaw(raw: RawReceiver | undefined): void {
+    this.raw = raw;
   }
 
   handleIcmp(family: 4 | 6, type: number, handler: IcmpHandler): void {

@@ -15,6 +15,13 @@ export interface Transport {
   pathChanged?(report?: IcmpErrorReport): void;
 }
 
+/** Who hears of every packet for this host, beside its protocol. */
+export interface RawReceiver {
+  /** True when somebody is there for the packet in hand: its protocol is not unknown here. The packet stays the stack's. */
+  receive(id: number): boolean;
+  failed(report: IcmpErrorReport): boolean;
+}
+
 /** An ICMP message whose checksum is right. */
 export interface IncomingIcmp {
   /** The packet, for whoever wants more of it. */

@@ -13,7 +13,7 @@ import type { PolicyRouting } from "./policy-routing.ts";
 import type { PolicyTable } from "./policy-table.ts";
 import type { Routes } from "./routes.ts";
 import type { PathHint } from "./rule.ts";
-import type { IcmpHandler, IpCounters, Path, Transport } from "./types.ts";
+import type { IcmpHandler, IpCounters, Path, RawReceiver, Transport } from "./types.ts";
 
 export interface World {
   readonly engine: Engine;
@@ -39,6 +39,8 @@ export interface World {
   readonly words: Int32Array;
   readonly segment: number;
   readonly transports: ReadonlyMap<number, Transport>;
+  /** Undefined while there are no raw sockets. */
+  readonly raw: RawReceiver | undefined;
 
   setTransport(protocol: number, transport: Transport): void;
   /** Who takes ICMP messages of a type. */

@@ -1,10 +1,12 @@
 /** A UDP endpoint as an event loop's handle: its datagrams and errors are told in ticks of their own. */
+
 import { Buffer } from "node:buffer";
 import type { EventEmitter } from "node:events";
 import type { IpAddress } from "../base/ip-address.ts";
+import type { Datagram } from "../datagram/datagram.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import { formatZoned } from "../ip/zone.ts";
-import type { Datagram, UdpEndpoint } from "../udp/endpoint.ts";
+import type { UdpEndpoint } from "../udp/endpoint.ts";
 import type { Context } from "./context.ts";
 import { codeOf, systemError } from "./errors.ts";
 import type { Teller } from "./events.ts";

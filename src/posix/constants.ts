@@ -17,6 +17,8 @@ export const IPPROTO_TCP = 6;
 export const IPPROTO_UDP = 17;
 export const IPPROTO_IPV6 = 41;
 export const IPPROTO_ICMPV6 = 58;
+export const IPPROTO_RAW = 255;
+export const IPPROTO_MAX = 263;
 export const SHUT_RD = 0;
 export const SHUT_WR = 1;
 export const SHUT_RDWR = 2;
@@ -188,9 +190,15 @@ export const UDP_CORK = 1;
 export const UDP_SEGMENT = 103;
 export const UDP_GRO = 104;
 
+// SOL_RAW, IPPROTO_ICMPV6
+export const SOL_RAW = 255;
+export const ICMP_FILTER = 1;
+export const ICMPV6_FILTER = 1;
+
 // IPPROTO_IP
 export const IP_TOS = 1;
 export const IP_TTL = 2;
+export const IP_HDRINCL = 3;
 export const IP_PKTINFO = 8;
 export const IP_MTU_DISCOVER = 10;
 export const IP_RECVERR = 11;
@@ -217,6 +225,7 @@ export const IP_PMTUDISC_INTERFACE = 4;
 export const IP_PMTUDISC_OMIT = 5;
 
 // IPPROTO_IPV6
+export const IPV6_CHECKSUM = 7;
 export const IPV6_UNICAST_HOPS = 16;
 export const IPV6_MULTICAST_IF = 17;
 export const IPV6_MULTICAST_HOPS = 18;
@@ -227,6 +236,7 @@ export const IPV6_MTU_DISCOVER = 23;
 export const IPV6_MTU = 24;
 export const IPV6_RECVERR = 25;
 export const IPV6_V6ONLY = 26;
+export const IPV6_HDRINCL = 36;
 export const IPV6_RECVPKTINFO = 49;
 export const IPV6_PKTINFO = 50;
 export const IPV6_RECVHOPLIMIT = 51;

@@ -2,7 +2,7 @@
 
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
-import type { SocketError } from "../udp/endpoint.ts";
+import type { SocketError } from "../datagram/datagram.ts";
 import * as c from "./constants.ts";
 import { EAGAIN, ENOMSG, errnoOf } from "./errno.ts";
 import { type ControlMessage, type Message, scatter } from "./message.ts";

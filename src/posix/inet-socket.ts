@@ -27,7 +27,8 @@ export abstract class InetSocket extends Socket implements Bound {
     this.address = domain === AF_INET ? ANY4 : ANY6;
   }
 
-  protected abstract readonly bindings: Bindings;
+  /** Who has which port; undefined where ports are nothing that is bound. */
+  protected abstract readonly bindings: Bindings | undefined;
   protected abstract freePort(): number;
   abstract get reuseAddress(): boolean;
   abstract set reuseAddress(on: boolean);
@@ -56,12 +57,12 @@ export abstract class InetSocket extends Socket implements Bound {
   bind(name: SocketName): number {
     const address = this.addressIn(name);
     if (typeof address === "number") return address;
-    if (this.port !== 0 || !("port" in name)) return -EINVAL;
-    const zoned = this.bindZone(name, address);
-    if (zoned < 0) return zoned;
     const { ip } = this.host;
     const isOurs = address.isUnspecified || address.isMulticast || ip.isLocal(address) || this.isBroadcast(address);
     if (!isOurs && !this.settings.freeBind) return -EADDRNOTAVAIL;
+    if (this.port !== 0 || !("port" in name)) return -EINVAL;
+    const zoned = this.bindZone(name, address);
+    if (zoned < 0) return zoned;
     return this.take(address, name.port);
   }
 
@@ -70,13 +71,13 @@ export abstract class InetSocket extends Socket implements Bound {
     const before = this.address;
     this.address = address;
     const chosen = port || this.freePort();
-    if (this.bindings.check(chosen, this) < 0) {
+    if ((this.bindings?.check(chosen, this) ?? 0) < 0) {
       this.address = before;
       return -EADDRINUSE;
     }
     this.port = chosen;
     this.isPortFixed = port !== 0;
-    this.bindings.add(chosen, this);
+    this.bindings?.add(chosen, this);
     return 0;
   }
 
@@ -84,13 +85,13 @@ export abstract class InetSocket extends Socket implements Bound {
   protected giveBackPort(): void {
     if (this.isPortFixed) return;
     const { address } = this;
-    const isOurs = this.bindings.holds(this.port, this);
+    const isOurs = this.bindings?.holds(this.port, this);
     this.unbind();
     if (isOurs) this.address = address;
   }
 
   protected unbind(): void {
-    if (this.port !== 0) this.bindings.remove(this.port, this);
+    if (this.port !== 0) this.bindings?.remove(this.port, this);
     this.port = 0;
     this.address = this.domain === AF_INET ? ANY4 : ANY6;
   }

@@ -6,8 +6,10 @@ import { InetSocket } from "./inet-socket.ts";
 import type { Slot } from "./names.ts";
 import { intBytes, OptionValue, type SocketOption } from "./options.ts";
 import { IP_OPTIONS, IPV6_OPTIONS, UDP_OPTIONS } from "./options-ip.ts";
+import { RAW_OPTIONS } from "./options-raw.ts";
 import { SOCKET_OPTIONS } from "./options-socket.ts";
 import { TCP_OPTIONS } from "./options-tcp.ts";
+import { RawSocket } from "./raw-socket.ts";
 import type { Socket } from "./socket.ts";
 import { TcpSocket } from "./tcp-socket.ts";
 import { UdpSocket } from "./udp-socket.ts";
@@ -15,6 +17,8 @@ import { UdpSocket } from "./udp-socket.ts";
 function find(socket: Socket, level: number, name: number): SocketOption<never> | number {
   // Else a name like "constructor" would find something.
   if (!Number.isInteger(name)) return -ENOPROTOOPT;
+  const ofRaw = socket instanceof RawSocket ? RAW_OPTIONS[socket.domain][level]?.[name] : undefined;
+  if (ofRaw) return ofRaw as SocketOption<never>;
   if (level === SOL_SOCKET) return SOCKET_OPTIONS[name] ?? -ENOPROTOOPT;
   if (!(socket instanceof InetSocket)) return -EOPNOTSUPP;
   if (level === IPPROTO_TCP && socket instanceof TcpSocket) return TCP_OPTIONS[name] ?? -ENOPROTOOPT;

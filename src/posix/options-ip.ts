@@ -1,12 +1,13 @@
 /** IPPROTO_IP (ip(7)) and IPPROTO_IPV6 (ipv6(7), RFC 3493, RFC 3542). */
 import { LoomError } from "../base/errors.ts";
-import type { UdpEndpoint } from "../udp/endpoint.ts";
+import type { DatagramEndpoint } from "../datagram/endpoint.ts";
 import * as c from "./constants.ts";
+import { DatagramSocket } from "./datagram-socket.ts";
 import { EINVAL, ENOPROTOOPT } from "./errno.ts";
 import type { InetSocket } from "./inet-socket.ts";
 import { flag, int, type OptionTable, type SocketOption } from "./options.ts";
 import { MULTICAST4, MULTICAST6 } from "./options-multicast.ts";
-import { UdpSocket } from "./udp-socket.ts";
+import type { UdpSocket } from "./udp-socket.ts";
 
 const DEFAULT_HOPS = 64;
 
@@ -38,18 +39,18 @@ const trafficClass: SocketOption<InetSocket> = {
 };
 
 /** An option that only datagram sockets have a mechanism for. */
-function forUdp(option: SocketOption<UdpSocket>): SocketOption<InetSocket> {
+function forDatagrams(option: SocketOption<DatagramSocket>): SocketOption<InetSocket> {
   return {
     get(socket) {
-      if (!(socket instanceof UdpSocket) || !option.get) throw new LoomError("ENOPROTOOPT", "not of this kind of socket");
+      if (!(socket instanceof DatagramSocket) || !option.get) throw new LoomError("ENOPROTOOPT", "not of this kind of socket");
       return option.get(socket);
     },
-    set: (socket, value) => (socket instanceof UdpSocket && option.set ? option.set(socket, value) : -ENOPROTOOPT),
+    set: (socket, value) => (socket instanceof DatagramSocket && option.set ? option.set(socket, value) : -ENOPROTOOPT),
   };
 }
 
-function told(what: keyof UdpSocket["tells"]): SocketOption<InetSocket> {
-  return forUdp(
+function told(what: keyof DatagramSocket["tells"]): SocketOption<InetSocket> {
+  return forDatagrams(
     flag(
       ({ tells }) => tells[what],
       ({ tells }, on) => {
@@ -59,12 +60,12 @@ function told(what: keyof UdpSocket["tells"]): SocketOption<InetSocket> {
   );
 }
 
-const receiveErrors = forUdp(
+const receiveErrors = forDatagrams(
   flag(
     (socket) => socket.endpoint?.receiveErrors ?? socket.wantsErrors,
     (socket, on) => {
       socket.wantsErrors = on;
-      socket.wish((endpoint: UdpEndpoint) => {
+      socket.wish((endpoint: DatagramEndpoint) => {
         endpoint.receiveErrors = on;
       });
     },
@@ -90,12 +91,12 @@ const ofStream: SocketOption<InetSocket> = int(
 );
 
 /** IP_PMTUDISC_WANT cuts what is too large, IP_PMTUDISC_DO refuses it. */
-const ofDatagrams = forUdp(
+const ofDatagrams = forDatagrams(
   int(
     (socket) => socket.discovery,
     (socket, value) => {
       socket.discovery = value;
-      socket.wish((endpoint: UdpEndpoint) => {
+      socket.wish((endpoint: DatagramEndpoint) => {
         endpoint.mayFragment = value === c.IP_PMTUDISC_WANT;
       });
     },
@@ -105,8 +106,8 @@ const ofDatagrams = forUdp(
 );
 
 const discovery: SocketOption<InetSocket> = {
-  get: (socket) => (socket instanceof UdpSocket ? ofDatagrams : ofStream).get?.(socket) ?? 0,
-  set: (socket, value) => (socket instanceof UdpSocket ? ofDatagrams : ofStream).set?.(socket, value) ?? -ENOPROTOOPT,
+  get: (socket) => (socket instanceof DatagramSocket ? ofDatagrams : ofStream).get?.(socket) ?? 0,
+  set: (socket, value) => (socket instanceof DatagramSocket ? ofDatagrams : ofStream).set?.(socket, value) ?? -ENOPROTOOPT,
 };
 
 export const UDP_OPTIONS: OptionTable<UdpSocket> = {

@@ -1,23 +1,23 @@
 /** Groups of a UDP socket (ip(7), RFC 3678, RFC 3493 §5.2): who is heard, and how groups are sent to. */
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
+import type { DatagramEndpoint } from "../datagram/endpoint.ts";
 import type { NetInterface } from "../ip/interface.ts";
-import type { UdpEndpoint } from "../udp/endpoint.ts";
 import * as c from "./constants.ts";
+import { interfaceAt } from "./datagram-control.ts";
+import { DatagramSocket } from "./datagram-socket.ts";
 import { EADDRNOTAVAIL, EINVAL, ENOPROTOOPT } from "./errno.ts";
 import type { InetSocket } from "./inet-socket.ts";
 import { decodeName } from "./names.ts";
 import type { OptionTable, OptionValue, SocketOption } from "./options.ts";
-import { interfaceAt } from "./udp-control.ts";
-import { UdpSocket } from "./udp-socket.ts";
 
-type Wish = (endpoint: UdpEndpoint) => void;
+type Wish = (endpoint: DatagramEndpoint) => void;
 
 /** An option that is a command to the endpoint; `read` throws, or gives undefined for a value of the wrong size. */
-function command(read: (socket: UdpSocket, value: OptionValue) => Wish | undefined): SocketOption<InetSocket> {
+function command(read: (socket: DatagramSocket, value: OptionValue) => Wish | undefined): SocketOption<InetSocket> {
   return {
     set(socket, value) {
-      if (!(socket instanceof UdpSocket)) return -ENOPROTOOPT;
+      if (!(socket instanceof DatagramSocket)) return -ENOPROTOOPT;
       const wish = read(socket, value);
       if (!wish) return -EINVAL;
       socket.wish(wish);
@@ -29,7 +29,7 @@ function command(read: (socket: UdpSocket, value: OptionValue) => Wish | undefin
 const address4 = (value: OptionValue, at: number) => IpAddress.fromBytes(value.bytes.subarray(at, at + 4));
 
 /** The interface that an address of this host is on; undefined for the unspecified one. */
-function interfaceOf(socket: UdpSocket, address: IpAddress): NetInterface | undefined {
+function interfaceOf(socket: DatagramSocket, address: IpAddress): NetInterface | undefined {
   if (address.isUnspecified) return undefined;
   const iface = socket.host.ip.interfaces.find((each) => each.owns(address));
   if (!iface) throw new LoomError("ENODEV", `${address} is on no interface of this host`);
@@ -37,7 +37,9 @@ function interfaceOf(socket: UdpSocket, address: IpAddress): NetInterface | unde
 }
 
 /** struct ip_mreq (group, own address) or ip_mreqn (and an interface's index). */
-function membership4(act: (endpoint: UdpEndpoint, group: IpAddress, iface: NetInterface | undefined) => void): SocketOption<InetSocket> {
+function membership4(
+  act: (endpoint: DatagramEndpoint, group: IpAddress, iface: NetInterface | undefined) => void,
+): SocketOption<InetSocket> {
   return command((socket, value) => {
     if (value.bytes.length < 8) return undefined;
     const index = value.bytes.length >= 12 ? value.word(2) : 0;
@@ -48,7 +50,7 @@ function membership4(act: (endpoint: UdpEndpoint, group: IpAddress, iface: NetIn
 
 /** struct ip_mreq_source: group, own address, source. */
 function source4(
-  act: (endpoint: UdpEndpoint, group: IpAddress, source: IpAddress, iface: NetInterface | undefined) => void,
+  act: (endpoint: DatagramEndpoint, group: IpAddress, source: IpAddress, iface: NetInterface | undefined) => void,
 ): SocketOption<InetSocket> {
   return command((socket, value) => {
     if (value.bytes.length < 12) return undefined;
@@ -58,7 +60,9 @@ function source4(
 }
 
 /** struct ipv6_mreq: group, interface's index. */
-function membership6(act: (endpoint: UdpEndpoint, group: IpAddress, iface: NetInterface | undefined) => void): SocketOption<InetSocket> {
+function membership6(
+  act: (endpoint: DatagramEndpoint, group: IpAddress, iface: NetInterface | undefined) => void,
+): SocketOption<InetSocket> {
   return command((socket, value) => {
     if (value.bytes.length < 20) return undefined;
     const iface = value.word(4) ? interfaceAt(socket.host, value.word(4)) : undefined;
@@ -69,7 +73,7 @@ function membership6(act: (endpoint: UdpEndpoint, group: IpAddress, iface: NetIn
 /** struct group_req and group_source_req: interface's index, then one or two struct sockaddr_storage. */
 function request(
   sources: boolean,
-  act: (endpoint: UdpEndpoint, group: IpAddress, options: { iface?: NetInterface; sources?: IpAddress[] }) => void,
+  act: (endpoint: DatagramEndpoint, group: IpAddress, options: { iface?: NetInterface; sources?: IpAddress[] }) => void,
 ) {
   const STORAGE = 128;
   return command((socket, value) => {
@@ -90,15 +94,15 @@ function remembered(
   key: "multicastTtl" | "multicastLoop" | "multicastAll",
   low: number,
   high: number,
-  tell: (endpoint: UdpEndpoint, value: number) => void,
+  tell: (endpoint: DatagramEndpoint, value: number) => void,
 ) {
   const option: SocketOption<InetSocket> = {
-    get: (socket) => (socket instanceof UdpSocket ? socket.multicast[key] : 1),
+    get: (socket) => (socket instanceof DatagramSocket ? socket.multicast[key] : 1),
     set(socket, value) {
       // Linux takes a single byte, too.
       const given = value.isInt ? value.int : value.bytes[0];
       const int = key === "multicastTtl" && given === -1 ? 1 : given;
-      if (!(socket instanceof UdpSocket)) return -ENOPROTOOPT;
+      if (!(socket instanceof DatagramSocket)) return -ENOPROTOOPT;
       if (int === undefined || int < low || int > high) return -EINVAL;
       socket.multicast[key] = int;
       socket.wish((endpoint) => tell(endpoint, int));
@@ -108,8 +112,8 @@ function remembered(
   return option;
 }
 
-const join = (endpoint: UdpEndpoint, group: IpAddress, iface: NetInterface | undefined) => endpoint.join(group, { iface });
-const leave = (endpoint: UdpEndpoint, group: IpAddress, iface: NetInterface | undefined) => endpoint.leave(group, { iface });
+const join = (endpoint: DatagramEndpoint, group: IpAddress, iface: NetInterface | undefined) => endpoint.join(group, { iface });
+const leave = (endpoint: DatagramEndpoint, group: IpAddress, iface: NetInterface | undefined) => endpoint.leave(group, { iface });
 const ttl = remembered("multicastTtl", 0, 255, (endpoint, value) => endpoint.setMulticastTtl(value));
 const loop = remembered("multicastLoop", 0, 1, (endpoint, value) => endpoint.setMulticastLoop(value !== 0));
 const all = remembered("multicastAll", 0, 1, (endpoint, value) => {
@@ -125,7 +129,7 @@ const groups: OptionTable<InetSocket> = {
 /** struct in_addr, ip_mreq or ip_mreqn. */
 const interface4: SocketOption<InetSocket> = {
   set(socket, value) {
-    if (!(socket instanceof UdpSocket)) return -ENOPROTOOPT;
+    if (!(socket instanceof DatagramSocket)) return -ENOPROTOOPT;
     const { bytes } = value;
     if (bytes.length < 4) return -EINVAL;
     const address = address4(value, bytes.length >= 8 ? 4 : 0);

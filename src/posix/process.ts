@@ -18,8 +18,10 @@ import { attempt, EAFNOSUPPORT, EBADF, EFAULT, EINVAL, EMFILE, ENOTSOCK, EOPNOTS
 import type { Message } from "./message.ts";
 import type { Slot, SocketName } from "./names.ts";
 import { getOption, setOption } from "./option-levels.ts";
+import { PingSocket } from "./ping-socket.ts";
 import { type PipeAccount, PipeBuffer, PipeReader, PipeWriter } from "./pipe.ts";
 import { type PollEntry, pollNow, waitFor } from "./poll.ts";
+import { RawSocket } from "./raw-socket.ts";
 import { Socket } from "./socket.ts";
 import { move, splice } from "./splice.ts";
 import { type TcpInfo, tcpInfo } from "./tcp-info.ts";
@@ -79,11 +81,17 @@ export class Process {
       return protocol !== 0 ? -EPROTONOSUPPORT : endpoint ? new UnixSocket(kind, endpoint, this.descriptors) : -ESOCKTNOSUPPORT;
     }
     if (domain !== c.AF_INET && domain !== c.AF_INET6) return -EAFNOSUPPORT;
+    if (protocol < 0 || protocol >= c.IPPROTO_MAX) return -EINVAL;
     if (kind === c.SOCK_STREAM) {
       return protocol === 0 || protocol === c.IPPROTO_TCP ? new TcpSocket(this.host, domain) : -EPROTONOSUPPORT;
     }
     if (kind === c.SOCK_DGRAM) {
+      if (protocol === (domain === c.AF_INET ? c.IPPROTO_ICMP : c.IPPROTO_ICMPV6)) return new PingSocket(this.host, domain);
       return protocol === 0 || protocol === c.IPPROTO_UDP ? new UdpSocket(this.host, domain) : -EPROTONOSUPPORT;
+    }
+    if (kind === c.SOCK_RAW) {
+      const isProtocol = Number.isInteger(protocol) && protocol >= 1 && protocol <= 255;
+      return isProtocol ? new RawSocket(this.host, domain, protocol) : -EPROTONOSUPPORT;
     }
     return -ESOCKTNOSUPPORT;
   }

@@ -1,11 +1,11 @@
-/** A UDP socket: `send`, `receive`, or `for await (const datagram of socket)`; whole batches in one call; groups. */
+/** A socket for datagrams, UDP's or raw ones: `send`, `receive`, or `for await (const datagram of socket)`; whole batches in one call; groups. */
 import { invalid, type LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import { shown } from "../base/options.ts";
+import type { DatagramBatch, DatagramEndpoint, SendOptions, SocketError } from "../datagram/endpoint.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack } from "../ip/stack.ts";
 import { formatZoned, type ZonedAddress } from "../ip/zone.ts";
-import type { DatagramBatch, SendOptions, SocketError, UdpEndpoint } from "../udp/endpoint.ts";
 import type { SocketAddress } from "./stream.ts";
 
 export interface ReceivedDatagram extends SocketAddress {
@@ -26,8 +26,14 @@ export interface MembershipOptions {
   readonly sources?: readonly string[];
 }
 
+/** Where a datagram goes. Raw sockets know no ports. */
+export interface Peer {
+  readonly address: string;
+  readonly port?: number;
+}
+
 /** More may stand beside them: a datagram that was received names where to answer. */
-function checkPeer(what: string, to: SocketAddress): void {
+function checkPeer(what: string, to: Peer): void {
   if (typeof to?.address === "string") return;
   throw invalid(`${what}: address is ${shown(to?.address)}; expected { address: "192.0.2.1", port: 53 }`);
 }
@@ -39,7 +45,7 @@ function noBytes(data: unknown): LoomError {
 export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   /** Called once when it is closed, by whomever. */
   onClose: (() => void) | undefined;
-  private readonly endpoint: UdpEndpoint;
+  private readonly endpoint: DatagramEndpoint;
   private readonly stack: IpStack;
   private lastText = "";
   private lastAddress: ZonedAddress | undefined;
@@ -49,7 +55,7 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   private lastFromText = "";
   private readonly waiters: (() => void)[] = [];
 
-  constructor(endpoint: UdpEndpoint, stack: IpStack) {
+  constructor(endpoint: DatagramEndpoint, stack: IpStack) {
     this.endpoint = endpoint;
     this.stack = stack;
     endpoint.onEvent = () => {
@@ -72,21 +78,21 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   // ── Sending ───────────────────────────────────────────────────────────────────────────────────
 
   /** Sends one datagram: to the connected peer, or to the one named. With `segmentSize`, `data` is several of that size. */
-  send(data: Uint8Array, to?: SocketAddress, options?: SendOptions): void {
+  send(data: Uint8Array, to?: Peer, options?: SendOptions): void {
     if (!(data instanceof Uint8Array)) throw noBytes(data);
-    if (to) this.endpoint.send(data, this.addressOf(to), to.port, this.optionsFor(options));
+    if (to) this.endpoint.send(data, this.addressOf(to), to.port ?? 0, this.optionsFor(options));
     else this.endpoint.send(data, undefined, undefined, options);
   }
 
   /** Sends datagrams to one peer, those of one size as one packet that is cut below. */
-  sendMany(datagrams: readonly Uint8Array[], to?: SocketAddress, options?: SendOptions): void {
+  sendMany(datagrams: readonly Uint8Array[], to?: Peer, options?: SendOptions): void {
     for (const each of datagrams) if (!(each instanceof Uint8Array)) throw noBytes(each);
-    if (to) this.endpoint.sendMany(datagrams, this.addressOf(to), to.port, this.optionsFor(options));
+    if (to) this.endpoint.sendMany(datagrams, this.addressOf(to), to.port ?? 0, this.optionsFor(options));
     else this.endpoint.sendMany(datagrams, undefined, undefined, options);
   }
 
   /** Datagrams go in runs to one peer: its address is read once. */
-  private addressOf(to: SocketAddress): IpAddress {
+  private addressOf(to: Peer): IpAddress {
     if (to.address !== this.lastText || !this.lastAddress) {
       checkPeer("send", to);
       this.lastAddress = this.stack.parse(to.address);
@@ -172,10 +178,10 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   // ── Settings ──────────────────────────────────────────────────────────────────────────────────
 
   /** Only this peer from now on. */
-  connect(peer: SocketAddress): void {
+  connect(peer: Peer): void {
     checkPeer("connect", peer);
     const { address, iface } = this.stack.parse(peer.address);
-    this.endpoint.connect(address, peer.port, iface);
+    this.endpoint.connect(address, peer.port ?? 0, iface);
   }
 
   /** Joins a group: "224.0.0.251", "ff02::fb". */

@@ -3,13 +3,14 @@ import * as abi from "../../assembly/abi.ts";
 import { u16 } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
+import type { DatagramBatch } from "../datagram/datagram.ts";
+import type { EndpointOptions, Envelope } from "../datagram/endpoint.ts";
 import { copyChain } from "../engine/port.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack, Transport } from "../ip/stack.ts";
-import { ANY6, standsFor } from "../ip/wildcard.ts";
-import type { DatagramBatch } from "./datagram.ts";
-import { type EndpointOptions, type Envelope, UdpEndpoint, type UdpWorld } from "./endpoint.ts";
+import { ANY6 } from "../ip/wildcard.ts";
+import { UdpEndpoint, type UdpWorld } from "./endpoint.ts";
 import { Transmitter } from "./transmit.ts";
 
 export interface UdpCounters {
@@ -201,7 +202,7 @@ export class UdpLayer implements Transport, UdpWorld {
     const [sourcePort, port] = [u16(report.transport, 0), u16(report.transport, 2)];
     let sent = false;
     for (const endpoint of this.ports.get(sourcePort) ?? []) {
-      if (!endpoint.accepts(report.destination, port) || !covers(endpoint, report.source)) continue;
+      if (!endpoint.accepts(report.destination, port) || !endpoint.covers(report.source)) continue;
       if (endpoint.device && report.iface && endpoint.device !== report.iface) continue;
       sent = true;
       endpoint.failed(report);
@@ -217,16 +218,11 @@ function sharesPort(a: EndpointOptions, b: EndpointOptions): boolean {
 
 function overlaps(a: UdpEndpoint, b: UdpEndpoint): boolean {
   if (a.device && b.device && a.device !== b.device) return false;
-  return covers(a, b.local) || covers(b, a.local);
-}
-
-/** Whether an address is one of those an endpoint is bound to. */
-function covers({ local, options }: UdpEndpoint, address: IpAddress): boolean {
-  return local.isUnspecified ? standsFor(local, options.v6Only, address.family) : local.equals(address);
+  return a.covers(b.local) || b.covers(a.local);
 }
 
 function takes(endpoint: UdpEndpoint, destination: IpAddress, source: IpAddress, port: number, iface: NetInterface | undefined): boolean {
-  if (!covers(endpoint, destination) || !endpoint.accepts(source, port)) return false;
+  if (!endpoint.covers(destination) || !endpoint.accepts(source, port)) return false;
   return !endpoint.device || endpoint.device === iface;
 }
 

@@ -1,10 +1,10 @@
 /** Datagrams into packets: payload into memory that packets refer to, headers by the data plane's record (RFC 768, RFC 8200 §8.1). */
 import * as abi from "../../assembly/abi.ts";
 import { LoomError } from "../base/errors.ts";
+import type { Envelope } from "../datagram/endpoint.ts";
 import { SLAB_BYTES, type SlabPool } from "../engine/slabs.ts";
 import type { IpStack } from "../ip/stack.ts";
 import { serializeUdp } from "../wire/l4.ts";
-import type { Envelope } from "./endpoint.ts";
 
 /** Payloads up to this size share a slab; larger ones have slabs of their own. */
 const SMALL = 2048;

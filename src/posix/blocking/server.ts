@@ -1,6 +1,7 @@
 /** The owner's side of a worker's blocking calls: makes each call, and where it would block waits and makes it again. */
 import { Timer } from "../../base/timers.ts";
 import * as c from "../constants.ts";
+import { DatagramSocket } from "../datagram-socket.ts";
 import type { Description } from "../description.ts";
 import type { EpollEvent } from "../epoll.ts";
 import { EAGAIN, EALREADY, EFAULT, EINPROGRESS, EINVAL, ENOSYS } from "../errno.ts";
@@ -10,7 +11,6 @@ import { change, type PollEntry, waitFor } from "../poll.ts";
 import type { Process } from "../process.ts";
 import { Socket } from "../socket.ts";
 import { TcpSocket } from "../tcp-socket.ts";
-import { UdpSocket } from "../udp-socket.ts";
 import * as p from "./protocol.ts";
 
 const ALWAYS = c.POLLERR | c.POLLHUP;
@@ -218,7 +218,7 @@ class CallServer {
       const result = call();
       if (result !== -EAGAIN || !this.mayBlock(fd, flags)) return result;
       const description = this.process.descriptors.get(fd);
-      if (events & c.POLLIN && description instanceof UdpSocket && description.isAtEnd) return 0;
+      if (events & c.POLLIN && description instanceof DatagramSocket && description.isAtEnd) return 0;
       const left = limit > 0 ? deadline - this.now : 0;
       if ((limit > 0 && left <= 0) || !(await this.waitForChange(fd, events, left, target))) return result;
     }

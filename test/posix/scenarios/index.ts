@@ -5,6 +5,7 @@ import { ENDING } from "./ending.ts";
 import { OPENING } from "./opening.ts";
 import { OPTIONS } from "./options.ts";
 import { PIPES } from "./pipes.ts";
+import { RAW } from "./raw.ts";
 import { UDP } from "./udp.ts";
 import { UNIX } from "./unix.ts";
 
@@ -14,6 +15,7 @@ export const SCENARIOS: Record<string, string> = {
   ...DATA,
   ...DESCRIPTORS,
   ...UDP,
+  ...RAW,
   ...UNIX,
   ...PIPES,
   ...OPTIONS,

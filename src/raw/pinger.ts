@@ -1,12 +1,15 @@
 /** Echo requests of this host and their answers (RFC 792, RFC 4443 §4). */
-import * as abi from "../../assembly/abi.ts";
+import { u16 } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { Timer } from "../base/timers.ts";
-import type { IcmpErrorReport } from "./icmp.ts";
-import type { NetInterface } from "./interface.ts";
-import type { IpStack, Transport } from "./stack.ts";
-import { formatZoned } from "./zone.ts";
+import type { IcmpErrorReport } from "../ip/icmp.ts";
+import type { NetInterface } from "../ip/interface.ts";
+import type { IpStack } from "../ip/stack.ts";
+import { formatZoned } from "../ip/zone.ts";
+import type { EchoLayer, EchoUser } from "./echo.ts";
+
+const BOTH = [4, 6] as const;
 
 export interface EchoReply {
   readonly from: string;
@@ -25,17 +28,17 @@ interface Waiting {
   over(): void;
 }
 
-export class Pinger implements Transport {
+export class Pinger implements EchoUser {
+  readonly shares = false;
   private readonly stack: IpStack;
   private readonly waiting = new Map<number, Waiting>();
   private readonly identifier: number;
   private sequence = 0;
 
-  constructor(stack: IpStack) {
-    this.stack = stack;
-    this.identifier = stack.random.below(65_536);
-    stack.setTransport(1, this);
-    stack.setTransport(58, this);
+  constructor(layer: EchoLayer) {
+    this.stack = layer.stack;
+    this.identifier = layer.choose(BOTH);
+    layer.add(this, BOTH, this.identifier);
   }
 
   /** One echo request; rejects when nothing came back within `timeout` ms, or when an error did. */
@@ -75,27 +78,20 @@ export class Pinger implements Transport {
     return waiting;
   }
 
-  receive(id: number): void {
-    const { words } = this.stack;
-    const packet = this.stack.packetBytes(id);
-    const at = packet.length - words[abi.SEG_PAYLOAD_LENGTH / 4];
-    if (((packet[at + 4] << 8) | packet[at + 5]) !== this.identifier) return;
-    const waiting = this.settle((packet[at + 6] << 8) | packet[at + 7]);
-    const hopLimit = (words[abi.SEG_FAMILY / 4] >>> 24) & 255;
+  replied(message: Uint8Array, id: number): boolean {
+    const waiting = this.settle(u16(message, 6));
     waiting?.resolve({
       from: formatZoned(this.stack.source(), this.stack.ingress(id)),
-      bytes: packet.length - at - 8,
-      hopLimit,
+      bytes: message.length - 8,
+      hopLimit: this.stack.words[0] >>> 24,
       time: this.stack.now - waiting.sentAt,
     });
+    return true;
   }
 
-  failed(report: IcmpErrorReport): boolean {
-    const t = report.transport;
-    if (((t[4] << 8) | t[5]) !== this.identifier) return false;
+  failed(report: IcmpErrorReport): void {
     const what = report.kind === "timeExceeded" ? "the hop limit was used up" : "it cannot be reached";
-    const waiting = this.settle((t[6] << 8) | t[7]);
+    const waiting = this.settle(u16(report.transport, 6));
     waiting?.reject(new LoomError("EHOSTUNREACH", `${report.from} says of ${report.destination}: ${what}`));
-    return waiting !== undefined;
   }
 }

@@ -1,8 +1,8 @@
 /** Control messages of datagrams, both ways: TTL, TOS, packet information, sizes of segments (ip(7), ipv6(7), udp(7), RFC 3542). */
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
+import type { Datagram, SendOptions } from "../datagram/datagram.ts";
 import type { Host } from "../host/host.ts";
-import type { Datagram, SendOptions } from "../udp/endpoint.ts";
 import * as c from "./constants.ts";
 import { type ControlMessage, intMessage, intOf } from "./message.ts";
 

@@ -1,0 +1,319 @@
+/** What sockets of datagrams share, whatever their protocol: `datagram_poll`, and what `udp_sendmsg`, `raw_sendmsg` and `ping_v4_sendmsg` have in common. */
+import type { IpAddress } from "../base/ip-address.ts";
+import type { DatagramEndpoint } from "../datagram/endpoint.ts";
+import type { NetInterface } from "../ip/interface.ts";
+import {
+  AF_UNSPEC,
+  FIONREAD,
+  IP_PMTUDISC_WANT,
+  MSG_ERRQUEUE,
+  MSG_OOB,
+  MSG_PEEK,
+  MSG_TRUNC,
+  POLLERR,
+  POLLHUP,
+  POLLIN,
+  POLLOUT,
+  POLLRDHUP,
+  POLLRDNORM,
+  POLLWRBAND,
+  POLLWRNORM,
+  SCM_TSTAMP_SCHED,
+  SCM_TSTAMP_SND,
+  SOF_TIMESTAMPING_OPT_ID,
+  SOF_TIMESTAMPING_OPT_TSONLY,
+  SOF_TIMESTAMPING_SOFTWARE,
+  SOF_TIMESTAMPING_TX_SCHED,
+  SOF_TIMESTAMPING_TX_SOFTWARE,
+  TIOCOUTQ,
+} from "./constants.ts";
+import { type Received, sendOptions, tellAll } from "./datagram-control.ts";
+import { attempt, EACCES, EAGAIN, EDESTADDRREQ, EINVAL, ENETUNREACH, ENOTCONN, ENOTTY, EOPNOTSUPP, EPIPE, errnoOf } from "./errno.ts";
+import { ErrorQueue } from "./error-queue.ts";
+import { InetSocket } from "./inet-socket.ts";
+import { gather, type Message, scatter } from "./message.ts";
+import type { SocketName } from "./names.ts";
+import type { Settings } from "./settings.ts";
+import { RCV_SHUTDOWN, SEND_SHUTDOWN, shutdownMask } from "./socket.ts";
+import { scmTimestamping, sendFlags, tellArrival } from "./timestamping.ts";
+
+const DEFAULT_HOPS = 64;
+const BOTH = RCV_SHUTDOWN | SEND_SHUTDOWN;
+const IN = POLLIN | POLLRDNORM;
+const OUT = POLLOUT | POLLWRNORM | POLLWRBAND;
+
+export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoint> extends InetSocket {
+  /** Options that the endpoint takes, in the order in which they were set: a socket has none before it is bound. */
+  private readonly wishes: ((endpoint: DatagramEndpoint) => void)[] = [];
+  private mayReuse = false;
+  readonly errors = new ErrorQueue();
+  /** Which control messages come along with datagrams. */
+  readonly tells = { info: false, hopLimit: false, trafficClass: false, batches: false };
+  traffic = 0;
+  wantsErrors = false;
+  discovery = IP_PMTUDISC_WANT;
+  readonly multicast = { multicastTtl: 1, multicastLoop: 1, multicastAll: 1 };
+  /** Bytes of each datagram of a send (UDP_SEGMENT); 0: one. */
+  segmentSize = 0;
+  endpoint: E | undefined;
+  private hops: number | undefined;
+  /** The next datagram, when somebody has looked at it. */
+  private next: Received | undefined;
+
+  /** An endpoint of this kind on an address and a port (0: any free one). Throws what binding there throws. */
+  protected abstract open(address: IpAddress, port: number): E;
+  /** Does nothing leave after a shutdown for writing? */
+  protected get mindsShutdown(): boolean {
+    return true;
+  }
+
+  /** 0, or a negative error for a port that nothing can be sent to. */
+  protected abstract checkPort(port: number): number;
+
+  protected freePort(): number {
+    return 0;
+  }
+
+  protected override take(address: IpAddress, port: number): number {
+    const before = this.address;
+    this.address = address;
+    const conflict = port === 0 ? 0 : (this.bindings?.check(port, this) ?? 0);
+    const result =
+      conflict ||
+      attempt(() => {
+        this.adopt(this.open(address, port));
+        return 0;
+      });
+    if (result < 0) this.address = before;
+    return result;
+  }
+
+  /** The endpoint is this socket's, with everything that was asked for before there was one. */
+  protected adopt(endpoint: E): void {
+    this.endpoint = endpoint;
+    endpoint.hopLimit = this.hops;
+    endpoint.broadcast = this.settings.broadcast;
+    endpoint.trafficClass = this.traffic;
+    endpoint.onEvent = () => this.waiters.wake(endpoint.hasErrors ? IN | POLLERR : IN);
+    for (const wish of this.wishes.splice(0)) wish(endpoint);
+    this.port = endpoint.port;
+    this.bindings?.add(this.port, this);
+  }
+
+  /** The endpoint; bound to a free port when it is not bound yet. Or a negative error. */
+  private bound(): E | number {
+    if (this.endpoint) return this.endpoint;
+    const taken = this.take(this.address, 0);
+    return taken < 0 ? taken : (this.endpoint as unknown as E);
+  }
+
+  connect(name: SocketName): number {
+    if (name.family === AF_UNSPEC) {
+      if (this.endpoint) this.endpoint.remote = undefined;
+      return 0;
+    }
+    const remote = this.peerIn(name);
+    if (typeof remote === "number") return remote;
+    if (!this.address.isUnspecified && this.address.family !== remote.family) return -EINVAL;
+    const { ip } = this.host;
+    if (this.isBroadcast(remote) && !this.settings.broadcast) return -EACCES;
+    const zoned = this.bindZone(name, remote);
+    if (zoned < 0) return zoned;
+    if (ip.pathTo(remote, this.boundInterface).hop === 0) return -ENETUNREACH;
+    const endpoint = this.bound();
+    if (typeof endpoint === "number") return endpoint;
+    return attempt(() => {
+      endpoint.connect(remote, (name as { port: number }).port);
+      return 0;
+    });
+  }
+
+  /** Asks something of the endpoint, now or as soon as there is one. Throws what the endpoint throws. */
+  wish(what: (endpoint: DatagramEndpoint) => void): void {
+    if (this.endpoint) what(this.endpoint);
+    else this.wishes.push(what);
+  }
+
+  get reuseAddress(): boolean {
+    return this.mayReuse;
+  }
+
+  set reuseAddress(on: boolean) {
+    this.mayReuse = on;
+    if (this.endpoint) this.endpoint.options.reuseAddress = on;
+  }
+
+  get trafficClass(): number {
+    return this.traffic;
+  }
+
+  set trafficClass(value: number) {
+    this.traffic = value;
+    if (this.endpoint) this.endpoint.trafficClass = value;
+  }
+
+  get peerAddress(): IpAddress | undefined {
+    return this.endpoint?.remote;
+  }
+
+  get hopLimit(): number {
+    return this.hops ?? DEFAULT_HOPS;
+  }
+
+  set hopLimit(value: number) {
+    this.hops = value;
+    if (this.endpoint) this.endpoint.hopLimit = value;
+  }
+
+  override settingChanged(which: keyof Settings): void {
+    const { settings } = this;
+    if (which === "broadcast") this.wish((endpoint) => (endpoint.broadcast = settings.broadcast));
+    if (which === "receiveBuffer") this.wish((endpoint) => (endpoint.receiveBuffer = settings.receiveBuffer));
+    if (which === "reusePort" && this.endpoint) this.endpoint.options.reusePort = settings.reusePort;
+    if (which === "mark") this.wish((endpoint) => (endpoint.mark = settings.mark || undefined));
+    if (which === "device") {
+      const device = settings.device === undefined ? undefined : this.host.ip.interface(settings.device);
+      this.wish((endpoint) => (endpoint.device = device));
+    }
+  }
+
+  shutdown(how: number): number {
+    const mask = shutdownMask(how);
+    if (mask < 0) return mask;
+    this.shut |= mask;
+    if (!this.peerAddress) return -ENOTCONN;
+    this.waiters.wake(IN | OUT | POLLRDHUP | (this.shut === BOTH ? POLLHUP : 0));
+    return 0;
+  }
+
+  protected release(): void {
+    this.next = undefined;
+    this.endpoint?.close();
+    this.unbind();
+  }
+
+  send(message: Message, flags: number): number {
+    if (flags & MSG_OOB) return -EOPNOTSUPP;
+    let to: IpAddress | undefined;
+    let zone: NetInterface | undefined;
+    let port = 0;
+    if (message.name) {
+      const address = this.peerIn(message.name);
+      if (typeof address === "number") return address;
+      to = address;
+      port = (message.name as { port: number }).port;
+      const refused = this.checkPort(port);
+      if (refused < 0) return refused;
+      if (this.isBroadcast(to) && !this.settings.broadcast) return -EACCES;
+      if (to.family === 6 && to.isLinkLocal) {
+        const found = this.zoneIn(message.name, to);
+        if (typeof found === "number") return found;
+        zone = found;
+      }
+    } else if (!this.peerAddress) return -EDESTADDRREQ;
+    if (this.error) return this.takeError();
+    if (this.shut & SEND_SHUTDOWN && this.mindsShutdown) return -EPIPE;
+    const endpoint = this.bound();
+    if (typeof endpoint === "number") return endpoint;
+    const data = gather(message.iov);
+    const told = sendFlags(this.settings, message.control);
+    if (told < 0) return told;
+    return attempt(() => {
+      const options = sendOptions(message.control, this.segmentSize, this.host);
+      if (to) endpoint.send(data, to, port, zone && !options?.iface ? { ...options, iface: zone } : options);
+      else endpoint.send(data, undefined, undefined, options);
+      if (told > 0) this.noteTimestamps(told, data);
+      return data.length;
+    });
+  }
+
+  /** A datagram leaves at once: both times of it are the same. */
+  private noteTimestamps(told: number, data: Uint8Array): void {
+    const { settings, host } = this;
+    const { timestamping } = settings;
+    const id = timestamping & SOF_TIMESTAMPING_OPT_ID ? settings.timestampKey++ >>> 0 : 0;
+    const payload = timestamping & SOF_TIMESTAMPING_OPT_TSONLY ? data.subarray(0, 0) : data.slice();
+    const stamp = timestamping & SOF_TIMESTAMPING_SOFTWARE ? scmTimestamping(host, host.ip.now) : undefined;
+    if (told & SOF_TIMESTAMPING_TX_SCHED) this.errors.noteTimestamp(SCM_TSTAMP_SCHED, id, payload, stamp);
+    if (told & SOF_TIMESTAMPING_TX_SOFTWARE) this.errors.noteTimestamp(SCM_TSTAMP_SND, id, payload, stamp);
+    this.waiters.wake(POLLERR);
+  }
+
+  /** Shut down for reading: who would wait gets nothing instead (__skb_wait_for_more_packets). */
+  get isAtEnd(): boolean {
+    return (this.shut & RCV_SHUTDOWN) !== 0;
+  }
+
+  receive(message: Message, flags: number): number {
+    message.flags = 0;
+    if (flags & MSG_ERRQUEUE) return this.receiveError(message);
+    if (flags & MSG_OOB) return -EOPNOTSUPP;
+    this.fill();
+    const datagram = this.next;
+    if (this.error) return this.takeError();
+    if (!datagram) return -EAGAIN;
+    if (!(flags & MSG_PEEK)) this.next = undefined;
+    const { data } = datagram;
+    const n = Math.min(scatter(data, message.iov), data.length);
+    if (!message.nameless) message.name = this.shown(datagram.address, datagram.port, datagram.iface);
+    if (n < data.length) message.flags = MSG_TRUNC;
+    if (message.control) tellArrival(message.control, this.settings, this.host, datagram.at);
+    if (message.control) tellAll(message.control, datagram, this);
+    return flags & MSG_TRUNC ? data.length : n;
+  }
+
+  /** Takes the next datagram, or the error in front of it, out of the endpoint. */
+  private fill(): void {
+    if (this.next || this.error || !this.endpoint?.readable) return;
+    try {
+      this.next = this.tells.batches ? this.endpoint.readBatch() : this.endpoint.read();
+    } catch (error) {
+      this.error = errnoOf(error);
+    }
+  }
+
+  private receiveError(message: Message): number {
+    this.fillErrors();
+    return this.errors.read(message, this.domain);
+  }
+
+  private fillErrors(): void {
+    for (let error = this.endpoint?.readError(); error; error = this.endpoint?.readError()) this.errors.note(error, this.domain);
+  }
+
+  override takeError(): number {
+    this.fill();
+    return super.takeError();
+  }
+
+  poll(): number {
+    this.fill();
+    let mask = OUT;
+    if (this.error || !this.errors.isEmpty || this.endpoint?.hasErrors) mask |= POLLERR;
+    if (this.shut & RCV_SHUTDOWN) mask |= IN | POLLRDHUP;
+    if (this.shut === BOTH) mask |= POLLHUP;
+    if (this.next) mask |= IN;
+    return mask;
+  }
+
+  override ioctl(request: number, _argument: number): number {
+    if (request === TIOCOUTQ) return 0;
+    if (request !== FIONREAD) return -ENOTTY;
+    this.fill();
+    return this.next?.data.length ?? 0;
+  }
+
+  override localName(): SocketName {
+    const remote = this.peerAddress;
+    const { ip } = this.host;
+    // A connected socket shows the address that it speaks with.
+    const own = remote && this.address.isUnspecified ? ip.sourceFor(remote, ip.pathTo(remote, this.boundInterface)) : undefined;
+    return this.shown(own ?? this.address, this.port);
+  }
+
+  peerName(): SocketName | number {
+    const remote = this.peerAddress;
+    const port = this.endpoint?.remotePort ?? 0;
+    return remote && port !== 0 ? this.shown(remote, port) : -ENOTCONN;
+  }
+}
