@@ -92,15 +92,15 @@ describe("hosts in a browser", { skip: EXECUTABLE ? false : "no Chromium on this
     assert.equal(answer, `plain ${EXPECTED}`);
   });
 
-  for (const [query, build] of [
-    ["", "plain"],
-    ["?isolated", "shared"],
+  for (const [query, page] of [
+    ["", "a page"],
+    ["?isolated", "an isolated page"],
   ]) {
-    it(`run the README's echo and lab on the ${build} build`, async () => {
-      const page = await tab(query);
-      assert.equal(await page.evaluate(() => (globalThis as unknown as Scope).echo()), `${build} hello`);
+    it(`run the README's echo and lab on ${page}`, async () => {
+      const tabbed = await tab(query);
+      assert.equal(await tabbed.evaluate(() => (globalThis as unknown as Scope).echo()), "plain hello");
       // The other end's announcement is on its way for 20 ms; then the request and its answer.
-      assert.equal(await page.evaluate(() => (globalThis as unknown as Scope).lab()), 60);
+      assert.equal(await tabbed.evaluate(() => (globalThis as unknown as Scope).lab()), 60);
     });
   }
 
@@ -119,7 +119,7 @@ describe("hosts in a browser", { skip: EXECUTABLE ? false : "no Chromium on this
       /the page's Content-Security-Policy forbids WebAssembly: its script-src must have 'wasm-unsafe-eval'/,
     );
     const wasm = await tab(policy("default-src 'self' 'wasm-unsafe-eval'; img-src data:"));
-    assert.equal(await wasm.evaluate(() => (globalThis as unknown as Scope).echo()), "shared hello");
+    assert.equal(await wasm.evaluate(() => (globalThis as unknown as Scope).echo()), "plain hello");
     assert.equal(
       await wasm.evaluate(() => (globalThis as unknown as Scope).threads()),
       "a worker thread could not start: its script was not let in; under a Content-Security-Policy, worker-src must have blob:",

@@ -1,8 +1,8 @@
 /**
  * The Wasm module: which of the two builds, and what it exports.
  *
- * The shared build needs SharedArrayBuffer, which a browser gives only to cross-origin isolated pages; the
- * plain build runs anywhere with SIMD. Each is embedded in a file of its own that is loaded when it is wanted; a page that
+ * The shared build is for threads, and needs SharedArrayBuffer, which a browser gives only to cross-origin isolated pages;
+ * the plain build runs anywhere with SIMD. Each is embedded in a file of its own that is loaded when it is wanted; a page that
  * prefers to stream one passes its own `WebAssembly.Module`, and loads neither.
  */
 import { ABI_VERSION } from "../../assembly/abi.ts";
