@@ -10,8 +10,8 @@ const MOST_WAITING = 128;
 /** So many that wait are a crowd. */
 const CROWD = 4;
 
-/** Segments that one sends in its turn while others wait: those of a large segment at least, in one unit or in several. */
-const TURN = 44;
+/** Segments that one sends in its turn while others wait: those of 64 KiB, and what was left over the last time. */
+const TURN = 46;
 
 /** Those who wait for room in one ring, first come, first served. */
 class Line {
@@ -72,6 +72,15 @@ export class Holdback {
     if (mayGoOn && this.makesRoom(index)) return true;
     line.join(who);
     return false;
+  }
+
+  /** `who` has nothing to send yet: it asks its owner when its turn comes. */
+  queueUp({ iface }: Path, who: Throttled): void {
+    if (iface) this.lines[iface.port.index].join(who);
+  }
+
+  hasTurn(who: Throttled): boolean {
+    return who === this.turn;
   }
 
   /** Do many wait for this path's ring? */

@@ -317,6 +317,16 @@ export class IpStack implements PuntReceiver, World {
     return this.holdback.hasRoom(path, who);
   }
 
+  /** A flow waits for its turn on this path with nothing to send yet. */
+  queueUp(path: Path, who: Throttled): void {
+    this.holdback.queueUp(path, who);
+  }
+
+  /** Is it this flow's turn? */
+  hasTurn(who: Throttled): boolean {
+    return this.holdback.hasTurn(who);
+  }
+
   /** Do many flows wait for room on this path? */
   isCrowded(path: Path): boolean {
     return this.holdback.isCrowded(path);

@@ -472,7 +472,13 @@ function freeQueue(tcb: Tcb, unaBefore: number): void {
   tcb.queueStart = (tcb.queueStart + bytes) | 0;
 }
 
-/** Its owner waits for room, and something was acknowledged. */
+/** Its turn on a path that many share: its owner may have more for it. */
+export function takeTurn(tcb: Tcb): void {
+  if (tcb.wantsRoom && (tcb.state === ESTABLISHED || tcb.state === CLOSE_WAIT)) tellRoom(tcb);
+  send(tcb);
+}
+
+/** Its owner waits for room, and there may be some. */
 function tellRoom(tcb: Tcb): void {
   const { queue, events } = tcb;
   const isRoomy = events.hasRoom ? events.hasRoom() : !queue || isRoomyEnough(tcb, queue.length);

@@ -24,7 +24,7 @@ import { abort, destroy, peerOf } from "./end.ts";
 import { CookieCache, CookieKeys } from "./fast-open.ts";
 import { Flights } from "./flight.ts";
 import { isGenuineFor, judge, type Signing } from "./genuine.ts";
-import { options as offered, readSegment, receive } from "./input.ts";
+import { options as offered, readSegment, receive, takeTurn } from "./input.ts";
 import { chooseListener, conflicts, type ListenRules, TcpListener } from "./listener.ts";
 import { largestPayload } from "./mtu-probe.ts";
 import { OptionSets } from "./option-sets.ts";
@@ -79,7 +79,7 @@ export class TcpLayer implements Transport, TcpWorld {
   readonly cookies = new CookieCache();
   readonly flights = new Flights(actions);
   readonly stateExpired = stateExpired;
-  readonly roomAgain = send;
+  readonly roomAgain = takeTurn;
   /** Keys of the Fast Open cookies that this host hands out; may be replaced. */
   cookieKeys: CookieKeys;
   readonly counters: TcpCounters = {

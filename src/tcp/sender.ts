@@ -10,6 +10,7 @@ import { probeDue, probeLength, probeSent } from "./mtu-probe.ts";
 import { optionBytes, pathOf, transmit } from "./output.ts";
 import { holdsBack, noteDeparture, noteUse, setPace } from "./pacing.ts";
 import type { SentRecord } from "./scoreboard.ts";
+import { isCrowded } from "./send-limit.ts";
 import { ACK, after, distance, FIN, PSH, SYN } from "./sequence.ts";
 import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, type Tcb } from "./tcb.ts";
 import { noteForUndo } from "./undo.ts";
@@ -216,7 +217,9 @@ export function restartAfterIdle(tcb: Tcb): void {
 function mayBeSmall(tcb: Tcb, rest: number): boolean {
   if (isUrging(tcb)) return true;
   if (isCorked(tcb)) return rest === 0;
-  return rest === 0 || tcb.options.noDelay || tcb.finQueued || !after(tcb.smallEnd, tcb.una);
+  if (rest === 0 || tcb.options.noDelay || tcb.finQueued) return true;
+  // In a crowd the rest of what was written goes with what is written next (Linux's autocorking).
+  return !after(tcb.smallEnd, tcb.una) && !(tcb.sent.first && isCrowded(tcb));
 }
 
 /** The owner wants small segments to wait (TCP_CORK, MSG_MORE); the end of the stream waits for nothing. */

@@ -9,7 +9,7 @@ import { beginKeepAlive } from "./keepalive.ts";
 import { transmit } from "./output.ts";
 import { checkAppLimited } from "./pacing.ts";
 import { acknowledgeSoon, noteRead, worthUpdate } from "./receiver.ts";
-import { sendLimit } from "./send-limit.ts";
+import { sendLimit, waitsForTurn } from "./send-limit.ts";
 import { restartAfterIdle, send } from "./sender.ts";
 import { ACK, distance } from "./sequence.ts";
 import {
@@ -54,7 +54,7 @@ function roomIn(tcb: Tcb): number {
   checkAppLimited(tcb);
   tcb.queue ??= tcb.world.newQueue();
   restartAfterIdle(tcb);
-  return sendLimit(tcb) - tcb.queue.length;
+  return waitsForTurn(tcb) ? 0 : sendLimit(tcb) - tcb.queue.length;
 }
 
 /** `taken` of `wanted` bytes are in the send buffer: they go if they may, and the owner hears when there is room for the rest. */
