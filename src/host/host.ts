@@ -24,7 +24,7 @@ import { RawLayer } from "../raw/layer.ts";
 import { type EchoReply, Pinger } from "../raw/pinger.ts";
 import { DatagramSocket } from "../socket/datagram.ts";
 import { TcpListenerSocket } from "../socket/listener.ts";
-import { TcpSocket } from "../socket/stream.ts";
+import { type SocketAddress, TcpSocket } from "../socket/stream.ts";
 import { UnixListenerSocket, UnixStreamSocket } from "../socket/unix.ts";
 import { TcpLayer } from "../tcp/layer.ts";
 import type { Conntrack } from "../track/conntrack.ts";
@@ -37,6 +37,7 @@ import { warnUnlessRun } from "./idle-warning.ts";
 import { HostNames } from "./names.ts";
 import { ADDRESS, CONNECT, DATAGRAM, DHCP, HOST, INTERFACE, LISTEN, LOOKUP, PING, RAW, ROUTE, RULE, UNIX } from "./option-shapes.ts";
 import type {
+  BothEnds,
   ConnectOptions,
   DatagramOptions,
   HostOptions,
@@ -177,6 +178,18 @@ export class Host {
   /** What queues with a listener have counted. */
   get queues(): ReadonlyMap<number, QueueCounters> {
     return this.needRules().queues.counters();
+  }
+
+  /**
+   * Where a connection was going before rules redirected it to this host (SO_ORIGINAL_DST): of one that was accepted here, or of any
+   * socket that knows both its ends, as those of `packetloom/node` do. Undefined when it is not tracked.
+   */
+  originalDestination(socket: BothEnds): SocketAddress | undefined {
+    const [local, remote] = [endOf(socket.localAddress, socket.localPort), endOf(socket.remoteAddress, socket.remotePort)];
+    if (!local || !remote) return undefined;
+    const end = ({ address, port }: SocketAddress) => ({ address: this.ip.parse(address).address, port });
+    const found = this.rules?.conntrack?.find("tcp", end(local), end(remote))?.original;
+    return found && { address: String(found.dst), port: found.dport as number };
   }
 
   /** Hears of packets that rules log. Returns what takes the listener away again. */
@@ -572,6 +585,11 @@ export class Host {
   private check(): void {
     if (this.over) throw this.over;
   }
+}
+
+function endOf(address: string | SocketAddress | undefined, port: number | undefined): SocketAddress | undefined {
+  if (typeof address === "object") return address;
+  return address === undefined || port === undefined ? undefined : { address, port };
 }
 
 /** A Unix domain socket's options; those of the network have no path. */

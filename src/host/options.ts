@@ -8,6 +8,7 @@ import type { AdvertiseOptions } from "../ip/advertiser.ts";
 import type { RouteKind } from "../ip/routes.ts";
 import type { AutoconfOptions } from "../ip/slaac.ts";
 import type { DatagramSettings } from "../socket/datagram.ts";
+import type { SocketAddress } from "../socket/stream.ts";
 import type { TcpOptions } from "../tcp/tcb.ts";
 import type { NamesOptions } from "./names.ts";
 
@@ -99,6 +100,14 @@ export interface DatagramOptions extends DatagramSettings, EndpointOptions {
   port?: number;
   /** Only by this interface, both ways (SO_BINDTODEVICE). */
   interface?: string;
+}
+
+/** A socket's two ends: addresses with ports, or as Node's sockets have them. */
+export interface BothEnds {
+  readonly localAddress?: string | SocketAddress;
+  readonly localPort?: number;
+  readonly remoteAddress?: string | SocketAddress;
+  readonly remotePort?: number;
 }
 
 export interface PingOptions {

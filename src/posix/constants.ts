@@ -217,6 +217,8 @@ export const IP_ADD_SOURCE_MEMBERSHIP = 39;
 export const IP_DROP_SOURCE_MEMBERSHIP = 40;
 export const IP_MULTICAST_ALL = 49;
 export const IP_BIND_ADDRESS_NO_PORT = 24;
+/** Of IPPROTO_IPV6 the same number (IP6T_SO_ORIGINAL_DST). */
+export const SO_ORIGINAL_DST = 80;
 export const IP_PMTUDISC_DONT = 0;
 export const IP_PMTUDISC_WANT = 1;
 export const IP_PMTUDISC_DO = 2;

@@ -5,6 +5,7 @@ import * as c from "./constants.ts";
 import { DatagramSocket } from "./datagram-socket.ts";
 import { EINVAL, ENOPROTOOPT } from "./errno.ts";
 import type { InetSocket } from "./inet-socket.ts";
+import { encodeName } from "./names.ts";
 import { flag, int, type OptionTable, type SocketOption } from "./options.ts";
 import { MULTICAST4, MULTICAST6 } from "./options-multicast.ts";
 import type { UdpSocket } from "./udp-socket.ts";
@@ -110,6 +111,18 @@ const discovery: SocketOption<InetSocket> = {
   set: (socket, value) => (socket instanceof DatagramSocket ? ofDatagrams : ofStream).set?.(socket, value) ?? -ENOPROTOOPT,
 };
 
+/** Where a connection was going before rules redirected it here, as a struct sockaddr (getorigdst of nf_conntrack). */
+const originalDestination: SocketOption<InetSocket> = {
+  get(socket) {
+    const [local, remote] = [socket.localName(), socket.peerName()];
+    if (socket.protocol !== c.IPPROTO_TCP) throw new LoomError("ENOPROTOOPT", "destinations are kept of connections");
+    if (typeof remote === "number" || !("address" in remote) || !("address" in local)) throw new LoomError("ENOENT", "it is not connected");
+    const found = socket.host.originalDestination({ localAddress: local, remoteAddress: remote });
+    if (!found) throw new LoomError("ENOENT", "the connection is not tracked");
+    return encodeName({ family: socket.domain, ...found });
+  },
+};
+
 export const UDP_OPTIONS: OptionTable<UdpSocket> = {
   [c.UDP_SEGMENT]: int(
     (socket) => socket.segmentSize,
@@ -138,6 +151,7 @@ export const IP_OPTIONS: OptionTable<InetSocket> = {
   [c.IP_RECVTOS]: told("trafficClass"),
   [c.IP_TTL]: hops(1),
   [c.IP_MTU]: pathMtu,
+  [c.SO_ORIGINAL_DST]: originalDestination,
 };
 
 export const IPV6_OPTIONS: OptionTable<InetSocket> = {
@@ -151,6 +165,7 @@ export const IPV6_OPTIONS: OptionTable<InetSocket> = {
   [c.IPV6_RECVTCLASS]: told("trafficClass"),
   [c.IPV6_UNICAST_HOPS]: hops(0),
   [c.IPV6_MTU]: pathMtu,
+  [c.SO_ORIGINAL_DST]: originalDestination,
   [c.IPV6_V6ONLY]: {
     get: ({ settings }) => Number(settings.v6Only),
     set(socket, value) {

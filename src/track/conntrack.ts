@@ -10,7 +10,7 @@ import { invalid, LoomError } from "../base/errors.ts";
 import { type IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
 import type { Engine } from "../engine/engine.ts";
 import { TIMEOUT_NAMES } from "../engine/flows.ts";
-import { countersAt, type Flow, PROTOCOL_NAMES, readFlow, readTuple, type Tuple } from "./flow.ts";
+import { countersAt, type End, type Flow, PROTOCOL_NAMES, readFlow, readTuple, type Tuple, writeTuple } from "./flow.ts";
 import { Mappings } from "./mappings.ts";
 
 export interface FlowFilter {
@@ -122,6 +122,15 @@ export class Conntrack {
       const flow = readFlow(this.engine.memory, this.engine.plane, id, this.ticks, scratch);
       if (flow && fits(flow)) yield flow;
     }
+  }
+
+  /** The flow that a packet from `src` to `dst` belongs to, in either direction (`conntrack -G`). Of protocols with ports. */
+  find(protocol: number | string, src: End, dst: End): Flow | undefined {
+    const { memory, plane } = this.engine;
+    const scratch = memory.base(abi.REGION_HOST);
+    writeTuple(memory, scratch, { protocol: protocolOf(protocol), zone: this.zone ?? 0, src, dst });
+    const found = plane.flowFind(scratch);
+    return found === 0 ? undefined : readFlow(memory, plane, found >>> 1, this.ticks, scratch);
   }
 
   /** Ends one flow by its number (`Flow.id`); false when it is none any more. */
