@@ -7,6 +7,7 @@ import { IpAddress } from "../src/base/ip-address.ts";
 import type { Engine } from "../src/engine/engine.ts";
 import { Firewall, Ruleset } from "../src/filter/index.ts";
 import { parseConfig } from "../src/router/config.ts";
+import { type End, writeTuple } from "../src/track/flow.ts";
 import { announcedIn } from "../src/track/helpers/ftp.ts";
 import { Conntrack, flowText } from "../src/track/index.ts";
 import { PROTOCOL, parseEthernet, serializeIcmp } from "../src/wire/index.ts";
@@ -18,9 +19,9 @@ import { ACK, FIN, frame, ROUTER, RST, SYN, tcp, udp } from "./track-rig.ts";
 const v4 = (text: string) => IpAddress.parse(text).v4;
 
 /** 10/8 behind port 0 ("lan"), 20/8 behind port 1 ("wan", 20.0.0.99), with rules. */
-async function middle(build: "shared" | "plain", rules: string, flows = 64) {
+async function middle(build: "shared" | "plain", rules: string, flows = 64, secret?: Uint8Array) {
   const clock = new VirtualClock();
-  const engine = await engineOf(build, { ports: 2, flows, flowEvents: 64, filterBytes: 4 << 20, clock });
+  const engine = await engineOf(build, { ports: 2, flows, flowEvents: 64, filterBytes: 4 << 20, clock, secret });
   const table4 = engine.createTable(4);
   table4.set("10.0.0.0/8", table4.addNextHop({ kind: "forward", port: 0, destinationMac: mac(1), sourceMac: ROUTER[0] }));
   table4.set("20.0.0.0/8", table4.addNextHop({ kind: "forward", port: 1, destinationMac: mac(2), sourceMac: ROUTER[1] }));
@@ -47,6 +48,32 @@ function segment(
 ): Uint8Array {
   return tcp(port, source, destination, { ports, flags, sequence, acknowledgement, window, options });
 }
+/** Where the data plane would look for a UDP flow: its first bucket and its other one. */
+function bucketsOf(engine: Engine, src: End, dst: End): number {
+  const { memory, plane } = engine;
+  const scratch = memory.base(abi.REGION_HOST);
+  writeTuple(memory, scratch, { protocol: PROTOCOL.udp, zone: 0, src, dst });
+  plane.flowFind(scratch);
+  const hash = memory.getU32(scratch + abi.TUPLE_HASH);
+  const count = memory.getU32(memory.base(abi.REGION_FLOWS) + abi.FLOWS_BUCKETS);
+  const place = (of: number) => Math.floor((of * count) / 2 ** 32);
+  return place(hash) * count + place(Math.imul(hash ^ (hash >>> 15), 0x85ebca6b) >>> 0);
+}
+
+/** So many ports and addresses of one sender that a table with this secret would keep in the same two buckets. */
+function colliding(engine: Engine, many: number): { host: number; port: number }[] {
+  const dst = { address: IpAddress.v4(v4("20.0.0.1")), port: 53 };
+  const groups = new Map<number, { host: number; port: number }[]>();
+  for (let host = v4("10.0.0.1"); ; host++) {
+    for (let port = 1024; port < 65_536; port++) {
+      const pair = bucketsOf(engine, { address: IpAddress.v4(host), port }, dst);
+      const group = groups.get(pair) ?? [];
+      groups.set(pair, group);
+      if (group.push({ host, port }) === many) return group;
+    }
+  }
+}
+
 const passes = (engine: Engine, port: number, bytes: Uint8Array) => through(engine, [bytes], port).sent.length;
 
 for (const build of BUILDS)
@@ -179,6 +206,20 @@ for (const build of BUILDS)
       assert.equal(alive.length, honest.length);
       assert.deepEqual([...conntrack.list({ state: "ESTABLISHED" })].length, honest.length);
       auditFlows(engine);
+    });
+
+    it("flows made to collide do so where the secret is known, and nowhere else", async () => {
+      const [known, secret] = [1, 2].map((value) => new Uint8Array(16).fill(value));
+      const attacked = await middle(build, "", 512, known);
+      const flood = colliding(attacked.engine, 40);
+      const entries = ({ engine, conntrack }: typeof attacked) => {
+        for (const { host, port } of flood) passes(engine, 0, udp(0, host, v4("20.0.0.1"), port, 53));
+        auditFlows(engine);
+        return conntrack.count;
+      };
+      // Two buckets are all there is room for; a packet's way through the table is as short as ever.
+      assert.ok(entries(attacked) <= 2 * abi.FLOW_BUCKET_SLOTS);
+      assert.equal(entries(await middle(build, "", 512, secret)), flood.length);
     });
 
     it("ports that are used up are used up for one far end alone, and come back with time", async () => {
