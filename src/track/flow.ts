@@ -106,16 +106,23 @@ export function writeTuple(
   memory.setU32(at + abi.TUPLE_KIND, (zone | (protocol << 16) | ((is4 ? 4 : 6) << 24)) >>> 0);
 }
 
+/** Is there a confirmed flow by that number, in a zone if one is given? Mappings are kept as flows are, and are none. */
+export function isListed(memory: EngineMemory, id: number, ticks: number, zone?: number): boolean {
+  const hot = memory.getU32(memory.base(abi.REGION_FLOWS) + abi.FLOWS_HOT) + id * abi.FLOW_SIZE;
+  if ((memory.getU32(hot + abi.FLOW_STATUS) & (abi.IPS_CONFIRMED | abi.IPS_DYING)) !== abi.IPS_CONFIRMED) return false;
+  const own = memory.getU16(hot + abi.FLOW_ZONE);
+  if (own & abi.MAPPING_ZONE || (zone !== undefined && zone !== own)) return false;
+  return ((memory.getU32(hot + abi.FLOW_EXPIRES) - ticks) | 0) > 0;
+}
+
 /** Reads a confirmed flow's records; undefined when there is none by that number. `scratch`: room for a tuple. */
 export function readFlow(memory: EngineMemory, plane: DataPlane, id: number, ticks: number, scratch: number): Flow | undefined {
+  if (!isListed(memory, id, ticks)) return undefined;
   const region = memory.base(abi.REGION_FLOWS);
   const hot = memory.getU32(region + abi.FLOWS_HOT) + id * abi.FLOW_SIZE;
   const status = memory.getU32(hot + abi.FLOW_STATUS);
   const zone = memory.getU16(hot + abi.FLOW_ZONE);
-  // Mappings are kept as flows are, and are none.
-  if ((status & (abi.IPS_CONFIRMED | abi.IPS_DYING)) !== abi.IPS_CONFIRMED || zone & abi.MAPPING_ZONE) return undefined;
   const expiresMs = (memory.getU32(hot + abi.FLOW_EXPIRES) - ticks) | 0;
-  if (expiresMs <= 0) return undefined;
   const cold = memory.getU32(region + abi.FLOWS_COLD) + id * abi.COLD_SIZE;
   const protocol = memory.u8[hot + abi.FLOW_PROTOCOL];
   const side = (direction: number): Side => {
