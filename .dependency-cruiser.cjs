@@ -34,7 +34,7 @@ const floors = [
   ],
   ["measure", ["base", "wire", "rib", "engine", "link", "measure"]],
   ["cli", ["base", "wire", "rib", "engine", "link", "track", "measure", "host", "router", "cli"]],
-  ["playground", ["base", "wire", "rib", "engine", "link", "measure", "socket", "host", "lab", "playground"]],
+  ["playground", ["base", "wire", "rib", "engine", "link", "track", "measure", "socket", "host", "lab", "playground"]],
 ];
 const ownFloors = floors.map(([floor, allowed]) => ({
   name: `floor-${floor}`,

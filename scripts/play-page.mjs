@@ -3,10 +3,11 @@ import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import { build } from "esbuild";
 
-const ENTRIES = ["page", "tcp-worker", "lab-worker", "tab-worker", "worker"];
+const ENTRIES = ["page", "tcp-worker", "lab-worker", "gateway-worker", "tab-worker", "worker"];
 const IMPORTS = {
   tcp: 'import { Engine, Host, joinPorts } from "packetloom";',
   lab: 'import { Lab } from "packetloom";',
+  gateway: 'import { Engine, Host, joinPorts } from "packetloom";',
   tabs: 'import { channelLink, Host } from "packetloom";',
   router: 'import { Engine, parseMac } from "packetloom";',
 };
@@ -81,6 +82,7 @@ export async function makePage(root, out, entry = (name) => join(root, `dist/src
   const fill = {
     "code:tcp": () => code("tcp", shown(playground("tcp-worker.ts"), "tcp", "tcp-worker.ts")),
     "code:lab": () => code("lab", shown(playground("lab-worker.ts"), "lab", "lab-worker.ts")),
+    "code:gateway": () => code("gateway", shown(playground("gateway-worker.ts"), "gateway", "gateway-worker.ts")),
     "code:tabs": () => code("tabs", shown(playground("tab-worker.ts"), "tabs", "tab-worker.ts")),
     "code:router": () => code("router", between(example, "const engine =", "engine.port(0).configure", "examples/forward.ts")),
     links: () => links(manifest),

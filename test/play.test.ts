@@ -62,6 +62,7 @@ describe("the sections of the page", { skip }, () => {
   let browser: Browser;
 
   before(async () => {
+    mkdirSync("build/screenshots", { recursive: true });
     ({ url, child } = await served(["--not-isolated"]));
     browser = await chromium.launch({ executablePath: EXECUTABLE, args: FLAGS });
   });
@@ -103,6 +104,48 @@ describe("the sections of the page", { skip }, () => {
     assert.equal(await run(), first);
     await slide("loss", "5");
     assert.notEqual(await run(), first);
+    assert.deepEqual(errors, []);
+  });
+
+  it("a gateway: rules change what is let through, mistakes are shown as nft shows them", async () => {
+    const { page, errors } = await opened(browser, url);
+    const outcome = async (patterns: readonly RegExp[]) => {
+      for (const [i, pattern] of patterns.entries())
+        await page.waitForFunction(
+          ([i, source]) => new RegExp(source).test(document.querySelectorAll("#gateway-tries tbody tr")[i as number]?.textContent ?? ""),
+          [i, pattern.source] as const,
+          { timeout: 20_000 },
+        );
+    };
+    const choose = (preset: string) => page.selectOption('select[name="preset"]', preset);
+    await page.click("#gateway-run");
+    await outcome([
+      /pings.*answered/,
+      /saw 203\.0\.113\.1 /,
+      /25refused|25.*unreachable/,
+      /8080answered, and saw 203\.0\.113\.80/,
+      /80no answer/,
+    ]);
+    await textHas(page, "gateway-flows", /src=10\.0\.0\.2 dst=203\.0\.113\.80 .*dst=203\.0\.113\.1 /);
+    await textHas(page, "gateway-listing", /iifname "lan" tcp dport 80 counter packets [1-9]/);
+    await choose("forwarded");
+    await textHas(page, "gateway-listing", /dnat ip to 10\.0\.0\.2:80/);
+    await outcome([/answered/, /answered/, /refused|unreachable/, /answered, and saw 203\.0\.113\.80/, /no answer/]);
+    await textHas(page, "gateway-flows", /src=203\.0\.113\.80 dst=203\.0\.113\.1 .*src=10\.0\.0\.2 dst=203\.0\.113\.80 sport=80/);
+    await page.screenshot({ path: "build/screenshots/play-gateway.png", fullPage: true });
+    await choose("open");
+    await outcome([/answered/, /saw 10\.0\.0\.2 /, /saw 10\.0\.0\.2 /, /answered/, /answered, and saw 203\.0\.113\.80/]);
+    await page.fill(
+      "#gateway-rules",
+      "table ip gateway {\n  chain forward { type filter hook forward priority filter; policy dorp; }\n}\n",
+    );
+    await page.click("#gateway-apply");
+    await textHas(page, "gateway-fault", /:2:\d+-\d+: Error: .*\n.*dorp.*\n *\^\^\^\^/);
+    await choose("closed");
+    await outcome([/no answer/, /no answer/, /no answer/, /answered/, /no answer/]);
+    assert.ok(await page.locator("#gateway-fault").isHidden());
+    await page.click("#gateway-run");
+    await textHas(page, "gateway-status", /^Stopped/);
     assert.deepEqual(errors, []);
   });
 

@@ -62,6 +62,26 @@ export type FromLab =
   | { type: "done"; results: LabResult[]; ms: number }
   | { type: "failed"; message: string };
 
+// ── The gateway ─────────────────────────────────────────────────────────────────────────────────
+
+export type ToGateway = { type: "run"; rules: string } | { type: "apply"; rules: string } | { type: "stop" };
+
+/** What came of one machine's attempt to reach another. */
+export interface Try {
+  readonly name: string;
+  readonly result: string;
+  readonly isReached: boolean;
+  readonly ms: number;
+}
+
+export type FromGateway =
+  /** `rules`: what `nft list ruleset` prints; `flows`: lines of conntrack, the newest of `count`. */
+  | { type: "state"; tries: Try[]; rules: string; flows: string[]; count: number }
+  | { type: "applied"; ms: number }
+  | { type: "refused"; message: string }
+  | { type: "stopped" }
+  | { type: "failed"; message: string };
+
 // ── Tabs ────────────────────────────────────────────────────────────────────────────────────────
 
 export type ToTab = { type: "join" } | { type: "say"; text: string } | { type: "fetch"; address: string };
