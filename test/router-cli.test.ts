@@ -1,7 +1,7 @@
 /** `packetloom router --check`, rules in files, and what the commands say where no router runs. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -37,6 +37,22 @@ describe("rules in files", () => {
     assert.equal(run("router", "--check", "--config", config).status, 0);
     writeFileSync(rules, "table bridge t {\n  chain c {\n    type filter hook forward priority 0\n  }\n}\n");
     assert.match(run("router", "--check", "--config", config).stderr, /packets of the bridge family meet no rules here/);
+  });
+
+  it("mistakes of rules that stand in the configuration are told by its line and column", async () => {
+    const rules = "ruleset: |\n\n    table inet t {\n      chain c {\n        tcp dprt 22 accept\n      }\n    }\n";
+    const config = write("inline.yaml", `${INTERFACES}${rules}name: gate\n`);
+    const told = /inline\.yaml:8:13-16: Error: syntax error, unexpected .*\n {4}tcp dprt 22 accept\n {8}\^\^\^\^/;
+    const { status, stderr } = run("router", "--check", "--config", config);
+    assert.equal(status, 2);
+    assert.match(stderr, told);
+    assert.equal(readFileSync(config, "utf8").split("\n")[7].slice(12, 16), "dprt");
+    const lab = await Lab.create({ seed: 1, memory: { flows: 64, filterBytes: 1 << 20 } });
+    const devices = { lan: () => ({ name: "none", poll: () => 0 }) };
+    await assert.rejects(Router.create(loadConfig(config), { engine: lab.engine, devices }), told);
+    // A line whose end is no end is none of the configuration's.
+    write("inline.yaml", `${INTERFACES}ruleset: "table inet t { chain c { tcp dprt 22 accept; }; }"\n`);
+    assert.match(run("router", "--check", "--config", config).stderr, /ruleset:1:30-33: Error/);
   });
 
   it("include files and patterns, relative to the file that names them", () => {

@@ -78,6 +78,8 @@ export class Firewall {
       next.apply(source.text, {
         ...listing,
         file: source.name,
+        lines: source.lines,
+        columns: source.columns,
         json,
         live: (tables) => this.live(tables),
         current: (table, set) => this.current(table, set),

@@ -7,6 +7,7 @@ import * as v from "valibot";
 import { type Document, isMap, isPair, isScalar, LineCounter, type Node, parseDocument, visit } from "yaml";
 import { LoomError } from "../base/errors.ts";
 import { shown } from "../base/options.ts";
+import type { Source } from "../filter/index.ts";
 import { type Mistake, pathText } from "./mistakes.ts";
 import { references } from "./references.ts";
 import { CONFIG, type RouterConfig } from "./schema.ts";
@@ -72,7 +73,25 @@ export function parseConfig(source: string, file = "router.yaml"): RouterConfig 
     const place = placeOf(document, { path: ["rulesetFile"], message: "" });
     throw told([() => `${at(place)}: rulesetFile: there is a ruleset already; expected one of the two`]);
   }
-  return checked(value, (mistake) => `${at(placeOf(document, mistake))}: ${mistake.message}`);
+  const config = checked(value, (mistake) => `${at(placeOf(document, mistake))}: ${mistake.message}`);
+  const place = blockOf(document.getIn(["ruleset"], true) as Node | undefined, source, lines);
+  return place ? ({ ...config, [RULES]: { name: file, ...place } } as RouterConfig) : config;
+}
+
+/** Where rules that stand in a configuration begin in it: not an option, but what its text says by itself. */
+const RULES = Symbol("place of the rules");
+type Placed = Omit<Source, "text">;
+
+export function placeOfRules(config: RouterConfig): Placed {
+  return (config as { readonly [RULES]?: Placed })[RULES] ?? { name: "ruleset" };
+}
+
+/** Lines in front of a literal block (`ruleset: |`), and how far its lines are indented; of other texts the lines are not their own. */
+function blockOf(node: Node | undefined, source: string, counter: LineCounter): { lines: number; columns: number } | undefined {
+  if (!isScalar(node) || node.type !== "BLOCK_LITERAL" || !node.range) return undefined;
+  const lines = counter.linePos(node.range[0]).line;
+  const first = /[^\n]*\n(?: *\n)*( *)/.exec(source.slice(node.range[0]));
+  return { lines, columns: first?.[1].length ?? 0 };
 }
 
 function checked(value: unknown, line: (mistake: Mistake) => string): RouterConfig {

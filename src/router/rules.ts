@@ -8,7 +8,7 @@ import type { AddressListener } from "../ip/addresses.ts";
 import type { Conntrack } from "../track/conntrack.ts";
 import { EGRESS_TABLE, type Opening, openingKey } from "./egress.ts";
 import { firewallOf, trackingOf } from "./ports.ts";
-import { ownTables, rulesName, transaction } from "./ruleset.ts";
+import { ownTables, rulesOf, transaction } from "./ruleset.ts";
 import type { RouterConfig } from "./schema.ts";
 
 export class Rules {
@@ -50,11 +50,12 @@ export class Rules {
 
   private apply(config: RouterConfig): void {
     const tables = ownTables(config, this.host.addresses());
-    const user = config.ruleset ?? "";
+    const source = rulesOf(config);
+    const user = source.text;
     // Tables of the shortcuts that somebody has taken away by hand (`nft flush ruleset`) come back.
     const there = new Map([...this.tables].filter(([name]) => this.engine?.has("inet", name) ?? false));
     const changed = user !== (this.user ?? "");
-    const sources = transaction(changed ? { name: rulesName(config), text: user } : undefined, tables, there);
+    const sources = transaction(changed ? source : undefined, tables, there);
     if (changed || sources.length > 0) this.use().apply(sources, { replace: changed });
     this.user = user;
     this.tables = tables;

@@ -6,6 +6,7 @@ import { invalid } from "../base/errors.ts";
 import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
 import { checkSupported, Ruleset, type Source } from "../filter/index.ts";
 import type { AddressInfo } from "../ip/addresses.ts";
+import { placeOfRules } from "./config.ts";
 import { egressPolicy } from "./egress.ts";
 import type { ForwardConfig, RouterConfig } from "./schema.ts";
 import { isAddress, parseEndpoint } from "./schema-parts.ts";
@@ -113,8 +114,11 @@ function end(text: string, anyName = false) {
   return found;
 }
 
-/** What the user's rules are called in messages: their file, where they are in one of their own. */
-export const rulesName = ({ rulesetFile }: RouterConfig): string => rulesetFile ?? "ruleset";
+/** The user's rules, with what they are called in messages: their file, where they are in one of their own, or where they stand in another. */
+export function rulesOf(config: RouterConfig): Source {
+  const { ruleset = "", rulesetFile } = config;
+  return { ...(rulesetFile === undefined ? placeOfRules(config) : { name: rulesetFile }), text: ruleset };
+}
 
 /** One transaction: the user's rules if they changed, then in place of all there is; and every table of the shortcuts that changed. */
 export function transaction(
@@ -138,7 +142,8 @@ export function transaction(
 export function checkRules(config: RouterConfig): void {
   const indexOf = (name: string) => config.interfaces.findIndex((each) => each.name === name) + 1 || (name === "lo" ? 0xffff : undefined);
   const ruleset = new Ruleset({ interfaceIndex: indexOf });
-  ruleset.apply(config.ruleset ?? "", { file: rulesName(config) });
-  for (const text of ownTables(config, []).values()) ruleset.apply(text, { file: "packetloom" });
+  const { text, name: file, ...place } = rulesOf(config);
+  ruleset.apply(text, { file, ...place });
+  for (const own of ownTables(config, []).values()) ruleset.apply(own, { file: "packetloom" });
   checkSupported(ruleset.spec());
 }

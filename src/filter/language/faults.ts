@@ -9,6 +9,9 @@ import type { Span } from "./vocabulary.ts";
 export interface Source {
   readonly name: string;
   readonly text: string;
+  /** Where it stands in what has that name: lines in front of it, and columns in front of each of its lines. Default 0. */
+  readonly lines?: number;
+  readonly columns?: number;
 }
 /** Thrown inside; {@link located} makes the error for people of it. */
 export class Fault extends Error {
@@ -37,7 +40,7 @@ export class NftError extends LoomError {
 const LONGEST_LINE = 300;
 
 export function located(source: Source, fault: { readonly at: Span; readonly message: string; readonly other?: Span }): NftError {
-  const { text, name } = source;
+  const { text, name, lines = 0, columns = 0 } = source;
   const start = Math.min(fault.at.start, text.length);
   const lineStart = text.lastIndexOf("\n", start - 1) + 1;
   const lineEnd = text.indexOf("\n", lineStart);
@@ -53,15 +56,15 @@ export function located(source: Source, fault: { readonly at: Span; readonly mes
   // Of a line that no screen holds, what is around the mistake.
   const cut = line.length > LONGEST_LINE ? Math.max(0, from - 1 - LONGEST_LINE / 2) : 0;
   const shown = line.length > LONGEST_LINE ? line.slice(cut, cut + LONGEST_LINE) : line;
-  const where = `${name === "" ? "" : `${name}:${row}:${from}-${to}: `}Error: ${fault.message}`;
+  const where = `${name === "" ? "" : `${name}:${row + lines}:${from + columns}-${to + columns}: `}Error: ${fault.message}`;
   return new NftError(
     `${where}\n${shown}\n${marks
       .slice(cut, cut + shown.length + 1)
       .join("")
       .trimEnd()}`,
-    row,
-    from,
-    to,
+    row + lines,
+    from + columns,
+    to + columns,
     fault.message,
   );
 }

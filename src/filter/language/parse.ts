@@ -17,7 +17,7 @@ type StartRule = "Ruleset" | "TableBlock" | "ChainBlock";
  */
 function run<T>(source: Source, startRule: StartRule): Parsed<T> {
   const text = source.text.endsWith("\n") ? source.text : `${source.text}\n`;
-  const whole = { name: source.name, text };
+  const whole = { ...source, text };
   try {
     return { source: whole, items: generated(text, { startRule, peg$silentFails: 1 }) as readonly T[] };
   } catch {

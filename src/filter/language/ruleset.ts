@@ -20,8 +20,10 @@ export interface RulesetOptions {
   readonly include?: (path: string) => readonly Source[];
 }
 export interface ApplyOptions extends Listing {
-  /** What errors call the text. */
+  /** What errors call the text, and where it stands in what is called so. */
   readonly file?: string;
+  readonly lines?: number;
+  readonly columns?: number;
 }
 /** What came of a text. */
 export interface Applied {
@@ -75,7 +77,10 @@ export class Ruleset {
 
   /** Applies every command of the text, or, when one fails, none. */
   apply(text: string | Parsed<Command>, options: ApplyOptions = {}): Applied {
-    const parsed = typeof text === "string" ? parseRuleset({ name: options.file ?? "ruleset", text }) : text;
+    const parsed =
+      typeof text === "string"
+        ? parseRuleset({ name: options.file ?? "ruleset", text, lines: options.lines, columns: options.columns })
+        : text;
     const draft = new Draft(this.held);
     const transaction = new Transaction(draft, this.names, this.options.include, options);
     for (const command of parsed.items) {
