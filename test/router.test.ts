@@ -61,7 +61,6 @@ describe("a router in a lab", () => {
       await printed("ip", "-4", "addr", "show", "dev", "lan"),
       [
         `${router.host.ip.interface("lan").index}: lan: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc fq_codel state UP group default qlen 1000`,
-        "    link/ether 02:00:00:00:00:02 brd ff:ff:ff:ff:ff:ff",
         "    inet 10.0.0.1/24 scope global lan",
         "       valid_lft forever preferred_lft forever",
         "",
@@ -89,7 +88,10 @@ describe("a router in a lab", () => {
       await printed("ip", "route", "get", "198.51.100.7"),
       "198.51.100.7 via 192.0.2.254 dev wan src 192.0.2.1 uid 0 \n    cache \n",
     );
-    assert.equal(await printed("ip", "route", "get", "10.0.0.1"), "local 10.0.0.1 dev lo src 10.0.0.1 uid 0 \n    cache \n");
+    assert.equal(
+      await printed("ip", "route", "get", "10.0.0.1"),
+      "local 10.0.0.1 dev lo table local src 10.0.0.1 uid 0 \n    cache <local> \n",
+    );
     assert.deepEqual(await run("ip", "rule", "add", "from", "10.0.0.0/24", "table", "100"), {});
     assert.equal((await run("ip", "rule", "add", "from", "10.0.0.0/24", "table", "100")).stderr, "RTNETLINK answers: File exists\n");
     assert.match((await printed("ip", "rule")) ?? "", /^32765:\tfrom 10\.0\.0\.0\/24 lookup 100$/m);

@@ -282,6 +282,7 @@ export class Neighbours {
     this.entries.set(keyOf(neighbour.iface, address), neighbour);
     this.byHop[address.family].set(neighbour.hop, neighbour);
     neighbour.mac = undefined;
+    neighbour.probes = 0;
     neighbour.state = "FAILED";
   }
 

@@ -1,7 +1,9 @@
 /** Interfaces, addresses, routes, neighbours and rules as ip(8) prints them. */
-import { formatMac, formatPrefix } from "../../base/address.ts";
-import type { LinkInfo } from "../../host/host.ts";
+import { formatMac, formatPrefix, type Prefix } from "../../base/address.ts";
+import type { IpAddress } from "../../base/ip-address.ts";
+import type { Host, LinkInfo } from "../../host/host.ts";
 import type { AddressInfo } from "../../ip/addresses.ts";
+import type { NetInterface } from "../../ip/interface.ts";
 import type { Neighbour } from "../../ip/neighbours.ts";
 import { MAIN_TABLE } from "../../ip/policy-routing.ts";
 import type { NextHopSpec, Route } from "../../ip/routes.ts";
@@ -9,23 +11,30 @@ import type { Rule } from "../../ip/rule.ts";
 import { queueOf } from "../../queue/queue.ts";
 import type { Router } from "../router.ts";
 
-const BROADCAST = "ff:ff:ff:ff:ff:ff";
+export const BROADCAST = "ff:ff:ff:ff:ff:ff";
 
-function head({ host }: Router, link: LinkInfo, withMode: boolean): string {
+export const isUp = ({ up, carrier }: LinkInfo) => up && carrier;
+
+export function flagsOf(link: LinkInfo): string[] {
+  const flags = [!link.carrier && link.up ? "NO-CARRIER" : "", "BROADCAST", "MULTICAST", link.up ? "UP" : "", isUp(link) ? "LOWER_UP" : ""];
+  return flags.filter(Boolean);
+}
+
+export const qdiscOf = ({ engine }: Host, iface: NetInterface) => queueOf(engine, iface.port)?.options.kind ?? "noqueue";
+
+/** `withLink`: the line of the link layer, which a family leaves out. */
+function head({ host }: Router, link: LinkInfo, withMode: boolean, withLink = true): string {
   const iface = host.ip.interface(link.name);
-  const flags = [
-    !link.carrier && link.up ? "NO-CARRIER" : "",
-    "BROADCAST",
-    "MULTICAST",
-    link.up ? "UP" : "",
-    link.up && link.carrier ? "LOWER_UP" : "",
-  ];
-  const state = !link.up || !link.carrier ? "DOWN" : "UP";
-  const qdisc = queueOf(host.engine, iface.port)?.options.kind ?? "noqueue";
+  const state = isUp(link) ? "UP" : "DOWN";
   return [
-    `${iface.index}: ${link.name}: <${flags.filter(Boolean).join(",")}> mtu ${link.mtu} qdisc ${qdisc} state ${state} ${withMode ? "mode DEFAULT " : ""}group default qlen 1000`,
-    `    link/ether ${link.mac} brd ${BROADCAST}`,
+    `${iface.index}: ${link.name}: <${flagsOf(link).join(",")}> mtu ${link.mtu} qdisc ${qdiscOf(host, iface)} state ${state} ${withMode ? "mode DEFAULT " : ""}group default qlen 1000`,
+    ...(withLink ? [`    link/ether ${link.mac} brd ${BROADCAST}`] : []),
   ].join("\n");
+}
+
+/** The line of `ip -br link` or `ip -br addr`: name, state, and what follows. */
+export function briefText(link: LinkInfo, rest: readonly string[]): string {
+  return `${link.name.padEnd(16)} ${(isUp(link) ? "UP" : "DOWN").padEnd(14)} ${rest.map((each) => `${each} `).join("")}`;
 }
 
 /** Widths of the columns behind the first, which has ten for its name and title; numbers that are longer make them wider. */
@@ -60,7 +69,7 @@ export function linkText(router: Router, link: LinkInfo, withStats: boolean): st
 
 const lifetime = (ms: number) => (ms === Number.POSITIVE_INFINITY ? "forever" : `${Math.max(0, Math.floor(ms / 1000))}sec`);
 
-export function addressText(router: Router, link: LinkInfo, addresses: readonly AddressInfo[]): string {
+export function addressText(router: Router, link: LinkInfo, addresses: readonly AddressInfo[], family?: 4 | 6): string {
   const lines = addresses.map(({ address, length, scope, flags, preferredMs, validMs, interface: name }) => {
     const is4 = !address.includes(":");
     const shown = flags.filter((flag) => flag !== "permanent");
@@ -70,7 +79,7 @@ export function addressText(router: Router, link: LinkInfo, addresses: readonly 
       `       valid_lft ${lifetime(validMs)} preferred_lft ${lifetime(preferredMs)}`,
     ].join("\n");
   });
-  return [head(router, link, false), ...lines].join("\n");
+  return [head(router, link, false, family === undefined), ...lines].join("\n");
 }
 
 function hopText({ via, iface }: NextHopSpec): string {
@@ -81,13 +90,12 @@ function hopText({ via, iface }: NextHopSpec): string {
 export function routeText(route: Route): string {
   const { prefix, kind, nextHops, metric, protocol } = route;
   const is4 = prefix.family === 4;
-  const length = is4 ? 32 : 128;
-  const whole = formatPrefix(prefix);
-  const to = prefix.length === 0 ? "default" : prefix.length === length ? whole.slice(0, whole.lastIndexOf("/")) : whole;
+  const to = targetOf(prefix);
   const type = kind === "unicast" ? "" : `${kind} `;
   // As iproute2 has it: who wrote a route by hand is not named.
   const by = protocol === "static" ? "" : `proto ${protocol} `;
-  const own = is4 && protocol === "kernel" && kind === "unicast" ? sourceOf(route) : "";
+  const source = is4 && protocol === "kernel" && kind === "unicast" ? sourceOf(route) : undefined;
+  const own = source ? `src ${source} ` : "";
   const rest = `${by}${is4 && protocol === "kernel" ? "scope link " : ""}${own}${metric ? `metric ${metric} ` : ""}${is4 ? "" : "pref medium"}`;
   if (nextHops.length > 1) {
     const hops = nextHops.map((hop) => `\n\tnexthop ${hopText(hop)} weight ${hop.weight ?? 1} `);
@@ -97,9 +105,16 @@ export function routeText(route: Route): string {
   return `${type}${to} ${hop ? `${hopText(hop)} ` : ""}${rest}`;
 }
 
-function sourceOf({ prefix, nextHops }: Route): string {
-  const own = nextHops[0]?.iface.addresses.find((each) => each.address.family === 4 && each.length === prefix.length);
-  return own ? `src ${own.address} ` : "";
+/** What a route leads to, as iproute2 writes it. */
+export function targetOf(prefix: Prefix): string {
+  const whole = formatPrefix(prefix);
+  const isHost = prefix.length === (prefix.family === 4 ? 32 : 128);
+  return prefix.length === 0 ? "default" : isHost ? whole.slice(0, whole.lastIndexOf("/")) : whole;
+}
+
+/** The address that an interface's own route speaks with. */
+export function sourceOf({ prefix, nextHops }: Route): IpAddress | undefined {
+  return nextHops[0]?.iface.addresses.find((each) => each.address.family === 4 && each.length === prefix.length)?.address;
 }
 
 export function neighbourText({ address, iface, mac, state, isRouter }: Neighbour): string {
@@ -110,11 +125,15 @@ const TABLE_NAMES: Readonly<Record<number, string>> = { [MAIN_TABLE]: "main", 25
 export const tableName = (number: number) => TABLE_NAMES[number] ?? String(number);
 export const tableNumber = (word: string) => Number(Object.entries(TABLE_NAMES).find(([, name]) => name === word)?.[0] ?? word);
 
+export const protocolName = (protocol: number) => ({ 1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp" })[protocol] ?? String(protocol);
+
 const range = ({ low, high }: { low: number; high: number }) => (low === high ? `${low}` : `${low}-${high}`);
+
+/** As C prints `%#x`. */
+export const hex = (value: number) => (value === 0 ? "0" : `0x${value.toString(16)}`);
 
 export function ruleText(rule: Rule): string {
   const { priority, not, from, to, iif, oif, mark, markMask, protocol, sourcePorts, destinationPorts, table, action } = rule;
-  const hex = (value: number) => `0x${value.toString(16)}`;
   const end = ({ address, length }: NonNullable<Rule["from"]>) =>
     length === (address.family === 4 ? 32 : 128) ? `${address}` : `${address}/${length}`;
   return [
@@ -123,7 +142,7 @@ export function ruleText(rule: Rule): string {
     mark !== undefined && `fwmark ${hex(mark)}${markMask === undefined ? "" : `/${hex(markMask)}`}`,
     iif && `iif ${iif.name}`,
     oif && `oif ${oif.name}`,
-    protocol !== undefined && `ipproto ${{ 1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp" }[protocol] ?? protocol}`,
+    protocol !== undefined && `ipproto ${protocolName(protocol)}`,
     sourcePorts && `sport ${range(sourcePorts)}`,
     destinationPorts && `dport ${range(destinationPorts)}`,
     action ?? `lookup ${tableName(table)}`,

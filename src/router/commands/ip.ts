@@ -2,20 +2,21 @@
 import { type Prefix, tryParsePrefix } from "../../base/address.ts";
 import { LoomError } from "../../base/errors.ts";
 import { IpAddress } from "../../base/ip-address.ts";
-import type { RouteOptions, RuleOptions } from "../../host/host.ts";
+import type { LinkInfo, RouteOptions, RuleOptions } from "../../host/host.ts";
 import { ruleOf as madeRule } from "../../host/rule-options.ts";
 import { MAIN_TABLE } from "../../ip/policy-routing.ts";
 import type { Route } from "../../ip/routes.ts";
+import type { Rule } from "../../ip/rule.ts";
 import type { Router } from "../router.ts";
 import { type Command, type Output, pick, takeWord, usage } from "./command.ts";
-import { addressText, linkText, neighbourText, routeText, ruleText, tableNumber } from "./ip-show.ts";
+import { addressJson, linkJson, routeJson, ruleJson } from "./ip-json.ts";
+import { neighbour } from "./ip-neighbour.ts";
+import { addressText, briefText, flagsOf, linkText, routeText, ruleText, tableNumber } from "./ip-show.ts";
+import { type Asked, deviceOf, done, isShow, lines, shown } from "./ip-words.ts";
 
-interface Asked {
-  readonly family: 4 | 6 | undefined;
-  readonly withStats: boolean;
-}
+const LOCAL_TABLE = 255;
 
-const HELP = `Usage: ip [ -4 | -6 ] [ -s ] OBJECT COMMAND
+const HELP = `Usage: ip [ -4 | -6 ] [ -s ] [ -j ] [ -br ] OBJECT COMMAND
        ip link [ show [ DEV ] ]
        ip link set DEV [ up | down ] [ mtu MTU ] [ address MAC ]
        ip address [ show [ DEV ] ]
@@ -24,21 +25,26 @@ const HELP = `Usage: ip [ -4 | -6 ] [ -s ] OBJECT COMMAND
        ip route { add | append | replace | change | del } [ unicast | blackhole | unreachable | prohibit ] PREFIX
                 [ via ADDRESS ] [ dev DEV ] [ metric N ] [ table TABLE ] [ nexthop via ADDRESS [ dev DEV ] [ weight N ] ] ...
        ip neigh [ show [ DEV ] ]
+       ip neigh { add | change | replace } ADDRESS lladdr MAC dev DEV
+       ip neigh del ADDRESS dev DEV | flush dev DEV
        ip rule [ show ]
        ip rule { add | del } [ not ] [ from PREFIX ] [ to PREFIX ] [ iif DEV ] [ oif DEV ] [ fwmark MARK[/MASK] ]
                [ ipproto PROTO ] [ sport PORTS ] [ dport PORTS ] [ priority N ] [ table TABLE | blackhole | unreachable | prohibit ]
 `;
-const lines = (texts: readonly string[]): Output => ({ stdout: texts.map((text) => `${text}\n`).join("") });
-const done: Output = {};
+const FAMILIES = ["-4", "-6"];
+const STATS = ["-s", "-stats", "-statistics"];
+const JSON_WORDS = ["-j", "-json"];
+const BRIEF = ["-br", "-brief"];
 
 export const ip: Command = (router, words) => {
   const options = words.filter((word) => word.startsWith("-"));
   const [object, ...rest] = words.slice(options.length);
   if (words.includes("help") || options.includes("-help") || options.includes("-h")) return { stdout: HELP };
-  const unknown = options.find((word) => !["-4", "-6", "-s", "-stats", "-c=never"].includes(word));
+  const unknown = options.find((word) => ![...FAMILIES, ...STATS, ...JSON_WORDS, ...BRIEF, "-c=never"].includes(word));
   if (unknown) throw usage(`Option "${unknown}" is unknown, try "ip -help".`);
   const family = options.includes("-4") ? 4 : options.includes("-6") ? 6 : undefined;
-  const asked = { family, withStats: options.some((word) => word.startsWith("-s")) } as const;
+  const has = (names: readonly string[]) => options.some((word) => names.includes(word));
+  const asked: Asked = { family, withStats: has(STATS), json: has(JSON_WORDS), brief: has(BRIEF) };
   const kind =
     object === undefined ? undefined : pick(object, ["link", "address", "route", "neighbour", "neighbor", "rule"] as const, "link");
   if (!kind) throw usage(`Object "${object ?? ""}" is unknown, try "ip help".`);
@@ -48,22 +54,19 @@ export const ip: Command = (router, words) => {
   return kind === "rule" ? rule(router, rest, asked) : neighbour(router, rest, asked);
 };
 
-const isShow = (word: string | undefined) => pick(word, ["show", "list", "lst"] as const, "show") !== undefined;
-const deviceOf = (words: readonly string[]) => {
-  const [name, rest] = takeWord(words, "dev");
-  return name ?? rest[0];
-};
-
 function devices({ host }: Router, name: string | undefined) {
   const links = host.links().filter((each) => name === undefined || each.name === name);
   if (name !== undefined && links.length === 0) throw usage(`Device "${name}" does not exist.`);
   return links;
 }
 
-function link(router: Router, [verb, ...words]: readonly string[], { withStats }: Asked): Output {
+function link(router: Router, [verb, ...words]: readonly string[], asked: Asked): Output {
   if (verb !== "set") {
     if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip link help".`);
-    return lines(devices(router, deviceOf(words)).map((each) => linkText(router, each, withStats)));
+    const { withStats, brief } = asked;
+    const text = (each: LinkInfo) =>
+      brief ? briefText(each, [each.mac, `<${flagsOf(each).join(",")}>`]) : linkText(router, each, withStats);
+    return shown(asked, devices(router, deviceOf(words)), text, (each) => linkJson(router, each, withStats));
   }
   const [named, others] = takeWord(words, "dev");
   const [name, ...rest] = named === undefined ? words : [named, ...others];
@@ -78,7 +81,7 @@ function link(router: Router, [verb, ...words]: readonly string[], { withStats }
   return done;
 }
 
-function address(router: Router, [verb, ...words]: readonly string[], { family }: Asked): Output {
+function address(router: Router, [verb, ...words]: readonly string[], asked: Asked): Output {
   const { host } = router;
   if (verb === "add" || verb === "del" || verb === "delete") {
     const [name, [given]] = takeWord(words, "dev");
@@ -89,15 +92,28 @@ function address(router: Router, [verb, ...words]: readonly string[], { family }
     return done;
   }
   if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip address help".`);
+  const { family, brief } = asked;
   const all = host.addresses().filter((each) => family === undefined || each.address.includes(":") === (family === 6));
-  const shown = devices(router, deviceOf(words)).map((each) => [each, all.filter((own) => own.interface === each.name)] as const);
-  return lines(shown.filter(([, own]) => family === undefined || own.length > 0).map(([each, own]) => addressText(router, each, own)));
+  const every = devices(router, deviceOf(words)).map((each) => [each, all.filter((own) => own.interface === each.name)] as const);
+  return shown(
+    asked,
+    every.filter(([, own]) => family === undefined || own.length > 0),
+    ([each, own]) =>
+      brief
+        ? briefText(
+            each,
+            own.map((one) => `${one.address}/${one.length}`),
+          )
+        : addressText(router, each, own, family),
+    ([each, own]) => addressJson(router, each, own, family),
+  );
 }
 
-function route(router: Router, [verb, ...words]: readonly string[], { family }: Asked): Output {
+function route(router: Router, [verb, ...words]: readonly string[], asked: Asked): Output {
   const { host } = router;
+  const { family } = asked;
   if (["add", "append", "replace", "change", "del", "delete"].includes(verb ?? "")) return changeRoute(router, verb, words, family);
-  if (verb === "get") return routeTo(router, words);
+  if (verb === "get") return routeTo(router, words, asked);
   if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip route help".`);
   const [table, rest] = takeWord(words, "table");
   const [device, left] = takeWord(rest, "dev");
@@ -107,14 +123,18 @@ function route(router: Router, [verb, ...words]: readonly string[], { family }: 
   const number = table === undefined ? MAIN_TABLE : tableNumber(table);
   const { rules, routes } = host.ip;
   const known =
-    number === MAIN_TABLE || number === 255 ? routes : rules.list().some((each) => each.table === number) ? rules.table(number) : undefined;
+    number === MAIN_TABLE || number === LOCAL_TABLE
+      ? routes
+      : rules.list().some((each) => each.table === number)
+        ? rules.table(number)
+        : undefined;
   if (!known) throw usage("Error: ipv4: FIB table does not exist.");
   const wanted = known.list().filter(({ prefix: own, kind, nextHops }) => {
     const isLocal = kind === "local";
     const fits = prefix ? byPrefix({ prefix } as Route, { prefix: own } as Route) === 0 : own.family === (family ?? 4);
-    return fits && isLocal === (number === 255) && (!device || nextHops.some(({ iface }) => iface.name === device));
+    return fits && isLocal === (number === LOCAL_TABLE) && (!device || nextHops.some(({ iface }) => iface.name === device));
   });
-  return lines(wanted.sort(byPrefix).map(routeText));
+  return shown(asked, wanted.sort(byPrefix), routeText, routeJson);
 }
 
 function prefixOf(word: string, family: 4 | 6): Prefix {
@@ -124,17 +144,39 @@ function prefixOf(word: string, family: 4 | 6): Prefix {
   return prefix;
 }
 
+/** What the kernel says of routes that lead nowhere. */
+const NO_WAY: Readonly<Record<string, string>> = {
+  blackhole: "Invalid argument",
+  unreachable: "No route to host",
+  prohibit: "Permission denied",
+};
+
 /** `ip route get`: where a packet of this router's own would go. */
-function routeTo({ host }: Router, [word = ""]: readonly string[]): Output {
+function routeTo({ host }: Router, [word = ""]: readonly string[], { json }: Asked): Output {
   const prefix = tryParsePrefix(word);
   if (typeof prefix === "string" || word.includes("/")) throw usage(`Error: any valid address is expected rather than "${word}".`);
   const to = IpAddress.parse(word);
   const path = host.ip.pathTo(to);
   const source = host.ip.sourceFor(to, path);
-  if (!path.isLocal && !path.iface) throw usage("RTNETLINK answers: Network is unreachable");
-  const router = path.neighbour && !path.neighbour.address.equals(to) ? ` via ${path.neighbour.address}` : "";
-  const way = path.isLocal ? `local ${to} dev lo` : `${to}${router} dev ${path.iface?.name}`;
-  return lines([`${way}${source ? ` src ${source}` : ""} uid 0 \n    cache `]);
+  if (!path.isLocal && !path.iface) {
+    const kind = host.ip.routes.meaning(to.family, path.hop)?.kind ?? "";
+    throw usage(`RTNETLINK answers: ${Object.hasOwn(NO_WAY, kind) ? NO_WAY[kind] : "Network is unreachable"}`);
+  }
+  const gateway = path.neighbour && !path.neighbour.address.equals(to) ? String(path.neighbour.address) : undefined;
+  if (json) {
+    const way = {
+      ...(path.isLocal && { type: "local" }),
+      dst: word,
+      ...(gateway && { gateway }),
+      dev: path.isLocal ? "lo" : path.iface?.name,
+      ...(path.isLocal && { table: "local" }),
+    };
+    const all = { ...way, ...(source && { prefsrc: String(source) }), flags: [], uid: 0, cache: path.isLocal ? ["local"] : [] };
+    return { stdout: `${JSON.stringify([all])}\n` };
+  }
+  const router = gateway ? ` via ${gateway}` : "";
+  const way = path.isLocal ? `local ${to} dev lo table local` : `${to}${router} dev ${path.iface?.name}`;
+  return lines([`${way}${source ? ` src ${source}` : ""} uid 0 \n    cache ${path.isLocal ? "<local> " : ""}`]);
 }
 
 /** As the kernel walks its tries. */
@@ -207,17 +249,8 @@ function attempt(action: () => void): void {
   }
 }
 
-function neighbour({ host }: Router, [verb, ...words]: readonly string[], { family }: Asked): Output {
-  if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip neigh help".`);
-  const device = deviceOf(words);
-  if (device && !host.ip.interfaces.some(({ name }) => name === device)) throw usage(`Cannot find device "${device}"`);
-  const wanted = host.ip.neighbours
-    .list()
-    .filter(({ address: own, iface }) => (family === undefined || own.family === family) && (!device || iface.name === device));
-  return lines(wanted.map(neighbourText));
-}
-
-function rule({ host }: Router, [verb, ...words]: readonly string[], { family }: Asked): Output {
+function rule({ host }: Router, [verb, ...words]: readonly string[], asked: Asked): Output {
+  const { family } = asked;
   const { rules } = host.ip;
   const [given, rest] = takeWord(
     words.map((word) => (["prio", "pref", "preference", "order"].includes(word) ? "priority" : word)),
@@ -246,8 +279,11 @@ function rule({ host }: Router, [verb, ...words]: readonly string[], { family }:
   const wanted = rules
     .list()
     .filter(({ from, to }) => (from ?? to)?.address.family === undefined || (from ?? to)?.address.family === (family ?? 4));
-  return lines(["0:\tfrom all lookup local", ...wanted.map(ruleText)]);
+  return shown(asked, [LOCAL_RULE, ...wanted], ruleText, ruleJson);
 }
+
+/** The one in front of all, which nobody takes away here. */
+const LOCAL_RULE: Rule = { priority: 0, table: LOCAL_TABLE };
 
 /** Names of ip(8) for what our rules look at. */
 const SELECTORS: Readonly<Record<string, (value: string) => Partial<RuleOptions>>> = {
@@ -261,11 +297,16 @@ const SELECTORS: Readonly<Record<string, (value: string) => Partial<RuleOptions>
     return { mark, ...(markMask !== undefined && { markMask }) };
   },
   ipproto: (value) => ({ protocol: (/^\d+$/.test(value) ? Number(value) : value) as RuleOptions["protocol"] }),
-  sport: (value) => ({ sourcePort: Number(value) }),
-  dport: (value) => ({ destinationPort: Number(value) }),
+  sport: (value) => ({ sourcePort: portsOf(value) }),
+  dport: (value) => ({ destinationPort: portsOf(value) }),
   lookup: (value) => ({ table: tableNumber(value) }),
   table: (value) => ({ table: tableNumber(value) }),
 };
+
+function portsOf(value: string): number | [number, number] {
+  const [low, high] = value.split("-").map(Number);
+  return high === undefined ? low : [low, high];
+}
 
 function ruleOf(words: readonly string[], priority: number): RuleOptions {
   let made: RuleOptions = { priority };

@@ -1,0 +1,116 @@
+/** `packetloom ip` prints what the machine's own ip(8) prints of the same addresses, routes, rules and neighbours: as text, briefly, as JSON. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { Lab } from "../src/lab/index.ts";
+import { Router, runCommand } from "../src/router/index.ts";
+import { missing, Namespace } from "./kernel-support.ts";
+
+const ROUTES = [
+  "default via 10.0.0.254",
+  "10.9.0.0/16 nexthop via 10.0.0.9 weight 2 nexthop via 10.0.0.8",
+  "blackhole 10.66.0.0/16",
+  "10.7.0.0/16 via 10.0.0.7 metric 5",
+];
+const NEIGHBOURS = ["10.0.0.7 lladdr 02:00:00:00:00:07 dev va", "10.0.0.8 lladdr 02:00:00:00:00:08 dev va"];
+const RULES = [
+  "prio 100 from 10.2.0.0/24 lookup 100",
+  "prio 110 not fwmark 0/0xff blackhole",
+  "prio 120 ipproto udp dport 5000-5999 table 100",
+];
+const SHOWS = [
+  "link show va",
+  "addr show va",
+  "-4 addr show dev va",
+  "route",
+  "-6 route",
+  "neigh",
+  "rule",
+  "route get 10.7.0.1",
+  "route get 10.0.0.1",
+];
+
+describe("ip against the kernel's", { skip: missing("ip", "sysctl") }, () => {
+  let lab: Lab;
+  let router: Router;
+  let kernel: Namespace;
+  const ours = async (line: string) => {
+    const { stdout, stderr } = await runCommand(router, { tool: "ip", words: line.split(" ") });
+    assert.equal(stderr, undefined, line);
+    return stdout ?? "";
+  };
+
+  before(async () => {
+    kernel = new Namespace();
+    kernel.ip("link", "add", "va", "address", "02:00:00:00:00:01", "type", "veth", "peer", "name", "vb");
+    await kernel.run("sysctl -qw net.ipv6.conf.va.addr_gen_mode=1; ip link set vb up");
+    kernel.up("va", "10.0.0.1/24", "2001:db8::1/64");
+    lab = await Lab.create({ seed: 3, memory: { tables: 6 } });
+    const ports = { va: lab.engine.port(6) };
+    router = await Router.create(
+      { interfaces: [{ name: "va", mac: "02:00:00:00:00:01", addresses: ["10.0.0.1/24", "2001:db8::1/64"] }] },
+      { engine: lab.engine, ports },
+    );
+    for (const host of [await lab.host({ interfaces: [{ addresses: ["10.0.0.2/24"] }] })]) lab.link(host, router.host, {}, ["eth0", "va"]);
+    for (const line of [...ROUTES.map((each) => `route add ${each}`), ...NEIGHBOURS.map((each) => `neigh add ${each}`)]) {
+      kernel.ip(...line.split(" "));
+      await ours(line);
+    }
+    // Tables are there when something is in them.
+    for (const line of ["route add 10.77.0.0/16 via 10.0.0.7 table 100", ...RULES.map((each) => `rule add ${each}`)]) {
+      kernel.ip(...line.split(" "));
+      await ours(line);
+    }
+  });
+  after(async () => {
+    await router?.close();
+    await lab?.engine.close();
+    await kernel?.remove();
+  });
+
+  /** What is a machine's own business: numbers, the pair's other end, the kernel's other devices and default rule, MACs' link-local addresses. */
+  const plain = (json: string) =>
+    (JSON.parse(json) as Record<string, unknown>[])
+      .filter(({ priority, dev, dst }) => priority !== 32_767 && dev !== "vb" && dst !== "fe80::/64")
+      .sort((a, b) => (a.lladdr && b.lladdr ? String(a.dst).localeCompare(String(b.dst)) : 0))
+      .map(({ ifindex: _i, link: _l, ...rest }) => {
+        const info = rest.addr_info as { local: string; nodad?: boolean }[] | undefined;
+        return info
+          ? { ...rest, addr_info: info.filter(({ local }) => !local.startsWith("fe80")).map(({ nodad: _n, ...own }) => own) }
+          : rest;
+      });
+
+  for (const show of SHOWS) {
+    it(`-j ${show}`, async () => {
+      const [mine, theirs] = [plain(await ours(`-j ${show}`)), plain(kernel.ip("-j", ...show.split(" ")))];
+      assert.ok(theirs.length > 0);
+      assert.deepEqual(mine, theirs);
+      // In iproute2's order, too.
+      assert.equal(JSON.stringify(mine), JSON.stringify(theirs));
+    });
+  }
+
+  it("-br", async () => {
+    for (const what of ["link show va", "-4 addr show va"]) {
+      const theirs = kernel.ip("-br", ...what.split(" ")).replace("va@vb", "va   ");
+      assert.equal(await ours(`-br ${what}`), theirs);
+    }
+  });
+
+  it("neighbours by hand: what is refused, and how it is said", async () => {
+    const both = async (line: string) => {
+      const mine = await runCommand(router, { tool: "ip", words: line.split(" ") });
+      const theirs = await kernel.run(`ip ${line}`);
+      assert.equal(mine.stderr ?? mine.stdout ?? "", theirs.out, line);
+      assert.equal(mine.code !== undefined && mine.code !== 0, theirs.code !== 0, line);
+    };
+    await both("neigh add 10.0.0.7 lladdr 02:00:00:00:00:09 dev va");
+    await both("neigh change 10.0.0.99 lladdr 02:00:00:00:00:09 dev va");
+    await both("neigh del 10.0.0.99 dev va");
+    await both("neigh flush");
+    await both("neigh replace 10.0.0.7 lladdr 02:00:00:00:00:09 dev va");
+    await both("neigh del 10.0.0.8 dev va");
+    await both("neigh");
+    for (const to of ["10.66.0.1", "10.0.0.1", "10.0.0.5", "10.7.1.1"]) await both(`route get ${to}`);
+    await both("-4 addr show dev vx");
+  });
+});
