@@ -210,6 +210,60 @@ describe("raw sockets", () => {
     assert.deepEqual(hops, ["11 10.0.1.1", "3 10.0.2.2"]);
   });
 
+  it("get bytes of their own, of the largest packets too", async () => {
+    const { lab, a, b } = await pair();
+    const receivers = [4, 4, 6, 6].map((family) => b.raw({ protocol: OSPF, family: family as 4 | 6 }));
+    const [most4, most6] = [new Random(1).fill(new Uint8Array(65_515)), new Random(2).fill(new Uint8Array(65_535))];
+    a.raw({ protocol: OSPF }).send(most4, { address: "10.0.0.2" });
+    a.raw({ protocol: OSPF, family: 6 }).send(most6, { address: "2001:db8::2" });
+    await lab.run(100);
+    const got = receivers.map((each) => all(each)[0]);
+    assert.deepEqual(payloadOf(got[0], 4), most4);
+    assert.deepEqual(got[2].data, most6);
+    for (const i of [0, 2]) {
+      got[i].data.fill(0xee);
+      assert.deepEqual(payloadOf(got[i + 1], i === 0 ? 4 : 6), i === 0 ? most4 : most6);
+    }
+    const echo = a.ping("2001:db8::2", { size: 65_507 });
+    await lab.run(100);
+    assert.equal((await echo).bytes, 65_507);
+  });
+
+  it("that cannot be set up as asked are not open", async () => {
+    const { lab, a, b } = await pair();
+    assert.throws(() => b.raw({ protocol: OSPF, multicastInterface: "eth9" }), /eth9/);
+    assert.throws(() => b.datagram({ port: 9, multicastInterface: "eth9" }), /eth9/);
+    assert.equal(b.ip.raw, undefined);
+    b.datagram({ port: 9 });
+    a.raw({ protocol: OSPF }).send(text("anybody?"), { address: "10.0.0.2" });
+    await lab.run(50);
+    assert.equal(b.ip.counters.in_unknown_protos, 1);
+  });
+
+  it("and pings believe nobody who says that what was not sent was too big", async () => {
+    const { lab, a, b } = await pair();
+    const heard = b.raw({ protocol: "icmp", types: [8] });
+    a.raw({ protocol: "tcp" });
+    const reply = a.ping("10.0.0.2");
+    await lab.run(50);
+    await reply;
+    const echo = payloadOf(all(heard)[0], 4).slice(0, 8);
+    const forger = b.raw({ protocol: "icmp" });
+    const forge = (protocol: number, transport: Uint8Array, to: readonly number[]) => {
+      const cited = Uint8Array.of(0x45, 0, 5, 220, 0, 1, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 1, ...to, ...transport);
+      const message = Uint8Array.of(3, 4, 0, 0, 0, 0, 2, 88, ...cited);
+      const sum = checksum(message);
+      message.set([sum >>> 8, sum & 255], 2);
+      forger.send(message, { address: "10.0.0.1" });
+    };
+    echo[7] += 1;
+    forge(1, echo, [10, 0, 0, 2]);
+    forge(6, Uint8Array.of(0, 80, 156, 64, 0, 0, 0, 1), [10, 0, 0, 2]);
+    await lab.run(50);
+    assert.equal(a.ip.counters.in_icmp_errors, 2);
+    assert.equal(a.ip.pathTo(a.ip.parse("10.0.0.2").address).mtu, 1500);
+  });
+
   it("say what is wrong with what they are asked for", async () => {
     const { a } = await pair();
     const cases: [Parameters<Host["raw"]>[0], RegExp][] = [
@@ -217,6 +271,8 @@ describe("raw sockets", () => {
       [{ protocol: 0 }, /raw: protocol is 0; expected/],
       [{ protocol: "ospf" as never }, /raw: protocol is "ospf"; expected/],
       [{ protocol: 1, types: [300] }, /raw: types/],
+      [{ protocol: "udp", types: [8] }, /types are those of ICMP; expected protocol icmp/],
+      [{ protocol: 89, family: 6, checksumAt: 3 }, /checksumAt is 3; expected an even number/],
       [{ protocol: 89, hostname: "10.0.0.9" }, /10\.0\.0\.9 is not an address of this host/],
       [{ protocol: 89, hostname: "10.0.0.1", family: 6 }, /10\.0\.0\.1 is no IPv6 address/],
       [{ protocol: 89, checksumAt: 2 }, /checksumAt is for IPv6/],

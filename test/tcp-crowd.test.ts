@@ -8,6 +8,19 @@ import type { TcpSocket } from "../src/socket/stream.ts";
 import { random } from "./support.ts";
 
 const FLOWS = 60;
+const [BULK, OTHERS] = [20, 3];
+const CHUNK = new Uint8Array(65_536);
+const LITTLE = new Uint8Array(1000);
+
+/** Owners who are told of room and go on later, or who write little at a time. */
+const WAYS: Readonly<Record<string, (socket: TcpSocket) => Promise<unknown>>> = {
+  "a thousand bytes at a time": (socket) => socket.write(LITTLE),
+  "16 KiB at a time": (socket) => socket.write(CHUNK.subarray(0, 16_384)),
+  "in place": async ({ inPlace }) => {
+    const space = await inPlace.reserve(65_536);
+    inPlace.commit(space.length);
+  },
+};
 
 /** Two hosts on one engine; segments are cut, so that a few writers fill a ring. */
 async function hosts(ringCapacity: number) {
@@ -74,6 +87,41 @@ describe("many writers on one near path", () => {
       for (const [i, [said, heard]] of results.entries()) assert.equal(heard, said, `flow ${i}`);
       assert.equal(results.filter(([said]) => said === undefined).length, FLOWS / 10);
       assert.ok(crowded > FLOWS, `the path was crowded ${crowded} times`);
+    });
+  }
+
+  for (const [name, write] of Object.entries(WAYS)) {
+    it(`who writes ${name} gets its share beside twenty who write 64 KiB at once`, { timeout: 60_000 }, async (t) => {
+      const { engine, a, b } = await hosts(2048);
+      t.after(() => engine.close());
+      const listener = b.listen({ port: 80, backlog: FLOWS });
+      const received: number[] = [];
+      let enough = () => {};
+      const reached = new Promise<void>((resolve) => {
+        enough = resolve;
+      });
+      for (let i = 0; i < BULK + OTHERS; i++) {
+        const [near, far] = await Promise.all([a.connect({ hostname: "10.0.0.2", port: 80 }), listener.accept()]);
+        const way = i < BULK ? () => near.write(CHUNK) : write;
+        (async () => {
+          for (;;) await way(near);
+        })().catch(() => {});
+        received.push(0);
+        (async () => {
+          const space = new Uint8Array(65_536);
+          for (let n = await far.read(space); n !== null; n = await far.read(space)) {
+            received[i] += n;
+            if (i === 0 && received[0] > 20e6) enough();
+          }
+        })().catch(() => {});
+      }
+      await reached;
+      const [bulk, others] = [received.slice(0, BULK), received.slice(BULK)];
+      t.diagnostic(`bulk ${bulk.map((n) => (n / 1e6).toFixed(0))} MB, ${name} ${others.map((n) => (n / 1e6).toFixed(0))} MB`);
+      // A connection that waits for its turns in vain gets a hundredth.
+      const mean = bulk.reduce((sum, n) => sum + n, 0) / BULK;
+      for (const n of others) assert.ok(n > mean / 5, `${n} bytes, while those beside it had ${mean}`);
+      assert.ok(Math.min(...bulk) > mean / 2);
     });
   }
 });

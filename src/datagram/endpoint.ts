@@ -211,6 +211,11 @@ export abstract class DatagramEndpoint {
     };
   }
 
+  /** The way is looked for anew: what it was found by has changed. */
+  protected forgetPath(): void {
+    this.path = undefined;
+  }
+
   /** Datagrams go in runs to one peer: its path is found once. */
   private findPath(to: IpAddress, port: number, iface: NetInterface | undefined): Path {
     const { stack } = this;
@@ -302,6 +307,12 @@ export abstract class DatagramEndpoint {
 
   get hasErrors(): boolean {
     return this.errors.length > 0;
+  }
+
+  /** Is an error about something that this endpoint sent, to a port if its protocol has any? */
+  hasSent({ source, destination, iface }: IcmpErrorReport, port = 0): boolean {
+    if (!this.accepts(destination, port) || !this.covers(source)) return false;
+    return !this.device || !iface || this.device === iface;
   }
 
   failed(report: IcmpErrorReport): void {

@@ -9,6 +9,7 @@ import { invalid, LoomError } from "../base/errors.ts";
 import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
 import { checkOptions, type Shape, shown } from "../base/options.ts";
 import { Random, SecretRandom } from "../base/random.ts";
+import type { DatagramEndpoint } from "../datagram/endpoint.ts";
 import { type LookupAddress, type LookupOptions, literal } from "../dns/lookup.ts";
 import type { Resolver } from "../dns/resolver.ts";
 import { type Device, Engine, type EngineOptions } from "../engine/engine.ts";
@@ -22,7 +23,7 @@ import { IpStack } from "../ip/stack.ts";
 import { EchoLayer } from "../raw/echo.ts";
 import { RawLayer } from "../raw/layer.ts";
 import { type EchoReply, Pinger } from "../raw/pinger.ts";
-import { DatagramSocket } from "../socket/datagram.ts";
+import { type DatagramSettings, DatagramSocket } from "../socket/datagram.ts";
 import { TcpListenerSocket } from "../socket/listener.ts";
 import { type SocketAddress, TcpSocket } from "../socket/stream.ts";
 import { UnixListenerSocket, UnixStreamSocket } from "../socket/unix.ts";
@@ -185,6 +186,9 @@ export class Host {
    * socket that knows both its ends, as those of `packetloom/node` do. Undefined when it is not tracked.
    */
   originalDestination(socket: BothEnds): SocketAddress | undefined {
+    this.check();
+    if (typeof socket !== "object" || socket === null)
+      throw invalid(`${shown(socket)} is no socket; expected one that knows both its ends`);
     const [local, remote] = [endOf(socket.localAddress, socket.localPort), endOf(socket.remoteAddress, socket.remotePort)];
     if (!local || !remote) return undefined;
     const end = ({ address, port }: SocketAddress) => ({ address: this.ip.parse(address).address, port });
@@ -507,8 +511,7 @@ export class Host {
     const { hostname, port = 0, reusePort, reuseAddress, v6Only, interface: name, ...settings } = options;
     const local = hostname === undefined ? undefined : this.ip.parse(hostname);
     const device = name === undefined ? local?.iface : this.ip.interface(name);
-    const endpoint = this.udp.bind(local?.address, port, { reusePort, reuseAddress, v6Only }, device);
-    return new DatagramSocket(endpoint, this.ip).configure(settings);
+    return this.configured(this.udp.bind(local?.address, port, { reusePort, reuseAddress, v6Only }, device), settings);
   }
 
   /**
@@ -523,7 +526,17 @@ export class Host {
     const device = name === undefined ? local?.iface : this.ip.interface(name);
     const endpoint = openRaw(this.rawSockets, { protocol, family, header, types, checksumAt }, local?.address);
     endpoint.device = device;
-    return new DatagramSocket(endpoint, this.ip).configure(settings);
+    return this.configured(endpoint, settings);
+  }
+
+  /** A socket for an endpoint, which is closed again when its settings cannot be. */
+  private configured(endpoint: DatagramEndpoint, settings: DatagramSettings): DatagramSocket {
+    try {
+      return new DatagramSocket(endpoint, this.ip).configure(settings);
+    } catch (error) {
+      endpoint.close();
+      throw error;
+    }
   }
 
   /** One echo request, to an address or to the best address of a name. Rejects with ETIMEDOUT, EHOSTUNREACH …, ENOTFOUND. */

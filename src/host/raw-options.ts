@@ -7,7 +7,7 @@ import type { DatagramSettings } from "../socket/datagram.ts";
 import { PROTOCOLS } from "./rule-options.ts";
 
 export interface RawOptions extends DatagramSettings {
-  /** Number in IP headers, 1 to 255, or one of the usual names. 255 (IPPROTO_RAW) sends whole packets, and hears none. */
+  /** Number in IP headers, 1 to 255, or one of the usual names. 255 (IPPROTO_RAW) hears nothing. */
   protocol: number | keyof typeof PROTOCOLS;
   /** Default: that of `hostname`, else 6 with "icmpv6", else 4. */
   family?: 4 | 6;
@@ -15,7 +15,7 @@ export interface RawOptions extends DatagramSettings {
   hostname?: string;
   /** Only by this interface, both ways (SO_BINDTODEVICE). */
   interface?: string;
-  /** What is sent begins with an IP header of the program's own (IP_HDRINCL). Default false. */
+  /** What is sent begins with an IP header of the program's own (IP_HDRINCL). Default false, true for protocol 255. */
   header?: boolean;
   /** ICMP types that are heard; default: all (ICMP_FILTER). */
   types?: readonly number[];
@@ -28,6 +28,10 @@ export function openRaw(layer: RawLayer, options: Omit<RawOptions, "interface">,
   const protocol = typeof options.protocol === "string" ? PROTOCOLS[options.protocol] : options.protocol;
   const family = options.family ?? local?.family ?? (protocol === PROTOCOLS.icmpv6 ? 6 : 4);
   if (local && local.family !== family) throw new LoomError("EINVAL", `raw: ${local} is no IPv${family} address`);
+  if (options.types && protocol !== (family === 4 ? PROTOCOLS.icmp : PROTOCOLS.icmpv6))
+    throw new LoomError("EINVAL", `raw: types are those of ICMP; expected protocol ${family === 4 ? "icmp" : "icmpv6"} with them`);
+  if (options.checksumAt !== undefined && options.checksumAt % 2 === 1)
+    throw new LoomError("EINVAL", `raw: checksumAt is ${options.checksumAt}; expected an even number`);
   if (options.checksumAt !== undefined && (family === 4 || protocol === PROTOCOLS.icmpv6))
     throw new LoomError("EINVAL", "raw: checksumAt is for IPv6, and for other protocols than ICMPv6");
   if (local) layer.checkLocal(local);

@@ -110,8 +110,8 @@ export class IcmpIo {
     if (report.kind === "tooBig" && report.source.family === 6 && report.mtu < SMALLEST_MTU6) return;
     const transport = this.world.transports.get(report.protocol);
     const ofRaw = this.world.raw?.failed(report) ?? false;
-    // Only what was sent can have been too big: anybody may write an ICMP message.
-    const wasSent = transport?.failed?.(report) || ofRaw;
+    // Only what was sent can have been too big: anybody may write an ICMP message. Who knows its connections knows it better than a raw socket.
+    const wasSent = transport ? transport.failed?.(report) : ofRaw;
     if (wasSent && report.kind === "tooBig" && report.source.equals(to)) this.learnMtu(report, transport);
   }
 

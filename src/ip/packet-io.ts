@@ -8,6 +8,8 @@ import type { NetInterface } from "./interface.ts";
 import type { IpCounters } from "./types.ts";
 
 const ETHERNET = 14;
+/** IPv6 does not count its own header (RFC 8200 §3). */
+const LARGEST_PACKET = 65_535 + 40;
 
 export class PacketIo {
   private readonly engine: Engine;
@@ -63,7 +65,7 @@ export class PacketIo {
   }
 
   /** A packet's bytes from its network header on, `most` at most. */
-  packetBytes(id: number, most = 65_535): Uint8Array {
+  packetBytes(id: number, most = LARGEST_PACKET): Uint8Array {
     const { memory } = this.engine;
     const d = memory.descriptor(id);
     const skip = memory.getU16(d + abi.DESC_L3);

@@ -12,7 +12,8 @@ const scope = globalThis as unknown as {
   postMessage(message: FromGateway): void;
   onmessage: ((event: { data: ToGateway }) => void) | null;
 };
-const EVERY_MS = 700;
+/** Errors to one destination are answered once a second (RFC 1812 §4.3.2.8): whoever asks more often sees some of them unanswered. */
+const EVERY_MS = 1200;
 const PATIENCE_MS = 400;
 /** Connections that are shown. */
 const MOST_FLOWS = 12;
@@ -25,6 +26,8 @@ interface Network {
 }
 
 let network: Network | undefined;
+/** Counts starts and stops: what began before the last of them is over. */
+let turn = 0;
 const now = () => realClock.now();
 
 async function threeMachines(): Promise<Network> {
@@ -46,10 +49,10 @@ async function threeMachines(): Promise<Network> {
   return { engine, client, gateway, server };
 }
 
-/** Says to whoever connects whom it has seen. */
-async function greet(listener: TcpListenerSocket): Promise<void> {
+/** Says to whoever connects who has answered, and whom that has seen. */
+async function greet(name: string, listener: TcpListenerSocket): Promise<void> {
   for await (const socket of listener) {
-    const text = new TextEncoder().encode(socket.remoteAddress.address);
+    const text = new TextEncoder().encode(`${name} saw ${socket.remoteAddress.address}`);
     socket
       .write(text)
       .then(() => socket.closeWrite())
@@ -62,7 +65,7 @@ async function read(from: Host, hostname: string, port: number): Promise<string>
   const space = new Uint8Array(64);
   const n = (await socket.read(space)) ?? 0;
   await socket.closeWrite();
-  return `answered, and saw ${new TextDecoder().decode(space.slice(0, n))}`;
+  return `answered: ${new TextDecoder().decode(space.slice(0, n))}`;
 }
 
 async function ping(from: Host, address: string): Promise<string> {
@@ -98,12 +101,12 @@ async function attempt(n: Network, { name, what }: (typeof TRIES)[number]): Prom
 
 /** Tries everything again and again, and shows what the gateway knows of it. */
 async function keepTrying(n: Network): Promise<void> {
-  for (const [host, ports] of [
-    [n.server, [80, 25]],
-    [n.client, [80]],
-    [n.gateway, [8080]],
+  for (const [name, host, port] of [
+    ["the server", n.server, 80],
+    ["the server", n.server, 25],
+    ["the LAN", n.client, 80],
   ] as const)
-    for (const port of ports) void greet(host.listen({ port })).catch(() => {});
+    void greet(name, host.listen({ port })).catch(() => {});
   while (network === n) {
     const start = now();
     const tries = await Promise.all(TRIES.map((each) => attempt(n, each)));
@@ -130,18 +133,24 @@ function apply({ gateway }: Network, rules: string): void {
     // #end
     scope.postMessage({ type: "applied", ms: now() - start });
   } catch (error) {
-    scope.postMessage({ type: "refused", message: (error as Error).message });
+    scope.postMessage({ type: "refused", message: (error as Error).message, hasRules: gateway.firewall.list() !== "" });
   }
 }
 
 async function run(rules: string): Promise<void> {
+  const own = ++turn;
   const mine = await threeMachines();
+  if (own !== turn) {
+    await mine.engine.close();
+    return;
+  }
   network = mine;
   apply(mine, rules);
   await keepTrying(mine);
 }
 
 async function stop(): Promise<void> {
+  turn++;
   const ended = network;
   network = undefined;
   await ended?.engine.close();

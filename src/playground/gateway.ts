@@ -61,13 +61,14 @@ function showState(m: FromGateway & { type: "state" }): void {
   body?.replaceChildren(...m.tries.map((each) => row(each.name, verdict(each))));
   setText("gateway-listing", m.rules || "(none)");
   setText("gateway-flows", m.flows.join("\n") || "(none)");
-  setText("gateway-count", count(m.count, "connection"));
+  setText("gateway-count", `${count(m.count, "connection")}${m.count > m.flows.length ? `, the newest ${m.flows.length}` : ""}`);
 }
 
 function ended(what: string): void {
   running = false;
   button.textContent = "Start";
   applying.disabled = true;
+  fault("");
   status(what);
 }
 
@@ -83,7 +84,7 @@ function told(m: FromGateway): void {
     status(`In force: read, compiled and put in place in ${m.ms.toFixed(1)} ms.`);
   } else if (m.type === "refused") {
     fault(m.message);
-    status("Refused, as nft would have it; the rules before are in force.");
+    status(m.hasRules ? "Refused; the rules before are in force." : "Refused; no rules are in force, and everything passes.");
   } else ended(m.type === "failed" ? `Something went wrong: ${m.message}` : "Stopped.");
 }
 

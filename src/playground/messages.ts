@@ -78,7 +78,7 @@ export type FromGateway =
   /** `rules`: what `nft list ruleset` prints; `flows`: lines of conntrack, the newest of `count`. */
   | { type: "state"; tries: Try[]; rules: string; flows: string[]; count: number }
   | { type: "applied"; ms: number }
-  | { type: "refused"; message: string }
+  | { type: "refused"; message: string; hasRules: boolean }
   | { type: "stopped" }
   | { type: "failed"; message: string };
 

@@ -58,12 +58,17 @@ export function sixteen(address: IpAddress): Uint8Array {
 }
 
 /** What a send's control messages ask for. Throws EINVAL for what is none of it. */
-export function sendOptions(control: readonly ControlMessage[] | undefined, segmentSize: number, host: Host): SendOptions | undefined {
+export function sendOptions(
+  control: readonly ControlMessage[] | undefined,
+  { segmentSize, host, protocol }: { readonly segmentSize: number; readonly host: Host; readonly protocol: number },
+): SendOptions | undefined {
   if (!control?.length) return segmentSize > 0 ? { segmentSize } : undefined;
   const out: { -readonly [K in keyof SendOptions]: SendOptions[K] } = segmentSize > 0 ? { segmentSize } : {};
   for (const message of control) {
     const { level, type, data } = message;
     const is = (l: number, t: number, bytes: number) => level === l && type === t && data.length >= bytes;
+    // Of a level that is not the socket's, nothing is looked at (ip_cmsg_send).
+    if (level === c.IPPROTO_UDP && protocol !== c.IPPROTO_UDP) continue;
     if (is(c.IPPROTO_UDP, c.UDP_SEGMENT, 2)) out.segmentSize = data[0] | (data[1] << 8);
     else if (is(c.IPPROTO_IP, c.IP_TTL, 4) || is(c.IPPROTO_IPV6, c.IPV6_HOPLIMIT, 4)) out.hopLimit = intOf(message);
     else if (is(c.IPPROTO_IP, c.IP_TOS, 1)) out.trafficClass = data[0];

@@ -219,7 +219,7 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
     const told = sendFlags(this.settings, message.control);
     if (told < 0) return told;
     return attempt(() => {
-      const options = sendOptions(message.control, this.segmentSize, this.host);
+      const options = sendOptions(message.control, this);
       if (to) endpoint.send(data, to, port, zone && !options?.iface ? { ...options, iface: zone } : options);
       else endpoint.send(data, undefined, undefined, options);
       if (told > 0) this.noteTimestamps(told, data);

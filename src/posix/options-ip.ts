@@ -111,17 +111,23 @@ const discovery: SocketOption<InetSocket> = {
   set: (socket, value) => (socket instanceof DatagramSocket ? ofDatagrams : ofStream).set?.(socket, value) ?? -ENOPROTOOPT,
 };
 
-/** Where a connection was going before rules redirected it here, as a struct sockaddr (getorigdst of nf_conntrack). */
-const originalDestination: SocketOption<InetSocket> = {
-  get(socket) {
-    const [local, remote] = [socket.localName(), socket.peerName()];
-    if (socket.protocol !== c.IPPROTO_TCP) throw new LoomError("ENOPROTOOPT", "destinations are kept of connections");
-    if (typeof remote === "number" || !("address" in remote) || !("address" in local)) throw new LoomError("ENOENT", "it is not connected");
-    const found = socket.host.originalDestination({ localAddress: local, remoteAddress: remote });
-    if (!found) throw new LoomError("ENOENT", "the connection is not tracked");
-    return encodeName({ family: socket.domain, ...found });
-  },
-};
+/** Where a connection of a family was going before rules redirected it here, as a struct sockaddr (getorigdst of nf_conntrack). */
+function originalDestination(family: typeof c.AF_INET | typeof c.AF_INET6): SocketOption<InetSocket> {
+  return {
+    get(socket, place) {
+      const [local, remote] = [socket.localName(), socket.peerName()];
+      if (socket.protocol !== c.IPPROTO_TCP) throw new LoomError("ENOPROTOOPT", "destinations are kept of connections");
+      if (typeof remote === "number" || !("address" in remote) || !("address" in local))
+        throw new LoomError("ENOENT", "it is not connected");
+      const found = socket.host.originalDestination({ localAddress: local, remoteAddress: remote });
+      const is4 = found !== undefined && !found.address.includes(":");
+      if (!found || is4 !== (family === c.AF_INET)) throw new LoomError("ENOENT", "no connection of this family is tracked");
+      const name = encodeName({ family, ...found });
+      if (place && place.length < name.length) throw new LoomError("EINVAL", `room for ${place.length} bytes; expected ${name.length}`);
+      return name;
+    },
+  };
+}
 
 export const UDP_OPTIONS: OptionTable<UdpSocket> = {
   [c.UDP_SEGMENT]: int(
@@ -151,7 +157,7 @@ export const IP_OPTIONS: OptionTable<InetSocket> = {
   [c.IP_RECVTOS]: told("trafficClass"),
   [c.IP_TTL]: hops(1),
   [c.IP_MTU]: pathMtu,
-  [c.SO_ORIGINAL_DST]: originalDestination,
+  [c.SO_ORIGINAL_DST]: originalDestination(c.AF_INET),
 };
 
 export const IPV6_OPTIONS: OptionTable<InetSocket> = {
@@ -165,7 +171,7 @@ export const IPV6_OPTIONS: OptionTable<InetSocket> = {
   [c.IPV6_RECVTCLASS]: told("trafficClass"),
   [c.IPV6_UNICAST_HOPS]: hops(0),
   [c.IPV6_MTU]: pathMtu,
-  [c.SO_ORIGINAL_DST]: originalDestination,
+  [c.SO_ORIGINAL_DST]: originalDestination(c.AF_INET6),
   [c.IPV6_V6ONLY]: {
     get: ({ settings }) => Number(settings.v6Only),
     set(socket, value) {

@@ -1,4 +1,4 @@
-/** Groups of a UDP socket (ip(7), RFC 3678, RFC 3493 §5.2): who is heard, and how groups are sent to. */
+/** Groups of a socket of datagrams (ip(7), RFC 3678, RFC 3493 §5.2): who is heard, and how groups are sent to. */
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import type { DatagramEndpoint } from "../datagram/endpoint.ts";

@@ -19,15 +19,15 @@ export class RawSocket extends DatagramSocket<RawEndpoint> {
     this.port = protocol;
   }
 
-  /** Again and again, if it likes to. */
+  /** Again and again, if it likes to, until it is connected. */
   override bind(name: SocketName): number {
     const address = this.addressIn(name);
     if (typeof address === "number") return address;
+    if (this.peerAddress) return -EINVAL;
     const zoned = this.bindZone(name, address);
     if (zoned < 0) return zoned;
     return attempt(() => {
-      if (this.settings.freeBind) this.endpoint.local = address;
-      else this.endpoint.bind(address);
+      this.endpoint.bind(address, this.settings.freeBind);
       this.address = address;
       return 0;
     });

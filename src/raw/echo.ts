@@ -15,14 +15,13 @@ export interface EchoUser {
   readonly shares: boolean;
   /** A reply, from its type on; its packet is the one in hand. False: it is for somebody else. */
   replied(message: Uint8Array, id: number): boolean;
-  /** A request with this user's identifier came to grief. */
-  failed(report: IcmpErrorReport): void;
+  /** A request with this user's identifier came to grief. False: it was somebody else's. */
+  toldOf(report: IcmpErrorReport): boolean;
   close(why: LoomError): void;
 }
 
 export class EchoLayer implements Transport {
   readonly stack: IpStack;
-  readonly counters = { in_replies: 0, no_identifiers: 0 };
   /** By identifier, the last first. */
   private readonly users = { 4: new Map<number, readonly EchoUser[]>(), 6: new Map<number, readonly EchoUser[]>() };
   private over: LoomError | undefined;
@@ -81,14 +80,10 @@ export class EchoLayer implements Transport {
     const { words, engine } = this.stack;
     const start = words[abi.SEG_PAYLOAD / 4] - engine.memory.getU16(engine.memory.descriptor(id) + abi.DESC_L3);
     const message = this.stack.packetBytes(id).subarray(start, start + words[abi.SEG_PAYLOAD_LENGTH / 4]);
-    const isTaken = this.of((words[0] & 255) as 4 | 6, u16(message, 4)).some((user) => user.replied(message, id));
-    if (isTaken) this.counters.in_replies++;
-    else this.counters.no_identifiers++;
+    for (const user of this.of((words[0] & 255) as 4 | 6, u16(message, 4))) if (user.replied(message, id)) return;
   }
 
   failed(report: IcmpErrorReport): boolean {
-    const users = this.of(report.source.family, u16(report.transport, 4));
-    for (const user of users) user.failed(report);
-    return users.length > 0;
+    return this.of(report.source.family, u16(report.transport, 4)).some((user) => user.toldOf(report));
   }
 }

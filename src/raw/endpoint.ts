@@ -42,9 +42,10 @@ export class RawEndpoint extends DatagramEndpoint {
     return ((this.blocked[type >>> 5] >>> (type & 31)) & 1) !== 0;
   }
 
-  /** Hears and sends by this address alone from now on; EADDRNOTAVAIL when it is none of ours. */
-  bind(address: IpAddress): void {
-    this.layer.checkLocal(address);
+  /** Hears and sends by this address alone from now on; EADDRNOTAVAIL when it is none of ours, unless that is `free` (IP_FREEBIND). */
+  bind(address: IpAddress, isFree = false): void {
+    if (!isFree) this.layer.checkLocal(address);
+    this.forgetPath();
     this.local = address;
   }
 

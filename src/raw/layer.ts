@@ -6,7 +6,7 @@
  * | part | what |
  * |---|---|
  * | `layer` | which endpoints a packet is for; packets out |
- * | `packets` | the bytes of packets: whole, cut, with the fields that a program leaves to its host |
+ * | `packets`, `send` | the bytes of packets: whole, cut, with the fields that a program leaves to its host; on their way |
  * | `echo`, `pinger` | echo requests and replies by their identifier; one request and its answer |
  */
 import * as abi from "../../assembly/abi.ts";
@@ -19,6 +19,7 @@ import type { IpStack } from "../ip/stack.ts";
 import type { RawReceiver } from "../ip/types.ts";
 import { IPPROTO_RAW, RawEndpoint, type RawWorld } from "./endpoint.ts";
 import { completed, datagramsIn, isRight, packetAround, summed } from "./packets.ts";
+import { sendWhole } from "./send.ts";
 
 export interface RawCounters {
   in_datagrams: number;
@@ -96,7 +97,12 @@ export class RawLayer implements RawReceiver, RawWorld {
       at: stack.now,
     };
     // A packet that nobody wanted to see is taken all the same (raw(7)): somebody speaks its protocol.
-    for (const endpoint of takers) for (const data of pieces) this.hand(endpoint, { ...common, data, segmentSize: data.length });
+    for (const [i, endpoint] of takers.entries())
+      for (const piece of pieces) {
+        // To each its own bytes.
+        const data = i === 0 ? piece : piece.slice();
+        this.hand(endpoint, { ...common, data, segmentSize: data.length });
+      }
     return true;
   }
 
@@ -112,8 +118,7 @@ export class RawLayer implements RawReceiver, RawWorld {
   failed(report: IcmpErrorReport): boolean {
     let sent = false;
     for (const endpoint of this.endpoints[report.source.family].get(report.protocol) ?? []) {
-      if (!endpoint.accepts(report.destination) || !endpoint.covers(report.source)) continue;
-      if (endpoint.device && report.iface && endpoint.device !== report.iface) continue;
+      if (!endpoint.hasSent(report)) continue;
       sent = true;
       endpoint.failed(report);
     }
@@ -124,15 +129,12 @@ export class RawLayer implements RawReceiver, RawWorld {
 
   /** Throws EMSGSIZE, EINVAL, ENOBUFS. */
   transmit(endpoint: RawEndpoint, envelope: Envelope, data: Uint8Array): void {
-    const { path } = envelope;
     const packet = endpoint.header ? this.complete(endpoint, envelope, data) : this.wrap(endpoint, envelope, data);
-    const fits = packet.length <= path.mtu || path.isLocal;
-    if (!fits && (endpoint.header || !envelope.mayFragment))
-      throw new LoomError("EMSGSIZE", `a packet of ${packet.length} bytes; the path takes ${path.mtu}`);
-    if (envelope.loop && path.iface) this.loop(packet, path.iface);
-    if ((!envelope.to.isMulticast || envelope.hopLimit > 0) && !this.stack.sendPacket(packet, path)) {
-      this.counters.sndbuf_errors++;
-      throw new LoomError("ENOBUFS", "no buffers for a packet");
+    try {
+      sendWhole(this.stack, envelope, packet, envelope.mayFragment && !endpoint.header);
+    } catch (error) {
+      if ((error as LoomError).code === "ENOBUFS") this.counters.sndbuf_errors++;
+      throw error;
     }
     this.counters.out_datagrams++;
   }
@@ -148,11 +150,6 @@ export class RawLayer implements RawReceiver, RawWorld {
   private complete(endpoint: RawEndpoint, { source, to }: Envelope, data: Uint8Array): Uint8Array {
     const id = endpoint.family === 4 ? this.stack.identifications.next(source, to, endpoint.protocol) & 0xffff : 0;
     return completed(data, endpoint.family, source, id);
-  }
-
-  private loop(packet: Uint8Array, iface: NetInterface): void {
-    const copy = this.stack.chainOf(packet);
-    if (copy !== undefined) this.stack.loopBack(copy, iface);
   }
 }
 

@@ -65,8 +65,8 @@ export function packetAround(
 /** A program's own packet; of IPv4 length and checksum are always written, source and identification where they are 0 (raw(7), IP_HDRINCL). */
 export function completed(data: Uint8Array, family: 4 | 6, source: IpAddress, id: number): Uint8Array {
   const least = family === 4 ? HEADER4 : HEADER6;
-  if (data.length < least || data.length > MOST)
-    throw new LoomError("EINVAL", `a packet of ${data.length} bytes; expected ${least} to ${MOST}`);
+  if (data.length > MOST) throw new LoomError("EMSGSIZE", `a packet of ${data.length} bytes; the most is ${MOST}`);
+  if (data.length < least) throw new LoomError("EINVAL", `a packet of ${data.length} bytes; expected ${least} at least`);
   if (data[0] >>> 4 !== family) throw new LoomError("EINVAL", `a packet of version ${data[0] >>> 4}; this socket's are of IPv${family}`);
   const out = data.slice();
   const view = new DataView(out.buffer);

@@ -4,26 +4,33 @@ import { u32 } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { DatagramEndpoint, type Envelope } from "../datagram/endpoint.ts";
-import { icmpMessage } from "../ip/icmp.ts";
+import { type IcmpErrorReport, icmpMessage } from "../ip/icmp.ts";
 import type { EchoLayer, EchoUser } from "./echo.ts";
 import { packetAround } from "./packets.ts";
+import { sendWhole } from "./send.ts";
 
 const PROTOCOL = { 4: 1, 6: 58 } as const;
 const REQUEST = { 4: 8, 6: 128 } as const;
 const ICMP_HEADER = 8;
+const LARGEST = 65_535;
 
 export class PingEndpoint extends DatagramEndpoint implements EchoUser {
   readonly family: 4 | 6;
-  readonly shares: boolean;
   private readonly layer: EchoLayer;
 
   /** Its port is the identifier: the one asked for, or (0) any free one. Throws EADDRINUSE. */
   constructor(layer: EchoLayer, local: IpAddress, identifier = 0, shares = false) {
-    super(layer.stack, PROTOCOL[local.family], local, layer.choose([local.family], identifier, shares), { v6Only: true });
-    this.shares = shares;
+    super(layer.stack, PROTOCOL[local.family], local, layer.choose([local.family], identifier, shares), {
+      v6Only: true,
+      reuseAddress: shares,
+    });
     this.layer = layer;
     this.family = local.family;
     layer.add(this, [this.family], this.port);
+  }
+
+  get shares(): boolean {
+    return this.options.reuseAddress === true;
   }
 
   override accepts(source: IpAddress): boolean {
@@ -41,22 +48,24 @@ export class PingEndpoint extends DatagramEndpoint implements EchoUser {
   }
 
   /** Requests only: an ICMP header with type and code, a sequence number of the program's, and data. Identifier and checksum are written. */
-  protected transmit(
-    { source, to, path, hopLimit, trafficClass, mayFragment }: Envelope,
-    parts: readonly Uint8Array[],
-    from: number,
-  ): void {
+  protected transmit(envelope: Envelope, parts: readonly Uint8Array[], from: number): void {
+    const { source, to, path, hopLimit, trafficClass, mayFragment } = envelope;
     const message = parts[from];
     if (to.family !== this.family) throw new LoomError("EINVAL", `${to} is no IPv${this.family} address, as this socket's are`);
+    if (message.length > LARGEST) throw new LoomError("EMSGSIZE", `a message of ${message.length} bytes; the most is ${LARGEST}`);
     if (message.length < ICMP_HEADER || message[0] !== REQUEST[this.family] || message[1] !== 0)
       throw new LoomError("EINVAL", "a ping socket sends echo requests: 8 bytes or more, the first of them the type, the second 0");
     const rest = ((this.port << 16) | (u32(message, 4) & 0xffff)) >>> 0;
     const payload = icmpMessage(message[0], 0, rest, message.subarray(ICMP_HEADER), source, to);
     const id = to.family === 4 ? this.stack.identifications.next(source, to, this.protocol) & 0xffff : 0;
     const packet = packetAround(payload, { source, to, protocol: this.protocol, hopLimit, trafficClass, id, mtu: path.mtu });
-    if (packet.length > path.mtu && !path.isLocal && !mayFragment)
-      throw new LoomError("EMSGSIZE", `a packet of ${packet.length} bytes; the path takes ${path.mtu}`);
-    if (!this.stack.sendPacket(packet, path)) throw new LoomError("ENOBUFS", "no buffers for an echo request");
+    sendWhole(this.stack, envelope, packet, mayFragment);
+  }
+
+  toldOf(report: IcmpErrorReport): boolean {
+    if (!this.hasSent(report)) return false;
+    this.failed(report);
+    return true;
   }
 
   protected release(): void {

@@ -89,9 +89,10 @@ export class Pinger implements EchoUser {
     return true;
   }
 
-  failed(report: IcmpErrorReport): void {
+  toldOf(report: IcmpErrorReport): boolean {
     const what = report.kind === "timeExceeded" ? "the hop limit was used up" : "it cannot be reached";
     const waiting = this.settle(u16(report.transport, 6));
     waiting?.reject(new LoomError("EHOSTUNREACH", `${report.from} says of ${report.destination}: ${what}`));
+    return waiting !== undefined;
   }
 }

@@ -180,6 +180,7 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   /** Only this peer from now on. */
   connect(peer: Peer): void {
     checkPeer("connect", peer);
+    if (peer.port === undefined && this.endpoint.port !== 0) throw invalid("connect: port is missing; expected 1 to 65535");
     const { address, iface } = this.stack.parse(peer.address);
     this.endpoint.connect(address, peer.port ?? 0, iface);
   }

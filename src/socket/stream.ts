@@ -367,7 +367,7 @@ export class TcpSocket {
           this.writing = writing.next;
           continue;
         }
-        writing.done += user.write(this.tcb, writing.done === 0 ? bytes : bytes.subarray(writing.done));
+        writing.done += user.writeInTurn(this.tcb, writing.done === 0 ? bytes : bytes.subarray(writing.done));
         if (writing.done < bytes.length) return;
         resolve(bytes.length);
       } catch (error) {
@@ -397,7 +397,7 @@ export class TcpSocket {
     if (bytes && !this.writing) {
       if (this.error) return Promise.reject(this.error);
       try {
-        done = user.write(this.tcb, bytes);
+        done = user.writeInTurn(this.tcb, bytes);
       } catch (error) {
         return Promise.reject(error);
       }

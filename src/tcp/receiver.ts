@@ -45,14 +45,18 @@ export function windowToAnnounce(tcb: Tcb, isSyn: boolean): number {
   return field;
 }
 
+/** A large segment: a peer that may send as much is not held up. */
+const PLENTY = 65_536;
+
 /**
- * True when reading has opened the window so far that the peer should hear of it before the next acknowledgement: to twice what it
- * knows (Linux's tcp_cleanup_rbuf). Of 100 flows each large segment had two answers, with a quarter of the buffer for the limit.
+ * True when reading has opened the window so far that the peer should hear of it before the next acknowledgement: by a quarter of the
+ * buffer, or, as long as it may send plenty, to twice what it knows (Linux's tcp_cleanup_rbuf; each large segment had two answers).
  */
 export function worthUpdate(tcb: Tcb): boolean {
   const promised = Math.max(0, distance(tcb.announced, tcb.received));
   const gain = freeSpace(tcb) - promised;
-  return gain >= worthTelling(tcb) && gain >= promised;
+  if (gain < worthTelling(tcb)) return false;
+  return gain >= promised || (promised < PLENTY && gain >= tcb.receiveSpace / 4);
 }
 
 /**

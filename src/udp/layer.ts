@@ -202,8 +202,7 @@ export class UdpLayer implements Transport, UdpWorld {
     const [sourcePort, port] = [u16(report.transport, 0), u16(report.transport, 2)];
     let sent = false;
     for (const endpoint of this.ports.get(sourcePort) ?? []) {
-      if (!endpoint.accepts(report.destination, port) || !endpoint.covers(report.source)) continue;
-      if (endpoint.device && report.iface && endpoint.device !== report.iface) continue;
+      if (!endpoint.hasSent(report, port)) continue;
       sent = true;
       endpoint.failed(report);
     }

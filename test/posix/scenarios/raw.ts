@@ -72,6 +72,7 @@ export const RAW: Record<string, string> = {
     settle
     recvpacket $a 100
     recvpacket $b 100
+    bind $b 4:127.0.0.1:0
     connect $b nobody
     getpeername $b
     send $b "x"`,
@@ -84,6 +85,7 @@ export const RAW: Record<string, string> = {
     setsockopt $a IPPROTO_IP IP_HDRINCL 1
     getsockopt $a IPPROTO_IP IP_HDRINCL
     sendto $a "short" 0 4:127.0.0.1:0
+    sendto $a zeros:70000 0 4:127.0.0.1:0
     sendto $a hex:4500000000000000091200000000000000000000686579 0 4:127.0.0.1:0
     sendto $a hex:450000000000000009fd000000000000000000007f000001686579 0 4:127.0.0.1:0
     sendto $b hex:450000000000000009fd0000000000007f0000017f00000168657921 0 4:127.0.0.1:0
@@ -200,4 +202,18 @@ export const RAW: Record<string, string> = {
     settle
     recvfrom $a 100
     recv $a 100`,
+  "ping sockets: several with one identifier": `
+    namespace
+    a = socket AF_INET SOCK_DGRAM|SOCK_NONBLOCK IPPROTO_ICMP
+    bind $a 4:0.0.0.0:77
+    b = socket AF_INET SOCK_DGRAM|SOCK_NONBLOCK IPPROTO_ICMP
+    bind $b 4:0.0.0.0:77
+    sendto $a hex:080000000000000161 0 4:127.0.0.1:0
+    settle
+    recv $b 100
+    recv $a 100
+    sendto $a zeros:70000 0 4:127.0.0.1:0
+    setsockopt $a SOL_SOCKET SO_REUSEADDR 0
+    c = socket AF_INET SOCK_DGRAM|SOCK_NONBLOCK IPPROTO_ICMP
+    bind $c 4:0.0.0.0:77`,
 };
