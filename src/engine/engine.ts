@@ -12,6 +12,7 @@ import { spawnThread } from "#threads";
 import * as abi from "../../assembly/abi.ts";
 import { type Clock, realClock } from "../base/clock.ts";
 import { invalid, LoomError } from "../base/errors.ts";
+import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { anything, bytes, callback, checkOptions, type Expectation, either, having, oneOf } from "../base/options.ts";
 import { secret } from "../base/random.ts";
 import { Bridge, type BridgeOptions, initBridges } from "./bridge.ts";
@@ -337,6 +338,19 @@ export class Engine {
 
   letGo(): void {
     this.runner.hold(-1);
+  }
+
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    const { ports, buffers } = this.memory.layout.sizes;
+    const state = {
+      build: this.build,
+      threads: this.threads.length,
+      ports,
+      buffers,
+      memory: this.memory.buffer.byteLength,
+      rounds: this.rounds,
+    };
+    return facts("Engine", state, depth, options, inspect);
   }
 
   async stop(): Promise<void> {

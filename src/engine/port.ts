@@ -2,6 +2,7 @@
 import * as abi from "../../assembly/abi.ts";
 import { formatMac, parseMac } from "../base/address.ts";
 import { invalid } from "../base/errors.ts";
+import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { type PortCounters, readPortCounters } from "./counters.ts";
 import { countLoss, type LinkStats, type LossReason, readLinkStats } from "./link-stats.ts";
 import type { EngineMemory } from "./memory.ts";
@@ -133,6 +134,10 @@ export class Port {
     let flags = this.memory.getU16(at + abi.PORT_FLAGS);
     for (const [bit, on] of wanted) if (on !== undefined) flags = on ? flags | bit : flags & ~bit;
     this.memory.setU16(at + abi.PORT_FLAGS, flags);
+  }
+
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    return facts("Port", { index: this.index, mac: this.mac, mtu: this.mtu, up: this.up }, depth, options, inspect);
   }
 
   get mac(): string {

@@ -6,6 +6,7 @@
  */
 import { parsePrefix } from "../base/address.ts";
 import { invalid, LoomError } from "../base/errors.ts";
+import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
 import { checkOptions, type Shape, shown } from "../base/options.ts";
 import { Random, SecretRandom } from "../base/random.ts";
@@ -343,6 +344,12 @@ export class Host {
     checkOptions("address", ADDRESS, options);
     this.ip.touch();
     this.ip.addAddress(this.ip.interface(name), parseInterfaceAddress(address), options);
+  }
+
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    const named = this.ip.interfaces.map(({ name, addresses }) => [name, addresses.map(({ address, length }) => `${address}/${length}`)]);
+    const { forwarding } = this.ip;
+    return facts("Host", { interfaces: Object.fromEntries(named), forwarding, closed: this.over !== undefined }, depth, options, inspect);
   }
 
   /** `ip addr`. */

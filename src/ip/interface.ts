@@ -1,5 +1,6 @@
 /** An interface of a host: a port of the engine with a name and addresses. */
 import { formatMac } from "../base/address.ts";
+import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { type InterfaceAddress, IpAddress } from "../base/ip-address.ts";
 import type { Port } from "../engine/port.ts";
 import { isNothing } from "./multicast/filter.ts";
@@ -78,6 +79,17 @@ export class NetInterface {
     this.name = name;
     this.port = port;
     this.mac = port.macBytes;
+  }
+
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    const addresses = this.addresses.map(({ address, length }) => `${address}/${length}`);
+    return facts(
+      "NetInterface",
+      { name: this.name, mac: formatMac(this.mac), mtu: this.mtu, up: this.up, addresses },
+      depth,
+      options,
+      inspect,
+    );
   }
 
   get mtu(): number {

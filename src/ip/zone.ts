@@ -36,3 +36,9 @@ export function parseZoned(text: string, interfaces: readonly NetInterface[]): Z
 export function formatZoned(address: IpAddress, iface: NetInterface | undefined): string {
   return iface && address.family === 6 && address.isLinkLocal ? `${address}%${iface.name}` : String(address);
 }
+
+/** An address with a port, as programs print it: "192.0.2.1:80", "[2001:db8::1]:80"; of protocols without ports the address alone. */
+export function endText(address: string, port: number): string {
+  if (port === 0) return address;
+  return `${address.includes(":") ? `[${address}]` : address}:${port}`;
+}

@@ -4,6 +4,7 @@
  */
 import { realClock, VirtualClock } from "../base/clock.ts";
 import { invalid, LoomError } from "../base/errors.ts";
+import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { anything, checkOptions, type Shape, shown, whole } from "../base/options.ts";
 import { Random } from "../base/random.ts";
 import { Engine, type EngineOptions } from "../engine/engine.ts";
@@ -61,6 +62,10 @@ export class Lab {
       ...options.memory,
     });
     return new Lab(engine, clock, seed);
+  }
+
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    return facts("Lab", { now: this.clock.now(), hosts: this.hosts, links: this.links.length }, depth, options, inspect);
   }
 
   async host(options: Omit<HostOptions, "engine" | "seed"> = {}): Promise<Host> {

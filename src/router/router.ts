@@ -12,6 +12,7 @@
  */
 import { Balancer } from "../balance/balancer.ts";
 import type { BackendOptions, ServiceOptions } from "../balance/options.ts";
+import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import type { Engine, EngineOptions } from "../engine/engine.ts";
 import { Host } from "../host/host.ts";
 import { same } from "./changes.ts";
@@ -141,6 +142,10 @@ export class Router {
     const policy = next.egress && egressPolicy(next.egress);
     this.portMapping.set(next);
     this.services.set(next, before, policy, (elements) => this.rules.open(elements));
+  }
+
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    return facts("Router", { host: this.host, tracked: this.rules.conntrack?.count ?? 0 }, depth, options, inspect);
   }
 
   status(): RouterStatus {

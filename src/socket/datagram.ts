@@ -1,11 +1,12 @@
 /** A socket for datagrams, UDP's or raw ones: `send`, `receive`, or `for await (const datagram of socket)`; whole batches in one call; groups. */
 import { invalid, type LoomError } from "../base/errors.ts";
+import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import { shown } from "../base/options.ts";
 import type { DatagramBatch, DatagramEndpoint, SendOptions, SocketError } from "../datagram/endpoint.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack } from "../ip/stack.ts";
-import { formatZoned, type ZonedAddress } from "../ip/zone.ts";
+import { endText, formatZoned, type ZonedAddress } from "../ip/zone.ts";
 import type { SocketAddress } from "./stream.ts";
 
 export interface ReceivedDatagram extends SocketAddress {
@@ -68,6 +69,12 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
 
   get address(): SocketAddress {
     return { address: formatZoned(this.endpoint.local, this.endpoint.device), port: this.endpoint.port };
+  }
+
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    const { local, port, remote, remotePort, device, closed, drops } = this.endpoint;
+    const peer = remote && { remote: endText(formatZoned(remote, device), remotePort) };
+    return facts("DatagramSocket", { local: endText(formatZoned(local, device), port), ...peer, drops, closed }, depth, options, inspect);
   }
 
   /** Datagrams that found no room in the queue. */

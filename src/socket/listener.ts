@@ -1,6 +1,7 @@
 /** A listening socket: `accept()`, or `for await (const socket of listener)`. */
 import { LoomError } from "../base/errors.ts";
-import { formatZoned } from "../ip/zone.ts";
+import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
+import { endText, formatZoned } from "../ip/zone.ts";
 import { abort } from "../tcp/end.ts";
 import type { TcpListener } from "../tcp/listener.ts";
 import { type SocketAddress, TcpSocket } from "./stream.ts";
@@ -19,6 +20,11 @@ export class TcpListenerSocket implements AsyncIterable<TcpSocket> {
 
   get address(): SocketAddress {
     return { address: formatZoned(this.listener.local, this.listener.rules.device), port: this.listener.port };
+  }
+
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    const { address, port } = this.address;
+    return facts("TcpListenerSocket", { local: endText(address, port), closed: this.listener.closed }, depth, options, inspect);
   }
 
   /** The next connection. Rejects when the listener is closed. */

@@ -3,7 +3,8 @@
  * chunks of up to 64 KiB or fills a caller's buffer (BYOB), `writable` takes any, both with back-pressure to the wire.
  */
 import { LoomError } from "../base/errors.ts";
-import { formatZoned } from "../ip/zone.ts";
+import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
+import { endText, formatZoned } from "../ip/zone.ts";
 import { abort } from "../tcp/end.ts";
 import { brokenBefore } from "../tcp/listener.ts";
 import { CLOSED, ESTABLISHED, type Tcb, type TcpEvents } from "../tcp/tcb.ts";
@@ -224,6 +225,13 @@ export class TcpSocket {
 
   get remoteAddress(): SocketAddress {
     return this.info.remoteAddress;
+  }
+
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    const text = ({ address, port }: SocketAddress) => endText(address, port);
+    const { state } = this.status();
+    const ends = { local: text(this.localAddress), remote: text(this.remoteAddress) };
+    return facts("TcpSocket", { state, ...ends }, depth, options, inspect);
   }
 
   /** What `ss -i` shows: state, windows, RTT, congestion control. */
