@@ -135,7 +135,14 @@ describe("a router's place in its network", () => {
   });
 
   it("commands say so in one line where no router runs", () => {
-    const { status, stderr } = run("nft", "--socket", join(folder, "none.sock"), "list", "ruleset");
+    const socket = join(folder, "none.sock");
+    for (const words of [
+      ["nft", "list", "ruleset", "--socket", socket],
+      ["ip", "-j", "--socket", socket, "addr"],
+    ])
+      assert.ok(run(...words).stderr.includes(`control socket ${socket}: no router runs there`));
+    assert.match(run("nft", "list", "ruleset", "--socket").stderr, /--socket: a path is missing/);
+    const { status, stderr } = run("nft", "--socket", socket, "list", "ruleset");
     assert.equal(status, 2);
     assert.match(stderr, /^packetloom: control socket \S+: no router runs there; name another with --socket\n$/);
   });

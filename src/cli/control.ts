@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { LoomError } from "../base/errors.ts";
+import { takeWord } from "../router/commands/command.ts";
 import { ask } from "../router/control-node.ts";
 import { DEFAULT_SOCKET, loadConfig } from "./router.ts";
 import { expanded, readRules } from "./rules-file.ts";
@@ -43,6 +44,13 @@ function inputOf(tool: string, words: readonly string[]): string | undefined {
   return name === "-" ? expanded(readFileSync(0, "utf8"), "stdin", 0) : readRules(name);
 }
 
+/** `--socket` stands in front of a tool's words or among them: none of the tools has a word like that. */
+function takeSocket(words: readonly string[], socket: string): [rest: readonly string[], socket: string] {
+  const [path, rest] = takeWord(words, "--socket");
+  if (path === "") throw new LoomError("EINVAL", "--socket: a path is missing; expected that of a router's control socket");
+  return path === undefined ? [words, socket] : [rest, path];
+}
+
 const SOCKET = ["--socket <path>", "control socket of the router", DEFAULT_SOCKET] as const;
 
 export function addControl(program: Command): void {
@@ -56,7 +64,10 @@ export function addControl(program: Command): void {
       .argument("[words...]", `what to do, in the words of ${tool}`)
       .allowUnknownOption()
       .passThroughOptions()
-      .action((words: string[], { socket }) => send(socket, tool, words, inputOf(tool, words)));
+      .action((words: string[], options) => {
+        const [rest, socket] = takeSocket(words, options.socket);
+        return send(socket, tool, rest, inputOf(tool, rest));
+      });
   }
   program
     .command("reload")
