@@ -16,7 +16,7 @@ import { UdpSocket } from "./udp-socket.ts";
 
 function find(socket: Socket, level: number, name: number): SocketOption<never> | number {
   // Else a name like "constructor" would find something.
-  if (!Number.isInteger(name)) return -ENOPROTOOPT;
+  if (!Number.isInteger(name) || !Number.isInteger(level)) return -ENOPROTOOPT;
   const ofRaw = socket instanceof RawSocket ? RAW_OPTIONS[socket.domain][level]?.[name] : undefined;
   if (ofRaw) return ofRaw as SocketOption<never>;
   if (level === SOL_SOCKET) return SOCKET_OPTIONS[name] ?? -ENOPROTOOPT;
