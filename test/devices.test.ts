@@ -186,7 +186,8 @@ for (const kind of KINDS) {
       it(`IPv${family}: the kernel pings it, and it the kernel`, async () => {
         // ping waits two round trips for the last answer: on a busy machine that one may be late.
         const { out } = await far(`ping -c 5 -w 10 -i 0.02 -s 1400 ${OURS[family]}`);
-        assert.match(out, /[4-9] received/);
+        // Of the first five, four at least.
+        assert.ok((out.match(/icmp_seq=[1-5] /g) ?? []).length >= 4, out);
         assert.equal((await host.ping(THEIRS[family], { size: 1200 })).bytes, 1200);
       });
 

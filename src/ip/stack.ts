@@ -273,6 +273,12 @@ export class IpStack implements PuntReceiver, World {
     return address.isLoopback || this.interfaces.some((iface) => iface.owns(address));
   }
 
+  /** May a socket be bound to it: all addresses, a group, one of ours, a broadcast address of our links? */
+  isBindable(address: IpAddress): boolean {
+    if (address.isUnspecified || address.isMulticast || this.isLocal(address)) return true;
+    return this.interfaces.some((iface) => iface.isBroadcast(address));
+  }
+
   setTransport(protocol: number, transport: Transport): void {
     this.transports.set(protocol, transport);
     if (protocol === 6) this.input.tcp = transport;

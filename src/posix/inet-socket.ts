@@ -57,9 +57,7 @@ export abstract class InetSocket extends Socket implements Bound {
   bind(name: SocketName): number {
     const address = this.addressIn(name);
     if (typeof address === "number") return address;
-    const { ip } = this.host;
-    const isOurs = address.isUnspecified || address.isMulticast || ip.isLocal(address) || this.isBroadcast(address);
-    if (!isOurs && !this.settings.freeBind) return -EADDRNOTAVAIL;
+    if (!this.host.ip.isBindable(address) && !this.settings.freeBind) return -EADDRNOTAVAIL;
     if (this.port !== 0 || !("port" in name)) return -EINVAL;
     const zoned = this.bindZone(name, address);
     if (zoned < 0) return zoned;

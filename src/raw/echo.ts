@@ -4,9 +4,8 @@ import { u16 } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
 import type { IpStack, Transport } from "../ip/stack.ts";
+import { PROTOCOL } from "../wire/index.ts";
 
-const ICMP = 1;
-const ICMPV6 = 58;
 const IDENTIFIERS = 65_536;
 const NOBODY: readonly EchoUser[] = [];
 
@@ -28,8 +27,8 @@ export class EchoLayer implements Transport {
 
   constructor(stack: IpStack) {
     this.stack = stack;
-    stack.setTransport(ICMP, this);
-    stack.setTransport(ICMPV6, this);
+    stack.setTransport(PROTOCOL.icmp, this);
+    stack.setTransport(PROTOCOL.icmpv6, this);
   }
 
   close(why: LoomError): void {

@@ -4,11 +4,10 @@ import type { IpAddress } from "../base/ip-address.ts";
 import { DatagramEndpoint, type Envelope } from "../datagram/endpoint.ts";
 import type { IpStack } from "../ip/stack.ts";
 import { ANY4, ANY6 } from "../ip/wildcard.ts";
+import { PROTOCOL } from "../wire/index.ts";
 
 /** Sends packets of any protocol, and hears none (raw(7), IPPROTO_RAW). */
 export const IPPROTO_RAW = 255;
-const ICMP = 1;
-const ICMPV6 = 58;
 
 /** What an endpoint needs of its layer. */
 export interface RawWorld {
@@ -33,12 +32,12 @@ export class RawEndpoint extends DatagramEndpoint {
     this.layer = layer;
     this.family = family;
     this.header = protocol === IPPROTO_RAW;
-    this.checksumAt = family === 6 && protocol === ICMPV6 ? 2 : -1;
+    this.checksumAt = family === 6 && protocol === PROTOCOL.icmpv6 ? 2 : -1;
   }
 
   /** Has it asked not to hear of ICMP messages of this type? */
   blocks(type: number): boolean {
-    if (this.protocol !== (this.family === 4 ? ICMP : ICMPV6)) return false;
+    if (this.protocol !== (this.family === 4 ? PROTOCOL.icmp : PROTOCOL.icmpv6)) return false;
     return ((this.blocked[type >>> 5] >>> (type & 31)) & 1) !== 0;
   }
 

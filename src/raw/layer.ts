@@ -68,9 +68,7 @@ export class RawLayer implements RawReceiver, RawWorld {
 
   /** Throws EADDRNOTAVAIL for an address that nothing can be bound to. */
   checkLocal(address: IpAddress): void {
-    const { stack } = this;
-    if (address.isUnspecified || address.isMulticast || stack.isLocal(address)) return;
-    if (stack.interfaces.some((iface) => iface.isBroadcast(address))) return;
+    if (this.stack.isBindable(address)) return;
     throw new LoomError("EADDRNOTAVAIL", `${address} is not an address of this host`);
   }
 

@@ -4,9 +4,8 @@ import { u16 } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { upperLayer } from "../ip/extensions.ts";
-import { checksum, l4Checksum, serializeIpv4, serializeIpv6 } from "../wire/index.ts";
+import { checksum, l4Checksum, PROTOCOL, serializeIpv4, serializeIpv6 } from "../wire/index.ts";
 
-const UDP = 17;
 const UDP_HEADER = 8;
 const HEADER4 = 20;
 const HEADER6 = 40;
@@ -21,7 +20,8 @@ export function datagramsIn(packet: Uint8Array, piece: number): Uint8Array[] {
   const { protocol, offset } = is4 ? { protocol: packet[9], offset: (packet[0] & 15) * 4 } : upperLayer(packet);
   // Behind the packet may stand what filled a frame up.
   const whole = packet.subarray(0, is4 ? u16(packet, 2) : u16(packet, 4) + HEADER6);
-  if (protocol !== UDP || piece === 0 || whole.length - offset - UDP_HEADER <= piece) return [is4 ? whole : whole.subarray(offset)];
+  if (protocol !== PROTOCOL.udp || piece === 0 || whole.length - offset - UDP_HEADER <= piece)
+    return [is4 ? whole : whole.subarray(offset)];
   const out: Uint8Array[] = [];
   const start = offset + UDP_HEADER;
   for (let at = start; at < whole.length; at += piece) {
@@ -41,7 +41,7 @@ function cutAt(whole: Uint8Array, offset: number, payload: Uint8Array): Uint8Arr
   view.setUint16(offset + 4, datagram.length);
   view.setUint16(offset + 6, 0);
   const [from, to] = is4 ? [out.subarray(12, 16), out.subarray(16, 20)] : [out.subarray(8, 24), out.subarray(24, 40)];
-  view.setUint16(offset + 6, l4Checksum(from, to, UDP, datagram) || 0xffff);
+  view.setUint16(offset + 6, l4Checksum(from, to, PROTOCOL.udp, datagram) || 0xffff);
   if (!is4) return datagram;
   view.setUint16(2, out.length);
   writeSum4(out);

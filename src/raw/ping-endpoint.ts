@@ -5,11 +5,12 @@ import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { DatagramEndpoint, type Envelope } from "../datagram/endpoint.ts";
 import { type IcmpErrorReport, icmpMessage } from "../ip/icmp.ts";
+import { PROTOCOL } from "../wire/index.ts";
 import type { EchoLayer, EchoUser } from "./echo.ts";
 import { packetAround } from "./packets.ts";
 import { sendWhole } from "./send.ts";
 
-const PROTOCOL = { 4: 1, 6: 58 } as const;
+const ICMP = { 4: PROTOCOL.icmp, 6: PROTOCOL.icmpv6 } as const;
 const REQUEST = { 4: 8, 6: 128 } as const;
 const ICMP_HEADER = 8;
 const LARGEST = 65_535;
@@ -20,7 +21,7 @@ export class PingEndpoint extends DatagramEndpoint implements EchoUser {
 
   /** Its port is the identifier: the one asked for, or (0) any free one. Throws EADDRINUSE. */
   constructor(layer: EchoLayer, local: IpAddress, identifier = 0, shares = false) {
-    super(layer.stack, PROTOCOL[local.family], local, layer.choose([local.family], identifier, shares), {
+    super(layer.stack, ICMP[local.family], local, layer.choose([local.family], identifier, shares), {
       v6Only: true,
       reuseAddress: shares,
     });

@@ -4,12 +4,12 @@ import type { IpAddress } from "../base/ip-address.ts";
 import type { SendOptions } from "../datagram/datagram.ts";
 import { DatagramEndpoint, type EndpointOptions, type Envelope } from "../datagram/endpoint.ts";
 import type { IpStack } from "../ip/stack.ts";
+import { PROTOCOL } from "../wire/index.ts";
 
 /** Linux: UDP_MAX_SEGMENTS. */
 const MOST_SEGMENTS = 64;
 /** Datagrams that are sent as one share a slab. */
 const RUN_BYTES = 16_384;
-const UDP = 17;
 
 /** What an endpoint needs of its layer. */
 export interface UdpWorld {
@@ -22,7 +22,7 @@ export class UdpEndpoint extends DatagramEndpoint {
   private readonly layer: UdpWorld;
 
   constructor(layer: UdpWorld, local: IpAddress, port: number, options?: EndpointOptions) {
-    super(layer.stack, UDP, local, port, options);
+    super(layer.stack, PROTOCOL.udp, local, port, options);
     this.layer = layer;
   }
 

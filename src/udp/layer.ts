@@ -52,8 +52,8 @@ export class UdpLayer implements Transport, UdpWorld {
   bind(local: IpAddress | undefined, port: number, options: EndpointOptions = {}, device?: NetInterface): UdpEndpoint {
     if (this.over) throw this.over;
     const address = local ?? ANY6;
-    if (local && !local.isUnspecified && !local.isMulticast && !this.stack.isLocal(local) && !this.isBroadcast(local)) {
-      throw new LoomError("EADDRNOTAVAIL", `${local} is not an address of this host`);
+    if (!this.stack.isBindable(address)) {
+      throw new LoomError("EADDRNOTAVAIL", `${address} is not an address of this host`);
     }
     const chosen = port || this.ephemeral();
     const there = this.ports.get(chosen) ?? [];
@@ -65,10 +65,6 @@ export class UdpLayer implements Transport, UdpWorld {
     this.ports.set(chosen, [...there, endpoint]);
     if (there.length === 0) this.stack.ownPort(chosen, 1);
     return endpoint;
-  }
-
-  private isBroadcast(address: IpAddress): boolean {
-    return this.stack.interfaces.some((iface) => iface.isBroadcast(address));
   }
 
   private ephemeral(): number {
