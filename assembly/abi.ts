@@ -138,6 +138,8 @@ export const PARKED_CTINFO = 45;
 export const PARKED_CHAIN = 46;
 export const PARKED_SEGMENT = 47;
 export const PARKED_FLOW = 56;
+/** In place of a flow: its zone (VEC_ZONE). */
+export const PARKED_ZONE = 0x40000000;
 export const PARKED_OUT = DESC_LOG_OUT;
 /** Of this host's own: the table that its next hop is of. */
 export const PARKED_TABLE = DESC_VLAN;
@@ -402,8 +404,10 @@ export const WORKER_SCRATCH_SIZE = 512;
 export const VEC_MISSES = WORKER_SCRATCH + WORKER_SCRATCH_SIZE;
 /** Packets of the list in hand that are for this host, by position. */
 export const VEC_LOCAL = VEC_MISSES + 2 * BURST;
+/** The zone that rules have put a packet into which is not tracked yet: it has no flow, and is CT_NEW. Of networks with NETNS_ZONES only. */
+export const VEC_ZONE = VEC_LOCAL + 2 * BURST;
 /** Tuples in hand (TUPLE_SIZE each). */
-export const WORKER_TUPLES = VEC_LOCAL + 2 * BURST;
+export const WORKER_TUPLES = VEC_ZONE + 2 * BURST;
 export const WORKER_TUPLES_SIZE = 9 * 48;
 /** Not a power of two, so that two workers' lines never share cache sets. */
 /** Base chains that the packet in hand has passed in a segment already | the segment + 1 << 8: it has waited for a verdict there. */
@@ -767,7 +771,7 @@ export const IFACE_ADDRESS4 = 48;
 export const IFACE_ADDRESS6 = 64;
 
 /*
- * Network with rules:  +0 flags | +4 default zone | +8 programs (u32 × SEGMENT_COUNT): entry + 1 of the function table, or 0 |
+ * Network with rules:  +0 flags | +4 kind of its tuples: its number | +8 programs (u32 × SEGMENT_COUNT): entry + 1 of the function table, or 0 |
  *   +124 pairs of prefixes, +128 the pairs | +512 the way between the families
  *
  * The base chains of a hook are cut where tracking and translation stand (linux/netfilter_ipv4.h, NF_IP_PRI_*), and what is
@@ -776,7 +780,7 @@ export const IFACE_ADDRESS6 = 64;
  */
 export const NETNS_SIZE = 1088;
 export const NETNS_FLAGS = 0;
-export const NETNS_ZONE = 4;
+export const NETNS_KIND = 4;
 export const NETNS_PROGRAMS = 8;
 /** Pairs of prefixes (RFC 6296), and how many there are and may be. */
 export const NETNS_PAIR_COUNT = 124;
@@ -813,6 +817,8 @@ export const NETNS_HELPERS = 16;
 export const NETNS_TRACK6 = 32;
 /** Handshakes are answered in servers' places: flows of theirs have their numbers moved. */
 export const NETNS_SYNPROXY = 64;
+/** Rules put packets into zones. */
+export const NETNS_ZONES = 128;
 
 /** Priorities up to -201, before tracking (-200). */
 export const SEGMENT_PREROUTING_RAW = 0;
@@ -1057,11 +1063,22 @@ export const FLOW_BUCKET_SLOTS = 10;
 export const FLOW_BUCKET_REFS = 20;
 export const FLOW_BUCKET_META = 60;
 
-/* Tuple in hand: IPv4 +0 source, destination | IPv6 +0 source (16), +16 destination (16) | +32 ports (network order; ICMP: id, type, code) | +36 zone u16, protocol u8, family u8 | +40 hash */
+/* Tuple in hand: IPv4 +0 source, destination | IPv6 +0 source (16), +16 destination (16) | +32 ports (network order; ICMP: id, type, code) | +36 kind: zone u16, protocol u8, space u8 (SPACE_*) | +40 hash */
 export const TUPLE_SIZE = 48;
 export const TUPLE_PORTS = 32;
 export const TUPLE_KIND = 36;
 export const TUPLE_HASH = 40;
+/**
+ * The last byte of a tuple's kind: which network's it is (from SPACE_NETWORK_SHIFT on), of which family, and whether it is a mapping's.
+ * Networks that share a table never meet each other's flows.
+ */
+export const SPACE_MAPPING = 1;
+export const SPACE_IP6 = 2;
+export const SPACE_NETWORK_SHIFT = 2;
+/** The same as bits of the kind. */
+export const KIND_MAPPING = SPACE_MAPPING << 24;
+export const KIND_IP6 = SPACE_IP6 << 24;
+export const KIND_NETWORK_SHIFT = SPACE_NETWORK_SHIFT + 24;
 
 /*
  * Expectation (what a helper has heard announced): hashes of all of them first (u32 × room, 0: free), then
@@ -1118,7 +1135,7 @@ export const TIMEOUT_COUNT = 24;
  * Hot record, one line:
  *   +0  IPv4: original source, destination, reply source, destination (network order), 16 unused | IPv6: original source, destination
  *  +32  original ports: source, destination (network order) | reply ports   (ICMP: id, and type and code as conntrack keeps them)
- *  +40  zone u16 | protocol u8 | kind u8 | status (IPS_*) | expires (ticks) | mark
+ *  +40  kind, as of a tuple: zone u16, protocol u8, space u8 | status (IPS_*) | expires (ticks) | mark
  *  +56  extension, or 0 | backend + 1 u16, phase u16 (PHASE_*, bits of the whole word)
  */
 export const FLOW_SIZE = 64;
@@ -1126,10 +1143,10 @@ export const FLOW_ADDRESSES = 0;
 export const FLOW_REPLY_ADDRESSES = 8;
 export const FLOW_PORTS = 32;
 export const FLOW_REPLY_PORTS = 36;
-export const FLOW_ZONE = 40;
+export const FLOW_KIND = 40;
+export const FLOW_ZONE = FLOW_KIND;
 export const FLOW_PROTOCOL = 42;
-/** 4 or 6. */
-export const FLOW_FAMILY = 43;
+export const FLOW_SPACE = 43;
 export const FLOW_STATUS = 44;
 export const FLOW_EXPIRES = 48;
 export const FLOW_MARK = 52;
@@ -1159,8 +1176,6 @@ export const PHASE_FAR_DESTINATION = 0x1000000;
  * end. Restricted cones have another record for each far address, with port 0. Its mark is who may come from outside (NAT_*_CONE) and
  * MAPPING_EXPLICIT; its cold record has at +0 the flows that use it.
  */
-/** Zones of mappings: no packet has one. */
-export const MAPPING_ZONE = 0x8000;
 /** Asked for by name (PCP, NAT-PMP, UPnP): lives for the time it was given. */
 export const MAPPING_EXPLICIT = 1;
 

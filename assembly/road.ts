@@ -12,12 +12,12 @@ import {
   CT_INVALID, CT_RELATED, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL,
   DESC_NEXT_HOP, DROP_FILTER, DROP_NO_ROUTE, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_L4, FLAG_PASSED, FLAG_REASSEMBLED, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
   HOP_INCOMPLETE, HOP_KIND, HOP_PORT, IPS_CONFIRMED, IPS_DST_NAT, IPS_DYING, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS,
-  NETNS_HELPERS, NETNS_NAT, NETNS_SYNPROXY, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_TABLE, PORT_FLAGS, PORT_HOST,
+  NETNS_HELPERS, NETNS_NAT, NETNS_SYNPROXY, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_TABLE, PARKED_ZONE, PORT_FLAGS, PORT_HOST,
   PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, SEGMENT_EGRESS, SEGMENT_FORWARD, SEGMENT_INGRESS, SEGMENT_INPUT,
   SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW,
   SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING, SEGMENT_PREROUTING_LATE,
   SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL,
-  TUPLE_SIZE, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VERDICT_ACCEPT, VERDICT_FILTERED, WORKER_RESUME, WORKER_SCRATCH, WORKER_TUPLES,
+  TUPLE_SIZE, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VEC_ZONE, VERDICT_ACCEPT, VERDICT_FILTERED, WORKER_RESUME, WORKER_SCRATCH, WORKER_TUPLES,
 } from "./abi";
 import { descriptorAt, hasTable, header, networkOf, portAt, tableAt } from "./core/layout";
 import { drop, punt } from "./core/packet";
@@ -48,7 +48,7 @@ const VERDICT_GONE: u32 = 0xff;
 export function travel(worker: usize, port: usize, portIndex: u32, net: usize, n: u32, is4: bool): void {
   const list = worker + (is4 ? VEC_LIST4 : VEC_LIST6), flags = load<u32>(net, NETNS_FLAGS);
   const tracks = (flags & (is4 ? NETNS_TRACK : NETNS_TRACK6)) != 0;
-  forget(worker, list, n);
+  forget(worker, net, list, n);
   n = enter(worker, net, list, n);
   if (!is4 && hasPairs(net)) n = translateIn(worker, net, portIndex, list, n);
   if (tracks && (flags & NETNS_DEFRAG) != 0) n = withoutFragments(worker, list, n);
@@ -254,7 +254,7 @@ export function sendThrough(worker: usize, tableIndex: u32, hopIndex: u32, id: u
   store<u16>(d, <u16>chosen, DESC_NEXT_HOP);
   store<u16>(d, <u16>tableIndex, PARKED_TABLE);
   store<u16>(list, 0);
-  forget(worker, list, 1);
+  forget(worker, net, list, 1);
   store<u16>(worker, <u16>port, VEC_OIF);
   return outward(worker, net, tableIndex, chosen, is4, SEGMENT_OUTPUT_RAW);
 }
@@ -296,11 +296,12 @@ export function resume(worker: usize, id: u32): u32 {
   store<u32>(worker, id, VEC_IDS);
   store<u16>(list, 0);
   store<u16>(worker, NEXT_DONE, VEC_NEXT);
-  forget(worker, list, 1);
   if (net == 0) { lost(worker, 0, DROP_NO_ROUTE); return NONE; }
+  forget(worker, net, list, 1);
   const ref = still(worker, d, is4);
   store<u32>(worker, ref, VEC_FLOW);
-  const hasEnded = ref == 0 && load<u32>(d, PARKED_FLOW) != 0;
+  const parked = load<u32>(d, PARKED_FLOW), hasEnded = ref == 0 && parked != 0 && (parked & PARKED_ZONE) == 0;
+  if ((parked & PARKED_ZONE) != 0) store<u16>(worker, <u16>parked, VEC_ZONE);
   store<u8>(worker, hasEnded ? <u8>CT_INVALID : load<u8>(d, PARKED_CTINFO), VEC_CTINFO);
   store<u16>(worker, <u16>outPort, VEC_OIF);
   store<u32>(d, 0, PARKED_FLOW);
@@ -325,7 +326,7 @@ function onwardFrom(worker: usize, port: usize, portIndex: u32, net: usize, list
 /** The flow of a packet that has waited, if it still lives; 0 without one. One that has begun with it waits as long as it does. */
 function still(worker: usize, d: usize, is4: bool): u32 {
   const ref = load<u32>(d, PARKED_FLOW);
-  if (ref == 0) return 0;
+  if (ref == 0 || (ref & PARKED_ZONE) != 0) return 0;
   const hot = flowAt(ref >>> 1), status = load<u32>(hot, FLOW_STATUS);
   if ((status & IPS_DYING) != 0) return 0;
   if ((status & IPS_CONFIRMED) == 0) return ref;
@@ -343,7 +344,7 @@ function still(worker: usize, d: usize, is4: bool): u32 {
 export function discardParked(worker: usize, id: u32): void {
   const ref = load<u32>(descriptorAt(id), PARKED_FLOW);
   store<u32>(descriptorAt(id), 0, PARKED_FLOW);
-  if (ref != 0) abandon(ref >>> 1);
+  if (ref != 0 && (ref & PARKED_ZONE) == 0) abandon(ref >>> 1);
   drop(worker, id, DROP_FILTER);
 }
 

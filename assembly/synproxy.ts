@@ -3,9 +3,10 @@
  * server hears of him, with a flow; and numbers are moved from then on. docs/nat.md says how rules ask for it.
  */
 import {
-  DESC_DATA, DESC_FLAGS, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_MARK, DESC_NEXT, DESC_PACKET_LENGTH, DESC_PROTOCOL, EXTENSION_COOKIE, EXTENSION_SEQUENCE, EXTENSION_STAMP, EXTENSION_WINDOW,
-  FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_IP4, FLOW_EXTENSION, FLOW_PHASE, FLOW_STATUS, HEADER_PORTS, IPS_CONFIRMED, IPS_SEQ_ADJUST, NETNS_ZONE, NONE, PHASE_PROXIED, PORT_MAC,
-  PUNT_SYNPROXY, TUPLE_SIZE, VEC_FLOW, VEC_IDS, VEC_OIF, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_STOLEN, WORKER_SCRATCH, WORKER_TICKS, WORKER_TUPLES,
+  DESC_DATA, DESC_FLAGS, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_MARK, DESC_NEXT, DESC_PACKET_LENGTH, DESC_PROTOCOL,
+  EXTENSION_COOKIE, EXTENSION_SEQUENCE, EXTENSION_STAMP, EXTENSION_WINDOW, FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_IP4, FLOW_EXTENSION,
+  FLOW_PHASE, FLOW_STATUS, HEADER_PORTS, IPS_CONFIRMED, IPS_SEQ_ADJUST, NONE, PHASE_PROXIED, PORT_MAC, PUNT_SYNPROXY, TUPLE_SIZE, VEC_FLOW,
+  VEC_IDS, VEC_OIF, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_STOLEN, WORKER_SCRATCH, WORKER_TICKS, WORKER_TUPLES,
 } from "./abi";
 import { privateHead } from "./core/head";
 import { descriptorAt, header, networkOf, portAt } from "./core/layout";
@@ -18,7 +19,7 @@ import { ACK, answerSyn, FIN, makeSegment, moveNumbers, OFFER_SIZE, OPTION_SCALE
 import { afterSyn, isOver } from "./flow/tcp";
 import { isSound, readTuple } from "./flow/tuples";
 import { end } from "./node/rules";
-import { trackOne } from "./node/track";
+import { kindOf, trackOne } from "./node/track";
 import { extend, extensionAt, find, flowAt, hashTuple, lockFlow, setStatus, unlockFlow } from "./table/flow";
 import { destroy } from "./table/wheel";
 import { load16, load32 } from "./wire/bytes";
@@ -50,7 +51,7 @@ export function stealHandshake(worker: usize, position: u32, wanted: u32): u32 {
   store<u32>(at, id, VEC_IDS);
   if (!isSound(id, d, <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3), (load<u32>(d, DESC_FLAGS) & FLAG_IP4) != 0, TCP, true)) return VERDICT_DROP;
   if (flags == SYN) {
-    endOld(worker, ingress, id, ticks);
+    endOld(worker, position, ingress, id, ticks);
     answerSyn(worker, id, wanted, ticks, offerOf(worker));
     stage(worker, ingress, id);
     return VERDICT_STOLEN;
@@ -79,9 +80,9 @@ function ownHeaders(worker: usize, id: u32, size: u32): u32 {
 }
 
 /** A flow of the same ends that is over makes room for the one that begins: its client's ACK must not be taken for one of it. */
-function endOld(worker: usize, ingress: u32, id: u32, ticks: u32): void {
+function endOld(worker: usize, position: u32, ingress: u32, id: u32, ticks: u32): void {
   const net = networkOf(portAt(ingress)), tuple = worker + WORKER_TUPLES;
-  if (net == 0 || readTuple(id, load<u32>(net, NETNS_ZONE), false, tuple) != 0) return;
+  if (net == 0 || readTuple(id, kindOf(worker, net, position), false, tuple) != 0) return;
   hashTuple(tuple);
   const ref = find(tuple);
   if (ref != 0 && (ref & 1) == 0 && (load<u32>(flowAt(ref >>> 1), FLOW_PHASE) & PHASE_PROXIED) != 0 && isOver(ref >>> 1)) destroy(ref >>> 1, ticks, tuple + TUPLE_SIZE);

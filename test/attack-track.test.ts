@@ -181,8 +181,8 @@ for (const build of BUILDS)
       for (const [text, why] of [
         ["table bridge b { chain c { type filter hook forward priority 0; }; }", /table bridge b, chain c: packets of the bridge family/],
         [
-          "table ip t { chain c { type filter hook prerouting priority -300; ct zone set 5; }; }",
-          /rule with handle \d+: zones are those of whole networks/,
+          "table ip t { chain c { type filter hook prerouting priority -300; ct reply zone set 5; }; }",
+          /rule with handle \d+: a zone is that of both directions; "ct reply zone set" is not known/,
         ],
         ["table ip t { ct timeout x { protocol udp; policy = { unreplied : 7 }; }; }", /ct timeout x: timeouts are those/],
       ] as const)

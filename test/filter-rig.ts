@@ -227,7 +227,7 @@ export class Rig {
     memory.setU32(at + abi.FLOW_ADDRESSES, flow.id);
     memory.setU16(at + abi.FLOW_ZONE, flow.zone);
     memory.u8[at + abi.FLOW_PROTOCOL] = flow.protocol;
-    memory.u8[at + abi.FLOW_FAMILY] = flow.family;
+    memory.u8[at + abi.FLOW_SPACE] = flow.family === 6 ? abi.SPACE_IP6 : 0;
     memory.setU32(at + abi.FLOW_STATUS, flow.status);
     memory.setU32(at + abi.FLOW_MARK, flow.mark);
   }

@@ -37,7 +37,7 @@ export function auditFlows({ memory }: Engine) {
   assert.equal(word(abi.FLOWS_USED), count, "records are in use that are no flows");
   const mapped =
     abi.PHASE_MAPPED_SOURCE | abi.PHASE_MAPPED_DESTINATION | abi.PHASE_PROXIED | abi.PHASE_FAR_SOURCE | abi.PHASE_FAR_DESTINATION;
-  const isMapping = (flow: number) => (memory.getU16(word(abi.FLOWS_HOT) + flow * abi.FLOW_SIZE + abi.FLOW_ZONE) & abi.MAPPING_ZONE) !== 0;
+  const isMapping = (flow: number) => (memory.u8[word(abi.FLOWS_HOT) + flow * abi.FLOW_SIZE + abi.FLOW_SPACE] & abi.SPACE_MAPPING) !== 0;
   for (const flow of live) assert.equal(hot(flow, abi.FLOW_PHASE) & ~0xffff & ~mapped, abi.PHASE_LINKED, `phase of flow ${flow}`);
   assert.equal([...live].filter(isMapping).length, word(abi.FLOWS_MAPPINGS), "mappings are miscounted");
   assert.equal(count + free.length + retired.length, word(abi.FLOWS_FRESH) - 1, "records are lost");

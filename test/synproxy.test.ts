@@ -48,13 +48,17 @@ async function world(offer?: string, options: { hook?: string; server?: object; 
 async function transfer(made: Awaited<ReturnType<typeof world>>, hostname: string) {
   const { lab, server, client } = made;
   const listener = server.listen({ port: 80 });
-  const [accepted, socket] = await until(lab, Promise.all([listener.accept(), client.connect({ hostname, port: 80 })]));
   const sent = new Uint8Array(200_000).map((_, i) => i * 11);
+  const accepting = listener.accept();
+  const socket = await until(lab, client.connect({ hostname, port: 80 }));
+  // A client whose acknowledgement of the cookie is lost must say something, or nobody knows of it.
+  const asked = socket.write(sent);
+  const accepted = await until(lab, accepting);
   for (const [from, to] of [
     [socket, accepted],
     [accepted, socket],
   ] as const) {
-    void from.write(sent).then(() => from.closeWrite());
+    void (from === socket ? asked : from.write(sent)).then(() => from.closeWrite());
     const got: number[] = [];
     const read = async () => {
       for await (const chunk of to.readable) got.push(...chunk);

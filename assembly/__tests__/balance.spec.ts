@@ -3,7 +3,7 @@ import {
   BALANCE_BACKENDS_AT, BALANCE_CLIENTS_AT, BALANCE_CLIENTS_MASK, BALANCE_DIRECTORY_AT, BALANCE_MASK, BALANCE_REACH,
   BALANCE_SERVICES_AT, BALANCE_STATS_AT, HEADER, HEADER_REGIONS, PICK_HASH, PICK_LEAST, PICK_LENGTH, PICK_RULE, PICK_SLOTS,
   PICK_TURN, REGION_BALANCE, SERVICE_AFFINITY, SERVICE_BY_CLIENT, SERVICE_FLAGS, SERVICE_PICKS, SERVICE_PORT, SERVICE_PROTOCOL,
-  SERVICE_SIZE, TUPLE_KIND, WORKER_ID,
+  SERVICE_SIZE, KIND_IP6, TUPLE_KIND, WORKER_ID,
 } from "../abi";
 import { sipHash3 } from "../core/siphash";
 import { NOT_SERVED, serveFlow } from "../flow/balance";
@@ -255,7 +255,7 @@ function tuple4(protocol: u32): void {
   store<u32>(TUPLE, 0x010200c0, 4);
   store16(TUPLE + 32, 4000);
   store16(TUPLE + 34, 80);
-  store<u32>(TUPLE, (protocol << 16) | (4 << 24), TUPLE_KIND);
+  store<u32>(TUPLE, protocol << 16, TUPLE_KIND);
 }
 
 describe("a new flow", () => {
@@ -308,7 +308,7 @@ describe("a new flow", () => {
     memory.fill(TUPLE, 0, 128);
     v128.store(TUPLE, v128.load(at), 16);
     store16(TUPLE + 34, 443);
-    store<u32>(TUPLE, (17 << 16) | (6 << 24), TUPLE_KIND);
+    store<u32>(TUPLE, (17 << 16) | KIND_IP6, TUPLE_KIND);
     store32(backendAt(0), 0xfd000000);
     store<u8>(backendAt(0), 1, 15);
     store<u8>(backendAt(0), 1, BACKEND_MODE);

@@ -5,8 +5,8 @@
  * among themselves (RFC 4787 REQ-3 a). The choice of an address out of several follows the client's, so that it keeps it.
  */
 import {
-  HEADER, HEADER_SECRET, NATREQ_FLAGS, NATREQ_MAX, NATREQ_MAX_PORT, NATREQ_MIN, NATREQ_MIN_PORT, NAT_SOURCE, TUPLE_HASH,
-  TUPLE_KIND, TUPLE_PORTS, WORKER_TIME,
+  HEADER, HEADER_SECRET, NATREQ_FLAGS, NATREQ_MAX, NATREQ_MAX_PORT, NATREQ_MIN, NATREQ_MIN_PORT, NAT_SOURCE, TUPLE_HASH, TUPLE_KIND,
+  TUPLE_PORTS, WORKER_TIME, KIND_IP6,
 } from "../abi";
 import { find, hashTuple } from "../table/flow";
 import { load32, store32, swap16 } from "../wire/bytes";
@@ -52,7 +52,7 @@ export function choose(worker: usize, tuple: usize, request: usize, kind: u32, s
 
 /** The address of the range that belongs to the client; with a prefix, the same host of another network. */
 function chooseAddress(tuple: usize, request: usize, kind: u32, flags: u32, scratch: usize): void {
-  const is4 = load<u32>(tuple, TUPLE_KIND) >>> 24 == 4, width: usize = is4 ? 4 : 16, at = tuple + (kind == NAT_SOURCE ? 0 : width);
+  const is4 = (load<u32>(tuple, TUPLE_KIND) & KIND_IP6) == 0, width: usize = is4 ? 4 : 16, at = tuple + (kind == NAT_SOURCE ? 0 : width);
   const low = request + NATREQ_MIN, high = request + NATREQ_MAX;
   const one = is4 ? load<u32>(low) == load<u32>(high) : !v128.any_true(v128.xor(v128.load(low), v128.load(high)));
   if (one) { memory.copy(at, low, width); return; }
@@ -89,7 +89,7 @@ function pick(at: usize, low: usize, high: usize, width: usize, tuple: usize, pe
 }
 
 function choosePort(worker: usize, tuple: usize, request: usize, kind: u32, flags: u32, scratch: usize): bool {
-  const kindWord = load<u32>(tuple, TUPLE_KIND), protocol = (kindWord >>> 16) & 0xff, is4 = kindWord >>> 24 == 4;
+  const kindWord = load<u32>(tuple, TUPLE_KIND), protocol = (kindWord >>> 16) & 0xff, is4 = (kindWord & KIND_IP6) == 0;
   const icmp = protocol == (is4 ? ICMP : ICMP6), given = (flags & RANGE_PORTS) != 0;
   if (!icmp && !hasPorts(protocol)) return !isUsed(tuple, scratch);
   const at = tuple + TUPLE_PORTS + (kind == NAT_SOURCE || icmp ? 0 : 2), now = swap16(<u32>load<u16>(at));

@@ -3,8 +3,8 @@
  * make them). Asked with the first packet's tuple; afterwards the flow knows.
  */
 import {
-  BACKEND_ADDRESS, BACKEND_MODE, BACKEND_PORT, BALANCE_NAT, NATREQ_FAMILY, NATREQ_FLAGS, NATREQ_KIND, NATREQ_MAX,
-  NATREQ_MAX_PORT, NATREQ_MIN, NATREQ_MIN_PORT, NATREQ_SIZE, NAT_DESTINATION, NONE, TUPLE_KIND, TUPLE_PORTS,
+  BACKEND_ADDRESS, BACKEND_MODE, BACKEND_PORT, BALANCE_NAT, NATREQ_FAMILY, NATREQ_FLAGS, NATREQ_KIND, NATREQ_MAX, NATREQ_MAX_PORT,
+  NATREQ_MIN, NATREQ_MIN_PORT, NATREQ_SIZE, NAT_DESTINATION, NONE, TUPLE_KIND, TUPLE_PORTS, KIND_IP6,
 } from "../abi";
 import { chooseBackend } from "../table/affinity";
 import { backendAt, findService, mapped, NOBODY } from "../table/balance";
@@ -21,7 +21,7 @@ export const NOT_SERVED: u32 = NONE;
  * and tells `flowOpened`, and `flowClosed` when the flow is forgotten.
  */
 export function serveFlow(tuple: usize, seconds: u32, request: usize): u32 {
-  const kind = load<u32>(tuple, TUPLE_KIND), protocol = (kind >>> 16) & 0xff, is4 = kind >>> 24 == 4;
+  const kind = load<u32>(tuple, TUPLE_KIND), protocol = (kind >>> 16) & 0xff, is4 = (kind & KIND_IP6) == 0;
   if (!hasPorts(protocol)) return NOT_SERVED;
   const ports = load<u32>(tuple, TUPLE_PORTS), from = swap16(ports & 0xffff), to = swap16(ports >>> 16);
   const service = is4 ? findService(0, mapped(load<u32>(tuple, 4)), protocol, to)

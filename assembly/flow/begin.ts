@@ -3,14 +3,14 @@
  * and what happens when there is no room (nf_conntrack_core's early drop: the unassured go first).
  */
 import {
-  COLD_STATE, EVENT_NEW, FLOWS_TIMEOUTS, FLOW_BUCKET_SLOTS, FLOW_EXPIRES, FLOW_FAMILY, FLOW_PHASE, FLOW_PROTOCOL, FLOW_STATUS, FLOW_STAT_CLASH,
-  FLOW_STAT_DROP, FLOW_STAT_EARLY_DROP, FLOW_STAT_INSERT, FLOW_ZONE, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING,
-  IPS_SEEN_REPLY, PHASE_MAPPED_DESTINATION, PHASE_MAPPED_SOURCE, TIMEOUT_GENERIC, TIMEOUT_GRE, TIMEOUT_GRE_STREAM, TIMEOUT_ICMP, TIMEOUT_ICMP6, TIMEOUT_SCTP, TIMEOUT_UDP, TIMEOUT_UDP_STREAM, TUPLE_HASH,
-  TUPLE_KIND, TUPLE_SIZE,
+  COLD_STATE, EVENT_NEW, FLOWS_TIMEOUTS, FLOW_BUCKET_SLOTS, FLOW_EXPIRES, FLOW_PHASE, FLOW_PROTOCOL, FLOW_STATUS, FLOW_STAT_CLASH,
+  FLOW_STAT_DROP, FLOW_STAT_EARLY_DROP, FLOW_STAT_INSERT, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_SEEN_REPLY, PHASE_MAPPED_DESTINATION,
+  PHASE_MAPPED_SOURCE, TIMEOUT_GENERIC, TIMEOUT_GRE, TIMEOUT_GRE_STREAM, TIMEOUT_ICMP, TIMEOUT_ICMP6, TIMEOUT_SCTP, TIMEOUT_UDP,
+  TIMEOUT_UDP_STREAM, TUPLE_HASH, TUPLE_KIND, TUPLE_SIZE, FLOW_KIND,
 } from "../abi";
 import { fetchAnd } from "../core/sync";
 import {
-  allocateFlow, coldAt, countersAt, countFlow, entryOf, find, firstBucket, flowAt, flows, hashTuple, INSERTED, insertFlow, isFull, nextBucket,
+  allocateFlow, coldAt, countersAt, countFlow, entryOf, find, firstBucket, flowAt, isFlow4, flows, hashTuple, INSERTED, insertFlow, isFull, nextBucket,
   retireFlow, setLinked, setStatus, setTuple, tupleOf,
 } from "../table/flow";
 import { tell } from "../table/flow-events";
@@ -36,7 +36,7 @@ export function begin(tuple: usize, answers: usize, ticks: u32, scratch: usize):
     if (isFull() && dropEarly(load<u32>(tuple, TUPLE_HASH), ticks, scratch)) flow = allocateFlow();
     if (flow == 0) { countFlow(FLOW_STAT_DROP); return 0; }
   }
-  store<u32>(flowAt(flow), load<u32>(tuple, TUPLE_KIND), FLOW_ZONE);
+  store<u32>(flowAt(flow), load<u32>(tuple, TUPLE_KIND), FLOW_KIND);
   setTuple(flow, 0, tuple);
   setTuple(flow, 1, answers);
   store<u32>(coldAt(flow), ticks + STREAM_AFTER_MS);
@@ -125,8 +125,8 @@ export function trackOther(flow: u32, hot: usize, ticks: u32): void {
     const isStream = <i32>(ticks - load<u32>(coldAt(flow))) > 0;
     refresh(flow, hot, ticks, timeoutAt(isStream ? TIMEOUT_UDP_STREAM : TIMEOUT_UDP));
     if (isStream && (status & IPS_ASSURED) == 0) setStatus(hot, IPS_ASSURED);
-  } else if (protocol == (load<u8>(hot, FLOW_FAMILY) == 4 ? ICMP : ICMP6)) {
-    refresh(flow, hot, ticks, timeoutAt(load<u8>(hot, FLOW_FAMILY) == 4 ? TIMEOUT_ICMP : TIMEOUT_ICMP6));
+  } else if (protocol == (isFlow4(hot) ? ICMP : ICMP6)) {
+    refresh(flow, hot, ticks, timeoutAt(isFlow4(hot) ? TIMEOUT_ICMP : TIMEOUT_ICMP6));
   } else if (protocol == GRE) {
     const replied = (status & IPS_SEEN_REPLY) != 0;
     refresh(flow, hot, ticks, timeoutAt(replied ? TIMEOUT_GRE_STREAM : TIMEOUT_GRE));

@@ -4,10 +4,11 @@
  * endpoint-independent filtering, restricted cone: address-dependent, port restricted cone: address and port-dependent).
  */
 import {
-  FLOW_EXPIRES, FLOW_FAMILY, FLOW_MARK, IPS_ASSURED, NATREQ_FLAGS, NATREQ_KIND, NATREQ_MAX, NATREQ_MAX_PORT, NATREQ_MIN, NATREQ_MIN_PORT,
-  NETNS_OWN_PORTS, OWN_PORTS, NAT_DESTINATION, NAT_FULL_CONE, NAT_PORT_RESTRICTED_CONE, NAT_RESTRICTED_CONE, NAT_SOURCE, TUPLE_HASH, TUPLE_KIND, TUPLE_PORTS, TUPLE_SIZE,
+  FLOW_EXPIRES, FLOW_MARK, IPS_ASSURED, NATREQ_FLAGS, NATREQ_KIND, NATREQ_MAX, NATREQ_MAX_PORT, NATREQ_MIN, NATREQ_MIN_PORT,
+  NETNS_OWN_PORTS, OWN_PORTS, NAT_DESTINATION, NAT_FULL_CONE, NAT_PORT_RESTRICTED_CONE, NAT_RESTRICTED_CONE, NAT_SOURCE, TUPLE_HASH,
+  TUPLE_KIND, TUPLE_PORTS, TUPLE_SIZE, KIND_IP6,
 } from "../abi";
-import { coldAt, extend, flowAt, INSERTED, setStatus, setTuple, tupleOf } from "../table/flow";
+import { coldAt, extend, flowAt, isFlow4, INSERTED, setStatus, setTuple, tupleOf } from "../table/flow";
 import { countMapping, findMapping, innerKey, isHeld, mappingTimeout, NOBODY, outerKey } from "../table/mappings";
 import { destroy } from "../table/wheel";
 import { swap16 } from "../wire/bytes";
@@ -28,7 +29,7 @@ export const FILTERED: u32 = 2;
 
 @inline
 function widthOf(tuple: usize): usize {
-  return load<u32>(tuple, TUPLE_KIND) >>> 24 == 4 ? 4 : 16;
+  return (load<u32>(tuple, TUPLE_KIND) & KIND_IP6) == 0 ? 4 : 16;
 }
 
 @inline
@@ -126,7 +127,7 @@ export function make(key: usize, outer: usize, mark: u32, ticks: u32, scratch: u
   const flow = begin(key, answers, ticks, rest);
   if (flow == 0) return 0;
   const hot = flowAt(flow);
-  if (load<u8>(hot, FLOW_FAMILY) == 6) {
+  if (!isFlow4(hot)) {
     if (extend(flow) == 0) { abandon(flow); return 0; }
     setTuple(flow, 1, answers);
   }

@@ -3,8 +3,8 @@
  * Linux's conntrack takes them; and what is not sound enough to be tracked.
  */
 import {
-  DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PACKET_LENGTH, DESC_PROTOCOL,
-  FLAG_CSUM_GOOD, FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_IP4, FLAG_L4, TUPLE_KIND, TUPLE_PORTS,
+  DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PACKET_LENGTH, DESC_PROTOCOL, FLAG_CSUM_GOOD, FLAG_CSUM_PARTIAL,
+  FLAG_FRAGMENT, FLAG_IP4, FLAG_L4, TUPLE_KIND, TUPLE_PORTS, KIND_IP6,
 } from "../abi";
 import { descriptorAt } from "../core/layout";
 import { load16 } from "../wire/bytes";
@@ -26,13 +26,13 @@ export const TUPLE_NONE: u32 = 2;
 export const TUPLE_ERROR: u32 = 3;
 
 /** The tuple of a classified packet. `checked`: the transport's checksum has to be right. */
-export function readTuple(id: u32, zone: u32, checked: bool, tuple: usize): u32 {
+export function readTuple(id: u32, kind: u32, checked: bool, tuple: usize): u32 {
   const d = descriptorAt(id), protocol = <u32>load<u8>(d, DESC_PROTOCOL);
   if ((load<u32>(d, DESC_FLAGS) & FLAG_FRAGMENT) != 0) return TUPLE_INVALID;
   const data = <usize>load<u32>(d, DESC_DATA), is4 = (load<u32>(d, DESC_FLAGS) & FLAG_IP4) != 0;
   const at = data + <usize>load<u16>(d, DESC_L3), l4 = <u32>load<u16>(d, DESC_L4);
   addresses(at, is4, tuple);
-  store<u32>(tuple, zone | (protocol << 16) | ((is4 ? 4 : 6) << 24), TUPLE_KIND);
+  store<u32>(tuple, kind | (protocol << 16) | (is4 ? 0 : KIND_IP6), TUPLE_KIND);
   store<u32>(tuple, 0, TUPLE_PORTS);
   const icmp = protocol == (is4 ? ICMP : ICMP6);
   if (!is4 && protocol == NO_NEXT_HEADER) return TUPLE_INVALID;
@@ -163,7 +163,7 @@ function citedPorts(l4: usize, protocol: u32, is4: bool, tuple: usize): u32 {
 
 /** Writes the tuple of answers to a tuple; false when nothing answers such packets. */
 export function invert(tuple: usize, out: usize): bool {
-  const kind = load<u32>(tuple, TUPLE_KIND), is4 = kind >>> 24 == 4, protocol = (kind >>> 16) & 0xff, ports = load<u32>(tuple, TUPLE_PORTS);
+  const kind = load<u32>(tuple, TUPLE_KIND), is4 = (kind & KIND_IP6) == 0, protocol = (kind >>> 16) & 0xff, ports = load<u32>(tuple, TUPLE_PORTS);
   store<u32>(out, kind, TUPLE_KIND);
   if (is4) store<u64>(out, rotr<u64>(load<u64>(tuple), 32));
   else {

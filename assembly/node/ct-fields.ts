@@ -1,8 +1,8 @@
 /** Fields of a packet's flow that rules read and write (`ct …`) and that do not lie ready: nft_ct.c's keys, by CTFIELD_*. */
 import {
-  CTFIELD_AVERAGE, CTFIELD_BYTES, CTFIELD_DESTINATION, CTFIELD_DESTINATION_PORT, CTFIELD_EXPIRATION, CTFIELD_HELPER, CTFIELD_ID,
+  CT_NEW, CTFIELD_AVERAGE, CTFIELD_BYTES, CTFIELD_DESTINATION, CTFIELD_DESTINATION_PORT, CTFIELD_EXPIRATION, CTFIELD_HELPER, CTFIELD_ID,
   CTFIELD_LABELS, CTFIELD_MARK, CTFIELD_PACKETS, CTFIELD_SOURCE, CTFIELD_SOURCE_PORT, CTFIELD_ZONE, EXTENSION_HELPER, EXTENSION_LABELS,
-  FLOW_EXPIRES, FLOW_EXTENSION, FLOW_MARK, FLOW_STATUS, FLOW_ZONE, IPS_HELPER, TUPLE_KIND, TUPLE_PORTS, VEC_FLOW, WORKER_TICKS,
+  FLOW_EXPIRES, FLOW_EXTENSION, FLOW_MARK, FLOW_STATUS, FLOW_ZONE, IPS_HELPER, KIND_IP6, TUPLE_KIND, TUPLE_PORTS, VEC_CTINFO, VEC_FLOW, VEC_ZONE, WORKER_TICKS,
   WORKER_TUPLES,
 } from "../abi";
 import { countersAt, extend, extensionAt, flowAt, setStatus, tupleOf } from "../table/flow";
@@ -40,7 +40,7 @@ export function loadField(worker: usize, p: u32, field: u32, direction: u32, out
 function loadTuple(worker: usize, flow: u32, field: u32, direction: u32, out: usize): u32 {
   const tuple = worker + WORKER_TUPLES;
   tupleOf(flow, direction & 1, tuple);
-  const width: u32 = load<u32>(tuple, TUPLE_KIND) >>> 24 == 4 ? 4 : 16;
+  const width: u32 = (load<u32>(tuple, TUPLE_KIND) & KIND_IP6) == 0 ? 4 : 16;
   if (field == CTFIELD_SOURCE) memory.copy(out, tuple, width);
   else if (field == CTFIELD_DESTINATION) memory.copy(out, tuple + width, width);
   else {
@@ -73,9 +73,17 @@ function loadCounter(flow: u32, field: u32, direction: u32, out: usize): u32 {
   return 8;
 }
 
-/** Sets a field from `bytes` bytes at `from`; false when the packet has no flow, or there is no room for what the field needs. */
+/**
+ * Sets a field from `bytes` bytes at `from`; false when the packet has no flow, or there is no room for what the field needs. The zone is set
+ * while there is none: it says which flow will be the packet's.
+ */
 export function storeField(worker: usize, p: u32, field: u32, from: usize, bytes: u32): bool {
   const ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
+  if (field == CTFIELD_ZONE && ref == 0) {
+    store<u16>(worker + (<usize>p << 1), load<u16>(from), VEC_ZONE);
+    store<u8>(worker + <usize>p, CT_NEW, VEC_CTINFO);
+    return true;
+  }
   if (ref == 0) return false;
   const hot = flowAt(ref >>> 1);
   if (field == CTFIELD_MARK && bytes >= 4) { store<u32>(hot, load<u32>(from), FLOW_MARK); return true; }

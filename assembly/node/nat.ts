@@ -4,13 +4,12 @@
  */
 import {
   CT_NEW, CT_RELATED, CT_RELATED_REPLY, DESC_DATA, DESC_FLAGS, DESC_INGRESS, DESC_L3, DESC_L4, DESC_OWNER, DESC_PROTOCOL, DESC_SHIFT,
-  DROP_NAT_UNWRITABLE, EXTENSION_NAT, FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_IP4, FLAG_L4, FLOWS_HOT, FLOW_EXTENSION, FLOW_PHASE, FLOW_PORTS,
-  FLOW_SIZE, FLOW_STATUS, HEADER_PORTS, IFACE_ADDRESS4, IFACE_ADDRESS6, IFACE_SIZE, IPS_CONFIRMED, IPS_DST_NAT, IPS_DST_NAT_DONE,
-  IPS_EXPECTED, IPS_SRC_NAT, IPS_SRC_NAT_DONE, NATREQ_FLAGS, NATREQ_KIND, NATREQ_MAX, NATREQ_MAX_PORT, NATREQ_MIN, NATREQ_MIN_PORT,
-  NAT_DESTINATION, NAT_OWN_ADDRESS, NAT_SOURCE, NEXT_DONE, NONE, PHASE_MAPPED_DESTINATION,
-  PHASE_MAPPED_SOURCE, REGION_DESCRIPTORS, REGION_FLOWS, REGION_IFACES, TUPLE_KIND,
-  TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_OIF, VERDICT_ACCEPT, VERDICT_NO_PORT, WORKER_TICKS,
-  WORKER_TUPLES,
+  DROP_NAT_UNWRITABLE, EXTENSION_NAT, FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_IP4, FLAG_L4, FLOWS_HOT, FLOW_EXTENSION, FLOW_PHASE,
+  FLOW_PORTS, FLOW_SIZE, FLOW_STATUS, HEADER_PORTS, IFACE_ADDRESS4, IFACE_ADDRESS6, IFACE_SIZE, IPS_CONFIRMED, IPS_DST_NAT,
+  IPS_DST_NAT_DONE, IPS_EXPECTED, IPS_SRC_NAT, IPS_SRC_NAT_DONE, NATREQ_FLAGS, NATREQ_KIND, NATREQ_MAX, NATREQ_MAX_PORT, NATREQ_MIN,
+  NATREQ_MIN_PORT, NAT_DESTINATION, NAT_OWN_ADDRESS, NAT_SOURCE, NEXT_DONE, NONE, PHASE_MAPPED_DESTINATION, PHASE_MAPPED_SOURCE,
+  REGION_DESCRIPTORS, REGION_FLOWS, REGION_IFACES, TUPLE_KIND, TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_OIF,
+  VERDICT_ACCEPT, VERDICT_NO_PORT, WORKER_TICKS, WORKER_TUPLES, KIND_IP6,
 } from "../abi";
 import { privateHead } from "../core/head";
 import { descriptorAt, header, networkOf, portAt, region } from "../core/layout";
@@ -44,7 +43,7 @@ function netOf(worker: usize, p: u32): usize {
 
 /** A tuple's unused bytes are zero, so that tuples can be compared whole. */
 function tidy(tuple: usize): void {
-  if (load<u32>(tuple, TUPLE_KIND) >>> 24 != 4) return;
+  if ((load<u32>(tuple, TUPLE_KIND) & KIND_IP6) != 0) return;
   store<u64>(tuple, 0, 8);
   v128.store(tuple, i32x4.splat(0), 16);
 }
@@ -122,7 +121,7 @@ function settle(flow: u32, kind: u32, old: usize, leaving: usize, scratch: usize
   let status = load<u32>(hot, FLOW_STATUS) | done;
   tidy(leaving);
   if (!sameTuple(old, leaving)) {
-    if (load<u32>(leaving, TUPLE_KIND) >>> 24 == 6 && extend(flow) == 0) return false;
+    if ((load<u32>(leaving, TUPLE_KIND) & KIND_IP6) != 0 && extend(flow) == 0) return false;
     invert(leaving, scratch);
     setTuple(flow, 1, scratch);
     status |= kind == NAT_SOURCE ? IPS_SRC_NAT : IPS_DST_NAT;
@@ -135,7 +134,7 @@ function settle(flow: u32, kind: u32, old: usize, leaving: usize, scratch: usize
 function fillOwn(worker: usize, p: u32, request: usize, kind: u32, leaving: usize): bool {
   const port = kind == NAT_SOURCE ? <u32>load<u16>(worker + (<usize>p << 1), VEC_OIF)
     : <u32>load<u16>(descriptorAt(load<u32>(worker + (<usize>p << 2), VEC_IDS)), DESC_INGRESS);
-  const is4 = load<u32>(leaving, TUPLE_KIND) >>> 24 == 4;
+  const is4 = (load<u32>(leaving, TUPLE_KIND) & KIND_IP6) == 0;
   if (port >= header(HEADER_PORTS)) return false;
   const iface = region(REGION_IFACES) + <usize>port * IFACE_SIZE, width: usize = is4 ? 4 : 16;
   const from = iface + (is4 ? IFACE_ADDRESS4 : IFACE_ADDRESS6);

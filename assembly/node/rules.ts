@@ -3,9 +3,10 @@
  * is, nothing is called. What ends here takes the flow that it would have begun with it.
  */
 import {
-  DROP_FILTER, DROP_NAT_EXHAUSTED, DROP_NAT_FILTERED, DROP_NO_BACKEND, DROP_NO_BUFFER, DROP_PUNT_RING_FULL, NETNS_PROGRAMS, NEXT_DONE, NONE, PARKED_CHAIN, PARKED_CTINFO,
-  PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PUNT_QUEUE, PUNT_REJECT, VEC_ARGUMENT, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_OIF,
-  VEC_VERDICT, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_FILTERED, VERDICT_NO_BACKEND, VERDICT_NO_PORT, VERDICT_QUEUE, VERDICT_REJECT, WORKER_PARKED, WORKER_SEGMENT,
+  CT_NEW, DROP_FILTER, DROP_NAT_EXHAUSTED, DROP_NAT_FILTERED, DROP_NO_BACKEND, DROP_NO_BUFFER, DROP_PUNT_RING_FULL, NETNS_PROGRAMS,
+  NEXT_DONE, NONE, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_ZONE, PUNT_QUEUE, PUNT_REJECT, VEC_ARGUMENT,
+  VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_OIF, VEC_VERDICT, VEC_ZONE, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_FILTERED,
+  VERDICT_NO_BACKEND, VERDICT_NO_PORT, VERDICT_QUEUE, VERDICT_REJECT, WORKER_PARKED, WORKER_SEGMENT,
 } from "../abi";
 import { privateHead } from "../core/head";
 import { count, descriptorAt } from "../core/layout";
@@ -63,7 +64,8 @@ function park(worker: usize, p: u32, argument: u32): void {
   store<u8>(d, load<u8>(worker + <usize>p, VEC_CTINFO), PARKED_CTINFO);
   store<u8>(d, <u8>(argument >>> 24), PARKED_CHAIN);
   store<u8>(d, <u8>load<u32>(worker, WORKER_SEGMENT), PARKED_SEGMENT);
-  store<u32>(d, load<u32>(at, VEC_FLOW), PARKED_FLOW);
+  const ref = load<u32>(at, VEC_FLOW), isZoned = ref == 0 && <u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_NEW;
+  store<u32>(d, isZoned ? PARKED_ZONE | <u32>load<u16>(worker + (<usize>p << 1), VEC_ZONE) : ref, PARKED_FLOW);
   store<u16>(d, load<u16>(worker + (<usize>p << 1), VEC_OIF), PARKED_OUT);
   store<u32>(worker, 1, WORKER_PARKED);
   if (puntPush(id, PUNT_QUEUE, argument & 0xffffff)) { count(worker, PUNT_QUEUE, 1); return; }

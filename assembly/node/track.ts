@@ -10,9 +10,9 @@ import {
   DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH, DESC_PROTOCOL, DESC_SHIFT, DROP_FLOW_TABLE_FULL, EVENT_UPDATE,
   EXPECTATION_HELPER, EXPECTATION_MASTER, EXPECTATION_NAT, EXTENSION_HELPER, EXTENSION_MASTER, EXTENSION_NAT, EXTENSION_SEQUENCE, FLAG_CSUM_GOOD,
   FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_L4, FLAG_OPTIONS, FLOWS_BUCKETS, FLOWS_CHECKSUM, FLOWS_COUNTERS, FLOWS_FLAGS, FLOWS_HOT, FLOW_EXPIRES, FLOW_EXTENSION,
-  FLOW_MARK, FLOW_PHASE, FLOW_PORTS, FLOW_PROTOCOL, FLOW_SIZE, FLOW_STATUS, FLOW_STAT_FOUND, FLOW_STAT_INVALID, FLOW_ZONE, IPS_ASSURED,
-  IPS_CONFIRMED, IPS_DYING, IPS_EXPECTED, IPS_HELPER, IPS_SEEN_REPLY, NETNS_ZONE, NONE, IPS_SEQ_ADJUST, PHASE_ONE_SIDED, PHASE_PROXIED, REGION_DESCRIPTORS, TIMEOUT_UDP, TIMEOUT_UDP_STREAM,
-  TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_MISSES, VEC_OIF, VEC_PRIORITY, WORKER_SCRATCH, WORKER_TICKS,
+  FLOW_MARK, FLOW_PHASE, FLOW_PORTS, FLOW_PROTOCOL, FLOW_SIZE, FLOW_STATUS, FLOW_STAT_FOUND, FLOW_STAT_INVALID, FLOW_KIND, IPS_ASSURED,
+  IPS_CONFIRMED, IPS_DYING, IPS_EXPECTED, IPS_HELPER, IPS_SEEN_REPLY, KIND_IP6, NETNS_FLAGS, NETNS_KIND, NETNS_ZONES, NONE, IPS_SEQ_ADJUST, PHASE_ONE_SIDED, PHASE_PROXIED, REGION_DESCRIPTORS, TIMEOUT_UDP, TIMEOUT_UDP_STREAM,
+  TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_MISSES, VEC_OIF, VEC_PRIORITY, VEC_ZONE, WORKER_SCRATCH, WORKER_TICKS,
   WORKER_TUPLES,
 } from "../abi";
 import { descriptorAt, region } from "../core/layout";
@@ -30,12 +30,13 @@ import { ICMP, ICMP6, TCP, UDP } from "../wire/l4";
 const CACHED_BUCKETS: u32 = 2048;
 
 /** Nothing is known of the packets of a list: all positions up to the burst's last, which costs less than a list of them. */
-export function forget(worker: usize, list: usize, n: u32): void {
+export function forget(worker: usize, net: usize, list: usize, n: u32): void {
   const count: usize = n == 0 ? 0 : <usize>load<u16>(list + (<usize>(n - 1) << 1)) + 1;
   memory.fill(worker + VEC_FLOW, 0, count << 2);
   memory.fill(worker + VEC_PRIORITY, 0, count << 2);
   memory.fill(worker + VEC_OIF, 0xff, count << 1);
   memory.fill(worker + VEC_CTINFO, <u8>CT_INVALID, count);
+  if ((load<u32>(net, NETNS_FLAGS) & NETNS_ZONES) != 0) memory.fill(worker + VEC_ZONE, 0, count << 1);
 }
 
 @inline
@@ -48,13 +49,14 @@ function idAt(worker: usize, position: u32): u32 {
  * lengths: known | unknown << 16.
  */
 export function trackBurst(worker: usize, net: usize, list: usize, n: u32, is4: bool): u32 {
-  const ticks = load<u32>(worker, WORKER_TICKS), zone = load<u32>(net, NETNS_ZONE), cached = load<u32>(flows(), FLOWS_BUCKETS) <= CACHED_BUCKETS;
-  for (let k: u32 = 0; (k = is4 ? guess4(worker, list, zone, k, n, cached) : guess6(worker, list, zone, k, n, cached)) < n; k++) {
-    guessSlow(worker, list, zone, k, is4, cached);
+  const ticks = load<u32>(worker, WORKER_TICKS), kind = load<u32>(net, NETNS_KIND), cached = load<u32>(flows(), FLOWS_BUCKETS) <= CACHED_BUCKETS;
+  const zoned = (load<u32>(net, NETNS_FLAGS) & NETNS_ZONES) != 0;
+  for (let k: u32 = 0; (k = zoned ? k : is4 ? guess4(worker, list, kind, k, n, cached) : guess6(worker, list, kind, k, n, cached)) < n; k++) {
+    guessSlow(worker, list, kind, zoned, k, is4, cached);
   }
   if (!cached) candidates(worker, list, n);
-  if (is4) check4(worker, zone, list, n, ticks);
-  else check6(worker, zone, list, n, ticks);
+  if (is4) check4(worker, kind, zoned, list, n, ticks);
+  else check6(worker, kind, zoned, list, n, ticks);
   let kept: u32 = 0, missed: u32 = 0;
   const udp = timeoutAt(TIMEOUT_UDP), stream = timeoutAt(TIMEOUT_UDP_STREAM), counts = load<u32>(flows(), FLOWS_COUNTERS) != 0;
   for (let k: u32 = 0; k < n; k++) {
@@ -76,7 +78,7 @@ export function trackBurst(worker: usize, net: usize, list: usize, n: u32, is4: 
  * packet that is out of the ordinary, or `n`. No call stands in this loop.
  */
 @inline
-function guess(worker: usize, list: usize, zone: u32, k: u32, n: u32, cached: bool, is4: bool): u32 {
+function guess(worker: usize, list: usize, kind: u32, k: u32, n: u32, cached: bool, is4: bool): u32 {
   const checked = (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0, descriptors = region(REGION_DESCRIPTORS);
   for (; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), d = descriptors + (<usize>idAt(worker, p) << DESC_SHIFT);
@@ -97,35 +99,46 @@ function guess(worker: usize, list: usize, zone: u32, k: u32, n: u32, cached: bo
     if (checked && sum != 0 && (flags & (FLAG_CSUM_GOOD | FLAG_CSUM_PARTIAL)) == 0) return k;
     if (<u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_UNTRACKED) continue;
     store<u32>(d, flags | FLAG_L4, DESC_FLAGS);
-    const hash = hashAt(at, is4, load<u32>(head), zone, protocol);
+    const hash = hashAt(at, is4, load<u32>(head), kind, protocol);
     store<u32>(worker + (<usize>p << 2), cached ? candidate(hash) : hash, VEC_FLOW);
   }
   return k;
 }
 
-function guess4(worker: usize, list: usize, zone: u32, k: u32, n: u32, cached: bool): u32 {
-  return guess(worker, list, zone, k, n, cached, true);
+function guess4(worker: usize, list: usize, kind: u32, k: u32, n: u32, cached: bool): u32 {
+  return guess(worker, list, kind, k, n, cached, true);
 }
 
-function guess6(worker: usize, list: usize, zone: u32, k: u32, n: u32, cached: bool): u32 {
-  return guess(worker, list, zone, k, n, cached, false);
+function guess6(worker: usize, list: usize, kind: u32, k: u32, n: u32, cached: bool): u32 {
+  return guess(worker, list, kind, k, n, cached, false);
 }
 
 /** Hash of the tuple of a packet whose network header begins at `at`. */
 @inline
-function hashAt(at: usize, is4: bool, ports: u32, zone: u32, protocol: u32): u32 {
-  const kind = zone | (protocol << 16);
-  return is4 ? hash4(load<u64>(at, 12), ports, kind | 0x04000000) : hash6(at + 8, ports, kind | 0x06000000);
+function hashAt(at: usize, is4: bool, ports: u32, kind: u32, protocol: u32): u32 {
+  const whole = kind | (protocol << 16);
+  return is4 ? hash4(load<u64>(at, 12), ports, whole) : hash6(at + 8, ports, whole | KIND_IP6);
+}
+
+/** With the zone that rules have put the packet into. */
+@inline
+function inZone(worker: usize, kind: u32, zoned: bool, p: u32): u32 {
+  return zoned ? kind | <u32>load<u16>(worker + (<usize>p << 1), VEC_ZONE) : kind;
+}
+
+/** What the kind of a packet's tuple begins with: its network, and the zone that rules have put it into. */
+export function kindOf(worker: usize, net: usize, p: u32): u32 {
+  return inZone(worker, load<u32>(net, NETNS_KIND), (load<u32>(net, NETNS_FLAGS) & NETNS_ZONES) != 0, p);
 }
 
 /** The same for one packet, with every rule: what cannot be guessed is left to trackOne. */
-function guessSlow(worker: usize, list: usize, zone: u32, k: u32, is4: bool, cached: bool): void {
+function guessSlow(worker: usize, list: usize, kind: u32, zoned: bool, k: u32, is4: bool, cached: bool): void {
   const p = <u32>load<u16>(list + (<usize>k << 1)), id = idAt(worker, p), d = descriptorAt(id);
   const protocol = <u32>load<u8>(d, DESC_PROTOCOL), at = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3);
   if ((protocol != TCP && protocol != UDP) || (load<u32>(d, DESC_FLAGS) & FLAG_FRAGMENT) != 0) return;
   if (<u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_UNTRACKED) return;
   if (!isSound(id, d, at, is4, protocol, (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0)) return;
-  const ports = load<u32>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4)), hash = hashAt(at, is4, ports, zone, protocol);
+  const ports = load<u32>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4)), hash = hashAt(at, is4, ports, inZone(worker, kind, zoned, p), protocol);
   store<u32>(worker + (<usize>p << 2), cached ? candidate(hash) : hash, VEC_FLOW);
 }
 
@@ -165,26 +178,26 @@ function candidates(worker: usize, list: usize, n: u32): void {
 }
 
 /** Third pass: is the guess right, and does the flow still live? */
-function check4(worker: usize, zone: u32, list: usize, n: u32, ticks: u32): void {
+function check4(worker: usize, own: u32, zoned: bool, list: usize, n: u32, ticks: u32): void {
   const descriptors = region(REGION_DESCRIPTORS), records = <usize>load<u32>(flows(), FLOWS_HOT);
   for (let k: u32 = 0; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
     const d = descriptors + (<usize>idAt(worker, p) << DESC_SHIFT), data = <usize>load<u32>(d, DESC_DATA);
-    const kind = zone | (<u32>load<u8>(d, DESC_PROTOCOL) << 16) | 0x04000000, hot = records + <usize>(ref >>> 1) * FLOW_SIZE, way = <usize>(ref & 1);
+    const kind = inZone(worker, own, zoned, p) | (<u32>load<u8>(d, DESC_PROTOCOL) << 16), hot = records + <usize>(ref >>> 1) * FLOW_SIZE, way = <usize>(ref & 1);
     const other = (load<u64>(hot + (way << 3)) ^ load<u64>(data + <usize>load<u16>(d, DESC_L3), 12))
-      | <u64>(load<u32>(hot + (way << 2), FLOW_PORTS) ^ load<u32>(data + <usize>load<u16>(d, DESC_L4))) | <u64>(load<u32>(hot, FLOW_ZONE) ^ kind);
+      | <u64>(load<u32>(hot + (way << 2), FLOW_PORTS) ^ load<u32>(data + <usize>load<u16>(d, DESC_L4))) | <u64>(load<u32>(hot, FLOW_KIND) ^ kind);
     if (other != 0 || <i32>(load<u32>(hot, FLOW_EXPIRES) - ticks) <= 0) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
   }
 }
 
 /** The same for IPv6. */
-function check6(worker: usize, zone: u32, list: usize, n: u32, ticks: u32): void {
+function check6(worker: usize, own: u32, zoned: bool, list: usize, n: u32, ticks: u32): void {
   const descriptors = region(REGION_DESCRIPTORS), records = <usize>load<u32>(flows(), FLOWS_HOT);
   for (let k: u32 = 0; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
     const d = descriptors + (<usize>idAt(worker, p) << DESC_SHIFT), data = <usize>load<u32>(d, DESC_DATA);
-    const kind = zone | (<u32>load<u8>(d, DESC_PROTOCOL) << 16) | 0x06000000, hot = records + <usize>(ref >>> 1) * FLOW_SIZE, way = <usize>(ref & 1);
-    const other = (load<u32>(hot + (way << 2), FLOW_PORTS) ^ load<u32>(data + <usize>load<u16>(d, DESC_L4))) | (load<u32>(hot, FLOW_ZONE) ^ kind);
+    const kind = inZone(worker, own, zoned, p) | (<u32>load<u8>(d, DESC_PROTOCOL) << 16) | KIND_IP6, hot = records + <usize>(ref >>> 1) * FLOW_SIZE, way = <usize>(ref & 1);
+    const other = (load<u32>(hot + (way << 2), FLOW_PORTS) ^ load<u32>(data + <usize>load<u16>(d, DESC_L4))) | (load<u32>(hot, FLOW_KIND) ^ kind);
     const isIt = other == 0 && <i32>(load<u32>(hot, FLOW_EXPIRES) - ticks) > 0 && areAddresses6(hot, ref & 1, data + <usize>load<u16>(d, DESC_L3) + 8);
     if (!isIt) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
   }
@@ -223,7 +236,7 @@ function proceed(worker: usize, p: u32, ref: u32, ticks: u32): bool {
       countFlow(FLOW_STAT_INVALID);
       store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
       store<u8>(worker + <usize>p, CT_INVALID, VEC_CTINFO);
-      return true;
+          return true;
     }
   } else trackOther(flow, hot, ticks);
   if (counts) account(flow, way, d);
@@ -286,7 +299,7 @@ function account(flow: u32, way: u32, d: usize): void {
 export function trackOne(worker: usize, net: usize, p: u32, is4: bool): u32 {
   const ticks = load<u32>(worker, WORKER_TICKS), tuple = worker + WORKER_TUPLES + TUPLE_SIZE, id = idAt(worker, p);
   const checked = (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0;
-  const what = readTuple(id, load<u32>(net, NETNS_ZONE), checked, tuple);
+  const what = readTuple(id, kindOf(worker, net, p), checked, tuple);
   if (what == TUPLE_NONE) { store<u8>(worker + <usize>p, CT_UNTRACKED, VEC_CTINFO); return 0; }
   if (what == TUPLE_INVALID) return invalid(worker, p);
   for (let turn = 0; turn < 2; turn++) {

@@ -3,8 +3,9 @@
  * RELATED to the flow that announced it. There are few; a new flow compares its hash with all of theirs, four at a time.
  */
 import {
-  EXPECTATION_EXPIRES, EXPECTATION_FLAGS, EXPECTATION_MASTER, EXPECTATION_MOST, EXPECTATION_SIZE, EXPECT_ASK, EXPECT_PERMANENT, EXPECT_SOURCE, FLOWS_EXPECTATIONS,
-  FLOWS_EXPECTATION_COUNT, FLOWS_EXPECTATION_LOCK, FLOWS_EXPECTATION_ROOM, TUPLE_KIND, TUPLE_PORTS,
+  EXPECTATION_EXPIRES, EXPECTATION_FLAGS, EXPECTATION_MASTER, EXPECTATION_MOST, EXPECTATION_SIZE, EXPECT_ASK, EXPECT_PERMANENT,
+  EXPECT_SOURCE, FLOWS_EXPECTATIONS, FLOWS_EXPECTATION_COUNT, FLOWS_EXPECTATION_LOCK, FLOWS_EXPECTATION_ROOM, TUPLE_KIND, TUPLE_PORTS,
+  KIND_IP6,
 } from "../abi";
 import { lock, unlock } from "../core/sync";
 import { flows, hash4, hash6 } from "./flow";
@@ -12,7 +13,7 @@ import { flows, hash4, hash6 } from "./flow";
 /** Of destination, its port, protocol and zone: what every expectation names. Never 0. */
 function hashOf(tuple: usize): u32 {
   const kind = load<u32>(tuple, TUPLE_KIND), port = load<u32>(tuple, TUPLE_PORTS) & 0xffff0000;
-  if (kind >>> 24 == 4) return max<u32>(hash4(<u64>load<u32>(tuple, 4) << 32, port, kind), 1);
+  if ((kind & KIND_IP6) == 0) return max<u32>(hash4(<u64>load<u32>(tuple, 4) << 32, port, kind), 1);
   return max<u32>(hash6(tuple + 16, port, kind) ^ kind, 1);
 }
 
@@ -28,7 +29,7 @@ function hashAt(at: usize, index: u32): usize {
 }
 
 function fits(entry: usize, tuple: usize): bool {
-  const kind = load<u32>(tuple, TUPLE_KIND), is4 = kind >>> 24 == 4, source = (load<u32>(entry, EXPECTATION_FLAGS) & EXPECT_SOURCE) != 0;
+  const kind = load<u32>(tuple, TUPLE_KIND), is4 = (kind & KIND_IP6) == 0, source = (load<u32>(entry, EXPECTATION_FLAGS) & EXPECT_SOURCE) != 0;
   if (load<u32>(entry, TUPLE_KIND) != kind || (load<u32>(entry, TUPLE_PORTS) ^ load<u32>(tuple, TUPLE_PORTS)) >>> 16 != 0) return false;
   if (is4) return load<u32>(entry, 4) == load<u32>(tuple, 4) && (!source || load<u32>(entry) == load<u32>(tuple));
   if (v128.any_true(v128.xor(v128.load(entry, 16), v128.load(tuple, 16)))) return false;

@@ -11,12 +11,12 @@
  * he knows but the keys.
  */
 import {
-  BURST, COLD_SIZE, COLD_WHEEL_NEXT, COLD_WHEEL_SLOT, EXTENSION_ADDRESSES, EXTENSION_NEXT, EXTENSION_SIZE, FLOWS_BUCKETS, FLOWS_BUCKET_BASE, FLOWS_CAPACITY,
-  FLOWS_COLD, FLOWS_COUNT, FLOWS_COUNTERS, FLOWS_EXTENSIONS, FLOWS_EXTENSION_COUNT, FLOWS_EXTENSION_FREE, FLOWS_EXTENSION_FRESH,
-  FLOWS_FREE, FLOWS_FRESH, FLOWS_HOT, FLOWS_KEYS, FLOWS_LOCK, FLOWS_RECORDS, FLOWS_RETIRED_FIRST, FLOWS_RETIRED_LAST, FLOWS_RETIRED_NOW, FLOWS_STATS,
-  FLOWS_USED, FLOW_BUCKET_META, FLOW_BUCKET_REFS, FLOW_BUCKET_SIZE, FLOW_BUCKET_SLOTS, FLOW_COUNTER_SIZE, FLOW_EXTENSION,
-  FLOW_FAMILY, FLOW_PHASE, FLOW_PORTS, FLOW_SIZE, FLOW_STATUS, FLOW_ZONE, HEADER, HEADER_EPOCH, HEADER_WORKERS, PHASE_BUSY, PHASE_ENDING, PHASE_LINKED, REGION_FLOWS, TUPLE_HASH, TUPLE_KIND,
-  TUPLE_PORTS,
+  BURST, COLD_SIZE, COLD_WHEEL_NEXT, COLD_WHEEL_SLOT, EXTENSION_ADDRESSES, EXTENSION_NEXT, EXTENSION_SIZE, FLOWS_BUCKETS, FLOWS_BUCKET_BASE,
+  FLOWS_CAPACITY, FLOWS_COLD, FLOWS_COUNT, FLOWS_COUNTERS, FLOWS_EXTENSIONS, FLOWS_EXTENSION_COUNT, FLOWS_EXTENSION_FREE,
+  FLOWS_EXTENSION_FRESH, FLOWS_FREE, FLOWS_FRESH, FLOWS_HOT, FLOWS_KEYS, FLOWS_LOCK, FLOWS_RECORDS, FLOWS_RETIRED_FIRST, FLOWS_RETIRED_LAST,
+  FLOWS_RETIRED_NOW, FLOWS_STATS, FLOWS_USED, FLOW_BUCKET_META, FLOW_BUCKET_REFS, FLOW_BUCKET_SIZE, FLOW_BUCKET_SLOTS, FLOW_COUNTER_SIZE,
+  FLOW_EXTENSION, FLOW_PHASE, FLOW_PORTS, FLOW_SIZE, FLOW_STATUS, HEADER, HEADER_EPOCH, HEADER_WORKERS, PHASE_BUSY, PHASE_ENDING,
+  PHASE_LINKED, REGION_FLOWS, TUPLE_HASH, TUPLE_KIND, TUPLE_PORTS, FLOW_KIND, FLOW_SPACE, KIND_IP6, SPACE_IP6,
 } from "../abi";
 import { advanceEpoch, hasPassed } from "../core/arena";
 import { header, region } from "../core/layout";
@@ -68,7 +68,7 @@ function term(keys: usize, index: usize, word: u32): u64 {
   return load<u64>(keys + (index << 3)) * <u64>word;
 }
 
-/** Hash of an IPv4 tuple: addresses and ports as they lie in the packet; `kind` is zone, protocol and family. */
+/** Hash of an IPv4 tuple: addresses and ports as they lie in the packet; `kind` is zone, protocol and space. */
 @inline
 export function hash4(addresses: u64, ports: u32, kind: u32): u32 {
   const keys = flows() + FLOWS_KEYS;
@@ -87,7 +87,7 @@ export function hash6(addresses: usize, ports: u32, kind: u32): u32 {
 /** Hash of a tuple in hand; kept in it. */
 export function hashTuple(tuple: usize): u32 {
   const ports = load<u32>(tuple, TUPLE_PORTS), kind = load<u32>(tuple, TUPLE_KIND);
-  const hash = kind >>> 24 == 4 ? hash4(load<u64>(tuple), ports, kind) : hash6(tuple, ports, kind);
+  const hash = (kind & KIND_IP6) == 0 ? hash4(load<u64>(tuple), ports, kind) : hash6(tuple, ports, kind);
   store<u32>(tuple, hash, TUPLE_HASH);
   return hash;
 }
@@ -111,12 +111,17 @@ export function otherBucket(hash: u32): usize {
 }
 
 // ── Tuples ──────────────────────────────────────────────────────────────────────────────────────
+@inline
+export function isFlow4(hot: usize): bool {
+  return (load<u8>(hot, FLOW_SPACE) & SPACE_IP6) == 0;
+}
+
 /** Writes a tuple of a flow: direction 0 as its first packet had it, 1 as answers have it. */
 export function tupleOf(flow: u32, direction: u32, out: usize): void {
   const hot = flowAt(flow);
   store<u32>(out, load<u32>(hot + (<usize>direction << 2), FLOW_PORTS), TUPLE_PORTS);
-  store<u32>(out, load<u32>(hot, FLOW_ZONE), TUPLE_KIND);
-  if (load<u8>(hot, FLOW_FAMILY) == 4) { store<u64>(out, load<u64>(hot + (<usize>direction << 3))); return; }
+  store<u32>(out, load<u32>(hot, FLOW_KIND), TUPLE_KIND);
+  if (isFlow4(hot)) { store<u64>(out, load<u64>(hot + (<usize>direction << 3))); return; }
   if (direction == 0) { memory.copy(out, hot, 32); return; }
   replyAddresses(flow, out);
 }
@@ -133,8 +138,8 @@ export function replyAddresses(flow: u32, out: usize): void {
 export function setTuple(flow: u32, direction: u32, tuple: usize): void {
   const hot = flowAt(flow);
   store<u32>(hot + (<usize>direction << 2), load<u32>(tuple, TUPLE_PORTS), FLOW_PORTS);
-  store<u32>(hot, load<u32>(tuple, TUPLE_KIND), FLOW_ZONE);
-  if (load<u8>(hot, FLOW_FAMILY) == 4) store<u64>(hot + (<usize>direction << 3), load<u64>(tuple));
+  store<u32>(hot, load<u32>(tuple, TUPLE_KIND), FLOW_KIND);
+  if (isFlow4(hot)) store<u64>(hot + (<usize>direction << 3), load<u64>(tuple));
   else if (direction == 0) memory.copy(hot, tuple, 32);
   else {
     const extension = load<u32>(hot, FLOW_EXTENSION);
@@ -144,9 +149,9 @@ export function setTuple(flow: u32, direction: u32, tuple: usize): void {
 
 function isTuple(ref: u32, tuple: usize): bool {
   const hot = flowAt(ref >>> 1), direction = <usize>(ref & 1);
-  if (load<u32>(hot, FLOW_ZONE) != load<u32>(tuple, TUPLE_KIND)) return false;
+  if (load<u32>(hot, FLOW_KIND) != load<u32>(tuple, TUPLE_KIND)) return false;
   if (load<u32>(hot + (direction << 2), FLOW_PORTS) != load<u32>(tuple, TUPLE_PORTS)) return false;
-  if (load<u8>(hot, FLOW_FAMILY) == 4) return load<u64>(hot + (direction << 3)) == load<u64>(tuple);
+  if (isFlow4(hot)) return load<u64>(hot + (direction << 3)) == load<u64>(tuple);
   return areAddresses6(hot, ref & 1, tuple);
 }
 
@@ -496,7 +501,7 @@ export function extend(flow: u32): u32 {
   if (extension == 0) return 0;
   const e = extensionAt(extension);
   memory.fill(e, 0, EXTENSION_SIZE);
-  if (load<u8>(hot, FLOW_FAMILY) == 6) {
+  if (!isFlow4(hot)) {
     v128.store(e, v128.load(hot, 16));
     v128.store(e, v128.load(hot), 16);
   }

@@ -4,9 +4,9 @@
  * answer; and it uses the same memory, timers and hash. Flows that use a mapping hold it.
  */
 import {
-  FLOWS_MAPPINGS, FLOWS_TIMEOUTS, FLOW_EXPIRES, FLOW_MARK, FLOW_PHASE, FLOW_STATUS, FLOW_ZONE, IPS_ASSURED, MAPPING_EXPLICIT,
-  MAPPING_ZONE, NAT_RESTRICTED_CONE, PHASE_ENDING, PHASE_FAR_DESTINATION, PHASE_FAR_SOURCE, PHASE_MAPPED_DESTINATION, PHASE_MAPPED_SOURCE, TIMEOUT_MAPPING, TUPLE_KIND,
-  TUPLE_PORTS, TUPLE_SIZE,
+  FLOWS_MAPPINGS, FLOWS_TIMEOUTS, FLOW_EXPIRES, FLOW_MARK, FLOW_PHASE, FLOW_STATUS, IPS_ASSURED, MAPPING_EXPLICIT, NAT_RESTRICTED_CONE,
+  PHASE_ENDING, PHASE_FAR_DESTINATION, PHASE_FAR_SOURCE, PHASE_MAPPED_DESTINATION, PHASE_MAPPED_SOURCE, TIMEOUT_MAPPING, TUPLE_KIND,
+  TUPLE_PORTS, TUPLE_SIZE, FLOW_SPACE, SPACE_MAPPING, KIND_IP6, KIND_MAPPING,
 } from "../abi";
 import { fetchAdd, fetchAnd, fetchOr, loadAcquire } from "../core/sync";
 import { coldAt, find, flowAt, flows, hashTuple, setStatus, tupleOf } from "./flow";
@@ -16,7 +16,7 @@ export const NOBODY: usize = 0;
 
 @inline
 export function isMapping(flow: u32): bool {
-  return (load<u16>(flowAt(flow), FLOW_ZONE) & <u16>MAPPING_ZONE) != 0;
+  return (load<u8>(flowAt(flow), FLOW_SPACE) & SPACE_MAPPING) != 0;
 }
 
 @inline
@@ -45,12 +45,12 @@ export function outerKey(tuple: usize, far: usize, key: usize): void {
 }
 
 function keyOf(tuple: usize, inner: bool, far: usize, key: usize): void {
-  const kind = load<u32>(tuple, TUPLE_KIND), width: usize = kind >>> 24 == 4 ? 4 : 16, near: usize = inner ? 0 : width;
+  const kind = load<u32>(tuple, TUPLE_KIND), width: usize = (kind & KIND_IP6) == 0 ? 4 : 16, near: usize = inner ? 0 : width;
   memory.fill(key, 0, TUPLE_SIZE);
   memory.copy(key + near, tuple + near, width);
   if (far != NOBODY) memory.copy(key + (width - near), far, width);
   store<u32>(key, load<u32>(tuple, TUPLE_PORTS) & (inner ? 0xffff : 0xffff0000), TUPLE_PORTS);
-  store<u32>(key, kind | MAPPING_ZONE, TUPLE_KIND);
+  store<u32>(key, kind | KIND_MAPPING, TUPLE_KIND);
 }
 
 /** The mapping of a key in that direction (0: inner keys, 1: outer ones) that lives at `ticks`, or 0. */

@@ -43,8 +43,8 @@ export interface NetworkOptions {
   readonly helpers?: boolean;
   /** Handshakes are answered in servers' places. */
   readonly proxies?: boolean;
-  /** Of its flows, where several networks share one table. */
-  readonly zone?: number;
+  /** Rules put packets into zones. */
+  readonly zones?: boolean;
 }
 
 /** A network's prefix inside, and what it is known by beyond a port. */
@@ -83,6 +83,7 @@ export class Network {
     this.memory = memory;
     this.index = index;
     this.at = memory.base(abi.REGION_NETNS) + index * abi.NETNS_SIZE;
+    memory.setU32(this.at + abi.NETNS_KIND, (index << abi.KIND_NETWORK_SHIFT) >>> 0);
   }
 
   /** The port's packets go through this network's rules from now on. */
@@ -97,14 +98,14 @@ export class Network {
   }
 
   /** Switches of whoever owns the network; those of tracking are one asker's among others (`track`). */
-  configure({ track, defrag = false, nat, balance, helpers, proxies, zone }: NetworkOptions): this {
+  configure({ track, defrag = false, nat, balance, helpers, proxies, zones }: NetworkOptions): this {
     if (track !== undefined) this.track("owner", { 4: track, 6: track, defrag });
     if (balance) this.need("services", "balance");
     this.set(abi.NETNS_NAT, nat);
     this.set(abi.NETNS_BALANCE, balance);
     this.set(abi.NETNS_HELPERS, helpers);
     this.set(abi.NETNS_SYNPROXY, proxies);
-    if (zone !== undefined) this.memory.setU32(this.at + abi.NETNS_ZONE, zone);
+    this.set(abi.NETNS_ZONES, zones);
     return this;
   }
 

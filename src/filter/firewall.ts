@@ -122,7 +122,7 @@ export class Firewall {
     }
     this.ruleset = next;
     this.track(wanted);
-    this.network.configure({ nat: hasNat(spec), helpers: hasHelpers(spec), proxies: hasProxies(spec) || undefined });
+    this.network.configure({ nat: hasNat(spec), helpers: hasHelpers(spec), proxies: hasProxies(spec) || undefined, zones: hasZones(spec) });
   }
 
   private checkHelpers({ tables }: RulesetSpec): void {
@@ -221,7 +221,9 @@ function hasHelpers({ tables }: RulesetSpec): boolean {
   return tables.some(({ objects }) => objects.some(({ object }) => object.type === "ct helper"));
 }
 
-function hasProxies({ tables }: RulesetSpec): boolean {
-  const isOne = (e: Expression) => e.op === "synproxy" || (e.op === "objref" && e.type === "synproxy");
-  return tables.some(({ chains }) => chains.some(({ rules }) => rules.some(({ expressions }) => expressions.some(isOne))));
-}
+const someExpression = ({ tables }: RulesetSpec, isOne: (e: Expression) => boolean): boolean =>
+  tables.some(({ chains }) => chains.some(({ rules }) => rules.some(({ expressions }) => expressions.some(isOne))));
+
+const hasProxies = (spec: RulesetSpec) => someExpression(spec, (e) => e.op === "synproxy" || (e.op === "objref" && e.type === "synproxy"));
+
+const hasZones = (spec: RulesetSpec) => someExpression(spec, (e) => e.op === "ct-set" && e.key === "zone");

@@ -7,10 +7,6 @@ const OBJECTS: Partial<Record<ObjectType, string>> = {
   "ct expectation": "connections are expected by helpers only",
   secmark: "there are no security marks",
 };
-const CT_SET: Readonly<Record<string, string>> = {
-  zone: "zones are those of whole networks",
-  event: "all events are told",
-};
 
 export function checkSupported({ tables }: RulesetSpec): void {
   for (const { family, name, chains, objects } of tables) {
@@ -28,7 +24,9 @@ export function checkSupported({ tables }: RulesetSpec): void {
 }
 
 function missing(expression: Expression): string | undefined {
-  if (expression.op === "ct-set") return CT_SET[expression.key];
+  if (expression.op === "ct-set" && expression.key === "event") return "all events are told";
+  if (expression.op === "ct-set" && expression.key === "zone" && expression.direction)
+    return `a zone is that of both directions; "ct ${expression.direction} zone set" is not known`;
   if (expression.op === "objref") return OBJECTS[expression.type];
   if (expression.op === "synproxy") return proxyFault(expression);
   return undefined;

@@ -46,8 +46,6 @@ export class HostRules {
     this.engine = engine;
     this.ip = ip;
     this.network = engine.createNetwork();
-    // Hosts of one engine share its table of flows, each in a zone of its own.
-    this.network.configure({ zone: this.network.index });
     ip.useNetwork(this.network);
     if (flows > 0) this.conntrack = new Conntrack(engine, this.network.index);
     if (filterBytes > 0) {

@@ -67,9 +67,19 @@ export interface Flow {
 
 const WITH_PORTS: ReadonlySet<number> = new Set([6, 17, 33, 132, 136]);
 
+/** Where flows are told apart: a network (its number in the engine), and a zone of it. */
+export interface Place {
+  readonly network: number;
+  readonly zone: number;
+}
+
+/** Of the last byte of a kind (abi.SPACE_*). */
+export const familyOf = (space: number): 4 | 6 => (space & abi.SPACE_IP6 ? 6 : 4);
+export const networkOfSpace = (space: number): number => space >>> abi.SPACE_NETWORK_SHIFT;
+
 /** What a tuple in hand (abi.TUPLE_*) says. */
 export function readTuple({ u8 }: EngineMemory, at: number): Tuple {
-  const family = u8[at + abi.TUPLE_KIND + 3];
+  const family = familyOf(u8[at + abi.TUPLE_KIND + 3]);
   const protocol = u8[at + abi.TUPLE_KIND + 2];
   const width = family === 4 ? 4 : 16;
   const address = (from: number) => IpAddress.fromBytes(u8.slice(from, from + width));
@@ -86,11 +96,19 @@ export interface End {
   readonly port: number;
 }
 
-/** Writes a tuple as the data plane takes it (abi.TUPLE_*); an end that is not given is nobody's, one of the two is. */
+/** A tuple whose end that is not given is nobody's; one of the two is. `mapping`: that of one (abi.SPACE_MAPPING). */
+interface WantedTuple extends Partial<Place> {
+  readonly protocol: number;
+  readonly src?: End;
+  readonly dst?: End;
+  readonly mapping?: boolean;
+}
+
+/** Writes a tuple as the data plane takes it (abi.TUPLE_*), of the engine's first network and zone 0 unless said. */
 export function writeTuple(
   memory: EngineMemory,
   at: number,
-  { protocol, zone, src, dst }: { readonly protocol: number; readonly zone: number; readonly src?: End; readonly dst?: End },
+  { protocol, network = 0, zone = 0, src, dst, mapping = false }: WantedTuple,
 ): void {
   const is4 = (src ?? dst)?.address.family === 4;
   memory.u8.fill(0, at, at + abi.TUPLE_SIZE);
@@ -103,21 +121,29 @@ export function writeTuple(
     memory.u8[at + abi.TUPLE_PORTS + port] = end.port >>> 8;
     memory.u8[at + abi.TUPLE_PORTS + port + 1] = end.port;
   }
-  memory.setU32(at + abi.TUPLE_KIND, (zone | (protocol << 16) | ((is4 ? 4 : 6) << 24)) >>> 0);
+  const space = (network << abi.SPACE_NETWORK_SHIFT) | (is4 ? 0 : abi.SPACE_IP6) | (mapping ? abi.SPACE_MAPPING : 0);
+  memory.setU32(at + abi.TUPLE_KIND, (zone | (protocol << 16) | (space << 24)) >>> 0);
 }
 
-/** Is there a confirmed flow by that number, in a zone if one is given? Mappings are kept as flows are, and are none. */
-export function isListed(memory: EngineMemory, id: number, ticks: number, zone?: number): boolean {
+/** Is there a confirmed flow by that number, of a network if one is given? Mappings are kept as flows are, and are none. */
+export function isListed(memory: EngineMemory, id: number, ticks: number, network?: number): boolean {
   const hot = memory.getU32(memory.base(abi.REGION_FLOWS) + abi.FLOWS_HOT) + id * abi.FLOW_SIZE;
   if ((memory.getU32(hot + abi.FLOW_STATUS) & (abi.IPS_CONFIRMED | abi.IPS_DYING)) !== abi.IPS_CONFIRMED) return false;
-  const own = memory.getU16(hot + abi.FLOW_ZONE);
-  if (own & abi.MAPPING_ZONE || (zone !== undefined && zone !== own)) return false;
+  const space = memory.u8[hot + abi.FLOW_SPACE];
+  if (space & abi.SPACE_MAPPING || (network !== undefined && network !== networkOfSpace(space))) return false;
   return ((memory.getU32(hot + abi.FLOW_EXPIRES) - ticks) | 0) > 0;
 }
 
-/** Reads a confirmed flow's records; undefined when there is none by that number. `scratch`: room for a tuple. */
-export function readFlow(memory: EngineMemory, plane: DataPlane, id: number, ticks: number, scratch: number): Flow | undefined {
-  if (!isListed(memory, id, ticks)) return undefined;
+/** Reads a confirmed flow's records; undefined when there is none by that number, or it is of another network. `scratch`: room for a tuple. */
+export function readFlow(
+  memory: EngineMemory,
+  plane: DataPlane,
+  id: number,
+  ticks: number,
+  scratch: number,
+  network?: number,
+): Flow | undefined {
+  if (!isListed(memory, id, ticks, network)) return undefined;
   const region = memory.base(abi.REGION_FLOWS);
   const hot = memory.getU32(region + abi.FLOWS_HOT) + id * abi.FLOW_SIZE;
   const status = memory.getU32(hot + abi.FLOW_STATUS);
@@ -131,7 +157,7 @@ export function readFlow(memory: EngineMemory, plane: DataPlane, id: number, tic
   };
   return {
     id,
-    family: memory.u8[hot + abi.FLOW_FAMILY] === 4 ? 4 : 6,
+    family: familyOf(memory.u8[hot + abi.FLOW_SPACE]),
     protocol,
     zone,
     ...(protocol === 6 && { state: TCP_STATES[memory.u8[cold + abi.COLD_STATE]] }),

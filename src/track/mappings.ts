@@ -8,7 +8,7 @@ import * as abi from "../../assembly/abi.ts";
 import { invalid } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Engine } from "../engine/engine.ts";
-import { type End, readTuple, type Tuple, writeTuple } from "./flow.ts";
+import { type End, networkOfSpace, readTuple, type Tuple, writeTuple } from "./flow.ts";
 
 /** Who may come to a mapping's outer end (RFC 4787 §5): anybody, hosts that the inner end has talked to, only what answers. */
 export type Filtering = "endpoint-independent" | "address-dependent" | "address-and-port-dependent";
@@ -48,10 +48,10 @@ export class Mappings {
   private readonly engine: Engine;
   private readonly at: number;
 
-  /** `zone`: of the network whose mappings these are. */
+  /** `network`: the number of that whose mappings these are. */
   constructor(
     engine: Engine,
-    private readonly zone: number,
+    private readonly network: number,
   ) {
     this.engine = engine;
     this.at = engine.memory.base(abi.REGION_FLOWS);
@@ -74,10 +74,16 @@ export class Mappings {
     }
   }
 
+  /** A mapping of this network? */
+  private isOne(hot: number): boolean {
+    const space = this.engine.memory.u8[hot + abi.FLOW_SPACE];
+    return (space & abi.SPACE_MAPPING) !== 0 && networkOfSpace(space) === this.network;
+  }
+
   private read(id: number): Mapping | undefined {
     const { memory } = this.engine;
     const hot = this.word(abi.FLOWS_HOT) + id * abi.FLOW_SIZE;
-    if (memory.getU16(hot + abi.FLOW_ZONE) !== (this.zone | abi.MAPPING_ZONE)) return undefined;
+    if (!this.isOne(hot)) return undefined;
     if ((memory.getU32(hot + abi.FLOW_STATUS) & (abi.IPS_CONFIRMED | abi.IPS_DYING)) !== abi.IPS_CONFIRMED) return undefined;
     const [original, answers] = [this.tuple(id, 0), this.tuple(id, 1)];
     const mark = memory.getU32(hot + abi.FLOW_MARK);
@@ -119,7 +125,7 @@ export class Mappings {
 
   private find(protocol: number, src: End | undefined, dst: End | undefined): number {
     const scratch = this.engine.memory.base(abi.REGION_HOST);
-    writeTuple(this.engine.memory, scratch, { protocol, zone: this.zone | abi.MAPPING_ZONE, src, dst });
+    writeTuple(this.engine.memory, scratch, { protocol, network: this.network, mapping: true, src, dst });
     return this.engine.plane.flowFind(scratch);
   }
 
@@ -135,8 +141,8 @@ export class Mappings {
     const { memory, plane } = this.engine;
     const from = memory.base(abi.REGION_HOST);
     const to = from + abi.TUPLE_SIZE;
-    writeTuple(memory, from, { protocol, zone: this.zone, src: inner });
-    writeTuple(memory, to, { protocol, zone: this.zone, src: outer });
+    writeTuple(memory, from, { protocol, network: this.network, src: inner });
+    writeTuple(memory, to, { protocol, network: this.network, src: outer });
     const id = plane.flowMap(0, from, to, abi.NAT_FULL_CONE | abi.MAPPING_EXPLICIT, this.ticks, Math.ceil(lifetimeMs));
     return id === 0 ? undefined : this.read(id);
   }
@@ -150,7 +156,7 @@ export class Mappings {
   removeOf(address: IpAddress): void {
     for (let id = 1; id < this.word(abi.FLOWS_FRESH) && this.word(abi.FLOWS_MAPPINGS) > 0; id++) {
       const hot = this.word(abi.FLOWS_HOT) + id * abi.FLOW_SIZE;
-      if (this.engine.memory.getU16(hot + abi.FLOW_ZONE) !== (this.zone | abi.MAPPING_ZONE)) continue;
+      if (!this.isOne(hot)) continue;
       if (this.tuple(id, 1).dst.equals(address)) this.remove(id);
     }
   }

@@ -22,6 +22,20 @@ const ofFlow = (offset: number, bytes: 1 | 2 | 4): Known => ({
   },
 });
 
+/** Of the flow, or the one that was chosen for the packet before it was tracked. */
+const ZONE: Known = {
+  bytes: 2,
+  certain: false,
+  emit(e, [to]) {
+    const flow = e.temporary();
+    const c = e.vector(abi.VEC_FLOW, 4).tee(flow).eqz();
+    e.vector(abi.VEC_CTINFO, 1).i32(abi.CT_NEW).ne().and();
+    e.failIf();
+    c.i32(e.program.places.flows).load(4, abi.FLOWS_HOT).get(flow).i32(1).shrU().i32(abi.FLOW_SIZE).mul().add().load(2, abi.FLOW_ZONE);
+    e.vector(abi.VEC_ZONE, 2).get(flow).select().set(to);
+  },
+};
+
 const DIRECTIONS: Record<Direction, number> = { original: 0, reply: 1 };
 
 /** By call; `family`: the flow must be of it. */
@@ -31,8 +45,12 @@ function byCall(field: number, bytes: number, direction: Direction | undefined, 
     certain: false,
     emit(e, to) {
       if (family !== undefined) {
-        pushFlow(e).load(1, abi.FLOW_FAMILY).i32(family).ne();
-        e.failIf();
+        pushFlow(e).load(1, abi.FLOW_SPACE).i32(abi.SPACE_IP6).and();
+        if (family === 4) e.failIf();
+        else {
+          e.code.eqz();
+          e.failIf();
+        }
       }
       const c = e.code
         .get(e.worker)
@@ -72,11 +90,11 @@ export function ctOf(key: CtKey, family: Family, direction: Direction | undefine
         certain: false,
         emit(e, [to]) {
           e.code.i32(2).i32(10);
-          pushFlow(e).load(1, abi.FLOW_FAMILY).i32(4).eq().select().set(to);
+          pushFlow(e).load(1, abi.FLOW_SPACE).i32(abi.SPACE_IP6).and().eqz().select().set(to);
         },
       };
     case "zone":
-      return direction === undefined ? ofFlow(abi.FLOW_ZONE, 2) : far(abi.CTFIELD_ZONE, 2);
+      return direction === undefined ? ZONE : far(abi.CTFIELD_ZONE, 2);
     case "src":
     case "dst":
       return far(key === "src" ? abi.CTFIELD_SOURCE : abi.CTFIELD_DESTINATION, family === "ip6" ? 16 : 4, family === "ip6" ? 6 : 4);

@@ -74,7 +74,9 @@ export function ctSet(e: Emitter, { sreg, key }: Of<"ct-set">): void {
 }
 
 export function notrack(e: Emitter): void {
-  const c = e.vector(abi.VEC_FLOW, 4).eqz().if();
+  // What a zone was chosen for is tracked (nft_notrack: it has a template).
+  e.vector(abi.VEC_FLOW, 4).eqz();
+  const c = e.vector(abi.VEC_CTINFO, 1).i32(abi.CT_NEW).ne().and().if();
   e.vectorAt(1);
   c.i32(abi.CT_UNTRACKED).store(1, abi.VEC_CTINFO).end();
   e.refresh();

@@ -68,8 +68,7 @@ export const conntrack: Command = ({ rules, host }, words) => {
   const { conntrack: tracked } = rules;
   if (!tracked) throw usage(`${VERSION}: this router tracks no connections (conntrack.max is 0)`);
   let action: string | undefined;
-  // Hosts of one engine share its table, each in a zone of its own; the first has zone 0, and rules may choose others.
-  let filter: FlowFilter = host.network?.index ? { zone: host.network.index } : {};
+  let filter: FlowFilter = {};
   let isExtended = false;
   let isMappings = false;
   for (let i = 0; i < words.length; i++) {

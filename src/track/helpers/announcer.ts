@@ -2,7 +2,7 @@
 import * as abi from "../../../assembly/abi.ts";
 import type { IpAddress } from "../../base/ip-address.ts";
 import type { Engine } from "../../engine/engine.ts";
-import { readTuple, type Tuple } from "../flow.ts";
+import { networkOfSpace, type Place, readTuple, type Tuple } from "../flow.ts";
 import { type Expectation, type Expected, expectFlow } from "./expectation.ts";
 
 /** How long what was announced may take to come (the kernel's: five minutes). */
@@ -13,7 +13,7 @@ const TRIES = 64;
 /** Both ends of a flow, as the sender of a packet sees them and as its receiver does. */
 export interface Ends {
   readonly flow: number;
-  readonly zone: number;
+  readonly place: Place;
   readonly mine: Tuple;
   readonly theirs: Tuple;
 }
@@ -37,22 +37,23 @@ export class Announcer {
   constructor(private readonly engine: Engine) {}
 
   ends(flow: number, direction: number): Ends {
-    const tuple = (which: number): Tuple & { zone: number } => {
-      const { memory, plane } = this.engine;
-      const at = memory.base(abi.REGION_HOST);
+    const { memory, plane } = this.engine;
+    const at = memory.base(abi.REGION_HOST);
+    const tuple = (which: number): Tuple => {
       plane.flowTuple(flow, which, at);
-      return { ...readTuple(memory, at), zone: memory.getU16(at + abi.TUPLE_KIND) };
+      return readTuple(memory, at);
     };
     const [mine, theirs] = [tuple(direction), tuple(1 - direction)];
-    return { flow, zone: mine.zone, mine, theirs };
+    const place = { zone: memory.getU16(at + abi.TUPLE_KIND), network: networkOfSpace(memory.u8[at + abi.TUPLE_KIND + 3]) };
+    return { flow, place, mine, theirs };
   }
 
   /** Under which port the other side finds what the sender announced; undefined when there is none. */
-  announce({ flow, zone, mine, theirs }: Ends, { ports = 1, port, ...wanted }: Announcement): number | undefined {
+  announce({ flow, place, mine, theirs }: Ends, { ports = 1, port, ...wanted }: Announcement): number | undefined {
     this.counters.announced++;
     const outside: IpAddress = theirs.dst;
     const isSame = outside.equals(mine.src);
-    const common = { timeoutMs: EXPECT_MS, ...wanted, source: theirs.src, destination: outside, zone, master: flow };
+    const common = { timeoutMs: EXPECT_MS, ...wanted, source: theirs.src, destination: outside, place, master: flow };
     for (let i = 0; i < (isSame ? 1 : TRIES); i++) {
       const first = 1024 + ((port - 1024 + i * ports + 64_512) % 64_512);
       if (first + ports > 65_536) continue;

@@ -2,7 +2,7 @@
 import * as abi from "../../../assembly/abi.ts";
 import type { IpAddress } from "../../base/ip-address.ts";
 import type { Engine } from "../../engine/engine.ts";
-import { writeTuple } from "../flow.ts";
+import { type Place, writeTuple } from "../flow.ts";
 
 export interface Expectation {
   readonly protocol: number;
@@ -10,7 +10,7 @@ export interface Expectation {
   readonly source?: IpAddress;
   readonly destination: IpAddress;
   readonly port: number;
-  readonly zone: number;
+  readonly place: Place;
   readonly master: number;
   readonly timeoutMs: number;
   /** Where its packets are sent on to. */
@@ -32,7 +32,7 @@ export function expectFlow({ memory, plane, clock }: Engine, wanted: Expectation
   memory.u8.fill(0, at, at + abi.EXPECTATION_SIZE);
   writeTuple(memory, at, {
     protocol: wanted.protocol,
-    zone: wanted.zone,
+    ...wanted.place,
     src: source && { address: source, port: 0 },
     dst: { address: destination, port: wanted.port },
   });

@@ -85,7 +85,7 @@ export class SipHelper {
     const seconds = expiresOf(message) ?? wanted.expires ?? 3600;
     if (statusOf(message) >= 300 || seconds === 0) return;
     const { ends, contact } = wanted;
-    const { mine, theirs, zone, flow } = ends;
+    const { mine, theirs, place, flow } = ends;
     // The port that the registrar was told: that of this flow where the contact is its own end.
     const port = contact.port === mine.sport ? (theirs.dport as number) : contact.port;
     this.announcer.counters.announced++;
@@ -95,7 +95,7 @@ export class SipHelper {
       source: theirs.src,
       destination: theirs.dst,
       port,
-      zone,
+      place,
       master: flow,
       timeoutMs: Math.min(seconds, 86_400) * 1000,
       ...(isTranslated && { translateTo: { address: contact.address, port: contact.port } }),

@@ -8,7 +8,7 @@ const [READ, WRITE] = [1, 2];
 export function readTftp(payload: Uint8Array, ends: Ends, announcer: Announcer): void {
   const opcode = payload.length < 4 ? 0 : payload[0] * 256 + payload[1];
   if (opcode !== READ && opcode !== WRITE) return;
-  const { flow, zone, mine, theirs } = ends;
+  const { flow, place, mine, theirs } = ends;
   const isTranslated = !theirs.dst.equals(mine.src) || theirs.dport !== mine.sport;
   announcer.counters.announced++;
   const found = announcer.expect({
@@ -16,7 +16,7 @@ export function readTftp(payload: Uint8Array, ends: Ends, announcer: Announcer):
     source: theirs.src,
     destination: theirs.dst,
     port: theirs.dport as number,
-    zone,
+    place,
     master: flow,
     timeoutMs: 300_000,
     most: 1,
