@@ -404,10 +404,15 @@ export const WORKER_SCRATCH_SIZE = 512;
 export const VEC_MISSES = WORKER_SCRATCH + WORKER_SCRATCH_SIZE;
 /** Packets of the list in hand that are for this host, by position. */
 export const VEC_LOCAL = VEC_MISSES + 2 * BURST;
-/** The zone that rules have put a packet into which is not tracked yet: it has no flow, and is CT_NEW. Of networks with NETNS_ZONES only. */
+/**
+ * The zone that rules have put a packet into which is not tracked yet (it has no flow, and is CT_NEW), and of which direction's tuple that is not
+ * the zone. Of networks with NETNS_ZONES only.
+ */
 export const VEC_ZONE = VEC_LOCAL + 2 * BURST;
+export const ZONE_NOT_ORIGINAL = 0x10000;
+export const ZONE_NOT_REPLY = 0x20000;
 /** Tuples in hand (TUPLE_SIZE each). */
-export const WORKER_TUPLES = VEC_ZONE + 2 * BURST;
+export const WORKER_TUPLES = VEC_ZONE + 4 * BURST;
 export const WORKER_TUPLES_SIZE = 9 * 48;
 /** Not a power of two, so that two workers' lines never share cache sets. */
 /** Base chains that the packet in hand has passed in a segment already | the segment + 1 << 8: it has waited for a verdict there. */
@@ -1170,6 +1175,9 @@ export const PHASE_PROXIED = 0x400000;
 /** It holds what lets its far address answer by that mapping, too. */
 export const PHASE_FAR_SOURCE = 0x800000;
 export const PHASE_FAR_DESTINATION = 0x1000000;
+/** Its zone is that of one direction's tuple alone; the other's is 0. */
+export const PHASE_ZONE_ORIGINAL = 0x2000000;
+export const PHASE_ZONE_REPLY = 0x4000000;
 
 /*
  * Mapping (which outer end an inner one has): a record as of a flow, whose far end is nobody's. Original: inner end to zeros; answers: zeros to outer
@@ -1251,6 +1259,8 @@ export const CTFIELD_MARK = 12;
 export const CTFIELD_EVENTS = 13;
 export const CTFIELD_TIMEOUT = 14;
 export const CTFIELD_EXPECTATION = 15;
+export const CTFIELD_ZONE_ORIGINAL = 16;
+export const CTFIELD_ZONE_REPLY = 17;
 
 // ── Load balancing ──────────────────────────────────────────────────────────────────────────────
 /*

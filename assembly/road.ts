@@ -301,7 +301,7 @@ export function resume(worker: usize, id: u32): u32 {
   const ref = still(worker, d, is4);
   store<u32>(worker, ref, VEC_FLOW);
   const parked = load<u32>(d, PARKED_FLOW), hasEnded = ref == 0 && parked != 0 && (parked & PARKED_ZONE) == 0;
-  if ((parked & PARKED_ZONE) != 0) store<u16>(worker, <u16>parked, VEC_ZONE);
+  if ((parked & PARKED_ZONE) != 0) store<u32>(worker, parked ^ PARKED_ZONE, VEC_ZONE);
   store<u8>(worker, hasEnded ? <u8>CT_INVALID : load<u8>(d, PARKED_CTINFO), VEC_CTINFO);
   store<u16>(worker, <u16>outPort, VEC_OIF);
   store<u32>(d, 0, PARKED_FLOW);

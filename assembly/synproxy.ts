@@ -82,7 +82,7 @@ function ownHeaders(worker: usize, id: u32, size: u32): u32 {
 /** A flow of the same ends that is over makes room for the one that begins: its client's ACK must not be taken for one of it. */
 function endOld(worker: usize, position: u32, ingress: u32, id: u32, ticks: u32): void {
   const net = networkOf(portAt(ingress)), tuple = worker + WORKER_TUPLES;
-  if (net == 0 || readTuple(id, kindOf(worker, net, position), false, tuple) != 0) return;
+  if (net == 0 || readTuple(id, kindOf(worker, net, position, 0), false, tuple) != 0) return;
   hashTuple(tuple);
   const ref = find(tuple);
   if (ref != 0 && (ref & 1) == 0 && (load<u32>(flowAt(ref >>> 1), FLOW_PHASE) & PHASE_PROXIED) != 0 && isOver(ref >>> 1)) destroy(ref >>> 1, ticks, tuple + TUPLE_SIZE);

@@ -180,10 +180,6 @@ for (const build of BUILDS)
       assert.match(firewall.list(), /udp dport 53 counter packets 1 .*\n(?:.*\n)*.*udp dport 54 counter packets 1 /);
       for (const [text, why] of [
         ["table bridge b { chain c { type filter hook forward priority 0; }; }", /table bridge b, chain c: packets of the bridge family/],
-        [
-          "table ip t { chain c { type filter hook prerouting priority -300; ct reply zone set 5; }; }",
-          /rule with handle \d+: a zone is that of both directions; "ct reply zone set" is not known/,
-        ],
         ["table ip t { ct timeout x { protocol udp; policy = { unreplied : 7 }; }; }", /ct timeout x: timeouts are those/],
       ] as const)
         assert.throws(() => firewall.apply(text), why);

@@ -5,7 +5,7 @@ import { VirtualClock } from "../src/base/clock.ts";
 import { IpAddress } from "../src/base/ip-address.ts";
 import { Random } from "../src/base/random.ts";
 import { Firewall } from "../src/filter/index.ts";
-import { Conntrack } from "../src/track/index.ts";
+import { Conntrack, flowText } from "../src/track/index.ts";
 import { ETHERTYPE, PROTOCOL, serializeEthernet, serializeIpv4, serializeUdp } from "../src/wire/index.ts";
 import { auditFlows } from "./flow-audit.ts";
 import { BUILDS, engineOf, mac, SEED, through } from "./support.ts";
@@ -96,7 +96,7 @@ for (const build of BUILDS)
       auditFlows(engine);
     });
 
-    it("rules see the zone, before tracking and behind it; a flow in a zone is not untracked", async () => {
+    it("rules see the zone behind tracking, not before it; a packet in a zone is not untracked", async () => {
       const rules = `table ip t {
         chain raw { type filter hook prerouting priority raw; ct zone 0 counter; ip dscp 1 ct zone set 7; ct zone 7 counter notrack; };
         chain f { type filter hook forward priority 0; ct zone 7 counter; ct original zone 7 counter; ct state untracked counter; }
@@ -105,9 +105,46 @@ for (const build of BUILDS)
       for (const dscp of [0, 1, 1]) through(engine, [datagram(0, [CLIENT, SERVER], [1000, 53], dscp)], 0);
       assert.deepEqual(
         firewall.counters().map(({ packets }) => packets),
-        [0, 2, 2, 2, 0],
+        [0, 0, 2, 2, 0],
       );
       assert.deepEqual([...conntrack.list()].map(({ zone }) => zone).sort(), [0, 7]);
+    });
+
+    it("of the original direction alone: two clients with one address share a server, and each gets its answers", async () => {
+      const zones = CLASSES.replace("ct zone", "iifname lan ct original zone");
+      const rules = `table ip t { ${zones}
+        chain n { type nat hook postrouting priority srcnat; oifname wan masquerade; }
+        chain f { type filter hook forward priority 0; ct original zone 1 counter; ct reply zone 0 counter; ct zone 1 counter; }; }`;
+      const { engine, conntrack, firewall } = await crossing(build, rules);
+      const ports = [1, 2].map((dscp) => {
+        const { sent } = through(engine, [datagram(0, [CLIENT, SERVER], [1000, 53], dscp)], 0);
+        return (sent[0].bytes[34] << 8) | sent[0].bytes[35];
+      });
+      assert.notEqual(ports[0], ports[1]);
+      const outside = IpAddress.parse("20.0.0.99");
+      for (const port of ports) {
+        const [{ bytes }] = through(engine, [datagram(1, [SERVER, outside], [53, port], 0)], 1).sent;
+        assert.deepEqual([...bytes.subarray(30, 38)], [10, 0, 0, 1, 0, 53, 1000 >> 8, 1000 & 255]);
+      }
+      for (const dscp of [1, 2]) through(engine, [datagram(0, [CLIENT, SERVER], [1000, 53], dscp)], 0);
+      const seen = [...conntrack.list()].map(({ zone, zoneOf, original, reply }) => [
+        zone,
+        zoneOf,
+        original.packets,
+        reply.packets,
+        reply.dport,
+      ]);
+      assert.deepEqual(seen.sort(), [
+        [1, "original", 2, 1, ports[0]],
+        [2, "original", 2, 1, ports[1]],
+      ]);
+      assert.deepEqual(
+        firewall.counters().map(({ packets }) => packets),
+        [3, 6, 3],
+      );
+      assert.match(flowText([...conntrack.list({ zone: 1, zoneOf: "original" })][0]), / dport=53 zone-orig=1 packets=2 .* mark=0 use=1$/);
+      assert.equal([...conntrack.list({ zone: 1 })].length, 0);
+      auditFlows(engine);
     });
 
     it("go when the rules that make them go, for packets to come", async () => {

@@ -36,7 +36,13 @@ export function auditFlows({ memory }: Engine) {
   assert.equal(wheel.length, count);
   assert.equal(word(abi.FLOWS_USED), count, "records are in use that are no flows");
   const mapped =
-    abi.PHASE_MAPPED_SOURCE | abi.PHASE_MAPPED_DESTINATION | abi.PHASE_PROXIED | abi.PHASE_FAR_SOURCE | abi.PHASE_FAR_DESTINATION;
+    abi.PHASE_MAPPED_SOURCE |
+    abi.PHASE_MAPPED_DESTINATION |
+    abi.PHASE_PROXIED |
+    abi.PHASE_FAR_SOURCE |
+    abi.PHASE_FAR_DESTINATION |
+    abi.PHASE_ZONE_ORIGINAL |
+    abi.PHASE_ZONE_REPLY;
   const isMapping = (flow: number) => (memory.u8[word(abi.FLOWS_HOT) + flow * abi.FLOW_SIZE + abi.FLOW_SPACE] & abi.SPACE_MAPPING) !== 0;
   for (const flow of live) assert.equal(hot(flow, abi.FLOW_PHASE) & ~0xffff & ~mapped, abi.PHASE_LINKED, `phase of flow ${flow}`);
   assert.equal([...live].filter(isMapping).length, word(abi.FLOWS_MAPPINGS), "mappings are miscounted");

@@ -11,7 +11,7 @@ import {
 import { fetchAnd } from "../core/sync";
 import {
   allocateFlow, coldAt, countersAt, countFlow, entryOf, find, firstBucket, flowAt, isFlow4, flows, hashTuple, INSERTED, insertFlow, isFull, nextBucket,
-  retireFlow, setLinked, setStatus, setTuple, tupleOf,
+  retireFlow, setLinked, setStatus, setTuple, tupleOf, zoneWay,
 } from "../table/flow";
 import { tell } from "../table/flow-events";
 import { holdMappings } from "../table/mappings";
@@ -36,7 +36,9 @@ export function begin(tuple: usize, answers: usize, ticks: u32, scratch: usize):
     if (isFull() && dropEarly(load<u32>(tuple, TUPLE_HASH), ticks, scratch)) flow = allocateFlow();
     if (flow == 0) { countFlow(FLOW_STAT_DROP); return 0; }
   }
-  store<u32>(flowAt(flow), load<u32>(tuple, TUPLE_KIND), FLOW_KIND);
+  const hot = flowAt(flow), way = zoneWay(tuple, answers);
+  store<u32>(hot, load<u32>(tuple, TUPLE_KIND) | load<u32>(answers, TUPLE_KIND), FLOW_KIND);
+  if (way != 0) store<u32>(hot, load<u32>(hot, FLOW_PHASE) | way, FLOW_PHASE);
   setTuple(flow, 0, tuple);
   setTuple(flow, 1, answers);
   store<u32>(coldAt(flow), ticks + STREAM_AFTER_MS);

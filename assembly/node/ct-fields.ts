@@ -1,8 +1,8 @@
 /** Fields of a packet's flow that rules read and write (`ct …`) and that do not lie ready: nft_ct.c's keys, by CTFIELD_*. */
 import {
   CT_NEW, CTFIELD_AVERAGE, CTFIELD_BYTES, CTFIELD_DESTINATION, CTFIELD_DESTINATION_PORT, CTFIELD_EXPIRATION, CTFIELD_HELPER, CTFIELD_ID,
-  CTFIELD_LABELS, CTFIELD_MARK, CTFIELD_PACKETS, CTFIELD_SOURCE, CTFIELD_SOURCE_PORT, CTFIELD_ZONE, EXTENSION_HELPER, EXTENSION_LABELS,
-  FLOW_EXPIRES, FLOW_EXTENSION, FLOW_MARK, FLOW_STATUS, FLOW_ZONE, IPS_HELPER, KIND_IP6, TUPLE_KIND, TUPLE_PORTS, VEC_CTINFO, VEC_FLOW, VEC_ZONE, WORKER_TICKS,
+  CTFIELD_LABELS, CTFIELD_MARK, CTFIELD_PACKETS, CTFIELD_SOURCE, CTFIELD_SOURCE_PORT, CTFIELD_ZONE, CTFIELD_ZONE_ORIGINAL, CTFIELD_ZONE_REPLY, ZONE_NOT_ORIGINAL, ZONE_NOT_REPLY, EXTENSION_HELPER, EXTENSION_LABELS,
+  FLOW_EXPIRES, FLOW_EXTENSION, FLOW_MARK, FLOW_STATUS, IPS_HELPER, KIND_IP6, TUPLE_KIND, TUPLE_PORTS, VEC_CTINFO, VEC_FLOW, VEC_ZONE, WORKER_TICKS,
   WORKER_TUPLES,
 } from "../abi";
 import { countersAt, extend, extensionAt, flowAt, setStatus, tupleOf } from "../table/flow";
@@ -25,7 +25,10 @@ export function loadField(worker: usize, p: u32, field: u32, direction: u32, out
   }
   let value: u32 = 0;
   if (field == CTFIELD_EXPIRATION) value = load<u32>(hot, FLOW_EXPIRES) - load<u32>(worker, WORKER_TICKS);
-  else if (field == CTFIELD_ZONE) value = load<u16>(hot, FLOW_ZONE);
+  else if (field == CTFIELD_ZONE) {
+    tupleOf(flow, direction & 1, worker + WORKER_TUPLES);
+    value = load<u16>(worker + WORKER_TUPLES, TUPLE_KIND);
+  }
   else if (field == CTFIELD_ID) value = flow;
   else if (field == CTFIELD_MARK) value = load<u32>(hot, FLOW_MARK);
   else if (field == CTFIELD_HELPER) {
@@ -79,8 +82,9 @@ function loadCounter(flow: u32, field: u32, direction: u32, out: usize): u32 {
  */
 export function storeField(worker: usize, p: u32, field: u32, from: usize, bytes: u32): bool {
   const ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
-  if (field == CTFIELD_ZONE && ref == 0) {
-    store<u16>(worker + (<usize>p << 1), load<u16>(from), VEC_ZONE);
+  if (ref == 0 && (field == CTFIELD_ZONE || field == CTFIELD_ZONE_ORIGINAL || field == CTFIELD_ZONE_REPLY)) {
+    const ways: u32 = field == CTFIELD_ZONE ? 0 : field == CTFIELD_ZONE_ORIGINAL ? ZONE_NOT_REPLY : ZONE_NOT_ORIGINAL;
+    store<u32>(worker + (<usize>p << 2), <u32>load<u16>(from) | ways, VEC_ZONE);
     store<u8>(worker + <usize>p, CT_NEW, VEC_CTINFO);
     return true;
   }

@@ -9,7 +9,7 @@ import {
   IPS_DST_NAT_DONE, IPS_EXPECTED, IPS_SRC_NAT, IPS_SRC_NAT_DONE, NATREQ_FLAGS, NATREQ_KIND, NATREQ_MAX, NATREQ_MAX_PORT, NATREQ_MIN,
   NATREQ_MIN_PORT, NAT_DESTINATION, NAT_OWN_ADDRESS, NAT_SOURCE, NEXT_DONE, NONE, PHASE_MAPPED_DESTINATION, PHASE_MAPPED_SOURCE,
   REGION_DESCRIPTORS, REGION_FLOWS, REGION_IFACES, TUPLE_KIND, TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_OIF,
-  VERDICT_ACCEPT, VERDICT_NO_PORT, WORKER_TICKS, WORKER_TUPLES, KIND_IP6,
+  VERDICT_ACCEPT, VERDICT_NO_PORT, WORKER_TICKS, WORKER_TUPLES, KIND_IP6, PHASE_ZONE_ORIGINAL, PHASE_ZONE_REPLY,
 } from "../abi";
 import { privateHead } from "../core/head";
 import { descriptorAt, header, networkOf, portAt, region } from "../core/layout";
@@ -56,6 +56,12 @@ export function wantsSetup(worker: usize, p: u32, kind: u32): bool {
   return (status & (IPS_CONFIRMED | (kind == NAT_SOURCE ? IPS_SRC_NAT_DONE : IPS_DST_NAT_DONE))) == 0;
 }
 
+/** Mappings know one zone: a flow that is in one zone one way and in none the other has a port of its own. */
+@inline
+function isOneWay(flow: u32): bool {
+  return (load<u32>(flowAt(flow), FLOW_PHASE) & (PHASE_ZONE_ORIGINAL | PHASE_ZONE_REPLY)) != 0;
+}
+
 /** Gives the flow of a packet the translation that a rule asks for (NATREQ_*); a verdict. */
 export function setUp(worker: usize, p: u32, request: usize): u32 {
   const kind = <u32>load<u8>(request, NATREQ_KIND), ref = flowOf(worker, p);
@@ -66,7 +72,7 @@ export function setUp(worker: usize, p: u32, request: usize): u32 {
   tidy(leaving);
   if ((<u32>load<u16>(request, NATREQ_FLAGS) & NAT_OWN_ADDRESS) != 0 && !fillOwn(worker, p, request, kind, leaving)) return VERDICT_NO_PORT;
   memory.copy(old, leaving, TUPLE_SIZE);
-  const ticks = load<u32>(worker, WORKER_TICKS), maps = kind == NAT_SOURCE && (hasMappings() || (<u32>load<u16>(request, NATREQ_FLAGS) & CONES) != 0);
+  const ticks = load<u32>(worker, WORKER_TICKS), maps = kind == NAT_SOURCE && !isOneWay(flow) && (hasMappings() || (<u32>load<u16>(request, NATREQ_FLAGS) & CONES) != 0);
   if (maps && mapSource(worker, netOf(worker, p), leaving, request, ticks, scratch)) fetchOr(flowAt(flow) + FLOW_PHASE, PHASE_MAPPED_SOURCE);
   else if (!choose(worker, leaving, request, kind, scratch)) return VERDICT_NO_PORT;
   return settle(flow, kind, old, leaving, scratch) ? VERDICT_ACCEPT : VERDICT_NO_PORT;

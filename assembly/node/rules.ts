@@ -65,7 +65,7 @@ function park(worker: usize, p: u32, argument: u32): void {
   store<u8>(d, <u8>(argument >>> 24), PARKED_CHAIN);
   store<u8>(d, <u8>load<u32>(worker, WORKER_SEGMENT), PARKED_SEGMENT);
   const ref = load<u32>(at, VEC_FLOW), isZoned = ref == 0 && <u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_NEW;
-  store<u32>(d, isZoned ? PARKED_ZONE | <u32>load<u16>(worker + (<usize>p << 1), VEC_ZONE) : ref, PARKED_FLOW);
+  store<u32>(d, isZoned ? PARKED_ZONE | load<u32>(at, VEC_ZONE) : ref, PARKED_FLOW);
   store<u16>(d, load<u16>(worker + (<usize>p << 1), VEC_OIF), PARKED_OUT);
   store<u32>(worker, 1, WORKER_PARKED);
   if (puntPush(id, PUNT_QUEUE, argument & 0xffffff)) { count(worker, PUNT_QUEUE, 1); return; }

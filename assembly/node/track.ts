@@ -11,8 +11,8 @@ import {
   EXPECTATION_HELPER, EXPECTATION_MASTER, EXPECTATION_NAT, EXTENSION_HELPER, EXTENSION_MASTER, EXTENSION_NAT, EXTENSION_SEQUENCE, FLAG_CSUM_GOOD,
   FLAG_CSUM_PARTIAL, FLAG_FRAGMENT, FLAG_L4, FLAG_OPTIONS, FLOWS_BUCKETS, FLOWS_CHECKSUM, FLOWS_COUNTERS, FLOWS_FLAGS, FLOWS_HOT, FLOW_EXPIRES, FLOW_EXTENSION,
   FLOW_MARK, FLOW_PHASE, FLOW_PORTS, FLOW_PROTOCOL, FLOW_SIZE, FLOW_STATUS, FLOW_STAT_FOUND, FLOW_STAT_INVALID, FLOW_KIND, IPS_ASSURED,
-  IPS_CONFIRMED, IPS_DYING, IPS_EXPECTED, IPS_HELPER, IPS_SEEN_REPLY, KIND_IP6, NETNS_FLAGS, NETNS_KIND, NETNS_ZONES, NONE, IPS_SEQ_ADJUST, PHASE_ONE_SIDED, PHASE_PROXIED, REGION_DESCRIPTORS, TIMEOUT_UDP, TIMEOUT_UDP_STREAM,
-  TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_MISSES, VEC_OIF, VEC_PRIORITY, VEC_ZONE, WORKER_SCRATCH, WORKER_TICKS,
+  IPS_CONFIRMED, IPS_DYING, IPS_EXPECTED, IPS_HELPER, IPS_SEEN_REPLY, KIND_IP6, NETNS_FLAGS, NETNS_KIND, NETNS_ZONES, NONE, IPS_SEQ_ADJUST, PHASE_ONE_SIDED, PHASE_PROXIED, PHASE_ZONE_ORIGINAL, PHASE_ZONE_REPLY, ZONE_NOT_ORIGINAL, ZONE_NOT_REPLY, REGION_DESCRIPTORS, TIMEOUT_UDP, TIMEOUT_UDP_STREAM,
+  TUPLE_KIND, TUPLE_PORTS, TUPLE_SIZE, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_MISSES, VEC_OIF, VEC_PRIORITY, VEC_ZONE, WORKER_SCRATCH, WORKER_TICKS,
   WORKER_TUPLES,
 } from "../abi";
 import { descriptorAt, region } from "../core/layout";
@@ -28,6 +28,7 @@ import { ICMP, ICMP6, TCP, UDP } from "../wire/l4";
 
 /** So many buckets, 128 KiB, stay in a core's own cache: nothing is gained by touching them beforehand. */
 const CACHED_BUCKETS: u32 = 2048;
+const ZONE_WAYS: u32 = PHASE_ZONE_ORIGINAL | PHASE_ZONE_REPLY;
 
 /** Nothing is known of the packets of a list: all positions up to the burst's last, which costs less than a list of them. */
 export function forget(worker: usize, net: usize, list: usize, n: u32): void {
@@ -36,7 +37,7 @@ export function forget(worker: usize, net: usize, list: usize, n: u32): void {
   memory.fill(worker + VEC_PRIORITY, 0, count << 2);
   memory.fill(worker + VEC_OIF, 0xff, count << 1);
   memory.fill(worker + VEC_CTINFO, <u8>CT_INVALID, count);
-  if ((load<u32>(net, NETNS_FLAGS) & NETNS_ZONES) != 0) memory.fill(worker + VEC_ZONE, 0, count << 1);
+  if ((load<u32>(net, NETNS_FLAGS) & NETNS_ZONES) != 0) memory.fill(worker + VEC_ZONE, 0, count << 2);
 }
 
 @inline
@@ -123,12 +124,21 @@ function hashAt(at: usize, is4: bool, ports: u32, kind: u32, protocol: u32): u32
 /** With the zone that rules have put the packet into. */
 @inline
 function inZone(worker: usize, kind: u32, zoned: bool, p: u32): u32 {
-  return zoned ? kind | <u32>load<u16>(worker + (<usize>p << 1), VEC_ZONE) : kind;
+  return zoned ? kind | <u32>load<u16>(worker + (<usize>p << 2), VEC_ZONE) : kind;
 }
 
-/** What the kind of a packet's tuple begins with: its network, and the zone that rules have put it into. */
-export function kindOf(worker: usize, net: usize, p: u32): u32 {
-  return inZone(worker, load<u32>(net, NETNS_KIND), (load<u32>(net, NETNS_FLAGS) & NETNS_ZONES) != 0, p);
+/** A zone of one direction: such packets, and flows, take the long road. */
+@inline
+function isOneWay(worker: usize, zoned: bool, p: u32): bool {
+  return zoned && load<u32>(worker + (<usize>p << 2), VEC_ZONE) >>> 16 != 0;
+}
+
+/** What the kind of a packet's tuple begins with, as one of its flow's first direction or of the other: its network, and the zone that rules have put it into. */
+export function kindOf(worker: usize, net: usize, p: u32, direction: u32): u32 {
+  const kind = load<u32>(net, NETNS_KIND);
+  if ((load<u32>(net, NETNS_FLAGS) & NETNS_ZONES) == 0) return kind;
+  const zone = load<u32>(worker + (<usize>p << 2), VEC_ZONE), isNot: u32 = direction == 0 ? ZONE_NOT_ORIGINAL : ZONE_NOT_REPLY;
+  return (zone & isNot) == 0 ? kind | (zone & 0xffff) : kind;
 }
 
 /** The same for one packet, with every rule: what cannot be guessed is left to trackOne. */
@@ -137,7 +147,7 @@ function guessSlow(worker: usize, list: usize, kind: u32, zoned: bool, k: u32, i
   const protocol = <u32>load<u8>(d, DESC_PROTOCOL), at = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3);
   if ((protocol != TCP && protocol != UDP) || (load<u32>(d, DESC_FLAGS) & FLAG_FRAGMENT) != 0) return;
   if (<u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_UNTRACKED) return;
-  if (!isSound(id, d, at, is4, protocol, (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0)) return;
+  if (isOneWay(worker, zoned, p) || !isSound(id, d, at, is4, protocol, (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0)) return;
   const ports = load<u32>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4)), hash = hashAt(at, is4, ports, inZone(worker, kind, zoned, p), protocol);
   store<u32>(worker + (<usize>p << 2), cached ? candidate(hash) : hash, VEC_FLOW);
 }
@@ -186,7 +196,7 @@ function check4(worker: usize, own: u32, zoned: bool, list: usize, n: u32, ticks
     const kind = inZone(worker, own, zoned, p) | (<u32>load<u8>(d, DESC_PROTOCOL) << 16), hot = records + <usize>(ref >>> 1) * FLOW_SIZE, way = <usize>(ref & 1);
     const other = (load<u64>(hot + (way << 3)) ^ load<u64>(data + <usize>load<u16>(d, DESC_L3), 12))
       | <u64>(load<u32>(hot + (way << 2), FLOW_PORTS) ^ load<u32>(data + <usize>load<u16>(d, DESC_L4))) | <u64>(load<u32>(hot, FLOW_KIND) ^ kind);
-    if (other != 0 || <i32>(load<u32>(hot, FLOW_EXPIRES) - ticks) <= 0) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
+    if (other != 0 || <i32>(load<u32>(hot, FLOW_EXPIRES) - ticks) <= 0 || (zoned && (load<u32>(hot, FLOW_PHASE) & ZONE_WAYS) != 0)) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
   }
 }
 
@@ -199,7 +209,7 @@ function check6(worker: usize, own: u32, zoned: bool, list: usize, n: u32, ticks
     const kind = inZone(worker, own, zoned, p) | (<u32>load<u8>(d, DESC_PROTOCOL) << 16) | KIND_IP6, hot = records + <usize>(ref >>> 1) * FLOW_SIZE, way = <usize>(ref & 1);
     const other = (load<u32>(hot + (way << 2), FLOW_PORTS) ^ load<u32>(data + <usize>load<u16>(d, DESC_L4))) | (load<u32>(hot, FLOW_KIND) ^ kind);
     const isIt = other == 0 && <i32>(load<u32>(hot, FLOW_EXPIRES) - ticks) > 0 && areAddresses6(hot, ref & 1, data + <usize>load<u16>(d, DESC_L3) + 8);
-    if (!isIt) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
+    if (!isIt || (zoned && (load<u32>(hot, FLOW_PHASE) & ZONE_WAYS) != 0)) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
   }
 }
 
@@ -299,18 +309,17 @@ function account(flow: u32, way: u32, d: usize): void {
 export function trackOne(worker: usize, net: usize, p: u32, is4: bool): u32 {
   const ticks = load<u32>(worker, WORKER_TICKS), tuple = worker + WORKER_TUPLES + TUPLE_SIZE, id = idAt(worker, p);
   const checked = (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_CHECKSUM) != 0;
-  const what = readTuple(id, kindOf(worker, net, p), checked, tuple);
+  const mine = kindOf(worker, net, p, 0), theirs = kindOf(worker, net, p, 1), what = readTuple(id, mine, checked, tuple);
   if (what == TUPLE_NONE) { store<u8>(worker + <usize>p, CT_UNTRACKED, VEC_CTINFO); return 0; }
   if (what == TUPLE_INVALID) return invalid(worker, p);
   for (let turn = 0; turn < 2; turn++) {
-    hashTuple(tuple);
-    let ref = find(tuple);
+    let ref = mine == theirs ? findOf(tuple) : findWay(tuple, mine ^ theirs);
     if (ref != 0 && <i32>(load<u32>(flowAt(ref >>> 1), FLOW_EXPIRES) - ticks) <= 0) {
       destroy(ref >>> 1, ticks, worker + WORKER_TUPLES + 2 * TUPLE_SIZE);
       ref = 0;
     }
     if (what == TUPLE_ERROR) return relate(worker, p, ref, is4, tuple);
-    if (ref == 0) return first(worker, p, id, tuple, ticks, is4);
+    if (ref == 0) return first(worker, p, id, tuple, mine ^ theirs, ticks, is4);
     countFlow(FLOW_STAT_FOUND);
     if (proceed(worker, p, ref, ticks)) return 0;
   }
@@ -338,9 +347,29 @@ function relate(worker: usize, p: u32, ref: u32, is4: bool, tuple: usize): u32 {
   return 0;
 }
 
-function first(worker: usize, p: u32, id: u32, tuple: usize, ticks: u32, is4: bool): u32 {
+@inline
+function findOf(tuple: usize): u32 {
+  hashTuple(tuple);
+  return find(tuple);
+}
+
+/** Of a packet that is in a zone one way only: as one of that zone it is of a flow's first direction, or else of its second. `turn`: from one kind to the other. */
+function findWay(tuple: usize, turn: u32): u32 {
+  const kind = load<u32>(tuple, TUPLE_KIND), there = findOf(tuple);
+  if (there != 0 && (there & 1) == 0) return there;
+  store<u32>(tuple, kind ^ turn, TUPLE_KIND);
+  const back = findOf(tuple);
+  if ((back & 1) != 0) return back;
+  store<u32>(tuple, kind, TUPLE_KIND);
+  hashTuple(tuple);
+  return 0;
+}
+
+/** `turn`: what the kinds of its tuples differ in. */
+function first(worker: usize, p: u32, id: u32, tuple: usize, turn: u32, ticks: u32, is4: bool): u32 {
   const answers = tuple + TUPLE_SIZE, d = descriptorAt(id), protocol = <u32>load<u8>(d, DESC_PROTOCOL);
   if (!invert(tuple, answers)) return invalid(worker, p);
+  store<u32>(answers, load<u32>(answers, TUPLE_KIND) ^ turn, TUPLE_KIND);
   if (protocol == (is4 ? ICMP : ICMP6) && !mayBegin((load<u32>(tuple, TUPLE_PORTS) >>> 16) & 0xff, is4)) return invalid(worker, p);
   const flow = begin(tuple, answers, ticks, answers + TUPLE_SIZE);
   if (flow == 0) return DROP_FLOW_TABLE_FULL;

@@ -16,7 +16,7 @@ import {
   FLOWS_EXTENSION_FRESH, FLOWS_FREE, FLOWS_FRESH, FLOWS_HOT, FLOWS_KEYS, FLOWS_LOCK, FLOWS_RECORDS, FLOWS_RETIRED_FIRST, FLOWS_RETIRED_LAST,
   FLOWS_RETIRED_NOW, FLOWS_STATS, FLOWS_USED, FLOW_BUCKET_META, FLOW_BUCKET_REFS, FLOW_BUCKET_SIZE, FLOW_BUCKET_SLOTS, FLOW_COUNTER_SIZE,
   FLOW_EXTENSION, FLOW_PHASE, FLOW_PORTS, FLOW_SIZE, FLOW_STATUS, HEADER, HEADER_EPOCH, HEADER_WORKERS, PHASE_BUSY, PHASE_ENDING,
-  PHASE_LINKED, REGION_FLOWS, TUPLE_HASH, TUPLE_KIND, TUPLE_PORTS, FLOW_KIND, FLOW_SPACE, KIND_IP6, SPACE_IP6,
+  PHASE_LINKED, REGION_FLOWS, TUPLE_HASH, TUPLE_KIND, TUPLE_PORTS, FLOW_KIND, FLOW_SPACE, KIND_IP6, PHASE_ZONE_ORIGINAL, PHASE_ZONE_REPLY, SPACE_IP6,
 } from "../abi";
 import { advanceEpoch, hasPassed } from "../core/arena";
 import { header, region } from "../core/layout";
@@ -116,11 +116,24 @@ export function isFlow4(hot: usize): bool {
   return (load<u8>(hot, FLOW_SPACE) & SPACE_IP6) == 0;
 }
 
+/** The kind of a flow's tuple: of a direction that its zone does not count for, with zone 0. */
+@inline
+function kindOf(hot: usize, direction: u32): u32 {
+  const kind = load<u32>(hot, FLOW_KIND), elsewhere: u32 = direction == 0 ? PHASE_ZONE_REPLY : PHASE_ZONE_ORIGINAL;
+  return (load<u32>(hot, FLOW_PHASE) & elsewhere) == 0 ? kind : kind & 0xffff0000;
+}
+
+/** Which direction's tuple alone is in the zone of a flow (PHASE_ZONE_*); 0: both, or neither. */
+export function zoneWay(original: usize, answers: usize): u32 {
+  const there = load<u16>(original, TUPLE_KIND), back = load<u16>(answers, TUPLE_KIND);
+  return there == back ? 0 : back == 0 ? PHASE_ZONE_ORIGINAL : PHASE_ZONE_REPLY;
+}
+
 /** Writes a tuple of a flow: direction 0 as its first packet had it, 1 as answers have it. */
 export function tupleOf(flow: u32, direction: u32, out: usize): void {
   const hot = flowAt(flow);
   store<u32>(out, load<u32>(hot + (<usize>direction << 2), FLOW_PORTS), TUPLE_PORTS);
-  store<u32>(out, load<u32>(hot, FLOW_KIND), TUPLE_KIND);
+  store<u32>(out, kindOf(hot, direction), TUPLE_KIND);
   if (isFlow4(hot)) { store<u64>(out, load<u64>(hot + (<usize>direction << 3))); return; }
   if (direction == 0) { memory.copy(out, hot, 32); return; }
   replyAddresses(flow, out);
@@ -138,7 +151,6 @@ export function replyAddresses(flow: u32, out: usize): void {
 export function setTuple(flow: u32, direction: u32, tuple: usize): void {
   const hot = flowAt(flow);
   store<u32>(hot + (<usize>direction << 2), load<u32>(tuple, TUPLE_PORTS), FLOW_PORTS);
-  store<u32>(hot, load<u32>(tuple, TUPLE_KIND), FLOW_KIND);
   if (isFlow4(hot)) store<u64>(hot + (<usize>direction << 3), load<u64>(tuple));
   else if (direction == 0) memory.copy(hot, tuple, 32);
   else {
@@ -149,7 +161,7 @@ export function setTuple(flow: u32, direction: u32, tuple: usize): void {
 
 function isTuple(ref: u32, tuple: usize): bool {
   const hot = flowAt(ref >>> 1), direction = <usize>(ref & 1);
-  if (load<u32>(hot, FLOW_KIND) != load<u32>(tuple, TUPLE_KIND)) return false;
+  if (kindOf(hot, ref & 1) != load<u32>(tuple, TUPLE_KIND)) return false;
   if (load<u32>(hot + (direction << 2), FLOW_PORTS) != load<u32>(tuple, TUPLE_PORTS)) return false;
   if (isFlow4(hot)) return load<u64>(hot + (direction << 3)) == load<u64>(tuple);
   return areAddresses6(hot, ref & 1, tuple);

@@ -25,8 +25,6 @@ export function checkSupported({ tables }: RulesetSpec): void {
 
 function missing(expression: Expression): string | undefined {
   if (expression.op === "ct-set" && expression.key === "event") return "all events are told";
-  if (expression.op === "ct-set" && expression.key === "zone" && expression.direction)
-    return `a zone is that of both directions; "ct ${expression.direction} zone set" is not known`;
   if (expression.op === "objref") return OBJECTS[expression.type];
   if (expression.op === "synproxy") return proxyFault(expression);
   return undefined;

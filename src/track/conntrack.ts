@@ -22,6 +22,7 @@ import {
   readTuple,
   type Tuple,
   writeTuple,
+  zoneWay,
 } from "./flow.ts";
 import { Mappings } from "./mappings.ts";
 
@@ -31,6 +32,8 @@ export interface FlowFilter {
   readonly protocol?: number | string;
   readonly state?: string;
   readonly zone?: number;
+  /** With `zone`: of those that are in it one way only, this way (`--orig-zone`, `--reply-zone`). */
+  readonly zoneOf?: "original" | "reply";
   /** Of the original direction: addresses, or prefixes as text. */
   readonly src?: string | IpAddress;
   readonly dst?: string | IpAddress;
@@ -47,6 +50,7 @@ export interface FlowEvent {
   readonly protocol: number;
   readonly family: 4 | 6;
   readonly zone: number;
+  readonly zoneOf?: "original" | "reply";
   readonly original: Tuple & { packets: number; bytes: number };
   readonly reply: Tuple & { packets: number; bytes: number };
   readonly status: number;
@@ -211,6 +215,7 @@ export class Conntrack {
       protocol: memory.u8[record + abi.FLOW_PROTOCOL],
       family: familyOf(memory.u8[record + abi.FLOW_SPACE]),
       zone: memory.getU16(record + abi.FLOW_ZONE),
+      ...zoneWay(memory, record),
       original: side(0),
       reply: side(1),
       status: memory.getU32(record + abi.FLOW_STATUS),
@@ -257,10 +262,21 @@ function protocolOf(protocol: number | string): number {
 }
 
 /** What is common to flows that live and what is told of them. */
-type Matched = Pick<Flow, "family" | "protocol" | "zone" | "mark"> & { readonly state?: string; readonly original: Tuple };
+type Matched = Pick<Flow, "family" | "protocol" | "zone" | "zoneOf" | "mark"> & { readonly state?: string; readonly original: Tuple };
 
 /** Does a flow, or an event of one, fit? Throws EINVAL for what is no address, prefix or protocol. */
-export function flowMatcher({ family, protocol, state, zone, src, dst, sport, dport, mark }: FlowFilter): (flow: Matched) => boolean {
+export function flowMatcher({
+  family,
+  protocol,
+  state,
+  zone,
+  zoneOf,
+  src,
+  dst,
+  sport,
+  dport,
+  mark,
+}: FlowFilter): (flow: Matched) => boolean {
   const number = protocol === undefined ? undefined : protocolOf(protocol);
   const [from, to] = [withinOf(src), withinOf(dst)];
   const same = <T>(wanted: T | undefined, value: T | undefined) => wanted === undefined || wanted === value;
@@ -269,6 +285,7 @@ export function flowMatcher({ family, protocol, state, zone, src, dst, sport, dp
     same(number, flow.protocol) &&
     same(state, flow.state) &&
     same(zone, flow.zone) &&
+    (zone === undefined || zoneOf === flow.zoneOf) &&
     same(mark, flow.mark) &&
     same(sport, flow.original.sport) &&
     same(dport, flow.original.dport) &&

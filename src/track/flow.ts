@@ -51,6 +51,8 @@ export interface Flow {
   readonly family: 4 | 6;
   readonly protocol: number;
   readonly zone: number;
+  /** The direction whose tuple alone is in that zone; undefined: both. */
+  readonly zoneOf?: "original" | "reply";
   /** Of TCP. */
   readonly state?: string;
   readonly original: Side;
@@ -160,6 +162,7 @@ export function readFlow(
     family: familyOf(memory.u8[hot + abi.FLOW_SPACE]),
     protocol,
     zone,
+    ...zoneWay(memory, hot),
     ...(protocol === 6 && { state: TCP_STATES[memory.u8[cold + abi.COLD_STATE]] }),
     original: side(0),
     reply: side(1),
@@ -169,6 +172,13 @@ export function readFlow(
     mark: memory.getU32(hot + abi.FLOW_MARK),
     expiresMs,
   };
+}
+
+/** The direction that a record's zone is of, where it is one's alone. */
+export function zoneWay(memory: EngineMemory, hot: number): Pick<Flow, "zoneOf"> {
+  const phase = memory.getU32(hot + abi.FLOW_PHASE);
+  if (phase & abi.PHASE_ZONE_ORIGINAL) return { zoneOf: "original" };
+  return phase & abi.PHASE_ZONE_REPLY ? { zoneOf: "reply" } : {};
 }
 
 function readCounters(memory: EngineMemory, id: number, direction: number): { packets: number; bytes: number } {

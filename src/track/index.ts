@@ -7,4 +7,4 @@ export { Conntrack, type FlowEvent, type FlowFilter, type FlowStats, type TrackO
 export type { End, Flow, Side, Tuple } from "./flow.ts";
 export { HELPER_NAMES, type HelperName, Helpers } from "./helpers/helpers.ts";
 export { type Filtering, type Mapping, type MappingOptions, Mappings } from "./mappings.ts";
-export { flowText, mappingText } from "./text.ts";
+export { flowText, mappingText, zoneText } from "./text.ts";

@@ -1,6 +1,6 @@
 /** Flows as `conntrack -L` prints them. */
 import * as abi from "../../assembly/abi.ts";
-import { type Flow, PROTOCOL_NAMES, type Side, type Tuple } from "./flow.ts";
+import { type Flow, PROTOCOL_NAMES, type Tuple } from "./flow.ts";
 import type { Filtering, Mapping } from "./mappings.ts";
 
 const CONES: Readonly<Record<Filtering, string>> = {
@@ -18,8 +18,16 @@ function tupleText({ src, dst, sport, dport, type, code, id }: Tuple, protocol: 
   return type !== undefined ? `${ends} type=${type} code=${code} id=${id}` : ends;
 }
 
-function sideText(side: Side, protocol: number, counted: boolean): string {
-  return counted ? `${tupleText(side, protocol)} packets=${side.packets} bytes=${side.bytes}` : tupleText(side, protocol);
+/** The zone of a flow, where it stands: behind a direction that it is of alone, or at the end. */
+export function zoneText({ zone, zoneOf }: Pick<Flow, "zone" | "zoneOf">, place: Flow["zoneOf"]): string {
+  if (zone === 0 || zoneOf !== place) return "";
+  return place === undefined ? `zone=${zone}` : `zone-${place === "original" ? "orig" : "reply"}=${zone}`;
+}
+
+function sideText(flow: Flow, direction: "original" | "reply", counted: boolean): string {
+  const { packets, bytes } = flow[direction];
+  const tuple = tupleText(flow[direction], flow.protocol);
+  return [tuple, zoneText(flow, direction), counted ? `packets=${packets} bytes=${bytes}` : ""].filter((word) => word !== "").join(" ");
 }
 
 /** A mapping in the same words: its kind by RFC 3489's names, flows that use it. */
@@ -38,20 +46,22 @@ export function mappingText({ protocol, inner, outer, filtering, isExplicit, flo
 
 /** One line: protocol, its number, seconds left, state, both sides, status, mark. */
 export function flowText(flow: Flow, counted = true): string {
-  const { family, protocol, zone, state, original, reply, isAssured, isReplied, mark, expiresMs, status } = flow;
+  const { family, protocol, state, isAssured, isReplied, mark, expiresMs, status } = flow;
   const name = PROTOCOL_NAMES[protocol] ?? "unknown";
   return [
     family === 4 ? "ipv4     2" : "ipv6     10",
     `${name.padEnd(8)} ${protocol}`,
     Math.floor(expiresMs / 1000),
     ...(state ? [state] : []),
-    sideText(original, protocol, counted),
+    sideText(flow, "original", counted),
     ...(isReplied ? [] : ["[UNREPLIED]"]),
-    sideText(reply, protocol, counted),
+    sideText(flow, "reply", counted),
     ...(isAssured ? ["[ASSURED]"] : []),
     `mark=${mark}`,
     ...(status & abi.IPS_HELPER ? ["helper"] : []),
-    ...(zone ? [`zone=${zone}`] : []),
+    zoneText(flow, undefined),
     "use=1",
-  ].join(" ");
+  ]
+    .filter((word) => word !== "")
+    .join(" ");
 }

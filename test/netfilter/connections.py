@@ -53,6 +53,12 @@ def tuple_words(data):
     return which, words
 
 
+def zone_words(direction, data):
+    """The zone of a tuple (CTA_TUPLE_ZONE), where it is of that direction alone."""
+    zone = attributes(data).get(3)
+    return [] if zone is None else [f"zone-{direction}={number(zone)}"]
+
+
 def counted(data):
     if data is None:
         return []
@@ -68,8 +74,8 @@ def line(message):
     words = [NAMES.get(protocol, f"protocol {protocol}"), str(number(found[TIMEOUT]))]
     for kind, data in attributes(found.get(PROTOINFO, b"")).items():
         words.append(STATES[kind][attributes(data)[1][0]])
-    words += original + counted(found.get(COUNT_ORIGINAL)) + ([] if status & SEEN_REPLY else ["[UNREPLIED]"])
-    words += reply + counted(found.get(COUNT_REPLY)) + (["[ASSURED]"] if status & ASSURED else [])
+    words += original + zone_words("orig", found[ORIGINAL]) + counted(found.get(COUNT_ORIGINAL)) + ([] if status & SEEN_REPLY else ["[UNREPLIED]"])
+    words += reply + zone_words("reply", found[REPLY]) + counted(found.get(COUNT_REPLY)) + (["[ASSURED]"] if status & ASSURED else [])
     words.append(f"mark={number(found.get(MARK))}")
     if ZONE in found:
         words.append(f"zone={number(found[ZONE])}")

@@ -22,20 +22,6 @@ const ofFlow = (offset: number, bytes: 1 | 2 | 4): Known => ({
   },
 });
 
-/** Of the flow, or the one that was chosen for the packet before it was tracked. */
-const ZONE: Known = {
-  bytes: 2,
-  certain: false,
-  emit(e, [to]) {
-    const flow = e.temporary();
-    const c = e.vector(abi.VEC_FLOW, 4).tee(flow).eqz();
-    e.vector(abi.VEC_CTINFO, 1).i32(abi.CT_NEW).ne().and();
-    e.failIf();
-    c.i32(e.program.places.flows).load(4, abi.FLOWS_HOT).get(flow).i32(1).shrU().i32(abi.FLOW_SIZE).mul().add().load(2, abi.FLOW_ZONE);
-    e.vector(abi.VEC_ZONE, 2).get(flow).select().set(to);
-  },
-};
-
 const DIRECTIONS: Record<Direction, number> = { original: 0, reply: 1 };
 
 /** By call; `family`: the flow must be of it. */
@@ -94,7 +80,7 @@ export function ctOf(key: CtKey, family: Family, direction: Direction | undefine
         },
       };
     case "zone":
-      return direction === undefined ? ZONE : far(abi.CTFIELD_ZONE, 2);
+      return direction === undefined ? ofFlow(abi.FLOW_ZONE, 2) : far(abi.CTFIELD_ZONE, 2);
     case "src":
     case "dst":
       return far(key === "src" ? abi.CTFIELD_SOURCE : abi.CTFIELD_DESTINATION, family === "ip6" ? 16 : 4, family === "ip6" ? 6 : 4);

@@ -64,8 +64,10 @@ const SET_FIELDS: Partial<Record<CtKey, { field: number; bytes: number }>> = {
   event: { field: abi.CTFIELD_EVENTS, bytes: 4 },
 };
 
-export function ctSet(e: Emitter, { sreg, key }: Of<"ct-set">): void {
-  const known = SET_FIELDS[key];
+const ZONE_FIELDS = { original: abi.CTFIELD_ZONE_ORIGINAL, reply: abi.CTFIELD_ZONE_REPLY } as const;
+
+export function ctSet(e: Emitter, { sreg, key, direction }: Of<"ct-set">): void {
+  const known = key === "zone" && direction ? { field: ZONE_FIELDS[direction], bytes: 2 } : SET_FIELDS[key];
   if (!known) throw unsupported(`setting ct ${key}`);
   e.spill(sreg, known.bytes, 0);
   e.code.get(e.worker).get(e.position).i32(known.field);

@@ -2,7 +2,7 @@
 import * as abi from "../../../assembly/abi.ts";
 import { type Conntrack, type FlowEvent, type FlowFilter, flowMatcher } from "../../track/conntrack.ts";
 import { PROTOCOL_NAMES, TCP_STATES } from "../../track/flow.ts";
-import { flowText, mappingText } from "../../track/index.ts";
+import { flowText, mappingText, zoneText } from "../../track/index.ts";
 import { type Command, type Output, usage } from "./command.ts";
 
 const VERSION = "conntrack v1.4.7 (packetloom)";
@@ -25,6 +25,9 @@ const number =
       throw usage(`${VERSION}: ${option} is "${text}"; expected a number from 0 to ${most}`);
     return { [name]: value };
   };
+const zoneOf =
+  (direction: "original" | "reply"): Reading =>
+  (text, option) => ({ ...number("zone", 0xffff)(text, option), zoneOf: direction });
 const FILTERS: Readonly<Record<string, Reading>> = {
   "-s": source,
   "--src": source,
@@ -38,6 +41,8 @@ const FILTERS: Readonly<Record<string, Reading>> = {
   "--family": family,
   "-w": number("zone", 0xffff),
   "--zone": number("zone", 0xffff),
+  "--orig-zone": zoneOf("original"),
+  "--reply-zone": zoneOf("reply"),
   "-m": number("mark", 0xffff_ffff),
   "--mark": number("mark", 0xffff_ffff),
   "--state": (state, option) => {
@@ -154,19 +159,31 @@ function events(tracked: Conntrack, clock: { sleep(ms: number): Promise<void> },
   return { follow: (print) => hub.add((event) => void (fits(event) && print(eventText(event))), clock) };
 }
 
-export function eventText({ kind, protocol, original, reply, zone, status, expiresMs }: FlowEvent): string {
-  const tuple = ({ src, dst, sport, dport, type, code, id, packets, bytes }: FlowEvent["original"]) =>
-    `src=${src} dst=${dst}${sport !== undefined ? ` sport=${sport} dport=${dport}` : type !== undefined ? ` type=${type} code=${code} id=${id}` : ""}${kind === "destroy" ? ` packets=${packets} bytes=${bytes}` : ""}`;
+export function eventText(event: FlowEvent): string {
+  const { kind, protocol, status, expiresMs } = event;
+  const tuple = (direction: "original" | "reply") => {
+    const { src, dst, sport, dport, type, code, id, packets, bytes } = event[direction];
+    return [
+      `src=${src} dst=${dst}`,
+      sport !== undefined ? `sport=${sport} dport=${dport}` : type !== undefined ? `type=${type} code=${code} id=${id}` : "",
+      zoneText(event, direction),
+      kind === "destroy" ? `packets=${packets} bytes=${bytes}` : "",
+    ]
+      .filter((word) => word !== "")
+      .join(" ");
+  };
   const name = (PROTOCOL_NAMES[protocol] ?? "unknown").padEnd(8);
   return `${[
     `[${kind.toUpperCase()}]`.padStart(9),
     name,
     protocol,
     ...(kind === "destroy" ? [] : [Math.ceil(expiresMs / 1000)]),
-    tuple(original),
+    tuple("original"),
     ...(status & abi.IPS_SEEN_REPLY ? [] : ["[UNREPLIED]"]),
-    tuple(reply),
+    tuple("reply"),
     ...(status & abi.IPS_ASSURED ? ["[ASSURED]"] : []),
-    ...(zone ? [`zone=${zone}`] : []),
-  ].join(" ")}\n`;
+    zoneText(event, undefined),
+  ]
+    .filter((word) => word !== "")
+    .join(" ")}\n`;
 }

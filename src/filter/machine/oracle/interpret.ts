@@ -242,7 +242,7 @@ export class Interpreter {
         if (e.key === "state") return this.number(e.dreg, CT_STATE[packet.ctinfo] ?? 1);
         return this.maybe(e.dreg, this.ct(table.spec.family, e, packet));
       case "ct-set":
-        world.flowStore(packet, CT_FIELDS[e.key] ?? 0, this.get(e.sreg, CT_BYTES[e.key] ?? 4));
+        world.flowStore(packet, fieldOf(e), this.get(e.sreg, CT_BYTES[e.key] ?? 4));
         return "go on";
       case "rt":
         if (!packet.output) return "break";
@@ -539,6 +539,8 @@ const CT_FIELDS: Record<string, number> = {
   mark: 12,
   event: 13,
 };
+const fieldOf = ({ key, direction: way }: { readonly key: string; readonly direction?: "original" | "reply" }): number =>
+  key === "zone" && way ? (way === "original" ? 16 : 17) : (CT_FIELDS[key] ?? 0);
 const CT_BYTES: Record<string, number> = { proto_src: 2, proto_dst: 2, label: 16, packets: 8, bytes: 8, avgpkt: 8, helper: 16, zone: 2 };
 const OBJECT_FIELDS: Record<string, number> = { "ct helper": 10, "ct timeout": 14, "ct expectation": 15 };
 const direction = (d: "original" | "reply" | undefined): number => (d === undefined ? 2 : d === "reply" ? 1 : 0);
