@@ -1226,13 +1226,15 @@ export const FLOW_COUNTER_SIZE = 24;
 
 /*
  * Extension, for flows that need one: +0 reply source, destination (IPv6, translated) | +32 labels (16)
- * +48 master flow | helper u16 | +56 translation that an expectation asks for (as EXPECTATION_NAT, 20 bytes) | +88 next free
+ * +48 master flow | helper u16 (src/engine/helper-names.ts), that of its master u16 | +56 translation that an expectation asks for (as EXPECTATION_NAT, 20 bytes) | +88 next free
  */
 export const EXTENSION_SIZE = 96;
 export const EXTENSION_ADDRESSES = 0;
 export const EXTENSION_LABELS = 32;
 export const EXTENSION_MASTER = 48;
 export const EXTENSION_HELPER = 52;
+/** Of its master, when it came; `ct helper` asks for that one. */
+export const EXTENSION_MASTER_HELPER = 54;
 export const EXTENSION_NAT = 56;
 /** Of a proxied flow: the cookie, and once the server has answered what its numbers are ahead; of timestamps alike; the client's first window u16. */
 export const EXTENSION_SEQUENCE = 76;
@@ -1255,6 +1257,9 @@ export const CTFIELD_ZONE = 9;
 export const CTFIELD_HELPER = 10;
 export const CTFIELD_ID = 11;
 export const CTFIELD_MARK = 12;
+/* What `ct helper` objects hold: +0 helper u16 | +2 protocol u8, family u8 (0: both) */
+export const HELPER_PROTOCOL = 2;
+export const HELPER_FAMILY = 3;
 /** Stored only: a mask of events, numbers of a timeout policy and of an expectation's object. */
 export const CTFIELD_EVENTS = 13;
 export const CTFIELD_TIMEOUT = 14;

@@ -1,5 +1,5 @@
 /** What compiled rules and the host layer may ask of flows and translation; part of index.ts. */
-import { EXTENSION_HELPER, FLOWS_FRESH, FLOWS_RETIRED_FIRST, FLOW_EXPIRES, FLOW_EXTENSION, FLOW_STATUS, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, REGION_FLOWS, WORKER_TUPLES } from "./abi";
+import { EXTENSION_HELPER, FLOWS_FRESH, FLOWS_RETIRED_FIRST, FLOW_EXPIRES, FLOW_EXTENSION, FLOW_STATUS, IPS_CONFIRMED, IPS_DYING, REGION_FLOWS, WORKER_TUPLES } from "./abi";
 import { advanceEpoch } from "./core/arena";
 import { regionSize, workerAt } from "./core/layout";
 import { refresh } from "./flow/begin";
@@ -8,7 +8,7 @@ import { believe } from "./flow/tcp";
 import { loadField, storeField } from "./node/ct-fields";
 import { setUp } from "./node/nat";
 import { expect } from "./table/expectations";
-import { extend, extensionAt, find, flowAt, flows, hashTuple, setStatus, tupleOf } from "./table/flow";
+import { extensionAt, find, flowAt, flows, hashTuple, tupleOf } from "./table/flow";
 import { destroy, turnWheel } from "./table/wheel";
 
 /** For compiled rules: gives the flow of the packet at a position the translation of a request (NATREQ_*); a verdict. */
@@ -71,15 +71,6 @@ export function flowMap(worker: u32, inner: usize, outer: usize, mark: u32, tick
 export function flowProlong(flow: u32, ticks: u32, timeout: u32): void {
   const hot = flowAt(flow);
   if (<i32>(load<u32>(hot, FLOW_EXPIRES) - (ticks + timeout)) < 0) refresh(flow, hot, ticks, timeout);
-}
-
-/** Gives a flow a helper, as `ct helper set` does; 0 when it cannot have one. */
-export function flowHelp(flow: u32, helper: u32): u32 {
-  const extension = extend(flow), hot = flowAt(flow);
-  if (extension == 0) return 0;
-  store<u16>(extensionAt(extension), <u16>helper, EXTENSION_HELPER);
-  setStatus(hot, IPS_HELPER);
-  return 1;
 }
 
 /** Number of a flow's helper, 0 without one. */

@@ -262,6 +262,7 @@ export class Generator {
       () => ct("mark", 4, () => [this.below(3), 0, 0, 0]),
       () => ct(this.pick(["protocol", "l3protocol"]), 1, () => [this.pick([2, 6, 10])]),
       () => ct("zone", 2, () => [5, 0]),
+      () => ct("helper", 16, () => name(this.pick(["ftp", "tftp", "sip"]))),
       () => ct(this.pick(["src_ip", "dst_ip"]), 4, () => this.bytes(4)),
       () => ct(this.pick(["src_ip6", "dst_ip6", "label"]), 16, () => this.bytes(16)),
       () => ct(this.pick(["proto_src", "proto_dst"]), 2, () => this.bytes(2)),

@@ -2,6 +2,7 @@
 import * as abi from "../assembly/abi.ts";
 import { Random } from "../src/base/random.ts";
 import { Engine } from "../src/engine/engine.ts";
+import { HELPER_NAMES } from "../src/engine/helper-names.ts";
 import type { Expression, Family, Hook, RuleSpec, RulesetSpec, SetSpec, TableSpec } from "../src/filter/expressions.ts";
 import { Machine } from "../src/filter/machine/machine.ts";
 import { Interpreter, type NatRequest, type Outcome, type World } from "../src/filter/machine/oracle/interpret.ts";
@@ -330,6 +331,7 @@ function flagsOf(packet: Packet): number {
 /** What a flow says of itself: bytes that differ by field and direction, so that mixing them up shows. */
 function fieldOf(flow: Flow | undefined, field: number, direction: number): Uint8Array | undefined {
   if (!flow || (field === abi.CTFIELD_HELPER && flow.id % 2 === 0)) return undefined;
+  if (field === abi.CTFIELD_HELPER) return Uint8Array.of(1 + (flow.id % HELPER_NAMES.length), 0, 0, 0);
   return Uint8Array.from({ length: 16 }, (_, i) => (flow.id * 31 + field * 7 + direction * 3 + (i & 3)) & 255);
 }
 

@@ -4,6 +4,7 @@ import { describe, it } from "node:test";
 import * as abi from "../assembly/abi.ts";
 import { IpAddress } from "../src/base/ip-address.ts";
 import { mapEnds, mapSession, parseSip, sipText, withBody } from "../src/track/helpers/sip-text.ts";
+import { flowText } from "../src/track/index.ts";
 import { helperRules, lanAndServer } from "./nat-rig.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -199,6 +200,24 @@ describe("SIP through a router that masquerades", () => {
     assert.deepEqual(await call(), reached, "a registration is for more than one call");
     await lab.run(601_000);
     assert.deepEqual(await call(), []);
+  });
+
+  it("a flow keeps its helper when rules change: calls still reach the phone", async () => {
+    const rules = helperRules("sip", "udp", 5060);
+    const { lab, client, router, server } = await lanAndServer(rules);
+    const [phone, proxy] = [client.datagram({ port: 5070 }), server.datagram({ port: 5060 })];
+    phone.send(bytes("OPTIONS sip:x SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.2:5070\r\n\r\n"), { address: "192.0.2.2", port: 5060 });
+    await lab.run(50);
+    proxy.tryReceiveMany(() => undefined);
+    router.firewall.apply(`flush ruleset\n${rules.replace(/ct helper h \{[^}]*\}/, "").replace(/chain pre \{[^}]*\}/, "")}`);
+    phone.send(bytes(invite("10.0.0.2", 5070, SESSION("10.0.0.2", 4000))), { address: "192.0.2.2", port: 5060 });
+    await lab.run(50);
+    let heard = "";
+    proxy.tryReceiveMany((data) => {
+      heard = text(data);
+    });
+    assert.equal(heard, invite("192.0.2.1", 5070, SESSION("192.0.2.1", 4000)).replace(/at 192.0.2.1:5070/, "at 10.0.0.2:5070"));
+    assert.match(flowText([...router.conntrack.list()][0]), / mark=0 helper=sip use=1$/);
   });
 
   it("refuses to load a helper that there is not", async () => {

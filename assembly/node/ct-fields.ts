@@ -1,11 +1,11 @@
 /** Fields of a packet's flow that rules read and write (`ct …`) and that do not lie ready: nft_ct.c's keys, by CTFIELD_*. */
 import {
   CT_NEW, CTFIELD_AVERAGE, CTFIELD_BYTES, CTFIELD_DESTINATION, CTFIELD_DESTINATION_PORT, CTFIELD_EXPIRATION, CTFIELD_HELPER, CTFIELD_ID,
-  CTFIELD_LABELS, CTFIELD_MARK, CTFIELD_PACKETS, CTFIELD_SOURCE, CTFIELD_SOURCE_PORT, CTFIELD_ZONE, CTFIELD_ZONE_ORIGINAL, CTFIELD_ZONE_REPLY, ZONE_NOT_ORIGINAL, ZONE_NOT_REPLY, EXTENSION_HELPER, EXTENSION_LABELS,
-  FLOW_EXPIRES, FLOW_EXTENSION, FLOW_MARK, FLOW_STATUS, IPS_HELPER, KIND_IP6, TUPLE_KIND, TUPLE_PORTS, VEC_CTINFO, VEC_FLOW, VEC_ZONE, WORKER_TICKS,
+  CTFIELD_LABELS, CTFIELD_MARK, CTFIELD_PACKETS, CTFIELD_SOURCE, CTFIELD_SOURCE_PORT, CTFIELD_ZONE, CTFIELD_ZONE_ORIGINAL, CTFIELD_ZONE_REPLY, ZONE_NOT_ORIGINAL, ZONE_NOT_REPLY, EXTENSION_HELPER, EXTENSION_LABELS, EXTENSION_MASTER_HELPER,
+  FLOW_EXPIRES, FLOW_EXTENSION, FLOW_MARK, FLOW_PROTOCOL, FLOW_STATUS, HELPER_FAMILY, HELPER_PROTOCOL, IPS_CONFIRMED, IPS_HELPER, KIND_IP6, TUPLE_KIND, TUPLE_PORTS, VEC_CTINFO, VEC_FLOW, VEC_ZONE, WORKER_TICKS,
   WORKER_TUPLES,
 } from "../abi";
-import { countersAt, extend, extensionAt, flowAt, setStatus, tupleOf } from "../table/flow";
+import { countersAt, extend, extensionAt, flowAt, isFlow4, setStatus, tupleOf } from "../table/flow";
 
 /** Either direction's packets and bytes, or both together. */
 export const BOTH: u32 = 2;
@@ -33,8 +33,8 @@ export function loadField(worker: usize, p: u32, field: u32, direction: u32, out
   else if (field == CTFIELD_MARK) value = load<u32>(hot, FLOW_MARK);
   else if (field == CTFIELD_HELPER) {
     const extension = load<u32>(hot, FLOW_EXTENSION);
-    if (extension == 0) return 0;
-    value = load<u16>(extensionAt(extension), EXTENSION_HELPER);
+    value = extension == 0 ? 0 : load<u16>(extensionAt(extension), EXTENSION_MASTER_HELPER);
+    if (value == 0) return 0;
   } else return 0;
   store<u32>(out, value);
   return 4;
@@ -91,15 +91,24 @@ export function storeField(worker: usize, p: u32, field: u32, from: usize, bytes
   if (ref == 0) return false;
   const hot = flowAt(ref >>> 1);
   if (field == CTFIELD_MARK && bytes >= 4) { store<u32>(hot, load<u32>(from), FLOW_MARK); return true; }
-  if (field != CTFIELD_LABELS && field != CTFIELD_HELPER) return false;
+  if (field == CTFIELD_HELPER) return help(ref >>> 1, hot, from);
+  if (field != CTFIELD_LABELS) return false;
   const extension = extend(ref >>> 1);
   if (extension == 0) return false;
   const at = extensionAt(extension);
-  if (field == CTFIELD_HELPER) {
-    store<u16>(at, <u16>load<u32>(from), EXTENSION_HELPER);
-    setStatus(hot, IPS_HELPER);
-  }
   // Labels are only ever added (nf_connlabels_replace with the union of both).
-  else v128.store(at, v128.or(v128.load(at, EXTENSION_LABELS), v128.load(from)), EXTENSION_LABELS);
+  v128.store(at, v128.or(v128.load(at, EXTENSION_LABELS), v128.load(from)), EXTENSION_LABELS);
+  return true;
+}
+
+/** A flow that begins gets the helper of an object, when it is of the object's protocol and family and has none (nft_ct_helper_obj_eval). */
+function help(flow: u32, hot: usize, object: usize): bool {
+  const family = <u32>load<u8>(object, HELPER_FAMILY);
+  if ((load<u32>(hot, FLOW_STATUS) & (IPS_CONFIRMED | IPS_HELPER)) != 0 || load<u8>(hot, FLOW_PROTOCOL) != load<u8>(object, HELPER_PROTOCOL)) return false;
+  if (family != 0 && (family == 4) != isFlow4(hot)) return false;
+  const extension = extend(flow);
+  if (extension == 0) return false;
+  store<u16>(extensionAt(extension), load<u16>(object), EXTENSION_HELPER);
+  setStatus(hot, IPS_HELPER);
   return true;
 }

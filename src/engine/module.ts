@@ -45,7 +45,6 @@ export interface DataPlane {
   flowFind(tuple: number): number;
   flowExpect(from: number, ticks: number): number;
   flowMap(worker: number, inner: number, outer: number, mark: number, ticks: number, lifetime: number): number;
-  flowHelp(flow: number, helper: number): number;
   flowHelper(flow: number): number;
   flowLiberal(flow: number): void;
   flowProlong(flow: number, ticks: number, timeout: number): void;

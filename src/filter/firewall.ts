@@ -31,8 +31,6 @@ import type { ObjectState, RuleState, TableName } from "./machine/state.ts";
 import { checkSupported } from "./supported.ts";
 
 export interface FirewallOptions extends RulesetOptions {
-  /** Helpers that `ct helper` objects may name; all where nothing is said. */
-  readonly helpers?: readonly string[];
   readonly random?: MachineOptions["random"];
 }
 
@@ -51,7 +49,6 @@ export class Firewall {
   private readonly clock: Clock;
   private readonly network: Network;
   private readonly machine: Machine;
-  private readonly helpers: readonly string[] | undefined;
   private ruleset: Ruleset;
   private tracked: Tracked = { 4: false, 6: false, defrag: false };
 
@@ -62,7 +59,6 @@ export class Firewall {
     this.clock = engine.clock;
     this.network = network;
     this.machine = new Machine(engine, network, { random: options.random });
-    this.helpers = options.helpers;
     this.ruleset = new Ruleset(options);
   }
 
@@ -109,7 +105,6 @@ export class Firewall {
 
   private load(next: Ruleset, touched: ReadonlySet<string>): void {
     const spec = next.spec();
-    this.checkHelpers(spec);
     checkSupported(spec);
     const [before, wanted] = [this.tracked, trackedBy(spec)];
     // Flows are tracked before a rule asks for them, and no longer when none does any more.
@@ -122,16 +117,12 @@ export class Firewall {
     }
     this.ruleset = next;
     this.track(wanted);
-    this.network.configure({ nat: hasNat(spec), helpers: hasHelpers(spec), proxies: hasProxies(spec) || undefined, zones: hasZones(spec) });
-  }
-
-  private checkHelpers({ tables }: RulesetSpec): void {
-    for (const { family, name: table, objects } of tables)
-      for (const { name, object } of objects) {
-        if (object.type !== "ct helper" || (this.helpers?.includes(object.helper) ?? true)) continue;
-        const expected = `expected ${this.helpers?.join(", ")}`;
-        throw new LoomError("ENOENT", `table ${family} ${table}, ct helper ${name}: there is no helper "${object.helper}"; ${expected}`);
-      }
+    this.network.configure({
+      nat: hasNat(spec),
+      helpers: hasHelpers(spec) || undefined,
+      proxies: hasProxies(spec) || undefined,
+      zones: hasZones(spec),
+    });
   }
 
   private track(wanted: Tracked): void {
@@ -177,12 +168,6 @@ export class Firewall {
 
   deleteElements(set: TableName & { set: string }, elements: readonly SetElement[]): number {
     return this.machine.deleteElements(set, elements);
-  }
-
-  /** The helper ("ftp", "sip") of a `ct helper` object that a flow was given, by its number. */
-  helperName(number: number): string | undefined {
-    const statement = this.machine.statement(number);
-    return statement?.op === "object" && statement.object.object.type === "ct helper" ? statement.object.object.helper : undefined;
   }
 
   /** So many listen to queues. */

@@ -1,6 +1,7 @@
 /** What the language says and no packet would ever meet here is refused when it is loaded: rules that do nothing are worse than none. */
 import { LoomError } from "../base/errors.ts";
-import type { Expression, ObjectType, RulesetSpec } from "./expressions.ts";
+import { HELPER_NAMES, helperNumber } from "../engine/helper-names.ts";
+import type { Expression, ObjectSpec, ObjectType, RulesetSpec } from "./expressions.ts";
 
 const OBJECTS: Partial<Record<ObjectType, string>> = {
   "ct timeout": "timeouts are those of the whole table of connections",
@@ -11,6 +12,7 @@ const OBJECTS: Partial<Record<ObjectType, string>> = {
 export function checkSupported({ tables }: RulesetSpec): void {
   for (const { family, name, chains, objects } of tables) {
     const where = `table ${family} ${name}`;
+    for (const { name: own, object } of objects) checkHelper(object, `${where}, ct helper ${own}`);
     for (const { name: own, object } of objects)
       refuse(OBJECTS[object.type] ?? (object.type === "synproxy" ? proxyFault(object) : undefined), `${where}, ${object.type} ${own}`);
     for (const chain of chains) {
@@ -21,6 +23,11 @@ export function checkSupported({ tables }: RulesetSpec): void {
           refuse(missing(each) ?? misplaced(each, family, chain.base?.hook), `${where}, chain ${chain.name}, rule with handle ${handle}`);
     }
   }
+}
+
+function checkHelper(object: ObjectSpec["object"], where: string): void {
+  if (object.type !== "ct helper" || helperNumber(object.helper) > 0) return;
+  throw new LoomError("ENOENT", `${where}: there is no helper "${object.helper}"; expected ${HELPER_NAMES.join(", ")}`);
 }
 
 function missing(expression: Expression): string | undefined {

@@ -8,7 +8,7 @@ import type { LogSpec } from "../filter/expressions.ts";
 import { Firewall } from "../filter/firewall.ts";
 import type { IpStack } from "../ip/stack.ts";
 import { Conntrack } from "../track/conntrack.ts";
-import { HELPER_NAMES, Helpers } from "../track/helpers/helpers.ts";
+import { Helpers } from "../track/helpers/helpers.ts";
 import { PacketQueues } from "./packet-queues.ts";
 
 /** Room that a host with a ruleset has unless it says otherwise: 65,536 connections, and sets of tens of thousands of elements. */
@@ -52,7 +52,6 @@ export class HostRules {
       const find = (name: string) => ip.interfaces.find((iface) => iface.name === name);
       this.firewall = new Firewall(engine, this.network, {
         random,
-        helpers: HELPER_NAMES,
         interfaceIndex: (name) => (name === "lo" ? LOOPBACK : find(name) && (find(name)?.port.index as number) + 1),
         interfaceName: (index) => (index === LOOPBACK ? "lo" : ip.interfaces.find((iface) => iface.port.index === index - 1)?.name),
       });
@@ -62,7 +61,7 @@ export class HostRules {
     ip.addresses.listeners.add((event, { address }) => {
       if (event === "removed") this.endTranslationsTo(address);
     });
-    this.listen(flows > 0 ? new Helpers(engine, (number) => this.firewall?.helperName(number)) : undefined);
+    this.listen(flows > 0 ? new Helpers(engine) : undefined);
   }
 
   /** Rules of a host whose engine has room for any. */

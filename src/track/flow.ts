@@ -1,6 +1,7 @@
 /** A tracked connection as it is listed: conntrack's words. */
 import * as abi from "../../assembly/abi.ts";
 import { IpAddress } from "../base/ip-address.ts";
+import { type HelperName, helperName } from "../engine/helper-names.ts";
 import type { EngineMemory } from "../engine/memory.ts";
 import type { DataPlane } from "../engine/module.ts";
 
@@ -63,6 +64,8 @@ export interface Flow {
   /** The other side has answered. */
   readonly isReplied: boolean;
   readonly mark: number;
+  /** Of connection tracking: "ftp", "tftp", "sip". */
+  readonly helper?: HelperName;
   /** Milliseconds until it ends, unless something comes. */
   readonly expiresMs: number;
 }
@@ -170,6 +173,7 @@ export function readFlow(
     isAssured: (status & abi.IPS_ASSURED) !== 0,
     isReplied: (status & abi.IPS_SEEN_REPLY) !== 0,
     mark: memory.getU32(hot + abi.FLOW_MARK),
+    ...(status & abi.IPS_HELPER && { helper: helperName(plane.flowHelper(id)) }),
     expiresMs,
   };
 }

@@ -3,8 +3,9 @@
  * here they are listed, ended and watched.
  */
 export { TIMEOUT_NAMES } from "../engine/flows.ts";
+export { HELPER_NAMES, type HelperName } from "../engine/helper-names.ts";
 export { Conntrack, type FlowEvent, type FlowFilter, type FlowStats, type TrackOptions } from "./conntrack.ts";
 export type { End, Flow, Side, Tuple } from "./flow.ts";
-export { HELPER_NAMES, type HelperName, Helpers } from "./helpers/helpers.ts";
+export { Helpers } from "./helpers/helpers.ts";
 export { type Filtering, type Mapping, type MappingOptions, Mappings } from "./mappings.ts";
 export { flowText, mappingText, zoneText } from "./text.ts";

@@ -1,5 +1,4 @@
 /** Flows as `conntrack -L` prints them. */
-import * as abi from "../../assembly/abi.ts";
 import { type Flow, PROTOCOL_NAMES, type Tuple } from "./flow.ts";
 import type { Filtering, Mapping } from "./mappings.ts";
 
@@ -46,7 +45,7 @@ export function mappingText({ protocol, inner, outer, filtering, isExplicit, flo
 
 /** One line: protocol, its number, seconds left, state, both sides, status, mark. */
 export function flowText(flow: Flow, counted = true): string {
-  const { family, protocol, state, isAssured, isReplied, mark, expiresMs, status } = flow;
+  const { family, protocol, state, isAssured, isReplied, mark, expiresMs, helper } = flow;
   const name = PROTOCOL_NAMES[protocol] ?? "unknown";
   return [
     family === 4 ? "ipv4     2" : "ipv6     10",
@@ -58,8 +57,8 @@ export function flowText(flow: Flow, counted = true): string {
     sideText(flow, "reply", counted),
     ...(isAssured ? ["[ASSURED]"] : []),
     `mark=${mark}`,
-    ...(status & abi.IPS_HELPER ? ["helper"] : []),
     zoneText(flow, undefined),
+    ...(helper ? [`helper=${helper}`] : []),
     "use=1",
   ]
     .filter((word) => word !== "")

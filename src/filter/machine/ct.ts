@@ -6,6 +6,9 @@ import type { Code } from "./code.ts";
 import type { Emitter } from "./emitter.ts";
 import { always, type Known, LOADED, loadWords } from "./reading.ts";
 
+/** Bytes of a helper's name (linux/netfilter/nf_conntrack_helper.h, NF_CT_HELPER_NAME_LEN). */
+export const HELPER_NAME = 16;
+
 /** Pushes the address of the flow's hot record; without a flow the rule ends. */
 function pushFlow(e: Emitter): Code {
   const flow = e.temporary();
@@ -21,6 +24,21 @@ const ofFlow = (offset: number, bytes: 1 | 2 | 4): Known => ({
     pushFlow(e).load(bytes, offset).set(to);
   },
 });
+
+/** The name of the helper that has announced the packet's flow: its master's, as in nft_ct. */
+const HELPER: Known = {
+  bytes: HELPER_NAME,
+  certain: false,
+  emit(e, to) {
+    const c = e.code.get(e.worker).get(e.position).i32(abi.CTFIELD_HELPER).i32(0);
+    e.scratch(LOADED).call(e.program.plane("flowLoad")).eqz();
+    e.failIf();
+    const name = e.temporary();
+    c.get(e.worker).load(4, abi.WORKER_SCRATCH + LOADED);
+    c.i32(HELPER_NAME).mul().i32(e.program.places.helpers).add().set(name);
+    loadWords(c, name, 0, HELPER_NAME, to);
+  },
+};
 
 const DIRECTIONS: Record<Direction, number> = { original: 0, reply: 1 };
 
@@ -106,6 +124,8 @@ export function ctOf(key: CtKey, family: Family, direction: Direction | undefine
       return far(abi.CTFIELD_AVERAGE, 8);
     case "id":
       return far(abi.CTFIELD_ID, 4);
+    case "helper":
+      return HELPER;
     default:
       throw invalid(`ct ${key} cannot be read`);
   }

@@ -85,6 +85,8 @@ export interface Places {
   readonly listeners: number;
   /** Bytes of `ct state` by CT_*. */
   readonly states: number;
+  /** Names of helpers by their number, 16 bytes each. */
+  readonly helpers: number;
   /** A u64 that random numbers come from; never 0. */
   readonly random: number;
   /** Nanoseconds between 1970 and 0 of the engine's clock (u64). */

@@ -5,6 +5,7 @@ import type { Expression, Verdict } from "../expressions.ts";
 import type { Code } from "./code.ts";
 import type { Emitter, Word } from "./emitter.ts";
 import { BREAK, GOTO, JUMP, NEXT, RETURN, type SetLink } from "./link.ts";
+import { HELPER_SIZE } from "./state.ts";
 import { counter, limit, quota, stateful } from "./stateful.ts";
 
 type Of<Op extends Expression["op"]> = Extract<Expression, { op: Op }>;
@@ -104,7 +105,7 @@ export function objref(e: Emitter, { type, name }: Of<"objref">): void {
   else if (object.type === "limit") limit(e, at, object.over);
   else if (object.type === "quota") quota(e, at, object.over);
   else if (object.type === "synproxy") answerHandshake(e, object);
-  else assignObject(e, type, () => e.code.i32(value));
+  else assignObject(e, type, (c) => c.i32(value));
 }
 
 /** What is offered in a server's place goes along in one word. */
@@ -128,24 +129,13 @@ export function objrefMap(e: Emitter, { sreg, set: name }: Of<"objref-map">): vo
   if (set.objectType === "counter") counter(e, at);
   else if (set.objectType === "limit") limit(e, at);
   else if (set.objectType === "quota") quota(e, at);
-  else assignObject(e, set.objectType ?? "", () => c.get(value));
+  else assignObject(e, set.objectType ?? "", (code) => code.get(value));
 }
 
-const FIELDS: Record<string, number> = {
-  "ct helper": abi.CTFIELD_HELPER,
-  "ct timeout": abi.CTFIELD_TIMEOUT,
-  "ct expectation": abi.CTFIELD_EXPECTATION,
-};
-
-/** Gives the packet's flow an object that the data plane knows by number. */
-function assignObject(e: Emitter, type: string, number: () => void): void {
-  const c = e.code.get(e.worker);
-  const field = FIELDS[type];
-  if (field === undefined) throw invalid(`objects of type ${type} are not known to this engine`);
-  number();
-  c.store(4, abi.WORKER_SCRATCH);
-  c.get(e.worker).get(e.position).i32(field);
-  e.scratch().i32(4).call(e.program.plane("flowStore")).pop();
+/** Gives the packet's flow what an object says, which lies where `push` says. */
+function assignObject(e: Emitter, type: string, push: (c: Code) => Code): void {
+  if (type !== "ct helper") throw invalid(`objects of type ${type} are not known to this engine`);
+  push(e.code.get(e.worker).get(e.position).i32(abi.CTFIELD_HELPER)).i32(HELPER_SIZE).call(e.program.plane("flowStore")).pop();
 }
 
 /** Leaves the chain with the verdict on the stack, unless it is `go`. */

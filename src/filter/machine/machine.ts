@@ -12,8 +12,10 @@ import * as abi from "../../../assembly/abi.ts";
 import { LoomError } from "../../base/errors.ts";
 import { type Random, secret } from "../../base/random.ts";
 import type { Engine } from "../../engine/engine.ts";
+import { HELPER_NAMES } from "../../engine/helper-names.ts";
 import type { Family, ObjectType, RulesetSpec, SetElement, TableSpec } from "../expressions.ts";
 import { compile } from "./compile.ts";
+import { HELPER_NAME } from "./ct.ts";
 import type { Places, PlaneFunction } from "./link.ts";
 import { arrange, checkJumps } from "./order.ts";
 import { Registry, type Statement } from "./registry.ts";
@@ -32,6 +34,12 @@ export interface MachineOptions {
 
 const NETWORK: readonly Family[] = ["ip", "ip6", "inet", "netdev"];
 /** `ct state` by CT_*: bits of linux/netfilter/nf_conntrack_common.h; nothing tracked is invalid. */
+function helperNames(): Uint8Array {
+  const bytes = new Uint8Array(HELPER_NAME * (HELPER_NAMES.length + 1));
+  for (const [i, name] of HELPER_NAMES.entries()) bytes.set(new TextEncoder().encode(name), HELPER_NAME * (i + 1));
+  return bytes;
+}
+
 const STATES = Uint8Array.of(2, 4, 8, 2, 4, 1, 1, 64, 1, 1, 1, 1, 1, 1, 1, 1);
 const tableKey = (family: Family, name: string): string => `${family} ${name}`;
 
@@ -76,6 +84,7 @@ export class Machine {
       nothing: space.allocate(abi.IFACE_SIZE).address,
       listeners: this.listeners.address,
       states: space.place(STATES).address,
+      helpers: space.place(helperNames()).address,
       random: seed.address,
       epoch: seed.address + 8,
     };

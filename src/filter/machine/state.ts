@@ -1,7 +1,8 @@
 /** What expressions and objects keep in memory: how much, what it begins with, and how it reads. Layouts: abi.ts, "Sets, maps and state". */
 import * as abi from "../../../assembly/abi.ts";
 import { invalid } from "../../base/errors.ts";
-import type { Expression, Family, LimitSpec } from "../expressions.ts";
+import { helperNumber } from "../../engine/helper-names.ts";
+import type { Expression, Family, LimitSpec, ObjectSpec } from "../expressions.ts";
 
 const SECOND = 1_000_000_000n;
 const U64 = (1n << 64n) - 1n;
@@ -11,7 +12,10 @@ export function stateSize(op: string): number {
   return SIZES[op] ?? 0;
 }
 
-const SIZES: Record<string, number> = { counter: 16, quota: 24, limit: 48, connlimit: 24, last: 16, numgen: 8 };
+/** Bytes of what a `ct helper` object holds. */
+export const HELPER_SIZE = 8;
+
+const SIZES: Record<string, number> = { counter: 16, quota: 24, limit: 48, connlimit: 24, last: 16, numgen: 8, "ct helper": HELPER_SIZE };
 
 /** The kernel's packet limit without a burst of its own. */
 const DEFAULT_BURST = 5;
@@ -25,6 +29,15 @@ export function bucketOf({ rate, per, burst, unit }: LimitSpec): { most: bigint;
     return { most: (cost * BigInt(burst || DEFAULT_BURST)) & U64, cost, rate: 0n };
   }
   return { most: ((span * (BigInt(rate) + BigInt(burst))) / BigInt(rate)) & U64, cost: span, rate: BigInt(rate) };
+}
+
+/** What a `ct helper` object holds (abi.HELPER_*). */
+export function helperBytes({ helper, protocol, l3 }: Extract<ObjectSpec["object"], { type: "ct helper" }>): Uint8Array {
+  const bytes = new Uint8Array(HELPER_SIZE);
+  bytes[0] = helperNumber(helper);
+  bytes[abi.HELPER_PROTOCOL] = protocol;
+  bytes[abi.HELPER_FAMILY] = l3 ?? 0;
+  return bytes;
 }
 
 /** The bytes that state begins with at `now` (ns of the engine's clock). */

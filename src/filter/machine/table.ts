@@ -13,7 +13,7 @@ import type { Registry, Statement, User } from "./registry.ts";
 import { hex, same } from "./same.ts";
 import { SetMemory } from "./set-memory.ts";
 import type { Block, Space } from "./space.ts";
-import { initialState, type ObjectState, type RuleState, readState, stateSize } from "./state.ts";
+import { helperBytes, initialState, type ObjectState, type RuleState, readState, stateSize } from "./state.ts";
 
 interface RuleMemory {
   readonly chain: string;
@@ -95,10 +95,16 @@ export class LoadedTable implements User {
       if (!old.block) this.statementNumbers.add(old.value);
       return;
     }
-    const { type } = spec.object;
-    const expression = { ...spec.object, op: type } as unknown as Expression;
-    const block = stateSize(type) > 0 ? this.space.place(initialState(expression, this.space.now())) : undefined;
+    const bytes = this.bytesOf(spec);
+    const block = bytes && this.space.place(bytes);
     this.objects.set(key, { spec, block, value: block?.address ?? this.number({ op: "object", object: spec }) });
+  }
+
+  /** What an object's memory begins with; undefined where the host alone knows it, by number. */
+  private bytesOf({ object }: ObjectSpec): Uint8Array | undefined {
+    if (object.type === "ct helper") return helperBytes(object);
+    const expression = { ...object, op: object.type } as unknown as Expression;
+    return stateSize(object.type) > 0 ? initialState(expression, this.space.now()) : undefined;
   }
 
   private makeSet(spec: SetSpec): void {

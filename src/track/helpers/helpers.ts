@@ -3,6 +3,7 @@
  * in it that translation has changed. Packets of flows with a helper come up here one by one and go on from here.
  */
 import type { Engine } from "../../engine/engine.ts";
+import { helperName } from "../../engine/helper-names.ts";
 import { Announcer } from "./announcer.ts";
 import { ftpChange, isFtpWhole } from "./ftp.ts";
 import { type Opened, open, payloadOf, seal, withPayload } from "./payload.ts";
@@ -11,9 +12,6 @@ import { isSipWhole } from "./sip-text.ts";
 import { Streams } from "./streams.ts";
 import { readTftp } from "./tftp.ts";
 
-/** Helpers there are, as `ct helper` objects name them. */
-export const HELPER_NAMES = ["ftp", "tftp", "sip"] as const;
-export type HelperName = (typeof HELPER_NAMES)[number];
 const [TCP, UDP] = [6, 17];
 
 export class Helpers {
@@ -21,15 +19,12 @@ export class Helpers {
   private readonly streams: Streams;
   private readonly announcer: Announcer;
   private readonly sip: SipHelper;
-  private readonly nameOf: (number: number) => string | undefined;
 
-  /** `nameOf`: what a flow's number (abi.EXTENSION_HELPER) names. */
-  constructor(engine: Engine, nameOf: (number: number) => string | undefined) {
+  constructor(engine: Engine) {
     this.engine = engine;
     this.streams = new Streams(engine);
     this.announcer = new Announcer(engine);
     this.sip = new SipHelper(this.announcer);
-    this.nameOf = nameOf;
   }
 
   /** Announcements read, and of those the ones that found no place or no port. */
@@ -42,7 +37,7 @@ export class Helpers {
     const opened = open(packet);
     const [flow, direction] = [ref >>> 1, ref & 1];
     const number = this.engine.plane.flowHelper(flow);
-    const helper = this.nameOf(number) as HelperName | undefined;
+    const helper = helperName(number);
     if (!opened || !helper) return packet;
     const ends = this.announcer.ends(flow, direction);
     const isTcp = opened.protocol === TCP;

@@ -3,6 +3,7 @@
  * against each other. What lies outside of rules (routes, connections, translation) is asked of the `World`.
  */
 import * as abi from "../../../../assembly/abi.ts";
+import { helperName } from "../../../engine/helper-names.ts";
 import type { ChainSpec, Expression, Family, RulesetSpec, SetSpec, TableSpec, Verdict } from "../../expressions.ts";
 import { arrange } from "../order.ts";
 import { jhash, scale } from "./hashes.ts";
@@ -512,6 +513,7 @@ export class Interpreter {
           : flow.family;
     if (wanted !== flow.family) return undefined;
     const bytes = this.world.flowLoad(packet, CT_FIELDS[e.key] ?? 0, direction(e.direction));
+    if (e.key === "helper") return bytes && text(helperName(bytes[0]) ?? "");
     return bytes?.subarray(0, /^(src|dst)/.test(e.key) ? (wanted === 6 ? 16 : 4) : (CT_BYTES[e.key] ?? 4));
   }
 }
