@@ -651,8 +651,9 @@ export const HOP_BROADCAST = 9;
 /*
  *   +0 family | leaf bytes | root | hops | hop limit | routes | best (cold) | slots (cold)
  *  +32 uniform nodes | shorts (cold) | pages (cold) | hot bytes | last error
+ *  +64 IPv4: bits of this host's own addresses, by OWN_ADDRESS_HASH: who has none of them is nobody's own
  */
-export const TABLE_SIZE = 64;
+export const TABLE_SIZE = 128;
 export const TABLE_FAMILY = 0;
 export const TABLE_LEAF_BYTES = 4;
 export const TABLE_ROOT = 8;
@@ -667,6 +668,9 @@ export const TABLE_PAGES = 36;
 export const TABLE_DEFERRED = 40;
 /** Set when memory ran out between lists and nodes: the next change rebuilds everything first. */
 export const TABLE_DIRTY = 44;
+export const TABLE_OWN = 64;
+/** The bit of an address (as it lies in a packet): the top nine of its product with this. */
+export const OWN_ADDRESS_HASH = 0x9e3779b1;
 /** "no table" in a port. */
 export const NO_TABLE = 0xffff;
 
@@ -1081,8 +1085,8 @@ export const SPACE_MAPPING = 1;
 export const SPACE_IP6 = 2;
 export const SPACE_NETWORK_SHIFT = 2;
 /** The same as bits of the kind. */
-export const KIND_MAPPING = SPACE_MAPPING << 24;
-export const KIND_IP6 = SPACE_IP6 << 24;
+export const KIND_MAPPING = 0x1000000;
+export const KIND_IP6 = 0x2000000;
 export const KIND_NETWORK_SHIFT = SPACE_NETWORK_SHIFT + 24;
 
 /*

@@ -17,7 +17,7 @@ import { classifyBurst } from "./node/classify";
 import { coalesceBurst } from "./node/coalesce";
 import { translateFamilies } from "./node/nat64";
 import { deliverBurst, rewrite4Burst, rewrite6Burst } from "./node/rewrite";
-import { route4Burst, route6Burst } from "./node/route";
+import { hasOwnSource, route4Burst, route6Burst } from "./node/route";
 import { switchBurst } from "./node/switch";
 import { travel } from "./road";
 
@@ -123,7 +123,7 @@ function routeBurst(worker: usize, port: usize, portIndex: u32, n: u32): void {
   const isHost = (load<u16>(port, PORT_FLAGS) & PORT_HOST) != 0;
   if (on4 != 0) {
     const index = <u32>load<u16>(port, PORT_TABLE4);
-    if (hasTable(index, 4)) leave4(worker, tableAt(index), isHost, route4Burst(worker, port, portIndex, on4));
+    if (hasTable(index, 4)) leave4(worker, tableAt(index), isHost, route4Burst(worker, port, portIndex, on4, hasOwnSource(worker, tableAt(index), on4)));
     else dropList(worker, VEC_LIST4, on4);
   }
   if (on6 != 0) {

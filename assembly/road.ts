@@ -28,7 +28,7 @@ import { isError } from "./flow/tuples";
 import { abandon } from "./flow/begin";
 import { setUp, setUpMapped, setUpNothing, translateBurst, wantsSetup, wasExpected, wasMapped } from "./node/nat";
 import { hasPairs, translateIn, translateOut } from "./node/npt";
-import { route4Burst, route6Burst } from "./node/route";
+import { mayBeOwn, route4Burst, route6Burst } from "./node/route";
 import { end, hasProgram, leave, runSegment } from "./node/rules";
 import { forget, trackBurst, trackOne } from "./node/track";
 import { proxyBurst } from "./synproxy";
@@ -144,20 +144,19 @@ function routeAll(worker: usize, port: usize, portIndex: u32, list: usize, n: u3
   const index = <u32>load<u16>(port + (is4 ? PORT_TABLE4 : PORT_TABLE6));
   if (!hasTable(index, is4 ? 4 : 6)) { unroutable(worker, list, n); return local << 16; }
   const isHost = (load<u16>(port, PORT_FLAGS) & PORT_HOST) != 0;
-  gather(worker, list, n, is4);
-  n = routed(worker, port, portIndex, list, n, is4);
+  n = routed(worker, port, portIndex, list, n, is4, gather(worker, tableAt(index), list, n, is4));
   if (balances) steerBurst(worker, port, tableAt(index), list, n, is4);
   return admitBurst(worker, tableAt(index), list, n, local, is4, isHost);
 }
 
-/** Looks up a list; what the reverse-path check takes off it takes its flow along. */
-function routed(worker: usize, port: usize, portIndex: u32, list: usize, n: u32, is4: bool): u32 {
-  if ((load<u16>(port, PORT_FLAGS) & (PORT_RPF_STRICT | PORT_RPF_LOOSE)) == 0) {
-    return is4 ? route4Burst(worker, port, portIndex, n) : route6Burst(worker, port, portIndex, n);
+/** Looks up a list; what checks of its source take off it takes its flow along. */
+function routed(worker: usize, port: usize, portIndex: u32, list: usize, n: u32, is4: bool, suspicious: bool): u32 {
+  if (!suspicious && (load<u16>(port, PORT_FLAGS) & (PORT_RPF_STRICT | PORT_RPF_LOOSE)) == 0) {
+    return is4 ? route4Burst(worker, port, portIndex, n, false) : route6Burst(worker, port, portIndex, n);
   }
   memory.copy(worker + VEC_SEGMENT, list, <usize>n << 1);
   for (let k: u32 = 0; k < n; k++) store<u16>(worker + (<usize>load<u16>(list + (<usize>k << 1)) << 1), 0, VEC_NEXT);
-  const kept = is4 ? route4Burst(worker, port, portIndex, n) : route6Burst(worker, port, portIndex, n);
+  const kept = is4 ? route4Burst(worker, port, portIndex, n, suspicious) : route6Burst(worker, port, portIndex, n);
   for (let k: u32 = 0; kept != n && k < n; k++) {
     const p = <u32>load<u16>(worker + (<usize>k << 1), VEC_SEGMENT);
     if (<u32>load<u16>(worker + (<usize>p << 1), VEC_NEXT) == NEXT_DONE) leave(worker, p);
@@ -375,7 +374,7 @@ function rerouted(worker: usize, tableIndex: u32, hop: u32, is4: bool): u32 {
   const status = load<u32>(flowAt(ref >>> 1), FLOW_STATUS);
   if ((status & ((ref & 1) == 0 ? IPS_DST_NAT : IPS_SRC_NAT)) == 0) return hop;
   const table = tableAt(tableIndex);
-  gather(worker, worker + (is4 ? VEC_LIST4 : VEC_LIST6), 1, is4);
+  gather(worker, table, worker + (is4 ? VEC_LIST4 : VEC_LIST6), 1, is4);
   const found = is4 ? lookup4(table, load<u32>(worker, VEC_ADDR4)) : lookup6(table, worker + VEC_ADDR6);
   return resolveHop(table, found, load<u32>(descriptorAt(load<u32>(worker, VEC_IDS)), DESC_HASH));
 }
@@ -400,19 +399,23 @@ function describe(d: usize): bool {
   return false;
 }
 
-/** Addresses of a list, where lookups want them. */
-function gather(worker: usize, list: usize, n: u32, is4: bool): void {
+/** Addresses of a list, where lookups want them. May a source be this host's own (IPv4)? */
+function gather(worker: usize, table: usize, list: usize, n: u32, is4: bool): bool {
+  let own: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = <usize>load<u16>(list + (<usize>k << 1)), d = descriptorAt(load<u32>(worker + (p << 2), VEC_IDS));
     const at = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3);
     if (is4) {
       store<u32>(worker + (<usize>k << 2), load32(at + 16), VEC_ADDR4);
-      store<u32>(worker + (<usize>k << 2), load<u32>(at, 12), VEC_SRC4);
+      const source = load<u32>(at, 12);
+      store<u32>(worker + (<usize>k << 2), source, VEC_SRC4);
+      own |= mayBeOwn(table, source);
     } else {
       v128.store(worker + (<usize>k << 4), toQuery(at + 24), VEC_ADDR6);
       v128.store(worker + (<usize>k << 4), toQuery(at + 8), VEC_SRC6);
     }
   }
+  return (own & 1) != 0;
 }
 
 function unroutable(worker: usize, list: usize, n: u32): void {

@@ -1,21 +1,59 @@
 /** Route lookups for the lists that classification made, and the reverse-path check (RFC 3704). */
 import {
-  DESC_HASH, DROP_RPF, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_PORT, NEXT_DONE, NO_PORT, PORT_FLAGS, PORT_RPF_LOOSE,
-  PORT_RPF_STRICT, PORT_RULES4, PORT_RULES6, PORT_TABLE4, PORT_TABLE6, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_RESULT,
+  DESC_HASH, DROP_IP4_MARTIAN_SOURCE, DROP_RPF, HOP_BROADCAST, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_LOCAL, HOP_PORT, NEXT_DONE, NO_PORT, PORT_FLAGS, PORT_RPF_LOOSE,
+  PORT_RPF_STRICT, PORT_RULES4, PORT_RULES6, PORT_TABLE4, PORT_TABLE6, TABLE_OWN, OWN_ADDRESS_HASH, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_RESULT,
   VEC_SRC4, VEC_SRC6, VEC_WORK, WORKER_SCRATCH,
 } from "../abi";
 import { descriptorAt, tableAt } from "../core/layout";
 import { drop } from "../core/packet";
 import { loadAcquire } from "../core/sync";
-import { lookup4Burst } from "../table/fib4";
+import { lookup4, lookup4Burst } from "../table/fib4";
 import { lookup6Burst } from "../table/fib6";
 import { swap32 } from "../wire/bytes";
 import { hopAt, isReachable, resolveHop } from "../table/hops";
 import { lookUpByRules, writeKey } from "../table/lookup-rules";
 
-/** Looks up destinations of list 4; returns the list's new length (the reverse-path check may shorten it). */
-export function route4Burst(worker: usize, port: usize, portIndex: u32, n: u32): u32 {
-  const table = tableAt(load<u16>(port, PORT_TABLE4)), rules = <usize>loadAcquire(port + PORT_RULES4);
+/** Bit 0: may this be an address of this host's own? The others say nothing. */
+@inline
+export function mayBeOwn(table: usize, address: u32): u32 {
+  const bit = address * OWN_ADDRESS_HASH >>> 23;
+  return load<u32>(table + ((<usize>bit >>> 5) << 2), TABLE_OWN) >>> (bit & 31);
+}
+
+/** May any source of list 4 be one? */
+export function hasOwnSource(worker: usize, table: usize, n: u32): bool {
+  let any: u32 = 0;
+  for (let k: usize = 0; k < <usize>n << 2; k += 4) any |= mayBeOwn(table, load<u32>(worker + k, VEC_SRC4));
+  return (any & 1) != 0;
+}
+
+/** Drops what comes from elsewhere under an address of this host's own, or under a broadcast's (Linux's fib_validate_source, RFC 1812 §5.3.7). */
+function withoutOwn(worker: usize, table: usize, n: u32): u32 {
+  let kept: u32 = 0;
+  for (let k: u32 = 0; k < n; k++) {
+    const i = <u32>load<u16>(worker + (<usize>k << 1), VEC_LIST4), source = load<u32>(worker + (<usize>k << 2), VEC_SRC4);
+    const kind = <u32>load<u8>(hopAt(table, lookup4(table, swap32(source))), HOP_KIND);
+    if (kind == HOP_LOCAL || kind == HOP_BROADCAST) {
+      drop(worker, load<u32>(worker + (<usize>i << 2), VEC_IDS), DROP_IP4_MARTIAN_SOURCE);
+      store<u16>(worker + (<usize>i << 1), NEXT_DONE, VEC_NEXT);
+      continue;
+    }
+    store<u16>(worker + (<usize>kept << 1), <u16>i, VEC_LIST4);
+    store<u32>(worker + (<usize>kept << 2), source, VEC_SRC4);
+    store<u32>(worker + (<usize>kept << 2), load<u32>(worker + (<usize>k << 2), VEC_ADDR4), VEC_ADDR4);
+    kept++;
+  }
+  return kept;
+}
+
+/**
+ * Looks up destinations of list 4; returns the list's new length (the reverse-path check may shorten it). `suspicious`: a source may be this
+ * host's own.
+ */
+export function route4Burst(worker: usize, port: usize, portIndex: u32, n: u32, suspicious: bool): u32 {
+  const table = tableAt(load<u16>(port, PORT_TABLE4));
+  if (suspicious) n = withoutOwn(worker, table, n);
+  const rules = <usize>loadAcquire(port + PORT_RULES4);
   if (rules != 0) return routeByRules(worker, port, portIndex, rules, table, n, true);
   if ((load<u16>(port, PORT_FLAGS) & (PORT_RPF_STRICT | PORT_RPF_LOOSE)) != 0) {
     for (let k: usize = 0; k < <usize>n << 2; k += 4) store<u32>(worker + k, swap32(load<u32>(worker + k, VEC_SRC4)), VEC_SRC4);

@@ -56,8 +56,9 @@ export function trackBurst(worker: usize, net: usize, list: usize, n: u32, is4: 
     guessSlow(worker, list, kind, zoned, k, is4, cached);
   }
   if (!cached) candidates(worker, list, n);
-  if (is4) check4(worker, kind, zoned, list, n, ticks);
-  else check6(worker, kind, zoned, list, n, ticks);
+  if (zoned) checkZoned(worker, kind, list, n, is4, ticks);
+  else if (is4) check4(worker, kind, list, n, ticks);
+  else check6(worker, kind, list, n, ticks);
   let kept: u32 = 0, missed: u32 = 0;
   const udp = timeoutAt(TIMEOUT_UDP), stream = timeoutAt(TIMEOUT_UDP_STREAM), counts = load<u32>(flows(), FLOWS_COUNTERS) != 0;
   for (let k: u32 = 0; k < n; k++) {
@@ -188,28 +189,39 @@ function candidates(worker: usize, list: usize, n: u32): void {
 }
 
 /** Third pass: is the guess right, and does the flow still live? */
-function check4(worker: usize, own: u32, zoned: bool, list: usize, n: u32, ticks: u32): void {
+function check4(worker: usize, own: u32, list: usize, n: u32, ticks: u32): void {
   const descriptors = region(REGION_DESCRIPTORS), records = <usize>load<u32>(flows(), FLOWS_HOT);
   for (let k: u32 = 0; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
     const d = descriptors + (<usize>idAt(worker, p) << DESC_SHIFT), data = <usize>load<u32>(d, DESC_DATA);
-    const kind = inZone(worker, own, zoned, p) | (<u32>load<u8>(d, DESC_PROTOCOL) << 16), hot = records + <usize>(ref >>> 1) * FLOW_SIZE, way = <usize>(ref & 1);
+    const kind = own | (<u32>load<u8>(d, DESC_PROTOCOL) << 16), hot = records + <usize>(ref >>> 1) * FLOW_SIZE, way = <usize>(ref & 1);
     const other = (load<u64>(hot + (way << 3)) ^ load<u64>(data + <usize>load<u16>(d, DESC_L3), 12))
       | <u64>(load<u32>(hot + (way << 2), FLOW_PORTS) ^ load<u32>(data + <usize>load<u16>(d, DESC_L4))) | <u64>(load<u32>(hot, FLOW_KIND) ^ kind);
-    if (other != 0 || <i32>(load<u32>(hot, FLOW_EXPIRES) - ticks) <= 0 || (zoned && (load<u32>(hot, FLOW_PHASE) & ZONE_WAYS) != 0)) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
+    if (other != 0 || <i32>(load<u32>(hot, FLOW_EXPIRES) - ticks) <= 0) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
   }
 }
 
 /** The same for IPv6. */
-function check6(worker: usize, own: u32, zoned: bool, list: usize, n: u32, ticks: u32): void {
+function check6(worker: usize, own: u32, list: usize, n: u32, ticks: u32): void {
   const descriptors = region(REGION_DESCRIPTORS), records = <usize>load<u32>(flows(), FLOWS_HOT);
   for (let k: u32 = 0; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
     const d = descriptors + (<usize>idAt(worker, p) << DESC_SHIFT), data = <usize>load<u32>(d, DESC_DATA);
-    const kind = inZone(worker, own, zoned, p) | (<u32>load<u8>(d, DESC_PROTOCOL) << 16) | KIND_IP6, hot = records + <usize>(ref >>> 1) * FLOW_SIZE, way = <usize>(ref & 1);
+    const kind = own | (<u32>load<u8>(d, DESC_PROTOCOL) << 16) | KIND_IP6, hot = records + <usize>(ref >>> 1) * FLOW_SIZE, way = <usize>(ref & 1);
     const other = (load<u32>(hot + (way << 2), FLOW_PORTS) ^ load<u32>(data + <usize>load<u16>(d, DESC_L4))) | (load<u32>(hot, FLOW_KIND) ^ kind);
     const isIt = other == 0 && <i32>(load<u32>(hot, FLOW_EXPIRES) - ticks) > 0 && areAddresses6(hot, ref & 1, data + <usize>load<u16>(d, DESC_L3) + 8);
-    if (!isIt || (zoned && (load<u32>(hot, FLOW_PHASE) & ZONE_WAYS) != 0)) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
+    if (!isIt) store<u32>(worker + (<usize>p << 2), 0, VEC_FLOW);
+  }
+}
+
+/** The same where packets are in zones: each with its own. */
+function checkZoned(worker: usize, kind: u32, list: usize, n: u32, is4: bool, ticks: u32): void {
+  for (let k: u32 = 0; k < n; k++) {
+    const one = list + (<usize>k << 1), p = <u32>load<u16>(one), own = inZone(worker, kind, true, p);
+    if (is4) check4(worker, own, one, 1, ticks);
+    else check6(worker, own, one, 1, ticks);
+    const at = worker + (<usize>p << 2);
+    if ((load<u32>(flowAt(load<u32>(at, VEC_FLOW) >>> 1), FLOW_PHASE) & ZONE_WAYS) != 0) store<u32>(at, 0, VEC_FLOW);
   }
 }
 

@@ -63,6 +63,7 @@ export class RouteTable {
   private readonly specs: (NextHop | undefined)[];
   /** Epoch at which a hop's other version went out of use. */
   private readonly swapped: Map<number, number>;
+  private readonly ownAddresses = new Set<number>();
   /** Tables that share these next hops, this one among them. */
   private readonly sharing: RouteTable[];
 
@@ -95,6 +96,7 @@ export class RouteTable {
     memory.setU32(at + abi.TABLE_HOPS, this.hops);
     for (let i = 0; i < limit && !hopsOf; i++) memory.setU32(this.hops + 4 * i, this.versionAt(i, 0));
     memory.setU32(at + abi.TABLE_HOP_LIMIT, limit);
+    memory.u8.fill(0, at + abi.TABLE_OWN, at + abi.TABLE_SIZE);
     // An empty table that somebody gave back is as good as a new one.
     if (!isReused) this.result(plane.tableCreate(index), "the table itself");
   }
@@ -267,6 +269,23 @@ export class RouteTable {
         ? this.plane.route4Set(this.index, prefix.address, prefix.length, hop)
         : this.plane.route6Set(this.index, prefix.high, prefix.low, prefix.length, hop);
     return this.result(result, text);
+  }
+
+  /**
+   * An IPv4 address is this host's own from now on, or no longer: what comes from elsewhere under it goes nowhere. Its route says that it is
+   * (`local`, `broadcast`); this is what lets a worker pass over all others without asking.
+   */
+  markOwn(address: number, isOwn: boolean): void {
+    if (this.ownAddresses.has(address) === isOwn) return;
+    if (isOwn) this.ownAddresses.add(address);
+    else this.ownAddresses.delete(address);
+    const bits = new Uint32Array((abi.TABLE_SIZE - abi.TABLE_OWN) / 4);
+    for (const each of this.ownAddresses) {
+      const swapped = ((each >>> 24) | ((each >>> 8) & 0xff00) | ((each & 0xff00) << 8) | (each << 24)) >>> 0;
+      const bit = Math.imul(swapped, abi.OWN_ADDRESS_HASH) >>> 23;
+      bits[bit >>> 5] |= 1 << (bit & 31);
+    }
+    for (const [i, word] of bits.entries()) this.memory.setU32(this.memory.table(this.index) + abi.TABLE_OWN + 4 * i, word);
   }
 
   private own(text: string | Prefix): Prefix {

@@ -140,6 +140,7 @@ export class Routes {
     for (const { routes } of this.byPrefix.values()) {
       const [{ prefix }] = routes;
       this.tables[prefix.family].delete(prefix);
+      if (prefix.family === 4) this.tables[4].markOwn(prefix.address, false);
     }
     this.byPrefix.clear();
     this.mirrors.length = 0;
@@ -169,6 +170,7 @@ export class Routes {
       if (hop !== 0 && this.meanings[prefix.family].get(hop)?.kind === "group") this.endGroup(prefix.family, hop);
       throw error;
     }
+    if (prefix.family === 4 && prefix.length === 32) this.tables[4].markOwn(prefix.address, best?.kind === "local");
     known.hop = hop;
     known.isGroup = best !== undefined && upHops(best).length > 1;
     known.gateways = fresh;
