@@ -180,6 +180,8 @@ export const FLAG_FORWARDED = 32768;
 export const FLAG_REASSEMBLED = 65536;
 /** For a group, a broadcast or link-local: never forwarded; DESC_NEXT_HOP says with which reason it goes to the host layer, after the rules. */
 export const FLAG_SCOPED = 131072;
+/** It had a flow when it left the road; and of what this host says about such a packet, which is of that flow, or related to it (nf_ct_attach). */
+export const FLAG_ATTACHED = 262144;
 
 export const GSO_NONE = 0;
 export const GSO_TCP4 = 1;

@@ -9,23 +9,23 @@
  * a second packet of a new flow meets the first one's flow; and so one list can serve every step.
  */
 import {
-  CT_INVALID, CT_RELATED, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL,
-  DESC_NEXT_HOP, DROP_FILTER, DROP_NO_ROUTE, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_L4, FLAG_PASSED, FLAG_REASSEMBLED, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
+  CT_INVALID, CT_RELATED, CT_RELATED_REPLY, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL,
+  DESC_NEXT_HOP, DROP_FILTER, DROP_NO_ROUTE, FLAG_ATTACHED, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLAG_REASSEMBLED, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
   HOP_INCOMPLETE, HOP_KIND, HOP_PORT, IPS_CONFIRMED, IPS_DST_NAT, IPS_DYING, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS,
   NETNS_HELPERS, NETNS_NAT, NETNS_SYNPROXY, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_TABLE, PARKED_ZONE, PORT_FLAGS, PORT_HOST,
   PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, SEGMENT_EGRESS, SEGMENT_FORWARD, SEGMENT_INGRESS, SEGMENT_INPUT,
   SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW,
   SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING, SEGMENT_PREROUTING_LATE,
   SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL,
-  TUPLE_SIZE, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VEC_ZONE, VERDICT_ACCEPT, VERDICT_FILTERED, WORKER_RESUME, WORKER_SCRATCH, WORKER_TUPLES,
+  TUPLE_SIZE, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VEC_ZONE, VERDICT_ACCEPT, VERDICT_FILTERED, WORKER_RESUME, WORKER_SCRATCH, WORKER_TICKS, WORKER_TUPLES,
 } from "./abi";
 import { descriptorAt, hasTable, header, networkOf, portAt, tableAt } from "./core/layout";
 import { drop, punt } from "./core/packet";
 import { serve, SERVED_BY_NAT, steerBurst, tunnelBurst } from "./node/balance";
 import { admitBurst, confirmBurst, handUp, helpBurst, linkBurst, setAside } from "./node/forward";
 import { MAPPED, NOT_MAPPED } from "./flow/mapping";
-import { isError } from "./flow/tuples";
 import { abandon } from "./flow/begin";
+import { close } from "./flow/tcp";
 import { setUp, setUpMapped, setUpNothing, translateBurst, wantsSetup, wasExpected, wasMapped } from "./node/nat";
 import { hasPairs, translateIn, translateOut } from "./node/npt";
 import { mayBeOwn, route4Burst, route6Burst } from "./node/route";
@@ -39,7 +39,6 @@ import { hopAt, resolveHop } from "./table/hops";
 import { hasMappings } from "./table/mappings";
 import { load32 } from "./wire/bytes";
 import { walkExtensions } from "./wire/ipv6";
-import { TCP } from "./wire/l4";
 
 /** The packet has ended already. */
 const VERDICT_GONE: u32 = 0xff;
@@ -348,23 +347,28 @@ export function discardParked(worker: usize, id: u32): void {
 }
 
 function trackOwn(worker: usize, net: usize, is4: bool): u32 {
+  if (attach(worker, descriptorAt(load<u32>(worker, VEC_IDS)), is4)) return 1;
   if (<u32>load<u8>(worker, VEC_CTINFO) == CT_UNTRACKED || (load<u32>(descriptorAt(load<u32>(worker, VEC_IDS)), DESC_FLAGS) & FLAG_FRAGMENT) != 0) return 1;
   const reason = trackOne(worker, net, 0, is4);
   if (reason == 0) {
-    // What this host says about a packet that got no further is about that packet's flow, which nobody knows any more.
-    if (<u32>load<u8>(worker, VEC_CTINFO) == CT_INVALID && isComplaint(load<u32>(worker, VEC_IDS))) store<u8>(worker, CT_RELATED, VEC_CTINFO);
+    // What this host says about a packet that got no further is about that packet's flow, which nobody may know any more.
+    const isAttached = (load<u32>(descriptorAt(load<u32>(worker, VEC_IDS)), DESC_FLAGS) & FLAG_ATTACHED) != 0;
+    if (isAttached && <u32>load<u8>(worker, VEC_CTINFO) == CT_INVALID) store<u8>(worker, CT_RELATED, VEC_CTINFO);
     return 1;
   }
   lost(worker, 0, reason);
   return 0;
 }
 
-/** An ICMP error, or a reset. */
-function isComplaint(id: u32): bool {
-  const d = descriptorAt(id);
-  if (isError(id)) return true;
-  const tcp = <u32>load<u8>(d, DESC_PROTOCOL) == TCP && (load<u32>(d, DESC_FLAGS) & FLAG_L4) != 0;
-  return tcp && (load<u8>(<usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L4), 13) & 4) != 0;
+/** A reset that a rule has sent is of the connection that it ends, and is not tracked by itself (nf_send_reset). */
+function attach(worker: usize, d: usize, is4: bool): bool {
+  if ((load<u32>(d, DESC_FLAGS) & FLAG_ATTACHED) == 0) return false;
+  const ref = still(worker, d, is4);
+  if (ref == 0) return false;
+  store<u32>(worker, ref, VEC_FLOW);
+  store<u8>(worker, (ref & 1) == 0 ? CT_RELATED : CT_RELATED_REPLY, VEC_CTINFO);
+  close(ref >>> 1, load<u32>(worker, WORKER_TICKS));
+  return true;
 }
 
 /** Where a packet goes whose destination was changed on its way out. */

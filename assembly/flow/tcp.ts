@@ -9,10 +9,13 @@
  */
 import {
   COLD_FLAGS, COLD_LAST, COLD_SCALES, COLD_STATE, COLD_TCP, COLD_TCP_SIZE, FLOWS_FLAGS, FLOWS_IGNORE_INVALID_RST, FLOWS_TCP_LIBERAL,
-  FLOWS_TCP_LOOSE, FLOWS_TIMEOUTS, FLOW_STATUS, IPS_ASSURED, IPS_CONFIRMED, IPS_SEEN_REPLY, TIMEOUT_TCP, TIMEOUT_TCP_RETRANS, TIMEOUT_TCP_UNACK,
+  EVENT_UPDATE, FLOWS_TCP_LOOSE, FLOWS_TIMEOUTS, FLOW_PROTOCOL, FLOW_STATUS, IPS_ASSURED, IPS_CONFIRMED, IPS_SEEN_REPLY, TIMEOUT_TCP, TIMEOUT_TCP_RETRANS, TIMEOUT_TCP_UNACK,
 } from "../abi";
-import { coldAt, flowAt, flows, setStatus } from "../table/flow";
+import { coldAt, flowAt, flows, lockFlow, setStatus, unlockFlow } from "../table/flow";
+import { tell } from "../table/flow-events";
 import { load16, load32 } from "../wire/bytes";
+import { TCP } from "../wire/l4";
+import { refresh } from "./begin";
 
 export const NONE: u32 = 0;
 export const SYN_SENT: u32 = 1;
@@ -266,9 +269,9 @@ export function trackTcp(flow: u32, direction: u32, tcp: usize, length: u32, ahe
   store<u8>(cold, <u8>state, COLD_STATE);
   if (old != state && state == FIN_WAIT) setFlags(cold, direction, flagsOf(cold, direction) | CLOSE_INIT);
   const status = load<u32>(hot, FLOW_STATUS);
-  // The same SYN again, and one that crosses it, prolong nothing.
-  if (kind == KIND_SYN && (status & IPS_CONFIRMED) != 0) return TRACK_OK;
   const usual = timeoutOf(cold, state, kind), answered = (status & IPS_SEEN_REPLY) != 0;
+  // The same SYN again, and the first one that crosses it, prolong nothing.
+  if (kind == KIND_SYN && !answered && old == SYN_SENT) return TRACK_OK;
   // Picked up in the middle: not for days until somebody answers.
   store<u32>(timeoutOut, answered || state != ESTABLISHED ? usual : min<u32>(usual, timeout(TIMEOUT_TCP_UNACK)));
   if (!answered) return (flags & RST) != 0 ? TRACK_END : TRACK_OK;
@@ -402,8 +405,12 @@ function judgeWindow(cold: usize, direction: u32, kind: u32, tcp: usize, length:
   const unsent = !before(sack, received + 1);
   if (ahead || stale || belated || unsent) {
     if ((flagsOf(cold, direction) & LIBERAL) == 0 && (load<u32>(flows(), FLOWS_FLAGS) & FLOWS_TCP_LIBERAL) == 0) {
-      // A little beyond the edge (no more than a window): the receiver will know what to do with it.
-      if (ahead && !stale && !belated && !unsent && end - maxEnd <= maxWindow) return WINDOW_PASSES;
+      // A little beyond the edge (no more than a window): the receiver will know what to do with it, and may acknowledge it.
+      if (ahead && !stale && !belated && !unsent && end - maxEnd <= maxWindow) {
+        store<u32>(sender, end, END);
+        setFlags(cold, direction, flagsOf(cold, direction) | UNACKNOWLEDGED);
+        return WINDOW_PASSES;
+      }
       return ahead || unsent ? WINDOW_INVALID : WINDOW_PASSES;
     }
     return WINDOW_FITS;
@@ -505,6 +512,17 @@ export function believe(flow: u32): void {
 /** What an answer to a flow's SYN acknowledges. */
 export function afterSyn(flow: u32): u32 {
   return load<u32>(side(coldAt(flow), 0), END);
+}
+
+/** Somebody here has ended a connection: it is as good as over (nf_ct_set_closing). */
+export function close(flow: u32, ticks: u32): void {
+  const hot = flowAt(flow);
+  if (<u32>load<u8>(hot, FLOW_PROTOCOL) != TCP) return;
+  lockFlow(hot);
+  store<u8>(coldAt(flow), <u8>CLOSE, COLD_STATE);
+  unlockFlow(hot);
+  refresh(flow, hot, ticks, timeout(TIMEOUT_TCP + CLOSE));
+  tell(flow, EVENT_UPDATE, ticks);
 }
 
 /** Both ends are done with it, and only stragglers are waited for. */

@@ -85,10 +85,10 @@ export function translate(id: u32, kind: u32, tuple: usize): void {
  * What an ICMP error cites, given back the addresses its sender knows: `kind` names the side of the cited packet. The error's
  * own checksum follows by what changed.
  */
-export function translateCited(id: u32, kind: u32, tuple: usize): void {
+export function translateCited(id: u32, kind: u32, tuple: usize): bool {
   const d = descriptorAt(id), data = <usize>load<u32>(d, DESC_DATA), is4 = (load<u32>(d, DESC_FLAGS) & FLAG_IP4) != 0;
   const icmp = data + <usize>load<u16>(d, DESC_L4), inner = icmp + 8, end = data + load<u32>(d, DESC_LENGTH);
-  if (inner + (is4 ? 28 : 48) > end) return;
+  if (inner + (is4 ? 20 : 40) > end) return false;
   const have = <u32>(end - inner);
   let header: u32 = 40, protocol: u32 = 0;
   if (is4) {
@@ -99,10 +99,11 @@ export function translateCited(id: u32, kind: u32, tuple: usize): void {
     header = <u32>walk & 0xffff;
     protocol = <u32>(walk >> 16) & 0xff;
   }
-  if (header + 8 > have) return;
+  if (header + (hasPorts(protocol) ? 8 : 0) > have) return false;
   // At most 60 + 20 bytes change: their sums before and after are what the checksum has to know.
   const touched = min<u32>(have, header + 20), before = sum(inner, touched);
   rewrite(inner, inner + header, have - header, is4, protocol, kind, tuple, false);
   const after = sum(inner, touched);
   store<u16>(icmp, <u16>update16(<u32>load<u16>(icmp, 2), before, after), 2);
+  return true;
 }

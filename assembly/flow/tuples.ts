@@ -121,6 +121,14 @@ export function isError(id: u32): bool {
   return (flags & FLAG_IP4) != 0 ? protocol == ICMP && isError4(type) : protocol == ICMP6 && type < 128;
 }
 
+/** Is the checksum of an ICMP error right? */
+export function isErrorRight(id: u32): bool {
+  const d = descriptorAt(id), flags = load<u32>(d, DESC_FLAGS), l3 = <usize>load<u32>(d, DESC_DATA) + load<u16>(d, DESC_L3);
+  if ((flags & (FLAG_CSUM_GOOD | FLAG_CSUM_PARTIAL)) != 0) return true;
+  const is4 = (flags & FLAG_IP4) != 0, l4 = <u32>load<u16>(d, DESC_L4), end = <u32>load<u16>(d, DESC_L3) + (is4 ? load16(l3 + 2) : 40 + load16(l3 + 4));
+  return end >= l4 && transportSumRight(id, l3, is4, is4 ? ICMP : ICMP6, l4, end - l4);
+}
+
 /** Is this error an IPv4 redirect? */
 export function isRedirect(id: u32): bool {
   const d = descriptorAt(id);
@@ -130,12 +138,12 @@ export function isRedirect(id: u32): bool {
 /** The packet that an ICMP error cites, as the tuple of its answers. What is cited must be there as far as it is read. */
 function citedTuple(d: usize, inner: usize, is4: bool, tuple: usize): u32 {
   const end = <usize>load<u32>(d, DESC_DATA) + load<u32>(d, DESC_LENGTH), have = <u32>(end - min(end, inner));
-  if (have < <u32>(is4 ? 28 : 48)) return TUPLE_INVALID;
+  if (have < <u32>(is4 ? 20 : 40)) return TUPLE_INVALID;
   let header: u32 = 40, protocol: u32;
   if (is4) {
     header = (<u32>load<u8>(inner) & 15) << 2;
     // A later fragment has no ports to show.
-    if (load<u8>(inner) >>> 4 != 4 || header < 20 || have < header + 8 || (load16(inner + 6) & 0x1fff) != 0) return TUPLE_INVALID;
+    if (load<u8>(inner) >>> 4 != 4 || header < 20 || have < header || (load16(inner + 6) & 0x1fff) != 0) return TUPLE_INVALID;
     protocol = <u32>load<u8>(inner, 9);
     store<u64>(tuple, rotr<u64>(load<u64>(inner, 12), 32));
   } else {
@@ -143,10 +151,12 @@ function citedTuple(d: usize, inner: usize, is4: bool, tuple: usize): u32 {
     if (load<u8>(inner) >>> 4 != 6 || (walk >> 56) != 0) return TUPLE_INVALID;
     header = <u32>walk & 0xffff;
     protocol = <u32>(walk >> 16) & 0xff;
-    if (have < header + 8) return TUPLE_INVALID;
+    if (have < header) return TUPLE_INVALID;
     v128.store(tuple, v128.load(inner, 24));
     v128.store(tuple, v128.load(inner, 8), 16);
   }
+  // As much as it takes to know whose it is: ports, or an identifier.
+  if (have < header + (hasPorts(protocol) ? 4 : protocol == (is4 ? ICMP : ICMP6) ? 8 : 0)) return TUPLE_INVALID;
   store<u32>(tuple, (load<u32>(tuple, TUPLE_KIND) & 0xff00ffff) | (protocol << 16), TUPLE_KIND);
   return citedPorts(inner + header, protocol, is4, tuple);
 }

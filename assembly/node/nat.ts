@@ -18,7 +18,7 @@ import { fetchOr } from "../core/sync";
 import { choose, keepOrChange, RANGE_ADDRESSES, RANGE_PORTS } from "../flow/allocate";
 import { CONES, MAPPED, mapDestination, mapSource, NOT_MAPPED } from "../flow/mapping";
 import { translate, translateCited } from "../flow/translate";
-import { invert, isError, isRedirect } from "../flow/tuples";
+import { invert, isError, isErrorRight, isRedirect } from "../flow/tuples";
 import { extend, extensionAt, flowAt, setStatus, setTuple, tupleOf } from "../table/flow";
 import { hasMappings } from "../table/mappings";
 import { fold32 } from "../wire/checksum";
@@ -215,13 +215,12 @@ function translateOne(worker: usize, p: u32, ref: u32, kind: u32): bool {
   const other = worker + WORKER_TUPLES, target = other + TUPLE_SIZE, info = <u32>load<u8>(worker + <usize>p, VEC_CTINFO);
   tupleOf(ref >>> 1, 1 - (ref & 1), other);
   if ((info == CT_RELATED || info == CT_RELATED_REPLY) && isError(mine)) {
-    // RFC 5508 REQ-8 says nothing of redirects: whom they would send elsewhere does not have that address.
-    if (isRedirect(mine)) {
+    // RFC 5508 REQ-8 says nothing of redirects: whom they would send elsewhere does not have that address. And what is mended must have been right.
+    if (isRedirect(mine) || !isErrorRight(mine) || !translateCited(mine, kind == NAT_SOURCE ? NAT_DESTINATION : NAT_SOURCE, other)) {
       drop(worker, mine, DROP_NAT_UNWRITABLE);
       store<u16>(worker + (<usize>p << 1), NEXT_DONE, VEC_NEXT);
       return false;
     }
-    translateCited(mine, kind == NAT_SOURCE ? NAT_DESTINATION : NAT_SOURCE, other);
   }
   invert(other, target);
   translate(mine, kind, target);

@@ -135,6 +135,7 @@ export class IcmpIo {
     data: Uint8Array,
     hopLimit?: number,
     tos = 0,
+    about?: number,
   ): boolean {
     const { world } = this;
     const path = world.pathTo(to, iface);
@@ -142,7 +143,7 @@ export class IcmpIo {
     const source = from ?? world.sourceFor(to, path);
     if (!source) return false;
     const message = icmpMessage(type, code, rest, data, source, to);
-    return world.sendPacket(world.packetOf(source, to, to.family === 4 ? 1 : 58, message, hopLimit ?? defaultHops, tos), path);
+    return world.sendPacket(world.packetOf(source, to, to.family === 4 ? 1 : 58, message, hopLimit ?? defaultHops, tos), path, about);
   }
 
   reassemblyTimedOut(first: Uint8Array): void {
@@ -180,7 +181,9 @@ export class IcmpIo {
     const from = world.isLocal(destination) ? destination : undefined;
     // RFC 1812 §4.3.2.5: precedence "internetwork control", the rest as it came.
     const tos = to.family === 4 ? (packet[1] & 0x1e) | 0xc0 : 0;
-    this.send(to.isLinkLocal ? iface : undefined, from, to, type, code, rest, quoted(packet), undefined, tos);
+    const { memory } = world.engine;
+    const about = memory.getU32(memory.descriptor(id) + abi.DESC_FLAGS) & abi.FLAG_ATTACHED ? 0 : undefined;
+    this.send(to.isLinkLocal ? iface : undefined, from, to, type, code, rest, quoted(packet), undefined, tos, about);
   }
 
   /** Options and extension headers of a packet for us: true when the packet may go on (RFC 1122 §3.2.1.8, RFC 8200 §4). */

@@ -127,7 +127,8 @@ export class Output {
   }
 
   /** Sends a whole IP packet, copied into a buffer. */
-  sendPacket(packet: Uint8Array, path: Path): boolean {
+  /** `about`: it is about a packet that had a flow: the one that it is a packet of (its number × 2 + direction), or 0. */
+  sendPacket(packet: Uint8Array, path: Path, about?: number): boolean {
     if (path.hop === 0) {
       this.world.counters.out_no_routes++;
       return false;
@@ -135,6 +136,10 @@ export class Output {
     if (packet.length > path.mtu && !path.isLocal) return this.sendFragments(packet, path);
     const id = this.world.chainOf(packet);
     if (id === undefined) return false;
+    if (about !== undefined) {
+      this.mark(id, abi.FLAG_ATTACHED);
+      this.world.engine.memory.setU32(this.world.engine.memory.descriptor(id) + abi.PARKED_FLOW, about);
+    }
     return this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop, path.iface);
   }
 

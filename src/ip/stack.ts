@@ -455,8 +455,8 @@ export class IpStack implements PuntReceiver, World {
     return this.output.loopBack(id, iface);
   }
 
-  sendPacket(packet: Uint8Array, path: Path): boolean {
-    return this.output.sendPacket(packet, path);
+  sendPacket(packet: Uint8Array, path: Path, about?: number): boolean {
+    return this.output.sendPacket(packet, path, about);
   }
 
   sendFragments(packet: Uint8Array, path: Path, flags = 0): boolean {

@@ -74,9 +74,14 @@ export class Verdicts {
     const fresh = world.chainOf(out);
     if (fresh === undefined) return;
     const d = memory.descriptor(fresh);
-    memory.setU32(d + abi.DESC_FLAGS, memory.getU32(d + abi.DESC_FLAGS) | abi.FLAG_PASSED | abi.FLAG_FORWARDED);
+    this.mark(d, abi.FLAG_PASSED | abi.FLAG_FORWARDED);
     memory.setU16(d + abi.DESC_INGRESS, memory.getU16(memory.descriptor(id) + abi.DESC_INGRESS));
     world.route(fresh, out[0] >>> 4 === 4 ? 4 : 6, hop);
+  }
+
+  private mark(descriptor: number, flags: number): void {
+    const { memory } = this.world.engine;
+    memory.setU32(descriptor + abi.DESC_FLAGS, memory.getU32(descriptor + abi.DESC_FLAGS) | flags);
   }
 
   private reject(id: number, kind: number, code: number): void {
@@ -85,12 +90,12 @@ export class Verdicts {
     const { memory } = this.world.engine;
     const isKnown = memory.getU32(memory.descriptor(id) + abi.DESC_FLAGS) & (abi.FLAG_CSUM_PARTIAL | abi.FLAG_CSUM_GOOD);
     if (packet.length < 20 || (!isKnown && !isSound(this.world.packetBytes(id)))) return;
-    if (kind === abi.REJECT_TCP_RESET) this.reset(packet);
+    if (kind === abi.REJECT_TCP_RESET) this.reset(packet, id);
     else this.icmp.sendUnreachable(id, packet, UNREACHABLE[packet[0] >>> 4 === 4 ? 4 : 6], code);
   }
 
-  /** RFC 9293 §3.5.2: with the sequence number that was acknowledged, or acknowledging what came. */
-  private reset(packet: Uint8Array): void {
+  /** RFC 9293 §3.5.2: with the sequence number that was acknowledged, or acknowledging what came. `id`: of the packet that it answers. */
+  private reset(packet: Uint8Array, id: number): void {
     const { world } = this;
     const [from, to] = [sourceOf(packet), destinationOf(packet)];
     const upper = packet[0] >>> 4 === 4 ? { protocol: packet[9], offset: (packet[0] & 15) * 4 } : upperLayer(packet);
@@ -117,7 +122,12 @@ export class Verdicts {
     );
     const path = world.pathTo(from);
     const addressed = { source: to.v4, destination: from.v4, protocol: 6, payload: answer };
-    world.sendPacket(from.family === 4 ? serializeIpv4({ ...addressed, dontFragment: true }) : world.packetOf(to, from, 6, answer), path);
+    const whole = from.family === 4 ? serializeIpv4({ ...addressed, dontFragment: true }) : world.packetOf(to, from, 6, answer);
+    const { memory } = world.engine;
+    const about = memory.descriptor(id);
+    const isOfFlow = (memory.getU32(about + abi.DESC_FLAGS) & abi.FLAG_ATTACHED) !== 0;
+    // The connection that it ends.
+    world.sendPacket(whole, path, isOfFlow ? memory.getU32(about + abi.PARKED_FLOW) : undefined);
   }
 
   /** The last fragment brings the whole packet back to the port by which it came, with that fragment's link-layer header. */
@@ -149,15 +159,20 @@ export class Verdicts {
   }
 }
 
-const WITH_SUM = new Set([1, 6, 17, 58]);
+/** GRE, ESP, AH, SCTP, UDP-Lite, DCCP: with none, another, or one over a part of them (nf_reject_verify_csum). */
+const WITHOUT_SUM = new Set([47, 50, 51, 132, 136, 33]);
 
-/** Is the transport's checksum right? Where there is none to be known, it is. */
+/**
+ * Is the transport's checksum right? Whatever is not known to have none is summed up, as the kernel does: over all that the network layer carries,
+ * whatever UDP says of its length.
+ */
 function isSound(packet: Uint8Array): boolean {
   const is4 = packet[0] >>> 4 === 4;
   const { protocol, offset } = is4 ? { protocol: packet[9], offset: (packet[0] & 15) * 4 } : upperLayer(packet);
-  if (!WITH_SUM.has(protocol)) return true;
+  if (WITHOUT_SUM.has(protocol)) return true;
   const segment = packet.subarray(offset);
   if (protocol === 17 && segment[6] === 0 && segment[7] === 0) return true;
+  const isPlain = is4 && protocol !== 6 && protocol !== 17;
   const [from, to] = is4 ? [packet.subarray(12, 16), packet.subarray(16, 20)] : [packet.subarray(8, 24), packet.subarray(24, 40)];
-  return checksum(segment, protocol === 1 ? 0 : pseudoSum(from, to, protocol, segment.length)) === 0;
+  return checksum(segment, isPlain ? 0 : pseudoSum(from, to, protocol, segment.length)) === 0;
 }

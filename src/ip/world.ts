@@ -60,7 +60,7 @@ export interface World {
   /** The best own address of an interface for a destination. */
   sourceOn(iface: NetInterface, to: IpAddress): IpAddress | undefined;
   sourceFor(to: IpAddress, path: Path): IpAddress | undefined;
-  sendPacket(packet: Uint8Array, path: Path): boolean;
+  sendPacket(packet: Uint8Array, path: Path, about?: number): boolean;
   /** `flags`: of descriptors, for each piece. */
   sendFragments(packet: Uint8Array, path: Path, flags?: number): boolean;
   sendFrame(iface: NetInterface, frame: Uint8Array): void;
