@@ -145,8 +145,12 @@ export const PARKED_OUT = DESC_LOG_OUT;
 export const PARKED_TABLE = DESC_VLAN;
 export const DESC_CSUM_START = 48;
 export const DESC_CSUM_OFFSET = 50;
-/** Of what was put together (FLAG_REASSEMBLED, its checksum never open): bytes of its largest fragment, IP header included. */
+/**
+ * Of what was put together (FLAG_REASSEMBLED, its checksum never open): bytes of its largest fragment, IP header included, 0 where it was alone
+ * (RFC 6946); and the number by which the host layer knows how it was cut.
+ */
 export const LARGEST_FRAGMENT = DESC_CSUM_OFFSET;
+export const CUT_NUMBER = DESC_CSUM_START;
 export const DESC_GSO_SIZE = 52;
 export const DESC_GSO_KIND = 54;
 /** Address of a u32 that counts outstanding references to application memory, or 0. */
@@ -157,6 +161,7 @@ export const DESC_MARK = 60;
 export const FLAG_IP4 = 1;
 export const FLAG_IP6 = 2;
 export const FLAG_FRAGMENT = 4;
+/** Alone (FLAG_FRAGMENT is not set): an IPv6 packet that is its own only fragment (RFC 6946). */
 export const FLAG_FIRST_FRAGMENT = 8;
 export const FLAG_OPTIONS = 16;
 export const FLAG_VLAN = 32;
@@ -831,7 +836,7 @@ export const NETNS_SYNPROXY = 64;
 /** Rules put packets into zones. */
 export const NETNS_ZONES = 128;
 
-/** Priorities up to -201, before tracking (-200). */
+/** Priorities from -400 to -201, before tracking (-200). */
 export const SEGMENT_PREROUTING_RAW = 0;
 /** -200 to -101. */
 export const SEGMENT_PREROUTING = 1;
@@ -853,7 +858,9 @@ export const SEGMENT_POSTROUTING_NAT = 13;
 export const SEGMENT_POSTROUTING_LATE = 14;
 export const SEGMENT_INGRESS = 15;
 export const SEGMENT_EGRESS = 16;
-export const SEGMENT_COUNT = 17;
+/** Up to -401: before fragments are put together (-400). */
+export const SEGMENT_PREROUTING_FIRST = 17;
+export const SEGMENT_COUNT = 18;
 
 export const VERDICT_DROP = 0;
 export const VERDICT_ACCEPT = 1;

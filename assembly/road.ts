@@ -10,13 +10,13 @@
  */
 import {
   CT_INVALID, CT_RELATED, CT_RELATED_REPLY, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL,
-  DESC_NEXT_HOP, DROP_FILTER, DROP_NO_ROUTE, FLAG_ATTACHED, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLAG_REASSEMBLED, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
+  DESC_NEXT_HOP, DROP_FILTER, DROP_NO_ROUTE, FLAG_ATTACHED, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLAG_REASSEMBLED, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
   HOP_INCOMPLETE, HOP_KIND, HOP_PORT, IPS_CONFIRMED, IPS_DST_NAT, IPS_DYING, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS,
   NETNS_HELPERS, NETNS_NAT, NETNS_SYNPROXY, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_TABLE, PARKED_ZONE, PORT_FLAGS, PORT_HOST,
   PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, SEGMENT_EGRESS, SEGMENT_FORWARD, SEGMENT_INGRESS, SEGMENT_INPUT,
   SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW,
   SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING, SEGMENT_PREROUTING_LATE,
-  SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_RAW, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL,
+  SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_FIRST, SEGMENT_PREROUTING_RAW, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL,
   TUPLE_SIZE, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VEC_ZONE, VERDICT_ACCEPT, VERDICT_FILTERED, WORKER_RESUME, WORKER_SCRATCH, WORKER_TICKS, WORKER_TUPLES,
 } from "./abi";
 import { descriptorAt, hasTable, header, networkOf, portAt, tableAt } from "./core/layout";
@@ -67,9 +67,9 @@ function tracked(worker: usize, port: usize, portIndex: u32, net: usize, list: u
   }
 }
 
-/** Chains at ingress meet fragments, not what was put together from them: that comes by for the second time. */
+/** Chains at ingress, and the first of prerouting, meet fragments, not what was put together from them: that comes by for the second time. */
 function enter(worker: usize, net: usize, list: usize, n: u32): u32 {
-  if (n == 0 || !hasProgram(net, SEGMENT_INGRESS)) return n;
+  if (n == 0 || !(hasProgram(net, SEGMENT_INGRESS) || hasProgram(net, SEGMENT_PREROUTING_FIRST))) return n;
   let fresh: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), d = descriptorAt(load<u32>(worker + (<usize>p << 2), VEC_IDS));
@@ -78,8 +78,8 @@ function enter(worker: usize, net: usize, list: usize, n: u32): u32 {
     store<u16>(worker + (<usize>fresh << 1), <u16>p, VEC_SEGMENT);
     fresh++;
   }
-  if (fresh == n) return runSegment(worker, net, SEGMENT_INGRESS, list, n);
-  runSegment(worker, net, SEGMENT_INGRESS, worker + VEC_SEGMENT, fresh);
+  if (fresh == n) return runFirst(worker, net, list, n);
+  runFirst(worker, net, worker + VEC_SEGMENT, fresh);
   let kept: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = load<u16>(list + (<usize>k << 1));
@@ -90,12 +90,16 @@ function enter(worker: usize, net: usize, list: usize, n: u32): u32 {
   return kept;
 }
 
-/** Fragments are put together by the host layer before any rule sees them, where flows are tracked (−400). */
+function runFirst(worker: usize, net: usize, list: usize, n: u32): u32 {
+  return runSegment(worker, net, SEGMENT_PREROUTING_FIRST, list, runSegment(worker, net, SEGMENT_INGRESS, list, n));
+}
+
+/** Where flows are tracked, the host layer puts fragments together before other rules see them (−400). */
 function withoutFragments(worker: usize, list: usize, n: u32): u32 {
   let kept: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS);
-    if ((load<u32>(descriptorAt(id), DESC_FLAGS) & FLAG_FRAGMENT) != 0) {
+    if ((load<u32>(descriptorAt(id), DESC_FLAGS) & (FLAG_FRAGMENT | FLAG_FIRST_FRAGMENT)) != 0) {
       store<u16>(worker + (<usize>p << 1), NEXT_DONE, VEC_NEXT);
       punt(worker, id, PUNT_FRAGMENT, 0);
       continue;
@@ -313,9 +317,13 @@ export function resume(worker: usize, id: u32): u32 {
 }
 
 function onwardFrom(worker: usize, port: usize, portIndex: u32, net: usize, list: usize, is4: bool, fresh: bool, segment: u32): void {
-  if (segment == SEGMENT_PREROUTING_RAW || segment == SEGMENT_INGRESS) {
-    const tracks = (load<u32>(net, NETNS_FLAGS) & (is4 ? NETNS_TRACK : NETNS_TRACK6)) != 0;
-    tracked(worker, port, portIndex, net, list, runSegment(worker, net, SEGMENT_PREROUTING_RAW, list, 1), is4, tracks);
+  if (segment == SEGMENT_PREROUTING_RAW || segment == SEGMENT_INGRESS || segment == SEGMENT_PREROUTING_FIRST) {
+    const flags = load<u32>(net, NETNS_FLAGS), tracks = (flags & (is4 ? NETNS_TRACK : NETNS_TRACK6)) != 0;
+    let n: u32 = 1;
+    if (segment == SEGMENT_INGRESS) n = runSegment(worker, net, SEGMENT_INGRESS, list, n);
+    if (segment != SEGMENT_PREROUTING_RAW) n = runSegment(worker, net, SEGMENT_PREROUTING_FIRST, list, n);
+    if (segment != SEGMENT_PREROUTING_RAW && tracks && (flags & NETNS_DEFRAG) != 0) n = withoutFragments(worker, list, n);
+    tracked(worker, port, portIndex, net, list, runSegment(worker, net, SEGMENT_PREROUTING_RAW, list, n), is4, tracks);
   } else if (segment >= <u32>SEGMENT_FORWARD) through(worker, port, net, list, 1, is4, fresh, segment);
   else if (segment >= <u32>SEGMENT_INPUT) arrive(worker, net, list, 1, fresh, segment);
   else onward(worker, port, portIndex, net, list, 1, is4, fresh, segment);

@@ -230,6 +230,36 @@ describe("what programs are told of unreachable destinations (icmp_err_convert)"
   }
 });
 
+describe("a UDP length that is less than its packet's (RFC 768)", () => {
+  it("says what is summed and what is the application's; beyond the packet it is refused", async () => {
+    const { lab, a } = await pair();
+    const inbox = a.udp.bind(undefined, 9);
+    const [source, destination] = [address("10.0.0.2"), address("10.0.0.1")];
+    const bytes = { source: source.bytes(), destination: destination.bytes() };
+    const send = (behind: number, change: (datagram: Uint8Array) => void = () => {}) => {
+      const datagram = serializeUdp({ sourcePort: 9, destinationPort: 9, payload: Uint8Array.of(1, 2, 3) }, bytes);
+      change(datagram);
+      put(a, a.ip.packetOf(source, destination, 17, Uint8Array.of(...datagram, ...new Uint8Array(behind).fill(7))));
+      lab.settle();
+    };
+    send(5);
+    assert.deepEqual(inbox.read()?.data, Uint8Array.of(1, 2, 3));
+    send(5, (datagram) => {
+      datagram[10] ^= 1;
+    });
+    send(0, (datagram) => {
+      datagram[5] += 1;
+    });
+    send(0, (datagram) => {
+      datagram[5] = 7;
+    });
+    assert.equal(inbox.readable, false);
+    const { drops } = lab.engine.counters();
+    assert.deepEqual([drops.l4_bad_checksum, drops.l4_bad_length], [1, 2]);
+    assert.equal(lab.engine.pool().inFlight, 0);
+  });
+});
+
 describe("sources that cannot be (RFC 1122 §3.2.1.3)", () => {
   it("own addresses and subnet broadcasts from the link are dropped and counted", async () => {
     const { lab, a } = await pair();

@@ -1,6 +1,6 @@
 /** Headers of one's own for a packet whose bytes others see. */
 import {
-  DESC_CSUM_START, DESC_DATA, DESC_L3, DESC_L4, DESC_LENGTH, DESC_MARK, DESC_NEXT, DESC_PACKET_LENGTH, NONE, STAT_COPIED_BYTES,
+  DESC_CSUM_START, DESC_DATA, DESC_FLAGS, FLAG_CSUM_PARTIAL, DESC_L3, DESC_L4, DESC_LENGTH, DESC_MARK, DESC_NEXT, DESC_PACKET_LENGTH, NONE, STAT_COPIED_BYTES,
 } from "../abi";
 import { count, descriptorAt } from "./layout";
 import { isExclusive, reference, release, releaseSegment, takeBuffer } from "./pool";
@@ -39,5 +39,6 @@ export function privateHead(worker: usize, id: u32): u32 {
 export function moveOffsets(d: usize, bytes: u32): void {
   store<u16>(d, <u16>(<u32>load<u16>(d, DESC_L3) + bytes), DESC_L3);
   store<u16>(d, <u16>(<u32>load<u16>(d, DESC_L4) + bytes), DESC_L4);
+  if ((load<u32>(d, DESC_FLAGS) & FLAG_CSUM_PARTIAL) == 0) return;
   store<u16>(d, <u16>(<u32>load<u16>(d, DESC_CSUM_START) + bytes), DESC_CSUM_START);
 }

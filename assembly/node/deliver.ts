@@ -32,7 +32,10 @@ export function readTransport(worker: usize, id: u32, out: usize): u32 {
   const icmp = protocol == (is4 ? ICMP : ICMP6);
   if (protocol != TCP && protocol != UDP && !icmp) return TRANSPORT_OTHER;
   if ((flags & FLAG_L4) == 0 || end < l4 || end > load<u32>(d, DESC_PACKET_LENGTH)) { drop(worker, id, DROP_L4_BAD_LENGTH); return 0; }
-  if ((flags & (FLAG_CSUM_GOOD | FLAG_CSUM_PARTIAL)) == 0 && !isGood(id, at, data + l4, is4, protocol, l4, end - l4)) {
+  // A UDP length may be shorter than the packet (what is behind it is neither summed nor the application's), never longer.
+  const length = protocol == UDP ? load16(data + l4 + 4) : end - l4;
+  if (length > end - l4 || (protocol == UDP && length < 8)) { drop(worker, id, DROP_L4_BAD_LENGTH); return 0; }
+  if ((flags & (FLAG_CSUM_GOOD | FLAG_CSUM_PARTIAL)) == 0 && !isGood(id, at, data + l4, is4, protocol, l4, length)) {
     drop(worker, id, DROP_L4_BAD_CHECKSUM);
     return 0;
   }
@@ -40,9 +43,14 @@ export function readTransport(worker: usize, id: u32, out: usize): u32 {
   if (icmp) return TRANSPORT_ICMP;
   store<u32>(out, load16(data + l4), SEG_SOURCE_PORT);
   store<u32>(out, load16(data + l4 + 2), SEG_DESTINATION_PORT);
-  if (protocol == UDP) return readUdp(worker, id, d, data + l4, l4, end, out);
-  readTcp(data + l4, l4, end, out);
   const size = <u32>load<u16>(d, DESC_GSO_SIZE);
+  if (protocol == UDP) {
+    store<u32>(out, l4 + 8, SEG_PAYLOAD);
+    store<u32>(out, length - 8, SEG_PAYLOAD_LENGTH);
+    store<u32>(out, size == 0 ? length - 8 : size, SEG_PIECE);
+    return TRANSPORT_UDP;
+  }
+  readTcp(data + l4, l4, end, out);
   store<u32>(out, size == 0 ? load<u32>(out, SEG_PAYLOAD_LENGTH) : size, SEG_PIECE);
   return TRANSPORT_TCP;
 }
@@ -76,16 +84,6 @@ function mapped(out: usize, address: u32): void {
 function isGood(id: u32, l3: usize, l4: usize, is4: bool, protocol: u32, offset: u32, length: u32): bool {
   if (protocol == UDP && load<u16>(l4, 6) == 0) return is4;
   return transportSumRight(id, l3, is4, protocol, offset, length);
-}
-
-/** A UDP length may be shorter than the packet (what is behind it is not the application's), never longer. */
-function readUdp(worker: usize, id: u32, d: usize, at: usize, l4: u32, end: u32, out: usize): u32 {
-  const length = load16(at + 4), size = <u32>load<u16>(d, DESC_GSO_SIZE);
-  if (length > end - l4) { drop(worker, id, DROP_L4_BAD_LENGTH); return 0; }
-  store<u32>(out, l4 + 8, SEG_PAYLOAD);
-  store<u32>(out, length - 8, SEG_PAYLOAD_LENGTH);
-  store<u32>(out, size == 0 ? length - 8 : size, SEG_PIECE);
-  return TRANSPORT_UDP;
 }
 
 function readTcp(at: usize, l4: u32, end: u32, out: usize): void {

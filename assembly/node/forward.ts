@@ -135,9 +135,15 @@ function fits(d: usize, l3: u32, mtu: u32): bool {
   return load<u32>(d, DESC_PACKET_LENGTH) - l3 <= mtu || largestPiece(d, l3) <= mtu;
 }
 
+/** Did it come in several fragments, and leaves in several? */
+@inline
+function isCut(d: usize): bool {
+  return (load<u32>(d, DESC_FLAGS) & FLAG_REASSEMBLED) != 0 && load<u16>(d, LARGEST_FRAGMENT) != 0;
+}
+
 /** IPv4 without DF, and what came in fragments: cut behind the rules (RFC 1812 §5.2.6). */
 function mayBeCut(d: usize, l3: u32, mtu: u32, is4: bool): bool {
-  if ((load<u32>(d, DESC_FLAGS) & FLAG_REASSEMBLED) != 0 && <u32>load<u16>(d, LARGEST_FRAGMENT) <= mtu) return true;
+  if (isCut(d) && <u32>load<u16>(d, LARGEST_FRAGMENT) <= mtu) return true;
   return is4 && (load<u8>(<usize>load<u32>(d, DESC_DATA) + l3, 6) & 0x40) == 0;
 }
 
@@ -196,7 +202,7 @@ export function linkBurst(worker: usize, table: usize, list: usize, n: u32): voi
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
     const index = <u32>load<u16>(d, DESC_NEXT_HOP), hop = hopAt(table, index), l3 = <u32>load<u16>(d, DESC_L3);
     const kind = <u32>load<u8>(hop, HOP_KIND), next = worker + (<usize>p << 1);
-    const tooLarge = ((load<u32>(d, DESC_FLAGS) & FLAG_REASSEMBLED) != 0 && !takesWhole(hop)) || !fits(d, l3, mtuOf(hop));
+    const tooLarge = (isCut(d) && !takesWhole(hop)) || !fits(d, l3, mtuOf(hop));
     if (kind == HOP_FORWARD && !tooLarge) {
       rewriteLink(d, <usize>load<u32>(d, DESC_DATA) + l3, hop, <u32>load<u8>(hop, HOP_L2_LENGTH), l3);
       store<u16>(next, load<u16>(hop, HOP_PORT), VEC_NEXT);

@@ -5,7 +5,7 @@
  * makes as they see everything else.
  */
 import {
-  DESC_DATA, DESC_FLAGS, DESC_GSO_SIZE, DESC_LENGTH, DESC_OWNER, DESC_PACKET_LENGTH, DROP_NAT64_POOL_FULL, DROP_NAT64_UNMAPPED,
+  CUT_NUMBER,  DESC_DATA, DESC_FLAGS, DESC_GSO_SIZE, DESC_LENGTH, DESC_OWNER, DESC_PACKET_LENGTH, DROP_NAT64_POOL_FULL, DROP_NAT64_UNMAPPED,
   DROP_NAT64_UNTRANSLATABLE, DROP_NONE, FLAG_REASSEMBLED, FLOW_EXPIRES, FLOW_STATUS, IPS_ASSURED, LARGEST_FRAGMENT, NAT64_COUNTER,
   NAT64_LENGTH, NAT64_POOL, NAT64_POOL_SIZE, NAT64_PREFIX, NAT_FULL_CONE, NETNS_NAT64, NONE, PORT_MAC, TUPLE_HASH, TUPLE_KIND, TUPLE_SIZE,
   VEC_IDS, WORKER_TICKS, WORKER_TUPLES, KIND_IP6, KIND_MAPPING, NETNS_KIND,
@@ -83,7 +83,10 @@ function moveStart(id: u32, grown: i32, largest: u32): bool {
   store<u32>(d, load<u32>(d, DESC_PACKET_LENGTH) + grown, DESC_PACKET_LENGTH);
   store<u32>(d, largest != 0 ? FLAG_REASSEMBLED : 0, DESC_FLAGS);
   store<u32>(d, 0, DESC_GSO_SIZE);
-  if (largest != 0) store<u16>(d, <u16>largest, LARGEST_FRAGMENT);
+  if (largest == 0) return true;
+  store<u16>(d, <u16>largest, LARGEST_FRAGMENT);
+  // It is cut anew: headers of the other family have another size.
+  store<u16>(d, 0, CUT_NUMBER);
   return true;
 }
 
@@ -91,7 +94,8 @@ function moveStart(id: u32, grown: i32, largest: u32): bool {
 @inline
 function largestOf(id: u32): u32 {
   const d = descriptorAt(id);
-  return (load<u32>(d, DESC_FLAGS) & FLAG_REASSEMBLED) != 0 ? max<u32>(load<u16>(d, LARGEST_FRAGMENT), LEAST_MTU6) : 0;
+  const largest: u32 = (load<u32>(d, DESC_FLAGS) & FLAG_REASSEMBLED) != 0 ? load<u16>(d, LARGEST_FRAGMENT) : 0;
+  return largest != 0 ? max<u32>(largest, LEAST_MTU6) : 0;
 }
 
 // ── Hosts and their addresses of the pool ───────────────────────────────────────────────────────

@@ -40,10 +40,10 @@ export function walkExtensions(at: usize, end: u32): u64 {
     if (protocol == FRAGMENT) {
       const field = load16(header + 2);
       offset += 8;
+      if ((field & 0xfff8) == 0) flags |= FLAG_FIRST_FRAGMENT;
       if ((field & 0xfff9) != 0) {
         flags |= FLAG_FRAGMENT;
-        if ((field & 0xfff8) == 0) flags |= FLAG_FIRST_FRAGMENT;
-        else return outcome(offset, next, flags, DROP_NONE); // what follows is payload of another fragment
+        if ((field & 0xfff8) != 0) return outcome(offset, next, flags, DROP_NONE); // what follows is payload of another fragment
       }
     } else {
       const units = <u32>load<u8>(header, 1);

@@ -24,6 +24,8 @@ export interface UpperLayer {
   readonly pointer: number;
   /** Offset of the fragment header, -1 without. */
   readonly fragmentAt: number;
+  /** Offset of the field that names it, or -1. */
+  readonly fragmentNamed: number;
 }
 
 /** What is wrong with a packet: dropped without a word, or with an ICMP parameter problem. */
@@ -48,17 +50,21 @@ export function upperLayer(packet: Uint8Array, toFragment = false): UpperLayer {
   let offset = 40;
   let pointer = 6;
   let fragmentAt = -1;
+  let fragmentNamed = -1;
   for (let i = 0; i < MOST_HEADERS && isExtension(protocol) && offset + 8 <= packet.length; i++) {
     const size = sizeOf(protocol, packet[offset + 1]);
     const isFragment = protocol === FRAGMENT;
-    if (isFragment) fragmentAt = offset;
+    if (isFragment) {
+      fragmentAt = offset;
+      fragmentNamed = pointer;
+    }
     pointer = offset;
     protocol = packet[offset];
     offset += size;
     const isLater = isFragment && (((packet[pointer + 2] << 8) | packet[pointer + 3]) & 0xfff8) !== 0;
     if (isFragment && (toFragment || isLater)) break;
   }
-  return { protocol, offset, pointer, fragmentAt };
+  return { protocol, offset, pointer, fragmentAt, fragmentNamed };
 }
 
 /** The first thing that stops a packet for us on its way to the upper layer. */

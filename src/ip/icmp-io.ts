@@ -230,7 +230,8 @@ export class IcmpIo {
     // To the size that it came in, so that who finds the path's MTU by fragments finds it.
     const mtu = wasCut ? Math.min(most, memory.getU16(d + abi.LARGEST_FRAGMENT)) : most;
     const path = { generation: 0, hop, iface: undefined, isLocal: false, mtu, neighbour: undefined };
-    this.world.sendFragments(this.world.packetBytes(id), path, abi.FLAG_PASSED | abi.FLAG_FORWARDED);
+    const cuts = wasCut ? this.world.cuts.of(memory.getU16(d + abi.CUT_NUMBER)) : undefined;
+    this.world.sendFragments(this.world.packetBytes(id), path, abi.FLAG_PASSED | abi.FLAG_FORWARDED, cuts);
   }
 
   /** A router cuts what it may cut (RFC 1812 §5.2.6). */

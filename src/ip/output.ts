@@ -143,10 +143,10 @@ export class Output {
     return this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop, path.iface);
   }
 
-  sendFragments(packet: Uint8Array, path: Path, flags = 0): boolean {
+  sendFragments(packet: Uint8Array, path: Path, flags = 0, cuts?: readonly number[]): boolean {
     const fragmentId = this.world.identifications.next(sourceOf(packet), destinationOf(packet), FRAGMENT);
     let sent = true;
-    for (const piece of fragmentPacket(packet, path.mtu, fragmentId)) {
+    for (const piece of fragmentPacket(packet, path.mtu, fragmentId, cuts)) {
       const id = this.world.chainOf(piece);
       if (id !== undefined && flags !== 0) this.mark(id, flags);
       sent = id !== undefined && this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop) && sent;

@@ -65,8 +65,9 @@ const NOT_ECT = 0;
 
 export class Reassembly {
   readonly counters: ReassemblyCounters = { reasm_reqds: 0, reasm_oks: 0, reasm_fails: 0, reasm_timeout: 0, reasm_overlaps: 0 };
-  /** Bytes of the largest fragment of the packet that was completed last: what a router may cut it to again. */
+  /** Of the packet that was completed last: bytes of its largest fragment with its IP header, 0 where it was alone; and what each carried, in order. */
   largest = 0;
+  cuts: readonly number[] = [];
   private readonly queues = new Map<string, Unfinished>();
   private readonly bySource = new Map<string, number>();
   private readonly timers: Timers;
@@ -86,6 +87,11 @@ export class Reassembly {
   /** Takes one fragment, from its IP header on; the whole packet when it was the last that was missing. */
   add(packet: Uint8Array, now: number, problem: (pointer: number) => void = () => {}): Uint8Array | undefined {
     this.counters.reasm_reqds++;
+    // RFC 6946: of no packet but its own, whatever others with its identification there are.
+    if (isAlone(packet)) {
+      this.complete(0, []);
+      return alone(packet);
+    }
     const fragment = read(packet);
     if (!fragment || !isSound(fragment)) {
       this.counters.reasm_fails++;
@@ -108,9 +114,18 @@ export class Reassembly {
     }
     if (queue.total !== queue.have || !queue.first) return undefined;
     this.close(queue);
-    this.counters.reasm_oks++;
-    this.largest = queue.largest;
+    const inOrder = queue.pieces.toSorted((a, b) => a.start - b.start);
+    this.complete(
+      queue.largest,
+      inOrder.map(({ start, end }) => end - start),
+    );
     return assemble(queue);
+  }
+
+  private complete(largest: number, cuts: readonly number[]): void {
+    this.counters.reasm_oks++;
+    this.largest = largest;
+    this.cuts = cuts;
   }
 
   private open(fragment: Fragment, now: number): Unfinished | undefined {
@@ -258,30 +273,61 @@ function assemble(queue: Unfinished): Uint8Array {
   return serializeIpv6({ trafficClass: trafficClass | mark, flowLabel, hopLimit, protocol, source, destination, payload });
 }
 
+/** Is it an IPv6 packet that is its own only fragment? */
+function isAlone(packet: Uint8Array): boolean {
+  if (packet[0] >>> 4 !== 6) return false;
+  const { fragmentAt: at } = upperLayer(packet, true);
+  return at >= 0 && (((packet[at + 2] << 8) | packet[at + 3]) & 0xfff9) === 0;
+}
+
+/** That packet without the header that says so: from it on all moves up, and what named it names what follows. */
+function alone(packet: Uint8Array): Uint8Array {
+  const { fragmentAt: at, fragmentNamed, protocol } = upperLayer(packet, true);
+  const whole = new Uint8Array(packet.length - 8);
+  whole.set(packet.subarray(0, at));
+  whole.set(packet.subarray(at + 8), at);
+  whole[fragmentNamed] = protocol;
+  new DataView(whole.buffer).setUint16(4, whole.length - 40);
+  return whole;
+}
+
 /** Fragments are counted in units of eight bytes: a smaller MTU than one of them takes is none. */
 const SMALLEST_PIECE = 8;
 
-/** Pieces of an IPv4 packet (header included) that fit `mtu`, or of an IPv6 payload behind a fragment header. */
-export function fragmentPacket(packet: Uint8Array, mtu: number, id: number): Uint8Array[] {
-  const out: Uint8Array[] = [];
+/** Where a payload is cut: as it was before, where those pieces fit; else into the largest that do. */
+function cutPlaces(length: number, room: number, cuts: readonly number[] | undefined): number[] {
+  if (cuts?.every((each) => each <= room) && cuts.reduce((sum, each) => sum + each, 0) === length) {
+    const places: number[] = [];
+    for (let i = 0, at = 0; i < cuts.length; at += cuts[i++]) places.push(at);
+    return places;
+  }
+  const size = Math.max(room & ~7, SMALLEST_PIECE);
+  return Array.from({ length: Math.ceil(length / size) }, (_, i) => i * size);
+}
+
+/**
+ * Pieces of an IPv4 packet (header included) that fit `mtu`, or of an IPv6 payload behind a fragment header. `cuts`: the lengths that its pieces had
+ * when it came.
+ */
+export function fragmentPacket(packet: Uint8Array, mtu: number, id: number, cuts?: readonly number[]): Uint8Array[] {
   if (packet[0] >>> 4 === 4) {
     const whole = parseIpv4(packet);
-    const size = Math.max((mtu - 20 - whole.options.length) & ~7, SMALLEST_PIECE);
-    for (let at = 0; at < whole.payload.length; at += size) {
-      const payload = whole.payload.subarray(at, at + size);
-      const moreFragments = whole.moreFragments || at + size < whole.payload.length;
-      out.push(serializeIpv4({ ...whole, id: whole.id || id, fragmentOffset: whole.fragmentOffset + at, moreFragments, payload }));
-    }
-    return out;
+    const places = cutPlaces(whole.payload.length, mtu - 20 - whole.options.length, cuts);
+    return places.map((at, i) => {
+      const fragmentOffset = whole.fragmentOffset + at;
+      const moreFragments = whole.moreFragments || i + 1 < places.length;
+      const payload = whole.payload.subarray(at, places[i + 1]);
+      // Whoever cuts it does not ask for it to be left whole.
+      return serializeIpv4({ ...whole, id: whole.id || id, dontFragment: false, fragmentOffset, moreFragments, payload });
+    });
   }
   const whole = parseIpv6(packet);
-  const size = Math.max((mtu - 48) & ~7, SMALLEST_PIECE);
-  for (let at = 0; at < whole.payload.length; at += size) {
+  const places = cutPlaces(whole.payload.length, mtu - 48, cuts);
+  return places.map((at, i) => {
     const bytes = new Uint8Array(8);
     const view = new DataView(bytes.buffer);
-    view.setUint16(2, at | (at + size < whole.payload.length ? 1 : 0));
+    view.setUint16(2, at | (i + 1 < places.length ? 1 : 0));
     view.setUint32(4, id);
-    out.push(serializeIpv6({ ...whole, extensions: [{ type: 44, bytes }], payload: whole.payload.subarray(at, at + size) }));
-  }
-  return out;
+    return serializeIpv6({ ...whole, extensions: [{ type: 44, bytes }], payload: whole.payload.subarray(at, places[i + 1]) });
+  });
 }

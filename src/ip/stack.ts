@@ -9,6 +9,7 @@
  * | `LinkMessages`, `Neighbours`, `KeptPackets` | ARP and NDP, and what waits for them |
  * | `Routes`, `PathMtus`, `Reassembly` | as their names say |
  */
+
 import * as abi from "../../assembly/abi.ts";
 import { LoomError } from "../base/errors.ts";
 import { type InterfaceAddress, IpAddress } from "../base/ip-address.ts";
@@ -23,6 +24,7 @@ import type { SlabPool } from "../engine/slabs.ts";
 import { serializeIpv4, serializeIpv6 } from "../wire/index.ts";
 import { Addresses, type AddressOptions } from "./addresses.ts";
 import { Advertiser } from "./advertiser.ts";
+import { Cuts } from "./cuts.ts";
 import { DuplicateDetection } from "./dad.ts";
 import { Holdback } from "./holdback.ts";
 import type { IcmpErrorKind } from "./icmp.ts";
@@ -96,6 +98,7 @@ export class IpStack implements PuntReceiver, World {
   sendRedirects: boolean;
   readonly slabs: SlabPool;
   readonly counters: IpCounters = newCounters();
+  readonly cuts = new Cuts();
   /** The transport record of the packet in hand, as words; `field` gives their places. */
   readonly words: Int32Array;
   readonly segment: number;
@@ -459,8 +462,8 @@ export class IpStack implements PuntReceiver, World {
     return this.output.sendPacket(packet, path, about);
   }
 
-  sendFragments(packet: Uint8Array, path: Path, flags = 0): boolean {
-    return this.output.sendFragments(packet, path, flags);
+  sendFragments(packet: Uint8Array, path: Path, flags = 0, cuts?: readonly number[]): boolean {
+    return this.output.sendFragments(packet, path, flags, cuts);
   }
 
   sendFrame(iface: NetInterface, frame: Uint8Array): void {

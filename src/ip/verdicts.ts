@@ -152,6 +152,7 @@ export class Verdicts {
     const f = memory.descriptor(fresh);
     memory.setU32(f + abi.DESC_FLAGS, memory.getU32(f + abi.DESC_FLAGS) | abi.FLAG_REASSEMBLED);
     memory.setU16(f + abi.LARGEST_FRAGMENT, this.reassembly.largest);
+    memory.setU16(f + abi.CUT_NUMBER, world.cuts.add(this.reassembly.cuts));
     const scratch = memory.base(abi.REGION_HOST);
     memory.setU32(scratch, fresh);
     if (plane.ringPush(memory.getU32(memory.port(port) + abi.PORT_RX), scratch, 1) === 0) plane.packetRelease(0, fresh);

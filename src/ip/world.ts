@@ -1,9 +1,11 @@
 /** The network layer as its parts see it: each part is given this and nothing else, so that no part imports another. */
+
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Random } from "../base/random.ts";
 import type { Timers } from "../base/timers.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { RouteTable } from "../engine/route-table.ts";
+import type { Cuts } from "./cuts.ts";
 import type { IcmpErrorKind } from "./icmp.ts";
 import type { Identifications } from "./identification.ts";
 import type { NetInterface } from "./interface.ts";
@@ -62,7 +64,9 @@ export interface World {
   sourceFor(to: IpAddress, path: Path): IpAddress | undefined;
   sendPacket(packet: Uint8Array, path: Path, about?: number): boolean;
   /** `flags`: of descriptors, for each piece. */
-  sendFragments(packet: Uint8Array, path: Path, flags?: number): boolean;
+  sendFragments(packet: Uint8Array, path: Path, flags?: number, cuts?: readonly number[]): boolean;
+  /** How packets that were put together were cut, by abi.CUT_NUMBER: of the last ones. */
+  readonly cuts: Cuts;
   sendFrame(iface: NetInterface, frame: Uint8Array): void;
   /** `iface`: where it seems to have come in, when it is for this host. */
   route(id: number, family: 4 | 6, hop: number, iface?: NetInterface): boolean;

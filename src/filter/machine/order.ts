@@ -9,7 +9,8 @@ import { invalid } from "../../base/errors.ts";
 import type { ChainSpec, Expression, TableSpec, Verdict } from "../expressions.ts";
 
 const MOST_JUMPS = 16;
-/** Priorities at which tracking and translation stand (linux/netfilter_ipv4.h, NF_IP_PRI_*). */
+/** Priorities at which reassembly, tracking and translation stand (linux/netfilter_ipv4.h, NF_IP_PRI_*). */
+const REASSEMBLY = -400;
 const TRACKING = -200;
 const TRANSLATION = -100;
 const SOURCE_TRANSLATION = 100;
@@ -27,6 +28,7 @@ export function segmentOf({ hook, priority, type }: BaseChain): number {
   switch (hook) {
     case "prerouting":
       if (nat) return abi.SEGMENT_PREROUTING_NAT;
+      if (priority < REASSEMBLY) return abi.SEGMENT_PREROUTING_FIRST;
       return around(priority, abi.SEGMENT_PREROUTING_RAW, abi.SEGMENT_PREROUTING, abi.SEGMENT_PREROUTING_LATE);
     case "output":
       if (nat) return abi.SEGMENT_OUTPUT_NAT;
