@@ -32,6 +32,8 @@ export interface Envelope {
   readonly mayFragment: boolean;
   /** A copy stays here: groups and broadcasts. */
   readonly loop: boolean;
+  /** SO_MARK, 0 without. */
+  readonly mark: number;
 }
 
 /** Linux: net.core.rmem_default. */
@@ -65,8 +67,8 @@ export abstract class DatagramEndpoint {
   broadcast = false;
   /** Only by this interface, both ways (SO_BINDTODEVICE). */
   device: NetInterface | undefined;
-  /** What rules may look at (SO_MARK); set before the first datagram to a peer. */
-  mark: number | undefined;
+  /** What rules may look at (SO_MARK). */
+  mark = 0;
   /** Also groups that other sockets joined (IP_MULTICAST_ALL). */
   multicastAll = true;
   /** False: larger than the path's MTU is an error (IP_MTU_DISCOVER: IP_PMTUDISC_DO). */
@@ -207,11 +209,17 @@ export abstract class DatagramEndpoint {
       trafficClass: options?.trafficClass ?? this.trafficClass,
       segmentSize,
       mayFragment: this.mayFragment,
+      mark: this.mark,
       loop: group ? this.multicastLoop && (path.iface?.isMember(to) ?? false) : isBroadcast,
     };
   }
 
   /** The way is looked for anew: what it was found by has changed. */
+  setMark(mark: number): void {
+    this.mark = mark;
+    this.forgetPath();
+  }
+
   protected forgetPath(): void {
     this.path = undefined;
   }
@@ -224,7 +232,7 @@ export abstract class DatagramEndpoint {
       const source = this.local.isUnspecified ? undefined : this.local;
       this.path = stack.pathTo(to, iface, {
         source,
-        mark: this.mark,
+        mark: this.mark || undefined,
         protocol: this.protocol,
         sourcePort: this.port,
         destinationPort: port,

@@ -9,6 +9,7 @@
  * stays the same keeps its counters and its elements. Tracking runs while something asks for it, as in the kernel.
  */
 
+import * as abi from "../../assembly/abi.ts";
 import type { Clock } from "../base/clock.ts";
 import { LoomError } from "../base/errors.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -30,8 +31,19 @@ import { Machine, type MachineOptions } from "./machine/machine.ts";
 import type { ObjectState, RuleState, TableName } from "./machine/state.ts";
 import { checkSupported } from "./supported.ts";
 
+/** What rules may ask of a socket (nft's `socket`). */
+export interface SocketFacts {
+  readonly transparent: boolean;
+  /** SO_MARK; undefined where it is none any more, or not yet (TIME-WAIT). */
+  readonly mark: number | undefined;
+  /** It listens on every address. */
+  readonly wildcard: boolean | undefined;
+}
+
 export interface FirewallOptions extends RulesetOptions {
   readonly random?: MachineOptions["random"];
+  /** The socket that a packet is for, or of; none where nothing is said. */
+  readonly socketOf?: (id: number) => SocketFacts | undefined;
 }
 
 export interface FirewallApplyOptions extends ListOptions {
@@ -58,7 +70,8 @@ export class Firewall {
     }
     this.clock = engine.clock;
     this.network = network;
-    this.machine = new Machine(engine, network, { random: options.random });
+    const { random, socketOf } = options;
+    this.machine = new Machine(engine, network, { random, ...(socketOf && { plane: { socketField: socketField(engine, socketOf) } }) });
     this.ruleset = new Ruleset(options);
   }
 
@@ -183,6 +196,17 @@ export class Firewall {
 }
 
 const TRACKED = new Set(["ct", "ct-set", "nat", "masq", "redir", "notrack", "connlimit", "synproxy"]);
+
+/** (worker, position, key, out): writes what a rule asks of a packet's socket; 0 where it has none, or none that says so. */
+function socketField({ memory }: Engine, socketOf: (id: number) => SocketFacts | undefined) {
+  return (worker: number, position: number, key: number, out: number): number => {
+    const facts = socketOf(memory.getU32(worker + abi.VEC_IDS + 4 * position));
+    const value = facts && [facts.transparent, facts.mark, facts.wildcard][key];
+    if (value === undefined) return 0;
+    memory.setU32(out, Number(value));
+    return 1;
+  };
+}
 
 /** Each family is tracked when a rule of it asks for that, as in the kernel: a chain of type nat alone does not. */
 function trackedBy({ tables }: RulesetSpec): Tracked {

@@ -10,6 +10,7 @@ import type { IpStack } from "../ip/stack.ts";
 import { Conntrack } from "../track/conntrack.ts";
 import { Helpers } from "../track/helpers/helpers.ts";
 import { PacketQueues } from "./packet-queues.ts";
+import { socketOf } from "./rule-sockets.ts";
 
 /** Room that a host with a ruleset has unless it says otherwise: 65,536 connections, and sets of tens of thousands of elements. */
 export const RULES_MEMORY: EngineOptions = { flows: 65_536, flowEvents: 4096, filterBytes: 16 << 20 };
@@ -52,6 +53,7 @@ export class HostRules {
       const find = (name: string) => ip.interfaces.find((iface) => iface.name === name);
       this.firewall = new Firewall(engine, this.network, {
         random,
+        socketOf: (id) => socketOf(ip, id),
         interfaceIndex: (name) => (name === "lo" ? LOOPBACK : find(name) && (find(name)?.port.index as number) + 1),
         interfaceName: (index) => (index === LOOPBACK ? "lo" : ip.interfaces.find((iface) => iface.port.index === index - 1)?.name),
       });

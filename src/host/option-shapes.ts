@@ -115,6 +115,7 @@ export const UNIX = { path: text };
 
 const SETTINGS: Shape<DatagramSettings> = {
   hopLimit: whole(0, 255),
+  mark: whole(0, 2 ** 32 - 1),
   trafficClass: whole(0, 255),
   broadcast: yesNo,
   fragment: yesNo,

@@ -19,7 +19,7 @@ import {
 import type { NetInterface } from "./interface.ts";
 import { checkOptions4 } from "./options4.ts";
 import { destinationOf, sourceOf } from "./packet-io.ts";
-import type { IcmpHandler, IncomingIcmp, Transport } from "./types.ts";
+import type { IcmpHandler, IncomingIcmp, PacketNote, Transport } from "./types.ts";
 import type { World } from "./world.ts";
 
 /** Linux's icmp_msgs_per_sec and icmp_msgs_burst. */
@@ -135,7 +135,7 @@ export class IcmpIo {
     data: Uint8Array,
     hopLimit?: number,
     tos = 0,
-    about?: number,
+    note?: PacketNote,
   ): boolean {
     const { world } = this;
     const path = world.pathTo(to, iface);
@@ -143,7 +143,7 @@ export class IcmpIo {
     const source = from ?? world.sourceFor(to, path);
     if (!source) return false;
     const message = icmpMessage(type, code, rest, data, source, to);
-    return world.sendPacket(world.packetOf(source, to, to.family === 4 ? 1 : 58, message, hopLimit ?? defaultHops, tos), path, about);
+    return world.sendPacket(world.packetOf(source, to, to.family === 4 ? 1 : 58, message, hopLimit ?? defaultHops, tos), path, note);
   }
 
   reassemblyTimedOut(first: Uint8Array): void {
@@ -182,8 +182,8 @@ export class IcmpIo {
     // RFC 1812 §4.3.2.5: precedence "internetwork control", the rest as it came.
     const tos = to.family === 4 ? (packet[1] & 0x1e) | 0xc0 : 0;
     const { memory } = world.engine;
-    const about = memory.getU32(memory.descriptor(id) + abi.DESC_FLAGS) & abi.FLAG_ATTACHED ? 0 : undefined;
-    this.send(to.isLinkLocal ? iface : undefined, from, to, type, code, rest, quoted(packet), undefined, tos, about);
+    const note = memory.getU32(memory.descriptor(id) + abi.DESC_FLAGS) & abi.FLAG_ATTACHED ? { about: 0 } : undefined;
+    this.send(to.isLinkLocal ? iface : undefined, from, to, type, code, rest, quoted(packet), undefined, tos, note);
   }
 
   /** Options and extension headers of a packet for us: true when the packet may go on (RFC 1122 §3.2.1.8, RFC 8200 §4). */
@@ -231,7 +231,7 @@ export class IcmpIo {
     const mtu = wasCut ? Math.min(most, memory.getU16(d + abi.LARGEST_FRAGMENT)) : most;
     const path = { generation: 0, hop, iface: undefined, isLocal: false, mtu, neighbour: undefined };
     const cuts = wasCut ? this.world.cuts.of(memory.getU16(d + abi.CUT_NUMBER)) : undefined;
-    this.world.sendFragments(this.world.packetBytes(id), path, abi.FLAG_PASSED | abi.FLAG_FORWARDED, cuts);
+    this.world.sendFragments(this.world.packetBytes(id), path, { flags: abi.FLAG_PASSED | abi.FLAG_FORWARDED, cuts });
   }
 
   /** A router cuts what it may cut (RFC 1812 §5.2.6). */

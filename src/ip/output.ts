@@ -8,7 +8,7 @@ import { fragmentPacket } from "./reassembly.ts";
 import type { HopMeaning } from "./routes.ts";
 import type { PathHint } from "./rule.ts";
 import { type Candidate, chooseSource, type Destination, orderDestinations } from "./source-address.ts";
-import type { Path } from "./types.ts";
+import type { PacketNote, Path } from "./types.ts";
 import type { World } from "./world.ts";
 
 /** Of the header in front of fragments. */
@@ -126,38 +126,37 @@ export class Output {
     return orderDestinations(destinations, world.policy).map(({ address }) => address);
   }
 
-  /** Sends a whole IP packet, copied into a buffer. */
-  /** `about`: it is about a packet that had a flow: the one that it is a packet of (its number × 2 + direction), or 0. */
-  sendPacket(packet: Uint8Array, path: Path, about?: number): boolean {
+  /** Sends a whole IP packet, copied into a buffer; in pieces, where the path does not take it whole. */
+  sendPacket(packet: Uint8Array, path: Path, note?: PacketNote): boolean {
     if (path.hop === 0) {
       this.world.counters.out_no_routes++;
       return false;
     }
-    if (packet.length > path.mtu && !path.isLocal) return this.sendFragments(packet, path);
+    if (packet.length > path.mtu && !path.isLocal) return this.sendFragments(packet, path, note);
     const id = this.world.chainOf(packet);
     if (id === undefined) return false;
-    if (about !== undefined) {
-      this.mark(id, abi.FLAG_ATTACHED);
-      this.world.engine.memory.setU32(this.world.engine.memory.descriptor(id) + abi.PARKED_FLOW, about);
-    }
+    if (note) this.write(id, note);
     return this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop, path.iface);
   }
 
-  sendFragments(packet: Uint8Array, path: Path, flags = 0, cuts?: readonly number[]): boolean {
+  sendFragments(packet: Uint8Array, path: Path, note?: PacketNote): boolean {
     const fragmentId = this.world.identifications.next(sourceOf(packet), destinationOf(packet), FRAGMENT);
     let sent = true;
-    for (const piece of fragmentPacket(packet, path.mtu, fragmentId, cuts)) {
+    for (const piece of fragmentPacket(packet, path.mtu, fragmentId, note?.cuts)) {
       const id = this.world.chainOf(piece);
-      if (id !== undefined && flags !== 0) this.mark(id, flags);
+      if (id !== undefined && note) this.write(id, note);
       sent = id !== undefined && this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop) && sent;
     }
     return sent;
   }
 
-  private mark(id: number, flags: number): void {
+  private write(id: number, { flags = 0, about, mark = 0 }: PacketNote): void {
     const { memory } = this.world.engine;
-    const at = memory.descriptor(id) + abi.DESC_FLAGS;
-    memory.setU32(at, memory.getU32(at) | flags);
+    const d = memory.descriptor(id);
+    const attached = about === undefined ? 0 : abi.FLAG_ATTACHED;
+    memory.setU32(d + abi.DESC_FLAGS, memory.getU32(d + abi.DESC_FLAGS) | flags | attached);
+    if (about !== undefined) memory.setU32(d + abi.PARKED_FLOW, about);
+    if (mark !== 0) memory.setU32(d + abi.DESC_MARK, mark);
   }
 
   /** Sends a built packet by a next hop; whatever happens, it is no longer the caller's. True when it is on its way. */

@@ -48,6 +48,7 @@ import { Redirects } from "./redirects.ts";
 import { RouterDiscovery } from "./router-discovery.ts";
 import { Routes } from "./routes.ts";
 import type { PathHint } from "./rule.ts";
+import type { PacketNote } from "./types.ts";
 import {
   type IcmpHandler,
   type IpCounters,
@@ -458,12 +459,12 @@ export class IpStack implements PuntReceiver, World {
     return this.output.loopBack(id, iface);
   }
 
-  sendPacket(packet: Uint8Array, path: Path, about?: number): boolean {
-    return this.output.sendPacket(packet, path, about);
+  sendPacket(packet: Uint8Array, path: Path, note?: PacketNote): boolean {
+    return this.output.sendPacket(packet, path, note);
   }
 
-  sendFragments(packet: Uint8Array, path: Path, flags = 0, cuts?: readonly number[]): boolean {
-    return this.output.sendFragments(packet, path, flags, cuts);
+  sendFragments(packet: Uint8Array, path: Path, note?: PacketNote): boolean {
+    return this.output.sendFragments(packet, path, note);
   }
 
   sendFrame(iface: NetInterface, frame: Uint8Array): void {

@@ -13,6 +13,37 @@ export interface Transport {
   failed?(report: IcmpErrorReport): boolean;
   /** The path to the report's destination takes less than before; without a report: any path may. */
   pathChanged?(report?: IcmpErrorReport): void;
+  /** The endpoint that a packet between these ends is for, or of. */
+  endpoint?(ends: Ends): EndpointFacts | undefined;
+}
+
+/** What a packet is to carry along that is not in it. */
+export interface PacketNote {
+  /** abi.FLAG_* more. */
+  readonly flags?: number;
+  /** It is about a packet that had a flow: the one that it is a packet of itself (its number × 2 + direction), or 0. */
+  readonly about?: number;
+  /** SO_MARK of who sends it. */
+  readonly mark?: number;
+  /** Where it is cut, if those pieces fit: what each carries. */
+  readonly cuts?: readonly number[];
+}
+
+/** Both ends of a packet, as this host sees them. */
+export interface Ends {
+  readonly local: IpAddress;
+  readonly localPort: number;
+  readonly remote: IpAddress;
+  readonly remotePort: number;
+  readonly iface: NetInterface | undefined;
+}
+
+/** What others may know of an endpoint. */
+export interface EndpointFacts {
+  /** SO_MARK; undefined where its socket is gone (TIME-WAIT). */
+  readonly mark: number | undefined;
+  /** Bound to every address; undefined as the mark. */
+  readonly isWildcard: boolean | undefined;
 }
 
 /** Who hears of every packet for this host, beside its protocol. */

@@ -127,7 +127,7 @@ export class Verdicts {
     const about = memory.descriptor(id);
     const isOfFlow = (memory.getU32(about + abi.DESC_FLAGS) & abi.FLAG_ATTACHED) !== 0;
     // The connection that it ends.
-    world.sendPacket(whole, path, isOfFlow ? memory.getU32(about + abi.PARKED_FLOW) : undefined);
+    world.sendPacket(whole, path, isOfFlow ? { about: memory.getU32(about + abi.PARKED_FLOW) } : undefined);
   }
 
   /** The last fragment brings the whole packet back to the port by which it came, with that fragment's link-layer header. */

@@ -15,7 +15,7 @@ import type { PolicyRouting } from "./policy-routing.ts";
 import type { PolicyTable } from "./policy-table.ts";
 import type { Routes } from "./routes.ts";
 import type { PathHint } from "./rule.ts";
-import type { IcmpHandler, IpCounters, Path, RawReceiver, Transport } from "./types.ts";
+import type { IcmpHandler, IpCounters, PacketNote, Path, RawReceiver, Transport } from "./types.ts";
 
 export interface World {
   readonly engine: Engine;
@@ -62,9 +62,9 @@ export interface World {
   /** The best own address of an interface for a destination. */
   sourceOn(iface: NetInterface, to: IpAddress): IpAddress | undefined;
   sourceFor(to: IpAddress, path: Path): IpAddress | undefined;
-  sendPacket(packet: Uint8Array, path: Path, about?: number): boolean;
+  sendPacket(packet: Uint8Array, path: Path, note?: PacketNote): boolean;
   /** `flags`: of descriptors, for each piece. */
-  sendFragments(packet: Uint8Array, path: Path, flags?: number, cuts?: readonly number[]): boolean;
+  sendFragments(packet: Uint8Array, path: Path, note?: PacketNote): boolean;
   /** How packets that were put together were cut, by abi.CUT_NUMBER: of the last ones. */
   readonly cuts: Cuts;
   sendFrame(iface: NetInterface, frame: Uint8Array): void;

@@ -170,7 +170,7 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
     if (which === "broadcast") this.wish((endpoint) => (endpoint.broadcast = settings.broadcast));
     if (which === "receiveBuffer") this.wish((endpoint) => (endpoint.receiveBuffer = settings.receiveBuffer));
     if (which === "reusePort" && this.endpoint) this.endpoint.options.reusePort = settings.reusePort;
-    if (which === "mark") this.wish((endpoint) => (endpoint.mark = settings.mark || undefined));
+    if (which === "mark") this.wish((endpoint) => endpoint.setMark(settings.mark));
     if (which === "device") {
       const device = settings.device === undefined ? undefined : this.host.ip.interface(settings.device);
       this.wish((endpoint) => (endpoint.device = device));

@@ -211,6 +211,7 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   configure(options: DatagramSettings): this {
     const { endpoint } = this;
     if (options.hopLimit !== undefined) endpoint.hopLimit = options.hopLimit;
+    if (options.mark !== undefined) endpoint.setMark(options.mark);
     if (options.trafficClass !== undefined) endpoint.trafficClass = options.trafficClass;
     if (options.broadcast !== undefined) endpoint.broadcast = options.broadcast;
     if (options.fragment !== undefined) endpoint.mayFragment = options.fragment;
@@ -237,6 +238,8 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
 
 export interface DatagramSettings {
   hopLimit?: number;
+  /** What rules and policy routing know its packets by (SO_MARK). */
+  mark?: number;
   trafficClass?: number;
   broadcast?: boolean;
   /** False: what is larger than the path's MTU is an error. */

@@ -14,6 +14,7 @@ import type { IcmpErrorReport } from "../ip/icmp.ts";
 import { icmpErrno } from "../ip/icmp-errno.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack, Path, Transport } from "../ip/stack.ts";
+import type { EndpointFacts, Ends } from "../ip/types.ts";
 import { keysFor } from "./ao-key.ts";
 import { Authentication } from "./authentication.ts";
 import { congestionControl } from "./congestion/index.ts";
@@ -472,6 +473,14 @@ export class TcpLayer implements Transport, TcpWorld {
       if (tcb.remote.equals(remote) && tcb.local.equals(local)) return tcb;
     }
     return undefined;
+  }
+
+  endpoint({ local, localPort, remote, remotePort, iface }: Ends): EndpointFacts | undefined {
+    const known = this.find(local, remote, localPort, remotePort, iface);
+    if (known)
+      return known instanceof Tcb ? { mark: known.options.mark ?? 0, isWildcard: false } : { mark: undefined, isWildcard: undefined };
+    const listener = chooseListener(this.listeners.get(localPort), local, remotePort, remote.d, iface);
+    return listener && { mark: listener.options.mark ?? 0, isWildcard: listener.local.isUnspecified };
   }
 
   /** LISTEN and CLOSED (RFC 9293 §3.10.7.1, §3.10.7.2). */

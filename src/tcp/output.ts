@@ -210,6 +210,7 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
     if (length === 0 && flags === ACK && tcb.state >= ESTABLISHED) stack.timers.arm(tcb.busy().ackTimer, tcb.now + RETRY_MS);
     return false;
   }
+  if (tcb.options.mark) stack.engine.memory.setU32(stack.engine.memory.descriptor(id) + abi.DESC_MARK, tcb.options.mark);
   const segments = segmentSize > 0 && length > segmentSize ? Math.ceil(length / segmentSize) : 1;
   world.counters.out_segs += segments;
   if (tcb.accounts) {

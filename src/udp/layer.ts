@@ -9,6 +9,7 @@ import { copyChain } from "../engine/port.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack, Transport } from "../ip/stack.ts";
+import type { EndpointFacts, Ends } from "../ip/types.ts";
 import { ANY6 } from "../ip/wildcard.ts";
 import { UdpEndpoint, type UdpWorld } from "./endpoint.ts";
 import { Transmitter } from "./transmit.ts";
@@ -121,6 +122,11 @@ export class UdpLayer implements Transport, UdpWorld {
       if (endpoint.deliver(batch)) this.counters.in_datagrams += count;
       else this.counters.rcvbuf_errors += count;
     }
+  }
+
+  endpoint({ local, localPort, remote, remotePort, iface }: Ends): EndpointFacts | undefined {
+    const [found] = this.choose(this.ports.get(localPort), local, remote, remotePort, iface);
+    return found && { mark: found.mark, isWildcard: found.local.isUnspecified };
   }
 
   private hears(endpoint: UdpEndpoint, destination: IpAddress, iface: NetInterface | undefined, source: IpAddress): boolean {

@@ -72,10 +72,11 @@ export class Transmitter {
     out[abi.OUT_SEGMENT_SIZE / 4] = segmentSize;
   }
 
-  private send({ to, path }: Envelope, loop: boolean): void {
+  private send({ to, path, mark }: Envelope, loop: boolean): void {
     const { stack } = this;
     const id = stack.engine.plane.udpBuild(0, stack.outAddress) >>> 0;
     if (id === abi.NONE) throw this.noBuffers();
+    if (mark !== 0) stack.engine.memory.setU32(stack.engine.memory.descriptor(id) + abi.DESC_MARK, mark);
     if (loop && path.iface) stack.loopBack(id, path.iface);
     else stack.route(id, to.family, path.hop, path.iface);
   }
@@ -86,7 +87,7 @@ export class Transmitter {
   }
 
   /** What the path does not take in one piece goes in fragments. */
-  private transmitLarge({ source, sourcePort, to, port, path, hopLimit, trafficClass, loop }: Envelope, payload: Uint8Array): void {
+  private transmitLarge({ source, sourcePort, to, port, path, hopLimit, trafficClass, loop, mark }: Envelope, payload: Uint8Array): void {
     const { stack } = this;
     const addresses = { source: source.bytes(), destination: to.bytes() };
     const datagram = serializeUdp({ sourcePort, destinationPort: port, payload }, addresses);
@@ -95,7 +96,7 @@ export class Transmitter {
       const copy = stack.chainOf(packet);
       if (copy !== undefined) stack.loopBack(copy, path.iface);
     }
-    if ((!to.isMulticast || hopLimit > 0) && !stack.sendPacket(packet, path)) throw this.noBuffers();
+    if ((!to.isMulticast || hopLimit > 0) && !stack.sendPacket(packet, path, { mark })) throw this.noBuffers();
     this.counters.out_datagrams++;
   }
 

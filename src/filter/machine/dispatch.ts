@@ -15,12 +15,6 @@ type Write<O extends Op> = (e: Emitter, expression: Of<O>, kept: () => keeping.A
 
 const keeps = (e: Emitter, expression: Expression, kept: () => keeping.At) => keeping.stateful(e, expression, kept());
 
-/** Sockets belong to hosts above the data plane: no packet that meets rules has one yet. */
-function socket(e: Emitter, { dreg, key }: Of<"socket">): void {
-  e.fresh(dreg, key === "cgroupv2" ? [4, 4] : [4]);
-  e.fail();
-}
-
 const WRITERS: { readonly [O in Op]?: Write<O> } = {
   immediate: compare.immediate,
   cmp: compare.cmp,
@@ -46,7 +40,7 @@ const WRITERS: { readonly [O in Op]?: Write<O> } = {
   "meta-set": statements.metaSet,
   "ct-set": statements.ctSet,
   rt: statements.rt,
-  socket,
+  socket: statements.socket,
   fib: statements.fib,
   hash: statements.hash,
   log: statements.log,

@@ -14,7 +14,7 @@ export const GOTO = 17;
 /** Accepted, and no further chain of this segment is asked: an address was translated. */
 export const ACCEPT_ALL = 9;
 
-/** Functions of the data plane that programs may call. */
+/** Functions that programs may call: the data plane's, and `socketField`, the host's. */
 export const PLANE = {
   loadPayload: [[I32, I32, I32, I32, I32, I32], [I32]],
   writePayload: [[I32, I32, I32, I32, I32, I32, I32], [I32]],
@@ -34,6 +34,7 @@ export const PLANE = {
   forwardPacket: [[I32, I32, I32, I32, I32], [I32]],
   stealHandshake: [[I32, I32, I32], [I32]],
   segmentLimit: [[I32, I32], [I32]],
+  socketField: [[I32, I32, I32, I32], [I32]],
   natSetup: [[I32, I32, I32], [I32]],
   flowLoad: [[I32, I32, I32, I32, I32], [I32]],
   flowStore: [[I32, I32, I32, I32, I32], [I32]],

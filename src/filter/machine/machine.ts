@@ -61,7 +61,7 @@ export class Machine {
     this.engine = engine;
     this.network = typeof network === "number" ? network : network.index;
     this.families = options.families ?? NETWORK;
-    this.functions = { ...(engine.plane as unknown as Record<string, unknown>), ...options.plane };
+    this.functions = { socketField: () => 0, ...(engine.plane as unknown as Record<string, unknown>), ...options.plane };
     this.space = new Space(engine);
     this.listeners = this.space.allocate(16);
     this.places = this.place(options.random);

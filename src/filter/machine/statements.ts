@@ -147,6 +147,23 @@ export function rt(e: Emitter, { dreg, key }: Of<"rt">): void {
   c.set(to);
 }
 
+/** What rules may ask of a packet's socket, by the numbers of linux/netfilter/nf_tables.h (NFT_SOCKET_*). */
+const SOCKET_KEYS = { transparent: 0, mark: 1, wildcard: 2, cgroupv2: 3 } as const;
+
+/** The socket that a packet is for, or of: the host layer knows it, and is asked. A packet without one matches nothing. */
+export function socket(e: Emitter, { dreg, key }: Of<"socket">): void {
+  if (key === "cgroupv2") {
+    e.fresh(dreg, [4, 4]);
+    e.fail();
+    return;
+  }
+  const c = e.code.get(e.worker).get(e.position).i32(SOCKET_KEYS[key]);
+  e.scratch(LOADED).call(e.program.plane("socketField")).eqz();
+  e.failIf();
+  const bytes = key === "mark" ? 4 : 1;
+  loadWords(c, e.worker, abi.WORKER_SCRATCH + LOADED, bytes, e.fresh(dreg, wordsOf(bytes)));
+}
+
 // ── Verdicts and what comes with them ───────────────────────────────────────────────────────────
 /** Codes of icmpx by family: no route, port, host, prohibited (linux/netfilter/nf_tables.h, NFT_REJECT_ICMPX_*). */
 const ICMPX4 = [0, 3, 1, 13];

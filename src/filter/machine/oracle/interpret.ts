@@ -26,6 +26,7 @@ export interface World {
   flowStore(packet: Packet, field: number, bytes: Uint8Array): void;
   /** A verdict (VERDICT_*) for a request. */
   nat(packet: Packet, request: NatRequest): number;
+  socket?(packet: Packet, key: "transparent" | "mark" | "wildcard"): Uint8Array | undefined;
   log(packet: Packet, expression: Expression): void;
   synproxy(packet: Packet, number: Expression | string): number | undefined;
   duplicate(packet: Packet, family: number, address: Uint8Array, device: number): void;
@@ -250,7 +251,7 @@ export class Interpreter {
         if (e.key === "tcpmss") return this.number(e.dreg, world.segmentLimit(packet));
         return this.number(e.dreg, 0);
       case "socket":
-        return "break";
+        return this.maybe(e.dreg, e.key === "cgroupv2" ? undefined : this.world.socket?.(packet, e.key));
       case "fib":
         return this.fib(e, packet);
       case "numgen": {
