@@ -860,7 +860,13 @@ export const SEGMENT_INGRESS = 15;
 export const SEGMENT_EGRESS = 16;
 /** Up to -401: before fragments are put together (-400). */
 export const SEGMENT_PREROUTING_FIRST = 17;
-export const SEGMENT_COUNT = 18;
+/** Of the families arp and bridge. */
+export const SEGMENT_ARP_INPUT = 18;
+export const SEGMENT_ARP_OUTPUT = 19;
+export const SEGMENT_BRIDGE_PREROUTING = 20;
+export const SEGMENT_BRIDGE_FORWARD = 21;
+export const SEGMENT_BRIDGE_POSTROUTING = 22;
+export const SEGMENT_COUNT = 23;
 
 export const VERDICT_DROP = 0;
 export const VERDICT_ACCEPT = 1;

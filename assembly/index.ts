@@ -5,6 +5,7 @@
  * calls back; all of them check the indices they are given.
  */
 import {
+  SEGMENT_COUNT,
   ABI_VERSION as VERSION, ARENA_SCRATCH, ARENA_SCRATCH_SIZE, BACKEND_ADDRESS, BACKEND_MODE, BACKEND_MTU, BACKEND_TUNNEL,
   BALANCE_BACKENDS, BALANCE_NOBODY, BALANCE_SERVICES, BALANCE_SERVICES_AT, BURST, DESC_INGRESS, DESC_NEXT_HOP, DROP_NO_ROUTE, HEADER, HEADER_BRIDGES, HEADER_DESCRIPTORS,
   HEADER_EPOCH, HEADER_PORTS, HEADER_QUEUES, HEADER_RSS_QUEUES, HEADER_TABLES, HEADER_WORKERS, HOP_PORT, NEXT_DONE, NONE, NO_PORT, PARKED_TABLE, POOL_BARE,
@@ -28,7 +29,7 @@ import { classifyBurst } from "./node/classify";
 import { coalesceBurst } from "./node/coalesce";
 import { copyOut, readTransport } from "./node/deliver";
 import { bridgeAt } from "./node/switch";
-import { discardParked, resume, sendThrough } from "./road";
+import { discardParked, filterOne, resume, sendThrough } from "./road";
 import { pollWorker } from "./pipeline";
 import { chooseBackend, forgetClients } from "./table/affinity";
 import { addService, backendAt, countBackend, findService, flowClosed, flowOpened, removeService } from "./table/balance";
@@ -186,6 +187,12 @@ export function packetRoute(worker: u32, table: u32, hop: u32, id: u32): u32 {
   // The caller knows another packet, which is gone.
   release(w, now);
   return SENT_FILTERED;
+}
+
+/** Runs the rules of a port's network for something that the host layer takes or sends itself (ARP): its id now, or NONE when it is gone. */
+export function packetFilter(worker: u32, port: u32, segment: u32, id: u32): u32 {
+  if (port >= header(HEADER_PORTS) || id >= header(HEADER_DESCRIPTORS) || segment >= <u32>SEGMENT_COUNT) return id;
+  return filterOne(workerAt(worker), port, segment, id);
 }
 
 /** A packet that has waited for a verdict (PUNT_QUEUE) goes on, behind the chain that sent it to wait. It is no longer the caller's. */

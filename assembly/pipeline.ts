@@ -18,6 +18,7 @@ import { coalesceBurst } from "./node/coalesce";
 import { translateFamilies } from "./node/nat64";
 import { deliverBurst, rewrite4Burst, rewrite6Burst } from "./node/rewrite";
 import { hasOwnSource, route4Burst, route6Burst } from "./node/route";
+import { bridgeBurst, hasBridgeRules } from "./bridge";
 import { switchBurst } from "./node/switch";
 import { travel } from "./road";
 
@@ -70,13 +71,19 @@ function pollPort(worker: usize, portIndex: u32, wanted: u32): u32 {
   loadAcquire(HEADER + HEADER_EPOCH);
   const came = turns ? translateFamilies(worker, port, networkOf(port), taken) : taken;
   const n = load<u32>(port, PORT_POLICE_IN) == 0 ? came : policeInput(worker, port, portIndex, came);
-  if (load<u8>(port, PORT_MODE) == MODE_BRIDGED) switchBurst(worker, port, portIndex, n);
+  if (load<u8>(port, PORT_MODE) == MODE_BRIDGED) bridged(worker, port, portIndex, n);
   else routeBurst(worker, port, portIndex, n);
   countReceived(worker, portIndex, n);
   stageBurst(worker, n);
   flush(worker);
   storeRelease(worker + WORKER_EPOCH, 0);
   return taken;
+}
+
+function bridged(worker: usize, port: usize, portIndex: u32, n: u32): void {
+  const net = networkOf(port);
+  if (net != 0 && hasBridgeRules(net)) bridgeBurst(worker, port, portIndex, net, n);
+  else switchBurst(worker, port, portIndex, n);
 }
 
 function receive(worker: usize, port: usize, wanted: u32): u32 {

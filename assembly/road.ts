@@ -391,6 +391,17 @@ function rerouted(worker: usize, tableIndex: u32, hop: u32, is4: bool): u32 {
   return resolveHop(table, found, load<u32>(descriptorAt(load<u32>(worker, VEC_IDS)), DESC_HASH));
 }
 
+/** One packet through one segment of a port's rules: its id now, or NONE when it is gone. Where nothing is said it came from here, and leaves by the port. */
+export function filterOne(worker: usize, port: u32, segment: u32, id: u32): u32 {
+  const net = networkOf(portAt(port)), list = worker + VEC_LIST4;
+  if (net == 0 || !hasProgram(net, segment)) return id;
+  store<u32>(worker, id, VEC_IDS);
+  store<u16>(list, 0);
+  forget(worker, net, list, 1);
+  if (<u32>load<u16>(descriptorAt(id), DESC_INGRESS) == NO_PORT) store<u16>(worker, <u16>port, VEC_OIF);
+  return runSegment(worker, net, segment, list, 1) == 0 ? NONE : load<u32>(worker, VEC_IDS);
+}
+
 /** What a packet is that begins with its network header and was not classified; true for IPv4. */
 function describe(d: usize): bool {
   const flags = load<u32>(d, DESC_FLAGS), at = <usize>load<u32>(d, DESC_DATA);

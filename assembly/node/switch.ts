@@ -9,7 +9,7 @@ import {
   DESC_LENGTH, DESC_PACKET_LENGTH, DESC_SHIFT, DESC_VLAN, DROP_BRIDGE_NO_PORT, DROP_BRIDGE_SAME_PORT,
   DROP_BRIDGE_SOURCE_INVALID, DROP_ETHER_TOO_SHORT, DROP_NO_BUFFER, DROP_VLAN_NOT_MEMBER, DROP_VLAN_TOO_SHORT,
   NEXT_DONE, NONE, PORT_BRIDGE, PORT_MEMBER, PORT_PVID, PORT_STAT_RX_MULTICAST, PUNT_LINK_CONTROL, REGION_BRIDGES,
-  REGION_DESCRIPTORS, STATION_SEEN, STAT_BRIDGE_FULL, STAT_FLOODED, STAT_LEARNED, VEC_IDS, VEC_NEXT, WORKER_BURST_BYTES, WORKER_NOW,
+  REGION_DESCRIPTORS, STATION_SEEN, STAT_BRIDGE_FULL, STAT_FLOODED, STAT_LEARNED, VEC_IDS, VEC_NEXT, WORKER_BURST_BYTES, WORKER_NOW, WORKER_SCRATCH,
 } from "../abi";
 import { moveOffsets, privateHead } from "../core/head";
 import { add64, count, descriptorAt, portStats, region } from "../core/layout";
@@ -66,40 +66,63 @@ function switchRun(worker: usize, port: usize, portIndex: u32, bridge: usize, i:
   return i;
 }
 
+/** VLAN and tag (or UNTAGGED) of the frame that was admitted last, at the worker. */
+export const FRAME_VLAN: usize = WORKER_SCRATCH;
+export const FRAME_TCI: usize = WORKER_SCRATCH + 4;
+
 /** One frame with every rule. */
 function switchOne(worker: usize, port: usize, portIndex: u32, bridge: usize, filtering: bool, i: u32): void {
+  const targets = admitFrame(worker, port, portIndex, bridge, filtering, i);
+  if (targets == 0) return;
+  const id = load<u32>(worker + (<usize>i << 2), VEC_IDS);
+  const vlan = load<u32>(worker, FRAME_VLAN), tci = load<u32>(worker, FRAME_TCI);
+  if ((targets & (targets - 1)) != 0) { flood(worker, bridge, id, targets, filtering, vlan, tci); return; }
+  const member = <u32>ctz<u64>(targets);
+  if (filtering) leaveBridge(worker, bridge, id, member, true, vlan, tci);
+  // Behind what the common road has let through before it.
+  else store<u16>(worker + (<usize>i << 1), load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS), VEC_NEXT);
+}
+
+/**
+ * Learns who a frame is from and finds which members it goes to, a bit each; 0: none, and it is gone. What it belongs to is at FRAME_VLAN and
+ * FRAME_TCI.
+ */
+export function admitFrame(worker: usize, port: usize, portIndex: u32, bridge: usize, filtering: bool, i: u32): u64 {
   const ingress = <u32>load<u16>(port, PORT_MEMBER), now = load<u32>(worker, WORKER_NOW);
   const id = load<u32>(worker + (<usize>i << 2), VEC_IDS);
   const d = descriptorAt(id);
   store<u32>(d, portIndex, DESC_INGRESS);
   add64(worker + WORKER_BURST_BYTES, load<u32>(d, DESC_PACKET_LENGTH));
   store<u16>(worker + (<usize>i << 1), NEXT_DONE, VEC_NEXT);
-  if (load<u32>(d, DESC_LENGTH) < 14) { drop(worker, id, DROP_ETHER_TOO_SHORT); return; }
+  if (load<u32>(d, DESC_LENGTH) < 14) { drop(worker, id, DROP_ETHER_TOO_SHORT); return 0; }
   const data = <usize>load<u32>(d, DESC_DATA);
   const destination = load<u64>(data) & MAC_MASK, source = load<u64>(data, 6) & MAC_MASK;
   if ((destination & 1) != 0 && destination != MAC_MASK) add64(portStats(worker, portIndex) + PORT_STAT_RX_MULTICAST, 1);
   // A group address or zero cannot send.
-  if ((source & 1) != 0 || source == 0) { drop(worker, id, DROP_BRIDGE_SOURCE_INVALID); return; }
-  if ((destination & 0x00ffffffffff) == 0xc28001 && (destination >> 40) < 16) { punt(worker, id, PUNT_LINK_CONTROL, 0); return; }
+  if ((source & 1) != 0 || source == 0) { drop(worker, id, DROP_BRIDGE_SOURCE_INVALID); return 0; }
+  if ((destination & 0x00ffffffffff) == 0xc28001 && (destination >> 40) < 16) { punt(worker, id, PUNT_LINK_CONTROL, 0); return 0; }
   let vlan: u32 = 0, tci: u32 = UNTAGGED;
   if (filtering) {
     if (load<u16>(data, 12) == 0x0081) {
-      if (load<u32>(d, DESC_LENGTH) < 18) { drop(worker, id, DROP_VLAN_TOO_SHORT); return; }
+      if (load<u32>(d, DESC_LENGTH) < 18) { drop(worker, id, DROP_VLAN_TOO_SHORT); return 0; }
       tci = load16(data + 14);
       vlan = tci & 0xfff;
     }
     if (vlan == 0) vlan = <u32>load<u16>(port, PORT_PVID);
-    if (((members(bridge, vlan) >> <u64>ingress) & 1) == 0) { drop(worker, id, DROP_VLAN_NOT_MEMBER); return; }
+    if (((members(bridge, vlan) >> <u64>ingress) & 1) == 0) { drop(worker, id, DROP_VLAN_NOT_MEMBER); return 0; }
   }
+  store<u32>(worker, vlan, FRAME_VLAN);
+  store<u32>(worker, tci, FRAME_TCI);
   const outcome = learnStation(bridge, stationKey(source, vlan), ingress, now);
   if (outcome == 1) count(worker, STAT_LEARNED, 1);
   else if (outcome == 2) count(worker, STAT_BRIDGE_FULL, 1);
   const member = (destination & 1) != 0 ? UNKNOWN : findStation(bridge, stationKey(destination, vlan), now);
-  if (member == UNKNOWN) { flood(worker, bridge, id, ingress, filtering, vlan, tci); return; }
-  if (member == ingress) { drop(worker, id, DROP_BRIDGE_SAME_PORT); return; }
-  const egress = <u32>load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS);
-  if (filtering) leave(worker, bridge, id, member, egress, vlan, tci);
-  else store<u16>(worker + (<usize>i << 1), <u16>egress, VEC_NEXT);
+  if (member == ingress) { drop(worker, id, DROP_BRIDGE_SAME_PORT); return 0; }
+  if (member != UNKNOWN) return (<u64>1) << <u64>member;
+  const targets = others(bridge, ingress, filtering, vlan);
+  if (targets == 0) drop(worker, id, DROP_BRIDGE_NO_PORT);
+  else count(worker, STAT_FLOODED, 1);
+  return targets;
 }
 
 @inline
@@ -107,14 +130,16 @@ function members(bridge: usize, vlan: u32): u64 {
   return load<u64>(bridge + <usize>vlan * BRIDGE_VLAN_SIZE, BRIDGE_VLANS);
 }
 
-/** A frame to every other member: clones for all but the last, which gets the packet itself. */
-function flood(worker: usize, bridge: usize, id: u32, ingress: u32, filtering: bool, vlan: u32, tci: u32): void {
+/** Every other member (of a VLAN). */
+function others(bridge: usize, ingress: u32, filtering: bool, vlan: u32): u64 {
   const n = load<u32>(bridge, BRIDGE_MEMBERS);
   let targets: u64 = n >= 64 ? u64.MAX_VALUE : (<u64>1 << <u64>n) - 1;
   if (filtering) targets &= members(bridge, vlan);
-  targets &= ~(<u64>1 << <u64>ingress);
-  if (targets == 0) { drop(worker, id, DROP_BRIDGE_NO_PORT); return; }
-  count(worker, STAT_FLOODED, 1);
+  return targets & ~(<u64>1 << <u64>ingress);
+}
+
+/** A frame to several members: clones for all but the last, which gets the packet itself. */
+function flood(worker: usize, bridge: usize, id: u32, targets: u64, filtering: bool, vlan: u32, tci: u32): void {
   while (targets != 0) {
     const member = <u32>ctz<u64>(targets);
     targets &= targets - 1;
@@ -123,10 +148,15 @@ function flood(worker: usize, bridge: usize, id: u32, ingress: u32, filtering: b
       copy = clonePacket(worker, id);
       if (copy == NONE) { count(worker, DROP_NO_BUFFER, 1); continue; }
     }
-    const egress = <u32>load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS);
-    if (filtering) leave(worker, bridge, copy, member, egress, vlan, tci);
-    else stage(worker, egress, copy);
+    leaveBridge(worker, bridge, copy, member, filtering, vlan, tci);
   }
+}
+
+/** Out through one member. */
+export function leaveBridge(worker: usize, bridge: usize, id: u32, member: u32, filtering: bool, vlan: u32, tci: u32): void {
+  const egress = <u32>load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS);
+  if (filtering) leave(worker, bridge, id, member, egress, vlan, tci);
+  else stage(worker, egress, id);
 }
 
 /** Out through one member, with the tag that member wants. */

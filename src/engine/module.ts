@@ -33,6 +33,7 @@ export interface DataPlane {
   tcpBuild(worker: number, record: number): number;
   udpBuild(worker: number, record: number): number;
   packetRoute(worker: number, table: number, hop: number, id: number): number;
+  packetFilter(worker: number, port: number, segment: number, id: number): number;
   packetResume(worker: number, id: number): void;
   packetDiscard(worker: number, id: number): void;
   packetsFlush(worker: number): void;

@@ -78,6 +78,7 @@ export class Network {
   /** Of those with the same last bits. */
   private readonly ownPorts = new Uint32Array(abi.OWN_PORTS);
   private readonly askers = new Map<string, Tracked>();
+  private readonly ports = new Set<Port>();
 
   constructor(memory: EngineMemory, index: number) {
     this.memory = memory;
@@ -89,12 +90,20 @@ export class Network {
   /** The port's packets go through this network's rules from now on. */
   add(port: Port): this {
     this.memory.setU16(this.memory.port(port.index) + abi.PORT_NETNS, this.index + 1);
+    this.ports.add(port);
     return this;
   }
 
   remove(port: Port): this {
     this.memory.setU16(this.memory.port(port.index) + abi.PORT_NETNS, 0);
+    this.ports.delete(port);
     return this;
+  }
+
+  /** Some of its ports are a bridge's. */
+  get isBridged(): boolean {
+    const { memory } = this;
+    return [...this.ports].some((port) => memory.u8[memory.port(port.index) + abi.PORT_MODE] === abi.MODE_BRIDGED);
   }
 
   /** Switches of whoever owns the network; those of tracking are one asker's among others (`track`). */

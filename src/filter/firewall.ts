@@ -118,7 +118,7 @@ export class Firewall {
 
   private load(next: Ruleset, touched: ReadonlySet<string>): void {
     const spec = next.spec();
-    checkSupported(spec);
+    checkSupported(spec, this.network.isBridged);
     const [before, wanted] = [this.tracked, trackedBy(spec)];
     // Flows are tracked before a rule asks for them, and no longer when none does any more.
     this.track({ 4: before[4] || wanted[4], 6: before[6] || wanted[6], defrag: before.defrag || wanted.defrag });

@@ -9,20 +9,29 @@ const OBJECTS: Partial<Record<ObjectType, string>> = {
   secmark: "there are no security marks",
 };
 
-export function checkSupported({ tables }: RulesetSpec): void {
+/** `bridged`: packets are switched here; otherwise what is meant for a bridge is refused. */
+export function checkSupported({ tables }: RulesetSpec, bridged = false): void {
   for (const { family, name, chains, objects } of tables) {
     const where = `table ${family} ${name}`;
     for (const { name: own, object } of objects) checkHelper(object, `${where}, ct helper ${own}`);
     for (const { name: own, object } of objects)
       refuse(OBJECTS[object.type] ?? (object.type === "synproxy" ? proxyFault(object) : undefined), `${where}, ${object.type} ${own}`);
     for (const chain of chains) {
-      const isForeign = chain.base !== undefined && (family === "bridge" || family === "arp");
-      refuse(isForeign ? `packets of the ${family} family meet no rules here` : undefined, `${where}, chain ${chain.name}`);
+      refuse(family === "bridge" ? bridgeFault(chain.base?.hook, bridged) : undefined, `${where}, chain ${chain.name}`);
       for (const { handle, expressions } of chain.rules)
         for (const each of expressions)
           refuse(missing(each) ?? misplaced(each, family, chain.base?.hook), `${where}, chain ${chain.name}, rule with handle ${handle}`);
     }
   }
+}
+
+/** What stands in no bridge's way: its ports are switched, it has no host of its own. */
+function bridgeFault(hook: string | undefined, bridged: boolean): string | undefined {
+  if (hook === undefined) return undefined;
+  if (!bridged) return "no port of this network is a bridge's: no packet would meet it";
+  return hook === "input" || hook === "output"
+    ? "bridges have no host of their own; expected prerouting, forward or postrouting"
+    : undefined;
 }
 
 function checkHelper(object: ObjectSpec["object"], where: string): void {
@@ -42,8 +51,25 @@ function proxyFault({ mss, wscale }: { readonly mss: number; readonly wscale: nu
   return wscale > 14 ? `synproxy wscale ${wscale} scales no window (RFC 7323 §2.3); expected 14 at most` : undefined;
 }
 
+const CONNECTIONS: ReadonlySet<Expression["op"]> = new Set([
+  "ct",
+  "ct-set",
+  "connlimit",
+  "notrack",
+  "nat",
+  "masq",
+  "redir",
+  "socket",
+  "fib",
+  "rt",
+]);
+
 /** As nft_synproxy has it: in families of the network layer, where packets come in or are forwarded. */
 function misplaced(expression: Expression, family: string, hook: string | undefined): string | undefined {
+  const isLink = family === "arp" || family === "bridge";
+  if (isLink && expression.op === "queue") return `packets of the ${family} family do not wait for anybody's verdict`;
+  if (isLink && (expression.op === "reject" || CONNECTIONS.has(expression.op)))
+    return `packets of the ${family} family have no connections here, and no answer`;
   const isProxy = expression.op === "synproxy" || (expression.op === "objref" && expression.type === "synproxy");
   const isPlace = ["ip", "ip6", "inet"].includes(family) && (hook === undefined || hook === "input" || hook === "forward");
   return isProxy && !isPlace ? "handshakes are answered in hooks input and forward of ip, ip6 and inet" : undefined;

@@ -50,9 +50,13 @@ export class Input {
       case abi.PUNT_BEYOND_SCOPE:
         this.receiveScoped(iface, id);
         return;
-      case abi.PUNT_ARP:
-        this.link.receiveArp(iface, id);
-        break;
+      case abi.PUNT_ARP: {
+        const passed = world.engine.plane.packetFilter(0, iface.port.index, abi.SEGMENT_ARP_INPUT, id) >>> 0;
+        if (passed === abi.NONE) return;
+        this.link.receiveArp(iface, passed);
+        world.engine.plane.packetRelease(0, passed);
+        return;
+      }
       case abi.PUNT_TTL_EXCEEDED:
         world.sendErrorFor(id, "timeExceeded", 0);
         break;

@@ -1,10 +1,12 @@
 /** ARP and NDP on the wire: what is asked, what is answered (RFC 826, RFC 5227, RFC 4861 §7.2; proxies by RFC 1027 and §7.2.8). */
+import * as abi from "../../assembly/abi.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import { ETHERTYPE, parseArp, serializeArp, serializeEthernet } from "../wire/index.ts";
 import { icmpMessage } from "./icmp.ts";
 import { ALL_NODES, groupMac, type NetInterface, solicitedNode } from "./interface.ts";
 import { ADVERTISEMENT, neighbourData, parseNeighbour, SOLICITATION } from "./ndp.ts";
 import type { Neighbour } from "./neighbours.ts";
+import { sourceOf } from "./packet-io.ts";
 import type { IncomingIcmp } from "./types.ts";
 import type { World } from "./world.ts";
 
@@ -80,7 +82,8 @@ export class LinkMessages {
     to: Uint8Array | undefined,
   ): void {
     const payload = serializeArp({ operation, senderMac: iface.mac, senderAddress, targetMac, targetAddress });
-    this.world.sendFrame(iface, serializeEthernet({ destination: to ?? BROADCAST, source: iface.mac, type: ETHERTYPE.arp, payload }));
+    const frame = serializeEthernet({ destination: to ?? BROADCAST, source: iface.mac, type: ETHERTYPE.arp, payload });
+    this.world.sendFrame(iface, frame, abi.SEGMENT_ARP_OUTPUT);
   }
 
   /** Somebody else's address that we answer for: named, or reached by another interface while proxying. */
@@ -129,7 +132,7 @@ export class LinkMessages {
   /** Asks who has an address: everybody, or the one who had it. */
   solicit(neighbour: Neighbour, mac: Uint8Array | undefined): void {
     const { iface, address } = neighbour;
-    const from = this.world.sourceOn(iface, address);
+    const from = this.askedBy(neighbour) ?? this.world.sourceOn(iface, address);
     if (address.family === 4) {
       this.sendArp(iface, "request", from?.v4 ?? 0, NO_MAC, address.v4, mac);
       return;
@@ -137,6 +140,13 @@ export class LinkMessages {
     // Never from an address that may be somebody else's (RFC 4862 §5.4).
     if (from)
       this.sendSolicitation(iface, from, mac ? address : solicitedNode(address), neighbourData(SOLICITATION, address, iface.mac), mac);
+  }
+
+  /** The address that the first waiting packet is from, if it is this interface's (RFC 4861 §7.2.2; Linux's arp_announce 0). */
+  private askedBy({ iface, queue }: Neighbour): IpAddress | undefined {
+    if (queue.length === 0) return undefined;
+    const source = sourceOf(this.world.packetBytes(queue[0], 40));
+    return iface.find(source)?.state === "usable" ? source : undefined;
   }
 
   private sendSolicitation(iface: NetInterface, source: IpAddress, to: IpAddress, data: Uint8Array, mac?: Uint8Array): void {

@@ -73,8 +73,8 @@ export class PacketIo {
     return whole.subarray(Math.min(skip, whole.length), copyChain(memory, id, whole));
   }
 
-  /** Sends a whole frame by an interface; one that is larger than the interface takes is dropped. */
-  sendFrame(iface: NetInterface, frame: Uint8Array): void {
+  /** Sends a whole frame by an interface; one that is larger than the interface takes is dropped. `segment`: rules that it meets (abi.SEGMENT_*). */
+  sendFrame(iface: NetInterface, frame: Uint8Array, segment?: number): void {
     const { memory, plane } = this.engine;
     if (frame.length > iface.mtu + ETHERNET) {
       this.counters.out_too_big++;
@@ -82,8 +82,14 @@ export class PacketIo {
     }
     const id = this.fill(frame);
     if (id === undefined) return;
-    memory.setU32(memory.descriptor(id) + abi.DESC_PACKET_LENGTH, frame.length);
-    plane.packetSend(0, iface.port.index, id);
+    const d = memory.descriptor(id);
+    memory.setU32(d + abi.DESC_PACKET_LENGTH, frame.length);
+    memory.setU16(d + abi.DESC_INGRESS, abi.NO_PORT);
+    memory.setU16(d + abi.DESC_L3, ETHERNET);
+    memory.setU32(d + abi.DESC_FLAGS, 0);
+    const passed = segment === undefined ? id : plane.packetFilter(0, iface.port.index, segment, id) >>> 0;
+    if (passed === abi.NONE) return;
+    plane.packetSend(0, iface.port.index, passed);
     this.engine.wake();
   }
 }

@@ -467,8 +467,8 @@ export class IpStack implements PuntReceiver, World {
     return this.output.sendFragments(packet, path, note);
   }
 
-  sendFrame(iface: NetInterface, frame: Uint8Array): void {
-    this.io.sendFrame(iface, frame);
+  sendFrame(iface: NetInterface, frame: Uint8Array, segment?: number): void {
+    this.io.sendFrame(iface, frame, segment);
   }
 
   route(id: number, family: 4 | 6, hop: number, iface?: NetInterface): boolean {

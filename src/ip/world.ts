@@ -67,7 +67,7 @@ export interface World {
   sendFragments(packet: Uint8Array, path: Path, note?: PacketNote): boolean;
   /** How packets that were put together were cut, by abi.CUT_NUMBER: of the last ones. */
   readonly cuts: Cuts;
-  sendFrame(iface: NetInterface, frame: Uint8Array): void;
+  sendFrame(iface: NetInterface, frame: Uint8Array, segment?: number): void;
   /** `iface`: where it seems to have come in, when it is for this host. */
   route(id: number, family: 4 | 6, hop: number, iface?: NetInterface): boolean;
   /** A packet whose next hop has no link-layer address yet. */

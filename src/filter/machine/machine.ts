@@ -28,11 +28,11 @@ export interface MachineOptions {
   readonly plane?: Readonly<Record<string, (...args: never[]) => unknown>>;
   /** Where numgen and meta random come from; unpredictable unless given. */
   readonly random?: Random;
-  /** Tables of these families are in force here. Default: those of the network layer. */
+  /** Tables of these families are in force here. Default: all. */
   readonly families?: readonly Family[];
 }
 
-const NETWORK: readonly Family[] = ["ip", "ip6", "inet", "netdev"];
+const ALL: readonly Family[] = ["ip", "ip6", "inet", "netdev", "arp", "bridge"];
 /** `ct state` by CT_*: bits of linux/netfilter/nf_conntrack_common.h; nothing tracked is invalid. */
 function helperNames(): Uint8Array {
   const bytes = new Uint8Array(HELPER_NAME * (HELPER_NAMES.length + 1));
@@ -60,7 +60,7 @@ export class Machine {
   constructor(engine: Engine, network: number | { readonly index: number }, options: MachineOptions = {}) {
     this.engine = engine;
     this.network = typeof network === "number" ? network : network.index;
-    this.families = options.families ?? NETWORK;
+    this.families = options.families ?? ALL;
     this.functions = { socketField: () => 0, ...(engine.plane as unknown as Record<string, unknown>), ...options.plane };
     this.space = new Space(engine);
     this.listeners = this.space.allocate(16);

@@ -6,7 +6,7 @@
  */
 import * as abi from "../../../assembly/abi.ts";
 import { invalid } from "../../base/errors.ts";
-import type { ChainSpec, Expression, TableSpec, Verdict } from "../expressions.ts";
+import type { ChainSpec, Expression, Family, TableSpec, Verdict } from "../expressions.ts";
 
 const MOST_JUMPS = 16;
 /** Priorities at which reassembly, tracking and translation stand (linux/netfilter_ipv4.h, NF_IP_PRI_*). */
@@ -22,8 +22,20 @@ function around(priority: number, raw: number, early: number, late: number): num
   return priority < TRANSLATION ? early : late;
 }
 
+/** Of families whose packets have a road of their own. */
+const OWN_SEGMENTS: Partial<Record<Family, Partial<Record<BaseChain["hook"], number>>>> = {
+  arp: { input: abi.SEGMENT_ARP_INPUT, output: abi.SEGMENT_ARP_OUTPUT },
+  bridge: {
+    prerouting: abi.SEGMENT_BRIDGE_PREROUTING,
+    forward: abi.SEGMENT_BRIDGE_FORWARD,
+    postrouting: abi.SEGMENT_BRIDGE_POSTROUTING,
+  },
+};
+
 /** The segment (SEGMENT_*) that a base chain belongs to. */
-export function segmentOf({ hook, priority, type }: BaseChain): number {
+export function segmentOf({ hook, priority, type }: BaseChain, family: Family): number {
+  const own = OWN_SEGMENTS[family]?.[hook];
+  if (own !== undefined) return own;
   const nat = type === "nat";
   switch (hook) {
     case "prerouting":
@@ -55,7 +67,7 @@ export function arrange<T extends { readonly spec: TableSpec }>(tables: readonly
     if (table.spec.dormant) continue;
     for (const chain of table.spec.chains) {
       if (!chain.base) continue;
-      const segment = segmentOf(chain.base);
+      const segment = segmentOf(chain.base, table.spec.family);
       const list = segments.get(segment) ?? [];
       const at = list.findIndex((other) => (other.chain.base as BaseChain).priority >= (chain.base as BaseChain).priority);
       list.splice(at < 0 ? list.length : at, 0, { table, chain });

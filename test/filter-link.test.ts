@@ -1,0 +1,344 @@
+/** Rules of the families arp and bridge, here and in the kernel: the same rules, the same frames, the same counters and ports. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { IpAddress } from "../src/base/ip-address.ts";
+import { Firewall } from "../src/filter/index.ts";
+import { Lab } from "../src/lab/index.ts";
+import {
+  ETHERTYPE,
+  PROTOCOL,
+  serializeArp,
+  serializeEthernet,
+  serializeIpv4,
+  serializeIpv6,
+  serializeTcp,
+  serializeUdp,
+} from "../src/wire/index.ts";
+import { missing, Namespace } from "./kernel-support.ts";
+import { BUILDS, engineOf, mac, through } from "./support.ts";
+
+const skip = missing("nft", "python3", "ping");
+/** Of every rule, in order. */
+const counted = (listing: string) => [...listing.matchAll(/counter packets (\d+)/g)].map(([, packets]) => Number(packets));
+const text = (rules: string) => new TextEncoder().encode(rules);
+
+// ── Bridges ─────────────────────────────────────────────────────────────────────────────────────
+const BROADCAST = new Uint8Array(6).fill(255);
+const PORTS = [0, 1, 2];
+const v4 = (last: number) => IpAddress.parse(`10.0.0.${last}`);
+const v6 = (last: number) => IpAddress.parse(`2001:db8::${last}`);
+
+function ethernet(from: number, to: Uint8Array, type: number, payload: Uint8Array, vlan?: number): Uint8Array {
+  const tags = vlan === undefined ? [] : [{ protocol: 0x8100, vlan, priority: 0, dropEligible: false }];
+  return serializeEthernet({ destination: to, source: mac(from), type, payload, tags });
+}
+function ip4(from: number, to: number, protocol: number, payload: Uint8Array): Uint8Array {
+  return serializeIpv4({ source: v4(from).v4, destination: v4(to).v4, protocol, payload });
+}
+const ends = (from: IpAddress, to: IpAddress) => ({ source: from.bytes(), destination: to.bytes() });
+const udp4 = (from: number, to: number, port: number) =>
+  ip4(
+    from,
+    to,
+    PROTOCOL.udp,
+    serializeUdp({ sourcePort: 1000, destinationPort: port, payload: new Uint8Array(20) }, ends(v4(from), v4(to))),
+  );
+const tcp4 = (from: number, to: number, port: number) =>
+  ip4(
+    from,
+    to,
+    PROTOCOL.tcp,
+    serializeTcp(
+      {
+        sourcePort: 1000,
+        destinationPort: port,
+        sequence: 1,
+        acknowledgement: 0,
+        flags: 2,
+        window: 1000,
+        urgentPointer: 0,
+        options: new Uint8Array(),
+        payload: new Uint8Array(8),
+      },
+      ends(v4(from), v4(to)),
+    ),
+  );
+const udp6 = (from: number, to: number, port: number) =>
+  serializeIpv6({
+    ...ends(v6(from), v6(to)),
+    protocol: PROTOCOL.udp,
+    hopLimit: 64,
+    payload: serializeUdp({ sourcePort: 1000, destinationPort: port, payload: new Uint8Array(20) }, ends(v6(from), v6(to))),
+  });
+const arp = serializeArp({
+  operation: "request",
+  senderMac: mac(1),
+  senderAddress: v4(1).v4,
+  targetMac: new Uint8Array(6),
+  targetAddress: v4(2).v4,
+});
+
+/** By which port each comes. */
+const FRAMES: readonly [port: number, frame: Uint8Array][] = [
+  [0, ethernet(1, BROADCAST, ETHERTYPE.arp, arp)],
+  [1, ethernet(2, mac(1), ETHERTYPE.ipv4, udp4(2, 1, 53))],
+  [0, ethernet(1, mac(2), ETHERTYPE.ipv4, udp4(1, 2, 53))],
+  [0, ethernet(1, mac(2), ETHERTYPE.ipv4, udp4(1, 2, 666))],
+  [0, ethernet(1, mac(9), ETHERTYPE.ipv4, udp4(1, 9, 99))],
+  [0, ethernet(1, mac(9), ETHERTYPE.ipv4, tcp4(1, 9, 80))],
+  [2, ethernet(3, mac(1), ETHERTYPE.ipv4, tcp4(3, 1, 80))],
+  [2, ethernet(3, mac(1), ETHERTYPE.ipv6, udp6(3, 1, 53))],
+  [2, ethernet(3, Uint8Array.of(1, 0, 94, 0, 0, 9), ETHERTYPE.ipv4, udp4(3, 9, 7))],
+  [1, ethernet(2, mac(3), 0x88b5, new Uint8Array(60))],
+  [1, ethernet(2, mac(3), ETHERTYPE.ipv4, udp4(2, 3, 1111))],
+  [0, ethernet(8, mac(3), ETHERTYPE.ipv4, udp4(1, 3, 1))],
+];
+const BRIDGE = `table bridge f {
+  set seen { type ether_addr; flags dynamic; size 64; }
+  map by { type ifname . inet_service : verdict; elements = { "p1" . 1111 : drop }; }
+  chain pre {
+    type filter hook prerouting priority 0; policy accept
+    ether type arp counter
+    arp operation request arp saddr ip 10.0.0.1 counter
+    ip saddr 10.0.0.1 counter
+    ip6 saddr 2001:db8::3 counter
+    udp dport 53 counter
+    meta l4proto tcp tcp dport 80 counter
+    iifname "p0" counter
+    ether daddr ff:ff:ff:ff:ff:ff counter
+    ether saddr 02:00:00:00:01:08 counter drop
+    add @seen { ether saddr } counter
+    udp dport 666 counter drop
+    meta protocol ip6 counter
+    ether type 0x88b5 counter
+  }
+  chain sub {
+    ip ttl 64 counter
+    return
+  }
+  chain onward {
+    type filter hook forward priority filter; policy accept
+    counter jump sub
+    iifname "p0" oifname "p2" counter
+    udp dport 99 oifname "p2" counter drop
+    meta protocol ip counter
+    ether saddr @seen counter
+    iifname . udp dport vmap @by
+    tcp dport 80 ip dscp set af11 counter
+    counter
+  }
+  chain post {
+    type filter hook postrouting priority 300; policy accept
+    oifname "p1" counter
+    ip dscp af11 counter
+    udp dport 7 oifname "p0" counter drop
+    counter
+  }
+}`;
+
+interface Seen {
+  readonly counters: readonly number[];
+  /** For each frame: by which ports it left, and how. */
+  readonly left: readonly (readonly string[])[];
+}
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+
+async function bridgeHere(build: "shared" | "plain"): Promise<Seen> {
+  const engine = await engineOf(build, { ports: 3, bridges: 1, stations: 256, tables: 0, filterBytes: 4 << 20 });
+  const bridge = engine.createBridge();
+  const network = engine.createNetwork();
+  for (const p of PORTS) {
+    bridge.add(engine.port(p));
+    network.add(engine.port(p)).describe(p, { name: `p${p}`, index: p + 1, type: 1 });
+  }
+  const firewall = new Firewall(engine, network);
+  firewall.apply(BRIDGE);
+  const left = FRAMES.map(([port, frame]) =>
+    through(engine, [frame], port)
+      .sent.map(({ port: by, bytes }) => `${by} ${hex(bytes)}`)
+      .sort(),
+  );
+  assert.equal(engine.pool().inFlight + engine.pool("bare").inFlight, 0);
+  return { counters: counted(firewall.list()), left };
+}
+
+const BRIDGE_PROGRAM = `
+import json, socket, sys, time
+order = json.load(sys.stdin)
+ports = []
+for p in range(3):
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    s.bind(("q%d" % p, 0))
+    s.setblocking(False)
+    ports.append(s)
+def drain():
+    seen = []
+    for p, s in enumerate(ports):
+        while True:
+            try: data, address = s.recvfrom(4096)
+            except BlockingIOError: break
+            if address[2] != 4: seen.append("%d %s" % (p, data.hex()))
+    return sorted(seen)
+drain()
+left = []
+for port, frame in order:
+    ports[port].send(bytes.fromhex(frame))
+    time.sleep(0.03)
+    left.append(drain())
+print(json.dumps(left))
+`;
+
+async function bridgeInKernel(): Promise<Seen> {
+  const [middle, outside] = [new Namespace(), new Namespace()];
+  try {
+    // Nothing but what is sent: no IPv6, no snooping, no spanning tree.
+    for (const namespace of [middle, outside])
+      await namespace.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+    middle.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "0", "stp_state", "0", "forward_delay", "0");
+    for (const p of PORTS) {
+      middle.ip("link", "add", `p${p}`, "type", "veth", "peer", "name", `q${p}`, "netns", outside.name);
+      middle.ip("link", "set", `p${p}`, "master", "br0", "up");
+      outside.ip("link", "set", `q${p}`, "up");
+    }
+    middle.ip("link", "set", "br0", "up");
+    const loaded = await middle.run("nft -f -", text(BRIDGE));
+    assert.equal(loaded.code, 0, loaded.out);
+    await outside.run("sleep 0.3");
+    const order = JSON.stringify(FRAMES.map(([port, frame]) => [port, hex(frame)]));
+    const { out } = await outside.run(`python3 -c '${BRIDGE_PROGRAM.replaceAll("'", '"')}'`, text(order));
+    return { counters: counted((await middle.run("nft list ruleset")).out), left: JSON.parse(out) };
+  } finally {
+    await middle.remove();
+    await outside.remove();
+  }
+}
+
+describe("rules of bridges", () => {
+  for (const build of BUILDS)
+    it(`every frame meets prerouting once, and forward and postrouting for each port (${build})`, async () => {
+      const { counters, left } = await bridgeHere(build);
+      assert.deepEqual(
+        left.map((frames) => frames.map((frame) => frame[0]).join("")),
+        ["12", "0", "1", "", "1", "12", "0", "0", "1", "2", "", ""],
+      );
+      assert.ok(
+        counters.every((count) => count > 0),
+        `${counters}`,
+      );
+    });
+
+  it("the kernel counts and forwards the same", { skip }, async () => {
+    assert.deepEqual(await bridgeHere("plain"), await bridgeInKernel());
+  });
+
+  it("are refused where no port is a bridge's, at hooks of a bridge's own host, and about connections", async () => {
+    const engine = await engineOf("plain", { ports: 2, bridges: 1, filterBytes: 4 << 20, flows: 64 });
+    const network = engine.createNetwork().add(engine.port(0));
+    const firewall = new Firewall(engine, network);
+    const chain = (hook: string, rule = "") =>
+      `flush ruleset; table bridge b { chain c { type filter hook ${hook} priority 0; ${rule}; }; }`;
+    assert.throws(() => firewall.apply(chain("forward")), /table bridge b, chain c: no port of this network is a bridge's/);
+    engine.createBridge().add(engine.port(0)).add(engine.port(1));
+    firewall.apply(chain("forward", "ether type ip counter"));
+    assert.throws(() => firewall.apply(chain("input")), /chain c: bridges have no host of their own; expected prerouting/);
+    assert.throws(() => firewall.apply(chain("prerouting", "ct state new drop")), /packets of the bridge family have no connections here/);
+    assert.throws(() => firewall.apply(chain("prerouting", "queue num 1")), /packets of the bridge family do not wait/);
+  });
+});
+
+// ── ARP ─────────────────────────────────────────────────────────────────────────────────────────
+const ARP = `table arp f {
+  chain in {
+    type filter hook input priority filter; policy accept
+    counter
+    arp operation request counter
+    arp operation reply arp saddr ip 10.0.0.2 counter
+    arp daddr ip 10.0.0.1 iifname "eth0" counter
+    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 counter
+    arp saddr ip 10.0.0.3 counter drop
+    ether type arp limit rate 1000/second counter
+  }
+  chain out {
+    type filter hook output priority filter; policy accept
+    counter
+    arp operation reply arp daddr ip 10.0.0.4 counter drop
+    oifname "eth0" arp operation request arp daddr ip 10.0.0.2 counter
+    arp operation reply counter
+  }
+}`;
+/** Who asks whom: 10.0.0.1 has the rules; 3's questions do not reach it, its answers do not reach 4. */
+const PEERS = ["10.0.0.2", "10.0.0.3", "10.0.0.4"] as const;
+
+interface Heard {
+  readonly counters: readonly number[];
+  /** Whether 10.0.0.1 was found, asked for in each name; and whom 10.0.0.1 found. */
+  readonly found: readonly boolean[];
+}
+
+async function arpHere(): Promise<Heard> {
+  const lab = await Lab.create({ seed: 1, interfaces: 4, hosts: 2, memory: { filterBytes: 4 << 20 } });
+  const host = await lab.host({ interfaces: [{ name: "eth0", addresses: ["10.0.0.1/24"] }] });
+  const peer = await lab.host({ interfaces: [{ name: "eth0", addresses: PEERS.map((each) => `${each}/24`) }] });
+  lab.link(host, peer, { delay: 1 }, ["eth0", "eth0"]);
+  await lab.run(5000);
+  host.firewall.apply(ARP);
+  const found: boolean[] = [];
+  for (const source of PEERS) {
+    for (const side of [host, peer]) side.ip.neighbours.flush(side.ip.interface("eth0"), true);
+    peer.datagram({ hostname: source }).send(new Uint8Array(1), { address: "10.0.0.1", port: 9 });
+    await lab.run(5000);
+    found.push(peer.ip.neighbours.list().some(({ address, state }) => String(address) === "10.0.0.1" && state !== "FAILED"));
+  }
+  for (const side of [host, peer]) side.ip.neighbours.flush(side.ip.interface("eth0"), true);
+  host.datagram({}).send(new Uint8Array(1), { address: "10.0.0.2", port: 9 });
+  await lab.run(5000);
+  return { counters: counted(host.firewall.list()), found };
+}
+
+/** One question in each name, and one of 10.0.0.1's own. */
+async function arpInKernel(): Promise<Heard> {
+  const [host, peer] = [new Namespace(), new Namespace()];
+  try {
+    for (const namespace of [host, peer])
+      await namespace.run(
+        "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 net.ipv4.conf.all.arp_announce=1",
+      );
+    host.ip("link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", peer.name);
+    host.up("eth0", "10.0.0.1/24");
+    peer.up("eth0", ...PEERS.map((each) => `${each}/24`));
+    const loaded = await host.run("nft -f -", text(ARP));
+    assert.equal(loaded.code, 0, loaded.out);
+    const flush = async () => {
+      for (const namespace of [host, peer]) await namespace.run("ip neigh flush all; ip neigh flush all nud failed");
+    };
+    const datagram = (from: string, to: string) =>
+      `python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("${from}", 0)); s.sendto(b"x", ("${to}", 9))'; sleep 3.5`;
+    const found: boolean[] = [];
+    for (const source of PEERS) {
+      await flush();
+      await peer.run(datagram(source, "10.0.0.1"));
+      found.push(/lladdr/.test((await peer.run("ip neigh show 10.0.0.1")).out));
+    }
+    await flush();
+    await host.run(datagram("10.0.0.1", "10.0.0.2"));
+    return { counters: counted((await host.run("nft list ruleset")).out), found };
+  } finally {
+    await host.remove();
+    await peer.remove();
+  }
+}
+
+describe("rules about ARP", () => {
+  it("let through, count and drop what comes and what goes", async () => {
+    const { counters, found } = await arpHere();
+    assert.deepEqual(found, [true, false, false]);
+    assert.ok(
+      counters.every((count) => count > 0),
+      `${counters}`,
+    );
+  });
+
+  it("the kernel counts the same", { skip }, async () => {
+    assert.deepEqual(await arpHere(), await arpInKernel());
+  });
+});
