@@ -1149,11 +1149,12 @@ export const TIMEOUT_UDP_STREAM = 13;
 export const TIMEOUT_ICMP = 14;
 export const TIMEOUT_ICMP6 = 15;
 export const TIMEOUT_GENERIC = 16;
+/** Nine, by state. */
 export const TIMEOUT_SCTP = 17;
-export const TIMEOUT_GRE = 18;
-export const TIMEOUT_GRE_STREAM = 19;
-export const TIMEOUT_MAPPING = 20;
-export const TIMEOUT_COUNT = 24;
+export const TIMEOUT_GRE = 26;
+export const TIMEOUT_GRE_STREAM = 27;
+export const TIMEOUT_MAPPING = 28;
+export const TIMEOUT_COUNT = 32;
 
 /*
  * Hot record, one line:
@@ -1227,7 +1228,7 @@ export const IPS_HELPER = 8192;
  *  +16  TCP, reply: the same
  *  +32  last segment: sequence | acknowledgement | end | window u16, kind u8, direction u8
  *  +48  state u8 | flags of original u8, reply u8 | scales u8 (low: original) | slot of the wheel | next in it | previous
- * UDP: +0 ticks from which on it counts as a stream
+ * UDP: +0 ticks from which on it counts as a stream | SCTP: +0 tags of both directions (flow/sctp.ts), +48 state u8, flags u8
  */
 export const COLD_SIZE = 64;
 export const COLD_TCP = 0;

@@ -5,7 +5,7 @@
 import {
   COLD_STATE, EVENT_NEW, FLOWS_TIMEOUTS, FLOW_BUCKET_SLOTS, FLOW_EXPIRES, FLOW_PHASE, FLOW_PROTOCOL, FLOW_STATUS, FLOW_STAT_CLASH,
   FLOW_STAT_DROP, FLOW_STAT_EARLY_DROP, FLOW_STAT_INSERT, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_SEEN_REPLY, PHASE_MAPPED_DESTINATION,
-  PHASE_MAPPED_SOURCE, TIMEOUT_GENERIC, TIMEOUT_GRE, TIMEOUT_GRE_STREAM, TIMEOUT_ICMP, TIMEOUT_ICMP6, TIMEOUT_SCTP, TIMEOUT_UDP,
+  PHASE_MAPPED_SOURCE, TIMEOUT_GENERIC, TIMEOUT_GRE, TIMEOUT_GRE_STREAM, TIMEOUT_ICMP, TIMEOUT_ICMP6, TIMEOUT_UDP,
   TIMEOUT_UDP_STREAM, TUPLE_HASH, TUPLE_KIND, TUPLE_SIZE, FLOW_KIND,
 } from "../abi";
 import { fetchAnd } from "../core/sync";
@@ -16,7 +16,7 @@ import {
 import { tell } from "../table/flow-events";
 import { holdMappings } from "../table/mappings";
 import { destroy, hasten, schedule } from "../table/wheel";
-import { ICMP, ICMP6, SCTP, TCP, UDP, UDPLITE } from "../wire/l4";
+import { ICMP, ICMP6, TCP, UDP, UDPLITE } from "../wire/l4";
 
 const GRE: u32 = 47;
 /** A UDP flow in both directions counts as a stream when it lasts longer. */
@@ -119,7 +119,7 @@ export function refresh(flow: u32, hot: usize, ticks: u32, timeout: u32): void {
   if (<i32>(before - expires) > 0 && (load<u32>(hot, FLOW_STATUS) & IPS_CONFIRMED) != 0) hasten(flow);
 }
 
-/** What a packet of anything but TCP does to its flow. */
+/** What a packet of anything but TCP and SCTP does to its flow. */
 export function trackOther(flow: u32, hot: usize, ticks: u32): void {
   const protocol = <u32>load<u8>(hot, FLOW_PROTOCOL), status = load<u32>(hot, FLOW_STATUS);
   if (protocol == UDP || protocol == UDPLITE) {
@@ -133,7 +133,7 @@ export function trackOther(flow: u32, hot: usize, ticks: u32): void {
     const replied = (status & IPS_SEEN_REPLY) != 0;
     refresh(flow, hot, ticks, timeoutAt(replied ? TIMEOUT_GRE_STREAM : TIMEOUT_GRE));
     if (replied) setStatus(hot, IPS_ASSURED);
-  } else refresh(flow, hot, ticks, timeoutAt(protocol == SCTP ? TIMEOUT_SCTP : TIMEOUT_GENERIC));
+  } else refresh(flow, hot, ticks, timeoutAt(TIMEOUT_GENERIC));
 }
 
 /** State as it is listed; TCP has one. */

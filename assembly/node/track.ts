@@ -17,6 +17,7 @@ import {
 } from "../abi";
 import { descriptorAt, region } from "../core/layout";
 import { abandon, begin, refresh, timeoutAt, trackOther } from "../flow/begin";
+import { beginSctp, trackSctp } from "../flow/sctp";
 import { beginTcp, flagsValid, TRACK_AGAIN, TRACK_END, TRACK_IGNORED, TRACK_INVALID, TRACK_OK, trackOneSided, trackTcp } from "../flow/tcp";
 import { invert, isSound, mayBegin, readTuple, TUPLE_ERROR, TUPLE_INVALID, TUPLE_NONE } from "../flow/tuples";
 import { expected } from "../table/expectations";
@@ -24,7 +25,7 @@ import { areAddresses6, candidate, candidateIn, coldAt, countersAt, countFlow, e
 import { tell } from "../table/flow-events";
 import { destroy } from "../table/wheel";
 import { load16 } from "../wire/bytes";
-import { ICMP, ICMP6, TCP, UDP } from "../wire/l4";
+import { ICMP, ICMP6, SCTP, TCP, UDP } from "../wire/l4";
 
 /** So many buckets, 128 KiB, stay in a core's own cache: nothing is gained by touching them beforehand. */
 const CACHED_BUCKETS: u32 = 2048;
@@ -248,8 +249,9 @@ function proceed(worker: usize, p: u32, ref: u32, ticks: u32): bool {
   store<u32>(worker + (<usize>p << 2), ref, VEC_FLOW);
   store<u8>(worker + <usize>p, <u8>infoOf(status, way), VEC_CTINFO);
   let counts = true;
-  if (<u32>load<u8>(d, DESC_PROTOCOL) == TCP) {
-    const result = tcp(worker, p, flow, way, hot, d, ticks);
+  const protocol = <u32>load<u8>(d, DESC_PROTOCOL);
+  if (protocol == TCP || protocol == SCTP) {
+    const result = protocol == TCP ? tcp(worker, p, flow, way, hot, d, ticks) : sctp(worker, flow, way, hot, d, ticks);
     if (result == TRACK_AGAIN) return false;
     if (result == TRACK_END) return true;
     // What is let pass without being believed prolongs nothing and counts for nothing.
@@ -304,6 +306,21 @@ function tcp(worker: usize, p: u32, flow: u32, way: u32, hot: usize, d: usize, t
   // What is invalid may make a flow's time shorter, never longer.
   if (result == TRACK_OK || <i32>(load<u32>(hot, FLOW_EXPIRES) - (ticks + timeout)) > 0) refresh(flow, hot, ticks, timeout);
   return result;
+}
+
+function sctp(worker: usize, flow: u32, way: u32, hot: usize, d: usize, ticks: u32): u32 {
+  const l4 = <u32>load<u16>(d, DESC_L4), scratch = worker + WORKER_TUPLES;
+  lockFlow(hot);
+  const result = trackSctp(flow, way, <usize>load<u32>(d, DESC_DATA) + l4, endOf(d) - l4, scratch), timeout = load<u32>(scratch);
+  unlockFlow(hot);
+  if (result == TRACK_OK) refresh(flow, hot, ticks, timeout);
+  return result;
+}
+
+/** Where the bytes end that lie ready, and belong to the packet. */
+@inline
+function endOf(d: usize): u32 {
+  return min<u32>(load<u32>(d, DESC_LENGTH), load<u32>(d, DESC_PACKET_LENGTH));
 }
 
 /** Packets and bytes, as `ct packets` and `ct bytes` count them: from the network header on. */
@@ -388,6 +405,7 @@ function first(worker: usize, p: u32, id: u32, tuple: usize, turn: u32, ticks: u
   const data = <usize>load<u32>(d, DESC_DATA), l4 = <u32>load<u16>(d, DESC_L4);
   if (protocol == TCP) memory.fill(coldAt(flow), 0, 32);
   if (protocol == TCP && !beginTcp(flow, data + l4, load<u32>(d, DESC_PACKET_LENGTH) - l4)) { abandon(flow); return invalid(worker, p); }
+  if (protocol == SCTP && !beginSctp(flow, data + l4, endOf(d) - l4)) { abandon(flow); return invalid(worker, p); }
   if (expected(tuple, ticks, worker + WORKER_SCRATCH)) follow(flow, worker + WORKER_SCRATCH);
   if (proceed(worker, p, flow << 1, ticks) && load<u32>(worker + (<usize>p << 2), VEC_FLOW) == 0) abandon(flow);
   return 0;

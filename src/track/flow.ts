@@ -27,6 +27,19 @@ export const TCP_STATES = [
   "CLOSE",
   "SYN_SENT2",
 ];
+export const SCTP_STATES = [
+  "NONE",
+  "CLOSED",
+  "COOKIE_WAIT",
+  "COOKIE_ECHOED",
+  "ESTABLISHED",
+  "SHUTDOWN_SENT",
+  "SHUTDOWN_RECD",
+  "SHUTDOWN_ACK_SENT",
+  "HEARTBEAT_SENT",
+];
+/** By protocol: those of which a flow has one. */
+const STATES: Readonly<Record<number, readonly string[] | undefined>> = { 6: TCP_STATES, 132: SCTP_STATES };
 
 export interface Tuple {
   readonly src: IpAddress;
@@ -54,7 +67,7 @@ export interface Flow {
   readonly zone: number;
   /** The direction whose tuple alone is in that zone; undefined: both. */
   readonly zoneOf?: "original" | "reply";
-  /** Of TCP. */
+  /** Of TCP and SCTP. */
   readonly state?: string;
   readonly original: Side;
   readonly reply: Side;
@@ -166,7 +179,7 @@ export function readFlow(
     protocol,
     zone,
     ...zoneWay(memory, hot),
-    ...(protocol === 6 && { state: TCP_STATES[memory.u8[cold + abi.COLD_STATE]] }),
+    ...(STATES[protocol] && { state: STATES[protocol]?.[memory.u8[cold + abi.COLD_STATE]] }),
     original: side(0),
     reply: side(1),
     status,

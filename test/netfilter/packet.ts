@@ -4,19 +4,20 @@
  *
  *   ip 192.168.1.10 > 198.51.100.7 ttl 9 id 7 df / tcp 40000 > 80 S seq 1 win 100 mss 1460 / data 3
  *   ip 10.0.0.1 > 10.0.0.2 / icmp 3 4 mtu 1400 / ip … / udp 1 > 2 / data 8
+ *   ip 10.0.0.1 > 10.0.0.2 / sctp 1 > 2 tag 0 init 77
  *   ip6 fd00::1 > fd00::2 / frag 1 off 0 mf proto 17 / udp 53 > 53 / text hello
  *
  * `describe` (describe.ts) is the way back.
  */
 import { put16, put32 } from "../../src/base/bytes.ts";
 import { checksum } from "../../src/wire/checksum.ts";
-import { icmp, type Outer, tcp, udp } from "./transports.ts";
+import { icmp, type Outer, sctp, tcp, udp } from "./transports.ts";
 import { addressBytes, fromHex, toHex, Words } from "./words.ts";
 
 /** Bytes of "data N": easy to tell apart by their place. */
 export const pattern = (length: number) => Uint8Array.from({ length }, (_, i) => (i * 7 + 1) & 255);
 
-export const PROTOCOLS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, icmp6: 58, udplite: 136, none: 59 };
+export const PROTOCOLS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, icmp6: 58, sctp: 132, udplite: 136, none: 59 };
 const EXTENSIONS: Readonly<Record<string, number>> = { hop: 0, dst: 60, route: 43, frag: 44 };
 
 /** A layer of which only the bytes inside are needed. */
@@ -42,6 +43,8 @@ const build = (layers: readonly string[], outer?: Outer): Uint8Array => {
       return udp(words, build(inner), outer, false);
     case "udplite":
       return udp(words, build(inner), outer, true);
+    case "sctp":
+      return sctp(words);
     case "icmp":
       return icmp(words, build(inner));
     case "icmp6":

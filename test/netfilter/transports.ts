@@ -82,6 +82,63 @@ export function udp(words: Words, payload: Uint8Array, outer: Outer | undefined,
   return out;
 }
 
+const CHUNKS: Readonly<Record<string, number>> = {
+  data: 0,
+  init: 1,
+  initack: 2,
+  sack: 3,
+  heartbeat: 4,
+  heartbeatack: 5,
+  abort: 6,
+  shutdown: 7,
+  shutdownack: 8,
+  error: 9,
+  echo: 10,
+  cookieack: 11,
+  complete: 14,
+};
+
+/** "1 > 2 tag N CHUNK…": a chunk is a name, `+T` behind it for its flag; init and initack are followed by their tag. */
+export function sctp(words: Words): Uint8Array {
+  const source = words.number("a port");
+  words.expect(">");
+  const destination = words.number("a port");
+  words.expect("tag");
+  const tag = words.number("a tag");
+  let spoil = 0;
+  const chunks: number[] = [];
+  while (words.more()) {
+    const word = words.next("a chunk");
+    if (word === "badsum") spoil = 1;
+    else {
+      const [name, flag] = word.split("+");
+      const type = CHUNKS[name];
+      if (type === undefined) words.unknown(word);
+      const said = name === "init" || name === "initack" ? words.number("a tag") : 0;
+      const body = new Uint8Array(name.startsWith("init") ? 16 : 8);
+      put32(body, 0, said);
+      chunks.push(type, flag ? 1 : 0, 0, 4 + body.length, ...body);
+    }
+  }
+  const out = new Uint8Array(12 + chunks.length);
+  put16(out, 0, source);
+  put16(out, 2, destination);
+  put32(out, 4, tag);
+  out.set(chunks, 12);
+  new DataView(out.buffer).setUint32(8, crc32c(out) ^ spoil, true);
+  return out;
+}
+
+/** RFC 9260 appendix A, bit by bit. */
+function crc32c(bytes: Uint8Array): number {
+  let crc = 0xffff_ffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f6_3b78 : 0);
+  }
+  return ~crc >>> 0;
+}
+
 export function icmp(words: Words, payload: Uint8Array, outer?: Outer): Uint8Array {
   const out = new Uint8Array(8 + payload.length);
   out[0] = words.number("a type");

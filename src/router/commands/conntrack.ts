@@ -1,7 +1,7 @@
 /** `conntrack -L|-E|-D|-F|-S|-C`: conntrack(8) against the router's flows; `-L mapping`, a table of our own, what NAT maps. */
 import * as abi from "../../../assembly/abi.ts";
 import { type Conntrack, type FlowEvent, type FlowFilter, flowMatcher } from "../../track/conntrack.ts";
-import { PROTOCOL_NAMES, TCP_STATES } from "../../track/flow.ts";
+import { PROTOCOL_NAMES, SCTP_STATES, TCP_STATES } from "../../track/flow.ts";
 import { flowText, mappingText, zoneText } from "../../track/index.ts";
 import { type Command, type Output, usage } from "./command.ts";
 
@@ -46,7 +46,8 @@ const FILTERS: Readonly<Record<string, Reading>> = {
   "-m": number("mark", 0xffff_ffff),
   "--mark": number("mark", 0xffff_ffff),
   "--state": (state, option) => {
-    if (!TCP_STATES.includes(state)) throw usage(`${VERSION}: ${option} is "${state}"; expected one of ${TCP_STATES.join(", ")}`);
+    const known = [...new Set([...TCP_STATES, ...SCTP_STATES])];
+    if (!known.includes(state)) throw usage(`${VERSION}: ${option} is "${state}"; expected one of ${known.join(", ")}`);
     return { state };
   },
   "--sport": number("sport", 0xffff),
