@@ -81,8 +81,38 @@ COMMIT
         return true;
       },
     );
-    assert.throws(() => translateIptables("iptables -A INPUT -j TEE --gateway 1.2.3.4"), /--gateway|TEE is not translated/);
+    for (const [command, why] of [
+      ["-j TPROXY --on-port 5", /--on-port|TPROXY is not translated/],
+      ["-t raw -j CT --helper ftp", /CT --helper is not translated: nft gives helpers behind tracking/],
+      ["-j TTL --ttl-inc 1", /TTL is translated with --ttl-set alone/],
+      ["-j TOS --set-tos 0x11", /TOS is translated with --set-tos of a whole byte/],
+      ["-m statistic --mode often -j DROP", /--mode is "often"; expected random or nth/],
+      ["-m time --weekdays Mun -j DROP", /--weekdays: "Mun" is no day/],
+      ["-m tos --tos 0x03 -j DROP", /--tos of other bits/],
+    ] as const)
+      assert.throws(() => translateIptables(`iptables -A INPUT ${command}`), why);
     assert.throws(() => translateIptables("iptables -A INPUT --dport 5 -j DROP"), /--dport needs a protocol before it/);
+  });
+  it("matches and targets that iptables-translate leaves out become rules, too", () => {
+    for (const [command, rule] of [
+      ["iptables -A INPUT -m rpfilter --invert -j DROP", "fib saddr . iif oif missing counter packets 0 bytes 0 drop"],
+      ["iptables -A INPUT -m rpfilter --loose --validmark -j ACCEPT", "fib saddr . mark oif exists counter packets 0 bytes 0 accept"],
+      ["iptables -A INPUT -m tos --tos 0x10 -j ACCEPT", "ip dscp 0x04 counter packets 0 bytes 0 accept"],
+      ["iptables -A INPUT -m socket --transparent -j ACCEPT", "socket transparent 1 counter packets 0 bytes 0 accept"],
+      ["iptables -t mangle -A PREROUTING -j TTL --ttl-set 10", "counter packets 0 bytes 0 ip ttl set 10"],
+      ["ip6tables -t mangle -A PREROUTING -j HL --hl-set 10", "counter packets 0 bytes 0 ip6 hoplimit set 10"],
+      ["iptables -t mangle -A PREROUTING -j TOS --set-tos 0x10", "counter packets 0 bytes 0 ip dscp set 0x04"],
+      ["iptables -t raw -A PREROUTING -j CT --zone 5", "counter packets 0 bytes 0 ct zone set 5"],
+      ["iptables -t raw -A PREROUTING -j CT --zone-orig 5", "counter packets 0 bytes 0 ct original zone set 5"],
+      [
+        "iptables -t mangle -A FORWARD -p tcp -j TCPOPTSTRIP --strip-options timestamp,mss",
+        "reset tcp option timestamp reset tcp option maxseg",
+      ],
+    ]) {
+      const ruleset = prepared("");
+      ruleset.apply(translateIptables(command));
+      assert.ok(ruleset.list().includes(rule), `${command}\n${ruleset.list()}`);
+    }
   });
   it("NETMAP maps the network that matched", () => {
     const text = translateIptables("iptables -t nat -A PREROUTING -d 10.1.0.0/16 -j NETMAP --to 10.2.0.0/16");

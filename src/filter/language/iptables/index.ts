@@ -67,6 +67,7 @@ function ruleVerb(name: string, chain: string, words: Words): (where: string) =>
 class Translator {
   readonly out: string[] = [];
   private table = "filter";
+  private setCount = 0;
   constructor(private family: IpFamily) {}
 
   line(line: string, offset: number): void {
@@ -91,7 +92,7 @@ class Translator {
     const words = new Words(program ? counted.slice(1) : counted);
     let table = this.table;
     let verb: ((where: string) => string) | undefined;
-    const rule = gathered(this.family);
+    const rule = gathered(this.family, (kind) => `${kind}${this.setCount++}`);
     const state: RuleState = {};
     let not = false;
     for (let word = words.take(); word; word = words.take()) {
@@ -110,7 +111,9 @@ class Translator {
     }
     if (!verb) throw new Fault(all[0].at, "no command that is translated: expected -A, -I, -N, -X, -F or -P");
     rule.target = state.target?.write(rule) ?? "";
-    for (const text of written(rule)) this.out.push(`${verb(`${this.family} ${table}`)} ${text}`);
+    const rules = written(rule);
+    for (const { name, body } of rule.sets) this.out.push(`add set ${this.family} ${table} ${name} { ${body} }`);
+    for (const text of rules) this.out.push(`${verb(`${this.family} ${table}`)} ${text}`);
   }
   private option(name: string, word: Word, words: Words, rule: Gathered, state: RuleState, not: boolean): void {
     if (name === "-m") state.module = words.value(word);

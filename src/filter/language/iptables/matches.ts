@@ -1,9 +1,9 @@
 /** Matches of iptables (`-m …`) as nft's: option, then what it becomes. */
 import { Fault } from "../faults.ts";
-import { address, type Gathered, interfaceName, protocolName, ranges } from "./rule.ts";
+import { MORE_MATCHES } from "./more-matches.ts";
+import { address, type Gathered, interfaceName, type Option, protocolName, ranges } from "./rule.ts";
 import type { Word, Words } from "./words.ts";
 
-export type Option = (rule: Gathered, words: Words, option: Word, not: boolean) => void;
 const eq = (not: boolean): string => (not ? "!= " : "");
 const hex = (text: string): string => `0x${Number(text).toString(16)}`;
 /** An option with one value that becomes one match. */
@@ -193,6 +193,7 @@ export const MATCHES: Readonly<Record<string, Option>> = {
   "--uid-owner": match((value, not) => `skuid ${not}${value}`),
   "--gid-owner": match((value, not) => `skgid ${not}${value}`),
   "--dscp": match((value, not, rule) => `${rule.family} dscp ${not}${hex(value)}`),
+  ...MORE_MATCHES,
 };
 /** `--mark` belongs to two matches: the one named last. */
 export const markOption = (module: string | undefined): Option => mark(module === "connmark" ? "ct mark" : "mark");

@@ -1,4 +1,6 @@
 /** What is gathered of one rule before it is written: iptables gives its parts in any order, nft wants matches before the target. */
+import type { Word, Words } from "./words.ts";
+
 export interface Gathered {
   readonly family: "ip" | "ip6";
   iif?: string;
@@ -14,11 +16,18 @@ export interface Gathered {
   readonly matches: string[];
   comment?: string;
   target: string;
+  /** Sets that the rule keeps something in: a name of this text's own, and what it holds. */
+  readonly sets: { readonly name: string; readonly body: string }[];
+  readonly setName: (kind: string) => string;
   /** Words of a limit or a set of addresses that are complete only when all options are read. */
   readonly late: (() => string)[];
 }
-export const gathered = (family: "ip" | "ip6"): Gathered => ({
+/** What an option does to the rule in hand. */
+export type Option = (rule: Gathered, words: Words, option: Word, not: boolean) => void;
+export const gathered = (family: "ip" | "ip6", setName: (kind: string) => string): Gathered => ({
   family,
+  sets: [],
+  setName,
   sources: [],
   destinations: [],
   notSource: false,

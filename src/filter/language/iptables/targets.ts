@@ -113,14 +113,100 @@ function netmap(options: Options, rule: Gathered, word: Word): string {
   const [kind, key] = rule.destinations.length > 0 ? ["dnat", "daddr"] : ["snat", "saddr"];
   return `${kind} ${rule.family} prefix to ${rule.family} ${key} map { ${from} : ${to} }`;
 }
+/** `value/mask` as the two halves that nft can say: a mask on what is read, a number on what is written. */
+function tosTarget(options: Options, rule: Gathered, word: Word): string {
+  const set = text(options, "--set-tos");
+  const [value, mask] = set === undefined ? [undefined, undefined] : set.split("/").map(Number);
+  if (value === undefined || (value & 3) !== 0 || !(mask === undefined || mask === 0xff || mask === 0xfc))
+    throw new Fault(word.at, "TOS is translated with --set-tos of a whole byte whose lower two bits are 0");
+  return `${rule.family} dscp set 0x${(value >> 2).toString(16)}`;
+}
+function dscp(options: Options, rule: Gathered, word: Word): string {
+  const [value, named] = [text(options, "--set-dscp"), text(options, "--set-dscp-class")];
+  if (value === undefined && named === undefined) throw new Fault(word.at, "DSCP needs --set-dscp or --set-dscp-class");
+  const name = named?.toLowerCase();
+  return `${rule.family} dscp set ${value === undefined ? (name === "be" ? "cs0" : name) : hex(Number(value))}`;
+}
+const hops =
+  (option: string): Target["write"] =>
+  (options, rule, word) => {
+    const value = text(options, option);
+    if (value === undefined) throw new Fault(word.at, `${word.text} is translated with ${option} alone`);
+    return `${rule.family === "ip" ? "ip ttl" : "ip6 hoplimit"} set ${value}`;
+  };
+function nfqueue(options: Options): string {
+  const [number, balance] = [text(options, "--queue-num"), text(options, "--queue-balance")];
+  const flags = [options.has("--queue-bypass") ? "bypass" : "", options.has("--queue-cpu-fanout") ? "fanout" : ""].filter(
+    (flag) => flag !== "",
+  );
+  return `queue num ${balance === undefined ? (number ?? "0") : balance.replace(":", "-")}${flags.length > 0 ? ` ${flags.join(",")}` : ""}`;
+}
+function synproxy(options: Options): string {
+  const [wscale, mss] = [text(options, "--wscale"), text(options, "--mss")];
+  const said = [
+    mss === undefined ? "" : `mss ${mss}`,
+    wscale === undefined ? "" : `wscale ${wscale}`,
+    options.has("--timestamp") ? "timestamp" : "",
+    options.has("--sack-perm") ? "sack-perm" : "",
+  ];
+  return ["synproxy", ...said.filter((each) => each !== "")].join(" ");
+}
+/** Zones are chosen before tracking, as CT does; a helper is given behind it, which CT's chains are not. */
+function connection(options: Options, _rule: Gathered, word: Word): string {
+  if (options.has("--helper"))
+    throw new Fault(word.at, "CT --helper is not translated: nft gives helpers behind tracking, by objects (ct helper set)");
+  const said = [
+    options.has("--notrack") ? "notrack" : "",
+    ...[
+      ["--zone", "ct zone set"],
+      ["--zone-orig", "ct original zone set"],
+      ["--zone-reply", "ct reply zone set"],
+    ].map(([option, statement]) => (options.has(option) ? `${statement} ${text(options, option)}` : "")),
+  ].filter((each) => each !== "");
+  if (said.length === 0) throw new Fault(word.at, "CT needs --notrack, --zone, --zone-orig or --zone-reply");
+  return said.join(" ");
+}
 const plain = (statement: string): Target => ({ write: () => statement });
+
+function classify(options: Options, word: Word): string {
+  const to = text(options, "--set-class");
+  if (to === undefined) throw new Fault(word.at, "CLASSIFY needs --set-class");
+  return `meta priority set ${to}`;
+}
+/** Options of TCP as iptables names them. */
+const STRIPPED: Readonly<Record<string, string>> = { wscale: "window", mss: "maxseg", "sack-permitted": "sack-perm" };
 
 const TARGETS: Readonly<Record<string, Target>> = {
   ACCEPT: plain("accept"),
   DROP: plain("drop"),
   RETURN: plain("return"),
   NOTRACK: plain("notrack"),
-  CT: { switches: ["--notrack"], write: () => "notrack" },
+  CT: { values: ["--zone", "--zone-orig", "--zone-reply", "--helper"], switches: ["--notrack"], write: connection },
+  TOS: { values: ["--set-tos", "--and-tos", "--or-tos", "--xor-tos"], write: tosTarget },
+  DSCP: { values: ["--set-dscp", "--set-dscp-class"], write: dscp },
+  TTL: { values: ["--ttl-set", "--ttl-inc", "--ttl-dec"], write: hops("--ttl-set") },
+  HL: { values: ["--hl-set", "--hl-inc", "--hl-dec"], write: hops("--hl-set") },
+  CLASSIFY: { values: ["--set-class"], write: (options, _rule, word) => classify(options, word) },
+  TEE: {
+    values: ["--gateway", "--oif"],
+    write: (options, _rule, word) => {
+      const [to, device] = [text(options, "--gateway"), text(options, "--oif")];
+      if (to === undefined) throw new Fault(word.at, "TEE needs --gateway");
+      return `dup to ${to}${device === undefined ? "" : ` device "${device}"`}`;
+    },
+  },
+  NFQUEUE: { values: ["--queue-num", "--queue-balance"], switches: ["--queue-bypass", "--queue-cpu-fanout"], write: nfqueue },
+  SYNPROXY: { values: ["--wscale", "--mss"], switches: ["--sack-perm", "--timestamp", "--ecn"], write: synproxy },
+  TCPOPTSTRIP: {
+    values: ["--strip-options"],
+    write: (options, _rule, word) => {
+      const names = text(options, "--strip-options")?.split(",");
+      if (!names) throw new Fault(word.at, "TCPOPTSTRIP needs --strip-options");
+      return names.map((name) => `reset tcp option ${STRIPPED[name] ?? name}`).join(" ");
+    },
+  },
+  TRACE: plain("meta nftrace set 1"),
+  AUDIT: { values: ["--type"], write: () => "log level audit" },
   REJECT: { values: ["--reject-with"], write: reject },
   LOG: {
     values: ["--log-prefix", "--log-level"],
@@ -178,7 +264,5 @@ export class ChosenTarget {
 }
 /** Targets that exist and are not chains. */
 const KERNEL_TARGETS = new Set(
-  "AUDIT CHECKSUM CLASSIFY CLUSTERIP CONNSECMARK DNPT DSCP ECN HL HMARK IDLETIMER LED NFQUEUE RATEEST SECMARK SET SNPT SYNPROXY TCPOPTSTRIP TEE TOS TPROXY TRACE TTL ULOG".split(
-    " ",
-  ),
+  "CHECKSUM CLUSTERIP CONNSECMARK DNPT ECN HMARK IDLETIMER LED RATEEST SECMARK SET SNPT TPROXY ULOG".split(" "),
 );

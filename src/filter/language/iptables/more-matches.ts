@@ -1,0 +1,190 @@
+/** Matches of iptables that ask for connections, numbers, times and the like: those of a network's every day stand in matches.ts. */
+import { Fault } from "../faults.ts";
+import { type Gathered, type Option, ranges } from "./rule.ts";
+import type { Word } from "./words.ts";
+
+const eq = (not: boolean): string => (not ? "!= " : "");
+const hex = (text: string): string => `0x${Number(text).toString(16)}`;
+/** An option with one value that becomes one match. */
+const match =
+  (make: (value: string, not: string, rule: Gathered, option: Word) => string): Option =>
+  (rule, words, option, not) => {
+    rule.matches.push(make(words.value(option), eq(not), rule, option));
+  };
+
+/** Options that together make one match: written when all are read. */
+function together<T extends object>(begin: () => T, write: (said: T, rule: Gathered, option: Word) => string) {
+  const known = new WeakMap<Gathered, T>();
+  return (take: (said: T, value: string, not: boolean, option: Word) => void, isSwitch = false): Option =>
+    (rule, words, option, not) => {
+      let said = known.get(rule);
+      if (!said) {
+        const fresh = begin();
+        said = fresh;
+        known.set(rule, fresh);
+        rule.late.push(() => write(fresh, rule, option));
+      }
+      take(said, isSwitch ? "" : words.value(option), not, option);
+    };
+}
+
+// ── statistic ───────────────────────────────────────────────────────────────────────────────────
+const RANDOM_BITS = 0x80000000;
+const statistic = together(
+  () => ({ mode: "", probability: 0, every: 0, packet: 0, not: false }),
+  ({ mode, probability, every, packet, not }, _rule, option) => {
+    if (mode === "nth") return `numgen inc mod ${every} ${eq(not)}${packet}`;
+    if (mode !== "random") throw new Fault(option.at, `--mode is "${mode}"; expected random or nth`);
+    return `meta random & ${RANDOM_BITS - 1} ${not ? ">=" : "<"} ${Math.round(probability * RANDOM_BITS)}`;
+  },
+);
+
+// ── connlimit, connbytes ────────────────────────────────────────────────────────────────────────
+const connlimit = together(
+  () => ({ count: 0, over: true, mask: undefined as string | undefined, field: "saddr" }),
+  ({ count, over, mask, field }, { family, sets, setName }) => {
+    const length = family === "ip" ? 32 : 128;
+    const bits = mask === undefined ? length : Number(mask);
+    const key = bits === length ? `${family} ${field}` : `${family} ${field} and ${maskOf(family, bits)}`;
+    const name = setName("connlimit");
+    sets.push({ name, body: `type ${family === "ip" ? "ipv4_addr" : "ipv6_addr"}; flags dynamic;` });
+    return `add @${name} { ${key} ct count ${over ? "over " : ""}${count} }`;
+  },
+);
+function maskOf(family: "ip" | "ip6", bits: number): string {
+  const step = family === "ip" ? 8 : 16;
+  const parts = Array.from({ length: family === "ip" ? 4 : 8 }, (_, i) => {
+    const ones = Math.min(Math.max(bits - i * step, 0), step);
+    return 2 ** step - 2 ** (step - ones);
+  });
+  return family === "ip" ? parts.join(".") : parts.map((part) => part.toString(16)).join(":");
+}
+const DIRECTIONS: Readonly<Record<string, string>> = { original: "original ", reply: "reply ", both: "" };
+const MODES: Readonly<Record<string, string>> = { packets: "packets", bytes: "bytes", avgpkt: "avgpkt" };
+const connbytes = together(
+  () => ({ range: "", direction: "both", mode: "bytes", not: false }),
+  ({ range, direction, mode, not }, _rule, option) => {
+    const [key, way] = [MODES[mode], DIRECTIONS[direction]];
+    if (key === undefined || way === undefined)
+      throw new Fault(
+        option.at,
+        "connbytes expects --connbytes-dir original, reply or both, and --connbytes-mode packets, bytes or avgpkt",
+      );
+    const [low, high] = range.split(":");
+    if (high === "") return `ct ${way}${key} ${not ? "lt" : "ge"} ${low}`;
+    return `ct ${way}${key} ${eq(not)}${high === undefined ? low : `${low}-${high}`}`;
+  },
+);
+
+// ── time ────────────────────────────────────────────────────────────────────────────────────────
+const DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+const time = together(
+  () => ({ start: "", stop: "", from: "", to: "", days: [] as string[], not: false }),
+  ({ start, stop, from, to, days, not }) => {
+    const clock = (text: string, other: string) => `"${text === "" ? other : text.length === 5 ? `${text}:00` : text}"`;
+    const date = (text: string) => {
+      const [day, at = "00:00:00"] = text.split("T");
+      return `"${day} ${at.length === 5 ? `${at}:00` : at}"`;
+    };
+    return [
+      from === "" && to === ""
+        ? ""
+        : `meta time ${from !== "" && to !== "" ? `${date(from)}-${date(to)}` : from !== "" ? `>= ${date(from)}` : `<= ${date(to)}`}`,
+      start === "" && stop === "" ? "" : `meta hour ${clock(start, "00:00:00")}-${clock(stop, "23:59:59")}`,
+      days.length === 0 ? "" : `meta day ${eq(not)}{ ${days.join(", ")} }`,
+    ]
+      .filter((part) => part !== "")
+      .join(" ");
+  },
+);
+function dayOf(text: string, option: Word): string {
+  const number = /^[1-7]$/.test(text) ? Number(text) % 7 : DAYS.indexOf(text.slice(0, 3).toLowerCase());
+  if (number < 0) throw new Fault(option.at, `--weekdays: "${text}" is no day; expected Mon to Sun, or 1 to 7`);
+  return String(number);
+}
+
+// ── rpfilter ────────────────────────────────────────────────────────────────────────────────────
+const rpfilter = together(
+  () => ({ loose: false, mark: false, invert: false }),
+  ({ loose, mark, invert }) => `fib saddr${mark ? " . mark" : ""}${loose ? "" : " . iif"} oif ${invert ? "missing" : "exists"}`,
+);
+
+// ── the rest ──────────────────────────────────────────────────────────────────────────────────────
+const ECT: Readonly<Record<string, string>> = { "0": "not-ect", "1": "ect1", "2": "ect0", "3": "ce" };
+const DSCP_CLASSES: Readonly<Record<string, string>> = { be: "cs0" };
+const tracked = (direction: "original" | "reply", field: string): Option =>
+  match((value, not, { family }) => `ct ${direction} ${field.endsWith("addr") ? `${family} ` : ""}${field} ${not}${ranges(value)}`);
+/** A TOS byte and its mask: the six upper bits are nft's dscp; what asks for others is not translated. */
+function tos(value: string, not: string, { family }: Gathered, option: Word): string {
+  const [bits, mask] = value.split("/").map(Number);
+  if ((bits & 3) !== 0 || !(mask === undefined || mask === 0xff || mask === 0x3f || mask === 0xfc))
+    throw new Fault(option.at, "--tos of other bits than those of DSCP is not translated; -m ecn asks for the lower two");
+  if (mask === 0x3f) throw new Fault(option.at, "--tos with the mask 0x3f is not translated; expected none, 0xfc or 0xff");
+  return `${family} dscp ${not}0x${(bits >> 2).toString(16)}`;
+}
+
+export const MORE_MATCHES: Readonly<Record<string, Option>> = {
+  "--mode": statistic((said, value) => void (said.mode = value)),
+  "--probability": statistic((said, value, not) => void Object.assign(said, { probability: Number(value), not })),
+  "--every": statistic((said, value, not) => void Object.assign(said, { every: Number(value), not })),
+  "--packet": statistic((said, value) => void (said.packet = Number(value))),
+  "--connlimit-above": connlimit((said, value, not) => void Object.assign(said, { count: Number(value), over: !not })),
+  "--connlimit-upto": connlimit((said, value, not) => void Object.assign(said, { count: Number(value), over: not })),
+  "--connlimit-mask": connlimit((said, value) => void (said.mask = value)),
+  "--connlimit-saddr": connlimit((said) => void (said.field = "saddr"), true),
+  "--connlimit-daddr": connlimit((said) => void (said.field = "daddr"), true),
+  "--connbytes": connbytes((said, value, not) => void Object.assign(said, { range: value, not })),
+  "--connbytes-dir": connbytes((said, value) => void (said.direction = value)),
+  "--connbytes-mode": connbytes((said, value) => void (said.mode = value)),
+  "--timestart": time((said, value) => void (said.start = value)),
+  "--timestop": time((said, value) => void (said.stop = value)),
+  "--datestart": time((said, value) => void (said.from = value)),
+  "--datestop": time((said, value) => void (said.to = value)),
+  "--weekdays": time((said, value, not, option) => {
+    Object.assign(said, { days: value.split(",").map((day) => dayOf(day, option)), not });
+  }),
+  "--loose": rpfilter((said) => void (said.loose = true), true),
+  "--validmark": rpfilter((said) => void (said.mark = true), true),
+  "--invert": rpfilter((said) => void (said.invert = true), true),
+  "--helper": match((value, not) => `ct helper ${not}"${value}"`),
+  "--quota": match((value, not) => `quota ${not ? "over " : ""}${value} bytes`),
+  "--mss": match((value, not) => `tcp option maxseg size ${not}${ranges(value)}`),
+  "--tcp-option": match((value, not, rule) => {
+    rule.protocolUsed = true;
+    return `tcp option ${value} ${not ? "missing" : "exists"}`;
+  }),
+  "--dscp-class": match((value, not, { family }) => `${family} dscp ${not}${DSCP_CLASSES[value.toLowerCase()] ?? value.toLowerCase()}`),
+  "--tos": match(tos),
+  "--ctdir": match((value, not) => `ct direction ${not}${value.toLowerCase()}`),
+  "--ctstatus": (rule, words, option, not) => {
+    const names = words.value(option).toLowerCase().split(",");
+    rule.matches.push(`ct status ${not ? "! " : ""}${names.map((name) => (name === "seen_reply" ? "seen-reply" : name)).join(",")}`);
+  },
+  "--ctorigsrc": tracked("original", "saddr"),
+  "--ctorigdst": tracked("original", "daddr"),
+  "--ctreplsrc": tracked("reply", "saddr"),
+  "--ctrepldst": tracked("reply", "daddr"),
+  "--ctorigsrcport": tracked("original", "proto-src"),
+  "--ctorigdstport": tracked("original", "proto-dst"),
+  "--ctreplsrcport": tracked("reply", "proto-src"),
+  "--ctrepldstport": tracked("reply", "proto-dst"),
+  "--ctexpire": match((value, not) => `ct expiration ${not}${ranges(value)}`),
+  "--cpu": match((value, not) => `cpu ${not}${value}`),
+  "--cgroup": match((value, not) => `meta cgroup ${not}${value}`),
+  "--espspi": match((value, not) => `esp spi ${not}${ranges(value)}`),
+  "--ahspi": match((value, not) => `ah spi ${not}${ranges(value)}`),
+  "--ipcompspi": match((value, not) => `comp cpi ${not}${ranges(value)}`),
+  "--dccp-types": match(
+    (value, not) => `dccp type ${not}${value.includes(",") ? `{ ${value.toLowerCase().split(",").join(", ")} }` : value.toLowerCase()}`,
+  ),
+  "--ecn-ip-ect": match((value, not, { family }, option) => {
+    if (!(value in ECT)) throw new Fault(option.at, `--ecn-ip-ect is "${value}"; expected 0 to 3`);
+    return `${family} ecn ${not}${ECT[value]}`;
+  }),
+  "--ecn-tcp-cwr": (rule, _words, _option, not) => void rule.matches.push(`tcp flags ${eq(not)}cwr`),
+  "--ecn-tcp-ece": (rule, _words, _option, not) => void rule.matches.push(`tcp flags ${eq(not)}ecn`),
+  "--src-group": match((value, not) => `iifgroup ${not}${hex(value)}`),
+  "--dst-group": match((value, not) => `oifgroup ${not}${hex(value)}`),
+  "--realm": match((value, not) => `rtclassid ${not}${hex(value)}`),
+  "--transparent": (rule, _words, _option, not) => void rule.matches.push(`socket transparent ${not ? "0" : "1"}`),
+};
