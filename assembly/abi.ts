@@ -138,6 +138,10 @@ export const PARKED_CTINFO = 45;
 export const PARKED_CHAIN = 46;
 export const PARKED_SEGMENT = 47;
 export const PARKED_FLOW = 56;
+/** Of a packet that is to be answered (PUNT_REJECT): the flow that the answer is a packet of, as of VEC_FLOW, or 0. */
+export const REJECTED_FLOW = 28;
+/** Of such an answer (FLAG_ATTACHED, its checksum complete): that flow, until it is tracked. */
+export const ATTACHED_FLOW = 48;
 /** In place of a flow: its zone (VEC_ZONE). */
 export const PARKED_ZONE = 0x40000000;
 export const PARKED_OUT = DESC_LOG_OUT;

@@ -9,7 +9,7 @@
  * a second packet of a new flow meets the first one's flow; and so one list can serve every step.
  */
 import {
-  CT_INVALID, CT_RELATED, CT_RELATED_REPLY, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL,
+  ATTACHED_FLOW, CT_INVALID, CT_RELATED, CT_RELATED_REPLY, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL,
   DESC_NEXT_HOP, DROP_FILTER, DROP_NO_ROUTE, FLAG_ATTACHED, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLAG_REASSEMBLED, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
   HOP_INCOMPLETE, HOP_KIND, HOP_PORT, IPS_CONFIRMED, IPS_DST_NAT, IPS_DYING, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS,
   NETNS_HELPERS, NETNS_NAT, NETNS_SYNPROXY, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_TABLE, PARKED_ZONE, PORT_FLAGS, PORT_HOST,
@@ -99,7 +99,8 @@ function withoutFragments(worker: usize, list: usize, n: u32): u32 {
   let kept: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS);
-    if ((load<u32>(descriptorAt(id), DESC_FLAGS) & (FLAG_FRAGMENT | FLAG_FIRST_FRAGMENT)) != 0) {
+    const isUntracked = <u32>load<u8>(worker + <usize>p, VEC_CTINFO) == CT_UNTRACKED;
+    if (!isUntracked && (load<u32>(descriptorAt(id), DESC_FLAGS) & (FLAG_FRAGMENT | FLAG_FIRST_FRAGMENT)) != 0) {
       store<u16>(worker + (<usize>p << 1), NEXT_DONE, VEC_NEXT);
       punt(worker, id, PUNT_FRAGMENT, 0);
       continue;
@@ -300,9 +301,9 @@ export function resume(worker: usize, id: u32): u32 {
   store<u16>(worker, NEXT_DONE, VEC_NEXT);
   if (net == 0) { lost(worker, 0, DROP_NO_ROUTE); return NONE; }
   forget(worker, net, list, 1);
-  const ref = still(worker, d, is4);
+  const parked = load<u32>(d, PARKED_FLOW), ref = still(worker, d, parked, is4);
   store<u32>(worker, ref, VEC_FLOW);
-  const parked = load<u32>(d, PARKED_FLOW), hasEnded = ref == 0 && parked != 0 && (parked & PARKED_ZONE) == 0;
+  const hasEnded = ref == 0 && parked != 0 && (parked & PARKED_ZONE) == 0;
   if ((parked & PARKED_ZONE) != 0) store<u32>(worker, parked ^ PARKED_ZONE, VEC_ZONE);
   store<u8>(worker, hasEnded ? <u8>CT_INVALID : load<u8>(d, PARKED_CTINFO), VEC_CTINFO);
   store<u16>(worker, <u16>outPort, VEC_OIF);
@@ -329,9 +330,8 @@ function onwardFrom(worker: usize, port: usize, portIndex: u32, net: usize, list
   else onward(worker, port, portIndex, net, list, 1, is4, fresh, segment);
 }
 
-/** The flow of a packet that has waited, if it still lives; 0 without one. One that has begun with it waits as long as it does. */
-function still(worker: usize, d: usize, is4: bool): u32 {
-  const ref = load<u32>(d, PARKED_FLOW);
+/** The flow `ref` of a packet that has waited, if it still lives; 0 without one. One that has begun with it waits as long as it does. */
+function still(worker: usize, d: usize, ref: u32, is4: bool): u32 {
   if (ref == 0 || (ref & PARKED_ZONE) != 0) return 0;
   const hot = flowAt(ref >>> 1), status = load<u32>(hot, FLOW_STATUS);
   if ((status & IPS_DYING) != 0) return 0;
@@ -371,7 +371,9 @@ function trackOwn(worker: usize, net: usize, is4: bool): u32 {
 /** A reset that a rule has sent is of the connection that it ends, and is not tracked by itself (nf_send_reset). */
 function attach(worker: usize, d: usize, is4: bool): bool {
   if ((load<u32>(d, DESC_FLAGS) & FLAG_ATTACHED) == 0) return false;
-  const ref = still(worker, d, is4);
+  const about = load<u32>(d, ATTACHED_FLOW);
+  if (about == 0 || (load<u32>(flowAt(about >>> 1), FLOW_STATUS) & IPS_CONFIRMED) == 0) return false;
+  const ref = still(worker, d, about, is4);
   if (ref == 0) return false;
   store<u32>(worker, ref, VEC_FLOW);
   store<u8>(worker, (ref & 1) == 0 ? CT_RELATED : CT_RELATED_REPLY, VEC_CTINFO);

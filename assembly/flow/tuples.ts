@@ -66,8 +66,8 @@ export function isSound(id: u32, d: usize, at: usize, is4: bool, protocol: u32, 
   if (coverage != 0 && (coverage < 8 || coverage > length)) return false;
   if (!checked || (flags & (FLAG_CSUM_GOOD | FLAG_CSUM_PARTIAL)) != 0) return true;
   if (!isSumRight(id, at, transport, is4, protocol, l4, length)) return false;
-  // A UDP datagram that ends before its packet has another sum for who receives it.
-  if (protocol != UDP || load16(transport + 4) == length) store<u32>(d, flags | FLAG_CSUM_GOOD, DESC_FLAGS);
+  // A UDP datagram that ends before its packet has another sum for who receives it; one without any is theirs to judge.
+  if (protocol != UDP || (load16(transport + 4) == length && load<u16>(transport, 6) != 0)) store<u32>(d, flags | FLAG_CSUM_GOOD, DESC_FLAGS);
   return true;
 }
 

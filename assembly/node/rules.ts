@@ -4,7 +4,7 @@
  */
 import {
   CT_NEW, DROP_FILTER, DROP_NAT_EXHAUSTED, DROP_NAT_FILTERED, DROP_NO_BACKEND, DROP_NO_BUFFER, DROP_PUNT_RING_FULL, FLOW_STATUS, IPS_CONFIRMED, NETNS_PROGRAMS,
-  NEXT_DONE, NONE, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_ZONE, PUNT_QUEUE, PUNT_REJECT, VEC_ARGUMENT,
+  NEXT_DONE, NONE, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_ZONE, PUNT_QUEUE, PUNT_REJECT, REJECTED_FLOW, VEC_ARGUMENT,
   VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_OIF, VEC_VERDICT, VEC_ZONE, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_FILTERED,
   VERDICT_NO_BACKEND, VERDICT_NO_PORT, VERDICT_QUEUE, VERDICT_REJECT, WORKER_PARKED, WORKER_SEGMENT,
 } from "../abi";
@@ -52,7 +52,7 @@ export function end(worker: usize, p: u32, verdict: u32): void {
   else if (verdict == VERDICT_REJECT) {
     const ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
     // What answers is a packet of the other direction.
-    store<u32>(descriptorAt(id), ref != 0 && (load<u32>(flowAt(ref >>> 1), FLOW_STATUS) & IPS_CONFIRMED) != 0 ? ref ^ 1 : 0, PARKED_FLOW);
+    store<u32>(descriptorAt(id), ref != 0 && (load<u32>(flowAt(ref >>> 1), FLOW_STATUS) & IPS_CONFIRMED) != 0 ? ref ^ 1 : 0, REJECTED_FLOW);
     punt(worker, id, PUNT_REJECT, argument);
   }
   else if (verdict == VERDICT_QUEUE) { park(worker, p, argument); return; }

@@ -341,14 +341,18 @@ export function trackOne(worker: usize, net: usize, p: u32, is4: bool): u32 {
   const mine = kindOf(worker, net, p, 0), theirs = kindOf(worker, net, p, 1), what = readTuple(id, mine, checked, tuple);
   if (what == TUPLE_NONE) { store<u8>(worker + <usize>p, CT_UNTRACKED, VEC_CTINFO); return 0; }
   if (what == TUPLE_INVALID) return invalid(worker, p);
-  for (let turn = 0; turn < 2; turn++) {
-    let ref = mine == theirs ? findOf(tuple) : findWay(tuple, mine ^ theirs);
+  const turn = mine ^ theirs, kind = load<u32>(tuple, TUPLE_KIND);
+  for (let tries = 0; tries < 2; tries++) {
+    let ref = turn == 0 ? findOf(tuple) : findWay(tuple, kind, turn);
     if (ref != 0 && <i32>(load<u32>(flowAt(ref >>> 1), FLOW_EXPIRES) - ticks) <= 0) {
       destroy(ref >>> 1, ticks, worker + WORKER_TUPLES + 2 * TUPLE_SIZE);
       ref = 0;
     }
     if (what == TUPLE_ERROR) return relate(worker, p, ref, is4, tuple);
-    if (ref == 0) return first(worker, p, id, tuple, mine ^ theirs, ticks, is4);
+    if (ref == 0) {
+      if (turn != 0) { store<u32>(tuple, kind, TUPLE_KIND); hashTuple(tuple); }
+      return first(worker, p, id, tuple, turn, ticks, is4);
+    }
     countFlow(FLOW_STAT_FOUND);
     if (proceed(worker, p, ref, ticks)) return 0;
   }
@@ -382,16 +386,14 @@ function findOf(tuple: usize): u32 {
   return find(tuple);
 }
 
-/** Of a packet that is in a zone one way only: as one of that zone it is of a flow's first direction, or else of its second. `turn`: from one kind to the other. */
-function findWay(tuple: usize, turn: u32): u32 {
-  const kind = load<u32>(tuple, TUPLE_KIND), there = findOf(tuple);
+/** Of a packet that is in a zone one way only: as one of that zone it is of a flow's first direction, or else of its second. `turn`: from one kind to the other, which stays in the tuple. */
+function findWay(tuple: usize, kind: u32, turn: u32): u32 {
+  store<u32>(tuple, kind, TUPLE_KIND);
+  const there = findOf(tuple);
   if (there != 0 && (there & 1) == 0) return there;
   store<u32>(tuple, kind ^ turn, TUPLE_KIND);
   const back = findOf(tuple);
-  if ((back & 1) != 0) return back;
-  store<u32>(tuple, kind, TUPLE_KIND);
-  hashTuple(tuple);
-  return 0;
+  return (back & 1) != 0 ? back : 0;
 }
 
 /** `turn`: what the kinds of its tuples differ in. */
@@ -406,7 +408,11 @@ function first(worker: usize, p: u32, id: u32, tuple: usize, turn: u32, ticks: u
   if (protocol == TCP) memory.fill(coldAt(flow), 0, 32);
   if (protocol == TCP && !beginTcp(flow, data + l4, load<u32>(d, DESC_PACKET_LENGTH) - l4)) { abandon(flow); return invalid(worker, p); }
   if (protocol == SCTP && !beginSctp(flow, data + l4, endOf(d) - l4)) { abandon(flow); return invalid(worker, p); }
+  // Which way a zone holds makes no difference to who was announced.
+  const kind = load<u32>(tuple, TUPLE_KIND);
+  store<u32>(tuple, kind | turn, TUPLE_KIND);
   if (expected(tuple, ticks, worker + WORKER_SCRATCH)) follow(flow, worker + WORKER_SCRATCH);
+  store<u32>(tuple, kind, TUPLE_KIND);
   if (proceed(worker, p, flow << 1, ticks) && load<u32>(worker + (<usize>p << 2), VEC_FLOW) == 0) abandon(flow);
   return 0;
 }

@@ -228,7 +228,7 @@ export class IcmpIo {
     const d = memory.descriptor(id);
     const wasCut = (memory.getU32(d + abi.DESC_FLAGS) & abi.FLAG_REASSEMBLED) !== 0;
     // To the size that it came in, so that who finds the path's MTU by fragments finds it.
-    const mtu = wasCut ? Math.min(most, memory.getU16(d + abi.LARGEST_FRAGMENT)) : most;
+    const mtu = wasCut ? Math.min(most, memory.getU16(d + abi.LARGEST_FRAGMENT) || most) : most;
     const path = { generation: 0, hop, iface: undefined, isLocal: false, mtu, neighbour: undefined };
     const cuts = wasCut ? this.world.cuts.of(memory.getU16(d + abi.CUT_NUMBER)) : undefined;
     this.world.sendFragments(this.world.packetBytes(id), path, { flags: abi.FLAG_PASSED | abi.FLAG_FORWARDED, cuts });

@@ -155,7 +155,7 @@ export class Output {
     const d = memory.descriptor(id);
     const attached = about === undefined ? 0 : abi.FLAG_ATTACHED;
     memory.setU32(d + abi.DESC_FLAGS, memory.getU32(d + abi.DESC_FLAGS) | flags | attached);
-    if (about !== undefined) memory.setU32(d + abi.PARKED_FLOW, about);
+    if (about !== undefined) memory.setU32(d + abi.ATTACHED_FLOW, about);
     if (mark !== 0) memory.setU32(d + abi.DESC_MARK, mark);
   }
 

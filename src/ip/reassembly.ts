@@ -48,6 +48,8 @@ interface Unfinished {
   /** Bytes of the largest fragment, its IP header included, and of the largest with DF. */
   largest: number;
   largestDf: number;
+  /** Of the first fragment. */
+  mark: number;
 }
 
 interface Fragment {
@@ -68,6 +70,8 @@ export class Reassembly {
   /** Of the packet that was completed last: bytes of its largest fragment with its IP header, 0 where it was alone; and what each carried, in order. */
   largest = 0;
   cuts: readonly number[] = [];
+  /** The first's mark. */
+  mark = 0;
   private readonly queues = new Map<string, Unfinished>();
   private readonly bySource = new Map<string, number>();
   private readonly timers: Timers;
@@ -84,12 +88,12 @@ export class Reassembly {
     return this.queues.size;
   }
 
-  /** Takes one fragment, from its IP header on; the whole packet when it was the last that was missing. */
-  add(packet: Uint8Array, now: number, problem: (pointer: number) => void = () => {}): Uint8Array | undefined {
+  /** Takes one fragment, from its IP header on, with its mark; the whole packet when it was the last that was missing. */
+  add(packet: Uint8Array, now: number, problem: (pointer: number) => void = () => {}, mark = 0): Uint8Array | undefined {
     this.counters.reasm_reqds++;
     // RFC 6946: of no packet but its own, whatever others with its identification there are.
     if (isAlone(packet)) {
-      this.complete(0, []);
+      this.complete(0, [], mark);
       return alone(packet);
     }
     const fragment = read(packet);
@@ -101,7 +105,10 @@ export class Reassembly {
     }
     const queue = this.queues.get(fragment.key) ?? this.open(fragment, now);
     if (!queue) return undefined;
-    if (fragment.offset === 0) queue.first ??= packet.slice();
+    if (fragment.offset === 0 && !queue.first) {
+      queue.first = packet.slice();
+      queue.mark = mark;
+    }
     queue.largest = Math.max(queue.largest, packet.length);
     if (fragment.family === 4 && (packet[6] & 0x40) !== 0) queue.largestDf = Math.max(queue.largestDf, packet.length);
     if (!this.insert(queue, fragment)) return undefined;
@@ -118,14 +125,16 @@ export class Reassembly {
     this.complete(
       queue.largest,
       inOrder.map(({ start, end }) => end - start),
+      queue.mark,
     );
     return assemble(queue);
   }
 
-  private complete(largest: number, cuts: readonly number[]): void {
+  private complete(largest: number, cuts: readonly number[], mark: number): void {
     this.counters.reasm_oks++;
     this.largest = largest;
     this.cuts = cuts;
+    this.mark = mark;
   }
 
   private open(fragment: Fragment, now: number): Unfinished | undefined {
@@ -148,6 +157,7 @@ export class Reassembly {
       ecn: 0,
       largest: 0,
       largestDf: 0,
+      mark: 0,
     };
     this.queues.set(key, queue);
     this.bySource.set(source, open + 1);

@@ -127,17 +127,18 @@ export class Verdicts {
     const about = memory.descriptor(id);
     const isOfFlow = (memory.getU32(about + abi.DESC_FLAGS) & abi.FLAG_ATTACHED) !== 0;
     // The connection that it ends.
-    world.sendPacket(whole, path, isOfFlow ? { about: memory.getU32(about + abi.PARKED_FLOW) } : undefined);
+    world.sendPacket(whole, path, isOfFlow ? { about: memory.getU32(about + abi.REJECTED_FLOW) } : undefined);
   }
 
   /** The last fragment brings the whole packet back to the port by which it came, with that fragment's link-layer header. */
   private assemble(id: number): void {
     const { world } = this;
     const packet = world.packetBytes(id);
-    const whole = this.reassembly.add(packet, world.now, (pointer) => this.icmp.fragmentProblem(id, packet, pointer));
-    if (!whole) return;
     const { memory, plane } = world.engine;
     const d = memory.descriptor(id);
+    const mark = memory.getU32(d + abi.DESC_MARK);
+    const whole = this.reassembly.add(packet, world.now, (pointer) => this.icmp.fragmentProblem(id, packet, pointer), mark);
+    if (!whole) return;
     const port = memory.getU16(d + abi.DESC_INGRESS);
     const frame = new Uint8Array(ETHERNET + whole.length);
     const data = memory.getU32(d + abi.DESC_DATA);
@@ -151,6 +152,7 @@ export class Verdicts {
     }
     const f = memory.descriptor(fresh);
     memory.setU32(f + abi.DESC_FLAGS, memory.getU32(f + abi.DESC_FLAGS) | abi.FLAG_REASSEMBLED);
+    memory.setU32(f + abi.DESC_MARK, this.reassembly.mark);
     memory.setU16(f + abi.LARGEST_FRAGMENT, this.reassembly.largest);
     memory.setU16(f + abi.CUT_NUMBER, world.cuts.add(this.reassembly.cuts));
     const scratch = memory.base(abi.REGION_HOST);

@@ -39,12 +39,15 @@ export class Announcer {
   ends(flow: number, direction: number): Ends {
     const { memory, plane } = this.engine;
     const at = memory.base(abi.REGION_HOST);
+    let zone = 0;
     const tuple = (which: number): Tuple => {
       plane.flowTuple(flow, which, at);
+      // One of them alone may be in the zone.
+      zone |= memory.getU16(at + abi.TUPLE_KIND);
       return readTuple(memory, at);
     };
     const [mine, theirs] = [tuple(direction), tuple(1 - direction)];
-    const place = { zone: memory.getU16(at + abi.TUPLE_KIND), network: networkOfSpace(memory.u8[at + abi.TUPLE_KIND + 3]) };
+    const place = { zone, network: networkOfSpace(memory.u8[at + abi.TUPLE_KIND + 3]) };
     return { flow, place, mine, theirs };
   }
 
