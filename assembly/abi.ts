@@ -191,6 +191,8 @@ export const FLAG_REASSEMBLED = 65536;
 export const FLAG_SCOPED = 131072;
 /** It had a flow when it left the road; and of what this host says about such a packet, which is of that flow, or related to it (nf_ct_attach). */
 export const FLAG_ATTACHED = 262144;
+/** A frame on a bridge, for neither a group nor the port that it came by. */
+export const FLAG_L2_OTHER = 524288;
 
 export const GSO_NONE = 0;
 export const GSO_TCP4 = 1;

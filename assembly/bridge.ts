@@ -3,7 +3,7 @@
  * a frame leaves by. Connections are not tracked here, and the bridge has no host of its own.
  */
 import {
-  BRIDGE_FILTERING, BRIDGE_PORTS, DESC_INGRESS, DESC_PACKET_LENGTH, DROP_NO_BUFFER, NONE, NO_PORT, PORT_BRIDGE, SEGMENT_BRIDGE_FORWARD,
+  BRIDGE_FILTERING, BRIDGE_PORTS, DESC_INGRESS, DESC_PACKET_LENGTH, DROP_NO_BUFFER, NONE, NO_PORT, PORT_BRIDGE, PORT_MAC, SEGMENT_BRIDGE_FORWARD,
   SEGMENT_BRIDGE_POSTROUTING, SEGMENT_BRIDGE_PREROUTING, VEC_IDS, VEC_LIST4, VEC_OIF, VEC_SEGMENT, WORKER_BURST_BYTES,
 } from "./abi";
 import { count, descriptorAt } from "./core/layout";
@@ -24,7 +24,7 @@ export function bridgeBurst(worker: usize, port: usize, portIndex: u32, net: usi
   for (let i: u32 = 0; i < n; i++) {
     const d = descriptorAt(load<u32>(worker + (<usize>i << 2), VEC_IDS));
     store<u32>(d, portIndex, DESC_INGRESS);
-    describeFrame(d);
+    describeFrame(d, load<u64>(port, PORT_MAC));
     bytes += load<u32>(d, DESC_PACKET_LENGTH);
     store<u16>(list + (<usize>i << 1), <u16>i);
   }

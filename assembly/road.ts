@@ -28,10 +28,11 @@ import { abandon } from "./flow/begin";
 import { close } from "./flow/tcp";
 import { setUp, setUpMapped, setUpNothing, translateBurst, wantsSetup, wasExpected, wasMapped } from "./node/nat";
 import { hasPairs, translateIn, translateOut } from "./node/npt";
-import { mayBeOwn, route4Burst, route6Burst } from "./node/route";
+import { route4Burst, route6Burst } from "./node/route";
 import { end, hasProgram, leave, runSegment } from "./node/rules";
 import { forget, trackBurst, trackOne } from "./node/track";
 import { proxyBurst } from "./synproxy";
+import { mayBeOwn } from "./table/own";
 import { lookup4 } from "./table/fib4";
 import { lookup6, toQuery } from "./table/fib6";
 import { flowAt, tupleOf } from "./table/flow";
@@ -124,7 +125,7 @@ function onward(worker: usize, port: usize, portIndex: u32, net: usize, list: us
     n = translation(worker, net, SEGMENT_PREROUTING_NAT, list, n, NAT_DESTINATION, fresh);
   }
   n = runSegment(worker, net, SEGMENT_PREROUTING_LATE, list, n);
-  let sorted = setAside(worker, list, n);
+  let sorted = setAside(worker, port, list, n);
   n = sorted & 0xffff;
   const balances = (load<u32>(net, NETNS_FLAGS) & NETNS_BALANCE) != 0;
   if (n != 0) sorted = routeAll(worker, port, portIndex, list, n, sorted >>> 16, is4, balances);

@@ -205,6 +205,38 @@ describe("pieces and the first rules of prerouting", () => {
   });
 });
 
+describe("who says that he is this host", () => {
+  it("to a group, a broadcast address or this host: rules of prerouting meet it, no others, and no socket", async () => {
+    const { lab, router, arrive } = await routed(`table ip t {
+      chain p { type filter hook prerouting priority 0; udp dport 9 counter; }
+      chain i { type filter hook input priority 0; udp dport 9 counter; }
+    }`);
+    const inbox = router.datagram({ port: 9 });
+    const say = async (from: string, to: string) => {
+      const [source, destination] = [IpAddress.parse(from), IpAddress.parse(to)];
+      const ends = { source: source.bytes(), destination: destination.bytes() };
+      const payload = serializeUdp({ sourcePort: 1, destinationPort: 9, payload: new Uint8Array(4) }, ends);
+      arrive(serializeIpv4({ source: source.v4, destination: destination.v4, protocol: PROTOCOL.udp, payload }));
+      await lab.run(50);
+    };
+    for (const from of ["10.0.0.254", "20.0.0.254"]) for (const to of ["224.0.0.1", "255.255.255.255", "10.0.0.254"]) await say(from, to);
+    assert.deepEqual([counts(router), inbox.tryReceive(), lab.engine.counters().drops.ip4_martian_source], [[6, 0], undefined, 6]);
+    await say("10.0.0.7", "224.0.0.1");
+    assert.deepEqual(counts(router), [7, 1]);
+  });
+});
+
+describe("who is asked for a neighbour", () => {
+  it("hears the address that the waiting packet is from, whichever interface has it (Linux's arp_announce 0)", async () => {
+    const { lab, router, peer } = await routed("flush ruleset");
+    peer.firewall.apply(`table arp t { chain i { type filter hook input priority 0;
+      arp operation request arp saddr ip 10.0.0.254 counter; arp operation request counter; }; }`);
+    router.datagram({ hostname: "10.0.0.254" }).send(Uint8Array.of(1), { address: "20.0.0.1", port: 9 });
+    await lab.run(100);
+    assert.deepEqual(counts(peer), [1, 1]);
+  });
+});
+
 describe("checksums that rules have looked at", () => {
   for (const rules of ["", "table inet t { chain i { type filter hook input priority 0; ct state new counter; }; }"])
     it(`a datagram of IPv6 without one is not delivered, ${rules ? "tracked" : "not tracked"} (RFC 8200 §8.1)`, async () => {

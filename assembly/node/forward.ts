@@ -4,7 +4,7 @@
  * it came with, which rules may look at.
  */
 import {
-  DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER, DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP,
+  DROP_IP4_MARTIAN_SOURCE, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_L3, DESC_LENGTH, DESC_NEXT_HOP, DESC_OWNER, DESC_PACKET_LENGTH, DESC_SHIFT, DROP_BAD_NEXT_HOP,
   DROP_FLOW_CLASH, DROP_FLOW_TABLE_FULL, DROP_NOT_FORWARDING, DROP_NO_BUFFER, FLAG_FORWARDED, FLAG_PASSED, FLAG_REASSEMBLED,
   FLAG_SCOPED, FLOW_BACKEND, FLOW_PHASE, FLOW_STATUS, FLOW_STAT_DROP, FLOW_STAT_INSERT_FAILED, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE,
   HOP_KIND, HOP_L2_LENGTH, HOP_LOCAL, HOP_MTU, HOP_PORT, HOP_REWRITE, IPS_CONFIRMED, IPS_DYING, IPS_HELPER, LARGEST_FRAGMENT, NEXT_DONE,
@@ -21,6 +21,7 @@ import { restore } from "../flow/restore";
 import { flowOpened } from "../table/balance";
 import { CLASH, countFlow, flowAt, INSERTED } from "../table/flow";
 import { hopAt, resolveHop } from "../table/hops";
+import { isFromHere } from "../table/own";
 import { update16 } from "../wire/checksum";
 import { examineL4 } from "../wire/l4";
 
@@ -86,12 +87,14 @@ function admitRun6(worker: usize, table: usize, list: usize, n: u32): u32 {
   return admitRun(worker, table, list, n, false);
 }
 
-/** Takes what is never forwarded off a list, to VEC_LOCAL. Returns both lengths as admitBurst does. */
-export function setAside(worker: usize, list: usize, n: u32): u32 {
+/** Takes what is never forwarded off a list, to VEC_LOCAL; what says that it is from here ends. Returns both lengths as admitBurst does. */
+export function setAside(worker: usize, port: usize, list: usize, n: u32): u32 {
   let kept: u32 = 0, local: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = load<u16>(list + (<usize>k << 1));
-    if ((load<u32>(descriptorAt(load<u32>(worker + (<usize>p << 2), VEC_IDS)), DESC_FLAGS) & FLAG_SCOPED) != 0) {
+    const id = load<u32>(worker + (<usize>p << 2), VEC_IDS), d = descriptorAt(id);
+    if ((load<u32>(d, DESC_FLAGS) & FLAG_SCOPED) != 0) {
+      if (isFromHere(port, d)) { ended(worker, p, id, DROP_IP4_MARTIAN_SOURCE); continue; }
       store<u16>(worker + (<usize>local << 1), p, VEC_LOCAL);
       local++;
     } else {

@@ -1,7 +1,7 @@
 /** Route lookups for the lists that classification made, and the reverse-path check (RFC 3704). */
 import {
   DESC_HASH, DROP_IP4_MARTIAN_SOURCE, DROP_RPF, HOP_BROADCAST, HOP_FORWARD, HOP_GLEAN, HOP_INCOMPLETE, HOP_KIND, HOP_LOCAL, HOP_PORT, NEXT_DONE, NO_PORT, PORT_FLAGS, PORT_RPF_LOOSE,
-  PORT_RPF_STRICT, PORT_RULES4, PORT_RULES6, PORT_TABLE4, PORT_TABLE6, TABLE_OWN, OWN_ADDRESS_HASH, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_RESULT,
+  PORT_RPF_STRICT, PORT_RULES4, PORT_RULES6, PORT_TABLE4, PORT_TABLE6, VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_RESULT,
   VEC_SRC4, VEC_SRC6, VEC_WORK, WORKER_SCRATCH,
 } from "../abi";
 import { descriptorAt, tableAt } from "../core/layout";
@@ -12,13 +12,7 @@ import { lookup6Burst } from "../table/fib6";
 import { swap32 } from "../wire/bytes";
 import { hopAt, isReachable, resolveHop } from "../table/hops";
 import { lookUpByRules, writeKey } from "../table/lookup-rules";
-
-/** Bit 0: may this be an address of this host's own? The others say nothing. */
-@inline
-export function mayBeOwn(table: usize, address: u32): u32 {
-  const bit = address * OWN_ADDRESS_HASH >>> 23;
-  return load<u32>(table + ((<usize>bit >>> 5) << 2), TABLE_OWN) >>> (bit & 31);
-}
+import { mayBeOwn } from "../table/own";
 
 /** May any source of list 4 be one? */
 export function hasOwnSource(worker: usize, table: usize, n: u32): bool {

@@ -142,11 +142,12 @@ export class LinkMessages {
       this.sendSolicitation(iface, from, mac ? address : solicitedNode(address), neighbourData(SOLICITATION, address, iface.mac), mac);
   }
 
-  /** The address that the first waiting packet is from, if it is this interface's (RFC 4861 §7.2.2; Linux's arp_announce 0). */
+  /** The address that the first waiting packet is from, if it is this interface's (RFC 4861 §7.2.2), or for IPv4 any of ours (Linux's arp_announce 0). */
   private askedBy({ iface, queue }: Neighbour): IpAddress | undefined {
     if (queue.length === 0) return undefined;
     const source = sourceOf(this.world.packetBytes(queue[0], 40));
-    return iface.find(source)?.state === "usable" ? source : undefined;
+    const isOurs = source.family === 4 ? this.world.isLocal(source) : iface.find(source)?.state === "usable";
+    return isOurs ? source : undefined;
   }
 
   private sendSolicitation(iface: NetInterface, source: IpAddress, to: IpAddress, data: Uint8Array, mac?: Uint8Array): void {

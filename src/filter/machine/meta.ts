@@ -80,12 +80,13 @@ function l4proto(family: Family): Known {
   };
 }
 
-/** enum of linux/if_packet.h: for us 0, broadcast 1, multicast 2. */
+/** enum of linux/if_packet.h: for us 0, broadcast 1, multicast 2, for another 3. */
 const pkttype: Known = {
   bytes: 1,
   certain: true,
   emit(e, [to]) {
-    const c = e.code.i32(0).set(to);
+    const c = e.code.i32(3).i32(0);
+    descriptor(e).load(4, abi.DESC_FLAGS).i32(abi.FLAG_L2_OTHER).and().select().set(to);
     descriptor(e).load(4, abi.DESC_FLAGS).i32(abi.FLAG_L2_GROUP).and().if();
     c.i32(1).i32(2);
     c.get(e.base("data")).load(4).get(e.base("data")).load(2, 4).i32(16).shl().i32(0xffff).or().and().i32(-1).eq();
