@@ -132,6 +132,29 @@ describe("a user of a connection", () => {
   });
 });
 
+describe("answers without a connection", () => {
+  it("are of the class of what they answer, and say nothing of congestion (as Linux's resets)", async () => {
+    const lab = await Lab.create({ seed: SEED, memory: { flows: 64, filterBytes: 4 << 20 } });
+    const [a, b] = [1, 2].map((n) => lab.host({ interfaces: [{ addresses: [`10.0.0.${n}/24`, `2001:db8::${n}/64`] }] }));
+    const client = await a;
+    lab.link(client, await b, { delay: 1 });
+    client.firewall.apply(`table inet t {
+      chain o { type filter hook output priority 0; tcp flags syn ip dscp set 10 ip ecn set ect0; tcp flags syn ip6 dscp set 10; }
+      chain i { type filter hook input priority 0; tcp flags & rst != 0 ip dscp 10 ip ecn 0 counter; tcp flags & rst != 0 ip6 dscp 10 counter; }
+    }`);
+    await lab.run(3000);
+    for (const hostname of ["10.0.0.2", "2001:db8::2"]) {
+      const refused = assert.rejects(client.connect({ hostname, port: 9 }), { code: "ECONNREFUSED" });
+      await lab.run(100);
+      await refused;
+    }
+    assert.deepEqual(
+      client.firewall.counters().map(({ packets }) => packets),
+      [1, 1],
+    );
+  });
+});
+
 describe("dynamic ports", () => {
   it("come from one range for TCP and UDP, never from a listener, and say EADDRNOTAVAIL when there are no more", async () => {
     const { lab, a, b } = await pair();

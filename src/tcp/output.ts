@@ -265,6 +265,8 @@ export function sendReset(stack: IpStack, flags: number, seq: number, ack: numbe
     words[abi.SEG_SOURCE_PORT / 4],
     stack.hopLimit(remote.family, stack.arrivedBy),
   );
+  // Of the class of what it answers (as Linux), without its ECN field (RFC 3168 §6.1.1).
+  stack.out[abi.SEG_FAMILY / 4] |= words[abi.SEG_TRAFFIC_CLASS >> 2] & 0xfc0000;
   sendBare(stack, remote, flags | RST, seq, ack, 0, 0, signing);
 }
 
