@@ -138,7 +138,7 @@ export const PARKED_CTINFO = 45;
 export const PARKED_CHAIN = 46;
 export const PARKED_SEGMENT = 47;
 export const PARKED_FLOW = 56;
-/** Of a packet that is to be answered (PUNT_REJECT): the flow that the answer is a packet of, as of VEC_FLOW, or 0. */
+/** Of a packet whose sender is told that it got no further (FLAG_ATTACHED): the flow that the answer is a packet of, as of VEC_FLOW, or 0. */
 export const REJECTED_FLOW = 28;
 /** Of such an answer (FLAG_ATTACHED, its checksum complete): that flow, until it is tracked. */
 export const ATTACHED_FLOW = 48;

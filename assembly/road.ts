@@ -32,14 +32,15 @@ import { route4Burst, route6Burst } from "./node/route";
 import { end, hasProgram, leave, runSegment } from "./node/rules";
 import { forget, trackBurst, trackOne } from "./node/track";
 import { proxyBurst } from "./synproxy";
-import { mayBeOwn } from "./table/own";
 import { lookup4 } from "./table/fib4";
 import { lookup6, toQuery } from "./table/fib6";
 import { flowAt, tupleOf } from "./table/flow";
 import { hopAt, resolveHop } from "./table/hops";
 import { hasMappings } from "./table/mappings";
+import { mayBeOwn } from "./table/own";
 import { load32 } from "./wire/bytes";
 import { walkExtensions } from "./wire/ipv6";
+import { examineL4, TCP } from "./wire/l4";
 
 /** The packet has ended already. */
 const VERDICT_GONE: u32 = 0xff;
@@ -302,7 +303,7 @@ export function resume(worker: usize, id: u32): u32 {
   store<u16>(worker, NEXT_DONE, VEC_NEXT);
   if (net == 0) { lost(worker, 0, DROP_NO_ROUTE); return NONE; }
   forget(worker, net, list, 1);
-  const parked = load<u32>(d, PARKED_FLOW), ref = still(worker, d, parked, is4);
+  const parked = load<u32>(d, PARKED_FLOW), ref = still(worker, d, parked, is4, false);
   store<u32>(worker, ref, VEC_FLOW);
   const hasEnded = ref == 0 && parked != 0 && (parked & PARKED_ZONE) == 0;
   if ((parked & PARKED_ZONE) != 0) store<u32>(worker, parked ^ PARKED_ZONE, VEC_ZONE);
@@ -331,8 +332,9 @@ function onwardFrom(worker: usize, port: usize, portIndex: u32, net: usize, list
   else onward(worker, port, portIndex, net, list, 1, is4, fresh, segment);
 }
 
-/** The flow `ref` of a packet that has waited, if it still lives; 0 without one. One that has begun with it waits as long as it does. */
-function still(worker: usize, d: usize, ref: u32, is4: bool): u32 {
+/** The flow `ref` of a packet that has waited, if it still lives; 0 without one. One that has begun with it waits as long as it does. `isError`: what it is
+ * about is told to its sender. */
+function still(worker: usize, d: usize, ref: u32, is4: bool, isError: bool): u32 {
   if (ref == 0 || (ref & PARKED_ZONE) != 0) return 0;
   const hot = flowAt(ref >>> 1), status = load<u32>(hot, FLOW_STATUS);
   if ((status & IPS_DYING) != 0) return 0;
@@ -344,7 +346,7 @@ function still(worker: usize, d: usize, ref: u32, is4: bool): u32 {
   const source = l3 + (is4 ? 12 : 8), destination = source + width;
   const from = memory.compare(source, mine, width) == 0 || memory.compare(source, theirs + width, width) == 0;
   const to = memory.compare(destination, mine + width, width) == 0 || memory.compare(destination, theirs, width) == 0;
-  return from && to && <u32>load<u8>(hot, FLOW_PROTOCOL) == <u32>load<u8>(d, DESC_PROTOCOL) ? ref : 0;
+  return to && (isError || (from && <u32>load<u8>(hot, FLOW_PROTOCOL) == <u32>load<u8>(d, DESC_PROTOCOL))) ? ref : 0;
 }
 
 /** A packet that has waited ends here, and with it the flow that it would have begun. */
@@ -369,16 +371,17 @@ function trackOwn(worker: usize, net: usize, is4: bool): u32 {
   return 0;
 }
 
-/** A reset that a rule has sent is of the connection that it ends, and is not tracked by itself (nf_send_reset). */
+/** A reset that a rule has sent is of the connection that it ends, an error of the one that it is about, and neither is tracked by itself (nf_ct_attach). */
 function attach(worker: usize, d: usize, is4: bool): bool {
   if ((load<u32>(d, DESC_FLAGS) & FLAG_ATTACHED) == 0) return false;
   const about = load<u32>(d, ATTACHED_FLOW);
   if (about == 0 || (load<u32>(flowAt(about >>> 1), FLOW_STATUS) & IPS_CONFIRMED) == 0) return false;
-  const ref = still(worker, d, about, is4);
+  const isError = <u32>load<u8>(d, DESC_PROTOCOL) != TCP, ref = still(worker, d, about, is4, isError);
   if (ref == 0) return false;
+  examineL4(d);
   store<u32>(worker, ref, VEC_FLOW);
   store<u8>(worker, (ref & 1) == 0 ? CT_RELATED : CT_RELATED_REPLY, VEC_CTINFO);
-  close(ref >>> 1, load<u32>(worker, WORKER_TICKS));
+  if (!isError) close(ref >>> 1, load<u32>(worker, WORKER_TICKS));
   return true;
 }
 

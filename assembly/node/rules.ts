@@ -3,8 +3,8 @@
  * is, nothing is called. What ends here takes the flow that it would have begun with it.
  */
 import {
-  CT_NEW, DROP_FILTER, DROP_NAT_EXHAUSTED, DROP_NAT_FILTERED, DROP_NO_BACKEND, DROP_NO_BUFFER, DROP_PUNT_RING_FULL, FLOW_STATUS, IPS_CONFIRMED, NETNS_PROGRAMS,
-  NEXT_DONE, NONE, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_ZONE, PUNT_QUEUE, PUNT_REJECT, REJECTED_FLOW, VEC_ARGUMENT,
+  CT_NEW, DROP_FILTER, DROP_NAT_EXHAUSTED, DROP_NAT_FILTERED, DROP_NO_BACKEND, DROP_NO_BUFFER, DROP_PUNT_RING_FULL, NETNS_PROGRAMS,
+  NEXT_DONE, NONE, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_ZONE, PUNT_QUEUE, PUNT_REJECT, VEC_ARGUMENT,
   VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_OIF, VEC_VERDICT, VEC_ZONE, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_FILTERED,
   VERDICT_NO_BACKEND, VERDICT_NO_PORT, VERDICT_QUEUE, VERDICT_REJECT, WORKER_PARKED, WORKER_SEGMENT,
 } from "../abi";
@@ -14,7 +14,6 @@ import { drop, punt } from "../core/packet";
 import { puntPush } from "../core/ring";
 import { abandon } from "../flow/begin";
 import { restore } from "../flow/restore";
-import { flowAt } from "../table/flow";
 
 @inline
 export function hasProgram(net: usize, segment: u32): bool {
@@ -49,12 +48,7 @@ export function end(worker: usize, p: u32, verdict: u32): void {
   else if (verdict == VERDICT_NO_PORT) drop(worker, id, DROP_NAT_EXHAUSTED);
   else if (verdict == VERDICT_FILTERED) drop(worker, id, DROP_NAT_FILTERED);
   else if (verdict == VERDICT_NO_BACKEND) drop(worker, id, DROP_NO_BACKEND);
-  else if (verdict == VERDICT_REJECT) {
-    const ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
-    // What answers is a packet of the other direction.
-    store<u32>(descriptorAt(id), ref != 0 && (load<u32>(flowAt(ref >>> 1), FLOW_STATUS) & IPS_CONFIRMED) != 0 ? ref ^ 1 : 0, REJECTED_FLOW);
-    punt(worker, id, PUNT_REJECT, argument);
-  }
+  else if (verdict == VERDICT_REJECT) punt(worker, id, PUNT_REJECT, argument);
   else if (verdict == VERDICT_QUEUE) { park(worker, p, argument); return; }
   leave(worker, p);
 }

@@ -182,7 +182,8 @@ export class IcmpIo {
     // RFC 1812 §4.3.2.5: precedence "internetwork control", the rest as it came.
     const tos = to.family === 4 ? (packet[1] & 0x1e) | 0xc0 : 0;
     const { memory } = world.engine;
-    const note = memory.getU32(memory.descriptor(id) + abi.DESC_FLAGS) & abi.FLAG_ATTACHED ? { about: 0 } : undefined;
+    const d = memory.descriptor(id);
+    const note = memory.getU32(d + abi.DESC_FLAGS) & abi.FLAG_ATTACHED ? { about: memory.getU32(d + abi.REJECTED_FLOW) } : undefined;
     this.send(to.isLinkLocal ? iface : undefined, from, to, type, code, rest, quoted(packet), undefined, tos, note);
   }
 
