@@ -89,8 +89,17 @@ COMMIT
       ["-m statistic --mode often -j DROP", /--mode is "often"; expected random or nth/],
       ["-m time --weekdays Mun -j DROP", /--weekdays: "Mun" is no day/],
       ["-m tos --tos 0x03 -j DROP", /--tos of other bits/],
+      ["-m statistic --mode random --probability often -j DROP", /--probability is "often"; expected 0 to 1/],
+      ["-m statistic --mode nth --every 3 --packet 3 -j DROP", /--every 3 --packet 3; expected a packet of 0 to one less/],
+      ["-p tcp -m connlimit --connlimit-above 3 --connlimit-mask 33 -j DROP", /--connlimit-mask is 33; expected at most 32/],
+      ["-m devgroup --src-group lan -j DROP", /--src-group is "lan"; expected a number/],
+      ["-m mark --mark 0x1/many -j DROP", /--mark is "many"; expected a number/],
+      ["-j MARK --set-mark most", /MARK is "most"; expected a number/],
+      ['-m comment --comment "a \\" accept #" -j DROP', /--comment: nft has no way to write "\\"" here/],
+      ['-s "10.0.0.1 accept; #" -j DROP', /-s: nft has no way to write " " here/],
     ] as const)
       assert.throws(() => translateIptables(`iptables -A INPUT ${command}`), why);
+    assert.throws(() => translateIptables("iptables -I INPUT last -j DROP"), /-I is "last"; expected a number/);
     assert.throws(() => translateIptables("iptables -A INPUT --dport 5 -j DROP"), /--dport needs a protocol before it/);
   });
   it("matches and targets that iptables-translate leaves out become rules, too", () => {

@@ -6,7 +6,7 @@ import { Fault, located, type Source } from "../faults.ts";
 import { BASICS, MATCHES, markOption } from "./matches.ts";
 import { type Gathered, gathered, written } from "./rule.ts";
 import { ChosenTarget } from "./targets.ts";
-import { type Word, Words, wordsOf } from "./words.ts";
+import { number, type Word, Words, wordsOf } from "./words.ts";
 
 type IpFamily = "ip" | "ip6";
 export interface TranslateOptions {
@@ -58,10 +58,10 @@ interface RuleState {
   module?: string;
   target?: ChosenTarget;
 }
-function ruleVerb(name: string, chain: string, words: Words): (where: string) => string {
-  if (name === "-A") return (where) => `add rule ${where} ${chain}`;
-  const number = Number(words.maybe() ?? 1);
-  return (where) => `insert rule ${where} ${chain}${number > 1 ? ` index ${number - 1}` : ""}`;
+function ruleVerb(verb: Word, chain: string, words: Words): (where: string) => string {
+  if (verb.text === "-A") return (where) => `add rule ${where} ${chain}`;
+  const place = number(words.maybe() ?? "1", verb);
+  return (where) => `insert rule ${where} ${chain}${place > 1 ? ` index ${place - 1}` : ""}`;
 }
 
 class Translator {
@@ -102,7 +102,7 @@ class Translator {
         continue;
       }
       if (name === "-t") table = words.value(word);
-      else if (name === "-A" || name === "-I") verb = ruleVerb(name, words.value(word), words);
+      else if (name === "-A" || name === "-I") verb = ruleVerb(word, words.value(word), words);
       else if (["-N", "-X", "-F", "-P"].includes(name)) {
         this.chainCommand(name, table, words, word);
         return;

@@ -2,15 +2,14 @@
 import { Fault } from "../faults.ts";
 import { MORE_MATCHES } from "./more-matches.ts";
 import { address, type Gathered, interfaceName, type Option, protocolName, ranges } from "./rule.ts";
-import type { Word, Words } from "./words.ts";
+import { hex, number, type Word, type Words } from "./words.ts";
 
 const eq = (not: boolean): string => (not ? "!= " : "");
-const hex = (text: string): string => `0x${Number(text).toString(16)}`;
 /** An option with one value that becomes one match. */
 const match =
-  (make: (value: string, not: string, rule: Gathered) => string): Option =>
+  (make: (value: string, not: string, rule: Gathered, option: Word) => string): Option =>
   (rule, words, option, not) => {
-    rule.matches.push(make(words.value(option), eq(not), rule));
+    rule.matches.push(make(words.value(option), eq(not), rule, option));
   };
 const transport = (rule: Gathered, option: Word): string => {
   const name = rule.protocol?.name;
@@ -41,7 +40,11 @@ const mark =
   (key: string): Option =>
   (rule, words, option, not) => {
     const [value, mask] = words.value(option).split("/");
-    rule.matches.push(mask === undefined ? `${key} ${eq(not)}${hex(value)}` : `${key} and ${hex(mask)} ${not ? "!=" : "=="} ${hex(value)}`);
+    rule.matches.push(
+      mask === undefined
+        ? `${key} ${eq(not)}${hex(value, option)}`
+        : `${key} and ${hex(mask, option)} ${not ? "!=" : "=="} ${hex(value, option)}`,
+    );
   };
 function states(rule: Gathered, words: Words, option: Word, not: boolean): void {
   const names = words.value(option).toLowerCase().split(",");
@@ -159,7 +162,7 @@ export const MATCHES: Readonly<Record<string, Option>> = {
     limitOf(rule, false).average = rate(words.value(option), option);
   },
   "--limit-burst": (rule, words, option) => {
-    limitOf(rule, false).burst = Number(words.value(option));
+    limitOf(rule, false).burst = number(words.value(option), option);
   },
   "--hashlimit-upto": (rule, words, option) => {
     limitOf(rule, true).average = rate(words.value(option), option);
@@ -168,7 +171,7 @@ export const MATCHES: Readonly<Record<string, Option>> = {
     Object.assign(limitOf(rule, true), { average: rate(words.value(option), option), over: true });
   },
   "--hashlimit-burst": (rule, words, option) => {
-    limitOf(rule, true).burst = Number(words.value(option));
+    limitOf(rule, true).burst = number(words.value(option), option);
   },
   "--hashlimit-mode": (rule, words, option) => {
     limitOf(rule, true).mode = words.value(option);
@@ -192,7 +195,7 @@ export const MATCHES: Readonly<Record<string, Option>> = {
   "--hl-eq": match((value, not, rule) => `${hop(rule)} ${not}${value}`),
   "--uid-owner": match((value, not) => `skuid ${not}${value}`),
   "--gid-owner": match((value, not) => `skgid ${not}${value}`),
-  "--dscp": match((value, not, rule) => `${rule.family} dscp ${not}${hex(value)}`),
+  "--dscp": match((value, not, rule, option) => `${rule.family} dscp ${not}${hex(value, option)}`),
   ...MORE_MATCHES,
 };
 /** `--mark` belongs to two matches: the one named last. */

@@ -1,10 +1,9 @@
 /** Matches of iptables that ask for connections, numbers, times and the like: those of a network's every day stand in matches.ts. */
 import { Fault } from "../faults.ts";
 import { type Gathered, type Option, ranges } from "./rule.ts";
-import type { Word } from "./words.ts";
+import { hex, number, type Word } from "./words.ts";
 
 const eq = (not: boolean): string => (not ? "!= " : "");
-const hex = (text: string): string => `0x${Number(text).toString(16)}`;
 /** An option with one value that becomes one match. */
 const match =
   (make: (value: string, not: string, rule: Gathered, option: Word) => string): Option =>
@@ -33,7 +32,9 @@ const RANDOM_BITS = 0x80000000;
 const statistic = together(
   () => ({ mode: "", probability: 0, every: 0, packet: 0, not: false }),
   ({ mode, probability, every, packet, not }, _rule, option) => {
-    if (mode === "nth") return `numgen inc mod ${every} ${eq(not)}${packet}`;
+    if (mode === "nth" && packet < every) return `numgen inc mod ${every} ${eq(not)}${packet}`;
+    if (mode === "nth")
+      throw new Fault(option.at, `-m statistic: --every ${every} --packet ${packet}; expected a packet of 0 to one less than every`);
     if (mode !== "random") throw new Fault(option.at, `--mode is "${mode}"; expected random or nth`);
     return `meta random & ${RANDOM_BITS - 1} ${not ? ">=" : "<"} ${Math.round(probability * RANDOM_BITS)}`;
   },
@@ -41,10 +42,11 @@ const statistic = together(
 
 // ── connlimit, connbytes ────────────────────────────────────────────────────────────────────────
 const connlimit = together(
-  () => ({ count: 0, over: true, mask: undefined as string | undefined, field: "saddr" }),
-  ({ count, over, mask, field }, { family, sets, setName }) => {
+  () => ({ count: 0, over: true, mask: undefined as number | undefined, field: "saddr" }),
+  ({ count, over, mask, field }, { family, sets, setName }, option) => {
     const length = family === "ip" ? 32 : 128;
-    const bits = mask === undefined ? length : Number(mask);
+    const bits = mask ?? length;
+    if (bits > length) throw new Fault(option.at, `--connlimit-mask is ${bits}; expected at most ${length}`);
     const key = bits === length ? `${family} ${field}` : `${family} ${field} and ${maskOf(family, bits)}`;
     const name = setName("connlimit");
     sets.push({ name, body: `type ${family === "ip" ? "ipv4_addr" : "ipv6_addr"}; flags dynamic;` });
@@ -125,12 +127,15 @@ function tos(value: string, not: string, { family }: Gathered, option: Word): st
 
 export const MORE_MATCHES: Readonly<Record<string, Option>> = {
   "--mode": statistic((said, value) => void (said.mode = value)),
-  "--probability": statistic((said, value, not) => void Object.assign(said, { probability: Number(value), not })),
-  "--every": statistic((said, value, not) => void Object.assign(said, { every: Number(value), not })),
-  "--packet": statistic((said, value) => void (said.packet = Number(value))),
-  "--connlimit-above": connlimit((said, value, not) => void Object.assign(said, { count: Number(value), over: !not })),
-  "--connlimit-upto": connlimit((said, value, not) => void Object.assign(said, { count: Number(value), over: not })),
-  "--connlimit-mask": connlimit((said, value) => void (said.mask = value)),
+  "--probability": statistic((said, value, not, option) => {
+    if (!(Number(value) >= 0 && Number(value) <= 1)) throw new Fault(option.at, `--probability is "${value}"; expected 0 to 1`);
+    Object.assign(said, { probability: Number(value), not });
+  }),
+  "--every": statistic((said, value, not, option) => void Object.assign(said, { every: number(value, option), not })),
+  "--packet": statistic((said, value, _not, option) => void (said.packet = number(value, option))),
+  "--connlimit-above": connlimit((said, value, not, option) => void Object.assign(said, { count: number(value, option), over: !not })),
+  "--connlimit-upto": connlimit((said, value, not, option) => void Object.assign(said, { count: number(value, option), over: not })),
+  "--connlimit-mask": connlimit((said, value, _not, option) => void (said.mask = number(value, option))),
   "--connlimit-saddr": connlimit((said) => void (said.field = "saddr"), true),
   "--connlimit-daddr": connlimit((said) => void (said.field = "daddr"), true),
   "--connbytes": connbytes((said, value, not) => void Object.assign(said, { range: value, not })),
@@ -183,8 +188,8 @@ export const MORE_MATCHES: Readonly<Record<string, Option>> = {
   }),
   "--ecn-tcp-cwr": (rule, _words, _option, not) => void rule.matches.push(`tcp flags ${eq(not)}cwr`),
   "--ecn-tcp-ece": (rule, _words, _option, not) => void rule.matches.push(`tcp flags ${eq(not)}ecn`),
-  "--src-group": match((value, not) => `iifgroup ${not}${hex(value)}`),
-  "--dst-group": match((value, not) => `oifgroup ${not}${hex(value)}`),
-  "--realm": match((value, not) => `rtclassid ${not}${hex(value)}`),
+  "--src-group": match((value, not, _rule, option) => `iifgroup ${not}${hex(value, option)}`),
+  "--dst-group": match((value, not, _rule, option) => `oifgroup ${not}${hex(value, option)}`),
+  "--realm": match((value, not, _rule, option) => `rtclassid ${not}${hex(value, option)}`),
   "--transparent": (rule, _words, _option, not) => void rule.matches.push(`socket transparent ${not ? "0" : "1"}`),
 };

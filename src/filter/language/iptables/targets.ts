@@ -1,7 +1,7 @@
 /** Targets of iptables (`-j …`) as nft's statements. Options of a target come behind its name. */
 import { Fault } from "../faults.ts";
 import type { Gathered } from "./rule.ts";
-import type { Word, Words } from "./words.ts";
+import { hex, number, type Word, type Words } from "./words.ts";
 
 type Options = ReadonlyMap<string, string | true>;
 interface Target {
@@ -10,7 +10,7 @@ interface Target {
   readonly switches?: readonly string[];
   write(options: Options, rule: Gathered, word: Word): string;
 }
-const hex = (number: number): string => `0x${(number >>> 0).toString(16)}`;
+const written = (number: number): string => `0x${(number >>> 0).toString(16)}`;
 const NAT_SWITCHES = ["--random", "--random-fully", "--persistent"];
 function natFlags(options: Options): string {
   const names = [
@@ -47,8 +47,8 @@ const LEVELS = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debu
 const LEVEL_NAMES: Readonly<Record<string, string>> = { warning: "warn", error: "err", panic: "emerg" };
 function log(options: Options): string {
   const prefix = text(options, "--log-prefix");
-  const written = text(options, "--log-level");
-  const level = written && (LEVELS[Number(written)] ?? LEVEL_NAMES[written] ?? written);
+  const named = text(options, "--log-level");
+  const level = named && (LEVELS[Number(named)] ?? LEVEL_NAMES[named] ?? named);
   const flags = [
     ["--log-tcp-sequence", "tcp sequence"],
     ["--log-tcp-options", "tcp options"],
@@ -56,8 +56,8 @@ function log(options: Options): string {
     ["--log-uid", "skuid"],
     ["--log-macdecode", "ether"],
   ];
-  const named = flags.filter(([option]) => options.has(option)).map(([, name]) => ` flags ${name}`);
-  return `log${prefix === undefined ? "" : ` prefix "${prefix}"`}${level && level !== "warn" ? ` level ${level}` : ""}${named.join("")}`;
+  const kinds = flags.filter(([option]) => options.has(option)).map(([, name]) => ` flags ${name}`);
+  return `log${prefix === undefined ? "" : ` prefix "${prefix}"`}${level && level !== "warn" ? ` level ${level}` : ""}${kinds.join("")}`;
 }
 function nflog(options: Options): string {
   const [group, prefix] = [text(options, "--nflog-group") ?? "0", text(options, "--nflog-prefix")];
@@ -66,18 +66,18 @@ function nflog(options: Options): string {
   return `log${prefix === undefined ? "" : ` prefix "${prefix}"`} group ${group}${rest}`;
 }
 /** A mark and its mask, as `value/mask`. */
-function masked(written: string): readonly [number, number | undefined] {
-  const [value, mask] = written.split("/").map(Number);
+function masked(text: string, word: Word): readonly [number, number | undefined] {
+  const [value, mask] = text.split("/").map((half) => number(half, word));
   return [value, mask];
 }
 function mark(key: string, own: string): Target["write"] {
   return (options, _rule, word) => {
     const set = text(options, "--set-mark") ?? text(options, "--set-xmark");
     if (set !== undefined) {
-      const [value, mask] = masked(set);
-      if (mask === undefined || mask === 0xffffffff) return `${key} set ${hex(value)}`;
+      const [value, mask] = masked(set, word);
+      if (mask === undefined || mask === 0xffffffff) return `${key} set ${written(value)}`;
       const kept = options.has("--set-mark") ? ~(mask | value) : ~mask;
-      return `${key} set ${own} and ${hex(kept)} ${options.has("--set-mark") ? "or" : "xor"} ${hex(value)}`;
+      return `${key} set ${own} and ${written(kept)} ${options.has("--set-mark") ? "or" : "xor"} ${written(value)}`;
     }
     for (const [option, op] of [
       ["--or-mark", "or"],
@@ -85,7 +85,7 @@ function mark(key: string, own: string): Target["write"] {
       ["--xor-mark", "xor"],
     ]) {
       const value = text(options, option);
-      if (value !== undefined) return `${key} set ${own} ${op} ${hex(Number(value))}`;
+      if (value !== undefined) return `${key} set ${own} ${op} ${hex(value, word)}`;
     }
     throw new Fault(word.at, `${word.text} needs --set-mark, --set-xmark, --or-mark, --and-mark or --xor-mark`);
   };
@@ -125,7 +125,7 @@ function dscp(options: Options, rule: Gathered, word: Word): string {
   const [value, named] = [text(options, "--set-dscp"), text(options, "--set-dscp-class")];
   if (value === undefined && named === undefined) throw new Fault(word.at, "DSCP needs --set-dscp or --set-dscp-class");
   const name = named?.toLowerCase();
-  return `${rule.family} dscp set ${value === undefined ? (name === "be" ? "cs0" : name) : hex(Number(value))}`;
+  return `${rule.family} dscp set ${value === undefined ? (name === "be" ? "cs0" : name) : hex(value, word)}`;
 }
 const hops =
   (option: string): Target["write"] =>

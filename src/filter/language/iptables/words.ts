@@ -14,6 +14,22 @@ export function wordsOf(line: string, offset: number): Word[] {
     at: { start: offset + match.index, end: offset + match.index + match[0].length },
   }));
 }
+/** What stands between quotes in nft as well: all but a quote may be in it. */
+const QUOTED = new Set("--comment --log-prefix --nflog-prefix --helper -i -o --in-interface --out-interface --oif".split(" "));
+
+/** A value that is one word for nft too: it has no way to write a quote, and others of these end or begin something. */
+function plain(word: Word, option: Word): string {
+  const wrong = (QUOTED.has(option.text) ? /["\n]/ : /[\s"';{}#]/).exec(word.text);
+  if (wrong) throw new Fault(word.at, `${option.text}: nft has no way to write ${JSON.stringify(wrong[0])} here`);
+  return word.text;
+}
+/** A whole number, decimal or hexadecimal, of `option`. */
+export function number(text: string, option: Word): number {
+  if (!/^(0x[0-9a-f]+|\d+)$/i.test(text)) throw new Fault(option.at, `${option.text} is "${text}"; expected a number`);
+  return Number(text);
+}
+export const hex = (text: string, option: Word): string => `0x${number(text, option).toString(16)}`;
+
 /** Words read one by one; what is missing is said with the option that misses it. */
 export class Words {
   private next = 0;
@@ -27,7 +43,7 @@ export class Words {
   value(option: Word): string {
     const word = this.take();
     if (!word) throw new Fault(option.at, `option ${option.text} requires an argument`);
-    return word.text;
+    return plain(word, option);
   }
   /** A value that is there only if no option follows. */
   maybe(): string | undefined {
