@@ -10,7 +10,7 @@
  */
 import {
   ATTACHED_FLOW, CT_INVALID, CT_RELATED, CT_RELATED_REPLY, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL,
-  DESC_NEXT_HOP, DROP_FILTER, DROP_NO_ROUTE, FLAG_ATTACHED, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLAG_REASSEMBLED, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
+  DESC_NEXT_HOP, DROP_FILTER, DROP_NO_ROUTE, FLAG_ATTACHED, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLAG_REASSEMBLED, FLOWS_CAPACITY, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
   HOP_INCOMPLETE, HOP_KIND, HOP_PORT, IPS_CONFIRMED, IPS_DST_NAT, IPS_DYING, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS,
   NETNS_HELPERS, NETNS_NAT, NETNS_SYNPROXY, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_TABLE, PARKED_ZONE, PORT_FLAGS, PORT_HOST,
   PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, SEGMENT_EGRESS, SEGMENT_FORWARD, SEGMENT_INGRESS, SEGMENT_INPUT,
@@ -34,7 +34,7 @@ import { forget, trackBurst, trackOne } from "./node/track";
 import { proxyBurst } from "./synproxy";
 import { lookup4 } from "./table/fib4";
 import { lookup6, toQuery } from "./table/fib6";
-import { flowAt, tupleOf } from "./table/flow";
+import { flowAt, flows, tupleOf } from "./table/flow";
 import { hopAt, resolveHop } from "./table/hops";
 import { hasMappings } from "./table/mappings";
 import { mayBeOwn } from "./table/own";
@@ -375,7 +375,7 @@ function trackOwn(worker: usize, net: usize, is4: bool): u32 {
 function attach(worker: usize, d: usize, is4: bool): bool {
   if ((load<u32>(d, DESC_FLAGS) & FLAG_ATTACHED) == 0) return false;
   const about = load<u32>(d, ATTACHED_FLOW);
-  if (about == 0 || (load<u32>(flowAt(about >>> 1), FLOW_STATUS) & IPS_CONFIRMED) == 0) return false;
+  if (about == 0 || about >>> 1 > load<u32>(flows(), FLOWS_CAPACITY) || (load<u32>(flowAt(about >>> 1), FLOW_STATUS) & IPS_CONFIRMED) == 0) return false;
   const isError = <u32>load<u8>(d, DESC_PROTOCOL) != TCP, ref = still(worker, d, about, is4, isError);
   if (ref == 0) return false;
   examineL4(d);

@@ -11,8 +11,12 @@ import { translate } from "./translate";
  */
 export function restore(worker: usize, p: u32): void {
   const ref = load<u32>(worker + (<usize>p << 2), VEC_FLOW);
-  if (ref == 0) return;
   const d = descriptorAt(load<u32>(worker + (<usize>p << 2), VEC_IDS));
+  if (ref == 0) {
+    // An answer of this host's own may have had one.
+    store<u32>(d, load<u32>(d, DESC_FLAGS) & ~FLAG_ATTACHED, DESC_FLAGS);
+    return;
+  }
   const status = load<u32>(flowAt(ref >>> 1), FLOW_STATUS);
   store<u32>(d, load<u32>(d, DESC_FLAGS) | FLAG_ATTACHED, DESC_FLAGS);
   // What answers is a packet of the other direction.
