@@ -3,13 +3,12 @@
  * a frame leaves by. Connections are not tracked here, and the bridge has no host of its own.
  */
 import {
-  BRIDGE_FILTERING, BRIDGE_PORTS, DESC_INGRESS, DESC_PACKET_LENGTH, DROP_NO_BUFFER, NONE, NO_PORT, PORT_BRIDGE, PORT_MAC, SEGMENT_BRIDGE_FORWARD,
+  BRIDGE_FILTERING, BRIDGE_PORTS, DESC_INGRESS, DESC_PACKET_LENGTH, NONE, NO_PORT, PORT_BRIDGE, PORT_MAC, SEGMENT_BRIDGE_FORWARD,
   SEGMENT_BRIDGE_POSTROUTING, SEGMENT_BRIDGE_PREROUTING, VEC_IDS, VEC_LIST4, VEC_OIF, VEC_SEGMENT, WORKER_BURST_BYTES,
 } from "./abi";
-import { count, descriptorAt } from "./core/layout";
-import { clonePacket } from "./core/pool";
+import { descriptorAt } from "./core/layout";
 import { hasProgram, runSegment } from "./node/rules";
-import { admitFrame, bridgeAt, FRAME_TCI, FRAME_VLAN, leaveBridge } from "./node/switch";
+import { admitFrame, bridgeAt, copyFor, FRAME_TCI, FRAME_VLAN, leaveBridge } from "./node/switch";
 import { forget } from "./node/track";
 import { describeFrame } from "./wire/frame";
 
@@ -20,11 +19,12 @@ export function hasBridgeRules(net: usize): bool {
 export function bridgeBurst(worker: usize, port: usize, portIndex: u32, net: usize, n: u32): void {
   const bridge = bridgeAt(load<u16>(port, PORT_BRIDGE)), list = worker + VEC_LIST4;
   const filtering = load<u32>(bridge, BRIDGE_FILTERING) != 0;
+  const own = load<u64>(port, PORT_MAC);
   let bytes: u64 = 0;
   for (let i: u32 = 0; i < n; i++) {
     const d = descriptorAt(load<u32>(worker + (<usize>i << 2), VEC_IDS));
     store<u32>(d, portIndex, DESC_INGRESS);
-    describeFrame(d, load<u64>(port, PORT_MAC));
+    describeFrame(d, own);
     bytes += load<u32>(d, DESC_PACKET_LENGTH);
     store<u16>(list + (<usize>i << 1), <u16>i);
   }
@@ -43,11 +43,8 @@ function leaveBy(worker: usize, net: usize, bridge: usize, filtering: bool, targ
   while (targets != 0) {
     const member = <u32>ctz<u64>(targets);
     targets &= targets - 1;
-    let copy = id;
-    if (targets != 0) {
-      copy = clonePacket(worker, id);
-      if (copy == NONE) { count(worker, DROP_NO_BUFFER, 1); continue; }
-    }
+    const copy = copyFor(worker, id, targets);
+    if (copy == NONE) continue;
     const egress = <u32>load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS);
     store<u32>(at, copy, VEC_IDS);
     store<u16>(worker + (<usize>i << 1), <u16>egress, VEC_OIF);

@@ -332,8 +332,10 @@ function onwardFrom(worker: usize, port: usize, portIndex: u32, net: usize, list
   else onward(worker, port, portIndex, net, list, 1, is4, fresh, segment);
 }
 
-/** The flow `ref` of a packet that has waited, if it still lives; 0 without one. One that has begun with it waits as long as it does. `isError`: what it is
- * about is told to its sender. */
+/**
+ * The flow `ref` of a packet that has waited, if it still lives; 0 without one. One that has begun with it waits as long as it does. `isError`: it
+ * tells the sender of that flow's packet, from wherever.
+ */
 function still(worker: usize, d: usize, ref: u32, is4: bool, isError: bool): u32 {
   if (ref == 0 || (ref & PARKED_ZONE) != 0) return 0;
   const hot = flowAt(ref >>> 1), status = load<u32>(hot, FLOW_STATUS);

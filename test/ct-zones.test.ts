@@ -1,36 +1,16 @@
 /** Zones of connection tracking (`ct zone set`): one tuple, told apart by what rules say of its packets before they are tracked. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { VirtualClock } from "../src/base/clock.ts";
 import { IpAddress } from "../src/base/ip-address.ts";
 import { Random } from "../src/base/random.ts";
-import { Firewall } from "../src/filter/index.ts";
-import { Conntrack, flowText } from "../src/track/index.ts";
+import { flowText } from "../src/track/index.ts";
 import { ETHERTYPE, PROTOCOL, serializeEthernet, serializeIpv4, serializeUdp } from "../src/wire/index.ts";
 import { auditFlows } from "./flow-audit.ts";
-import { BUILDS, engineOf, mac, SEED, through } from "./support.ts";
-import { ROUTER } from "./track-rig.ts";
+import { BUILDS, mac, SEED, through } from "./support.ts";
+import { crossing, ROUTER } from "./track-rig.ts";
 
 const CLIENT = IpAddress.parse("10.0.0.1");
 const SERVER = IpAddress.parse("20.0.0.1");
-
-/** Two networks, and rules that take a packet's traffic class for its zone. */
-async function crossing(build: "shared" | "plain", rules: string, flows = 64) {
-  const clock = new VirtualClock();
-  const engine = await engineOf(build, { ports: 2, flows, flowEvents: 64, filterBytes: 4 << 20, clock });
-  const table4 = engine.createTable(4);
-  const network = engine.createNetwork();
-  for (const p of [0, 1]) {
-    const hop = table4.addNextHop({ kind: "forward", port: p, destinationMac: mac(1 + p), sourceMac: ROUTER[p] });
-    table4.set(p ? "20.0.0.0/8" : "10.0.0.0/8", hop);
-    engine.port(p).configure({ table4 });
-    const address4 = IpAddress.parse(p ? "20.0.0.99" : "10.0.0.254");
-    network.add(engine.port(p)).describe(p, { name: p ? "wan" : "lan", index: p + 1, type: 1, address4 });
-  }
-  const firewall = new Firewall(engine, network);
-  firewall.apply(rules);
-  return { engine, clock, firewall, conntrack: new Conntrack(engine, network.index) };
-}
 
 const CLASSES = "chain raw { type filter hook prerouting priority raw; ct zone set ip dscp map { 1 : 1, 2 : 2, 3 : 40000 }; };";
 

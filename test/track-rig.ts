@@ -1,6 +1,11 @@
 /** Packets between two networks with a tracking router in their middle: 10/8 behind its port 0, 20/8 behind port 1. */
+
+import { VirtualClock } from "../src/base/clock.ts";
+import { IpAddress } from "../src/base/ip-address.ts";
+import { Firewall } from "../src/filter/index.ts";
+import { Conntrack } from "../src/track/index.ts";
 import { addressBytes4, ETHERTYPE, PROTOCOL, serializeEthernet, serializeIpv4, serializeTcp, serializeUdp } from "../src/wire/index.ts";
-import { mac } from "./support.ts";
+import { engineOf, mac } from "./support.ts";
 
 /** MACs of the router's ports. */
 export const ROUTER = [Uint8Array.of(2, 0, 0, 0, 0, 0), Uint8Array.of(2, 0, 0, 0, 0, 1)];
@@ -53,4 +58,22 @@ export function tcp(port: number, source: number, destination: number, { ports, 
     urgentPointer: 0,
   };
   return frame(port, source, destination, PROTOCOL.tcp, serializeTcp(segment, between(source, destination)));
+}
+
+/** The router by itself, in virtual time, with rules: its addresses are 10.0.0.254 on `lan` and 20.0.0.99 on `wan`. */
+export async function crossing(build: "shared" | "plain", rules: string, flows = 64) {
+  const clock = new VirtualClock();
+  const engine = await engineOf(build, { ports: 2, flows, flowEvents: 64, filterBytes: 4 << 20, clock });
+  const table4 = engine.createTable(4);
+  const network = engine.createNetwork();
+  for (const p of [0, 1]) {
+    const hop = table4.addNextHop({ kind: "forward", port: p, destinationMac: mac(1 + p), sourceMac: ROUTER[p] });
+    table4.set(p ? "20.0.0.0/8" : "10.0.0.0/8", hop);
+    engine.port(p).configure({ table4 });
+    const address4 = IpAddress.parse(p ? "20.0.0.99" : "10.0.0.254");
+    network.add(engine.port(p)).describe(p, { name: p ? "wan" : "lan", index: p + 1, type: 1, address4 });
+  }
+  const firewall = new Firewall(engine, network);
+  firewall.apply(rules);
+  return { engine, clock, firewall, conntrack: new Conntrack(engine, network.index) };
 }

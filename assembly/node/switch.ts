@@ -143,13 +143,17 @@ function flood(worker: usize, bridge: usize, id: u32, targets: u64, filtering: b
   while (targets != 0) {
     const member = <u32>ctz<u64>(targets);
     targets &= targets - 1;
-    let copy = id;
-    if (targets != 0) {
-      copy = clonePacket(worker, id);
-      if (copy == NONE) { count(worker, DROP_NO_BUFFER, 1); continue; }
-    }
-    leaveBridge(worker, bridge, copy, member, filtering, vlan, tci);
+    const copy = copyFor(worker, id, targets);
+    if (copy != NONE) leaveBridge(worker, bridge, copy, member, filtering, vlan, tci);
   }
+}
+
+/** What one member gets while others (`rest`) wait: a clone, the frame itself for the last; NONE, counted, where there is no room. */
+export function copyFor(worker: usize, id: u32, rest: u64): u32 {
+  if (rest == 0) return id;
+  const copy = clonePacket(worker, id);
+  if (copy == NONE) count(worker, DROP_NO_BUFFER, 1);
+  return copy;
 }
 
 /** Out through one member. */

@@ -195,7 +195,8 @@ export class Firewall {
   }
 }
 
-const TRACKED = new Set(["ct", "ct-set", "nat", "masq", "redir", "notrack", "connlimit", "synproxy"]);
+/** What cannot be answered without tracking. */
+const TRACKED: ReadonlySet<Expression["op"]> = new Set(["ct", "ct-set", "nat", "masq", "redir", "notrack", "connlimit", "synproxy"]);
 
 /** (worker, position, key, out): writes what a rule asks of a packet's socket; 0 where it has none, or none that says so. */
 function socketField({ memory }: Engine, socketOf: (id: number) => SocketFacts | undefined) {

@@ -18,7 +18,7 @@ import {
 } from "./icmp.ts";
 import type { NetInterface } from "./interface.ts";
 import { checkOptions4 } from "./options4.ts";
-import { destinationOf, sourceOf } from "./packet-io.ts";
+import { aboutOf, destinationOf, sourceOf } from "./packet-io.ts";
 import type { IcmpHandler, IncomingIcmp, PacketNote, Transport } from "./types.ts";
 import type { World } from "./world.ts";
 
@@ -181,9 +181,7 @@ export class IcmpIo {
     const from = world.isLocal(destination) ? destination : undefined;
     // RFC 1812 §4.3.2.5: precedence "internetwork control", the rest as it came.
     const tos = to.family === 4 ? (packet[1] & 0x1e) | 0xc0 : 0;
-    const { memory } = world.engine;
-    const d = memory.descriptor(id);
-    const note = memory.getU32(d + abi.DESC_FLAGS) & abi.FLAG_ATTACHED ? { about: memory.getU32(d + abi.REJECTED_FLOW) } : undefined;
+    const note = aboutOf(world.engine, id);
     this.send(to.isLinkLocal ? iface : undefined, from, to, type, code, rest, quoted(packet), undefined, tos, note);
   }
 

@@ -11,6 +11,12 @@ const ETHERNET = 14;
 /** IPv6 does not count its own header (RFC 8200 §3). */
 const LARGEST_PACKET = 65_535 + 40;
 
+/** For what is said of a packet that got no further: which flow that was of (abi.REJECTED_FLOW); undefined where it had none. */
+export function aboutOf({ memory }: Engine, id: number): { readonly about: number } | undefined {
+  const d = memory.descriptor(id);
+  return memory.getU32(d + abi.DESC_FLAGS) & abi.FLAG_ATTACHED ? { about: memory.getU32(d + abi.REJECTED_FLOW) } : undefined;
+}
+
 export class PacketIo {
   private readonly engine: Engine;
   private readonly counters: IpCounters;

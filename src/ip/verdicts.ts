@@ -6,7 +6,7 @@ import * as abi from "../../assembly/abi.ts";
 import { checksum, ETHERTYPE, pseudoSum, serializeIpv4, serializeTcp } from "../wire/index.ts";
 import { upperLayer } from "./extensions.ts";
 import type { IcmpIo } from "./icmp-io.ts";
-import { destinationOf, sourceOf } from "./packet-io.ts";
+import { aboutOf, destinationOf, sourceOf } from "./packet-io.ts";
 import type { Reassembly } from "./reassembly.ts";
 import type { World } from "./world.ts";
 
@@ -123,11 +123,7 @@ export class Verdicts {
     const path = world.pathTo(from);
     const addressed = { source: to.v4, destination: from.v4, protocol: 6, payload: answer };
     const whole = from.family === 4 ? serializeIpv4({ ...addressed, dontFragment: true }) : world.packetOf(to, from, 6, answer);
-    const { memory } = world.engine;
-    const about = memory.descriptor(id);
-    const isOfFlow = (memory.getU32(about + abi.DESC_FLAGS) & abi.FLAG_ATTACHED) !== 0;
-    // The connection that it ends.
-    world.sendPacket(whole, path, isOfFlow ? { about: memory.getU32(about + abi.REJECTED_FLOW) } : undefined);
+    world.sendPacket(whole, path, aboutOf(world.engine, id));
   }
 
   /** The last fragment brings the whole packet back to the port by which it came, with that fragment's link-layer header. */

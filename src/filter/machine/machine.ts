@@ -190,11 +190,6 @@ export class Machine {
     return this.engine.memory.base(abi.REGION_NETNS) + this.network * abi.NETNS_SIZE + abi.NETNS_PROGRAMS + 4 * segment;
   }
 
-  /** Does a rule ask for connections (ct, nat and the like), so that flows have to be tracked? */
-  get needsTracking(): boolean {
-    return [...this.tables.values()].some((table) => table.needsTracking);
-  }
-
   // ── State ───────────────────────────────────────────────────────────────────────────────────────
 
   /** What rules keep: counters, quotas, connections counted, times. */

@@ -30,8 +30,6 @@ interface ObjectMemory {
   readonly value: number;
 }
 
-const TRACKED: ReadonlySet<Expression["op"]> = new Set(["ct", "ct-set", "nat", "masq", "redir", "connlimit", "synproxy", "notrack"]);
-
 /** What two definitions have in common when what they keep may stay: all but the numbers they begin with. */
 const shape = (expression: Expression): Expression => {
   if (expression.op === "counter") return { op: "counter", packets: 0, bytes: 0 };
@@ -291,11 +289,6 @@ export class LoadedTable implements User {
     const bytes = op === "counter" || op === "last" ? stateSize(op) : 0;
     this.space.u8.fill(0, address, address + bytes);
     if (op === "quota") this.space.setU64(address + abi.QUOTA_USED, 0n);
-  }
-
-  get needsTracking(): boolean {
-    const asks = ({ op }: Expression) => TRACKED.has(op);
-    return this.spec.chains.some(({ rules }) => rules.some(({ expressions }) => expressions.some(asks)));
   }
 
   // ── Reading ─────────────────────────────────────────────────────────────────────────────────────
