@@ -3,7 +3,8 @@ import { IpAddress } from "../src/base/ip-address.ts";
 import type { Host } from "../src/host/host.ts";
 import type { Random } from "../src/index.ts";
 import { Lab } from "../src/lab/lab.ts";
-import type { STATES, Tcb } from "../src/tcp/tcb.ts";
+import type { STATES } from "../src/tcp/states.ts";
+import type { Tcb } from "../src/tcp/tcb.ts";
 import * as user from "../src/tcp/user.ts";
 import { addressBytes4, ETHERTYPE, serializeEthernet, serializeIpv4, serializeTcp, type TcpSegment } from "../src/wire/index.ts";
 

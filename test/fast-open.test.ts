@@ -7,7 +7,8 @@ import { Lab } from "../src/lab/lab.ts";
 import { abort } from "../src/tcp/end.ts";
 import { CookieCache, CookieKeys } from "../src/tcp/fast-open.ts";
 import type { TcpListener } from "../src/tcp/listener.ts";
-import { CLOSED, type Tcb, type TcpOptions } from "../src/tcp/tcb.ts";
+import { CLOSED } from "../src/tcp/states.ts";
+import type { Tcb, TcpOptions } from "../src/tcp/tcb.ts";
 import * as user from "../src/tcp/user.ts";
 import { SEED } from "./support.ts";
 

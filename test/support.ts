@@ -1,7 +1,8 @@
 /** What several tests need: seeds that are printed, engines of a convenient size, packets through an engine. */
 import { readFileSync } from "node:fs";
 import { Engine, type EngineOptions, Random } from "../src/index.ts";
-import { STATES, type Tcb } from "../src/tcp/tcb.ts";
+import { STATES } from "../src/tcp/states.ts";
+import type { Tcb } from "../src/tcp/tcb.ts";
 
 /** Seed of this run: SEED from the environment to repeat one. */
 export const SEED = Number(process.env.SEED ?? Date.now() & 0x7fffffff);

@@ -8,8 +8,8 @@ import { checkCookie, makeCookie } from "../src/tcp/cookies.ts";
 import { abort } from "../src/tcp/end.ts";
 import { transmit } from "../src/tcp/output.ts";
 import { ACK } from "../src/tcp/sequence.ts";
+import { ESTABLISHED } from "../src/tcp/states.ts";
 import type { Tcb, TcpOptions } from "../src/tcp/tcb.ts";
-import { ESTABLISHED } from "../src/tcp/tcb.ts";
 import * as user from "../src/tcp/user.ts";
 import { SEED } from "./support.ts";
 

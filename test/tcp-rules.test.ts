@@ -4,7 +4,8 @@ import { describe, it } from "node:test";
 import { IpAddress } from "../src/base/ip-address.ts";
 import type { Host } from "../src/host/host.ts";
 import { Lab } from "../src/lab/lab.ts";
-import { STATES, type Tcb, type TcpOptions } from "../src/tcp/tcb.ts";
+import { STATES } from "../src/tcp/states.ts";
+import type { Tcb, TcpOptions } from "../src/tcp/tcb.ts";
 import * as user from "../src/tcp/user.ts";
 import { SEED } from "./support.ts";
 

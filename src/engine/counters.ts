@@ -1,5 +1,6 @@
 /** Statistics: plain memory that the data plane adds to and nobody has to ask for. */
 import * as abi from "../../assembly/abi.ts";
+import { namesOf } from "./abi-names.ts";
 import type { EngineMemory } from "./memory.ts";
 import { portStat } from "./port-stat.ts";
 
@@ -33,10 +34,9 @@ export interface PortCounters {
 }
 
 function names(prefix: string, from: number, to: number): [number, string][] {
-  return Object.entries(abi)
-    .filter(([name, value]) => name.startsWith(`${prefix}_`) && typeof value === "number")
-    .filter(([name, value]) => value >= from && value < to && !name.endsWith("_COUNT"))
-    .map(([name, value]) => [value, name.slice(prefix.length + 1).toLowerCase()]);
+  return namesOf(prefix)
+    .filter(([, value]) => value >= from && value < to)
+    .map(([name, value]) => [value, name]);
 }
 
 const FIRST_PUNT = abi.PUNT_ARP;

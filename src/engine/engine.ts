@@ -15,6 +15,7 @@ import { invalid, LoomError } from "../base/errors.ts";
 import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { anything, bytes, callback, checkOptions, type Expectation, either, having, oneOf } from "../base/options.ts";
 import { secret } from "../base/random.ts";
+import { namesOf } from "./abi-names.ts";
 import { Bridge, type BridgeOptions, initBridges } from "./bridge.ts";
 import { type Counters, PUNT_NAMES, type PuntReason, readCounters } from "./counters.ts";
 import { initFlows } from "./flows.ts";
@@ -515,8 +516,7 @@ export class Engine {
 
   /** Every region of the memory by name, in bytes. */
   regions(): Record<string, number> {
-    const names = Object.entries(abi).filter(([name]) => name.startsWith("REGION_") && name !== "REGION_COUNT");
-    return Object.fromEntries(names.map(([name, i]) => [name.slice(7).toLowerCase(), this.memory.size(i)]));
+    return Object.fromEntries(namesOf("REGION").map(([name, i]) => [name, this.memory.size(i)]));
   }
 
   private seconds(): number {

@@ -2,14 +2,14 @@
 import * as abi from "../../assembly/abi.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import { type IpAddress, networkOf } from "../base/ip-address.ts";
+import { namesOf } from "./abi-names.ts";
 import type { EngineMemory } from "./memory.ts";
 import type { Port } from "./port.ts";
 
 /** Parts of hooks that have a function each: names of abi.SEGMENT_*. */
-export const SEGMENTS: readonly string[] = Object.entries(abi)
-  .filter(([name]) => name.startsWith("SEGMENT_") && name !== "SEGMENT_COUNT")
-  .sort(([, a], [, b]) => (a as number) - (b as number))
-  .map(([name]) => name.slice("SEGMENT_".length).toLowerCase());
+export const SEGMENTS: readonly string[] = namesOf("SEGMENT")
+  .sort(([, a], [, b]) => a - b)
+  .map(([name]) => name);
 
 /** What rules know an interface by. */
 export interface IfaceFacts {

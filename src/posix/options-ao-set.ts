@@ -5,7 +5,7 @@
 import type { IpAddress } from "../base/ip-address.ts";
 import type { AoAlgorithm, AoKey } from "../tcp/ao-key.ts";
 import { covers, MOST_SECRET_BYTES } from "../tcp/peer-keys.ts";
-import { CLOSED } from "../tcp/tcb.ts";
+import { CLOSED } from "../tcp/states.ts";
 import { E2BIG, EBUSY, EEXIST, EINVAL, EISCONN, EKEYREJECTED, EMSGSIZE, ENOENT } from "./errno.ts";
 import { addressOf, decodeName } from "./names.ts";
 import type { TcpSocket } from "./tcp-socket.ts";

@@ -1,7 +1,7 @@
 /** TCP_AO_INFO and TCP_AO_GET_KEYS: what getsockopt tells of a socket's keys, as struct tcp_ao_info_opt and tcp_ao_getsockopt. */
 import { LoomError } from "../base/errors.ts";
 import type { AoKey } from "../tcp/ao-key.ts";
-import { CLOSED } from "../tcp/tcb.ts";
+import { CLOSED } from "../tcp/states.ts";
 import { TCP_AO_ADD_KEY, TCP_AO_DEL_KEY, TCP_AO_GET_KEYS, TCP_AO_INFO } from "./constants.ts";
 import { encodeName } from "./names.ts";
 import type { OptionTable } from "./options.ts";

@@ -1,7 +1,7 @@
 /** TCP_MD5SIG and TCP_MD5SIG_EXT: keys of a socket, as bytes of struct tcp_md5sig (tcp(7); RFC 2385). */
 import { covers, MOST_SECRET_BYTES } from "../tcp/peer-keys.ts";
 import { type Md5Key, secretFor } from "../tcp/signature.ts";
-import { CLOSED } from "../tcp/tcb.ts";
+import { CLOSED } from "../tcp/states.ts";
 import { EINVAL, EKEYREJECTED, ENOENT } from "./errno.ts";
 import { addressOf, decodeName } from "./names.ts";
 import type { TcpSocket } from "./tcp-socket.ts";

@@ -1,6 +1,6 @@
 /** IPPROTO_TCP (tcp(7)). */
 import { CONGESTION_NAMES } from "../tcp/congestion/index.ts";
-import { CLOSED, SYN_SENT } from "../tcp/tcb.ts";
+import { CLOSED, SYN_SENT } from "../tcp/states.ts";
 import * as user from "../tcp/user.ts";
 import {
   SOMAXCONN,

@@ -1,6 +1,7 @@
 /** Linux's struct tcp_info (include/uapi/linux/tcp.h) of a connection: as an object, and as the struct's bytes. */
 import { congestionState, segmentCounts } from "../tcp/info.ts";
-import { ESTABLISHED, type Tcb, TIME_WAIT } from "../tcp/tcb.ts";
+import { ESTABLISHED, TIME_WAIT } from "../tcp/states.ts";
+import type { Tcb } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
 import * as c from "./constants.ts";
 import type { TcpSocket } from "./tcp-socket.ts";

@@ -10,19 +10,8 @@ import { abort } from "../tcp/end.ts";
 import { CookieKeys } from "../tcp/fast-open.ts";
 import type { TcpListener } from "../tcp/listener.ts";
 import { SendMarks } from "../tcp/send-marks.ts";
-import {
-  CLOSE_WAIT,
-  CLOSED,
-  CLOSING,
-  ESTABLISHED,
-  FIN_WAIT_1,
-  LAST_ACK,
-  SYN_RECEIVED,
-  SYN_SENT,
-  type Tcb,
-  type TcpOptions,
-  TIME_WAIT,
-} from "../tcp/tcb.ts";
+import { CLOSE_WAIT, CLOSED, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from "../tcp/states.ts";
+import type { Tcb, TcpOptions } from "../tcp/tcb.ts";
 import { toMark } from "../tcp/urgent.ts";
 import * as user from "../tcp/user.ts";
 import { bindingsOf } from "./bindings.ts";

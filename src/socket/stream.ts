@@ -7,7 +7,8 @@ import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { endText, formatZoned } from "../ip/zone.ts";
 import { abort } from "../tcp/end.ts";
 import { brokenBefore } from "../tcp/listener.ts";
-import { CLOSED, ESTABLISHED, type Tcb, type TcpEvents } from "../tcp/tcb.ts";
+import { CLOSED, ESTABLISHED } from "../tcp/states.ts";
+import type { Tcb, TcpEvents } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
 import { InPlace } from "./in-place.ts";
 

@@ -1,7 +1,8 @@
 /** Which of the clocks of TCP_INFO runs (Linux's tcp_chrono_start): nothing to do, busy, held back by a window or by the buffer. */
 import { type Accounts, BUSY, BY_BUFFER, BY_WINDOW, IDLE } from "./accounts.ts";
 import { distance } from "./sequence.ts";
-import { CLOSE_WAIT, ESTABLISHED, type Tcb } from "./tcb.ts";
+import { CLOSE_WAIT, ESTABLISHED } from "./states.ts";
+import type { Tcb } from "./tcb.ts";
 
 /** After a try to send: `room` bytes of the congestion window are left. */
 export function judge(accounts: Accounts, tcb: Tcb, hasSent: boolean, room: number): void {

@@ -6,7 +6,8 @@
 import * as abi from "../../assembly/abi.ts";
 import { CE, ECT0, ECT1, EcnState, NOT_ECT } from "./ecn-state.ts";
 import { after } from "./sequence.ts";
-import { type Tcb, TIME_WAIT } from "./tcb.ts";
+import { TIME_WAIT } from "./states.ts";
+import type { Tcb } from "./tcb.ts";
 
 /** TCP flags of ECN; together, high to low, the ACE field. */
 export const ECE = 0x40;

@@ -2,7 +2,8 @@
 import { LoomError, type LoomErrorCode } from "../base/errors.ts";
 import { transmit } from "./output.ts";
 import { ACK, RST } from "./sequence.ts";
-import { CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, type Tcb, TIME_WAIT } from "./tcb.ts";
+import { CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, TIME_WAIT } from "./states.ts";
+import type { Tcb } from "./tcb.ts";
 
 /** Gives everything back and tells the owner, once. */
 export function destroy(tcb: Tcb, error: LoomError | undefined): void {

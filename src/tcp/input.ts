@@ -29,19 +29,8 @@ import type { Segment } from "./segment.ts";
 import { sendLimit } from "./send-limit.ts";
 import { resendSynData, send } from "./sender.ts";
 import { ACK, after, before, distance, FIN, later, PSH, RST, SYN, URG } from "./sequence.ts";
-import {
-  CLOSE_WAIT,
-  CLOSED,
-  CLOSING,
-  ESTABLISHED,
-  FIN_WAIT_1,
-  FIN_WAIT_2,
-  LAST_ACK,
-  SYN_RECEIVED,
-  SYN_SENT,
-  type Tcb,
-  TIME_WAIT,
-} from "./tcb.ts";
+import { CLOSE_WAIT, CLOSED, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from "./states.ts";
+import type { Tcb } from "./tcb.ts";
 import { takeUrgent } from "./urgent.ts";
 import { takeUserTimeout } from "./user-timeout.ts";
 

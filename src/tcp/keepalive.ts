@@ -2,7 +2,8 @@
 import { abort, peerOf } from "./end.ts";
 import { transmit } from "./output.ts";
 import { ACK } from "./sequence.ts";
-import { ESTABLISHED, type Tcb } from "./tcb.ts";
+import { ESTABLISHED } from "./states.ts";
+import type { Tcb } from "./tcb.ts";
 import { userTimeout } from "./user-timeout.ts";
 
 /** Starts the timer, where the connection wants one. */

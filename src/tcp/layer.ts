@@ -37,17 +37,8 @@ import { arm, resend, send } from "./sender.ts";
 import { ACK, distance, FIN, RST, SYN } from "./sequence.ts";
 import { defaultSettings, type TcpSettings } from "./settings.ts";
 import { secretFor } from "./signature.ts";
-import {
-  type Demultiplexed,
-  ESTABLISHED,
-  SYN_RECEIVED,
-  SYN_SENT,
-  Tcb,
-  type TcpCounters,
-  type TcpOptions,
-  type TcpWorld,
-  TIME_WAIT,
-} from "./tcb.ts";
+import { ESTABLISHED, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from "./states.ts";
+import { type Demultiplexed, Tcb, type TcpCounters, type TcpOptions, type TcpWorld } from "./tcb.ts";
 import { TimeWait, WaitList } from "./time-wait.ts";
 import { ackExpired, retransmitExpired, stateExpired } from "./timers.ts";
 

@@ -11,7 +11,8 @@ import { cookieWords, pairBytes, type SynOffer, writeCounters, writeEdges, write
 import { windowToAnnounce } from "./receiver.ts";
 import { ACK, RST, SYN, URG } from "./sequence.ts";
 import { SIGNATURE_WORDS, sign } from "./signature.ts";
-import { ESTABLISHED, SYN_SENT, type Tcb } from "./tcb.ts";
+import { ESTABLISHED, SYN_SENT } from "./states.ts";
+import type { Tcb } from "./tcb.ts";
 import { urgentPointer } from "./urgent.ts";
 import { advertises, timeoutWord } from "./user-timeout.ts";
 

@@ -15,7 +15,8 @@ import type { TcpListener } from "./listener.ts";
 import { writeSyn } from "./options.ts";
 import { sendBare, transmit, zoneOf } from "./output.ts";
 import { ACK, SYN } from "./sequence.ts";
-import { SYN_RECEIVED, type Tcb, type TcpOptions, type TcpWorld } from "./tcb.ts";
+import { SYN_RECEIVED } from "./states.ts";
+import type { Tcb, TcpOptions, TcpWorld } from "./tcb.ts";
 
 /** What a passive open needs of the layer. */
 export interface PassiveWorld extends TcpWorld {

@@ -1,6 +1,7 @@
 /** How much may wait in the send buffer, and when it is taken. */
 import { NEAR } from "./recovery.ts";
-import { CLOSE_WAIT, ESTABLISHED, type Tcb } from "./tcb.ts";
+import { CLOSE_WAIT, ESTABLISHED } from "./states.ts";
+import type { Tcb } from "./tcb.ts";
 
 /** What one of many flows on a near path keeps: a large segment; in its turn beside it the one that is on its way still. */
 const CROWDED_SPACE = 65_536;

@@ -9,7 +9,8 @@ import { rackExpired, timedOut } from "./recovery.ts";
 import { RTO_MAX } from "./rtt.ts";
 import { arm, probeTail, probeWindow, resend, send } from "./sender.ts";
 import { ACK, distance } from "./sequence.ts";
-import { FIN_WAIT_2, SYN_SENT, type Tcb } from "./tcb.ts";
+import { FIN_WAIT_2, SYN_SENT } from "./states.ts";
+import type { Tcb } from "./tcb.ts";
 import { userTimeout } from "./user-timeout.ts";
 
 /** A closed connection whose peer takes nothing of what is left is kept for so long (ms). */

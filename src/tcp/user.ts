@@ -12,19 +12,8 @@ import { acknowledgeSoon, noteRead, worthUpdate } from "./receiver.ts";
 import { sendLimit, waitsForTurn } from "./send-limit.ts";
 import { restartAfterIdle, send } from "./sender.ts";
 import { ACK, distance } from "./sequence.ts";
-import {
-  CLOSE_WAIT,
-  CLOSED,
-  ESTABLISHED,
-  FIN_WAIT_1,
-  FIN_WAIT_2,
-  LAST_ACK,
-  STATES,
-  SYN_RECEIVED,
-  SYN_SENT,
-  type Tcb,
-  TIME_WAIT,
-} from "./tcb.ts";
+import { CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, STATES, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from "./states.ts";
+import type { Tcb } from "./tcb.ts";
 import { markUrgent, passMark, toMark } from "./urgent.ts";
 
 /**
