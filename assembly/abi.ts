@@ -363,6 +363,9 @@ export const WORKER_TICKS = 40;
 export const WORKER_BURST_BYTES = 24;
 export const WORKER_ON4 = 32;
 export const WORKER_ON6 = 36;
+/** Was a packet of the burst in hand out of the ordinary (a fragment, scoped, …)? And what is to be translated of the flows that were found: IPS_SRC_NAT, IPS_DST_NAT. */
+export const WORKER_IS_ODD = 44;
+export const WORKER_TURNS = 48;
 export const WORKER_EPOCH = 64;
 /** What the worker is doing: STATE_*. */
 export const WORKER_STATE = 68;

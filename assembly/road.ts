@@ -10,16 +10,16 @@
  */
 import {
   ATTACHED_FLOW, CT_INVALID, CT_RELATED, CT_RELATED_REPLY, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL,
-  DESC_NEXT_HOP, DROP_FILTER, DROP_NO_ROUTE, FLAG_ATTACHED, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLAG_REASSEMBLED, FLOWS_CAPACITY, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
+  DESC_NEXT_HOP, DESC_SHIFT, DROP_FILTER, DROP_NO_ROUTE, FLAG_ATTACHED, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLAG_REASSEMBLED, FLOWS_CAPACITY, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
   HOP_INCOMPLETE, HOP_KIND, HOP_PORT, IPS_CONFIRMED, IPS_DST_NAT, IPS_DYING, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS,
   NETNS_HELPERS, NETNS_NAT, NETNS_SYNPROXY, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_TABLE, PARKED_ZONE, PORT_FLAGS, PORT_HOST,
-  PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, SEGMENT_EGRESS, SEGMENT_FORWARD, SEGMENT_INGRESS, SEGMENT_INPUT,
+  PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, REGION_DESCRIPTORS, SEGMENT_EGRESS, SEGMENT_FORWARD, SEGMENT_INGRESS, SEGMENT_INPUT,
   SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW,
   SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING, SEGMENT_PREROUTING_LATE,
   SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_FIRST, SEGMENT_PREROUTING_RAW, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL,
-  TUPLE_SIZE, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VEC_ZONE, VERDICT_ACCEPT, VERDICT_FILTERED, WORKER_RESUME, WORKER_SCRATCH, WORKER_TICKS, WORKER_TUPLES,
+  TUPLE_SIZE, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VEC_ZONE, VERDICT_ACCEPT, VERDICT_FILTERED, WORKER_IS_ODD, WORKER_RESUME, WORKER_SCRATCH, WORKER_TICKS, WORKER_TUPLES, WORKER_TURNS,
 } from "./abi";
-import { descriptorAt, hasTable, header, networkOf, portAt, tableAt } from "./core/layout";
+import { descriptorAt, hasTable, header, networkOf, portAt, region, tableAt } from "./core/layout";
 import { drop, punt } from "./core/packet";
 import { serve, SERVED_BY_NAT, steerBurst, tunnelBurst } from "./node/balance";
 import { admitBurst, confirmBurst, handUp, helpBurst, linkBurst, setAside } from "./node/forward";
@@ -98,6 +98,7 @@ function runFirst(worker: usize, net: usize, list: usize, n: u32): u32 {
 
 /** Where flows are tracked, the host layer puts fragments together before other rules see them (−400). */
 function withoutFragments(worker: usize, list: usize, n: u32): u32 {
+  if (load<u32>(worker, WORKER_IS_ODD) == 0) return n;
   let kept: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = <u32>load<u16>(list + (<usize>k << 1)), id = load<u32>(worker + (<usize>p << 2), VEC_IDS);
@@ -126,7 +127,7 @@ function onward(worker: usize, port: usize, portIndex: u32, net: usize, list: us
     n = translation(worker, net, SEGMENT_PREROUTING_NAT, list, n, NAT_DESTINATION, fresh);
   }
   n = runSegment(worker, net, SEGMENT_PREROUTING_LATE, list, n);
-  let sorted = setAside(worker, port, list, n);
+  let sorted = load<u32>(worker, WORKER_IS_ODD) == 0 ? n : setAside(worker, port, list, n);
   n = sorted & 0xffff;
   const balances = (load<u32>(net, NETNS_FLAGS) & NETNS_BALANCE) != 0;
   if (n != 0) sorted = routeAll(worker, port, portIndex, list, n, sorted >>> 16, is4, balances);
@@ -206,6 +207,7 @@ function settle(worker: usize, net: usize, list: usize, n: u32, fresh: bool): u3
 function translation(worker: usize, net: usize, segment: u32, list: usize, n: u32, kind: u32, fresh: bool): u32 {
   if (n == 0 || (load<u32>(net, NETNS_FLAGS) & (NETNS_TRACK | NETNS_TRACK6)) == 0) return n;
   if ((load<u32>(net, NETNS_FLAGS) & (NETNS_NAT | NETNS_BALANCE)) == 0 && !hasMappings()) return n;
+  if (!fresh && (load<u32>(worker, WORKER_TURNS) & <u32>(kind == NAT_SOURCE ? IPS_SRC_NAT : IPS_DST_NAT)) == 0) return n;
   if (fresh) n = setUpAll(worker, net, segment, list, n, kind);
   return translateBurst(worker, list, n, kind);
 }
@@ -301,6 +303,8 @@ export function resume(worker: usize, id: u32): u32 {
   store<u32>(worker, id, VEC_IDS);
   store<u16>(list, 0);
   store<u16>(worker, NEXT_DONE, VEC_NEXT);
+  store<u32>(worker, 1, WORKER_IS_ODD);
+  store<u32>(worker, IPS_SRC_NAT | IPS_DST_NAT, WORKER_TURNS);
   if (net == 0) { lost(worker, 0, DROP_NO_ROUTE); return NONE; }
   forget(worker, net, list, 1);
   const parked = load<u32>(d, PARKED_FLOW), ref = still(worker, d, parked, is4, false);
@@ -432,9 +436,10 @@ function describe(d: usize): bool {
 
 /** Addresses of a list, where lookups want them. May a source be this host's own (IPv4)? */
 function gather(worker: usize, table: usize, list: usize, n: u32, is4: bool): bool {
+  const descriptors = region(REGION_DESCRIPTORS);
   let own: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
-    const p = <usize>load<u16>(list + (<usize>k << 1)), d = descriptorAt(load<u32>(worker + (p << 2), VEC_IDS));
+    const p = <usize>load<u16>(list + (<usize>k << 1)), d = descriptors + (<usize>load<u32>(worker + (p << 2), VEC_IDS) << DESC_SHIFT);
     const at = <usize>load<u32>(d, DESC_DATA) + <usize>load<u16>(d, DESC_L3);
     if (is4) {
       store<u32>(worker + (<usize>k << 2), load32(at + 16), VEC_ADDR4);

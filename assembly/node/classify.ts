@@ -15,7 +15,7 @@ import {
   FLAG_OPTIONS, FLAG_QINQ, FLAG_REASSEMBLED, FLAG_SCOPED, FLAG_VLAN, HEADER, HEADER_CLASSES, HEADER_SECRET, HOP_KIND, HOP_LOCAL,
   NEXT_DONE, NONE, PORT_FLAGS, PORT_MAC, PORT_NETNS, PORT_PROMISCUOUS, PORT_PUNT_OPTIONS, PORT_STAT_RX_MULTICAST, PORT_TABLE4, PUNT_ARP,
   PUNT_BEYOND_SCOPE, PUNT_BROADCAST, PUNT_LINK_CONTROL, PUNT_LINK_LOCAL, PUNT_MULTICAST, PUNT_OPTIONS, REGION_DESCRIPTORS, VEC_ADDR4,
-  VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_ON4, WORKER_ON6,
+  VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_IS_ODD, WORKER_ON4, WORKER_ON6,
 } from "../abi";
 import { add64, descriptorAt, hasTable, portStats, region, tableAt } from "../core/layout";
 import { drop, punt } from "../core/packet";
@@ -53,11 +53,13 @@ export function classifyBurst(worker: usize, port: usize, portIndex: u32, n: u32
   store<u32>(worker, 0, WORKER_ON4);
   store<u32>(worker, 0, WORKER_ON6);
   store<u64>(worker, 0, WORKER_BURST_BYTES);
+  store<u32>(worker, 0, WORKER_IS_ODD);
   for (let i: u32 = 0; ; i++) {
     i = classifyRun(worker, port, portIndex, i, n);
     if (i == n) break;
     const id = load<u32>(worker + (<usize>i << 2), VEC_IDS);
     const on4 = load<u32>(worker, WORKER_ON4), on6 = load<u32>(worker, WORKER_ON6);
+    store<u32>(worker, 1, WORKER_IS_ODD);
     const family = classifySlow(worker, port, id, descriptorAt(id), on4, on6);
     if (family == 4) {
       store<u16>(worker + (<usize>on4 << 1), <u16>i, VEC_LIST4);

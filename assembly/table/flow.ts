@@ -100,7 +100,13 @@ function tagOf(hash: u32): u32 {
 @inline
 export function firstBucket(hash: u32): usize {
   const at = flows();
-  return <usize>load<u32>(at, FLOWS_BUCKET_BASE) + (<usize>((<u64>hash * load<u32>(at, FLOWS_BUCKETS)) >> 32) << 6);
+  return bucketOf(<usize>load<u32>(at, FLOWS_BUCKET_BASE), load<u32>(at, FLOWS_BUCKETS), hash);
+}
+
+/** The same for a loop that has the table's place and size in hand. */
+@inline
+export function bucketOf(base: usize, count: u32, hash: u32): usize {
+  return base + (<usize>((<u64>hash * count) >> 32) << 6);
 }
 
 /** The other bucket of a hash; it may be the first again, which then holds twice as much. */
