@@ -2,6 +2,7 @@
  * A name to addresses, as `getaddrinfo` does it: literals, special names (RFC 6761), the hosts file, then the servers;
  * sorted for the one who asks (RFC 6724).
  */
+import { tryParse4 } from "../base/address.ts";
 import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import type { Hosts } from "./hosts.ts";
@@ -38,6 +39,9 @@ const LOOPBACK = [IpAddress.parse("127.0.0.1"), IpAddress.parse("::1")];
 
 /** The address that the text is, also in the brackets of a URL; the zone of a link-local one is not looked at (RFC 4007 §11). */
 export function literal(text: string): IpAddress | undefined {
+  const four = tryParse4(text);
+  if (four >= 0) return IpAddress.v4(four);
+  if (!text.includes(":")) return undefined;
   const bare = /^\[.*:.*\]$/.test(text) ? text.slice(1, -1) : text;
   const [address, zone, ...rest] = bare.split("%");
   try {

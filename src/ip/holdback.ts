@@ -49,6 +49,9 @@ export class Holdback {
   private readonly starved = new Set<Starved>();
   /** By port, places that what is staged will take in the ring. */
   private readonly promised: Uint32Array;
+  private hasPromised = false;
+  /** So many places of a ring are taken before what may wait does. */
+  private readonly most: number;
   /** Whose turn it is, and the segments it has sent in it. */
   private turn: Throttled | undefined;
   private segments = 0;
@@ -56,6 +59,7 @@ export class Holdback {
   constructor(engine: Engine) {
     this.engine = engine;
     this.promised = new Uint32Array(engine.memory.layout.sizes.ports);
+    this.most = Math.min(engine.memory.layout.sizes.ringCapacity - RESERVED_PLACES, MOST_WAITING);
     this.lines = Array.from(this.promised, () => new Line());
   }
 
@@ -91,7 +95,9 @@ export class Holdback {
   /** A packet that will be `segments` of them was staged. */
   promise({ iface }: Path, segments: number): void {
     this.segments += segments;
-    if (iface) this.promised[iface.port.index] += segments;
+    if (!iface) return;
+    this.promised[iface.port.index] += segments;
+    this.hasPromised = true;
   }
 
   private makesRoom(port: number): boolean {
@@ -103,14 +109,20 @@ export class Holdback {
   }
 
   private fits(port: number): boolean {
-    const { memory, plane } = this.engine;
-    const used = plane.ringUsed(memory.getU32(memory.port(port) + abi.PORT_TX)) + this.promised[port];
-    return used <= Math.min(memory.layout.sizes.ringCapacity - RESERVED_PLACES, MOST_WAITING);
+    const { memory } = this.engine;
+    const ring = memory.getU32(memory.port(port) + abi.PORT_TX);
+    // What this thread has put in; what others take out meanwhile makes more room, not less.
+    const waiting = (memory.getU32(ring + abi.RING_TAIL) - memory.getU32(ring + abi.RING_HEAD)) >>> 0;
+    // Indices that a device has written may say anything.
+    const used = waiting > memory.layout.sizes.ringCapacity ? 0 : waiting;
+    return used + this.promised[port] <= this.most;
   }
 
   /** Nothing is staged any more. */
   flushed(): void {
+    if (!this.hasPromised) return;
     this.promised.fill(0);
+    this.hasPromised = false;
   }
 
   /** Nothing was free for `who`: it is told when something is. */
