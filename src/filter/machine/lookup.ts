@@ -173,13 +173,14 @@ export function verdict(e: Emitter, { verdict: v }: Of<"verdict">): void {
   }
 }
 
-/** Runs a chain; its verdict is ours, unless it came to its end or returned. */
+/** Runs a chain; its verdict is ours, unless it came to its end or returned: then the next rule follows, whatever else this one has (nft_do_chain). */
 function jump(e: Emitter, call: () => void, writes: boolean): void {
   const result = e.temporary();
   e.code.get(e.worker).get(e.position);
   call();
   e.code.tee(result).i32(RETURN).ltU().if().get(result).ret().end();
   if (writes) e.refresh();
+  e.fail();
 }
 
 /** Runs a chain in our place: at its end we return. */

@@ -151,7 +151,8 @@ export class Interpreter {
     if (!chain) throw new Error(`no chain ${verdict.chain}`);
     const result = this.chain(table, chain, packet);
     if (typeof result !== "string") return result;
-    return verdict.code === "jump" ? "go on" : "return";
+    // From a jump it goes on with the next rule (nft_do_chain).
+    return verdict.code === "jump" ? "break" : "return";
   }
 
   // ── Registers ───────────────────────────────────────────────────────────────────────────────────
