@@ -145,6 +145,13 @@ export const ATTACHED_FLOW = 48;
 /** In place of a flow: its zone (VEC_ZONE). */
 export const PARKED_ZONE = 0x40000000;
 export const PARKED_OUT = DESC_LOG_OUT;
+/** u16 of a packet that is followed: its number, until it waits. */
+export const DESC_TRACE = DESC_LOG_OUT;
+/** In the descriptor of a copy that tells of one: its number (u16), the verdict (u8) and the chain that it leads to (u16); as many bytes as there are of it. */
+export const TRACE_PACKET = DESC_HASH;
+export const TRACE_VERDICT = 30;
+export const TRACE_CHAIN = DESC_NEXT_HOP;
+export const TRACE_BYTES = 128;
 /** Of this host's own: the table that its next hop is of. */
 export const PARKED_TABLE = DESC_VLAN;
 export const DESC_CSUM_START = 48;
@@ -193,6 +200,8 @@ export const FLAG_SCOPED = 131072;
 export const FLAG_ATTACHED = 262144;
 /** A frame on a bridge, for neither a group nor the port that it came by. */
 export const FLAG_L2_OTHER = 524288;
+/** Rules tell what they do with it (`meta nftrace`); its number is DESC_TRACE. */
+export const FLAG_TRACED = 1048576;
 
 export const GSO_NONE = 0;
 export const GSO_TCP4 = 1;
@@ -327,6 +336,8 @@ export const PUNT_HELPER = 81;
 export const PUNT_FRAGMENT = 82;
 /** A handshake that the host layer answers for a server (SYNPROXY). */
 export const PUNT_SYNPROXY = 83;
+/** What a rule does with a packet that is followed: a copy of its headers (TRACE_*); the argument is the number of the rule. */
+export const PUNT_TRACE = 84;
 
 export const STAT_BURSTS = 96;
 export const STAT_EMPTY_POLLS = 97;
@@ -366,6 +377,8 @@ export const WORKER_ON6 = 36;
 /** Was a packet of the burst in hand out of the ordinary (a fragment, scoped, …)? And what is to be translated of the flows that were found: IPS_SRC_NAT, IPS_DST_NAT. */
 export const WORKER_IS_ODD = 44;
 export const WORKER_TURNS = 48;
+/** So many packets have been followed. */
+export const WORKER_TRACES = 52;
 export const WORKER_EPOCH = 64;
 /** What the worker is doing: STATE_*. */
 export const WORKER_STATE = 68;

@@ -5,6 +5,7 @@ import { region, regionSize } from "./core/layout";
 
 export { loadOption, loadPayload, resetOption, symmetricHash, writeOption, writePayload } from "./node/filter";
 export { askFib, duplicatePacket, forwardPacket, logPacket, segmentLimit } from "./node/filter-road";
+export { followPacket, tracePacket } from "./node/trace";
 export { stealHandshake } from "./synproxy";
 export { countFlows, freeList, takeTokens } from "./table/limit";
 export { expireSet, findSet, freeSet, insertSet, removeSet, sizeSet, updateSet } from "./table/set";

@@ -225,8 +225,8 @@ export function packetsFlush(worker: u32): void {
 
 // ── Rules and flows ─────────────────────────────────────────────────────────────────────────────
 export {
-  askFib, countFlows, duplicatePacket, expireSet, filterAllocate, filterRetire, findSet, forwardPacket, freeList, freeSet, insertSet, jhash,
-  loadOption, loadPayload, logPacket, removeSet, resetOption, segmentLimit, sizeSet, stealHandshake, symmetricHash, takeTokens, updateSet,
+  askFib, countFlows, duplicatePacket, expireSet, filterAllocate, filterRetire, findSet, followPacket, forwardPacket, freeList, freeSet, insertSet, jhash,
+  loadOption, loadPayload, logPacket, removeSet, resetOption, segmentLimit, sizeSet, stealHandshake, symmetricHash, takeTokens, tracePacket, updateSet,
   writeOption, writePayload,
 } from "./filter-api";
 export { flowEnd, flowExpect, flowFind, flowHelper, flowLiberal, flowLoad, flowMap, flowProlong, flowStore, flowTuple, flowsTurn, natSetup } from "./rules-api";

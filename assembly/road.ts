@@ -31,6 +31,7 @@ import { hasPairs, translateIn, translateOut } from "./node/npt";
 import { route4Burst, route6Burst } from "./node/route";
 import { end, hasProgram, leave, runSegment } from "./node/rules";
 import { forget, trackBurst, trackOne } from "./node/track";
+import { followAgain } from "./node/trace";
 import { proxyBurst } from "./synproxy";
 import { lookup4 } from "./table/fib4";
 import { lookup6, toQuery } from "./table/fib6";
@@ -300,6 +301,7 @@ export function resume(worker: usize, id: u32): u32 {
   const d = descriptorAt(id), segment = <u32>load<u8>(d, PARKED_SEGMENT), flags = load<u32>(d, DESC_FLAGS), is4 = (flags & FLAG_IP4) != 0;
   const ingress = <u32>load<u16>(d, DESC_INGRESS), isOwn = ingress == NO_PORT, outPort = <u32>load<u16>(d, PARKED_OUT), portIndex = isOwn ? outPort : ingress;
   const port = portIndex < header(HEADER_PORTS) ? portAt(portIndex) : 0, net = port == 0 ? 0 : networkOf(port), list = worker + (is4 ? VEC_LIST4 : VEC_LIST6);
+  followAgain(worker, d);
   store<u32>(worker, id, VEC_IDS);
   store<u16>(list, 0);
   store<u16>(worker, NEXT_DONE, VEC_NEXT);

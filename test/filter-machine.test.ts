@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as abi from "../assembly/abi.ts";
 import { Random } from "../src/base/random.ts";
+import type { Expression } from "../src/filter/expressions.ts";
 import type { Packet } from "../src/filter/machine/oracle/packet.ts";
 import { Generator } from "./filter-generate.ts";
 import { hexOf, Rig } from "./filter-rig.ts";
@@ -17,7 +18,7 @@ describe("compiled rules", () => {
     for (let n = 0; n < RULESETS; n++) {
       const g = new Generator(new Random(SEED + n));
       const rig = await Rig.create({ build: n % 2 ? "shared" : "plain" });
-      const ruleset = g.ruleset();
+      const ruleset = n % 3 === 2 ? mayFollow(g.ruleset()) : g.ruleset();
       const events: string[] = [];
       const oracle = rig.interpreter(ruleset, events);
       rig.machine.load(ruleset);
@@ -51,6 +52,18 @@ describe("compiled rules", () => {
     }
   });
 });
+
+/** The same, compiled as programs are that may follow packets: each rule a function. */
+function mayFollow(ruleset: ReturnType<Generator["ruleset"]>): ReturnType<Generator["ruleset"]> {
+  const [table, ...tables] = ruleset.tables;
+  const [chain, ...chains] = table.chains;
+  const off: Expression[] = [
+    { op: "immediate", dreg: 1, data: Uint8Array.of(0) },
+    { op: "meta-set", sreg: 1, key: "nftrace" },
+  ];
+  const rules = [{ handle: 100_000, expressions: off }, ...chain.rules];
+  return { ...ruleset, tables: [{ ...table, chains: [{ ...chain, rules }, ...chains] }, ...tables] };
+}
 
 /** Writes need their bytes in the first segment: what is written to is not cut. */
 function readsOnly({ tables }: ReturnType<Generator["ruleset"]>): boolean {

@@ -167,6 +167,27 @@ describe("a router in a lab", () => {
     );
   });
 
+  it("nft monitor trace: what rules do with the packets that they follow", async () => {
+    await run("nft", "add table ip follow");
+    await run("nft", "add chain ip follow pre { type filter hook prerouting priority -300; }");
+    await run("nft", "add rule ip follow pre icmp type echo-request meta nftrace set 1");
+    const { follow } = await run("nft", "monitor", "trace");
+    const lines: string[] = [];
+    const stop = follow?.((text) => lines.push(...text.trimEnd().split("\n")));
+    const pinging = inside.ping("192.0.2.254");
+    await lab.run(1000);
+    await pinging;
+    stop?.();
+    assert.match(
+      lines[0],
+      /^trace id [0-9a-f]{8} ip follow pre packet: iif "lan" ether saddr \S+ ether daddr \S+ ip saddr 10\.0\.0\.10\d ip daddr 192\.0\.2\.254 .* icmp type echo-request /,
+    );
+    assert.match(lines[1], /^trace id [0-9a-f]{8} ip follow pre rule icmp type echo-request meta nftrace set 1 \(verdict continue\)$/);
+    assert.match(lines[2], /^trace id [0-9a-f]{8} ip follow pre policy accept ?$/);
+    assert.match((await run("nft", "monitor")).stderr ?? "", /expected monitor trace/);
+    await run("nft", "delete table ip follow");
+  });
+
   it("changes what differs and nothing else", async () => {
     const before = router.host.ip.interface("lan");
     const listener = inside.listen({ port: 80 });

@@ -24,12 +24,16 @@ import {
   rulesetJson,
   type Source,
 } from "./language/index.ts";
+import { showRule } from "./language/list.ts";
 import type { SetDefinition } from "./language/model.ts";
 import type { HeldTable } from "./language/tables.ts";
 import { liveSet, liveTables } from "./live.ts";
+import { traceVerdict } from "./machine/link.ts";
 import { Machine, type MachineOptions } from "./machine/machine.ts";
+import type { TracePoint } from "./machine/registry.ts";
 import type { ObjectState, RuleState, TableName } from "./machine/state.ts";
 import { checkSupported } from "./supported.ts";
+import type { Traced } from "./trace.ts";
 
 /** What rules may ask of a socket (nft's `socket`). */
 export interface SocketFacts {
@@ -186,6 +190,22 @@ export class Firewall {
   /** So many listen to queues. */
   listening(count: number): void {
     this.machine.listening(count);
+  }
+
+  /** What was told of a packet that is followed (PUNT_TRACE's number, TRACE_VERDICT, TRACE_CHAIN), while that rule or policy is in force. */
+  traced(number: number, verdict: number, to: number): Traced | undefined {
+    const point = this.machine.statement(number);
+    if (point?.op !== "trace") return undefined;
+    const { family, table, chain, handle } = point;
+    const said = traceVerdict(verdict, () => this.machine.chainName(to));
+    return { family, table, chain, verdict: said, ...(handle !== undefined && { handle, rule: this.ruleText(point) }) };
+  }
+
+  /** A rule as `nft list` shows it; undefined when it is there no longer. */
+  private ruleText({ family, table, chain, handle }: TracePoint): string | undefined {
+    const rules = this.ruleset.tables.find((each) => each.family === family && each.name === table)?.chains.get(chain)?.rules;
+    const rule = rules?.find((each) => each.handle === handle);
+    return rule && showRule(rule.rule, family, this.ruleset.names);
   }
 
   /** The log statement that a number names (PUNT_LOG), while it is in force. */

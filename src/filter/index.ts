@@ -7,3 +7,4 @@ export { Firewall, type FirewallApplyOptions, type FirewallOptions, type SocketF
 export * from "./language/index.ts";
 export { Machine, type MachineOptions } from "./machine/machine.ts";
 export { checkSupported } from "./supported.ts";
+export { type TraceEntry, TraceText } from "./trace.ts";

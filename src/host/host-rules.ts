@@ -6,6 +6,7 @@ import type { Engine, EngineOptions } from "../engine/engine.ts";
 import type { Network } from "../engine/network.ts";
 import type { LogSpec } from "../filter/expressions.ts";
 import { Firewall } from "../filter/firewall.ts";
+import type { TraceEntry } from "../filter/trace.ts";
 import type { IpStack } from "../ip/stack.ts";
 import { Conntrack } from "../track/conntrack.ts";
 import { Helpers } from "../track/helpers/helpers.ts";
@@ -41,6 +42,7 @@ export class HostRules {
   /** Packets that wait for a verdict. */
   readonly queues: PacketQueues;
   private readonly listeners = new Set<(entry: LogEntry) => void>();
+  private readonly tracers = new Set<(entry: TraceEntry) => void>();
 
   private constructor(engine: Engine, ip: IpStack, random: Random) {
     const { flows, filterBytes } = engine.memory.layout.sizes;
@@ -89,6 +91,7 @@ export class HostRules {
     this.ip.verdicts.listener = {
       queue: (id, number, flags) => this.queues.receive(id, number, flags),
       log: (id, statement) => this.log(id, statement),
+      trace: (id, point) => this.trace(id, point),
       help: (packet, flow) => helpers?.receive(flow, packet) ?? packet,
     };
   }
@@ -101,19 +104,40 @@ export class HostRules {
   private log(id: number, number: number): void {
     const statement = this.listeners.size > 0 ? this.firewall?.logStatement(number) : undefined;
     if (!statement) return;
+    const entry: LogEntry = { statement, ...this.seen(id) };
+    for (const listener of this.listeners) listener(entry);
+  }
+
+  /** Hears what rules do with packets that `meta nftrace set 1` follows. */
+  onTrace(listener: (entry: TraceEntry) => void): () => void {
+    this.tracers.add(listener);
+    return () => void this.tracers.delete(listener);
+  }
+
+  private trace(id: number, number: number): void {
+    const { memory } = this.engine;
+    const d = memory.descriptor(id);
+    const [verdict, chain] = [memory.u8[d + abi.TRACE_VERDICT], memory.getU16(d + abi.TRACE_CHAIN)];
+    const said = this.tracers.size > 0 ? this.firewall?.traced(number, verdict, chain) : undefined;
+    if (!said) return;
+    // One number after the other says little of which is which.
+    const entry: TraceEntry = { id: Math.imul(memory.getU16(d + abi.TRACE_PACKET), 0x9e3779b1) >>> 0, ...said, ...this.seen(id) };
+    for (const listener of this.tracers) listener(entry);
+  }
+
+  /** What a copy for the host shows of its packet. */
+  private seen(id: number): Pick<LogEntry, "in" | "out" | "packet" | "link" | "mark"> {
     const { memory } = this.engine;
     const d = memory.descriptor(id);
     const l3 = memory.getU16(d + abi.DESC_L3);
     const data = memory.getU32(d + abi.DESC_DATA);
     const nameOf = (port: number) => this.ip.interfaces.find((iface) => iface.port.index === port)?.name ?? "";
-    const entry: LogEntry = {
-      statement,
+    return {
       in: nameOf(memory.getU16(d + abi.DESC_INGRESS)),
       out: nameOf(memory.getU16(d + abi.DESC_LOG_OUT)),
       packet: this.ip.packetBytes(id),
       link: memory.u8.slice(data, data + l3),
       mark: memory.getU32(d + abi.DESC_MARK),
     };
-    for (const listener of this.listeners) listener(entry);
   }
 }

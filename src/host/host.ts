@@ -17,6 +17,7 @@ import { type Device, Engine, type EngineOptions } from "../engine/engine.ts";
 import type { Network } from "../engine/network.ts";
 import type { Port } from "../engine/port.ts";
 import type { Firewall } from "../filter/firewall.ts";
+import type { TraceEntry } from "../filter/trace.ts";
 import type { AddressInfo, AddressOptions } from "../ip/addresses.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import { MAIN_TABLE } from "../ip/policy-routing.ts";
@@ -201,6 +202,12 @@ export class Host {
   onLog(listener: (entry: LogEntry) => void): () => void {
     this.check();
     return this.needRules().onLog(listener);
+  }
+
+  /** Hears what rules do with packets that a rule follows (`meta nftrace set 1`). Returns what takes the listener away again. */
+  onTrace(listener: (entry: TraceEntry) => void): () => void {
+    this.check();
+    return this.needRules().onTrace(listener);
   }
 
   // ── Interfaces, routes ────────────────────────────────────────────────────────────────────────

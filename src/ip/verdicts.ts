@@ -14,10 +14,12 @@ const ETHERNET = 14;
 const UNREACHABLE = { 4: 3, 6: 1 } as const;
 const [FIN, SYN, RST, ACK] = [1, 2, 4, 16];
 
-/** Who hears of packets that rules log, or that a helper is to read. The packet is released when `log` returns. */
+/** Who hears of packets that rules log or follow, or that a helper is to read. The packet is released when `log` or `trace` returns. */
 export interface RuleListener {
   /** `statement`: number of the log statement. */
   log?(id: number, statement: number): void;
+  /** What a rule, or a policy, does with a packet that is followed; `point`: its number. */
+  trace?(id: number, point: number): void;
   /** What is to be sent in place of a packet of a flow with a helper. `flow`: its number × 2 + direction. */
   help?(packet: Uint8Array, flow: number): Uint8Array;
   /** A packet that waits for a verdict, with its queue and the flags of the statement: it is the listener's from then on. */
@@ -45,6 +47,7 @@ export class Verdicts {
       this.comeIn(id);
       return true;
     } else if (reason === abi.PUNT_LOG) this.listener.log?.(id, argument);
+    else if (reason === abi.PUNT_TRACE) this.listener.trace?.(id, argument);
     else if (reason === abi.PUNT_HELPER) this.help(id, argument);
     else if (reason === abi.PUNT_QUEUE) {
       if (this.listener.queue) this.listener.queue(id, argument & 0xffff, argument >>> 16);

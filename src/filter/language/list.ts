@@ -1,6 +1,6 @@
 /** A ruleset as `nft list ruleset` prints it, and the other `list` commands. */
 import type { Family, ObjectType } from "../expressions.ts";
-import type { Part, SetDefinition } from "./model.ts";
+import type { EvaluatedRule, Part, SetDefinition } from "./model.ts";
 import { priorityText } from "./priorities.ts";
 import type { Selection } from "./select.ts";
 import { limitText, quotaText, Shower } from "./show.ts";
@@ -158,6 +158,11 @@ function objectBlock({ spec: { name, object }, handle, comment }: HeldObject, wr
     }
   };
   return writer.block(`${object.type} ${name}`, handle, [...(comment === undefined ? [] : [`comment "${comment}"`]), ...lines()]);
+}
+
+/** One rule as it stands in a listing, without what it has counted. */
+export function showRule(rule: EvaluatedRule, family: Family, names: Names): string {
+  return new Shower(names, family, true).rule(rule);
 }
 
 /** What a `list` or `reset` command asks for, as text. */

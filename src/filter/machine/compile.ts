@@ -11,7 +11,7 @@ import { Code, I32, I64, type ValueType } from "./code.ts";
 import { wordAt } from "./compare.ts";
 import { emit } from "./dispatch.ts";
 import { Emitter, type Program } from "./emitter.ts";
-import { NEXT, PLANE, type Places, type PlaneFunction, RETURN, type TableLink } from "./link.ts";
+import { MATCHED, NEXT, PLANE, type Places, type PlaneFunction, RETURN, type TableLink, TOLD } from "./link.ts";
 import { WRITES, writers } from "./order.ts";
 import { type Item, Piece } from "./pieces.ts";
 import { type MemoryLimits, WasmModule } from "./wasm.ts";
@@ -45,7 +45,12 @@ class Compiler {
   private readonly chainType: number;
   private readonly randomFunction: number;
 
-  constructor(memory: MemoryLimits, places: Places) {
+  /** `traces`: packets may be followed. */
+  constructor(
+    memory: MemoryLimits,
+    places: Places,
+    private readonly traces: boolean,
+  ) {
     this.module = new WasmModule(memory);
     this.places = places;
     // All of them stand in front, so that numbers are known; an import costs nothing.
@@ -66,10 +71,7 @@ class Compiler {
       places: this.places,
       table: table.link,
       chainType: this.chainType,
-      plane: (name) => {
-        this.used.add(name);
-        return this.imports.get(name) as number;
-      },
+      plane: (name) => this.plane(name),
       random: () => this.randomFunction,
       chainFunction: (name) => {
         const index = this.functions.get(chainKey(table.spec, name));
@@ -78,6 +80,11 @@ class Compiler {
       },
       writes: (chain) => (chain === undefined ? writing.size > 0 : writing.has(chain)),
     };
+  }
+
+  private plane(name: PlaneFunction): number {
+    this.used.add(name);
+    return this.imports.get(name) as number;
   }
 
   table(table: LinkedTable): void {
@@ -93,6 +100,10 @@ class Compiler {
 
   private chain(program: Program, spec: TableSpec, chain: ChainSpec): void {
     const whole = this.functions.get(chainKey(spec, chain.name)) as number;
+    if (this.traces) {
+      this.module.define(whole, this.tracedChain(program, spec.family, chain), [I32]);
+      return;
+    }
     if (chain.rules.length <= PIECE) {
       this.piece(program, spec.family, chain, 0, whole);
       return;
@@ -106,9 +117,26 @@ class Compiler {
     this.module.define(whole, c.i32(NEXT), [I32]);
   }
 
-  private piece(program: Program, family: Family, chain: ChainSpec, first: number, index: number): void {
-    const e = new Emitter(program, family);
-    const items = chain.rules.slice(first, first + PIECE).map(({ expressions }, i): Item => ({ expressions, index: first + i }));
+  /** Where packets may be followed each rule has a function to itself, and what comes of it is told; a rule that leads to a chain tells so itself. */
+  private tracedChain(program: Program, family: Family, chain: ChainSpec): Code {
+    const c = new Code();
+    for (const [i, { handle }] of chain.rules.entries()) {
+      const index = this.module.declare(this.chainType);
+      const number = program.table.traced(chain.name, handle);
+      this.piece(program, family, chain, i, index, number);
+      c.get(0).get(1).call(index).tee(2).i32(NEXT).ne().if();
+      c.get(2).i32(TOLD).and().if().get(2).i32(255).and().ret().end();
+      c.get(0).get(1).i32(number).get(2).i32(0).call(program.plane("tracePacket"));
+      c.get(2).i32(MATCHED).ne().if().get(2).ret().end().end();
+    }
+    return c.i32(NEXT);
+  }
+
+  private piece(program: Program, family: Family, chain: ChainSpec, first: number, index: number, traced?: number): void {
+    const e = new Emitter(program, family, traced);
+    const items = chain.rules
+      .slice(first, first + (traced === undefined ? PIECE : 1))
+      .map(({ expressions }, i): Item => ({ expressions, index: first + i }));
     const writes = ({ expressions }: Item) => expressions.some((expression) => mayWrite(program, expression));
     const piece = new Piece(e, family, writes, (expression, item, place) =>
       emit(e, expression, () => ({ offset: program.table.state(chain, item.index, place) })),
@@ -184,12 +212,11 @@ class Compiler {
       .get(at.position)
       .call(this.functions.get(chainKey(table.spec, chain.name)) as number)
       .tee(at.verdict);
-    c.i32(RETURN)
-      .geU()
-      .if()
-      .i32(policy === "drop" ? abi.VERDICT_DROP : abi.VERDICT_ACCEPT)
-      .set(at.verdict)
-      .end();
+    const decided = policy === "drop" ? abi.VERDICT_DROP : abi.VERDICT_ACCEPT;
+    c.i32(RETURN).geU().if().i32(decided).set(at.verdict);
+    if (this.traces)
+      c.get(at.worker).get(at.position).i32(table.link.traced(chain.name)).i32(decided).i32(0).call(this.plane("tracePacket"));
+    c.end();
     if (passed !== undefined) {
       c.get(at.verdict).i32(abi.VERDICT_QUEUE).eq().if();
       c.get(at.worker)
@@ -256,6 +283,12 @@ function mayQueue({ chains, sets }: TableSpec): boolean {
   );
 }
 
+/** May rules of a table follow packets? */
+function mayTrace({ spec: { chains } }: LinkedTable): boolean {
+  const follows = (each: Expression) => each.op === "meta-set" && each.key === "nftrace";
+  return chains.some(({ rules }) => rules.some(({ expressions }) => expressions.some(follows)));
+}
+
 const chainKey = (table: TableSpec, chain: string): string => `${table.family} ${table.name} ${chain}`;
 
 /** Marsaglia's xorshift over 64 bits; the upper half is what is given out. */
@@ -292,7 +325,7 @@ export interface CompileOptions {
 
 /** The module; its exports are `s` and the number of a segment. */
 export function compile({ memory, places, tables, segments }: CompileOptions): Compiled {
-  const compiler = new Compiler(memory, places);
+  const compiler = new Compiler(memory, places, tables.some(mayTrace));
   for (const table of tables) compiler.table(table);
   for (const [segment, chains] of segments) compiler.segment(segment, chains);
   return compiler.done();

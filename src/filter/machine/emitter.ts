@@ -73,10 +73,13 @@ export class Emitter {
   private slots: (Word | undefined)[] = [];
   private readonly pools: Record<ValueType, { all: number[]; used: number }> = { [I32]: { all: [], used: 0 }, [I64]: { all: [], used: 0 } };
   private target = 0;
+  /** The rule in hand, in programs that trace: there each has a function to itself. */
+  readonly traced: number | undefined;
 
-  constructor(program: Program, family: Family) {
+  constructor(program: Program, family: Family, traced?: number) {
     this.program = program;
     this.family = family;
+    this.traced = traced;
   }
 
   // ── Locals ──────────────────────────────────────────────────────────────────────────────────────

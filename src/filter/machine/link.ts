@@ -2,6 +2,7 @@
  * What a program is linked against: addresses in the engine's memory, numbers of functions, chains, sets and objects. The compiler knows
  * expressions, whoever calls it knows where things lie (machine.ts).
  */
+import * as abi from "../../../assembly/abi.ts";
 import type { ChainSpec, Expression, Family, ObjectSpec, ObjectType } from "../expressions.ts";
 import { I32, I64, type ValueType } from "./code.ts";
 
@@ -13,6 +14,10 @@ export const JUMP = 16;
 export const GOTO = 17;
 /** Accepted, and no further chain of this segment is asked: an address was translated. */
 export const ACCEPT_ALL = 9;
+/** Of a rule by itself, in programs that trace: it matched to its end. */
+export const MATCHED = 252;
+/** Beside a verdict: who looks after it has been told already. */
+export const TOLD = 256;
 
 /** Functions that programs may call: the data plane's, and `socketField`, the host's. */
 export const PLANE = {
@@ -32,6 +37,8 @@ export const PLANE = {
   logPacket: [[I32, I32, I32], []],
   duplicatePacket: [[I32, I32, I32, I32, I32], []],
   forwardPacket: [[I32, I32, I32, I32, I32], [I32]],
+  followPacket: [[I32, I32, I32], []],
+  tracePacket: [[I32, I32, I32, I32, I32], []],
   stealHandshake: [[I32, I32, I32], [I32]],
   segmentLimit: [[I32, I32], [I32]],
   socketField: [[I32, I32, I32, I32], [I32]],
@@ -72,6 +79,8 @@ export interface TableLink {
   state(chain: ChainSpec, rule: number, index: number): number;
   /** Number by which the host knows a statement that speaks to it. */
   statement(expression: Extract<Expression, { op: "log" | "synproxy" }>): number;
+  /** Number by which the host knows a rule, or without a handle a chain's policy, that tells of packets. */
+  traced(chain: string, handle?: number): number;
 }
 
 /** Where things lie that every program needs. */
@@ -92,4 +101,27 @@ export interface Places {
   readonly random: number;
   /** Nanoseconds between 1970 and 0 of the engine's clock (u64). */
   readonly epoch: number;
+}
+
+/** A verdict that was told of a packet, as nft writes it. `chain`: the name of the one that it leads to. */
+export function traceVerdict(verdict: number, chain: () => string | undefined): string {
+  switch (verdict) {
+    case MATCHED:
+      return "continue";
+    case RETURN:
+      return "return";
+    case JUMP:
+      return `jump ${chain() ?? "?"}`;
+    case GOTO:
+      return `goto ${chain() ?? "?"}`;
+    case abi.VERDICT_ACCEPT:
+    case ACCEPT_ALL:
+      return "accept";
+    case abi.VERDICT_QUEUE:
+      return "queue";
+    case abi.VERDICT_STOLEN:
+      return "stolen";
+    default:
+      return "drop";
+  }
 }

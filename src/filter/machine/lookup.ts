@@ -4,7 +4,7 @@ import { invalid } from "../../base/errors.ts";
 import type { Expression, Verdict } from "../expressions.ts";
 import type { Code } from "./code.ts";
 import type { Emitter, Word } from "./emitter.ts";
-import { BREAK, GOTO, JUMP, NEXT, RETURN, type SetLink } from "./link.ts";
+import { BREAK, GOTO, JUMP, NEXT, RETURN, type SetLink, TOLD } from "./link.ts";
 import { HELPER_SIZE } from "./state.ts";
 import { counter, limit, quota, stateful } from "./stateful.ts";
 
@@ -165,30 +165,49 @@ export function verdict(e: Emitter, { verdict: v }: Of<"verdict">): void {
   const c = e.code;
   if (v.code === "continue") return;
   if (v.code === "break") e.fail();
-  else if (v.code === "jump") jump(e, () => c.call(e.program.chainFunction(v.chain)), e.program.writes(v.chain));
-  else if (v.code === "goto") go(e, () => c.call(e.program.chainFunction(v.chain)));
-  else {
+  else if (v.code === "jump" || v.code === "goto") {
+    const call = () => c.call(e.program.chainFunction(v.chain));
+    const number = () => c.i32(e.program.table.chain(v.chain));
+    if (v.code === "jump") jump(e, call, e.program.writes(v.chain), number);
+    else go(e, call, number);
+  } else {
     if (v.code === "queue") argument(e, () => c.i32(v.queue));
     c.i32(encodeVerdict(v, () => 0) & 255).ret();
   }
 }
 
 /** Runs a chain; its verdict is ours, unless it came to its end or returned: then the next rule follows, whatever else this one has (nft_do_chain). */
-function jump(e: Emitter, call: () => void, writes: boolean): void {
+function jump(e: Emitter, call: () => void, writes: boolean, chain: () => void): void {
   const result = e.temporary();
+  tell(e, JUMP, chain);
   e.code.get(e.worker).get(e.position);
   call();
-  e.code.tee(result).i32(RETURN).ltU().if().get(result).ret().end();
-  if (writes) e.refresh();
-  e.fail();
+  e.code.tee(result).i32(RETURN).ltU().if().get(result);
+  if (e.traced !== undefined) e.code.i32(TOLD).or().ret().end().i32(NEXT).ret();
+  else {
+    e.code.ret().end();
+    if (writes) e.refresh();
+    e.fail();
+  }
+}
+
+/** Tells of a rule that leads to another chain, before that one does. */
+function tell(e: Emitter, verdict: number, chain: () => void): void {
+  if (e.traced === undefined) return;
+  e.code.get(e.worker).get(e.position).i32(e.traced).i32(verdict);
+  chain();
+  e.code.call(e.program.plane("tracePacket"));
 }
 
 /** Runs a chain in our place: at its end we return. */
-function go(e: Emitter, call: () => void): void {
+function go(e: Emitter, call: () => void, chain: () => void): void {
   const result = e.temporary();
+  tell(e, GOTO, chain);
   e.code.get(e.worker).get(e.position);
   call();
-  e.code.tee(result).i32(RETURN).get(result).i32(RETURN).ltU().select().ret();
+  e.code.tee(result).i32(RETURN).get(result).i32(RETURN).ltU().select();
+  if (e.traced !== undefined) e.code.i32(TOLD).or();
+  e.code.ret();
 }
 
 /** The verdict that an element holds. */
@@ -198,7 +217,8 @@ function verdictOf(e: Emitter, element: number, offset: number): void {
   const c = e.code.get(element).load(4, offset).tee(value).i32(255).and().set(code);
   // The jump stands in a branch: what the registers share with fields is parted before.
   if (e.program.writes()) e.detach();
-  const indirect = () => c.get(value).i32(8).shrU().callIndirect(e.program.chainType);
+  const chain = () => c.get(value).i32(8).shrU();
+  const indirect = () => chain().callIndirect(e.program.chainType);
   c.get(code).i32(JUMP).ltU().if();
   c.get(code).i32(abi.VERDICT_QUEUE).eq().if();
   argument(e, () => c.get(value).i32(8).shrU());
@@ -208,9 +228,9 @@ function verdictOf(e: Emitter, element: number, offset: number): void {
   c.get(code).i32(BREAK).eq();
   e.failIf();
   c.get(code).i32(GOTO).eq().if();
-  go(e, indirect);
+  go(e, indirect, chain);
   c.end();
   c.get(code).i32(JUMP).eq().if();
-  jump(e, indirect, e.program.writes());
+  jump(e, indirect, e.program.writes(), chain);
   c.end();
 }

@@ -234,6 +234,11 @@ export class Machine {
     return this.registry.statement(number);
   }
 
+  /** The name of the chain that a number leads to. */
+  chainName(number: number): string | undefined {
+    return this.registry.chainKey(number)?.split(" ").at(-1);
+  }
+
   private table(family: Family, name: string): LoadedTable {
     const table = this.tables.get(tableKey(family, name));
     if (!table) throw new LoomError("ENOENT", `there is no table ${family} ${name}`);

@@ -9,6 +9,7 @@ import type { Expression, Family } from "../expressions.ts";
 import { cmp, wordAt } from "./compare.ts";
 import { type Emitter, type Field, slotOf } from "./emitter.ts";
 import { canHoist, fieldOf } from "./fields.ts";
+import { MATCHED } from "./link.ts";
 
 export interface Item {
   readonly expressions: readonly Expression[];
@@ -144,6 +145,7 @@ export class Piece {
           if (field) e.alias((expression as { dreg: number }).dreg, field);
         }
       }
+      if (e.traced !== undefined) e.code.i32(MATCHED).ret();
     });
   }
 }

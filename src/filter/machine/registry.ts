@@ -1,8 +1,19 @@
 /** Numbers that programs and the data plane know things by: chains in the program's function table, and what speaks to the host. */
-import type { Expression, ObjectSpec } from "../expressions.ts";
+import type { Expression, Family, ObjectSpec } from "../expressions.ts";
 
 /** A statement that speaks to the host, or an object that the data plane knows by number. */
-export type Statement = Extract<Expression, { op: "log" | "synproxy" }> | { readonly op: "object"; readonly object: ObjectSpec };
+export type Statement =
+  | Extract<Expression, { op: "log" | "synproxy" }>
+  | { readonly op: "object"; readonly object: ObjectSpec }
+  | ({ readonly op: "trace" } & TracePoint);
+
+/** What tells of a packet that is followed: a rule, or without a handle the policy of a chain. */
+export interface TracePoint {
+  readonly family: Family;
+  readonly table: string;
+  readonly chain: string;
+  readonly handle?: number;
+}
 
 /** Who uses numbers of a registry. */
 export interface User {
@@ -35,6 +46,11 @@ export class Registry {
       this.taken.add(number);
     }
     return number;
+  }
+
+  /** The chain that a number names, as it was given: family, table and name. */
+  chainKey(number: number): string | undefined {
+    return [...this.chains].find(([, each]) => each === number)?.[0];
   }
 
   /** Forgets what nobody uses. */

@@ -53,6 +53,9 @@ export function metaSet(e: Emitter, { sreg, key }: Of<"meta-set">): void {
   } else if (key === "priority") {
     e.vectorAt(4);
     e.push(e.word(sreg)).store(4, abi.VEC_PRIORITY);
+  } else if (key === "nftrace") {
+    e.code.get(e.worker).get(e.position);
+    e.pushBytes(e.word(sreg), 1).call(e.program.plane("followPacket"));
   } else throw unsupported(`setting meta ${key}`);
   e.refresh();
 }

@@ -175,6 +175,7 @@ export class LoadedTable implements User {
       object: (type, name) => this.object(type, name),
       state: (chain, rule, index) => this.state(chain, rule, index),
       statement: (expression) => this.number(expression as Statement),
+      traced: (chain, handle) => this.number({ op: "trace", family: this.spec.family, table: this.spec.name, chain, handle }),
     };
   }
 

@@ -1,6 +1,8 @@
 /** `nft list …`, `nft -f FILE`, `nft add rule …`: nft(8) against the router's rules. */
 import type { FirewallApplyOptions } from "../../filter/firewall.ts";
-import { type Command, usage } from "./command.ts";
+import { TraceText } from "../../filter/trace.ts";
+import type { Router } from "../router.ts";
+import { type Command, type Output, usage } from "./command.ts";
 
 type Switch = "json" | "handles" | "stateless" | "check" | "file" | "numeric";
 const LETTERS: Readonly<Record<string, Switch>> = { j: "json", a: "handles", s: "stateless", c: "check", f: "file", n: "numeric" };
@@ -8,10 +10,11 @@ const WORDS: Readonly<Record<string, Switch>> = { json: "json", handle: "handles
 const EXPECTED = "expected -f FILE, -j, -a, -s, -c or -n";
 
 /** `input`: the text of the file behind `-f`. */
-export const nft: Command = ({ rules }, words, input) => {
+export const nft: Command = ({ rules, host }, words, input) => {
   const { engine } = rules;
   if (!engine) throw usage("Error: this router has no room for rules");
   const { switches, file, rest } = read(words);
+  if (file === undefined && rest[0] === "monitor") return monitor(host, rest.slice(1));
   const options: FirewallApplyOptions = {
     json: switches.has("json"),
     handles: switches.has("handles"),
@@ -22,6 +25,14 @@ export const nft: Command = ({ rules }, words, input) => {
   const printed = engine.apply(file === undefined ? rest.join(" ") : (input ?? ""), options);
   return printed === "" ? {} : { stdout: printed.endsWith("\n") ? printed : `${printed}\n` };
 };
+
+/** `nft monitor trace`: what rules do with the packets that `meta nftrace set 1` follows. */
+function monitor(host: Router["host"], words: readonly string[]): Output {
+  if (words.length !== 1 || words[0] !== "trace")
+    throw usage(`Error: monitor ${words.join(" ")} is not known here; expected monitor trace`);
+  const text = new TraceText();
+  return { follow: (print) => host.onTrace((entry) => print(text.lines(entry))) };
+}
 
 /** Options stand before the command, and several letters may stand together: `-af FILE`. */
 function read(words: readonly string[]) {

@@ -239,7 +239,7 @@ export class Interpreter {
         return this.maybe(e.dreg, this.meta(table.spec.family, e.key, packet));
       case "meta-set":
         if (e.key === "mark") packet.mark = word(this.get(e.sreg, 4), 0);
-        else packet.priority = word(this.get(e.sreg, 4), 0);
+        else if (e.key === "priority") packet.priority = word(this.get(e.sreg, 4), 0);
         return "go on";
       case "ct":
         if (e.key === "state") return this.number(e.dreg, CT_STATE[packet.ctinfo] ?? 1);
