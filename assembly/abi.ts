@@ -146,7 +146,7 @@ export const ATTACHED_FLOW = 48;
 export const PARKED_ZONE = 0x40000000;
 export const PARKED_OUT = DESC_LOG_OUT;
 /** u16 of a packet that is followed: its number, until it waits. */
-export const DESC_TRACE = DESC_LOG_OUT;
+export const TRACE_NUMBER = DESC_LOG_OUT;
 /** In the descriptor of a copy that tells of one: its number (u16), the verdict (u8) and the chain that it leads to (u16); as many bytes as there are of it. */
 export const TRACE_PACKET = DESC_HASH;
 export const TRACE_VERDICT = 30;
@@ -200,7 +200,7 @@ export const FLAG_SCOPED = 131072;
 export const FLAG_ATTACHED = 262144;
 /** A frame on a bridge, for neither a group nor the port that it came by. */
 export const FLAG_L2_OTHER = 524288;
-/** Rules tell what they do with it (`meta nftrace`); its number is DESC_TRACE. */
+/** Rules tell what they do with it (`meta nftrace`); its number is TRACE_NUMBER. */
 export const FLAG_TRACED = 1048576;
 
 export const GSO_NONE = 0;

@@ -3,7 +3,7 @@
  * copy of its headers. The copy is its own, so that the packet goes on as it would have.
  */
 import {
-  DESC_DATA, DESC_FLAGS, DESC_INGRESS, DESC_LENGTH, DESC_LOG_OUT, DESC_MARK, DESC_PACKET_LENGTH, DESC_TRACE, FLAG_TRACED, NONE, PUNT_TRACE,
+  DESC_DATA, DESC_FLAGS, DESC_INGRESS, DESC_LENGTH, DESC_LOG_OUT, DESC_MARK, DESC_PACKET_LENGTH, TRACE_NUMBER, FLAG_TRACED, NONE, PUNT_TRACE,
   TRACE_BYTES, TRACE_CHAIN, TRACE_PACKET, TRACE_VERDICT, VEC_IDS, VEC_OIF, WORKER_TRACES,
 } from "../abi";
 import { descriptorAt } from "../core/layout";
@@ -21,7 +21,7 @@ export function followPacket(worker: usize, position: u32, follows: u32): void {
 function number(worker: usize, d: usize): void {
   const next = load<u32>(worker, WORKER_TRACES) + 1;
   store<u32>(worker, next, WORKER_TRACES);
-  store<u16>(d, <u16>next, DESC_TRACE);
+  store<u16>(d, <u16>next, TRACE_NUMBER);
 }
 
 /** A followed packet that has waited: what said by which port it leaves stood in its number's place. */
@@ -41,7 +41,7 @@ export function tracePacket(worker: usize, position: u32, point: u32, verdict: u
   store<u32>(c, bytes, DESC_LENGTH);
   store<u32>(c, bytes, DESC_PACKET_LENGTH);
   store<u32>(c, load<u32>(d, DESC_MARK), DESC_MARK);
-  store<u16>(c, load<u16>(d, DESC_TRACE), TRACE_PACKET);
+  store<u16>(c, load<u16>(d, TRACE_NUMBER), TRACE_PACKET);
   store<u8>(c, <u8>verdict, TRACE_VERDICT);
   store<u16>(c, <u16>chain, TRACE_CHAIN);
   store<u16>(c, load<u16>(worker + (<usize>position << 1), VEC_OIF), DESC_LOG_OUT);

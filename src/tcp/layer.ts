@@ -64,6 +64,14 @@ export interface TcpLayerOptions {
   handshakes?: number;
 }
 
+/** A peer that was connected to last, and where ports towards it begin (0 to 2^32 − 1). */
+interface Lately {
+  readonly local: IpAddress;
+  readonly remote: IpAddress;
+  readonly port: number;
+  readonly first: number;
+}
+
 export class TcpLayer implements Transport, TcpWorld {
   readonly stack: IpStack;
   private readonly optionSets: OptionSets;
@@ -210,7 +218,10 @@ export class TcpLayer implements Transport, TcpWorld {
     if (!source) throw new LoomError("EADDRNOTAVAIL", `no address of this host can reach ${remote}`);
     const device = local.device ?? (isZoned ? path.iface : undefined);
     const localPort = local.port || this.ephemeral(source, remote, remotePort, device);
-    const reopenedAt = this.takeOver(this.find(source, remote, localPort, remotePort, device));
+    const other = this.find(source, remote, localPort, remotePort, device);
+    const reopenedAt = other && this.takeOver(other);
+    if (other && reopenedAt === undefined)
+      throw new LoomError("EADDRINUSE", `${source} port ${localPort} is connected to ${peerOf(other)} already`);
     const tcb = this.create({ local: source, localPort, remote: remote.shared, remotePort, device }, this.optionSets.with(options));
     tcb.state = SYN_SENT;
     this.counters.active_opens++;
@@ -287,10 +298,9 @@ export class TcpLayer implements Transport, TcpWorld {
     flow[9] = 0;
   }
 
+  /** A connection where none is: whoever calls has looked. */
   create(ends: ConstructorParameters<typeof Tcb>[1], options: Readonly<TcpOptions>): Tcb {
-    const { local, remote, localPort, remotePort, device } = ends;
-    const other = this.find(local, remote, localPort, remotePort, device);
-    if (other) throw new LoomError("EADDRINUSE", `${local} port ${localPort} is connected to ${peerOf(other)} already`);
+    const { local, remote, localPort, remotePort } = ends;
     const tcb = new Tcb(this, ends, options, congestionControl(options.congestion));
     tcb.hash = this.hashOf(local, remote, localPort, remotePort);
     const keys = keysFor(options.aoKeys, ends.remote);
@@ -311,8 +321,7 @@ export class TcpLayer implements Transport, TcpWorld {
   private ephemeral(local: IpAddress, remote: IpAddress, remotePort: number, device?: NetInterface): number {
     const { first, last } = this.stack.localPorts;
     const span = last - first + 1;
-    this.fillFlow(local, remote, 0, remotePort);
-    const start = (this.hash.hash(flow, 10) >>> 0) + this.nextPort++;
+    const start = this.firstPort(local, remote, remotePort) + this.nextPort++;
     for (let i = 0; i < span; i++) {
       const port = first + ((start + i) % span);
       if (this.bound.has(port) || this.listeners.has(port)) continue;
@@ -323,6 +332,16 @@ export class TcpLayer implements Transport, TcpWorld {
     throw new LoomError("EADDRNOTAVAIL", `all dynamic ports towards ${remote} port ${remotePort} are in use`);
   }
 
+  /** Where ports towards a peer begin. Who opens many connections opens them to one, again and again. */
+  private firstPort(local: IpAddress, remote: IpAddress, remotePort: number): number {
+    const { lately } = this;
+    if (!lately || lately.port !== remotePort || !lately.remote.equals(remote) || !lately.local.equals(local)) {
+      this.fillFlow(local, remote, 0, remotePort);
+      this.lately = { local, remote, port: remotePort, first: this.hash.hash(flow, 10) >>> 0 };
+    }
+    return (this.lately as Lately).first;
+  }
+
   /** May a connection that begins here take the place of this one (RFC 6191 §2, the side that opens)? */
   private mayTakeOver(other: Demultiplexed): other is TimeWait {
     const { timeWaitReuse } = this.settings;
@@ -331,13 +350,14 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   /** Ends a wait that may end for it; the first sequence number of who takes its place. */
-  private takeOver(other: Demultiplexed | undefined): number | undefined {
-    if (!other || !this.mayTakeOver(other)) return undefined;
+  private takeOver(other: Demultiplexed): number | undefined {
+    if (!this.mayTakeOver(other)) return undefined;
     this.endWait(other);
     return (other.nxt + REOPENING) | 0;
   }
 
   private nextPort = 0;
+  private lately: Lately | undefined;
   /** Where the connection begins that the SYN in hand makes of one in TIME-WAIT. */
   private reopenedAt: number | undefined;
 
