@@ -142,7 +142,8 @@ function byFrame(lines: readonly string[]): string[][] {
   const packets: { id: string; lines: string[] }[] = [];
   for (const line of lines) {
     const [, id, rest] = /^trace id (\w+) (.*?) ?$/.exec(line) ?? [];
-    if (packets.at(-1)?.id !== id) packets.push({ id, lines: [] });
+    // The kernel may give one packet the number of the last.
+    if (packets.at(-1)?.id !== id || rest.startsWith("inet t pre packet:")) packets.push({ id, lines: [] });
     packets.at(-1)?.lines.push(rest);
   }
   return packets.map(({ lines }) => lines);
