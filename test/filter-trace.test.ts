@@ -258,4 +258,45 @@ describe("packets that are followed", () => {
     await lab.run(20);
     assert.deepEqual(seen, ["pre continue", "pre accept", "f queue", "post accept"]);
   });
+
+  it("this host's own packets are followed, and logged", async () => {
+    const { host, lab } = await router();
+    host.firewall.apply(`table ip t {
+      chain o { type filter hook output priority 0; meta nftrace set 1; log prefix "own"; }
+      chain p { type filter hook postrouting priority 0; ip protocol icmp accept; }
+    }`);
+    const [traced, logged]: string[][] = [[], []];
+    host.onTrace(({ chain, verdict, in: from, out }) => traced.push(`${chain} ${verdict} ${from}>${out}`));
+    host.onLog(({ statement, in: from, out }) => logged.push(`${statement.prefix} ${from}>${out}`));
+    const pinging = host.ping("20.0.0.1");
+    await lab.run(1000);
+    await pinging;
+    assert.deepEqual(traced, ["o continue >m1", "o continue >m1", "o accept >m1", "p accept >m1"]);
+    assert.deepEqual(logged, ["own >m1"]);
+  });
+
+  it("a listener that throws costs no buffer", async () => {
+    const { host, arrive, lab } = await router();
+    host.firewall.apply("table ip t { chain c { type filter hook prerouting priority -300; meta nftrace set 1; log; }; }");
+    const mine = new Error("mine");
+    const stop = host.onTrace(() => {
+      throw mine;
+    });
+    for (let i = 0; i < 5; i++) await assert.rejects(arrive(PACKETS[0]), mine);
+    stop();
+    await lab.run(10_000);
+    await arrive(new Uint8Array(14));
+    assert.equal(lab.engine.pool().inFlight, 0);
+  });
+
+  it("what is sent elsewhere at ingress is told while it is there", async () => {
+    const { host, arrive } = await router();
+    host.firewall.apply(`table netdev t {
+      chain i { type filter hook ingress device "m0" priority 0; meta nftrace set 1; udp dport 80 fwd to "m1"; }
+    }`);
+    const seen: string[] = [];
+    host.onTrace(({ verdict, packet }) => seen.push(`${verdict} ${packet.length}`));
+    await arrive(PACKETS[0]);
+    assert.deepEqual(seen, ["continue 31", "stolen 31"]);
+  });
 });

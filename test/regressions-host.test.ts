@@ -9,6 +9,7 @@ import { Process } from "../src/posix/index.ts";
 import { abort } from "../src/tcp/end.ts";
 import type { Tcb } from "../src/tcp/tcb.ts";
 import * as user from "../src/tcp/user.ts";
+import { ETHERTYPE, serializeEthernet, serializeIpv4, serializeTcp } from "../src/wire/index.ts";
 import { until } from "./nat-rig.ts";
 
 async function pair(impairment = {}, options: { a?: object; b?: object; memory?: object } = {}) {
@@ -315,5 +316,39 @@ describe("descriptors", () => {
     await assert.rejects(until(lab, a.connect({ hostname: "10.0.0.2", port: 80 })), { code: "ECONNREFUSED" });
     await until(lab, other.connect({ hostname: "10.0.1.2", port: 80 }));
     process.exit();
+  });
+});
+
+describe("a SYN by another interface than that of the connection which has its addresses and ports", () => {
+  it("begins no second one in front of it", async () => {
+    const lab = await Lab.create({ seed: 1, interfaces: 4, hosts: 2 });
+    const a = await lab.host({ interfaces: [{ name: "c0", addresses: ["10.0.0.1/24"] }] });
+    const host = await lab.host({
+      interfaces: [
+        { name: "e0", addresses: ["10.0.0.2/24"] },
+        { name: "e1", addresses: ["10.0.1.2/24"] },
+      ],
+    });
+    lab.link(a, host, { delay: 1 }, ["c0", "e0"]);
+    await lab.run(10);
+    const [e0, e1] = ["e0", "e1"].map((name) => host.ip.interface(name) as NonNullable<ReturnType<typeof host.ip.interface>>);
+    a.tcp.listen(undefined, 80);
+    host.tcp.listen(undefined, 5000, 10, {}, { isBound: true });
+    const bound = host.tcp.connect(IpAddress.parse("10.0.0.1"), 80, { port: 5000, device: e0 });
+    await lab.run(20);
+    const [source, destination] = [IpAddress.parse("10.0.0.1"), IpAddress.parse("10.0.0.2")];
+    const syn = { sourcePort: 80, destinationPort: 5000, sequence: 77, acknowledgement: 0, flags: 2, window: 1000, urgentPointer: 0 };
+    const payload = serializeTcp(
+      { ...syn, options: new Uint8Array(), payload: new Uint8Array() },
+      { source: source.bytes(), destination: destination.bytes() },
+    );
+    const packet = serializeIpv4({ source: source.v4, destination: destination.v4, protocol: 6, payload });
+    const link = { destination: e1.mac, source: Uint8Array.of(2, 0, 0, 0, 9, 9), type: ETHERTYPE.ipv4 };
+    lab.engine.port(e1.port.index).receive(serializeEthernet({ ...link, payload: packet }));
+    await lab.run(20);
+    assert.deepEqual(host.tcp.list(), [bound]);
+    user.write(a.tcp.list()[0], new Uint8Array(10));
+    await lab.run(100);
+    assert.equal(bound.received - bound.irs - 1, 10);
   });
 });

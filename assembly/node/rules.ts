@@ -3,7 +3,7 @@
  * is, nothing is called. What ends here takes the flow that it would have begun with it.
  */
 import {
-  CT_NEW, DROP_FILTER, DROP_NAT_EXHAUSTED, DROP_NAT_FILTERED, DROP_NO_BACKEND, DROP_NO_BUFFER, DROP_PUNT_RING_FULL, NETNS_PROGRAMS,
+  CT_NEW, DESC_LOG_OUT, DROP_FILTER, DROP_NAT_EXHAUSTED, DROP_NAT_FILTERED, DROP_NO_BACKEND, DROP_NO_BUFFER, DROP_PUNT_RING_FULL, NETNS_PROGRAMS,
   NEXT_DONE, NONE, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_ZONE, PUNT_QUEUE, PUNT_REJECT, VEC_ARGUMENT,
   VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_NEXT, VEC_OIF, VEC_VERDICT, VEC_ZONE, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_FILTERED,
   VERDICT_NO_BACKEND, VERDICT_NO_PORT, VERDICT_QUEUE, VERDICT_REJECT, WORKER_PARKED, WORKER_SEGMENT,
@@ -48,7 +48,10 @@ export function end(worker: usize, p: u32, verdict: u32): void {
   else if (verdict == VERDICT_NO_PORT) drop(worker, id, DROP_NAT_EXHAUSTED);
   else if (verdict == VERDICT_FILTERED) drop(worker, id, DROP_NAT_FILTERED);
   else if (verdict == VERDICT_NO_BACKEND) drop(worker, id, DROP_NO_BACKEND);
-  else if (verdict == VERDICT_REJECT) punt(worker, id, PUNT_REJECT, argument);
+  else if (verdict == VERDICT_REJECT) {
+    store<u16>(descriptorAt(id), load<u16>(worker + (<usize>p << 1), VEC_OIF), DESC_LOG_OUT);
+    punt(worker, id, PUNT_REJECT, argument);
+  }
   else if (verdict == VERDICT_QUEUE) { park(worker, p, argument); return; }
   leave(worker, p);
 }

@@ -86,6 +86,8 @@ export interface PoolUse {
   readonly inFlight: number;
 }
 
+/** Punts that say in DESC_LOG_OUT by which port the packet would leave. */
+const OF_RULES: ReadonlySet<number> = new Set([abi.PUNT_REJECT, abi.PUNT_LOG, abi.PUNT_QUEUE, abi.PUNT_TRACE]);
 const BUDGET = 4096;
 /** Flows that are ended in one round, at most: a hundredth of a second's worth. */
 const FLOWS_PER_TURN = 4096;
@@ -466,8 +468,8 @@ export class Engine {
     const nextHop = records[at + abi.PUNT_ARGUMENT / 4];
     const d = this.memory.descriptor(id);
     const ingress = this.memory.getU16(d + abi.DESC_INGRESS);
-    // What a host has sent and its own rules make wait belongs to who has the port by which it would leave.
-    const port = reason === abi.PUNT_QUEUE && ingress === abi.NO_PORT ? this.memory.getU16(d + abi.PARKED_OUT) : ingress;
+    // What a host has sent, and its own rules reject, log, follow or make wait, belongs to who has the port by which it would leave.
+    const port = ingress === abi.NO_PORT && OF_RULES.has(reason) ? this.memory.getU16(d + abi.DESC_LOG_OUT) : ingress;
     const receiver = this.receivers[port];
     if (receiver) receiver.receive(id, reason, nextHop, port);
     else if (!this.onPunt) this.plane.packetRelease(0, id);

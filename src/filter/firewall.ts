@@ -192,6 +192,11 @@ export class Firewall {
     this.machine.listening(count);
   }
 
+  /** So many hear of packets that are followed. */
+  tracing(count: number): void {
+    this.machine.tracing(count);
+  }
+
   /** What was told of a packet that is followed (PUNT_TRACE's number, TRACE_VERDICT, TRACE_CHAIN), while that rule or policy is in force. */
   traced(number: number, verdict: number, to: number): Traced | undefined {
     const point = this.machine.statement(number);

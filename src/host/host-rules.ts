@@ -111,7 +111,11 @@ export class HostRules {
   /** Hears what rules do with packets that `meta nftrace set 1` follows. */
   onTrace(listener: (entry: TraceEntry) => void): () => void {
     this.tracers.add(listener);
-    return () => void this.tracers.delete(listener);
+    this.firewall?.tracing(this.tracers.size);
+    return () => {
+      this.tracers.delete(listener);
+      this.firewall?.tracing(this.tracers.size);
+    };
   }
 
   private trace(id: number, number: number): void {

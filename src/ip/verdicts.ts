@@ -31,6 +31,14 @@ export class Verdicts {
   private readonly world: World;
   private readonly icmp: IcmpIo;
   private readonly reassembly: Reassembly;
+  /** By reason; the packet is released behind it. */
+  private readonly answers: Readonly<Record<number, (id: number, argument: number) => void>> = {
+    [abi.PUNT_REJECT]: (id, argument) => this.reject(id, argument >>> 8, argument & 255),
+    [abi.PUNT_FRAGMENT]: (id) => this.assemble(id),
+    [abi.PUNT_LOG]: (id, argument) => this.listener.log?.(id, argument),
+    [abi.PUNT_TRACE]: (id, argument) => this.listener.trace?.(id, argument),
+    [abi.PUNT_HELPER]: (id, argument) => this.help(id, argument),
+  };
 
   constructor(world: World, icmp: IcmpIo, reassembly: Reassembly) {
     this.world = world;
@@ -41,20 +49,20 @@ export class Verdicts {
   /** A packet with the reason a rule had; false when it is none of theirs. What is not kept is released. */
   receive(id: number, reason: number, argument: number): boolean {
     const { plane } = this.world.engine;
-    if (reason === abi.PUNT_REJECT) this.reject(id, argument >>> 8, argument & 255);
-    else if (reason === abi.PUNT_FRAGMENT) this.assemble(id);
-    else if (reason === abi.PUNT_SYNPROXY) {
-      this.comeIn(id);
-      return true;
-    } else if (reason === abi.PUNT_LOG) this.listener.log?.(id, argument);
-    else if (reason === abi.PUNT_TRACE) this.listener.trace?.(id, argument);
-    else if (reason === abi.PUNT_HELPER) this.help(id, argument);
+    if (reason === abi.PUNT_SYNPROXY) this.comeIn(id);
     else if (reason === abi.PUNT_QUEUE) {
       if (this.listener.queue) this.listener.queue(id, argument & 0xffff, argument >>> 16);
       else plane.packetDiscard(0, id);
-      return true;
-    } else return false;
-    plane.packetRelease(0, id);
+    } else {
+      const answer = this.answers[reason];
+      if (!answer) return false;
+      // Whatever who listens does with it.
+      try {
+        answer(id, argument);
+      } finally {
+        plane.packetRelease(0, id);
+      }
+    }
     return true;
   }
 

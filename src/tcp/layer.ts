@@ -471,7 +471,7 @@ export class TcpLayer implements Transport, TcpWorld {
     return false;
   }
 
-  private find(
+  find(
     local: IpAddress,
     remote: IpAddress,
     localPort: number,

@@ -16,7 +16,7 @@ import { writeSyn } from "./options.ts";
 import { sendBare, transmit, zoneOf } from "./output.ts";
 import { ACK, SYN } from "./sequence.ts";
 import { SYN_RECEIVED } from "./states.ts";
-import type { Tcb, TcpOptions, TcpWorld } from "./tcb.ts";
+import type { Demultiplexed, Tcb, TcpOptions, TcpWorld } from "./tcb.ts";
 
 /** What a passive open needs of the layer. */
 export interface PassiveWorld extends TcpWorld {
@@ -27,6 +27,7 @@ export interface PassiveWorld extends TcpWorld {
     ends: { local: IpAddress; localPort: number; remote: IpAddress; remotePort: number; device?: NetInterface },
     options: Readonly<TcpOptions>,
   ): Tcb;
+  find(local: IpAddress, remote: IpAddress, localPort: number, remotePort: number, device?: NetInterface): Demultiplexed | undefined;
   begin(tcb: Tcb): void;
   launch(tcb: Tcb): void;
 }
@@ -86,6 +87,8 @@ export class PassiveOpen {
       device: listener.rules.device ?? zoneOf(stack, remote),
     };
     if (remote.isMulticast || remote.isUnspecified) return undefined;
+    // By another interface than that of a connection which is bound to one: it has its tuple to itself.
+    if (this.world.find(ends.local, remote, ends.localPort, ends.remotePort, ends.device)) return undefined;
     const hint = { source: ends.local, protocol: 6, sourcePort: ends.localPort, destinationPort: ends.remotePort };
     if (stack.pathTo(remote, ends.device, hint).hop === 0) return undefined;
     const tcb = this.world.create(ends, listener.inherited);

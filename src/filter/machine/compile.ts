@@ -126,7 +126,8 @@ class Compiler {
       this.piece(program, family, chain, i, index, number);
       c.get(0).get(1).call(index).tee(2).i32(NEXT).ne().if();
       c.get(2).i32(TOLD).and().if().get(2).i32(255).and().ret().end();
-      c.get(0).get(1).i32(number).get(2).i32(0).call(program.plane("tracePacket"));
+      c.i32(this.places.tracers).load(4).if();
+      c.get(0).get(1).i32(number).get(2).i32(0).call(program.plane("tracePacket")).end();
       c.get(2).i32(MATCHED).ne().if().get(2).ret().end().end();
     }
     return c.i32(NEXT);
@@ -214,8 +215,11 @@ class Compiler {
       .tee(at.verdict);
     const decided = policy === "drop" ? abi.VERDICT_DROP : abi.VERDICT_ACCEPT;
     c.i32(RETURN).geU().if().i32(decided).set(at.verdict);
-    if (this.traces)
-      c.get(at.worker).get(at.position).i32(table.link.traced(chain.name)).i32(decided).i32(0).call(this.plane("tracePacket"));
+    if (this.traces) {
+      c.i32(this.places.tracers).load(4).if();
+      c.get(at.worker).get(at.position).i32(table.link.traced(chain.name));
+      c.i32(decided).i32(0).call(this.plane("tracePacket")).end();
+    }
     c.end();
     if (passed !== undefined) {
       c.get(at.verdict).i32(abi.VERDICT_QUEUE).eq().if();

@@ -3,7 +3,7 @@ import * as abi from "../../../assembly/abi.ts";
 import { invalid } from "../../base/errors.ts";
 import type { Expression, Verdict } from "../expressions.ts";
 import type { Code } from "./code.ts";
-import type { Emitter, Word } from "./emitter.ts";
+import { type Emitter, tell, type Word } from "./emitter.ts";
 import { BREAK, GOTO, JUMP, NEXT, RETURN, type SetLink, TOLD } from "./link.ts";
 import { HELPER_SIZE } from "./state.ts";
 import { counter, limit, quota, stateful } from "./stateful.ts";
@@ -189,14 +189,6 @@ function jump(e: Emitter, call: () => void, writes: boolean, chain: () => void):
     if (writes) e.refresh();
     e.fail();
   }
-}
-
-/** Tells of a rule that leads to another chain, before that one does. */
-function tell(e: Emitter, verdict: number, chain: () => void): void {
-  if (e.traced === undefined) return;
-  e.code.get(e.worker).get(e.position).i32(e.traced).i32(verdict);
-  chain();
-  e.code.call(e.program.plane("tracePacket"));
 }
 
 /** Runs a chain in our place: at its end we return. */

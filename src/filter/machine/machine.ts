@@ -83,6 +83,7 @@ export class Machine {
       flows: memory.base(abi.REGION_FLOWS),
       nothing: space.allocate(abi.IFACE_SIZE).address,
       listeners: this.listeners.address,
+      tracers: this.listeners.address + 4,
       states: space.place(STATES).address,
       helpers: space.place(helperNames()).address,
       random: seed.address,
@@ -95,6 +96,11 @@ export class Machine {
   /** How many listen to queues: while nobody does, `queue flags bypass` sends nothing to wait. */
   listening(count: number): void {
     this.space.setU32(this.listeners.address, count);
+  }
+
+  /** How many hear of packets that are followed: while nobody does, nothing is told. */
+  tracing(count: number): void {
+    this.space.setU32(this.listeners.address + 4, count);
   }
 
   /** The ruleset in force. */

@@ -2,8 +2,8 @@
 import * as abi from "../../../assembly/abi.ts";
 import { invalid, LoomError } from "../../base/errors.ts";
 import { type CtKey, type Expression, NAT_MAP_IPS, NAT_PROTO_SPECIFIED, type Register } from "../expressions.ts";
-import type { Emitter } from "./emitter.ts";
-import { ACCEPT_ALL } from "./link.ts";
+import { type Emitter, tell } from "./emitter.ts";
+import { ACCEPT_ALL, TOLD } from "./link.ts";
 import { answerHandshake, argument } from "./lookup.ts";
 import { BASE_NUMBERS } from "./payload.ts";
 import { loadWords, wordsOf } from "./reading.ts";
@@ -284,6 +284,10 @@ export function dup(e: Emitter, { addr, device }: Of<"dup">): void {
 }
 
 export function fwd(e: Emitter, { addr, device, family }: Of<"fwd">): void {
+  // Afterwards it is somebody else's.
+  tell(e, abi.VERDICT_STOLEN);
   pushTarget(e, addr === undefined ? 0 : (family ?? 4), addr, device);
-  e.code.call(e.program.plane("forwardPacket")).ret();
+  e.code.call(e.program.plane("forwardPacket"));
+  if (e.traced !== undefined) e.code.i32(TOLD).or();
+  e.code.ret();
 }
