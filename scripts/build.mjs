@@ -1,5 +1,5 @@
-// Builds everything that is out of date: both Wasm modules, their embedded copy, then the TypeScript.
-import { execFileSync, spawnSync } from "node:child_process";
+// Builds everything that is out of date: both Wasm modules, their embedded copy, then the TypeScript. Options: --quiet, --no-types.
+import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -41,14 +41,24 @@ const run = (script, args) => execFileSync(process.execPath, [script, ...args], 
 
 /** The compiler's remarks about its own work are for those who change it: with --quiet they are shown when it fails. */
 function compile(script, args) {
-  const { status, stderr } = spawnSync(process.execPath, [script, ...args], { stdio: ["ignore", "inherit", "pipe"], encoding: "utf8" });
-  if (status !== 0 || !quiet) process.stderr.write(stderr);
-  if (status !== 0) process.exit(status ?? 1);
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [script, ...args], { stdio: ["ignore", "inherit", "pipe"] });
+    let remarks = "";
+    child.stderr.on("data", (text) => {
+      remarks += text;
+    });
+    child.on("close", (code) => {
+      if (code !== 0 || !quiet) process.stderr.write(remarks);
+      if (code !== 0) process.exit(code ?? 1);
+      resolve();
+    });
+  });
 }
 
+/** Both at once. */
 function wasm() {
   const bin = join("node_modules", "assemblyscript", "bin", "asc.js");
-  for (const target of BUILDS) compile(bin, ["--config", "asconfig.json", "--target", target]);
+  return Promise.all(BUILDS.map((target) => compile(bin, ["--config", "asconfig.json", "--target", target])));
 }
 
 /** The modules as base64 in TypeScript files, one for each build: a bundle then has no file to serve, and a page loads the one it needs. */
@@ -112,9 +122,18 @@ const typescript = [...modules.filter((name) => !name.startsWith("examples")), "
 // What the compiler knows of the last time: less than half the work when little has changed. Without its output it must not be believed.
 const KNOWN = "build/typescript.tsbuildinfo";
 if (!existsSync("dist/src/index.d.ts")) rmSync(KNOWN, { force: true });
-await unlessSame("types", [...modules, "assembly/abi.ts", "tsconfig.json", "package-lock.json"], ["dist/src/index.d.ts"], () =>
-  run(join("node_modules", "typescript", "bin", "tsc"), ["-p", ".", "--emitDeclarationOnly", "--incremental", "--tsBuildInfoFile", KNOWN]),
-);
+// With --no-types: whoever only wants to run it does not wait for the type checker.
+if (!process.argv.includes("--no-types"))
+  await unlessSame("types", [...modules, "assembly/abi.ts", "tsconfig.json", "package-lock.json"], ["dist/src/index.d.ts"], () =>
+    run(join("node_modules", "typescript", "bin", "tsc"), [
+      "-p",
+      ".",
+      "--emitDeclarationOnly",
+      "--incremental",
+      "--tsBuildInfoFile",
+      KNOWN,
+    ]),
+  );
 await unlessSame("javascript", [...typescript, "scripts/build.mjs", "package-lock.json"], ["dist/src/index.js"], javascript);
 // `npx packetloom` in a clone runs it as it is.
 chmodSync("dist/src/cli/main.js", 0o755);
