@@ -1,6 +1,6 @@
 /** The boundary: names, alignment, no overlap; and a Wasm module that keeps its promises. */
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import * as abi from "../assembly/abi.ts";
 import { layout } from "../src/engine/layout.ts";
@@ -19,6 +19,15 @@ describe("abi.ts", () => {
       .map((line) => line.replace(/\/\/.*/, "").trim())
       .filter(Boolean);
     for (const line of code) assert.match(line, /^export const [A-Z0-9_]+ = -?[A-Z0-9x_a-f +*]+;$/);
+  });
+
+  it("is read by name alone: the build puts the numbers there, and nothing else of it remains (decision 5)", () => {
+    const sources = (readdirSync("src", { recursive: true }) as string[]).filter((name) => name.endsWith(".ts"));
+    const others = sources.filter((name) => {
+      const text = readFileSync(`src/${name}`, "utf8").replace(/\/\*[^]*?\*\/|\/\/.*|"[^"\n]*"|import \* as abi|typeof abi\b/g, "");
+      return /\babi\b(?!\.[A-Z])/.test(text);
+    });
+    assert.deepEqual(others, ["engine/abi-names.ts"]);
   });
 
   it("numbers counters without a clash", () => {

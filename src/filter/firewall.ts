@@ -66,6 +66,8 @@ export class Firewall {
   private readonly network: Network;
   private readonly machine: Machine;
   private ruleset: Ruleset;
+  /** Rules that have told of a packet, as text: a rule that changes is another point. */
+  private readonly texts = new WeakMap<TracePoint, string>();
   private tracked: Tracked = { 4: false, 6: false, defrag: false };
 
   constructor(engine: Engine, network: Network, options: FirewallOptions = {}) {
@@ -207,10 +209,16 @@ export class Firewall {
   }
 
   /** A rule as `nft list` shows it; undefined when it is there no longer. */
-  private ruleText({ family, table, chain, handle }: TracePoint): string | undefined {
+  private ruleText(point: TracePoint): string | undefined {
+    const known = this.texts.get(point);
+    if (known !== undefined) return known;
+    const { family, table, chain, handle } = point;
     const rules = this.ruleset.tables.find((each) => each.family === family && each.name === table)?.chains.get(chain)?.rules;
     const rule = rules?.find((each) => each.handle === handle);
-    return rule && showRule(rule.rule, family, this.ruleset.names);
+    if (!rule) return undefined;
+    const text = showRule(rule.rule, family, this.ruleset.names);
+    this.texts.set(point, text);
+    return text;
   }
 
   /** The log statement that a number names (PUNT_LOG), while it is in force. */

@@ -50,7 +50,8 @@ export class Registry {
 
   /** The chain that a number names, as it was given: family, table and name. */
   chainKey(number: number): string | undefined {
-    return [...this.chains].find(([, each]) => each === number)?.[0];
+    for (const [key, each] of this.chains) if (each === number) return key;
+    return undefined;
   }
 
   /** Forgets what nobody uses. */
