@@ -21,6 +21,7 @@ describe("compiled rules", () => {
       const ruleset = n % 3 === 2 ? mayFollow(g.ruleset()) : g.ruleset();
       const events: string[] = [];
       const oracle = rig.interpreter(ruleset, events);
+      rig.machine.tracing(n % 3 === 2);
       rig.machine.load(ruleset);
       const isDevice = ruleset.tables[0].chains[0].base?.hook === "ingress";
       const segment = isDevice ? abi.SEGMENT_INGRESS : abi.SEGMENT_FORWARD;

@@ -244,6 +244,25 @@ describe("packets that are followed", () => {
     assert.equal(host.firewall.counters()[0].packets, 2);
   });
 
+  it("rules keep what they have counted, and logs what they say, when somebody begins to listen and ends", async () => {
+    const { host, arrive } = await router();
+    host.firewall.apply(`table ip t {
+      chain c { type filter hook forward priority 0; meta nftrace set 1; udp dport 80 counter log prefix "seen" accept; }
+    }`);
+    const logged: string[] = [];
+    host.onLog(({ statement }) => logged.push(statement.prefix ?? ""));
+    const seen: string[] = [];
+    for (let i = 0; i < 3; i++) {
+      const stop = host.onTrace(({ verdict }) => seen.push(verdict));
+      await arrive(PACKETS[0]);
+      stop();
+      await arrive(PACKETS[0]);
+    }
+    assert.deepEqual(seen, Array.from({ length: 3 }, () => ["continue", "accept"]).flat());
+    assert.deepEqual(logged, Array(6).fill("seen"));
+    assert.equal(host.firewall.counters()[0].packets, 6);
+  });
+
   it("a packet that waited for a verdict is followed on behind it", async () => {
     const { host, arrive, lab } = await router();
     host.firewall.apply(`table ip t {

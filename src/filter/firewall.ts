@@ -194,9 +194,9 @@ export class Firewall {
     this.machine.listening(count);
   }
 
-  /** So many hear of packets that are followed. */
-  tracing(count: number): void {
-    this.machine.tracing(count);
+  /** Whether somebody hears of packets that are followed. */
+  tracing(isHeard: boolean): void {
+    this.machine.tracing(isHeard);
   }
 
   /** What was told of a packet that is followed (PUNT_TRACE's number, TRACE_VERDICT, TRACE_CHAIN), while that rule or policy is in force. */

@@ -111,10 +111,10 @@ export class HostRules {
   /** Hears what rules do with packets that `meta nftrace set 1` follows. */
   onTrace(listener: (entry: TraceEntry) => void): () => void {
     this.tracers.add(listener);
-    this.firewall?.tracing(this.tracers.size);
+    this.firewall?.tracing(true);
     return () => {
       this.tracers.delete(listener);
-      this.firewall?.tracing(this.tracers.size);
+      this.firewall?.tracing(this.tracers.size > 0);
     };
   }
 

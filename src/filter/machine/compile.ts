@@ -126,8 +126,7 @@ class Compiler {
       this.piece(program, family, chain, i, index, number);
       c.get(0).get(1).call(index).tee(2).i32(NEXT).ne().if();
       c.get(2).i32(TOLD).and().if().get(2).i32(255).and().ret().end();
-      c.i32(this.places.tracers).load(4).if();
-      c.get(0).get(1).i32(number).get(2).i32(0).call(program.plane("tracePacket")).end();
+      c.get(0).get(1).i32(number).get(2).i32(0).call(program.plane("tracePacket"));
       c.get(2).i32(MATCHED).ne().if().get(2).ret().end().end();
     }
     return c.i32(NEXT);
@@ -216,9 +215,8 @@ class Compiler {
     const decided = policy === "drop" ? abi.VERDICT_DROP : abi.VERDICT_ACCEPT;
     c.i32(RETURN).geU().if().i32(decided).set(at.verdict);
     if (this.traces) {
-      c.i32(this.places.tracers).load(4).if();
       c.get(at.worker).get(at.position).i32(table.link.traced(chain.name));
-      c.i32(decided).i32(0).call(this.plane("tracePacket")).end();
+      c.i32(decided).i32(0).call(this.plane("tracePacket"));
     }
     c.end();
     if (passed !== undefined) {
@@ -288,7 +286,7 @@ function mayQueue({ chains, sets }: TableSpec): boolean {
 }
 
 /** May rules of a table follow packets? */
-function mayTrace({ spec: { chains } }: LinkedTable): boolean {
+export function mayTrace({ spec: { chains } }: LinkedTable): boolean {
   const follows = (each: Expression) => each.op === "meta-set" && each.key === "nftrace";
   return chains.some(({ rules }) => rules.some(({ expressions }) => expressions.some(follows)));
 }
@@ -325,11 +323,13 @@ export interface CompileOptions {
   readonly tables: readonly LinkedTable[];
   /** Base chains by segment, in their order. */
   readonly segments: ReadonlyMap<number, readonly Placed[]>;
+  /** Somebody hears of packets that are followed. */
+  readonly traced: boolean;
 }
 
 /** The module; its exports are `s` and the number of a segment. */
-export function compile({ memory, places, tables, segments }: CompileOptions): Compiled {
-  const compiler = new Compiler(memory, places, tables.some(mayTrace));
+export function compile({ memory, places, tables, segments, traced }: CompileOptions): Compiled {
+  const compiler = new Compiler(memory, places, traced && tables.some(mayTrace));
   for (const table of tables) compiler.table(table);
   for (const [segment, chains] of segments) compiler.segment(segment, chains);
   return compiler.done();

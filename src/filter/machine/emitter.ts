@@ -301,8 +301,7 @@ export class Emitter {
 /** In programs that trace: tells of the rule in hand before it does what cannot be told afterwards. `chain`: pushes the number of the one that it leads to. */
 export function tell(e: Emitter, verdict: number, chain: () => void = () => e.code.i32(0)): void {
   if (e.traced === undefined) return;
-  e.code.i32(e.program.places.tracers).load(4).if();
   e.code.get(e.worker).get(e.position).i32(e.traced).i32(verdict);
   chain();
-  e.code.call(e.program.plane("tracePacket")).end();
+  e.code.call(e.program.plane("tracePacket"));
 }

@@ -93,8 +93,6 @@ export interface Places {
   readonly nothing: number;
   /** How many listen to queues (u32). */
   readonly listeners: number;
-  /** How many hear of packets that are followed (u32). */
-  readonly tracers: number;
   /** Bytes of `ct state` by CT_*. */
   readonly states: number;
   /** Names of helpers by their number, 16 bytes each. */

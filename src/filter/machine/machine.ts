@@ -14,7 +14,7 @@ import { type Random, secret } from "../../base/random.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { HELPER_NAMES } from "../../engine/helper-names.ts";
 import type { Family, ObjectType, RulesetSpec, SetElement, TableSpec } from "../expressions.ts";
-import { compile } from "./compile.ts";
+import { compile, mayTrace } from "./compile.ts";
 import { HELPER_NAME } from "./ct.ts";
 import type { Places, PlaneFunction } from "./link.ts";
 import { arrange, checkJumps } from "./order.ts";
@@ -55,6 +55,7 @@ export class Machine {
   private tables = new Map<string, LoadedTable>();
   private entries = new Map<number, number>();
   private ruleset: RulesetSpec = { tables: [] };
+  private traced = false;
 
   /** `network`: of the engine's (engine.createNetwork), or its number. */
   constructor(engine: Engine, network: number | { readonly index: number }, options: MachineOptions = {}) {
@@ -83,7 +84,6 @@ export class Machine {
       flows: memory.base(abi.REGION_FLOWS),
       nothing: space.allocate(abi.IFACE_SIZE).address,
       listeners: this.listeners.address,
-      tracers: this.listeners.address + 4,
       states: space.place(STATES).address,
       helpers: space.place(helperNames()).address,
       random: seed.address,
@@ -98,9 +98,14 @@ export class Machine {
     this.space.setU32(this.listeners.address, count);
   }
 
-  /** How many hear of packets that are followed: while nobody does, nothing is told. */
-  tracing(count: number): void {
-    this.space.setU32(this.listeners.address + 4, count);
+  /** Whether somebody hears of packets that are followed: while nobody does, rules are compiled as if none followed any. */
+  tracing(isHeard: boolean): void {
+    if (isHeard === this.traced) return;
+    this.traced = isHeard;
+    const tables = [...this.tables.values()];
+    if (!tables.some(mayTrace)) return;
+    for (const table of tables) table.forgetNumbers();
+    this.publish(this.build(tables));
   }
 
   /** The ruleset in force. */
@@ -169,6 +174,7 @@ export class Machine {
       places: this.places,
       tables,
       segments,
+      traced: this.traced,
     });
     const missing = imports.find((name) => typeof this.functions[name] !== "function");
     if (missing) throw new LoomError("ENOTSUP", `the ruleset needs ${NEEDS[missing] ?? missing}, which this engine does not have`);

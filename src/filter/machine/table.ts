@@ -185,6 +185,11 @@ export class LoadedTable implements User {
     return memory.block.address + sizeOf(memory.expressions, index);
   }
 
+  /** Before a program is made anew: numbers of statements are given by it. Until the next ruleset the old ones are still known. */
+  forgetNumbers(): void {
+    for (const number of this.statementNumbers) if (this.registry.statement(number)?.op !== "object") this.statementNumbers.delete(number);
+  }
+
   private number(statement: Statement): number {
     const number = this.registry.add(statement);
     this.statementNumbers.add(number);
