@@ -604,6 +604,7 @@ export const KIND_RINGS = 1;
 /** Receives what its generator makes; what is sent to it is counted, sampled and freed. */
 export const KIND_GENERATOR = 2;
 
+export const MODE_ROUTED = 0;
 export const MODE_BRIDGED = 1;
 
 export const PORT_UP = 1;
@@ -739,14 +740,17 @@ export const LIMBO_SIZE = 12;
 
 // ── Bridges ─────────────────────────────────────────────────────────────────────────────────────
 /*
- * Bridge: +0 bucket mask | ageing seconds | members | vlan filtering | +16 member ports (64 × u16)
+ * Bridge: +0 bucket mask | ageing seconds | members that forward u64 | +16 member ports (64 × u16) | +144 vlan filtering | – | member of the host u64, or 0
  *         +192 vlans (4096 × {members u64, untagged u64}) | then buckets of 4 × {key u64, seen u32, member u32}
  */
 export const BRIDGE_MASK = 0;
 export const BRIDGE_AGEING = 4;
-export const BRIDGE_MEMBERS = 8;
-export const BRIDGE_FILTERING = 12;
+/** A bit each. */
+export const BRIDGE_ACTIVE = 8;
 export const BRIDGE_PORTS = 16;
+export const BRIDGE_FILTERING = 144;
+/** The bit of the member that leads to the bridge's own host: an interface that is the bridge. */
+export const BRIDGE_HOST = 152;
 export const BRIDGE_VLANS = 192;
 export const BRIDGE_MAX_MEMBERS = 64;
 export const BRIDGE_VLAN_SIZE = 16;
@@ -803,10 +807,14 @@ export const IFACE_NAME_SIZE = 16;
 export const IFACE_INDEX = 16;
 export const IFACE_TYPE = 20;
 export const IFACE_GROUP = 24;
+/** Of a bridge's port: the VLAN of untagged frames. */
+export const IFACE_PVID = 28;
 export const IFACE_KIND = 32;
 /** What masquerade and redirect put in (network order). */
 export const IFACE_ADDRESS4 = 48;
 export const IFACE_ADDRESS6 = 64;
+/** Name of the bridge that it is a port of, or nothing. */
+export const IFACE_BRIDGE = 80;
 
 /*
  * Network with rules:  +0 flags | +4 kind of its tuples: its number | +8 programs (u32 × SEGMENT_COUNT): entry + 1 of the function table, or 0 |
@@ -888,7 +896,10 @@ export const SEGMENT_ARP_OUTPUT = 19;
 export const SEGMENT_BRIDGE_PREROUTING = 20;
 export const SEGMENT_BRIDGE_FORWARD = 21;
 export const SEGMENT_BRIDGE_POSTROUTING = 22;
-export const SEGMENT_COUNT = 23;
+/** To and from the host that is on the bridge itself. */
+export const SEGMENT_BRIDGE_INPUT = 23;
+export const SEGMENT_BRIDGE_OUTPUT = 24;
+export const SEGMENT_COUNT = 25;
 
 export const VERDICT_DROP = 0;
 export const VERDICT_ACCEPT = 1;

@@ -36,7 +36,7 @@ import { addService, backendAt, countBackend, findService, flowClosed, flowOpene
 import { create4, exact4, insert4, uses4, lookup4, lookup4Burst, rebuild4 } from "./table/fib4";
 import { create6, exact6, insert6, uses6, lookup6, lookup6Burst, rebuild6 } from "./table/fib6";
 import { hopAt } from "./table/hops";
-import { findStation, setStation, stationKey } from "./table/stations";
+import { findStation, forgetMembers, setStation, stationKey } from "./table/stations";
 import { checksum, pseudo4, pseudo6, sum, update16, update32 } from "./wire/checksum";
 import { encapPacket } from "./wire/encap";
 import { segmentPacket } from "./wire/segment";
@@ -366,6 +366,11 @@ export function stationSet(bridge: u32, mac: u64, vlan: u32, member: u32, now: u
 
 export function stationFind(bridge: u32, mac: u64, vlan: u32, now: u32): u32 {
   return bridge < header(HEADER_BRIDGES) ? findStation(bridgeAt(bridge), stationKey(mac, vlan), now) : NONE;
+}
+
+/** Forgets the stations behind some members of a bridge (a bit each); `pinned` 1: those that were pinned there too. */
+export function stationsForget(bridge: u32, members: u64, pinned: u32): void {
+  if (bridge < header(HEADER_BRIDGES)) forgetMembers(bridgeAt(bridge), members, pinned != 0);
 }
 
 // ── Load balancing ──────────────────────────────────────────────────────────────────────────────

@@ -51,6 +51,31 @@ const BAD: readonly (readonly [name: string, source: string, ...lines: string[]]
     'router.yaml:3:11: interfaces[1].name is "lan"; interfaces[0] is called that already',
   ],
   [
+    "a port of what is no bridge",
+    `${LAN}  - { name: lan1, master: lan }\n`,
+    'router.yaml:4:27: interfaces[1].master is "lan", which is no bridge; expected one with device: { kind: bridge }',
+  ],
+  [
+    "a port of a bridge that is not there",
+    `${LAN}    master: br0\n`,
+    'router.yaml:4:13: interfaces[0].master is "br0"; expected an interface: lan',
+  ],
+  [
+    "addresses of a bridge's port",
+    `${LAN}  - { name: br0, device: { kind: bridge } }\n  - { name: lan1, master: br0, addresses: [10.0.0.1/24] }\n`,
+    "router.yaml:5:43: interfaces[2].addresses is the bridge's; expected it at br0",
+  ],
+  [
+    "VLANs of what is no port",
+    `${LAN}    vlans: [3]\n`,
+    "router.yaml:4:12: interfaces[0].vlans is of a bridge's port; expected master: with it",
+  ],
+  [
+    "a bridge as a port",
+    `${LAN}  - { name: br0, device: { kind: bridge }, master: br0 }\n`,
+    "router.yaml:4:52: interfaces[1].master is of a bridge; a bridge is no other's port",
+  ],
+  [
     "a multicast MAC",
     `${LAN}    mac: "01:00:00:00:00:01"\n`,
     'router.yaml:4:10: interfaces[0].mac is "01:00:00:00:00:01"; expected a unicast MAC address, such as 02:00:00:00:00:01',
@@ -58,7 +83,7 @@ const BAD: readonly (readonly [name: string, source: string, ...lines: string[]]
   [
     "a device of no kind",
     `${LAN}    device: { kind: tape }\n`,
-    'router.yaml:4:21: interfaces[0].device.kind is "tape"; expected an object whose kind is "tap", "packet", "xdp", "qemu", "pcap" or "generator"',
+    'router.yaml:4:21: interfaces[0].device.kind is "tape"; expected an object whose kind is "tap", "packet", "xdp", "qemu", "pcap", "generator" or "bridge"',
   ],
   [
     "a device option of another kind",

@@ -1,5 +1,5 @@
 import {
-  ARENA_USED, BRIDGE_AGEING, BRIDGE_MASK, BRIDGE_MEMBERS, HEADER, HEADER_EPOCH, HEADER_WORKERS, SEEN_STATIC,
+  ARENA_USED, BRIDGE_AGEING, BRIDGE_MASK, BRIDGE_PORTS, HEADER, HEADER_EPOCH, HEADER_WORKERS, SEEN_STATIC,
 } from "../abi";
 import { advanceEpoch, allocate, blockSize, collect, free, initArena, limboRoom, retire } from "../core/arena";
 import { rank, runs, writeLeaves } from "../table/nodes";
@@ -74,7 +74,7 @@ describe("stations", () => {
     memory.fill(BRIDGE, 0, 1 << 18);
     store<u32>(BRIDGE, 15, BRIDGE_MASK);
     store<u32>(BRIDGE, 300, BRIDGE_AGEING);
-    store<u32>(BRIDGE, 4, BRIDGE_MEMBERS);
+    memory.fill(BRIDGE + BRIDGE_PORTS + 8, 0xff, 120);
   });
 
   it("learns, moves and forgets", () => {

@@ -5,11 +5,11 @@
  * Without filtering, tags are payload, as in a Linux bridge with vlan_filtering 0.
  */
 import {
-  BRIDGE_FILTERING, BRIDGE_MEMBERS, BRIDGE_PORTS, BRIDGE_VLANS, BRIDGE_VLAN_SIZE, DESC_DATA, DESC_INGRESS,
+  BRIDGE_ACTIVE, BRIDGE_FILTERING, BRIDGE_HOST, BRIDGE_PORTS, BRIDGE_VLANS, BRIDGE_VLAN_SIZE, DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_INGRESS,
   DESC_LENGTH, DESC_PACKET_LENGTH, DESC_SHIFT, DESC_VLAN, DROP_BRIDGE_NO_PORT, DROP_BRIDGE_SAME_PORT,
-  DROP_BRIDGE_SOURCE_INVALID, DROP_ETHER_TOO_SHORT, DROP_NO_BUFFER, DROP_VLAN_NOT_MEMBER, DROP_VLAN_TOO_SHORT,
+  DROP_BRIDGE_SOURCE_INVALID, DROP_ETHER_TOO_SHORT, DROP_NO_BUFFER, DROP_PORT_DOWN, DROP_VLAN_NOT_MEMBER, DROP_VLAN_TOO_SHORT, FLAG_IP4, FLAG_IP6,
   NEXT_DONE, NONE, PORT_BRIDGE, PORT_MEMBER, PORT_PVID, PORT_STAT_RX_MULTICAST, PUNT_LINK_CONTROL, REGION_BRIDGES,
-  REGION_DESCRIPTORS, STATION_SEEN, STAT_BRIDGE_FULL, STAT_FLOODED, STAT_LEARNED, VEC_IDS, VEC_NEXT, WORKER_BURST_BYTES, WORKER_NOW, WORKER_SCRATCH,
+  REGION_DESCRIPTORS, SEEN_STATIC, STATION_SEEN, STAT_BRIDGE_FULL, STAT_FLOODED, STAT_LEARNED, VEC_IDS, VEC_NEXT, WORKER_BURST_BYTES, WORKER_NOW, WORKER_SCRATCH,
 } from "../abi";
 import { moveOffsets, privateHead } from "../core/head";
 import { add64, count, descriptorAt, portStats, region } from "../core/layout";
@@ -18,6 +18,7 @@ import { clonePacket } from "../core/pool";
 import { stage } from "../device/transmit";
 import { findEntry, findStation, hasExpired, learnStation, stationKey, UNKNOWN } from "../table/stations";
 import { load16, store16 } from "../wire/bytes";
+import { describeFrame } from "../wire/frame";
 
 const MAC_MASK: u64 = 0xffffffffffff;
 const UNTAGGED: u32 = 0xffffffff;
@@ -45,17 +46,19 @@ export function switchBurst(worker: usize, port: usize, portIndex: u32, n: u32):
  */
 function switchRun(worker: usize, port: usize, portIndex: u32, bridge: usize, i: u32, n: u32): u32 {
   const descriptors = region(REGION_DESCRIPTORS), now = load<u32>(worker, WORKER_NOW);
-  const here = <u64>now | (<u64>load<u16>(port, PORT_MEMBER) << 32);
+  const here = <u64>now | (<u64>load<u16>(port, PORT_MEMBER) << 32), pinned = here | SEEN_STATIC;
   let bytes = load<u64>(worker, WORKER_BURST_BYTES);
   for (; i < n; i++) {
     const d = descriptors + (<usize>load<u32>(worker + (<usize>i << 2), VEC_IDS) << DESC_SHIFT);
     const data = <usize>load<u32>(d, DESC_DATA);
-    if (load<u32>(d, DESC_LENGTH) < 14) break;
+    if (load<u32>(d, DESC_LENGTH) < 14 || <u32>load<u16>(d, DESC_GSO_KIND) != 0) break;
     const destination = load<u64>(data) & MAC_MASK, source = load<u64>(data, 6) & MAC_MASK;
     if (((destination | source) & 1) != 0) break;
     const from = findEntry(bridge, stationKey(source, 0)), to = findEntry(bridge, stationKey(destination, 0));
-    // {seen, member} of the sender: exactly here and now.
-    if (from == 0 || to == 0 || load<u64>(from, STATION_SEEN) != here) break;
+    if (from == 0 || to == 0) break;
+    // {seen, member} of the sender: exactly here and now, or here for good.
+    const heard = load<u64>(from, STATION_SEEN);
+    if (heard != here && heard != pinned) break;
     const target = load<u64>(to, STATION_SEEN);
     if (<u32>(target >> 32) == <u32>(here >> 32) || hasExpired(bridge, <u32>target, now)) break;
     store<u32>(d, portIndex, DESC_INGRESS);
@@ -94,7 +97,10 @@ export function admitFrame(worker: usize, port: usize, portIndex: u32, bridge: u
   store<u32>(d, portIndex, DESC_INGRESS);
   add64(worker + WORKER_BURST_BYTES, load<u32>(d, DESC_PACKET_LENGTH));
   store<u16>(worker + (<usize>i << 1), NEXT_DONE, VEC_NEXT);
+  if (((load<u64>(bridge, BRIDGE_ACTIVE) >> <u64>ingress) & 1) == 0) { drop(worker, id, DROP_PORT_DOWN); return 0; }
   if (load<u32>(d, DESC_LENGTH) < 14) { drop(worker, id, DROP_ETHER_TOO_SHORT); return 0; }
+  // What may have to be cut for a port that takes no large segments is looked at now.
+  if (<u32>load<u16>(d, DESC_GSO_KIND) != 0 && (load<u32>(d, DESC_FLAGS) & (FLAG_IP4 | FLAG_IP6)) == 0) describeFrame(d, 0, 0);
   const data = <usize>load<u32>(d, DESC_DATA);
   const destination = load<u64>(data) & MAC_MASK, source = load<u64>(data, 6) & MAC_MASK;
   if ((destination & 1) != 0 && destination != MAC_MASK) add64(portStats(worker, portIndex) + PORT_STAT_RX_MULTICAST, 1);
@@ -119,7 +125,7 @@ export function admitFrame(worker: usize, port: usize, portIndex: u32, bridge: u
   const member = (destination & 1) != 0 ? UNKNOWN : findStation(bridge, stationKey(destination, vlan), now);
   if (member == ingress) { drop(worker, id, DROP_BRIDGE_SAME_PORT); return 0; }
   if (member != UNKNOWN) return (<u64>1) << <u64>member;
-  const targets = others(bridge, ingress, filtering, vlan);
+  const targets = others(bridge, ingress, filtering, vlan, (destination & 1) != 0);
   if (targets == 0) drop(worker, id, DROP_BRIDGE_NO_PORT);
   else count(worker, STAT_FLOODED, 1);
   return targets;
@@ -130,10 +136,10 @@ function members(bridge: usize, vlan: u32): u64 {
   return load<u64>(bridge + <usize>vlan * BRIDGE_VLAN_SIZE, BRIDGE_VLANS);
 }
 
-/** Every other member (of a VLAN). */
-function others(bridge: usize, ingress: u32, filtering: bool, vlan: u32): u64 {
-  const n = load<u32>(bridge, BRIDGE_MEMBERS);
-  let targets: u64 = n >= 64 ? u64.MAX_VALUE : (<u64>1 << <u64>n) - 1;
+/** Every other member (of a VLAN). The bridge's own host is known by its address: what is for somebody unknown is not for it. */
+function others(bridge: usize, ingress: u32, filtering: bool, vlan: u32, isGroup: bool): u64 {
+  let targets = load<u64>(bridge, BRIDGE_ACTIVE);
+  if (!isGroup) targets &= ~load<u64>(bridge, BRIDGE_HOST);
   if (filtering) targets &= members(bridge, vlan);
   return targets & ~(<u64>1 << <u64>ingress);
 }

@@ -5,7 +5,7 @@
  * member beside it may be one burst old, which a learning bridge forgives.
  */
 import {
-  BRIDGE_AGEING, BRIDGE_BUCKETS, BRIDGE_MASK, BRIDGE_MEMBERS, SEEN_STATIC, STATIONS_PER_BUCKET, STATION_KEY,
+  BRIDGE_AGEING, BRIDGE_BUCKETS, BRIDGE_MASK, BRIDGE_MAX_MEMBERS, BRIDGE_PORTS, NO_PORT, SEEN_STATIC, STATIONS_PER_BUCKET, STATION_KEY,
   STATION_MEMBER, STATION_SEEN, STATION_SIZE,
 } from "../abi";
 
@@ -94,9 +94,18 @@ export function setStation(bridge: usize, key: u64, member: u32, now: u32): bool
     if (place == 0 && (stands == 0 || hasExpired(bridge, load<u32>(at, STATION_SEEN), now))) place = at;
   }
   if (member == UNKNOWN) return true;
-  if (place == 0 || member >= load<u32>(bridge, BRIDGE_MEMBERS)) return false;
+  if (place == 0 || member >= <u32>BRIDGE_MAX_MEMBERS || load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS) == NO_PORT) return false;
   store<u32>(place, member, STATION_MEMBER);
   store<u32>(place, SEEN_STATIC, STATION_SEEN);
   store<u64>(place, key, STATION_KEY);
   return true;
+}
+
+/** Forgets what was learned behind some members (a bit each), and with `pinned` what was pinned there too. */
+export function forgetMembers(bridge: usize, members: u64, pinned: bool): void {
+  const end = bridge + BRIDGE_BUCKETS + <usize>(load<u32>(bridge, BRIDGE_MASK) + 1) * BUCKET_SIZE;
+  for (let at = bridge + BRIDGE_BUCKETS; at < end; at += STATION_SIZE) {
+    if (load<u64>(at, STATION_KEY) == 0 || ((members >> <u64>load<u32>(at, STATION_MEMBER)) & 1) == 0) continue;
+    if (pinned || load<u32>(at, STATION_SEEN) != SEEN_STATIC) store<u64>(at, 0, STATION_KEY);
+  }
 }

@@ -13,16 +13,16 @@ const IP6: u32 = 0x86dd;
 
 /**
  * Notes a frame's network and transport headers on its descriptor; one that is cut short, or says that it is longer than it is, has none. Behind a tag
- * begins the network's header, as Linux has it, even if it is another tag. `own`: address of the port that it came by.
+ * begins the network's header, as Linux has it, even if it is another tag. `own`, `bridge`: addresses of the port that it came by, and of its bridge.
  */
-export function describeFrame(d: usize, own: u64): void {
+export function describeFrame(d: usize, own: u64, bridge: u64): void {
   const data = <usize>load<u32>(d, DESC_DATA), length = load<u32>(d, DESC_LENGTH);
   let flags = load<u32>(d, DESC_FLAGS) & (FLAG_CSUM_PARTIAL | FLAG_CSUM_GOOD), l3: u32 = 14, type: u32 = length < 14 ? 0 : load16(data + 12);
   if ((type == VLAN || type == QINQ) && length >= 18) {
     type = load16(data + 16);
     l3 = 18;
   }
-  if (length >= 14) flags |= to(load<u64>(data) & 0xffffffffffff, own);
+  if (length >= 14) flags |= to(load<u64>(data) & 0xffffffffffff, own, bridge);
   store<u16>(d, <u16>min<u32>(l3, length), DESC_L3);
   if (type == IP4 && length >= l3 + 20) flags |= describe4(d, data + l3, length - l3, l3);
   else if (type == IP6 && length >= l3 + 40) flags |= describe6(d, data + l3, length - l3, l3);
@@ -30,8 +30,8 @@ export function describeFrame(d: usize, own: u64): void {
 }
 
 @inline
-function to(destination: u64, own: u64): u32 {
-  return (destination & 1) != 0 ? FLAG_L2_GROUP : destination != own ? FLAG_L2_OTHER : 0;
+function to(destination: u64, own: u64, bridge: u64): u32 {
+  return (destination & 1) != 0 ? FLAG_L2_GROUP : destination != own && destination != bridge ? FLAG_L2_OTHER : 0;
 }
 
 function describe4(d: usize, at: usize, have: u32, l3: u32): u32 {

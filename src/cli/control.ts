@@ -1,4 +1,4 @@
-/** `packetloom nft|conntrack|ip|tc|lb …`, `reload`, `status`: words for a router that runs, by its control socket. */
+/** `packetloom nft|conntrack|ip|bridge|tc|lb …`, `reload`, `status`: words for a router that runs, by its control socket. */
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { LoomError } from "../base/errors.ts";
@@ -12,6 +12,7 @@ const TOOLS: Readonly<Record<string, string>> = {
   nft: "rules of a running router, as nft(8): list ruleset, -f FILE, add rule …",
   conntrack: "connections of a running router, as conntrack(8): -L, -E, -D, -F, -S, -C",
   ip: "addresses, routes, neighbours, links and rules of a running router, as ip(8)",
+  bridge: "ports, stations and VLANs of a running router's bridges, as bridge(8): fdb show, link, vlan …",
   tc: "queues of a running router, as tc(8): -s qdisc, qdisc replace dev DEV root …",
   lb: "balancers of a running router: list [--stats|--rate], add, remove, weight, drain, enable, disable",
 };

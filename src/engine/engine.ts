@@ -110,7 +110,7 @@ export class Engine {
   private readonly wasm: { module: WebAssembly.Module; memory: WebAssembly.Memory };
   private readonly ports: Port[] = [];
   private readonly tables: RouteTable[] = [];
-  private readonly bridges: Bridge[] = [];
+  private readonly bridges: (Bridge | undefined)[] = [];
   private readonly devices: Device[] = [];
   private readonly threads: Thread[] = [];
   private readonly runner: Runner;
@@ -194,7 +194,11 @@ export class Engine {
 
   port(index: number): Port {
     const port = this.ports[index];
-    if (!port) throw new LoomError("ENOENT", `there is no port ${index}; this engine has ports 0 to ${this.ports.length - 1}`);
+    if (!port)
+      throw new LoomError(
+        "ENOENT",
+        `there is no port ${index}; this engine has ports 0 to ${this.ports.length - this.memory.layout.sizes.bridges - 1}`,
+      );
     return port;
   }
 
@@ -234,11 +238,21 @@ export class Engine {
   }
 
   createBridge(options: BridgeOptions = {}): Bridge {
-    const { bridges } = this.memory.layout.sizes;
-    if (this.bridges.length >= bridges) throw new LoomError("ENOMEM", `all ${bridges} bridges are in use; raise bridges`);
-    const bridge = new Bridge(this.memory, this.plane, this.bridges.length, options, () => this.seconds());
-    this.bridges.push(bridge);
+    const { bridges, ports } = this.memory.layout.sizes;
+    let index = 0;
+    while (index < bridges && this.bridges[index]) index++;
+    if (index === bridges) throw new LoomError("ENOMEM", `all ${bridges} bridges are in use; raise bridges`);
+    const own = this.ports[ports - bridges + index];
+    const bridge = new Bridge(this.memory, this.plane, index, own, options, () => this.seconds());
+    this.bridges[index] = bridge;
     return bridge;
+  }
+
+  /** Takes a bridge back for a later `createBridge`; its members leave it. */
+  releaseBridge(bridge: Bridge): void {
+    if (this.bridges[bridge.index] !== bridge) return;
+    bridge.clear();
+    this.bridges[bridge.index] = undefined;
   }
 
   attach(device: Device): this {

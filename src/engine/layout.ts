@@ -30,7 +30,7 @@ export interface EngineSizes extends FlowSizes {
   /** IPv4 and IPv6 routes to make room for, over all tables. Defaults 100,000 and 20,000. */
   routes4?: number;
   routes6?: number;
-  /** Bridges and stations each can learn. Defaults 0 and 4096. */
+  /** Bridges, each with a port of its own beside `ports`, and stations each can learn. Defaults 0 and 4096. */
   bridges?: number;
   stations?: number;
   /** Bytes for next-hop group buckets. Default 64 KiB. */
@@ -197,6 +197,8 @@ export function layout(options: EngineSizes): Layout {
   if (options.backends === undefined) sizes.backends = Math.min(16 * sizes.services, abi.BALANCE_NOBODY);
   if (options.clients === undefined && sizes.services > 0) sizes.clients = 65_536;
   checkSizes(sizes);
+  sizes.ports += sizes.bridges;
+  check("ports", sizes.ports, 1, abi.MAX_PORTS);
   const workers = sizes.threads + 1;
   const descriptors = sizes.buffers + sizes.bareDescriptors;
   // An odd number of cache lines: slots a power of two apart would fall on the same cache sets.

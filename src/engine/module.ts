@@ -73,6 +73,7 @@ export interface DataPlane {
   route6Lookups(index: number, worker: number, queries: number, out: number, n: number): void;
   stationSet(bridge: number, mac: bigint, vlan: number, member: number, now: number): number;
   stationFind(bridge: number, mac: bigint, vlan: number, now: number): number;
+  stationsForget(bridge: number, members: bigint, pinned: number): void;
   serviceAdd(index: number): number;
   serviceRemove(index: number): number;
   serviceFind(address: number, protocol: number, port: number): number;

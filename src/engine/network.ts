@@ -19,6 +19,8 @@ export interface IfaceFacts {
   readonly type?: number;
   readonly group?: number;
   readonly kind?: string;
+  /** Name of the bridge that it is a port of, and the VLAN of untagged frames; null: of none. */
+  readonly bridge?: { readonly name: string; readonly pvid: number } | null;
   /** What masquerade and redirect put in; null: none. */
   readonly address4?: IpAddress | null;
   readonly address6?: IpAddress | null;
@@ -98,12 +100,6 @@ export class Network {
     this.memory.setU16(this.memory.port(port.index) + abi.PORT_NETNS, 0);
     this.ports.delete(port);
     return this;
-  }
-
-  /** Some of its ports are a bridge's. */
-  get isBridged(): boolean {
-    const { memory } = this;
-    return [...this.ports].some((port) => memory.u8[memory.port(port.index) + abi.PORT_MODE] === abi.MODE_BRIDGED);
   }
 
   /** Switches of whoever owns the network; those of tracking are one asker's among others (`track`). */
@@ -205,6 +201,10 @@ export class Network {
     if (facts.kind !== undefined) this.text(at + abi.IFACE_KIND, facts.kind);
     if (facts.index !== undefined) memory.setU32(at + abi.IFACE_INDEX, facts.index);
     if (facts.type !== undefined) memory.setU32(at + abi.IFACE_TYPE, facts.type);
+    if (facts.bridge !== undefined) {
+      this.text(at + abi.IFACE_BRIDGE, facts.bridge?.name ?? "");
+      memory.setU16(at + abi.IFACE_PVID, facts.bridge?.pvid ?? 0);
+    }
     if (facts.group !== undefined) memory.setU32(at + abi.IFACE_GROUP, facts.group);
     this.address(at + abi.IFACE_ADDRESS4, 4, facts.address4);
     this.address(at + abi.IFACE_ADDRESS6, 16, facts.address6);

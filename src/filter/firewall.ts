@@ -63,6 +63,7 @@ export interface FirewallApplyOptions extends ListOptions {
 
 export class Firewall {
   private readonly clock: Clock;
+  private readonly hasBridges: boolean;
   private readonly network: Network;
   private readonly machine: Machine;
   private ruleset: Ruleset;
@@ -75,6 +76,7 @@ export class Firewall {
       throw new LoomError("ENOTSUP", "this engine has no room for rules; create it with `filterBytes` (a megabyte does for most)");
     }
     this.clock = engine.clock;
+    this.hasBridges = engine.memory.layout.sizes.bridges > 0;
     this.network = network;
     const { random, socketOf } = options;
     this.machine = new Machine(engine, network, { random, ...(socketOf && { plane: { socketField: socketField(engine, socketOf) } }) });
@@ -124,7 +126,7 @@ export class Firewall {
 
   private load(next: Ruleset, touched: ReadonlySet<string>): void {
     const spec = next.spec();
-    checkSupported(spec, this.network.isBridged);
+    checkSupported(spec, this.hasBridges);
     const [before, wanted] = [this.tracked, trackedBy(spec)];
     // Flows are tracked before a rule asks for them, and no longer when none does any more.
     this.track({ 4: before[4] || wanted[4], 6: before[6] || wanted[6], defrag: before.defrag || wanted.defrag });

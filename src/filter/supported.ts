@@ -9,29 +9,22 @@ const OBJECTS: Partial<Record<ObjectType, string>> = {
   secmark: "there are no security marks",
 };
 
-/** `bridged`: packets are switched here; otherwise what is meant for a bridge is refused. */
-export function checkSupported({ tables }: RulesetSpec, bridged = false): void {
+const NO_BRIDGES = "this engine has no bridges: no packet would meet it; create it with `bridges`";
+
+/** `bridges`: there may be some here; otherwise what is meant for one is refused. */
+export function checkSupported({ tables }: RulesetSpec, bridges = false): void {
   for (const { family, name, chains, objects } of tables) {
     const where = `table ${family} ${name}`;
     for (const { name: own, object } of objects) checkHelper(object, `${where}, ct helper ${own}`);
     for (const { name: own, object } of objects)
       refuse(OBJECTS[object.type] ?? (object.type === "synproxy" ? proxyFault(object) : undefined), `${where}, ${object.type} ${own}`);
     for (const chain of chains) {
-      refuse(family === "bridge" ? bridgeFault(chain.base?.hook, bridged) : undefined, `${where}, chain ${chain.name}`);
+      refuse(family === "bridge" && chain.base && !bridges ? NO_BRIDGES : undefined, `${where}, chain ${chain.name}`);
       for (const { handle, expressions } of chain.rules)
         for (const each of expressions)
           refuse(missing(each) ?? misplaced(each, family, chain.base?.hook), `${where}, chain ${chain.name}, rule with handle ${handle}`);
     }
   }
-}
-
-/** What stands in no bridge's way: its ports are switched, it has no host of its own. */
-function bridgeFault(hook: string | undefined, bridged: boolean): string | undefined {
-  if (hook === undefined) return undefined;
-  if (!bridged) return "no port of this network is a bridge's: no packet would meet it";
-  return hook === "input" || hook === "output"
-    ? "bridges have no host of their own; expected prerouting, forward or postrouting"
-    : undefined;
 }
 
 function checkHelper(object: ObjectSpec["object"], where: string): void {

@@ -33,12 +33,13 @@ import { TcpLayer } from "../tcp/layer.ts";
 import type { Conntrack } from "../track/conntrack.ts";
 import { UdpLayer } from "../udp/layer.ts";
 import { UnixEndpoint, UnixNamespace } from "../unix/index.ts";
+import { HostBridges, type PortVlan, type PortVlans, type StationInfo } from "./bridges.ts";
 import { type DhcpLeases, type DhcpOptions, HostDhcp } from "./dhcp.ts";
 import { connectAny, RESOLUTION_DELAY_MS } from "./happy-eyeballs.ts";
 import { HostRules, type LogEntry, RULES_MEMORY } from "./host-rules.ts";
 import { warnUnlessRun } from "./idle-warning.ts";
 import { HostNames } from "./names.ts";
-import { ADDRESS, CONNECT, DATAGRAM, DHCP, HOST, INTERFACE, LISTEN, LOOKUP, PING, RAW, ROUTE, RULE, UNIX } from "./option-shapes.ts";
+import { ADDRESS, CONNECT, DATAGRAM, DHCP, HOST, INTERFACE, LISTEN, LOOKUP, PING, PORT, RAW, ROUTE, RULE, UNIX } from "./option-shapes.ts";
 import type {
   BothEnds,
   ConnectOptions,
@@ -55,6 +56,7 @@ import type { QueueCounters, QueueHandler, QueueOptions } from "./packet-queues.
 import { openRaw, type RawOptions } from "./raw-options.ts";
 import { type RuleOptions, ruleOf } from "./rule-options.ts";
 
+export type { PortVlan, PortVlans, StationInfo } from "./bridges.ts";
 export type * from "./options.ts";
 
 const NOBODY = { pid: 0, uid: 0, gid: 0 };
@@ -95,6 +97,7 @@ export class Host {
   private readonly pinger: Pinger;
   private readonly dhcpClients: HostDhcp;
   private readonly devices = new Map<NetInterface, Device>();
+  private readonly bridges: HostBridges;
   private readonly clockwork: Device;
   private nextPort = 0;
   /** Why the host does nothing any more. */
@@ -120,6 +123,7 @@ export class Host {
     this.echo = new EchoLayer(this.ip);
     this.pinger = new Pinger(this.echo);
     this.dhcpClients = new HostDhcp(this);
+    this.bridges = new HostBridges(this.ip, this.devices, (name) => this.dhcpClients.stop(name, false));
     this.rules = HostRules.of(engine, this.ip, random);
     this.clockwork = { name: "timers", poll: () => this.tick() };
     engine.attach(this.clockwork);
@@ -130,11 +134,14 @@ export class Host {
   static async create(options: HostOptions = {}): Promise<Host> {
     checkOptions("host", HOST satisfies Shape<HostOptions>, options);
     const room = options.ruleset === undefined ? {} : RULES_MEMORY;
-    const engine = options.engine ?? (await Engine.create({ ...MEMORY, ...room, ...options.memory }));
+    const masters = new Set((options.interfaces ?? []).flatMap(({ master }) => master ?? []));
+    const engine = options.engine ?? (await Engine.create({ ...MEMORY, bridges: masters.size, ...room, ...options.memory }));
     checkMemory(engine);
     const host = new Host(engine, options);
     try {
-      for (const each of options.interfaces ?? []) await host.addInterface(each);
+      // Bridges before their ports.
+      const interfaces = [...(options.interfaces ?? [])].sort((a, b) => Number(a.master !== undefined) - Number(b.master !== undefined));
+      for (const each of interfaces) await host.addInterface(each);
       // Rules name interfaces, and are in force before anything runs.
       if (options.ruleset !== undefined) host.firewall.apply(options.ruleset);
     } catch (error) {
@@ -225,7 +232,7 @@ export class Host {
     // What was asked for counts more than what the device brought along.
     port.configure({ mac: options.mac, mtu: options.mtu });
     const probes = options.probes ?? (options.autoconf ? 1 : 0);
-    const iface = ip.addInterface(name, port, probes);
+    const iface = ip.addInterface(name, port, probes, options.master !== undefined);
     iface.proxy = options.proxy ?? false;
     if (device) {
       this.devices.set(iface, device);
@@ -233,6 +240,8 @@ export class Host {
     }
     try {
       if (options.mac !== undefined || options.mtu !== undefined) device?.changed?.();
+      this.bridges.begin(iface, options.mtu !== undefined);
+      if (options.master !== undefined) this.bridges.enslave(iface, options.master, options);
       this.configureInterface(iface, options, probes);
     } catch (error) {
       this.removeInterface(name);
@@ -260,12 +269,39 @@ export class Host {
   removeInterface(name: string): void {
     const iface = this.ip.interface(name);
     const device = this.devices.get(iface);
-    this.devices.delete(iface);
     this.ip.touch();
+    this.bridges.remove(iface);
+    this.devices.delete(iface);
     this.dhcpClients.stop(name, false);
     this.ip.removeInterface(iface);
     if (device) this.engine.detach(device);
     this.freed.push(iface.port);
+  }
+
+  /**
+   * `ip link set NAME master BRIDGE`, or without one `nomaster`: an interface becomes a port of a bridge (an interface whose device is `bridge()`), or is one for itself
+   * again. What it had of addresses, routes and neighbours goes either way. For a port of that bridge already, `pvid` and `vlans` are what is changed.
+   */
+  setMaster(name: string, master: string | undefined, vlans: PortVlans = {}): void {
+    this.check();
+    checkOptions("port", PORT satisfies Shape<PortVlans>, vlans);
+    const iface = this.ip.interface(name);
+    this.ip.touch();
+    if (master === undefined) this.bridges.free(iface);
+    else this.bridges.enslave(iface, master, vlans);
+    this.ip.flush();
+  }
+
+  /** What a bridge knows of who is where: `bridge fdb show`. */
+  stations(bridge: string): StationInfo[] {
+    this.check();
+    return this.bridges.stations(this.ip.interface(bridge));
+  }
+
+  /** VLANs of a bridge's port: `bridge vlan show`. */
+  vlans(name: string): PortVlan[] {
+    this.check();
+    return this.bridges.vlans(this.ip.interface(name));
   }
 
   private takePort(): Port {
@@ -291,7 +327,10 @@ export class Host {
 
   /** `ip link set NAME mtu`. */
   setMtu(name: string, mtu: number): void {
-    this.change(name, (iface) => this.ip.changes.setMtu(iface, mtu));
+    this.change(name, (iface) => {
+      this.ip.changes.setMtu(iface, mtu);
+      this.bridges.keepMtu(iface);
+    });
   }
 
   /** `ip link set NAME address`; neighbours are told. */
@@ -300,6 +339,11 @@ export class Host {
   }
 
   private change(name: string, how: (iface: NetInterface) => void): void {
+    this.alter(name, how);
+    this.bridges.changed(this.ip.interface(name));
+  }
+
+  private alter(name: string, how: (iface: NetInterface) => void): void {
     const iface = this.ip.interface(name);
     const { changes } = this.ip;
     const { mtu, port } = iface;
@@ -324,6 +368,7 @@ export class Host {
     return this.ip.interfaces.map((iface) => ({
       name: iface.name,
       device: this.devices.get(iface)?.name,
+      master: iface.master?.name,
       mac: iface.port.mac,
       mtu: iface.mtu,
       up: iface.up,
@@ -339,6 +384,7 @@ export class Host {
       const carrier = device.carrier ?? true;
       if (carrier !== iface.carrier) {
         this.ip.changes.setCarrier(iface, carrier);
+        this.bridges.changed(iface);
         if (carrier) this.dhcpClients.linkUp(iface.name);
       }
       if (device.mtu !== undefined && device.mtu !== iface.mtu) this.ip.changes.setMtu(iface, device.mtu);

@@ -55,6 +55,8 @@ const ADVERTISE: Shape<AdvertiseOptions> = {
 
 const AUTOCONF: Shape<AutoconfOptions> = { temporary: yesNo, identifiers: oneOf("stable", "eui64"), probes, secret: bytes };
 
+const vlan = whole(1, 4094);
+
 export const INTERFACE = {
   name: text,
   device: (value: unknown) =>
@@ -67,9 +69,15 @@ export const INTERFACE = {
   probes,
   advertise: either(yesNo, shaped("advertise", ADVERTISE)),
   proxy: yesNo,
+  master: text,
+  pvid: vlan,
+  vlans: listOf(vlan),
   gateway: either(text, texts),
   dhcp: oneOf(true, false, "v4", "v6"),
 };
+
+/** Of a bridge's port. */
+export const PORT = { pvid: vlan, vlans: listOf(vlan) };
 
 export const RESOLVER: Shape<ResolverOptions> = {
   servers: listOf(either(text, shaped("name server", { address: text, port: peerPort }, ["address"]))),

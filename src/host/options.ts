@@ -42,6 +42,13 @@ export interface InterfaceOptions {
   advertise?: boolean | AdvertiseOptions;
   /** Answer for what is reached by other interfaces: proxy ARP (RFC 1027) and NDP. The host must forward. */
   proxy?: boolean;
+  /**
+   * The bridge that it is a port of: an interface whose device is `bridge()`. A port has no addresses of its own; `pvid` is the VLAN of its untagged frames
+   * (default 1), `vlans` those that it carries tagged, on a bridge with `vlanFiltering`.
+   */
+  master?: string;
+  pvid?: number;
+  vlans?: readonly number[];
   /** Default gateways of either family. */
   gateway?: string | readonly string[];
   /** Ask the link for addresses, routes and name servers: of both families, or of one. `host.dhcp(name)` waits for them. */
@@ -125,6 +132,8 @@ export interface LinkInfo {
   readonly name: string;
   /** Name of its device, if the host was given one. */
   readonly device: string | undefined;
+  /** The bridge that it is a port of. */
+  readonly master: string | undefined;
   readonly mac: string;
   readonly mtu: number;
   readonly up: boolean;

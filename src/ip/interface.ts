@@ -72,6 +72,8 @@ export class NetInterface {
   retransMs = 1000;
   /** Answer for addresses that are reached by another interface: ARP (RFC 1027) and NDP (RFC 4861 §7.2.8). */
   proxy = false;
+  /** The bridge that it is a port of: then it has no addresses, and what it hears is the bridge's. */
+  master: NetInterface | undefined;
   /** Addresses that are answered for, wherever they are. */
   readonly proxied = new Map<string, IpAddress>();
 

@@ -11,7 +11,7 @@
  */
 
 import * as abi from "../../assembly/abi.ts";
-import { LoomError } from "../base/errors.ts";
+import { invalid, LoomError } from "../base/errors.ts";
 import { type InterfaceAddress, IpAddress } from "../base/ip-address.ts";
 import type { Random } from "../base/random.ts";
 import { Timers } from "../base/timers.ts";
@@ -207,8 +207,8 @@ export class IpStack implements PuntReceiver, World {
 
   // ── Interfaces ────────────────────────────────────────────────────────────────────────────────
 
-  /** `probes`: how often others are asked before the link-local address is used. */
-  addInterface(name: string, port: Port, probes = 0): NetInterface {
+  /** `probes`: how often others are asked before the link-local address is used. One that will be a bridge's port at once has none. */
+  addInterface(name: string, port: Port, probes = 0, isPort = false): NetInterface {
     if (this.interfaces.some((iface) => iface.name === name)) throw new LoomError("EEXIST", `there is an interface ${name} already`);
     const iface = new NetInterface(name, port);
     this.interfaces.push(iface);
@@ -218,8 +218,38 @@ export class IpStack implements PuntReceiver, World {
     this.rules.apply();
     this.engine.setReceiver(port, this);
     if (this.network) this.enter(iface, this.network);
-    this.addAddress(iface, { address: linkLocalOf(iface.mac), length: 64 }, { origin: "kernel", probes });
+    if (!isPort) this.addAddress(iface, { address: linkLocalOf(iface.mac), length: 64 }, { origin: "kernel", probes });
     return iface;
+  }
+
+  /**
+   * An interface becomes a port of the bridge that another one is, or of none any more: addresses, routes and neighbours go; of none it has its link-local address
+   * again. Frames are the engine's to switch.
+   */
+  setMaster(iface: NetInterface, master: NetInterface | undefined): void {
+    if (master) {
+      this.discovery.stop(iface);
+      this.redirects.lost(iface);
+      this.advertiser.stop(iface);
+      this.flush();
+      this.changes.clear(iface);
+      this.flush();
+      iface.master = master;
+      return;
+    }
+    iface.master = undefined;
+    this.network?.describe(iface.port.index, { bridge: null });
+    this.multicast.attach(iface);
+    this.addAddress(iface, { address: linkLocalOf(iface.mac), length: 64 }, { origin: "kernel", probes: 0 });
+  }
+
+  /** What rules see of a bridge's port: whose it is and its VLAN. A bridge's own port is told of by itself. */
+  tellPort(port: Port, bridge: string, pvid: number): void {
+    this.network?.add(port).describe(port.index, { bridge: { name: bridge, pvid } });
+  }
+
+  forgetPort(port: Port): void {
+    this.network?.remove(port);
   }
 
   /** Takes an interface away with everything that hangs on it. Connections stay, and go on when there is a way again. */
@@ -259,6 +289,8 @@ export class IpStack implements PuntReceiver, World {
 
   /** Gives an interface an address, with its routes and groups. */
   addAddress(iface: NetInterface, own: InterfaceAddress, options?: AddressOptions): OwnAddress {
+    if (iface.master)
+      throw invalid(`${iface.name} is a port of ${iface.master.name} and has no addresses; give ${own.address} to ${iface.master.name}`);
     return this.addresses.add(iface, own, options);
   }
 
@@ -310,7 +342,7 @@ export class IpStack implements PuntReceiver, World {
   }
 
   private enter(iface: NetInterface, network: Network): void {
-    network.describe(iface.port.index, { name: iface.name, index: iface.port.index + 1, type: 1 }).add(iface.port);
+    network.describe(iface.port.index, { name: iface.name, index: iface.port.index + 1, type: 1, bridge: null }).add(iface.port);
     this.tellAddress(iface);
   }
 

@@ -1,4 +1,5 @@
 /** Devices: where packets come from and go to. A device knows ports; ports do not know devices. */
+export { BridgeDevice, type BridgeDeviceOptions, bridge } from "./bridge.ts";
 export * from "./channel.ts";
 export { FrameReader } from "./frames.ts";
 export * from "./generator.ts";

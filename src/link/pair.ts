@@ -33,6 +33,16 @@ export function joinPorts(engine: Engine, a: Port, b: Port): void {
   b.configure({ offload });
 }
 
+/** Undoes `joinPorts`: each receives by its own rings again, and what was on the way is thrown away. */
+export function partPorts(engine: Engine, a: Port, b: Port): void {
+  const { memory } = engine;
+  for (const port of [a, b]) {
+    port.drain();
+    for (let w = 0; w < memory.layout.workers; w++)
+      memory.setU32(memory.port(port.index) + abi.PORT_RX + 4 * w, memory.ring(port.index, w, false));
+  }
+}
+
 function checkPort(which: string, port: unknown): void {
   if (!(port instanceof Port)) throw invalid(`joinPorts: the ${which} argument is ${shown(port)}; expected a port, such as engine.port(0)`);
 }

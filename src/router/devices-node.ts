@@ -12,9 +12,9 @@ import { qemuListen } from "../link/qemu-node.ts";
 import { Recorder, Replay } from "../link/replay.ts";
 import { tap } from "../link/tap.ts";
 import { xdp } from "../link/xdp.ts";
-import type { DeviceConfig } from "./schema.ts";
+import type { OuterDevice } from "./schema.ts";
 
-export function deviceOf(config: DeviceConfig): DeviceFor {
+export function deviceOf(config: OuterDevice): DeviceFor {
   switch (config.kind) {
     case "tap":
       return tap(without(config));
@@ -35,7 +35,7 @@ function without<T extends { readonly kind: string }>({ kind: _, ...rest }: T): 
   return rest;
 }
 
-type Of<Kind> = Extract<DeviceConfig, { kind: Kind }>;
+type Of<Kind> = Extract<OuterDevice, { kind: Kind }>;
 
 /** What one capture holds comes in, what leaves is written into another one, which is complete when the interface goes. */
 function captures({ in: input, out, speed = "recorded" }: Of<"pcap">, engine: Engine, port: Port): Device {

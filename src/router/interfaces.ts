@@ -3,11 +3,12 @@ import { LoomError } from "../base/errors.ts";
 import type { Port } from "../engine/port.ts";
 import type { DeviceFor, Host } from "../host/host.ts";
 import type { NetInterface } from "../ip/interface.ts";
+import { bridge } from "../link/bridge.ts";
 import { changed, same } from "./changes.ts";
-import type { DeviceConfig, InterfaceConfig } from "./schema.ts";
+import type { DeviceConfig, InterfaceConfig, OuterDevice } from "./schema.ts";
 
 /** Makes devices: by their description, or ready ones by the interface's name. */
-export type DeviceMaker = (config: DeviceConfig, interfaceName: string) => DeviceFor;
+export type DeviceMaker = (config: OuterDevice, interfaceName: string) => DeviceFor;
 
 /** Where interfaces get what moves their frames. */
 export interface InterfaceSources {
@@ -53,7 +54,9 @@ export class Interfaces {
   }
 
   async set(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[]): Promise<void> {
-    for (const config of next) {
+    // Bridges before their ports.
+    const ordered = [...next].sort((a, b) => Number(a.master !== undefined) - Number(b.master !== undefined));
+    for (const config of ordered) {
       const old = before.find(({ name }) => name === config.name);
       const isThere = this.host.ip.interfaces.some(({ name }) => name === config.name);
       if (isThere && old) this.change(config, old);
@@ -63,16 +66,23 @@ export class Interfaces {
 
   private async add({ device, qdisc: _, up, ...options }: InterfaceConfig): Promise<void> {
     const { name } = options;
-    const ready = this.ready[name] ?? (device && this.deviceOf(device, name));
+    const ready = this.ready[name] ?? (device && this.made(device, name));
     const mac = options.mac ?? this.macOf?.(name);
     await this.host.addInterface({ ...options, ...(mac && { mac }), device: ready, port: this.ports[name] });
     if (up === false) this.host.setUp(name, false);
+  }
+
+  private made(device: DeviceConfig, name: string): DeviceFor {
+    if (device.kind !== "bridge") return this.deviceOf(device, name);
+    const { kind: _, ...options } = device;
+    return bridge(options);
   }
 
   private change(config: InterfaceConfig, old: InterfaceConfig): void {
     const { host } = this;
     const { name } = config;
     const iface = host.ip.interface(name);
+    if (config.master === undefined && iface.master) host.setMaster(name, undefined);
     if (config.mtu !== undefined && config.mtu !== iface.mtu) host.setMtu(name, config.mtu);
     if (config.mac !== undefined && config.mac.toLowerCase() !== iface.port.mac) host.setMac(name, config.mac);
     const { gone, fresh } = changed(config.addresses ?? [], old.addresses ?? []);
@@ -86,6 +96,9 @@ export class Interfaces {
     if ((config.up ?? true) !== (old.up ?? true)) host.setUp(name, config.up ?? true);
     iface.proxy = config.proxy ?? false;
     this.changeProtocols(config, old);
+    const { master, pvid, vlans } = config;
+    const isSame = iface.master?.name === master && same([pvid, vlans], [old.pvid, old.vlans]);
+    if (master !== undefined && !isSame) host.setMaster(name, master, { pvid, vlans });
   }
 
   private changeProtocols(config: InterfaceConfig, old: InterfaceConfig): void {

@@ -11,6 +11,27 @@ import { parseEndpoint } from "./schema-parts.ts";
 
 const familyOf = (address: string) => IpAddress.parse(address).family;
 
+type Iface = RouterConfig["interfaces"][number];
+
+/** What a bridge's port may not have, and what only it may. */
+function portFaults(
+  { interfaces }: RouterConfig,
+  master: string | undefined,
+  iface: Omit<Iface, "name" | "master" | "qdisc">,
+): [string, string][] {
+  if (master === undefined)
+    return (["pvid", "vlans"] as const)
+      .filter((key) => iface[key] !== undefined)
+      .map((key) => [key, "is of a bridge's port; expected master: with it"]);
+  const bridge = interfaces.find(({ name }) => name === master);
+  if (iface.device?.kind === "bridge") return [["master", "is of a bridge; a bridge is no other's port"]];
+  if (bridge && bridge.device?.kind !== "bridge")
+    return [["master", `is "${master}", which is no bridge; expected one with device: { kind: bridge }`]];
+  if (!bridge) return [];
+  const its = ["addresses", "gateway", "dhcp", "autoconf", "advertise", "proxy"] as const;
+  return its.filter((key) => iface[key]).map((key) => [key, `is the bridge's; expected it at ${master}`]);
+}
+
 export function references(config: RouterConfig): Mistake[] {
   const mistakes: Mistake[] = [];
   const add = (path: Path, message: string) => mistakes.push({ path, message });
@@ -26,7 +47,10 @@ export function references(config: RouterConfig): Mistake[] {
       add(path, `${pathText(path)}: ${(error as LoomError).message}`);
     }
   };
-  config.interfaces.forEach(({ name, qdisc, advertise, device }, i) => {
+  config.interfaces.forEach(({ name, qdisc, advertise, device, master, ...rest }, i) => {
+    known(master, "interfaces", i, "master");
+    for (const [key, message] of portFaults(config, master, { device, advertise, ...rest }))
+      add(["interfaces", i, key], `interfaces[${i}].${key} ${message}`);
     const first = names.indexOf(name);
     if (first !== i) add(["interfaces", i, "name"], `interfaces[${i}].name is "${name}"; interfaces[${first}] is called that already`);
     if (qdisc !== undefined) tries(["interfaces", i, "qdisc"], () => checkWords(qdisc));

@@ -180,6 +180,7 @@ function sizesOf({ interfaces, routes, policyRules, balancers = [], conntrack = 
   const backends = balancers.reduce((sum, each) => sum + (each.backends?.length ?? 0), 0);
   return {
     ports: Math.max(8, 2 * interfaces.length),
+    bridges: Math.max(1, 2 * interfaces.filter(({ device }) => device?.kind === "bridge").length),
     tables: 2 + 2 * (tables.size + 3),
     buffers: 16_384,
     ringCapacity: 4096,

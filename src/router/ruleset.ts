@@ -145,5 +145,5 @@ export function checkRules(config: RouterConfig): void {
   const { text, name: file, ...place } = rulesOf(config);
   ruleset.apply(text, { file, ...place });
   for (const own of ownTables(config, []).values()) ruleset.apply(own, { file: "packetloom" });
-  checkSupported(ruleset.spec());
+  checkSupported(ruleset.spec(), true);
 }

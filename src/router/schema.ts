@@ -31,6 +31,7 @@ import {
 const { optional } = v;
 const namespace = optional(text);
 const seconds = amount("seconds");
+const vlan = whole(1, 4094);
 
 const device = v.variant(
   "kind",
@@ -60,8 +61,14 @@ const device = v.variant(
       flows: optional(whole(1, 1_000_000)),
       count: optional(whole(1, 2 ** 53 - 1)),
     }),
+    object("bridge", {
+      kind: v.literal("bridge"),
+      ageingSeconds: optional(whole(1, 1_000_000)),
+      vlanFiltering: optional(yesNo),
+      pvid: optional(vlan),
+    }),
   ],
-  'expected an object whose kind is "tap", "packet", "xdp", "qemu", "pcap" or "generator"',
+  'expected an object whose kind is "tap", "packet", "xdp", "qemu", "pcap", "generator" or "bridge"',
 );
 
 const advertise = object("advertise", {
@@ -93,6 +100,9 @@ const iface = object("interface", {
   autoconf: optional(yesNo),
   advertise: optional(either(isObject, advertise, yesNo)),
   proxy: optional(yesNo),
+  master: optional(interfaceName),
+  pvid: optional(vlan),
+  vlans: optional(list(vlan, "VLANs")),
   up: optional(yesNo),
   qdisc: optional(text),
 });
@@ -257,6 +267,8 @@ export const CONFIG = object("router", {
 export type RouterConfig = v.InferInput<typeof CONFIG>;
 export type InterfaceConfig = RouterConfig["interfaces"][number];
 export type DeviceConfig = NonNullable<InterfaceConfig["device"]>;
+/** What moves frames to and from somewhere; a bridge does not. */
+export type OuterDevice = Exclude<DeviceConfig, { kind: "bridge" }>;
 export type RouteConfig = NonNullable<RouterConfig["routes"]>[number];
 export type ForwardConfig = NonNullable<RouterConfig["forwards"]>[number];
 export type BalancerConfig = NonNullable<RouterConfig["balancers"]>[number];

@@ -32,11 +32,25 @@ function ofInterface(output: boolean, offset: number, bytes: number, needed: boo
         e.code.get(at).i32(e.program.places.nothing).eq();
         e.failIf();
       }
-      if (offset === abi.IFACE_KIND) {
+      if (offset === abi.IFACE_KIND || offset === abi.IFACE_BRIDGE) {
         e.code.get(at).load(1, offset).eqz();
         e.failIf();
       }
       loadWords(e.code, at, offset, bytes, to);
+    },
+  };
+}
+
+/** Of the port of a bridge that the frame came in by: its default VLAN, or the EtherType of the bridge's tags, which is 802.1Q's. */
+function bridgeVlan(offset: number | undefined): Known {
+  return {
+    bytes: 2,
+    certain: false,
+    emit(e, [to]) {
+      const at = e.temporary();
+      pushInterface(e, false, at).tee(at).load(1, abi.IFACE_BRIDGE).eqz();
+      e.failIf();
+      (offset === undefined ? e.code.i32(0x0081) : e.code.get(at).load(2, offset)).set(to);
     },
   };
 }
@@ -135,6 +149,13 @@ export function metaOf(key: MetaKey, family: Family): Known {
     case "iifkind":
     case "oifkind":
       return ofInterface(key === "oifkind", abi.IFACE_KIND, 16, true);
+    case "ibrname":
+    case "obrname":
+      return ofInterface(key === "obrname", abi.IFACE_BRIDGE, abi.IFACE_NAME_SIZE, true);
+    case "ibrpvid":
+      return bridgeVlan(abi.IFACE_PVID);
+    case "ibrvproto":
+      return bridgeVlan(undefined);
     case "nfproto":
       return nfproto(family);
     case "l4proto":

@@ -29,6 +29,8 @@ const OWN_SEGMENTS: Partial<Record<Family, Partial<Record<BaseChain["hook"], num
     prerouting: abi.SEGMENT_BRIDGE_PREROUTING,
     forward: abi.SEGMENT_BRIDGE_FORWARD,
     postrouting: abi.SEGMENT_BRIDGE_POSTROUTING,
+    input: abi.SEGMENT_BRIDGE_INPUT,
+    output: abi.SEGMENT_BRIDGE_OUTPUT,
   },
 };
 

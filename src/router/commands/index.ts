@@ -1,8 +1,9 @@
-/** Commands against a running router: `nft`, `conntrack`, `ip`, `tc`, `lb`, and `router` for what concerns the whole of it. */
+/** Commands against a running router: `nft`, `conntrack`, `ip`, `bridge`, `tc`, `lb`, and `router` for what concerns the whole of it. */
 import { LoomError } from "../../base/errors.ts";
 import { parseConfig } from "../config.ts";
 import type { Router } from "../router.ts";
 import { talk } from "../top.ts";
+import { bridge } from "./bridge.ts";
 import { type Command, type Output, usage } from "./command.ts";
 import { conntrack } from "./conntrack.ts";
 import { ip } from "./ip.ts";
@@ -12,11 +13,11 @@ import { tc } from "./tc.ts";
 
 export type { Output } from "./command.ts";
 
-const COMMANDS: Readonly<Record<string, Command>> = { nft, conntrack, ip, tc, lb };
+const COMMANDS: Readonly<Record<string, Command>> = { nft, conntrack, ip, bridge, tc, lb };
 export const TOOLS: readonly string[] = Object.keys(COMMANDS);
 
 export interface Request {
-  /** nft, conntrack, ip, tc or lb; "router" for status and reload. */
+  /** nft, conntrack, ip, bridge, tc or lb; "router" for status and reload. */
   readonly tool: string;
   readonly words: readonly string[];
   /** Text of a file that the words name. */

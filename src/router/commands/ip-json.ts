@@ -21,6 +21,7 @@ function head({ host }: Router, link: LinkInfo, withMode: boolean, withLink = tr
     flags: flagsOf(link),
     mtu: link.mtu,
     qdisc: qdiscOf(host, iface),
+    ...(link.master && { master: link.master }),
     operstate: isUp(link) ? "UP" : "DOWN",
     ...(withMode && { linkmode: "DEFAULT" }),
     group: "default",

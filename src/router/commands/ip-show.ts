@@ -27,7 +27,7 @@ function head({ host }: Router, link: LinkInfo, withMode: boolean, withLink = tr
   const iface = host.ip.interface(link.name);
   const state = isUp(link) ? "UP" : "DOWN";
   return [
-    `${iface.index}: ${link.name}: <${flagsOf(link).join(",")}> mtu ${link.mtu} qdisc ${qdiscOf(host, iface)} state ${state} ${withMode ? "mode DEFAULT " : ""}group default qlen 1000`,
+    `${iface.index}: ${link.name}: <${flagsOf(link).join(",")}> mtu ${link.mtu} qdisc ${qdiscOf(host, iface)} ${link.master ? `master ${link.master} ` : ""}state ${state} ${withMode ? "mode DEFAULT " : ""}group default qlen 1000`,
     ...(withLink ? [`    link/ether ${link.mac} brd ${BROADCAST}`] : []),
   ].join("\n");
 }

@@ -18,7 +18,7 @@ const LOCAL_TABLE = 255;
 
 const HELP = `Usage: ip [ -4 | -6 ] [ -s ] [ -j ] [ -br ] OBJECT COMMAND
        ip link [ show [ DEV ] ]
-       ip link set DEV [ up | down ] [ mtu MTU ] [ address MAC ]
+       ip link set DEV [ up | down ] [ mtu MTU ] [ address MAC ] [ master BRIDGE | nomaster ]
        ip address [ show [ DEV ] ]
        ip address { add | del } PREFIX dev DEV
        ip route [ show [ PREFIX ] [ table TABLE ] [ dev DEV ] ] | get ADDRESS
@@ -75,10 +75,17 @@ function link(router: Router, [verb, ...words]: readonly string[], asked: Asked)
     const word = rest[i];
     if (word === "up" || word === "down") router.host.setUp(name, word === "up");
     else if (word === "mtu") router.host.setMtu(name, Number(rest[++i]));
+    else if (word === "master") enslave(router, name, rest[++i] ?? "");
+    else if (word === "nomaster") router.host.setMaster(name, undefined);
     else if (word === "address") router.host.setMac(name, rest[++i] ?? "");
     else throw usage(`Error: either "dev" is duplicate, or "${word}" is a garbage.`);
   }
   return done;
+}
+
+function enslave({ host }: Router, name: string, master: string): void {
+  if (!host.links().some((each) => each.name === master)) throw usage(`Error: argument "${master}" is wrong: Device does not exist`);
+  host.setMaster(name, master);
 }
 
 function address(router: Router, [verb, ...words]: readonly string[], asked: Asked): Output {
