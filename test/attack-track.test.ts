@@ -179,10 +179,7 @@ for (const build of BUILDS)
       assert.equal(passes(engine, 1, udp(1, v4("20.0.0.1"), v4("10.0.0.1"), 1000, 53)), 1);
       assert.match(firewall.list(), /udp dport 53 counter packets 1 .*\n(?:.*\n)*.*udp dport 54 counter packets 1 /);
       for (const [text, why] of [
-        [
-          "table bridge b { chain c { type filter hook forward priority 0; }; }",
-          /table bridge b, chain c: this engine has no bridges/,
-        ],
+        ["table bridge b { chain c { type filter hook forward priority 0; }; }", /table bridge b, chain c: this engine has no bridges/],
         ["table ip t { ct timeout x { protocol udp; policy = { unreplied : 7 }; }; }", /ct timeout x: timeouts are those/],
       ] as const)
         assert.throws(() => firewall.apply(text), why);

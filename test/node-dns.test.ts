@@ -1,9 +1,11 @@
 /** `dns` by type: one suite over Node's own resolver (c-ares), which is the oracle, and over a host's; both ask our server. */
 import assert from "node:assert/strict";
+import * as dgram from "node:dgram";
 import { createSocket } from "node:dgram";
 import * as dns from "node:dns";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
+import * as net from "node:net";
 import { after, before, describe, it } from "node:test";
 import { DnsServer, Zone } from "../src/dns/index.ts";
 import { Engine, Host, joinPorts, serveDns } from "../src/index.ts";
@@ -179,3 +181,48 @@ for (const [name, make] of Object.entries(places)) {
     });
   });
 }
+
+describe("names that Node's modules have", () => {
+  it("are all there, but for dns.lookupService and what is Node's own underneath", async () => {
+    const host = await Host.create({ interfaces: [{ addresses: ["10.0.0.1/24"] }] });
+    const ours = forHost(host);
+    const missing = (a: object, b: object) => Object.keys(a).filter((name) => !(name in b) && !name.startsWith("_") && name !== "default");
+    assert.deepEqual(missing(dns, ours.dns), ["lookupService"]);
+    assert.deepEqual(missing(dns.promises, ours.dns.promises), ["lookupService"]);
+    assert.deepEqual(missing(net, ours.net), []);
+    assert.deepEqual(missing(dgram, ours.dgram), []);
+    await host.close();
+  });
+
+  it("set what others mean by default, as in Node", async () => {
+    const host = await Host.create({ interfaces: [{ addresses: ["10.0.0.1/24"] }], hosts: { both: ["2001:db8::1", "192.0.2.1"] } });
+    const ours = forHost(host);
+    for (const each of [dns, ours.dns]) {
+      assert.equal(each.getDefaultResultOrder(), "verbatim");
+      assert.throws(() => each.setDefaultResultOrder("none" as never), {
+        code: "ERR_INVALID_ARG_VALUE",
+        message: "The argument 'dnsOrder' must be one of: 'verbatim', 'ipv4first', 'ipv6first'. Received 'none'",
+      });
+      const empty = await new Promise((resolve) => each.lookup("", (...told: unknown[]) => resolve(told)));
+      assert.deepEqual(empty, [null, null, 4]);
+      assert.deepEqual(await each.promises.lookup(""), { address: null, family: 4 });
+    }
+    ours.dns.setDefaultResultOrder("ipv4first");
+    assert.deepEqual(await ours.dns.promises.lookup("both", { all: true }), [
+      { address: "192.0.2.1", family: 4 },
+      { address: "2001:db8::1", family: 6 },
+    ]);
+    ours.dns.promises.setDefaultResultOrder("ipv6first");
+    assert.deepEqual(await ours.dns.promises.lookup("both"), { address: "2001:db8::1", family: 6 });
+    for (const each of [net, ours.net]) {
+      assert.equal(each.getDefaultAutoSelectFamily(), true);
+      const before = each.getDefaultAutoSelectFamilyAttemptTimeout();
+      each.setDefaultAutoSelectFamilyAttemptTimeout(1);
+      assert.equal(each.getDefaultAutoSelectFamilyAttemptTimeout(), 10);
+      each.setDefaultAutoSelectFamilyAttemptTimeout(before);
+      assert.throws(() => each.setDefaultAutoSelectFamily(1 as never), { code: "ERR_INVALID_ARG_TYPE" });
+      assert.throws(() => each.setDefaultAutoSelectFamilyAttemptTimeout(0), { code: "ERR_OUT_OF_RANGE" });
+    }
+    await host.close();
+  });
+});

@@ -188,3 +188,6 @@ export function networkOf(address: IpAddress, length: number): IpAddress {
   };
   return new IpAddress(keep(address.a, 0), keep(address.b, 1), keep(address.c, 2), keep(address.d, 3));
 }
+
+/** Where a host reaches itself, in each family. */
+export const LOOPBACK: { readonly 4: IpAddress; readonly 6: IpAddress } = { 4: IpAddress.parse("127.0.0.1"), 6: IpAddress.parse("::1") };

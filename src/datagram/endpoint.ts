@@ -3,7 +3,7 @@
  * (RFC 1122 §4.1, RFC 1112 §6, RFC 3678). How its bytes become packets, and which packets are for it, its protocol says.
  */
 import { LoomError } from "../base/errors.ts";
-import type { IpAddress } from "../base/ip-address.ts";
+import { type IpAddress, LOOPBACK } from "../base/ip-address.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
 import { icmpErrno } from "../ip/icmp-errno.ts";
 import type { NetInterface } from "../ip/interface.ts";
@@ -47,6 +47,11 @@ export interface EndpointOptions {
   reuseAddress?: boolean;
   /** Bound to all addresses, but not to those of IPv4 (RFC 3493 §5.3). */
   v6Only?: boolean;
+}
+
+/** RFC 1122 §3.2.1.3 (g), RFC 4291 §2.5.3: no address of loopback leaves the host. */
+function checkReach(source: IpAddress, to: IpAddress, path: Path): void {
+  if (source.isLoopback && !path.isLocal) throw new LoomError("EINVAL", `${source} reaches nobody but this host, and ${to} is not of it`);
 }
 
 export abstract class DatagramEndpoint {
@@ -161,9 +166,12 @@ export abstract class DatagramEndpoint {
   // ── Sending ───────────────────────────────────────────────────────────────────────────────────
 
   /** From now on only this peer is heard, and its errors are reported (RFC 1122 §4.1.3.3). A link-local peer is on one interface. */
-  connect(remote: IpAddress, port: number, zone?: NetInterface): void {
+  connect(to: IpAddress, port: number, zone?: NetInterface): void {
+    const remote = this.specified(to);
     if (remote.family === 6 && remote.isLinkLocal) this.device ??= zone ?? this.stack.pathTo(remote).iface;
-    const { iface } = this.stack.pathTo(remote, this.device);
+    const path = this.stack.pathTo(remote, this.device);
+    const { iface } = path;
+    if (path.hop !== 0) checkReach(this.local, remote, path);
     if (!this.broadcast && iface?.isBroadcast(remote)) throw new LoomError("EACCES", "broadcast is not allowed on this socket");
     this.remote = remote;
     this.remotePort = port;
@@ -184,10 +192,17 @@ export abstract class DatagramEndpoint {
     this.stack.flush();
   }
 
-  protected envelope(to: IpAddress | undefined, port: number, segmentSize: number, options: SendOptions | undefined): Envelope {
+  /** "Any" of the addresses to send to is this host, as the socket is bound or by loopback. */
+  private specified(to: IpAddress): IpAddress {
+    if (!to.isUnspecified) return to;
+    return this.local.isUnspecified ? LOOPBACK[to.family] : this.local;
+  }
+
+  protected envelope(given: IpAddress | undefined, port: number, segmentSize: number, options: SendOptions | undefined): Envelope {
     this.throwPending();
     this.throwIfClosed();
-    if (!to) throw new LoomError("ENOTCONN", "the socket is not connected and no destination was given");
+    if (!given) throw new LoomError("ENOTCONN", "the socket is not connected and no destination was given");
+    const to = this.specified(given);
     this.checkPort(port);
     const { stack } = this;
     stack.touch();
@@ -198,6 +213,7 @@ export abstract class DatagramEndpoint {
     if (isBroadcast && !this.broadcast) throw new LoomError("EACCES", "broadcast is not allowed on this socket");
     const source = options?.source ?? (this.local.isUnspecified || this.local.isMulticast ? stack.sourceFor(to, path) : this.local);
     if (!source) throw new LoomError("EADDRNOTAVAIL", `no address of this host can reach ${to}`);
+    checkReach(source, to, path);
     const usual = group ? this.multicastTtl : (this.hopLimit ?? (to.family === 6 ? (path.iface?.hopLimit ?? 64) : 64));
     return {
       source,

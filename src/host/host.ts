@@ -478,6 +478,18 @@ export class Host {
   // ── Sockets ───────────────────────────────────────────────────────────────────────────────────
 
   /**
+   * A signal that is aborted in `ms` milliseconds on this host's clock (in a lab: of virtual time), with ETIMEDOUT: a deadline for whatever takes a signal. Connections
+   * have `socket.setDeadline`.
+   */
+  timeout(ms: number): AbortSignal {
+    this.check();
+    if (!(typeof ms === "number" && ms >= 0)) throw invalid(`timeout: ${shown(ms)}; expected milliseconds`);
+    const controller = new AbortController();
+    this.names.alarms.after(ms, () => controller.abort(new LoomError("ETIMEDOUT", `${ms} ms are over`)));
+    return controller.signal;
+  }
+
+  /**
    * Opens a TCP connection. Resolves when it is established; rejects with ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH …, and for
    * a name with ENOTFOUND or EAI_AGAIN. When several addresses were tried, `cause.errors` has what each said.
    */
@@ -525,6 +537,8 @@ export class Host {
     const { port, localAddress, localPort } = options;
     this.ip.touch();
     const own = localAddress === undefined ? undefined : this.ip.parse(localAddress);
+    if (own && !own.address.isUnspecified && !this.ip.isLocal(own.address))
+      throw new LoomError("EADDRNOTAVAIL", `localAddress: ${localAddress} is not an address of this host`);
     const local = { address: own?.address, port: localPort, device: zone ?? own?.iface };
     const socket = new TcpSocket(this.tcp.connect(address, port, local, options));
     return signal ? whenConnected(socket, signal) : socket.whenConnected();

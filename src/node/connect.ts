@@ -69,8 +69,6 @@ export interface Dial {
   unref(): void;
 }
 
-const ATTEMPT_MS = 250;
-
 interface Wanted {
   readonly host: string;
   readonly port: number;
@@ -147,7 +145,8 @@ class Dialing implements Dial {
     const { options, wanted, dialer } = this;
     const family = options.family === "IPv4" ? 4 : options.family === "IPv6" ? 6 : (options.family ?? 0);
     const lookup = options.lookup ?? this.context.lookup;
-    const all = family !== 4 && family !== 6 && !wanted.localAddress && (options.autoSelectFamily ?? true);
+    const all =
+      family !== 4 && family !== 6 && !wanted.localAddress && (options.autoSelectFamily ?? this.context.attempts.autoSelectFamily);
     lookup(wanted.host, { family, hints: options.hints ?? 0, ...(all && { all }) }, (error, found, foundFamily) => {
       const list = Array.isArray(found) ? found : [{ address: found as string, family: foundFamily as number }];
       if (error || !Array.isArray(found)) dialer.emit("lookup", error, found ?? undefined, foundFamily, wanted.host);
@@ -203,7 +202,7 @@ class Dialing implements Dial {
     }
     if (this.isUnref) this.handle.unref();
     if (this.next === this.addresses.length) return;
-    const { autoSelectFamilyAttemptTimeout = ATTEMPT_MS } = this.options;
+    const { autoSelectFamilyAttemptTimeout = this.context.attempts.timeoutMs } = this.options;
     // On the host's clock; told in a tick, for listeners may do anything.
     this.stopTimer = this.context.host.names.alarms.after(Math.max(autoSelectFamilyAttemptTimeout, 10), () => {
       const { handle } = this;
@@ -218,9 +217,11 @@ class Dialing implements Dial {
     const { port, localPort, localAddress } = this.wanted;
     const own = localAddress ? host.ip.parse(localAddress) : undefined;
     const source = own?.address;
-    if (source && !host.ip.isLocal(source)) throw new BindError("EADDRNOTAVAIL", `${source} is not an address of this host`);
+    const isAny = source?.isUnspecified;
+    if (source && !isAny && !host.ip.isLocal(source)) throw new BindError("EADDRNOTAVAIL", `${source} is not an address of this host`);
     host.ip.touch();
     const { address: remote, iface } = host.ip.parse(address);
+    if (source && source.family !== remote.family) throw new BindError("EINVAL", `${source} and ${remote} are of different families`);
     const tcb = host.tcp.connect(remote, port, { address: source, port: localPort, device: iface ?? own?.iface });
     const ears = this.dialer.ears();
     const handle: TcpHandle = new TcpHandle(host, events, tcb, {

@@ -8,4 +8,6 @@ export interface Context {
   readonly events: EventQueue;
   /** `dns.lookup` of the host. */
   readonly lookup: Lookup;
+  /** What connections do that do not say: several addresses in turn, each for so many milliseconds. */
+  readonly attempts: { autoSelectFamily: boolean; timeoutMs: number };
 }

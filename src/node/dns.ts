@@ -2,14 +2,22 @@
 import * as dns from "node:dns";
 import { isIP } from "node:net";
 import process from "node:process";
+import { inspect } from "node:util";
 import type { Host } from "../host/host.ts";
 import { dnsCallsOf } from "./dns-resolver.ts";
 import { codeOf, lookupError, nodeError, wrongType } from "./errors.ts";
 
 const { ADDRCONFIG, ALL, V4MAPPED } = dns;
-/** Node's names of errors: `dns.NOTFOUND` and its like. */
-const { NODATA, FORMERR, SERVFAIL, NOTFOUND, NOTIMP, REFUSED, BADNAME, BADRESP, CONNREFUSED, TIMEOUT, CANCELLED } = dns;
-const codes = { NODATA, FORMERR, SERVFAIL, NOTFOUND, NOTIMP, REFUSED, BADNAME, BADRESP, CONNREFUSED, TIMEOUT, CANCELLED };
+/** Node's names of errors: `dns.NOTFOUND` and its like, all that the runtime has. */
+const codes = Object.fromEntries(
+  Object.entries(dns).filter(([name, value]) => /^[A-Z]+$/.test(name) && typeof value === "string"),
+) as unknown as ErrorNames;
+type ErrorNames = Pick<
+  typeof dns,
+  "NODATA" | "FORMERR" | "SERVFAIL" | "NOTFOUND" | "NOTIMP" | "REFUSED" | "BADNAME" | "BADRESP" | "CONNREFUSED" | "TIMEOUT" | "CANCELLED"
+>;
+type Order = "verbatim" | "ipv4first" | "ipv6first";
+const ORDERS: readonly Order[] = ["verbatim", "ipv4first", "ipv6first"];
 
 export interface LookupAddress {
   address: string;
@@ -21,7 +29,7 @@ export interface LookupOptions {
   /** ADDRCONFIG, V4MAPPED, ALL of `node:dns`. */
   hints?: number;
   all?: boolean;
-  order?: "verbatim" | "ipv4first" | "ipv6first";
+  order?: Order;
   verbatim?: boolean;
 }
 
@@ -58,21 +66,42 @@ type Resolving = Pick<
 type Promised = Pick<typeof dns.promises, keyof Resolving>;
 type Lookups = { lookup(hostname: string, options?: LookupOptions | number): Promise<LookupAddress | LookupAddress[]> };
 
+/** In which order addresses of both families come where a lookup does not say. */
+interface Ordering {
+  setDefaultResultOrder(order: Order): void;
+  getDefaultResultOrder(): Order;
+}
+
 /** The part of `node:dns` that concerns a host. */
-export interface HostDns extends Resolving {
+export interface HostDns extends Resolving, ErrorNames, Ordering {
   lookup(hostname: string, callback: LookupCallback): void;
   lookup(hostname: string, options: LookupOptions | number, callback: LookupCallback): void;
-  readonly promises: Lookups & Promised;
+  readonly promises: Lookups & Promised & ErrorNames & Ordering;
   readonly ADDRCONFIG: number;
   readonly V4MAPPED: number;
   readonly ALL: number;
 }
 
 export function dnsOf(host: Host): HostDns {
+  let usual: Order = "verbatim";
+  const ordering: Ordering = {
+    setDefaultResultOrder(order) {
+      if (!ORDERS.includes(order)) {
+        const known = ORDERS.map((each) => `'${each}'`).join(", ");
+        throw nodeError("ERR_INVALID_ARG_VALUE", `The argument 'dnsOrder' must be one of: ${known}. Received ${inspect(order)}`, TypeError);
+      }
+      usual = order;
+    },
+    getDefaultResultOrder: () => usual,
+  };
   const lookup = (hostname: string, options: LookupOptions | number | LookupCallback, then?: LookupCallback) => {
     const callback = typeof options === "function" ? options : then;
     if (typeof callback !== "function") throw wrongType("callback", "of type function", callback);
-    const question = read(hostname, typeof options === "function" ? {} : options);
+    const question = read(hostname, typeof options === "function" ? {} : options, usual);
+    if (hostname === "") {
+      process.nextTick(() => (question.all ? callback(null, []) : callback(null, null, question.family === 6 ? 6 : 4)));
+      return;
+    }
     const family = isIP(hostname);
     if (family) {
       process.nextTick(() => (question.all ? callback(null, [{ address: hostname, family }]) : callback(null, hostname, family)));
@@ -85,29 +114,33 @@ export function dnsOf(host: Host): HostDns {
     );
   };
   const promised = async (hostname: string, options: LookupOptions | number = {}) => {
-    const question = read(hostname, options);
+    const question = read(hostname, options, usual);
+    if (hostname === "") return question.all ? [] : { address: null as unknown as string, family: question.family === 6 ? 6 : 4 };
     const found = await answer(host, hostname, question);
     return question.all ? found : found[0];
   };
   const { callbacks, promises } = dnsCallsOf(host);
   const calls = callbacks as unknown as Resolving;
-  return { ...codes, ...calls, lookup, promises: { ...(promises as unknown as Promised), lookup: promised }, ADDRCONFIG, V4MAPPED, ALL };
+  const both = { ...codes, ...ordering };
+  return {
+    ...both,
+    ...calls,
+    lookup,
+    promises: { ...both, ...(promises as unknown as Promised), lookup: promised },
+    ADDRCONFIG,
+    V4MAPPED,
+    ALL,
+  };
 }
 
-function read(hostname: string, options: LookupOptions | number): Question {
+function read(hostname: string, options: LookupOptions | number, usual: Order): Question {
   if (typeof hostname !== "string") throw wrongType("hostname", "of type string", hostname);
-  const {
-    family = 0,
-    hints = 0,
-    all = false,
-    order,
-    verbatim = true,
-  } = typeof options === "number" ? { family: options } : (options ?? {});
+  const { family = 0, hints = 0, all = false, order, verbatim } = typeof options === "number" ? { family: options } : (options ?? {});
   const number = family === "IPv4" ? 4 : family === "IPv6" ? 6 : family;
   if (number !== 0 && number !== 4 && number !== 6) {
     throw nodeError("ERR_INVALID_ARG_VALUE", `The argument 'family' must be one of: 0, 4, 6. Received ${number}`, TypeError);
   }
-  return { family: number, hints, all, order: order ?? (verbatim ? "verbatim" : "ipv4first") };
+  return { family: number, hints, all, order: order ?? (verbatim === undefined ? usual : verbatim ? "verbatim" : "ipv4first") };
 }
 
 async function answer(host: Host, hostname: string, question: Question): Promise<LookupAddress[]> {

@@ -44,7 +44,7 @@ function modulesOf(host: Host): Made {
   const known = made.get(host);
   if (known) return known;
   const dns = dnsOf(host);
-  const context: Context = { host, events: new EventQueue(), lookup: dns.lookup as Lookup };
+  const context: Context = { host, events: new EventQueue(), lookup: dns.lookup as Lookup, attempts: { ...ATTEMPTS } };
   const net = netOf(context);
   const tls = tlsOf(context, net);
   const http = httpOf(context, net);
@@ -53,6 +53,9 @@ function modulesOf(host: Host): Made {
   made.set(host, modules);
   return modules;
 }
+
+/** Node's own. */
+const ATTEMPTS = { autoSelectFamily: true, timeoutMs: 250 };
 
 /** `net`, `dgram`, `dns`, `tls`, `http`, `https` and `http2` whose sockets are this host's. The same object every time. */
 export function forHost(host: Host): HostModules {

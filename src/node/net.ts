@@ -3,8 +3,12 @@ import { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from "node:net";
 import type { ConnectArguments } from "./connect.ts";
 import { connectArguments } from "./connect.ts";
 import type { Context } from "./context.ts";
+import { nodeError, wrongType } from "./errors.ts";
 import { type ConnectionListener, Server, type ServerOptions } from "./server.ts";
 import { Socket, type SocketOptions } from "./socket.ts";
+
+/** As in Node: less is no attempt. */
+const LEAST_ATTEMPT_MS = 10;
 
 export interface HostNet {
   /** `new net.Socket(options)`. */
@@ -24,6 +28,10 @@ export interface HostNet {
   readonly isIPv6: typeof isIPv6;
   readonly BlockList: typeof BlockList;
   readonly SocketAddress: typeof SocketAddress;
+  setDefaultAutoSelectFamily(value: boolean): void;
+  getDefaultAutoSelectFamily(): boolean;
+  setDefaultAutoSelectFamilyAttemptTimeout(ms: number): void;
+  getDefaultAutoSelectFamilyAttemptTimeout(): number;
 }
 
 export function netOf(context: Context): HostNet {
@@ -58,5 +66,28 @@ export function netOf(context: Context): HostNet {
     isIPv6,
     BlockList,
     SocketAddress,
+    ...attemptsOf(context),
+  };
+}
+
+/** How connections of this host try several addresses. */
+function attemptsOf({ attempts }: Context) {
+  return {
+    setDefaultAutoSelectFamily(value: boolean): void {
+      if (typeof value !== "boolean") throw wrongType("value", "of type boolean", value);
+      attempts.autoSelectFamily = value;
+    },
+    getDefaultAutoSelectFamily: () => attempts.autoSelectFamily,
+    setDefaultAutoSelectFamilyAttemptTimeout(ms: number): void {
+      if (typeof ms !== "number") throw wrongType("value", "of type number", ms);
+      if (!(Number.isInteger(ms) && ms >= 1 && ms <= 2 ** 31 - 1))
+        throw nodeError(
+          "ERR_OUT_OF_RANGE",
+          `The value of "value" is out of range. It must be >= 1 && <= 2147483647. Received ${ms}`,
+          RangeError,
+        );
+      attempts.timeoutMs = Math.max(ms, LEAST_ATTEMPT_MS);
+    },
+    getDefaultAutoSelectFamilyAttemptTimeout: () => attempts.timeoutMs,
   };
 }

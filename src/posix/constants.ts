@@ -216,6 +216,7 @@ export const IP_BLOCK_SOURCE = 38;
 export const IP_ADD_SOURCE_MEMBERSHIP = 39;
 export const IP_DROP_SOURCE_MEMBERSHIP = 40;
 export const IP_MULTICAST_ALL = 49;
+export const IP_MINTTL = 21;
 export const IP_BIND_ADDRESS_NO_PORT = 24;
 /** Of IPPROTO_IPV6 the same number (IP6T_SO_ORIGINAL_DST). */
 export const SO_ORIGINAL_DST = 80;
@@ -246,6 +247,7 @@ export const IPV6_HOPLIMIT = 52;
 export const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
 export const IPV6_DONTFRAG = 62;
+export const IPV6_MINHOPCOUNT = 73;
 export const IPV6_FREEBIND = 78;
 export const MCAST_JOIN_GROUP = 42;
 export const MCAST_LEAVE_GROUP = 45;

@@ -61,6 +61,10 @@ export abstract class InetSocket extends Socket implements Bound {
     if (this.port !== 0 || !("port" in name)) return -EINVAL;
     const zoned = this.bindZone(name, address);
     if (zoned < 0) return zoned;
+    if (this.settings.bindWithoutPort && name.port === 0 && !address.isUnspecified) {
+      this.address = address;
+      return 0;
+    }
     return this.take(address, name.port);
   }
 

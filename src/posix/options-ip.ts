@@ -8,6 +8,7 @@ import type { InetSocket } from "./inet-socket.ts";
 import { encodeName } from "./names.ts";
 import { flag, int, type OptionTable, type SocketOption } from "./options.ts";
 import { MULTICAST4, MULTICAST6 } from "./options-multicast.ts";
+import { TcpSocket } from "./tcp-socket.ts";
 import type { UdpSocket } from "./udp-socket.ts";
 
 const DEFAULT_HOPS = 64;
@@ -78,6 +79,25 @@ const freeBind: SocketOption<InetSocket> = flag(
   ({ settings }) => settings.freeBind,
   ({ settings }, on) => {
     settings.freeBind = on;
+  },
+);
+
+/** Segments with fewer hops left are not taken (RFC 5082). */
+const leastHops: SocketOption<InetSocket> = {
+  get: (socket) => (socket instanceof TcpSocket ? socket.options.minHopLimit : 0),
+  set(socket, value) {
+    if (!(socket instanceof TcpSocket)) return -ENOPROTOOPT;
+    if (!value.isInt || value.int < 0 || value.int > 255) return -EINVAL;
+    socket.options.minHopLimit = value.int;
+    return 0;
+  },
+};
+
+/** A port that is not asked for is chosen by connect alone, when the peer is known (IP_BIND_ADDRESS_NO_PORT). */
+const bindWithoutPort: SocketOption<InetSocket> = flag(
+  ({ settings }) => settings.bindWithoutPort,
+  ({ settings }, on) => {
+    settings.bindWithoutPort = on;
   },
 );
 
@@ -152,6 +172,8 @@ export const IP_OPTIONS: OptionTable<InetSocket> = {
   [c.IP_RECVERR]: receiveErrors,
   [c.IP_MTU_DISCOVER]: discovery,
   [c.IP_FREEBIND]: freeBind,
+  [c.IP_BIND_ADDRESS_NO_PORT]: bindWithoutPort,
+  [c.IP_MINTTL]: leastHops,
   [c.IP_PKTINFO]: told("info"),
   [c.IP_RECVTTL]: told("hopLimit"),
   [c.IP_RECVTOS]: told("trafficClass"),
@@ -166,6 +188,7 @@ export const IPV6_OPTIONS: OptionTable<InetSocket> = {
   [c.IPV6_RECVERR]: receiveErrors,
   [c.IPV6_MTU_DISCOVER]: discovery,
   [c.IPV6_FREEBIND]: freeBind,
+  [c.IPV6_MINHOPCOUNT]: leastHops,
   [c.IPV6_RECVPKTINFO]: told("info"),
   [c.IPV6_RECVHOPLIMIT]: told("hopLimit"),
   [c.IPV6_RECVTCLASS]: told("trafficClass"),

@@ -1,10 +1,13 @@
 /** SOL_SOCKET (socket(7)). */
+import { LoomError } from "../base/errors.ts";
 import {
   SO_ACCEPTCONN,
   SO_BINDTODEVICE,
   SO_BROADCAST,
+  SO_COOKIE,
   SO_DOMAIN,
   SO_ERROR,
+  SO_INCOMING_CPU,
   SO_KEEPALIVE,
   SO_LINGER,
   SO_MARK,
@@ -151,6 +154,16 @@ export const SOCKET_OPTIONS: OptionTable<Socket> = {
   [SO_DOMAIN]: int((socket) => socket.domain),
   [SO_PROTOCOL]: int((socket) => socket.protocol),
   [SO_ACCEPTCONN]: flag((socket) => socket.isListening),
+  [SO_COOKIE]: {
+    get(socket, place) {
+      if (place && place.length < 8) throw new LoomError("EINVAL", `room for ${place.length} bytes; expected 8`);
+      const out = new Uint8Array(8);
+      new DataView(out.buffer).setBigUint64(0, BigInt(socket.cookie), true);
+      return out;
+    },
+  },
+  // All packets are handled by the thread that owns the host.
+  [SO_INCOMING_CPU]: int(() => 0),
   [SO_ERROR]: int((socket) => -socket.takeError()),
   [SO_REUSEADDR]: flag(
     (socket) => inet(socket)?.reuseAddress ?? false,

@@ -31,6 +31,8 @@ export interface Settings {
   mark: number;
   /** May bind to addresses that are not this host's (IP_FREEBIND). */
   freeBind: boolean;
+  /** The port of an address alone is chosen by connect (IP_BIND_ADDRESS_NO_PORT). */
+  bindWithoutPort: boolean;
   /** IP_MTU_DISCOVER of a stream. */
   discovery: number;
   /** Interface by name. */
@@ -66,6 +68,7 @@ export function newSettings(): Settings {
     v6Only: false,
     mark: 0,
     freeBind: false,
+    bindWithoutPort: false,
     discovery: 1,
     device: undefined,
     fastOpenQueue: 0,

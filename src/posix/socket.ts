@@ -12,6 +12,8 @@ export const SEND_SHUTDOWN = 2;
 /** Linux's net.core.{r,w}mem_default. */
 const DEFAULT_BUFFER = 212_992;
 
+let lastCookie = 0;
+
 export abstract class Socket extends Description {
   readonly domain: number;
   readonly type: number;
@@ -21,6 +23,7 @@ export abstract class Socket extends Description {
   error = 0;
   /** RCV_SHUTDOWN | SEND_SHUTDOWN. */
   shut = 0;
+  private number = 0;
   private readonly scratch: Message = { iov: [], nameless: true };
 
   constructor(domain: number, type: number, protocol: number, settings: Settings = newSettings()) {
@@ -29,6 +32,12 @@ export abstract class Socket extends Description {
     this.type = type;
     this.protocol = protocol;
     this.settings = settings;
+  }
+
+  /** A number that no other socket of this program has (SO_COOKIE); given to those that are asked. */
+  get cookie(): number {
+    this.number ||= ++lastCookie;
+    return this.number;
   }
 
   abstract bind(name: SocketName): number;

@@ -425,6 +425,7 @@ export class TcpSocket extends InetSocket {
     }
     if (this.phase === "connecting" && state >= ESTABLISHED) this.phase = "connected";
     this.shut |= mask;
+    if (mask & RCV_SHUTDOWN) tcb.readShut = true;
     if (mask & SEND_SHUTDOWN) user.shutdown(tcb);
     this.waiters.wake(IN | OUT | POLLRDHUP | (this.shut === BOTH ? POLLHUP : 0));
     return 0;

@@ -119,11 +119,12 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   // ── Receiving ─────────────────────────────────────────────────────────────────────────────────
 
   /** The next datagram. Rejects with what came back for one that was sent (connected sockets), or when closed. */
-  async receive(): Promise<ReceivedDatagram> {
+  async receive({ signal }: ReceiveOptions = {}): Promise<ReceivedDatagram> {
     for (;;) {
+      signal?.throwIfAborted();
       const datagram = this.tryReceive();
       if (datagram) return datagram;
-      await this.event();
+      await (signal ? this.eventUntil(signal) : this.event());
     }
   }
 
@@ -156,6 +157,24 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   /** Datagrams of one flow that came together, in one piece of memory. */
   tryReceiveBatch(): DatagramBatch | undefined {
     return this.endpoint.readBatch();
+  }
+
+  /** Something happened, or nobody waits for it any longer. */
+  private async eventUntil(signal: AbortSignal): Promise<void> {
+    this.endpoint.throwIfClosed();
+    await new Promise<void>((resolve) => {
+      const stop = () => {
+        const at = this.waiters.indexOf(told);
+        if (at >= 0) this.waiters.splice(at, 1);
+        resolve();
+      };
+      const told = () => {
+        signal.removeEventListener("abort", stop);
+        resolve();
+      };
+      signal.addEventListener("abort", stop, { once: true });
+      this.waiters.push(told);
+    });
   }
 
   private async event(): Promise<void> {
@@ -234,6 +253,11 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
       else await new Promise<void>((resolve) => this.waiters.push(resolve));
     }
   }
+}
+
+export interface ReceiveOptions {
+  /** Gives up: rejects with its reason. */
+  signal?: AbortSignal;
 }
 
 export interface DatagramSettings {

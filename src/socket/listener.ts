@@ -6,11 +6,21 @@ import { abort } from "../tcp/end.ts";
 import type { TcpListener } from "../tcp/listener.ts";
 import { type SocketAddress, TcpSocket } from "./stream.ts";
 
+interface Waiter {
+  resolve(socket: TcpSocket | undefined): void;
+  reject(reason: unknown): void;
+}
+
+export interface AcceptOptions {
+  /** Gives up: rejects with its reason. */
+  signal?: AbortSignal;
+}
+
 export class TcpListenerSocket implements AsyncIterable<TcpSocket> {
   private readonly listener: TcpListener;
   /** Called once when it is closed, by whomever. */
   onClose: (() => void) | undefined;
-  private readonly waiters: { resolve: (socket: TcpSocket | undefined) => void }[] = [];
+  private readonly waiters: Waiter[] = [];
 
   constructor(listener: TcpListener) {
     this.listener = listener;
@@ -28,17 +38,33 @@ export class TcpListenerSocket implements AsyncIterable<TcpSocket> {
   }
 
   /** The next connection. Rejects when the listener is closed. */
-  async accept(): Promise<TcpSocket> {
-    const socket = await this.next();
+  async accept({ signal }: AcceptOptions = {}): Promise<TcpSocket> {
+    signal?.throwIfAborted();
+    const socket = await this.next(signal);
     if (!socket) throw new LoomError("ECONNABORTED", "the listener is closed");
     return socket;
   }
 
-  private next(): Promise<TcpSocket | undefined> {
+  private next(signal?: AbortSignal): Promise<TcpSocket | undefined> {
     const tcb = this.listener.accept();
     if (tcb) return Promise.resolve(new TcpSocket(tcb));
     if (this.listener.closed) return Promise.resolve(undefined);
-    return new Promise((resolve) => this.waiters.push({ resolve }));
+    const waiting = new Promise<TcpSocket | undefined>((resolve, reject) => this.waiters.push({ resolve, reject }));
+    return signal ? this.until(signal, waiting, this.waiters.at(-1) as Waiter) : waiting;
+  }
+
+  private async until(signal: AbortSignal, waiting: Promise<TcpSocket | undefined>, waiter: Waiter): Promise<TcpSocket | undefined> {
+    const stop = () => {
+      const at = this.waiters.indexOf(waiter);
+      if (at >= 0) this.waiters.splice(at, 1);
+      waiter.reject(signal.reason);
+    };
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      return await waiting;
+    } finally {
+      signal.removeEventListener("abort", stop);
+    }
   }
 
   private serve(): void {

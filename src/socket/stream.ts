@@ -2,14 +2,16 @@
  * A TCP connection as WHATWG streams (the shape of the WinterTC Sockets API and of Deno's `connect`): `readable` gives
  * chunks of up to 64 KiB or fills a caller's buffer (BYOB), `writable` takes any, both with back-pressure to the wire.
  */
-import { LoomError } from "../base/errors.ts";
+import { invalid, LoomError } from "../base/errors.ts";
 import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
+import { shown } from "../base/options.ts";
 import { endText, formatZoned } from "../ip/zone.ts";
 import { abort } from "../tcp/end.ts";
 import { brokenBefore } from "../tcp/listener.ts";
 import { CLOSED, ESTABLISHED } from "../tcp/states.ts";
 import type { Tcb, TcpEvents } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
+import { Deadline, late } from "./deadline.ts";
 import { InPlace } from "./in-place.ts";
 
 export interface SocketAddress {
@@ -115,6 +117,7 @@ export class TcpSocket {
   private roomWaiter: (() => void) | undefined;
   private inPlaceAccess: InPlace | undefined;
   private error: LoomError | undefined;
+  private deadlines: { readonly read: Deadline; readonly write: Deadline } | undefined;
   private readEnded = false;
   /** The end is to follow what was written; and the FIN is on its way. */
   private isEnding = false;
@@ -258,6 +261,40 @@ export class TcpSocket {
     return this.close();
   }
 
+  /**
+   * By when reads and writes (or one of the two) have to be done, in milliseconds from now on the host's clock: those that wait then, and those that would have to wait
+   * later, reject with ETIMEDOUT, until there is another deadline. Undefined: none. What was sent of a write by then is sent. The connection goes on; a stream
+   * (`readable`, `writable`) that meets it is broken, as a stream is by any error.
+   */
+  setDeadline(ms: number | undefined, which: "read" | "write" | "both" = "both"): void {
+    if (ms !== undefined && !(typeof ms === "number" && ms >= 0))
+      throw invalid(`a deadline in ${shown(ms)}; expected milliseconds, or undefined for none`);
+    if (which !== "read" && which !== "write" && which !== "both")
+      throw invalid(`a deadline of ${shown(which)}; expected "read", "write" or "both"`);
+    const { stack } = this.tcb.world;
+    this.deadlines ??= {
+      read: new Deadline(stack, (error) => this.endReads(error)),
+      write: new Deadline(stack, (error) => this.endWrites(error)),
+    };
+    for (const each of ["read", "write"] as const) if (which === "both" || which === each) this.deadlines[each].set(ms);
+  }
+
+  private endReads(error: LoomError): void {
+    let { reading } = this;
+    this.reading = undefined;
+    for (; reading; reading = reading.next) reading.reject(error);
+  }
+
+  private endWrites(error: LoomError): void {
+    let { writing } = this;
+    this.writing = undefined;
+    for (; writing; writing = writing.next) {
+      // An end that was to follow what is not written now can be asked for again.
+      if (!writing.bytes) this.isEnding = false;
+      writing.reject(error);
+    }
+  }
+
   /** Resets the connection. */
   abort(): void {
     abort(this.tcb);
@@ -303,6 +340,7 @@ export class TcpSocket {
   /** One promise for a read, however long it waits: who reads small pieces of many connections makes few objects. */
   private arrival(into: Uint8Array | undefined): Promise<number | null> {
     if (into && !this.reading && user.readable(this.tcb) > 0) return Promise.resolve(user.read(this.tcb, into));
+    if (this.deadlines?.read.isOver && !this.isReadable) return Promise.reject(late());
     return new Promise((resolve, reject) => {
       const reading: Reading = { into, resolve, reject, next: undefined };
       let last = this.reading;
@@ -412,6 +450,7 @@ export class TcpSocket {
       }
       if (done === bytes.length) return Promise.resolve(done);
     }
+    if (this.deadlines?.write.isOver) return Promise.reject(late());
     return new Promise((resolve, reject) => {
       const writing: Writing = { bytes, done, resolve, reject, next: undefined };
       let last = this.writing;
@@ -431,6 +470,7 @@ export class TcpSocket {
   finish(error: LoomError | undefined): void {
     this.error = error;
     this.isOver = true;
+    if (this.deadlines) for (const each of ["read", "write"] as const) this.deadlines[each].set(undefined);
     if (error) {
       user.close(this.tcb);
       this.whenOpened?.reject(error);

@@ -113,9 +113,8 @@ export function agree(tcb: Tcb): void {
     tcb.tsRecentAt = tcb.now;
   }
   if (!(own.windowScaling && tcb.scaleOffered)) tcb.receiveSpace = Math.min(tcb.receiveSpace, 65_535);
-  // RFC 6691: the MSS option leaves out options, so what every segment carries comes off here. Below 88 nothing sane is (Linux: tcp_min_snd_mss is 48).
-  const peer = Math.max(options.mss || (tcb.remote.family === 4 ? 536 : 1220), 88);
-  tcb.peerMss = peer;
+  // RFC 6691: the MSS option leaves out options, so what every segment carries comes off in `largestPayload`.
+  tcb.peerMss = options.mss || (tcb.remote.family === 4 ? 536 : 1220);
   tcb.mss = largestPayload(tcb);
   beginSearch(tcb, tcb.state === SYN_SENT);
   // What was seen, not what was promised, tells how large segments are (Linux's tcp_initialize_rcv_mss).
@@ -126,6 +125,7 @@ export function agree(tcb: Tcb): void {
 export function receive(tcb: Tcb, id: number): void {
   const { stack } = tcb.world;
   const s = readSegment(stack.words, stack.engine.memory.u8);
+  if (tcb.options.minHopLimit !== 0 && tcb.world.isFromAfar(tcb.options.minHopLimit)) return;
   if ((tcb.md5Secret ?? tcb.ao) !== undefined || (options.signature | options.authentication) !== 0) {
     if (!isGenuineFor(tcb, tcb, tcb.state === SYN_SENT, stack, id, s, options, tcb.world.counters)) return;
   }
@@ -400,6 +400,11 @@ function establish(tcb: Tcb): void {
   tcb.wl1 = segment.seq;
   tcb.wl2 = segment.ack;
   tcb.maxWindow = tcb.window;
+  const mss = largestPayload(tcb);
+  if (mss < tcb.mss) {
+    tcb.mss = mss;
+    tcb.cwnd = tcb.options.initialWindow * mss || initialWindow(mss);
+  }
   tcb.quickAcks = QUICK_ACKS;
   tcb.queueStart = (tcb.iss + 1) | 0;
   tcb.pushedTo = tcb.nxt;
@@ -413,6 +418,13 @@ function establish(tcb: Tcb): void {
 }
 
 // ── Acknowledgement, window ─────────────────────────────────────────────────────────────────────
+
+/** The largest window so far: segments may be half of it (`largestPayload`). */
+function widen(tcb: Tcb, window: number): void {
+  tcb.maxWindow = window;
+  const mss = largestPayload(tcb);
+  if (mss > tcb.mss && !tcb.search) tcb.mss = mss;
+}
 
 /** Step five; false when the segment is to be dropped. */
 function takeAck(tcb: Tcb): boolean {
@@ -438,7 +450,7 @@ function takeAck(tcb: Tcb): boolean {
     tcb.window = window;
     tcb.wl1 = seq;
     tcb.wl2 = ack;
-    if (window > tcb.maxWindow) tcb.maxWindow = window;
+    if (window > tcb.maxWindow) widen(tcb, window);
   }
   const unaBefore = tcb.una;
   if (acknowledge(tcb, ack, sack, repeats, segment.hasTimestamps ? segment.tsecr : 0)) {
@@ -511,7 +523,8 @@ function takeText(tcb: Tcb, id: number): number {
   const { state } = tcb;
   let { seq, offset, length } = segment;
   if (state !== ESTABLISHED && state !== FIN_WAIT_1 && state !== FIN_WAIT_2) return 0;
-  if (tcb.orphan && after((seq + length) | 0, tcb.received)) {
+  const isShut = tcb.orphan || (tcb.readShut && state !== ESTABLISHED);
+  if (isShut && after((seq + length) | 0, tcb.received)) {
     // Nobody will read what is new: the peer should know (RFC 2525 §2.17).
     tcb.world.resetUnknown(segment.flags, signingOf(tcb));
     destroy(tcb, new LoomError("ECONNRESET", "data arrived after close"));

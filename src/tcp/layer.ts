@@ -4,7 +4,7 @@
  */
 import * as abi from "../../assembly/abi.ts";
 import { LoomError } from "../base/errors.ts";
-import { IpAddress } from "../base/ip-address.ts";
+import { IpAddress, LOOPBACK } from "../base/ip-address.ts";
 import { secret } from "../base/random.ts";
 import { SipHash } from "../base/siphash.ts";
 import { Timer } from "../base/timers.ts";
@@ -104,6 +104,7 @@ export class TcpLayer implements Transport, TcpWorld {
     ofo_queued: 0,
     ofo_dropped: 0,
     listen_overflows: 0,
+    min_hop_limit_drops: 0,
     syncookies_sent: 0,
     syncookies_received: 0,
     syncookies_failed: 0,
@@ -190,32 +191,39 @@ export class TcpLayer implements Transport, TcpWorld {
    * `early` travel in the SYN when the peer has shown a cookie (RFC 7413); `tcb.queue` holds what was taken of them.
    */
   connect(
-    remote: IpAddress,
+    to: IpAddress,
     remotePort: number,
     local: { address?: IpAddress; port?: number; device?: NetInterface } = {},
     options: Partial<TcpOptions> = {},
     early?: Uint8Array,
   ): Tcb {
     if (this.over) throw this.over;
-    if (!(Number.isInteger(remotePort) && remotePort >= 1 && remotePort <= 65_535)) {
+    if (!(Number.isInteger(remotePort) && remotePort >= 0 && remotePort <= 65_535)) {
       throw new LoomError("EINVAL", `port ${remotePort}; expected a whole number from 1 to 65535`);
     }
-    if (remote.isMulticast || remote.isUnspecified) throw new LoomError("EADDRNOTAVAIL", `${remote} cannot be connected to`);
+    const own = local.address?.isUnspecified ? undefined : local.address;
+    // "Any" of the addresses to connect to is this host, as the socket is bound or by loopback.
+    const remote = to.isUnspecified ? (own ?? LOOPBACK[to.family]) : to;
+    if (own && own.family !== remote.family) throw new LoomError("EINVAL", `${own} and ${remote} are of different families`);
+    if (remote.isMulticast) throw new LoomError("EADDRNOTAVAIL", `${remote} cannot be connected to`);
     for (const iface of this.stack.interfaces) {
       if (iface.isBroadcast(remote)) throw new LoomError("ENETUNREACH", `${remote} is a broadcast address; TCP connects to one host`);
     }
     // A link-local peer is on one link, whatever the routes are later.
     const isZoned = remote.family === 6 && remote.isLinkLocal;
     const path = this.stack.pathTo(remote, local.device, {
-      source: local.address,
+      source: own,
       mark: options.mark,
       protocol: 6,
       sourcePort: local.port,
       destinationPort: remotePort,
     });
     if (path.hop === 0) throw new LoomError("ENETUNREACH", `there is no route to ${remote}`);
-    const source = local.address ?? this.stack.sourceFor(remote, path);
+    const source = own ?? this.stack.sourceFor(remote, path);
     if (!source) throw new LoomError("EADDRNOTAVAIL", `no address of this host can reach ${remote}`);
+    // RFC 1122 §3.2.1.3 (g), RFC 4291 §2.5.3: no such address leaves the host.
+    if (source.isLoopback && !path.isLocal)
+      throw new LoomError("EINVAL", `${source} reaches nobody but this host, and ${remote} is not of it`);
     const device = local.device ?? (isZoned ? path.iface : undefined);
     const localPort = local.port || this.ephemeral(source, remote, remotePort, device);
     const other = this.find(source, remote, localPort, remotePort, device);
@@ -511,6 +519,7 @@ export class TcpLayer implements Transport, TcpWorld {
       this.resetUnknown(flags, undefined);
       return;
     }
+    if (this.isFromAfar(listener.options.minHopLimit)) return;
     const { isGenuine, signing } = judge(listener.options, this.stack.source(), this.stack, id, offered, this.counters);
     if (!isGenuine) return;
     if (flags & RST) return;
@@ -522,6 +531,13 @@ export class TcpLayer implements Transport, TcpWorld {
     if (!(flags & SYN) || flags & FIN) return;
     if (listener.isFull) this.counters.listen_overflows++;
     else this.passive.receiveSyn(listener, id, signing);
+  }
+
+  /** Has the segment in hand passed more routers than its owner allows (RFC 5082)? Counted. */
+  isFromAfar(least: number): boolean {
+    if (least === 0 || this.stack.words[0] >>> 24 >= least) return false;
+    this.counters.min_hop_limit_drops++;
+    return true;
   }
 
   resetUnknown(flags: number, signing: Signing | undefined): void {

@@ -12,9 +12,19 @@ import type { Tcb } from "./tcb.ts";
 /** Segments that the window holds at least, so that the loss of one shows by what follows it. */
 const LEAST_WINDOW = 11;
 
-/** Largest payload that the peer and the path, as far as anybody has told, take. */
+/** A window larger than this is filled by two segments at least: Linux's TCP_MSS_DEFAULT. */
+const SMALL_WINDOW = 536;
+const LEAST_PACKET = 68;
+
+/**
+ * Largest payload that the peer and the path, as far as anybody has told, take; not smaller than `minSendMss`. A window that was never as large as two of them is sent in
+ * halves, so that it can be used to its end (Linux's tcp_bound_to_half_wnd).
+ */
 export function largestPayload(tcb: Tcb): number {
-  return Math.min(tcb.peerMss, ownMss(tcb)) - (tcb.timestampsOk ? 12 : 0);
+  const options = tcb.timestampsOk ? 12 : 0;
+  const most = Math.max(Math.min(tcb.peerMss, ownMss(tcb)), tcb.world.settings.minSendMss) - options;
+  const bound = tcb.maxWindow > SMALL_WINDOW ? tcb.maxWindow >>> 1 : tcb.maxWindow;
+  return bound > 0 && most > bound ? Math.max(bound, LEAST_PACKET - 20 - options) : most;
 }
 
 /** Searches from `low` upwards. */

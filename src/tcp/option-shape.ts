@@ -16,6 +16,7 @@ export const TCP_SHAPE: Shape<TcpOptions> = {
   windowScaling: yesNo,
   initialWindow: whole(0, 65_535),
   maxMss: whole(1, 65_535),
+  minHopLimit: whole(0, 255),
   sendBuffer: bufferBytes,
   receiveBuffer: bufferBytes,
   keepAlive: amount("seconds"),

@@ -41,6 +41,8 @@ export interface TcpSettings {
   /** Payload that is thought to pass everywhere; the least to fall back to when not even that does. */
   baseMss: number;
   mtuProbeFloor: number;
+  /** Least segment that a peer's MSS can ask for (Linux's tcp_min_snd_mss). */
+  minSendMss: number;
   /** Milliseconds from the end of a search to the next; bytes that are not worth a probe. */
   mtuProbeIntervalMs: number;
   mtuProbeThreshold: number;
@@ -75,6 +77,7 @@ export function defaultSettings(): TcpSettings {
     mtuProbing: 1,
     baseMss: 1024,
     mtuProbeFloor: 48,
+    minSendMss: 48,
     mtuProbeIntervalMs: 600_000,
     mtuProbeThreshold: 8,
     leastUserTimeout: 100,

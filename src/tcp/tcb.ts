@@ -61,6 +61,8 @@ export interface TcpOptions {
   ecnAccept: EcnKind;
   /** Accurate ECN's option, wherever it fits. */
   ecnOption: boolean;
+  /** Segments with fewer hops left are dropped: with 255 only who is on the link is heard (RFC 5082, IP_MINTTL). 0: all are taken. */
+  minHopLimit: number;
   /** Type of service or traffic class without ECN's two bits (IP_TOS). */
   trafficClass: number;
   /** Data in the SYN without a cookie, between ends that agreed on that otherwise (RFC 7413 §4.1.3.1). */
@@ -102,6 +104,7 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   windowScaling: true,
   initialWindow: 0,
   maxMss: 65_535,
+  minHopLimit: 0,
   sendBuffer: 4 << 20,
   receiveBuffer: 6 << 20,
   keepAlive: 0,
@@ -155,6 +158,7 @@ export interface TcpCounters extends Md5Counters, AoCounters {
   ofo_queued: number;
   ofo_dropped: number;
   listen_overflows: number;
+  min_hop_limit_drops: number;
   syncookies_sent: number;
   syncookies_received: number;
   syncookies_failed: number;
@@ -209,6 +213,7 @@ export interface TcpWorld {
   timeWait(tcb: Tcb): void;
   /** Answers the segment in hand with a reset, as if there were no connection; signed, if something signs. */
   resetUnknown(flags: number, signing: Signing | undefined): void;
+  isFromAfar(least: number): boolean;
   /** Its owner has let go. False: there are too many of these. */
   orphaned(tcb: Tcb): boolean;
   /** Sends what is owed to the peer at once. */
@@ -388,6 +393,8 @@ export class Tcb implements Flow, Starved, Throttled {
   softError: LoomError | undefined;
   /** The owner has let go: nobody reads any more. */
   orphan = false;
+  /** The owner will read no more (SHUT_RD): what comes once our own direction is at its end, too, is answered with a reset, as Linux does. */
+  readShut = false;
   /** When that was (ms), while it is on its way to an orderly end; else below 0. */
   orphanedAt = -1;
   /** When its owner asked for its end while it still waited to write; -1: not so. */

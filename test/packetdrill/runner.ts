@@ -6,7 +6,7 @@ import { showPacket, showScriptPacket } from "./notation.ts";
 import { expectPacket } from "./outbound.ts";
 import { Peer } from "./peer.ts";
 import { type Names, runPython } from "./python.ts";
-import { Mismatch, type Script, type ScriptEvent, type ScriptPacket } from "./script.ts";
+import { Mismatch, type Script, type ScriptEvent, type ScriptPacket, Unsupported } from "./script.ts";
 import { Shell } from "./shell.ts";
 import { CODE_NAMES } from "./symbols.ts";
 import { Timing } from "./timing.ts";
@@ -95,6 +95,8 @@ export class Runner {
 
   private async event(event: ScriptEvent): Promise<void> {
     const isInbound = event.type === "packet" && event.packet.direction === "in";
+    if (event.type === "packet" && event.packet.layers.length > 0)
+      throw new Unsupported(`packets inside ${event.packet.layers.join(" inside ")}`);
     this.timing.next(event.time, isInbound);
     if (event.type === "packet" && event.packet.direction === "out") {
       await this.outbound(event.packet);
