@@ -78,9 +78,9 @@ export class HostBridges {
     if (iface.master && iface.master !== master) this.free(iface);
     const { port } = iface;
     if (!iface.master) {
+      bridge.add(port, pvid);
       this.stopDhcp(iface.name);
       this.ip.setMaster(iface, master);
-      bridge.add(port, pvid);
     }
     const wanted = new Set([pvid, ...vlans]);
     for (const { vlan } of bridge.vlans(port)) if (!wanted.has(vlan)) bridge.deny(port, vlan);

@@ -39,7 +39,7 @@ export class SendSpace {
   /** The limit by itself; grows only. */
   private grown: number;
   /** Where the last unit began. */
-  private unitStart = 0;
+  unitStart = 0;
 
   constructor(initial: number) {
     this.grown = initial;

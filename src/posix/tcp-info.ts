@@ -119,7 +119,7 @@ export function tcpInfo(socket: TcpSocket): TcpInfo {
     state: STATES[tcb.state],
     ca_state: congestionState(tcb),
     retransmits: tcb.flight.retries,
-    probes: tcb.flight.timerMode === "persist" ? tcb.flight.retries : tcb.keepProbes,
+    probes: tcb.keepProbes + (tcb.flight.timerMode === "persist" ? tcb.flight.retries : 0),
     backoff: tcb.flight.retries,
     options: optionBits(tcb),
     scales: tcb.sendScale | (tcb.receiveScale << 4),

@@ -507,17 +507,21 @@ export class TcpSocket extends InetSocket {
       return user.write(tcb, whole, (flags & MSG_MORE) !== 0, false, true) || (whole.length > 0 ? -EAGAIN : 0);
     }
     const isZeroCopy = (flags & MSG_ZEROCOPY) !== 0 && this.settings.zeroCopy;
+    const pieces = iov.filter((piece) => piece.length > 0);
+    const size = sizeOf(pieces);
     let done = 0;
-    for (let i = 0; i < iov.length; i++) {
+    for (let i = 0; i < pieces.length; i++) {
       // With MSG_ZEROCOPY each piece is a fragment by itself, and a segment has room for so many.
       const fillsSegment = isZeroCopy && i % MOST_FRAGMENTS === MOST_FRAGMENTS - 1;
-      const taken = this.sendPiece(tcb, iov[i], fillsSegment ? flags | MSG_EOR : flags, fillsSegment || i === iov.length - 1);
+      const taken = this.sendPiece(tcb, pieces[i], fillsSegment ? flags | MSG_EOR : flags, fillsSegment || i === pieces.length - 1);
       done += taken;
-      if (taken < iov[i].length) break;
+      if (taken < pieces[i].length) break;
     }
-    if (done === 0 && sizeOf(iov) > 0) return -EAGAIN;
+    if (done === 0 && size > 0) return -EAGAIN;
     // What was taken ends here for now, though more was wanted.
-    tcb.pushesEnd = (flags & MSG_MORE) === 0;
+    tcb.pushesEnd = done < size || (flags & MSG_MORE) === 0;
+    if (tcb.pushesEnd) tcb.pushedTo = user.writtenTo(tcb);
+    if (done < size) user.endParts(tcb);
     return done;
   }
 
@@ -568,7 +572,9 @@ export class TcpSocket extends InetSocket {
       const end = Math.min(at + room, piece.length);
       const isEnd = isLast && end === piece.length;
       const unit = end - at === piece.length ? piece : piece.subarray(at, end);
-      const taken = user.write(tcb, unit, (flags & MSG_MORE) !== 0 || !isEnd, isEnd && (flags & MSG_EOR) !== 0);
+      const taken = isEnd
+        ? user.write(tcb, unit, (flags & MSG_MORE) !== 0, (flags & MSG_EOR) !== 0)
+        : user.writePart(tcb, unit, this.space.unitStart, end - at === room);
       at += taken;
       if (at < end) break;
     }

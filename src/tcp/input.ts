@@ -22,7 +22,7 @@ import { isGenuineFor, type Signing } from "./genuine.ts";
 import { beginKeepAlive } from "./keepalive.ts";
 import { beginSearch, largestPayload } from "./mtu-probe.ts";
 import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
-import { transmit } from "./output.ts";
+import { ownMss, transmit } from "./output.ts";
 import { acknowledgeSoon, reportDuplicate, takeData, worthTelling } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
 import type { Segment } from "./segment.ts";
@@ -216,7 +216,8 @@ function isAcceptable(tcb: Tcb): boolean {
   const offset = distance(seq, tcb.received);
   // At the right edge, too: the peer has nothing it may send, and acknowledges from there (Linux's tcp_sequence).
   if (size === 0) return offset >= 0 && offset <= window;
-  if (window === 0) return false;
+  // A FIN alone takes no room, and stacks that send it into a shut window would repeat it until that opens (as Linux has it).
+  if (window === 0) return offset === 0 && length === 0 && (flags & FIN) !== 0;
   return offset < window && offset + size > 0;
 }
 
@@ -293,9 +294,8 @@ function receiveInSynSent(tcb: Tcb, id: number): void {
   if (!(flags & SYN)) return;
   tcb.irs = seq;
   tcb.received = tcb.lastAckSent = (seq + 1) | 0;
-  // What our SYN announced.
-  tcb.announced = (tcb.received + Math.min(tcb.receiveSpace, 65_535)) | 0;
   agree(tcb);
+  tcb.announced = (tcb.received + tcb.receiveSpace) | 0;
   if (!hasAck) {
     // Simultaneous open: both SYNs cross.
     tcb.state = SYN_RECEIVED;
@@ -356,13 +356,16 @@ function learnFastOpen(tcb: Tcb): void {
 
 /** The data of a SYN that opens a connection at once (RFC 7413 §4.2.2), and its window, which is not scaled. */
 export function takeSynData(tcb: Tcb, id: number): void {
-  tcb.window = segment.window;
-  tcb.maxWindow = tcb.window;
+  // It begins behind our SYN, which is not acknowledged yet.
+  tcb.window = segment.window + 1;
+  tcb.maxWindow = segment.window;
   tcb.wl1 = segment.seq;
   tcb.wl2 = tcb.iss;
   if (segment.length > 0) {
     tcb.announced = (tcb.received + tcb.receiveSpace) | 0;
     tcb.synDataTaken = takeData(tcb, id, segment.offset, tcb.received, segment.length) === segment.length;
+    // The SYN-ACK's window does not count it (as Linux has it).
+    tcb.announced = (tcb.received + tcb.receiveSpace) | 0;
   }
   if (!(segment.flags & FIN)) return;
   segment.seq = (segment.seq + 1) | 0;
@@ -536,9 +539,9 @@ function takeText(tcb: Tcb, id: number): number {
     seq = tcb.received;
     offset += old;
     length -= old;
-    tcb.ackNow = true;
   }
-  const room = distance(tcb.announced, seq);
+  // Whoever sends beyond the window is not made to send it again when all was read (Linux's tcp_sequence).
+  const room = tcb.inbox?.length ? distance(tcb.announced, seq) : length;
   if (length > room) length = room;
   if (length <= 0) {
     tcb.ackNow = true;
@@ -556,8 +559,9 @@ function takeText(tcb: Tcb, id: number): number {
 /** How large the peer's segments are: the largest, until two smaller ones in a row are of one size (Linux's tcp_measure_rcv_mss). */
 function measureSegments(tcb: Tcb): void {
   const { piece, flags } = segment;
-  if (piece >= tcb.receivedMss) {
-    tcb.receivedMss = Math.min(piece, 65_535);
+  if (piece === tcb.receivedMss) return;
+  if (piece > tcb.receivedMss) {
+    tcb.receivedMss = Math.min(piece, ownMss(tcb));
     return;
   }
   // The end of a write may be as small as it likes.
@@ -581,10 +585,18 @@ function processFin(tcb: Tcb): boolean {
   }
   tcb.finReceived = true;
   tcb.received = (tcb.received + 1) | 0;
+  // Nothing comes any more that a report could spare (Linux's tcp_fin).
+  tcb.hasDsack = false;
+  // It had come before what it stands behind: a gap has closed (RFC 5681 §4.2). Or into a shut window, where its sender waits for us.
+  if (!(segment.flags & FIN) || !after(tcb.announced, tcb.received)) tcb.ackNow = true;
+  if (tcb.state === ESTABLISHED) {
+    tcb.state = CLOSE_WAIT;
+    tcb.pingPong = true;
+    // What its owner has left to say, or its own end, takes the acknowledgement along.
+    if (tcb.lastTextAt < 0 || tcb.ackSoon || segment.length > 0) acknowledgeSoon(tcb);
+    else tcb.world.stack.timers.arm(tcb.busy().ackTimer, tcb.now + DELAYED_ACK);
+  } else tcb.ackNow = true;
   tcb.announced = later(tcb.announced, tcb.received);
-  acknowledgeSoon(tcb);
-  if (tcb.state === ESTABLISHED) tcb.state = CLOSE_WAIT;
-  else tcb.ackNow = true;
   if (tcb.state === FIN_WAIT_1) tcb.state = CLOSING;
   else if (tcb.state === FIN_WAIT_2) enterTimeWait(tcb);
   return true;

@@ -41,7 +41,8 @@ export function windowToAnnounce(tcb: Tcb, isSyn: boolean): number {
   let field = (promised + (promised <= window ? unit - 1 : 0)) >>> scale;
   if (window >= promised + Math.min(wholeWindow(tcb) / 2, tcb.receivedMss)) field = Math.max(field, window >>> scale);
   field = Math.min(field, 0xffff);
-  tcb.announced = later((tcb.received + (field << scale)) | 0, isSyn ? tcb.received : tcb.announced);
+  // A SYN's field is too small to say it; the next one does, so that opening to it later is no news.
+  tcb.announced = isSyn ? (tcb.received + Math.max(window, field)) | 0 : later((tcb.received + (field << scale)) | 0, tcb.announced);
   return field;
 }
 
@@ -121,8 +122,8 @@ function keepEarly(tcb: Tcb, start: number, end: number): void {
   const { early } = tcb.busy();
   const i = firstNotBefore(early, start);
   const there = early[i];
+  for (let j = i; j < early.length && before(early[j].start, end); j++) reportOverlap(tcb, early[j], start, end);
   if (there && !before(start, there.start) && !after(end, there.end)) {
-    reportDuplicate(tcb, start, end);
     makeRecent(tcb, there);
     return;
   }
@@ -159,11 +160,13 @@ function forgetRecent(tcb: Tcb, range: Range): void {
   if (at >= 0) tcb.flight.recent.splice(at, 1);
 }
 
-/** Ranges that are no longer early. */
+/** Ranges that are no longer early; what of them came again, up to `received`, is reported. */
 function absorbEarly(tcb: Tcb): void {
   const { early } = tcb.flight;
+  const { received } = tcb;
   while (early.length > 0 && !after(early[0].start, tcb.received)) {
     const range = early.shift() as Range;
+    reportOverlap(tcb, range, range.start, received);
     tcb.received = later(tcb.received, range.end);
     forgetRecent(tcb, range);
   }
@@ -175,6 +178,18 @@ export function reportDuplicate(tcb: Tcb, start: number, end: number): void {
   tcb.hasDsack = true;
   tcb.dsackStart = start;
   tcb.dsackEnd = end;
+}
+
+/** What of a range that is there came again with `start` to `end`: of several such pieces those that touch the first (as Linux has it). */
+function reportOverlap(tcb: Tcb, range: Range, start: number, end: number): void {
+  const from = later(range.start, start);
+  const to = before(range.end, end) ? range.end : end;
+  if (!after(to, from)) return;
+  if (!tcb.hasDsack) reportDuplicate(tcb, from, to);
+  else if (!after(from, tcb.dsackEnd) && !before(to, tcb.dsackStart)) {
+    if (before(from, tcb.dsackStart)) tcb.dsackStart = from;
+    tcb.dsackEnd = later(tcb.dsackEnd, to);
+  }
 }
 
 /**

@@ -16,6 +16,8 @@ import { urgentArrived } from "./urgent.ts";
 
 /** Nothing waits shorter than this (ms): what is left of a difference of large numbers. */
 const SOON = 1e-3;
+/** The reordering timer waits so much longer (ms), for the granularity of clocks (Linux's TCP_TIMEOUT_MIN_US). */
+const RACK_SLACK = 2;
 /** Linux's tcp_max_reordering. */
 const MOST_REORDERING = 300;
 /** Recoveries without a D-SACK after which RACK's window is the first one (RFC 8985 §6.2 step 4). */
@@ -230,7 +232,7 @@ export function detectLosses(tcb: Tcb): void {
   }
   if (soonest > 0) {
     tcb.flight.timerMode = "rack";
-    tcb.world.stack.timers.arm(tcb.flight.retransmitTimer, now + soonest);
+    tcb.world.stack.timers.arm(tcb.flight.retransmitTimer, now + soonest + RACK_SLACK);
   } else if (tcb.flight.timerMode === "rack") {
     tcb.flight.timerMode = "none";
     tcb.world.stack.timers.cancel(tcb.flight.retransmitTimer);
@@ -425,7 +427,6 @@ export function timedOut(tcb: Tcb): void {
   for (let record = sent.first; record; record = record.next) lose(tcb, record);
   tcb.cwnd = tcb.mss;
   tcb.flight.retries++;
-  tcb.rtt.backOff();
 }
 
 /**

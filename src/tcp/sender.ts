@@ -11,7 +11,7 @@ import { optionBytes, pathOf, transmit } from "./output.ts";
 import { holdsBack, noteDeparture, noteUse, setPace } from "./pacing.ts";
 import type { SentRecord } from "./scoreboard.ts";
 import { isCrowded } from "./send-limit.ts";
-import { ACK, after, distance, FIN, PSH, SYN } from "./sequence.ts";
+import { ACK, after, distance, FIN, later, PSH, SYN } from "./sequence.ts";
 import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT } from "./states.ts";
 import type { Tcb } from "./tcb.ts";
 import { noteForUndo } from "./undo.ts";
@@ -28,9 +28,11 @@ const ANSWER_WITHIN = 40;
 const SOONEST = 1;
 const PERSIST_MIN = 200;
 const PERSIST_MAX = 60_000;
+/** What this host itself could not send is tried again after so long (ms; Linux's TCP_RESOURCE_PROBE_INTERVAL). */
+const LOCAL_RETRY = 500;
 
-/** Sends whatever may be sent, and sees to it that the right timer runs. */
-export function send(tcb: Tcb): void {
+/** Sends whatever may be sent, or one unit of it, and sees to it that the right timer runs. */
+export function send(tcb: Tcb, one = false): void {
   const { state } = tcb;
   const open = state === ESTABLISHED || state === CLOSE_WAIT || state === FIN_WAIT_1 || state === CLOSING || state === LAST_ACK;
   if (open || (state === SYN_RECEIVED && tcb.isFastOpened)) {
@@ -51,6 +53,7 @@ export function send(tcb: Tcb): void {
       if (lost && sentNew && tcb.flight.frto) break;
       if (lost ? !resend(tcb, lost) : !sendNew(tcb)) break;
       sentNew = true;
+      if (one) break;
     }
     tcb.flight.heldBack = held;
     const room = congestionRoom(tcb);
@@ -180,10 +183,10 @@ function sendNew(tcb: Tcb): boolean {
   const end = (start + length + (fin ? 1 : 0)) | 0;
   // The data ends here, or half the largest window was sent without a push (Linux's forced_push).
   const ends = length === joined && (joined < unsent || tcb.pushesEnd);
-  const pushes = length > 0 && (ends || distance(end, tcb.pushedTo) > tcb.maxWindow / 2);
-  if (pushes) tcb.pushedTo = end;
+  const pushes = length > 0 && (ends || isMarked(tcb, end) || distance(end, tcb.pushedTo) > tcb.maxWindow / 2);
   const flags = ACK | (length > size || pushes ? PSH : 0) | (fin ? FIN : 0);
   if (!transmit(tcb, start, length, flags, size)) return false;
+  if (pushes) pushed(tcb, end);
   if (!sent.first) tcb.flight.stalledSince = tcb.now;
   const record = sent.append(start, end, tcb.now, size);
   record.isFin = fin;
@@ -226,6 +229,16 @@ function mayBeSmall(tcb: Tcb, rest: number): boolean {
 /** The owner wants small segments to wait (TCP_CORK, MSG_MORE); the end of the stream waits for nothing. */
 function isCorked(tcb: Tcb): boolean {
   return (tcb.options.cork || tcb.more) && !tcb.finQueued && !tcb.flight.pushing && !isUrging(tcb);
+}
+
+/** Does a unit that was written to be pushed end here, or before? */
+function isMarked({ pushMarks }: Tcb, end: number): boolean {
+  return pushMarks !== undefined && pushMarks.length > 0 && !after(pushMarks[0], end);
+}
+
+function pushed(tcb: Tcb, end: number): void {
+  tcb.pushedTo = later(tcb.pushedTo, end);
+  while (isMarked(tcb, end)) tcb.pushMarks?.shift();
 }
 
 /** Bytes from what is sent next to the end of a record. */
@@ -291,16 +304,23 @@ function probeFits(tcb: Tcb): boolean {
 
 function armPersist(tcb: Tcb): void {
   if (tcb.flight.timerMode === "persist" && tcb.flight.retransmitTimer.armed) return;
-  if (tcb.flight.timerMode !== "persist") tcb.flight.stalledSince = tcb.now;
+  // It stands still since the first probe.
+  if (tcb.flight.timerMode !== "persist") tcb.flight.stalledSince = Number.POSITIVE_INFINITY;
   tcb.flight.timerMode = "persist";
-  const wait = Math.min(Math.max(tcb.rtt.rto * 2 ** tcb.flight.retries, PERSIST_MIN), PERSIST_MAX);
-  tcb.world.stack.timers.arm(tcb.flight.retransmitTimer, tcb.now + wait);
+  retryAfter(tcb, Math.min(Math.max(tcb.rtt.rto * 2 ** tcb.flight.retries, PERSIST_MIN), PERSIST_MAX));
 }
 
-/** An old sequence number, which must be answered (RFC 9293 §3.8.6.1); before it one that announces what is urgent. */
-export function probeWindow(tcb: Tcb): void {
+/** The timer that runs expires after so long instead (ms), at the latest when the user timeout is over. */
+export function retryAfter(tcb: Tcb, wait: number = LOCAL_RETRY): void {
+  const most = userTimeout(tcb);
+  const last = most > 0 ? tcb.flight.stalledSince + most : Number.POSITIVE_INFINITY;
+  tcb.world.stack.timers.arm(tcb.flight.retransmitTimer, Math.max(Math.min(tcb.now + wait, last), tcb.now + SOONEST));
+}
+
+/** An old sequence number, which must be answered (RFC 9293 §3.8.6.1); before it one that announces what is urgent. False when it could not leave. */
+export function probeWindow(tcb: Tcb): boolean {
   if (isUrging(tcb)) transmit(tcb, tcb.una, 0, ACK);
-  transmit(tcb, (tcb.una - 1) | 0, 0, ACK);
+  return transmit(tcb, (tcb.una - 1) | 0, 0, ACK);
 }
 
 /** A tail-loss probe: new data if the window allows it, else the last segment again (RFC 8985 §7.3). */

@@ -383,8 +383,10 @@ export class Tcb implements Flow, Starved, Throttled {
   more = false;
   /** The last write did not announce more: the segment that ends it says PSH. */
   pushesEnd = true;
-  /** End of the last segment that said PSH. */
+  /** End of the last segment that said PSH, or that will. */
   pushedTo = 0;
+  /** Sequence numbers at which units of larger writes end that say PSH. */
+  pushMarks: number[] | undefined;
   /** Sequence numbers at which segments end, whatever follows (MSG_EOR). */
   recordEnds: number[] | undefined;
   /** The owner waits for room in the send buffer. */

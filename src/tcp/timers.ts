@@ -7,7 +7,7 @@ import { transmit } from "./output.ts";
 import { checkAppLimited } from "./pacing.ts";
 import { rackExpired, timedOut } from "./recovery.ts";
 import { RTO_MAX } from "./rtt.ts";
-import { arm, probeTail, probeWindow, resend, send } from "./sender.ts";
+import { arm, probeTail, probeWindow, resend, retryAfter, send } from "./sender.ts";
 import { ACK, distance } from "./sequence.ts";
 import { FIN_WAIT_2, SYN_SENT } from "./states.ts";
 import type { Tcb } from "./tcb.ts";
@@ -70,7 +70,12 @@ function retransmit(tcb: Tcb): void {
   timedOut(tcb);
   send(tcb);
   tcb.flight.timerMode = "rto";
-  arm(tcb, true);
+  // What this host could not send says nothing of the path (Linux's tcp_retransmit_timer).
+  if (tcb.sent.first?.lost) retryAfter(tcb);
+  else {
+    tcb.rtt.backOff();
+    arm(tcb, true);
+  }
 }
 
 /**
@@ -97,20 +102,34 @@ function isLeftAlone(tcb: Tcb): boolean {
 function persist(tcb: Tcb): void {
   // A peer that keeps acknowledging may keep its window shut; one that is silent is given up like any other.
   const { settings } = tcb.world;
+  const { flight } = tcb;
+  if (flight.stalledSince > tcb.now) flight.stalledSince = tcb.now;
   if (giveUp(tcb, Number.POSITIVE_INFINITY)) return;
   if (isLeftAlone(tcb)) return;
   if (tcb.now - tcb.lastReceivedAt > 2 * 60_000 && giveUp(tcb, settings.retries)) return;
   if (tcb.orphan && giveUp(tcb, settings.orphanRetries)) return;
   if (tcb.window > distance(tcb.nxt, tcb.una)) {
-    // Not the window held it back, but the owner's cork.
-    tcb.flight.pushing = tcb.pushesEnd = true;
+    // Not the window held it back, but the owner's cork, or this host.
+    const { nxt } = tcb;
+    flight.pushing = tcb.pushesEnd = true;
     send(tcb);
-    tcb.flight.pushing = false;
+    flight.pushing = false;
+    if (tcb.nxt === nxt && !flight.heldBack) retryHere(tcb);
     return;
   }
-  tcb.flight.retries++;
-  probeWindow(tcb);
+  if (!probeWindow(tcb)) {
+    retryHere(tcb);
+    return;
+  }
+  flight.retries++;
   send(tcb);
+}
+
+/** This host could not send the probe: that is no reason to wait longer and longer (Linux's tcp_send_probe0). */
+function retryHere(tcb: Tcb): void {
+  tcb.keepProbes++;
+  tcb.flight.timerMode = "persist";
+  retryAfter(tcb);
 }
 
 export function ackExpired(tcb: Tcb): void {

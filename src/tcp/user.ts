@@ -11,7 +11,7 @@ import { checkAppLimited } from "./pacing.ts";
 import { acknowledgeSoon, noteRead, worthUpdate } from "./receiver.ts";
 import { sendLimit, waitsForTurn } from "./send-limit.ts";
 import { restartAfterIdle, send } from "./sender.ts";
-import { ACK, distance } from "./sequence.ts";
+import { ACK, after, distance } from "./sequence.ts";
 import { CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, STATES, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from "./states.ts";
 import type { Tcb } from "./tcb.ts";
 import { markUrgent, passMark, toMark } from "./urgent.ts";
@@ -34,6 +34,37 @@ export function write(tcb: Tcb, bytes: Uint8Array, more = false, endsRecord = fa
   return taken;
 }
 
+/**
+ * Queues a part of a larger write, in the unit that began at `unitStart`. When that is full, one packet of it leaves if nothing waits before it;
+ * or all that may go, with a push at its end, when half the largest window was written without one (Linux's tcp_push_one, forced_push).
+ */
+export function writePart(tcb: Tcb, bytes: Uint8Array, unitStart: number, isFull: boolean): number {
+  const room = roomIn(tcb);
+  const start = writtenTo(tcb);
+  const taken = room <= 0 || !tcb.queue ? 0 : tcb.queue.append(bytes.length <= room ? bytes : bytes.subarray(0, room));
+  const end = (start + taken) | 0;
+  tcb.pushMarks ??= [];
+  const marks = tcb.pushMarks;
+  // The push is at the unit's end, wherever that is now.
+  if (start !== unitStart && marks.at(-1) === start) marks[marks.length - 1] = end;
+  const forced = isFull && distance(end, tcb.pushedTo) > tcb.maxWindow / 2;
+  if (forced) {
+    if (marks.at(-1) !== end) marks.push(end);
+    tcb.pushedTo = end;
+  }
+  tcb.more = true;
+  tcb.pushesEnd = false;
+  wrote(tcb, taken, bytes.length, room, forced ? "all" : isFull && !after(unitStart, tcb.nxt) ? "one" : "nothing");
+  return taken;
+}
+
+/** Nothing is added to what `writePart` has queued, for now: it goes, with a push at its end. */
+export function endParts(tcb: Tcb): void {
+  tcb.pushesEnd = true;
+  const waiting = Math.max(tcb.unsent, 0);
+  wrote(tcb, waiting, waiting, 0);
+}
+
 /** As `write`, for an owner who goes on the moment it is told of room: of many flows on a near path each takes large writes in its turn. */
 export function writeInTurn(tcb: Tcb, bytes: Uint8Array): number {
   if (!waitsForTurn(tcb, bytes.length)) return write(tcb, bytes);
@@ -54,11 +85,11 @@ function roomIn(tcb: Tcb): number {
 }
 
 /** `taken` of `wanted` bytes are in the send buffer: they go if they may, and the owner hears when there is room for the rest. */
-function wrote(tcb: Tcb, taken: number, wanted: number, room: number): void {
+function wrote(tcb: Tcb, taken: number, wanted: number, room: number, goes: "all" | "one" | "nothing" = "all"): void {
   if (taken < wanted) tcb.wantsRoom = true;
   if (taken < Math.min(wanted, room)) tcb.world.stack.starve(tcb);
-  if (taken > 0 && (tcb.state === ESTABLISHED || tcb.state === CLOSE_WAIT || tcb.isFastOpened)) {
-    send(tcb);
+  if (taken > 0 && goes !== "nothing" && (tcb.state === ESTABLISHED || tcb.state === CLOSE_WAIT || tcb.isFastOpened)) {
+    send(tcb, goes === "one");
     tcb.world.stack.flush();
   }
   tcb.more = false;

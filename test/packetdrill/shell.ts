@@ -170,9 +170,9 @@ export class Shell {
     if (args[0] !== "qdisc") throw new Unsupported(`the command "${line}" is not known`);
     const limit = args.indexOf("limit");
     this.wire.host.tcp.setDefaults({ pacing: args.includes("fq") });
-    if (limit >= 0) this.wire.isBlocked = Number(args[limit + 1]) === 0;
+    if (limit >= 0) this.wire.block(Number(args[limit + 1]) === 0);
     else if (!/pfifo|fq|noqueue/.test(line) && !line.includes("delete") && !line.includes("del "))
       throw new Unsupported(`the queue of "${line}"`);
-    else this.wire.isBlocked = false;
+    else this.wire.block(false);
   }
 }

@@ -25,7 +25,7 @@ export interface VerdictOptions extends RunOptions {
 /** Runs a text; `file` says where its commands look for others. */
 export async function judgeText(text: string, file: string, options: VerdictOptions = {}): Promise<Verdict> {
   try {
-    const said = [...parseOptions(text), ...(options.options ?? [])];
+    const said = [...ofName(file), ...parseOptions(text), ...(options.options ?? [])];
     let other: Verdict | undefined;
     let ran = 0;
     for (const version of versionsOf(said).filter((each) => isFor(file, each))) {
@@ -48,6 +48,9 @@ function isFor(file: string, version: IpVersion): boolean {
   if (file.endsWith("v6.pkt")) return version === "ipv6";
   return version !== "ipv6" || !file.endsWith("v4.pkt");
 }
+
+/** A script for IPv6 alone is written for the MTU of Ethernet; the larger one lets IPv6 pass where numbers are IPv4's. */
+const ofName = (file: string): readonly ScriptOption[] => (file.endsWith("v6.pkt") ? [{ name: "mtu", value: "1500" }] : []);
 
 export const judge = (file: string, options: VerdictOptions = {}) => judgeText(readFileSync(file, "utf8"), file, options);
 

@@ -32,16 +32,17 @@ export class Wire {
   readonly files = new Map<string, number>();
   /** Called whenever everything that could happen at this moment has happened. */
   settled: () => void = () => {};
-  /** Nothing leaves (a queue without room). */
-  isBlocked = false;
   /** When `settled` wants to be called, whatever else happens (ms). */
   alarm = Number.POSITIVE_INFINITY;
   private readonly engine: Engine;
+  private readonly plane: Engine["plane"];
+  private isBlocked = false;
   private readonly port: Port;
   private readonly clock: VirtualClock;
 
   private constructor(engine: Engine, clock: VirtualClock, host: Host) {
     this.engine = engine;
+    this.plane = engine.plane;
     this.clock = clock;
     this.host = host;
     this.port = engine.port(0);
@@ -84,6 +85,13 @@ export class Wire {
     const iface = host.ip.interface("tun0");
     for (const address of [config.gateway, config.remote]) host.ip.neighbours.setPermanent(iface, address, GATEWAY_MAC);
     return new Wire(engine, clock, host);
+  }
+
+  /** Nothing leaves, and whoever sends is told so (a queue without room): there are no buffers for segments. */
+  block(on: boolean): void {
+    const { plane } = this;
+    this.isBlocked = on;
+    Object.defineProperty(this.engine, "plane", { value: on ? { ...plane, tcpBuild: () => abi.NONE } : plane, configurable: true });
   }
 
   get now(): number {
