@@ -740,7 +740,7 @@ export const LIMBO_SIZE = 12;
 
 // ── Bridges ─────────────────────────────────────────────────────────────────────────────────────
 /*
- * Bridge: +0 bucket mask | ageing seconds | members that forward u64 | +16 member ports (64 × u16) | +144 vlan filtering | – | member of the host u64, or 0
+ * Bridge: +0 bucket mask | ageing seconds | members that forward u64 | +16 member ports (64 × u16) | +144 vlan filtering | largest frame | member of the host u64, or 0
  *         +192 vlans (4096 × {members u64, untagged u64}) | then buckets of 4 × {key u64, seen u32, member u32}
  */
 export const BRIDGE_MASK = 0;
@@ -749,6 +749,8 @@ export const BRIDGE_AGEING = 4;
 export const BRIDGE_ACTIVE = 8;
 export const BRIDGE_PORTS = 16;
 export const BRIDGE_FILTERING = 144;
+/** Bytes of the largest frame that every member takes. */
+export const BRIDGE_LARGEST = 148;
 /** The bit of the member that leads to the bridge's own host: an interface that is the bridge. */
 export const BRIDGE_HOST = 152;
 export const BRIDGE_VLANS = 192;

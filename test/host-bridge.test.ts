@@ -226,4 +226,68 @@ describe("bridges of hosts", () => {
     await assert.rejects(Host.create({ interfaces: [{ name: "x", master: "br0" }] }), /there is no interface br0/);
     await lab.engine.close();
   });
+
+  it("pass nothing on that a port's MTU does not take, and forget who was behind a port that is down", async () => {
+    const { lab, router, clients } = await lan(3);
+    router.setMtu("br0", 1500);
+    const large = async (size: number) => {
+      const reply = clients[0].ping("10.0.0.2", { size, timeout: 500 }).then(
+        () => true,
+        () => false,
+      );
+      await lab.run(1000);
+      return reply;
+    };
+    assert.equal(await large(1472), true);
+    router.setMtu("lan2", 1280);
+    // With four bytes for a tag, as in Linux.
+    assert.equal(await large(1252), true);
+    assert.equal(await large(1257), false);
+    assert.ok((lab.engine.counters().drops.too_large ?? 0) >= 1);
+    router.setMtu("lan2", 1500);
+    assert.equal(await large(1472), true);
+    router.setUp("lan2", false);
+    assert.ok(!router.stations("br0").some(({ interface: at }) => at === "lan2"));
+    router.setUp("lan2", true);
+    // Whoever moves to another port is found there at once.
+    assert.equal(await large(100), true);
+    await lab.engine.close();
+  });
+
+  it("keep their own port to themselves, and their address whoever else speaks", async () => {
+    const { lab, router } = await lan(2);
+    assert.throws(() => lab.engine.port(16), /there is no port 16; this engine has ports 0 to 15/);
+    const { bridge: own } = (
+      router as unknown as { devices: Map<object, { bridge: { add(port: object): void; own: object } }> }
+    ).devices.get(router.ip.interface("br0")) as { bridge: { add(port: object): void; own: object } };
+    assert.throws(() => own.add(own.own), /is a member already/);
+    const { port } = router.ip.interface("lan1");
+    for (let i = 0; i < 20_000; i++) {
+      const frame = new Uint8Array(60).fill(0xff, 0, 6);
+      frame.set([2, 1, i >>> 16, i >>> 8, i, 9], 6);
+      frame.set([0x88, 0xb5], 12);
+      port.receive(frame);
+      if (i % 500 === 0) await lab.run(1);
+    }
+    await lab.run(10);
+    router.setMac("br0", "02:00:00:00:00:99");
+    assert.ok(router.stations("br0").some(({ mac, age }) => mac === "02:00:00:00:00:99" && age === undefined));
+    await lab.engine.close();
+  });
+
+  it("have at most 64 ports, and who is refused is as before", async () => {
+    const lab = await Lab.create({ interfaces: 70, hosts: 1, memory: { bridges: 1, nextHops: 1024, appBytes: 1 << 20 } });
+    const host = await lab.host({ interfaces: [{ name: "br0", device: bridge() }] });
+    for (let i = 1; i <= 63; i++) await host.addInterface({ name: `p${i}`, port: lab.engine.port(i), master: "br0" });
+    await host.addInterface({ name: "last", port: lab.engine.port(64), addresses: ["10.0.0.1/24"] });
+    assert.throws(() => host.setMaster("last", "br0"), /a bridge has at most 64 ports/);
+    assert.ok(host.addresses().some(({ address }) => address === "10.0.0.1"));
+    host.removeInterface("p7");
+    host.setMaster("last", "br0");
+    assert.equal(
+      host.addresses().some(({ address }) => address === "10.0.0.1"),
+      false,
+    );
+    await lab.engine.close();
+  });
 });

@@ -104,6 +104,11 @@ describe("a router with a bridge between kernels", { skip: missing("ping", "iper
       there.ip("link", "set", `x${name}`, "up");
     }
     there.ip("link", "set", "br0", "up");
+    // Somebody is heard by each port.
+    for (const name of ["lan1", "lan2"])
+      await there.run(
+        `python3 -c "import socket; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('x${name}', 0)); s.send(b'\\xff' * 6 + bytes([2, 0, 0, 0, 9, ${name.at(-1)}]) + b'\\x88\\xb5' + bytes(50))"`,
+      );
     const macs = /[0-9a-f]{2}(:[0-9a-f]{2}){5}/g;
     const shape = (text: string) =>
       text
@@ -190,5 +195,43 @@ describe("a router with a bridge in a lab", () => {
     await router.close();
     await lab.engine.close();
     assert.equal(lab.engine.pool().inFlight + lab.engine.pool("bare").inFlight, 0);
+  });
+
+  it("takes over what another interface had, and serves on when it is made anew", async () => {
+    const lab = await Lab.create({ seed: 3, interfaces: 8, hosts: 3, memory: { bridges: 1, flows: 1024, filterBytes: 4 << 20 } });
+    const ports = { br0: lab.engine.port(7), lan1: lab.engine.port(6) };
+    const client = await lab.host({ interfaces: [{}] });
+    const ends = { addresses: ["10.0.0.1/24"], gateway: "10.0.0.254" };
+    const plain: RouterConfig = { interfaces: [{ name: "lan1", ...ends }] };
+    const bridged = (ageingSeconds: number): RouterConfig => ({
+      interfaces: [
+        { name: "br0", device: { kind: "bridge", ageingSeconds }, ...ends },
+        { name: "lan1", master: "br0" },
+      ],
+      dhcpServers: [{ interface: "br0", range: ["10.0.0.100", "10.0.0.110"] }],
+    });
+    const router = await Router.create(plain, { engine: lab.engine, ports, seed: 4 });
+    lab.link(client, router.host, {}, ["eth0", "lan1"]);
+    const leases = async () => {
+      client.dhcpRelease("eth0");
+      await lab.run(1000);
+      const lease = client.dhcp("eth0", { family: 4, signal: client.timeout(20_000) }).then(
+        () => true,
+        () => false,
+      );
+      await lab.run(30_000);
+      return lease;
+    };
+    for (let round = 0; round < 2; round++) {
+      await router.reload(bridged(300));
+      assert.match(await ask(router, "ip", "route"), /^default via 10\.0\.0\.254 dev br0/m);
+      assert.ok(await leases());
+      await router.reload(bridged(200));
+      assert.ok(await leases());
+      await router.reload(plain);
+      assert.match(await ask(router, "ip", "route"), /^default via 10\.0\.0\.254 dev lan1/m);
+    }
+    await router.close();
+    await lab.engine.close();
   });
 });

@@ -1,6 +1,6 @@
 /** A small engine laid out by hand in the pages below the specs' own memory: four ports, 32 buffers, one table a family. */
 import {
-  BRIDGE_ACTIVE, BRIDGE_AGEING, BRIDGE_BUCKETS, BRIDGE_MASK, BRIDGE_PORTS, DESC_DATA, DESC_LENGTH,
+  BRIDGE_ACTIVE, BRIDGE_AGEING, BRIDGE_BUCKETS, BRIDGE_LARGEST, BRIDGE_MASK, BRIDGE_PORTS, DESC_DATA, DESC_LENGTH,
   DESC_PACKET_LENGTH, DESC_SIZE, HEADER, HEADER_BARE_LIMIT, HEADER_BUFFERS, HEADER_BUFFER_LIMIT, HEADER_CLASSES,
   HEADER_DESCRIPTORS, HEADER_EPOCH, HEADER_HEADROOM, HEADER_PORTS, HEADER_PUNT_CAPACITY, HEADER_REGIONS,
   HEADER_RING_CAPACITY, HEADER_SIZE, HEADER_STRIDE, HEADER_TABLES, HEADER_WORKERS, HOP_FORWARD, HOP_KIND,
@@ -147,6 +147,7 @@ export function setBridge(members: u32): usize {
   store<u32>(bridge, 15, BRIDGE_MASK);
   store<u32>(bridge, 300, BRIDGE_AGEING);
   store<u64>(bridge, (<u64>1 << <u64>members) - 1, BRIDGE_ACTIVE);
+  store<u32>(bridge, 1518, BRIDGE_LARGEST);
   for (let m: u32 = 0; m < members; m++) {
     store<u16>(bridge + (<usize>m << 1), <u16>m, BRIDGE_PORTS);
     store<u16>(portAt(m), <u16>m, PORT_MEMBER);

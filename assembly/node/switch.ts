@@ -5,14 +5,14 @@
  * Without filtering, tags are payload, as in a Linux bridge with vlan_filtering 0.
  */
 import {
-  BRIDGE_ACTIVE, BRIDGE_FILTERING, BRIDGE_HOST, BRIDGE_PORTS, BRIDGE_VLANS, BRIDGE_VLAN_SIZE, DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_INGRESS,
+  BRIDGE_ACTIVE, BRIDGE_FILTERING, BRIDGE_HOST, BRIDGE_LARGEST, BRIDGE_PORTS, BRIDGE_VLANS, BRIDGE_VLAN_SIZE, DESC_DATA, DESC_FLAGS, DESC_GSO_KIND, DESC_INGRESS,
   DESC_LENGTH, DESC_PACKET_LENGTH, DESC_SHIFT, DESC_VLAN, DROP_BRIDGE_NO_PORT, DROP_BRIDGE_SAME_PORT,
-  DROP_BRIDGE_SOURCE_INVALID, DROP_ETHER_TOO_SHORT, DROP_NO_BUFFER, DROP_PORT_DOWN, DROP_VLAN_NOT_MEMBER, DROP_VLAN_TOO_SHORT, FLAG_IP4, FLAG_IP6,
-  NEXT_DONE, NONE, PORT_BRIDGE, PORT_MEMBER, PORT_PVID, PORT_STAT_RX_MULTICAST, PUNT_LINK_CONTROL, REGION_BRIDGES,
+  DROP_BRIDGE_SOURCE_INVALID, DROP_ETHER_TOO_SHORT, DROP_NO_BUFFER, DROP_PORT_DOWN, DROP_TOO_LARGE, DROP_VLAN_NOT_MEMBER, DROP_VLAN_TOO_SHORT, FLAG_IP4, FLAG_IP6,
+  NEXT_DONE, NONE, PORT_BRIDGE, PORT_MEMBER, PORT_MTU, PORT_PVID, PORT_STAT_RX_MULTICAST, PUNT_LINK_CONTROL, REGION_BRIDGES,
   REGION_DESCRIPTORS, SEEN_STATIC, STATION_SEEN, STAT_BRIDGE_FULL, STAT_FLOODED, STAT_LEARNED, VEC_IDS, VEC_NEXT, WORKER_BURST_BYTES, WORKER_NOW, WORKER_SCRATCH,
 } from "../abi";
 import { moveOffsets, privateHead } from "../core/head";
-import { add64, count, descriptorAt, portStats, region } from "../core/layout";
+import { add64, count, descriptorAt, portAt, portStats, region } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { clonePacket } from "../core/pool";
 import { stage } from "../device/transmit";
@@ -32,9 +32,10 @@ export function bridgeAt(index: u32): usize {
 export function switchBurst(worker: usize, port: usize, portIndex: u32, n: u32): void {
   const bridge = bridgeAt(load<u16>(port, PORT_BRIDGE));
   const filtering = load<u32>(bridge, BRIDGE_FILTERING) != 0;
+  const isOpen = ((load<u64>(bridge, BRIDGE_ACTIVE) >> <u64>load<u16>(port, PORT_MEMBER)) & 1) != 0;
   store<u64>(worker, 0, WORKER_BURST_BYTES);
   for (let i: u32 = 0; ; i++) {
-    if (!filtering) i = switchRun(worker, port, portIndex, bridge, i, n);
+    if (!filtering && isOpen) i = switchRun(worker, port, portIndex, bridge, i, n);
     if (i == n) break;
     switchOne(worker, port, portIndex, bridge, filtering, i);
   }
@@ -46,12 +47,12 @@ export function switchBurst(worker: usize, port: usize, portIndex: u32, n: u32):
  */
 function switchRun(worker: usize, port: usize, portIndex: u32, bridge: usize, i: u32, n: u32): u32 {
   const descriptors = region(REGION_DESCRIPTORS), now = load<u32>(worker, WORKER_NOW);
-  const here = <u64>now | (<u64>load<u16>(port, PORT_MEMBER) << 32), pinned = here | SEEN_STATIC;
+  const here = <u64>now | (<u64>load<u16>(port, PORT_MEMBER) << 32), pinned = here | SEEN_STATIC, largest = load<u32>(bridge, BRIDGE_LARGEST);
   let bytes = load<u64>(worker, WORKER_BURST_BYTES);
   for (; i < n; i++) {
     const d = descriptors + (<usize>load<u32>(worker + (<usize>i << 2), VEC_IDS) << DESC_SHIFT);
     const data = <usize>load<u32>(d, DESC_DATA);
-    if (load<u32>(d, DESC_LENGTH) < 14 || <u32>load<u16>(d, DESC_GSO_KIND) != 0) break;
+    if (load<u32>(d, DESC_LENGTH) < 14 || <u32>load<u16>(d, DESC_GSO_KIND) != 0 || load<u32>(d, DESC_PACKET_LENGTH) > largest) break;
     const destination = load<u64>(data) & MAC_MASK, source = load<u64>(data, 6) & MAC_MASK;
     if (((destination | source) & 1) != 0) break;
     const from = findEntry(bridge, stationKey(source, 0)), to = findEntry(bridge, stationKey(destination, 0));
@@ -81,7 +82,7 @@ function switchOne(worker: usize, port: usize, portIndex: u32, bridge: usize, fi
   const vlan = load<u32>(worker, FRAME_VLAN), tci = load<u32>(worker, FRAME_TCI);
   if ((targets & (targets - 1)) != 0) { flood(worker, bridge, id, targets, filtering, vlan, tci); return; }
   const member = <u32>ctz<u64>(targets);
-  if (filtering) leaveBridge(worker, bridge, id, member, true, vlan, tci);
+  if (filtering || !fits(bridge, member, id)) leaveBridge(worker, bridge, id, member, filtering, vlan, tci);
   // Behind what the common road has let through before it.
   else store<u16>(worker + (<usize>i << 1), load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS), VEC_NEXT);
 }
@@ -162,8 +163,15 @@ export function copyFor(worker: usize, id: u32, rest: u64): u32 {
   return copy;
 }
 
+/** Does a member take a frame? With a tag it may be four bytes longer; what is large is cut to size (Linux's is_skb_forwardable). */
+function fits(bridge: usize, member: u32, id: u32): bool {
+  const d = descriptorAt(id), port = portAt(<u32>load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS));
+  return <u32>load<u16>(d, DESC_GSO_KIND) != 0 || load<u32>(d, DESC_PACKET_LENGTH) <= load<u32>(port, PORT_MTU) + 18;
+}
+
 /** Out through one member. */
 export function leaveBridge(worker: usize, bridge: usize, id: u32, member: u32, filtering: bool, vlan: u32, tci: u32): void {
+  if (!fits(bridge, member, id)) { drop(worker, id, DROP_TOO_LARGE); return; }
   const egress = <u32>load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS);
   if (filtering) leave(worker, bridge, id, member, egress, vlan, tci);
   else stage(worker, egress, id);

@@ -94,6 +94,8 @@ export function setStation(bridge: usize, key: u64, member: u32, now: u32): bool
     if (place == 0 && (stands == 0 || hasExpired(bridge, load<u32>(at, STATION_SEEN), now))) place = at;
   }
   if (member == UNKNOWN) return true;
+  // What is pinned counts more than what was learned.
+  for (let i: usize = 0; place == 0 && i < BUCKET_SIZE; i += STATION_SIZE) if (load<u32>(bucket + i, STATION_SEEN) != SEEN_STATIC) place = bucket + i;
   if (place == 0 || member >= <u32>BRIDGE_MAX_MEMBERS || load<u16>(bridge + (<usize>member << 1), BRIDGE_PORTS) == NO_PORT) return false;
   store<u32>(place, member, STATION_MEMBER);
   store<u32>(place, SEEN_STATIC, STATION_SEEN);

@@ -24,6 +24,9 @@ export interface Station {
   readonly age: number | undefined;
 }
 
+const MOST_MTU = 65_535;
+/** Ethernet's header and a tag. */
+const FRAMING = 18;
 const MOST_VLAN = 4094;
 const MOST_AGEING = 1_000_000;
 
@@ -48,6 +51,7 @@ export class Bridge {
   /** Members that forward while the bridge is up, a bit each. */
   private active = 0n;
   private isUp = true;
+  private isReleased = false;
 
   constructor(memory: EngineMemory, plane: DataPlane, index: number, own: Port, options: BridgeOptions, now: () => number) {
     this.memory = memory;
@@ -73,7 +77,10 @@ export class Bridge {
 
   /** Makes a port a member, untagged in VLAN `pvid` (default 1). */
   add(port: Port, pvid = 1): this {
+    if (this.isReleased) throw new LoomError("EINVAL", "the bridge was given back; expected one of `createBridge`");
     if (this.members.includes(port)) throw new LoomError("EEXIST", `port ${port.index} is a member already`);
+    if (this.memory.u8[this.memory.port(port.index) + abi.PORT_MODE] === abi.MODE_BRIDGED)
+      throw new LoomError("EBUSY", `port ${port.index} is a member of another bridge`);
     const free = this.members.indexOf(undefined);
     const member = free < 0 ? this.members.length : free;
     if (member >= abi.BRIDGE_MAX_MEMBERS) throw new LoomError("ENOMEM", `a bridge has at most ${abi.BRIDGE_MAX_MEMBERS} ports`);
@@ -127,6 +134,11 @@ export class Bridge {
     this.members[member] = undefined;
   }
 
+  /** Forgets what was learned behind a member. */
+  flush(port: Port): void {
+    this.plane.stationsForget(this.index, this.bitOf(port), 0);
+  }
+
   /** A bridge that is down passes nothing on and forgets what it has learned. */
   setUp(up: boolean): void {
     if (up === this.isUp) return;
@@ -137,6 +149,13 @@ export class Bridge {
 
   private activate(): void {
     this.memory.u64[(this.at + abi.BRIDGE_ACTIVE) / 8] = this.isUp ? this.active : 0n;
+    this.refreshMtu();
+  }
+
+  /** A member's MTU is another. */
+  refreshMtu(): void {
+    const smallest = Math.min(...this.ports.map(({ mtu }) => mtu), MOST_MTU);
+    this.memory.setU32(this.at + abi.BRIDGE_LARGEST, smallest + FRAMING);
   }
 
   private bitOf(port: Port): bigint {
@@ -221,9 +240,10 @@ export class Bridge {
     return out;
   }
 
-  /** Every member leaves. */
-  clear(): void {
+  /** Every member leaves, and none comes any more: for `engine.releaseBridge`. @internal */
+  release(): void {
     for (const port of this.ports) this.remove(port);
+    this.isReleased = true;
   }
 }
 

@@ -184,6 +184,7 @@ export class Engine {
 
   private refreshMtu(port: number): void {
     for (const table of this.tables) table.refreshMtu(port);
+    for (const bridge of this.bridges) bridge?.refreshMtu();
   }
 
   private allPorts(): number[] {
@@ -193,12 +194,9 @@ export class Engine {
   // ── Parts ─────────────────────────────────────────────────────────────────────────────────────
 
   port(index: number): Port {
-    const port = this.ports[index];
-    if (!port)
-      throw new LoomError(
-        "ENOENT",
-        `there is no port ${index}; this engine has ports 0 to ${this.ports.length - this.memory.layout.sizes.bridges - 1}`,
-      );
+    const visible = this.ports.length - this.memory.layout.sizes.bridges;
+    const port = index < visible ? this.ports[index] : undefined;
+    if (!port) throw new LoomError("ENOENT", `there is no port ${index}; this engine has ports 0 to ${visible - 1}`);
     return port;
   }
 
@@ -251,7 +249,7 @@ export class Engine {
   /** Takes a bridge back for a later `createBridge`; its members leave it. */
   releaseBridge(bridge: Bridge): void {
     if (this.bridges[bridge.index] !== bridge) return;
-    bridge.clear();
+    bridge.release();
     this.bridges[bridge.index] = undefined;
   }
 
@@ -270,7 +268,7 @@ export class Engine {
   /** Which ports a worker polls (port affinity). Every worker has queues of its own on every port. */
   assignPorts(worker: number, ports: readonly number[]): void {
     const at = this.memory.worker(worker);
-    ports.forEach((port, i) => this.memory.setU16(at + abi.WORKER_PORTS + 2 * i, this.port(port).index));
+    ports.forEach((port, i) => this.memory.setU16(at + abi.WORKER_PORTS + 2 * i, (this.ports[port] ?? this.port(port)).index));
     this.memory.setU32(at + abi.WORKER_PORT_COUNT, ports.length);
   }
 
@@ -497,7 +495,7 @@ export class Engine {
       id,
       reason: PUNT_NAMES.get(reason) as PuntReason,
       nextHop,
-      ingress: this.port(memory.getU16(d + abi.DESC_INGRESS)),
+      ingress: this.ports[memory.getU16(d + abi.DESC_INGRESS)],
       bytes() {
         const out = new Uint8Array(Math.min(memory.getU32(d + abi.DESC_PACKET_LENGTH), 2 ** 20));
         return out.subarray(0, copyChain(memory, id, out));

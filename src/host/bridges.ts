@@ -114,7 +114,9 @@ export class HostBridges {
 
   /** Its carrier, state or MTU are others now. */
   changed(iface: NetInterface): void {
-    if (iface.master) this.follow(iface.master);
+    if (!iface.master) return;
+    if (!(iface.up && iface.carrier)) this.deviceOf(iface.master).bridge.flush(iface.port);
+    this.follow(iface.master);
   }
 
   /** A bridge has a carrier while one of its ports has, and the MTU of the smallest unless it was given one. */

@@ -223,6 +223,7 @@ export class Host {
   async addInterface(options: InterfaceOptions): Promise<NetInterface> {
     this.check();
     checkOptions("interface", INTERFACE satisfies Shape<InterfaceOptions>, options);
+    checkPort(options);
     const { engine, ip } = this;
     const name = options.name ?? this.freeName();
     if (ip.interfaces.some((iface) => iface.name === name)) throw new LoomError("EEXIST", `there is an interface ${name} already`);
@@ -387,7 +388,9 @@ export class Host {
         this.bridges.changed(iface);
         if (carrier) this.dhcpClients.linkUp(iface.name);
       }
-      if (device.mtu !== undefined && device.mtu !== iface.mtu) this.ip.changes.setMtu(iface, device.mtu);
+      if (device.mtu === undefined || device.mtu === iface.mtu) continue;
+      this.ip.changes.setMtu(iface, device.mtu);
+      this.bridges.changed(iface);
     }
     return this.ip.tick();
   }
@@ -539,7 +542,11 @@ export class Host {
     const own = localAddress === undefined ? undefined : this.ip.parse(localAddress);
     if (own && !own.address.isUnspecified && !this.ip.isLocal(own.address))
       throw new LoomError("EADDRNOTAVAIL", `localAddress: ${localAddress} is not an address of this host`);
-    const local = { address: own?.address, port: localPort, device: zone ?? own?.iface };
+    const device = zone ?? own?.iface;
+    if (own?.address.family === 6 && own.address.isLinkLocal && !(own.iface ?? device)?.find(own.address))
+      throw new LoomError("EADDRNOTAVAIL", `localAddress: ${localAddress} is not an address of that interface`);
+    if (own?.iface && device !== own.iface) throw new LoomError("EINVAL", `localAddress: ${localAddress} is on another interface`);
+    const local = { address: own?.address, port: localPort, device };
     const socket = new TcpSocket(this.tcp.connect(address, port, local, options));
     return signal ? whenConnected(socket, signal) : socket.whenConnected();
   }
@@ -724,4 +731,18 @@ async function whenConnected(socket: TcpSocket, signal: AbortSignal): Promise<Tc
   } finally {
     signal.removeEventListener("abort", stop);
   }
+}
+
+const OF_BRIDGES = ["addresses", "autoconf", "advertise", "proxy", "gateway", "dhcp"] as const;
+
+/** What a bridge's port may not have, and what only it may. */
+function checkPort({ master, ...options }: InterfaceOptions): void {
+  const wrong =
+    master === undefined ? (["pvid", "vlans"] as const).find((key) => options[key] !== undefined) : OF_BRIDGES.find((key) => options[key]);
+  if (wrong === undefined) return;
+  throw invalid(
+    master === undefined
+      ? `${wrong} is of a bridge's port; expected master with it`
+      : `${wrong} of a port of ${master} is the bridge's; expected it there`,
+  );
 }

@@ -31,6 +31,8 @@ export interface IcmpErrorReport {
   readonly mtu: number;
   /** Offset that a parameter problem names; 0 otherwise. */
   readonly pointer: number;
+  /** Hops that the quoted packet had left; of what this host found out itself 255. */
+  readonly hopsLeft?: number;
   /** This host itself found it out. */
   readonly isLocal?: boolean;
   /** By which interface the report came, or the packet should have left. */
@@ -113,6 +115,7 @@ export function parseError(message: Uint8Array, from: IpAddress): IcmpErrorRepor
     source,
     destination,
     transport: inner.subarray(header),
+    hopsLeft: inner[is4 ? 8 : 7],
   };
 }
 

@@ -22,6 +22,8 @@ export interface InterfaceSources {
   macOf?: (interfaceName: string) => string;
 }
 
+const everything = (via: string) => (via.includes(":") ? "::/0" : "0.0.0.0/0");
+
 export class Interfaces {
   private readonly host: Host;
   private readonly deviceOf: DeviceMaker;
@@ -54,6 +56,15 @@ export class Interfaces {
   }
 
   async set(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[]): Promise<void> {
+    // What another interface is to have now is taken from the one that had it first.
+    for (const config of next) {
+      const old = before.find(({ name }) => name === config.name);
+      const gone =
+        old && this.host.ip.interfaces.some(({ name }) => name === old.name)
+          ? changed([config.gateway ?? []].flat(), [old.gateway ?? []].flat()).gone
+          : [];
+      for (const via of gone) this.host.removeRoute(everything(via));
+    }
     // Bridges before their ports.
     const ordered = [...next].sort((a, b) => Number(a.master !== undefined) - Number(b.master !== undefined));
     for (const config of ordered) {
@@ -87,12 +98,11 @@ export class Interfaces {
     if (config.mac !== undefined && config.mac.toLowerCase() !== iface.port.mac) host.setMac(name, config.mac);
     const { gone, fresh } = changed(config.addresses ?? [], old.addresses ?? []);
     // The new ones first: what is sent meanwhile has an address to be sent from.
-    for (const address of fresh) host.addAddress(name, address, { probes: config.autoconf ? 1 : 0 });
+    const has = (text: string) => iface.addresses.some(({ address, length }) => `${address}/${length}` === text);
+    for (const address of fresh) if (!has(address)) host.addAddress(name, address, { probes: config.autoconf ? 1 : 0 });
     for (const address of gone) host.removeAddress(name, address);
     const gateways = changed([config.gateway ?? []].flat(), [old.gateway ?? []].flat());
-    const all = (via: string) => (via.includes(":") ? "::/0" : "0.0.0.0/0");
-    for (const via of gateways.gone) host.removeRoute(all(via));
-    for (const via of gateways.fresh) host.addRoute({ to: all(via), via, interface: name });
+    for (const via of gateways.fresh) host.addRoute({ to: everything(via), via, interface: name });
     if ((config.up ?? true) !== (old.up ?? true)) host.setUp(name, config.up ?? true);
     iface.proxy = config.proxy ?? false;
     this.changeProtocols(config, old);

@@ -117,7 +117,10 @@ export class Router {
       try {
         await this.apply(next);
       } catch (error) {
-        await this.apply(before);
+        // What was wrong is told, not what went wrong on the way back.
+        await this.apply(before).catch((second) => {
+          if (error instanceof Error) error.cause ??= second;
+        });
         throw error;
       }
       return FIXED.filter((path) => !same(at(next, path), at(before, path)));

@@ -8,6 +8,7 @@ import { Hosts } from "../dns/hosts.ts";
 import { DnsServer } from "../dns/server.ts";
 import { type RunningDhcpServer, serveDhcp, serveDhcp6 } from "../host/dhcp-server.ts";
 import type { Host } from "../host/host.ts";
+import type { NetInterface } from "../ip/interface.ts";
 import { same } from "./changes.ts";
 import type { EgressPolicy, Opening } from "./egress.ts";
 import { pref64Of } from "./nat64.ts";
@@ -20,9 +21,12 @@ const DNS_PORT = 53;
 
 export class Services {
   private readonly host: Host;
-  private readonly dhcp = new Map<string, { config: unknown; running: RunningDhcpServer<Dhcp4Server> }>();
-  private readonly dhcp6 = new Map<string, { config: unknown; running: RunningDhcpServer<Dhcp6Server> }>();
+  private readonly dhcp = new Map<string, { config: unknown; running: RunningDhcpServer<Dhcp4Server>; iface: NetInterface }>();
+  private readonly dhcp6 = new Map<string, { config: unknown; running: RunningDhcpServer<Dhcp6Server>; iface: NetInterface }>();
   private dns: { server: DnsServer; close(): void } | undefined;
+
+  /** What names are served on, where not everywhere. */
+  private listens: readonly NetInterface[] = [];
 
   constructor(host: Host) {
     this.host = host;
@@ -38,7 +42,9 @@ export class Services {
 
   set(next: RouterConfig, before: RouterConfig | undefined, policy: EgressPolicy | undefined, open: Opener): void {
     const isSame = same([next.dns, next.egress, next.nat64?.prefix], [before?.dns, before?.egress, before?.nat64?.prefix]);
-    if (!isSame || !this.dns) {
+    const listens = (next.dns?.listen ?? []).map((name) => this.host.ip.interface(name));
+    if (!isSame || !this.dns || !listens.every((iface, i) => iface === this.listens[i])) {
+      this.listens = listens;
       this.dns?.close();
       this.dns = next.dns ? this.serveNames(next.dns, next.dns.dns64 ? pref64Of(next) : undefined, policy, open) : undefined;
     }
@@ -49,23 +55,29 @@ export class Services {
   /** Leases outlive a server that is changed. */
   private setDhcp(next: RouterConfig): void {
     const wanted = new Map((next.dhcpServers ?? []).map((config) => [config.interface, this.poolOf(config, next)]));
-    for (const [name, { config, running }] of this.dhcp) {
+    for (const [name, { config, running, iface }] of this.dhcp) {
       const now = wanted.get(name);
-      if (now && same(now, config) && this.isThere(name)) continue;
+      if (now && same(now, config) && this.isThere(iface)) continue;
       running.close();
       this.dhcp.delete(name);
       if (!now) continue;
       const fresh = serveDhcp(this.host, { interface: name, pools: [now] });
       fresh.server.import(running.server.export());
-      this.dhcp.set(name, { config: now, running: fresh });
+      this.dhcp.set(name, { config: now, running: fresh, iface: this.host.ip.interface(name) });
     }
     for (const [name, pool] of wanted) {
-      if (!this.dhcp.has(name)) this.dhcp.set(name, { config: pool, running: serveDhcp(this.host, { interface: name, pools: [pool] }) });
+      if (!this.dhcp.has(name))
+        this.dhcp.set(name, {
+          config: pool,
+          running: serveDhcp(this.host, { interface: name, pools: [pool] }),
+          iface: this.host.ip.interface(name),
+        });
     }
   }
 
-  private isThere(name: string): boolean {
-    return this.host.ip.interfaces.some((iface) => iface.name === name);
+  /** Not another one of that name: sockets are bound to the interface. */
+  private isThere(iface: NetInterface): boolean {
+    return this.host.ip.interfaces.includes(iface);
   }
 
   /** What the file leaves out comes from the interface: its subnet, itself as gateway and, where it serves names, as name server. */
@@ -92,18 +104,19 @@ export class Services {
 
   private setDhcp6(next: RouterConfig): void {
     const wanted = new Map((next.dhcp6Servers ?? []).map((config) => [config.interface, config]));
-    for (const [name, { config, running }] of this.dhcp6) {
+    for (const [name, { config, running, iface }] of this.dhcp6) {
       const now = wanted.get(name);
-      if (now && same(now, config) && this.isThere(name)) continue;
+      if (now && same(now, config) && this.isThere(iface)) continue;
       running.close();
       this.dhcp6.delete(name);
       if (!now) continue;
       const fresh = serveDhcp6(this.host, now);
       fresh.server.import(running.server.export());
-      this.dhcp6.set(name, { config: now, running: fresh });
+      this.dhcp6.set(name, { config: now, running: fresh, iface: this.host.ip.interface(name) });
     }
     for (const [name, config] of wanted) {
-      if (!this.dhcp6.has(name)) this.dhcp6.set(name, { config, running: serveDhcp6(this.host, config) });
+      if (!this.dhcp6.has(name))
+        this.dhcp6.set(name, { config, running: serveDhcp6(this.host, config), iface: this.host.ip.interface(name) });
     }
   }
 

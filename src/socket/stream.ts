@@ -115,6 +115,7 @@ export class TcpSocket {
   private writing: Writing | undefined;
   private connecting: Ends<TcpSocket> | undefined;
   private roomWaiter: (() => void) | undefined;
+  private roomRefusal: ((error: LoomError) => void) | undefined;
   private inPlaceAccess: InPlace | undefined;
   private error: LoomError | undefined;
   private deadlines: { readonly read: Deadline; readonly write: Deadline } | undefined;
@@ -210,7 +211,9 @@ export class TcpSocket {
 
   /** For `InPlace` alone. @internal */
   whenRoomy(): Promise<void> {
-    return new Promise((resolve) => {
+    if (this.deadlines?.write.isOver) return Promise.reject(late());
+    return new Promise((resolve, reject) => {
+      this.roomRefusal = reject;
       this.roomWaiter = resolve;
     });
   }
@@ -286,6 +289,8 @@ export class TcpSocket {
   }
 
   private endWrites(error: LoomError): void {
+    this.roomRefusal?.(error);
+    this.roomRefusal = this.roomWaiter = undefined;
     let { writing } = this;
     this.writing = undefined;
     for (; writing; writing = writing.next) {

@@ -426,7 +426,10 @@ function establish(tcb: Tcb): void {
 function widen(tcb: Tcb, window: number): void {
   tcb.maxWindow = window;
   const mss = largestPayload(tcb);
-  if (mss > tcb.mss && !tcb.search) tcb.mss = mss;
+  if (mss <= tcb.mss || tcb.search) return;
+  // As many segments as before, as Linux counts them.
+  if (tcb.nxt === ((tcb.iss + 1) | 0)) tcb.cwnd = (tcb.cwnd / tcb.mss) * mss;
+  tcb.mss = mss;
 }
 
 /** Step five; false when the segment is to be dropped. */

@@ -631,6 +631,11 @@ export class TcpLayer implements Transport, TcpWorld {
       this.counters.out_of_window_icmps++;
       return false;
     }
+    // RFC 5082 §3: nor is who tells of it heard from afar, as Linux has it by what is quoted.
+    if ((report.hopsLeft ?? 255) < tcb.options.minHopLimit) {
+      this.counters.min_hop_limit_drops++;
+      return false;
+    }
     // RFC 5925 §7.8: what anybody can say does not end what only the peer may.
     if (tcb.ao && !tcb.ao.acceptIcmps && tcb.state > SYN_SENT && UNPROVEN.has(report.kind)) {
       this.counters.ao_dropped_icmps++;
