@@ -99,6 +99,21 @@ COMMIT
       ['-s "10.0.0.1 accept; #" -j DROP', /-s: nft has no way to write " " here/],
     ] as const)
       assert.throws(() => translateIptables(`iptables -A INPUT ${command}`), why);
+    // What would match everything, or what an exclamation mark does nothing to, is not what was asked for.
+    for (const [command, why] of [
+      ["-m nonexistent -j ACCEPT", /1:19-20: Error: the match "nonexistent" is not translated/],
+      ["-m string -j ACCEPT", /the match "string" is not translated/],
+      ["-m recent -j DROP", /the match "recent" is not translated/],
+      ["-m conntrack -j ACCEPT", /-m conntrack says nothing without one of its options/],
+      ["-p tcp -m multiport -j ACCEPT", /-m multiport says nothing/],
+      ["-m limit ! --limit 5/s -j DROP", /Error: "!" before --limit is not translated/],
+      ["-m ttl ! --ttl-lt 5 -j DROP", /"!" before --ttl-lt is not translated/],
+      ["! -j DROP", /"!" before -j is not translated/],
+      ["-j DROP !", /"!" before nothing is not translated/],
+    ] as const)
+      assert.throws(() => translateIptables(`iptables -A INPUT ${command}`), why);
+    assert.match(translateIptables("iptables -A INPUT -m limit -j ACCEPT"), /limit rate 3\/hour burst 5 packets counter accept/);
+    assert.match(translateIptables("iptables -A INPUT -m rpfilter -j ACCEPT"), /fib saddr \. iif oif exists counter accept/);
     assert.throws(() => translateIptables("iptables -I INPUT last -j DROP"), /-I is "last"; expected a number/);
     assert.throws(() => translateIptables("iptables -A INPUT --dport 5 -j DROP"), /--dport needs a protocol before it/);
   });

@@ -102,7 +102,10 @@ export class Firewall {
         current: (table, set) => this.current(table, set),
       }),
     );
-    if (check) return "";
+    if (check) {
+      checkSupported(next.spec(), this.hasBridges);
+      return "";
+    }
     if (!next.isSame(this.ruleset)) this.load(next, new Set(applied.flatMap(({ touched }) => [...touched])));
     for (const table of applied.flatMap(({ resets }) => resets)) this.reset(table);
     return applied.flatMap(({ output }) => output).join(json ? "\n" : "");

@@ -2,6 +2,7 @@
 import { LoomError } from "../base/errors.ts";
 import { HELPER_NAMES, helperNumber } from "../engine/helper-names.ts";
 import type { Expression, ObjectSpec, ObjectType, RulesetSpec } from "./expressions.ts";
+import { basesOf, placeFault } from "./placement.ts";
 
 const OBJECTS: Partial<Record<ObjectType, string>> = {
   "ct timeout": "timeouts are those of the whole table of connections",
@@ -13,7 +14,9 @@ const NO_BRIDGES = "this engine has no bridges: no packet would meet it; create 
 
 /** `bridges`: there may be some here; otherwise what is meant for one is refused. */
 export function checkSupported({ tables }: RulesetSpec, bridges = false): void {
-  for (const { family, name, chains, objects } of tables) {
+  for (const table of tables) {
+    const { family, name, chains, objects } = table;
+    const bases = basesOf(table);
     const where = `table ${family} ${name}`;
     for (const { name: own, object } of objects) checkHelper(object, `${where}, ct helper ${own}`);
     for (const { name: own, object } of objects)
@@ -22,7 +25,10 @@ export function checkSupported({ tables }: RulesetSpec, bridges = false): void {
       refuse(family === "bridge" && chain.base && !bridges ? NO_BRIDGES : undefined, `${where}, chain ${chain.name}`);
       for (const { handle, expressions } of chain.rules)
         for (const each of expressions)
-          refuse(missing(each) ?? misplaced(each, family, chain.base?.hook), `${where}, chain ${chain.name}, rule with handle ${handle}`);
+          refuse(
+            missing(each) ?? misplaced(each, family, chain.base?.hook) ?? placeFault(each, bases.get(chain.name) ?? []),
+            `${where}, chain ${chain.name}, rule with handle ${handle}`,
+          );
     }
   }
 }

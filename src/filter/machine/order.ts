@@ -91,7 +91,7 @@ function ways(table: TableSpec, e: Expression): readonly string[] {
 }
 
 /** Chains that a chain may go to. */
-function targets(table: TableSpec, chain: ChainSpec): Set<string> {
+export function targets(table: TableSpec, chain: ChainSpec): Set<string> {
   return new Set(chain.rules.flatMap(({ expressions }) => expressions.flatMap((e) => ways(table, e))));
 }
 

@@ -3,7 +3,9 @@
  * place, never left out.
  */
 import { Fault, located, type Source } from "../faults.ts";
-import { BASICS, MATCHES, markOption } from "./matches.ts";
+import { BASICS, bareLimit, MATCHES, markOption } from "./matches.ts";
+import { emptyMatch } from "./modules.ts";
+import { bareRpfilter } from "./more-matches.ts";
 import { type Gathered, gathered, written } from "./rule.ts";
 import { ChosenTarget } from "./targets.ts";
 import { number, type Word, Words, wordsOf } from "./words.ts";
@@ -54,8 +56,10 @@ function baseChain(table: string, chain: string, policy: string): string {
 }
 
 interface RuleState {
-  /** The match named last by `-m`. */
+  /** The match named last by `-m`; all of them, and the options that were understood. */
   module?: string;
+  readonly modules: { readonly name: string; readonly word: Word }[];
+  readonly taken: Set<string>;
   target?: ChosenTarget;
 }
 function ruleVerb(verb: Word, chain: string, words: Words): (where: string) => string {
@@ -68,6 +72,7 @@ class Translator {
   readonly out: string[] = [];
   private table = "filter";
   private setCount = 0;
+  private isTrial = false;
   constructor(private family: IpFamily) {}
 
   line(line: string, offset: number): void {
@@ -93,7 +98,8 @@ class Translator {
     let table = this.table;
     let verb: ((where: string) => string) | undefined;
     const rule = gathered(this.family, (kind) => `${kind}${this.setCount++}`);
-    const state: RuleState = {};
+    const state: RuleState = { modules: [], taken: new Set() };
+    this.checkNegations(all);
     let not = false;
     for (let word = words.take(); word; word = words.take()) {
       const name = ALIASES[word.text] ?? word.text;
@@ -110,14 +116,42 @@ class Translator {
       not = false;
     }
     if (!verb) throw new Fault(all[0].at, "no command that is translated: expected -A, -I, -N, -X, -F or -P");
+    for (const { name, word } of state.modules) {
+      const fault = emptyMatch(name, state.taken);
+      if (fault) throw new Fault(word.at, fault);
+      if (name === "limit") bareLimit(rule);
+      if (name === "rpfilter") bareRpfilter(rule, words, word);
+    }
     rule.target = state.target?.write(rule) ?? "";
     const rules = written(rule);
     for (const { name, body } of rule.sets) this.out.push(`add set ${this.family} ${table} ${name} { ${body} }`);
     for (const text of rules) this.out.push(`${verb(`${this.family} ${table}`)} ${text}`);
   }
+  /** An exclamation mark that changes nothing was not understood. */
+  private checkNegations(all: readonly Word[]): void {
+    if (this.isTrial) return;
+    for (const [i, { text, at }] of all.entries()) {
+      if (text !== "!") continue;
+      const [without, whole] = [all.filter((_, k) => k !== i), all].map((words) => this.trial(words));
+      if (without === whole) throw new Fault(at, `"!" before ${all[i + 1]?.text ?? "nothing"} is not translated`);
+    }
+  }
+  /** What a command alone becomes here; what is wrong with it is another's to say. */
+  private trial(words: readonly Word[]): string {
+    const other = new Translator(this.family);
+    Object.assign(other, { table: this.table, isTrial: true });
+    try {
+      other.command(words);
+    } catch (error) {
+      return String(error);
+    }
+    return other.out.join("\n");
+  }
   private option(name: string, word: Word, words: Words, rule: Gathered, state: RuleState, not: boolean): void {
-    if (name === "-m") state.module = words.value(word);
-    else if (name === "-j" || name === "-g") {
+    if (name === "-m") {
+      state.module = words.value(word);
+      state.modules.push({ name: state.module, word });
+    } else if (name === "-j" || name === "-g") {
       const target = words.take();
       if (!target) throw new Fault(word.at, `option ${word.text} requires an argument`);
       state.target = new ChosenTarget(target, name === "-j" ? "jump" : "goto");
@@ -129,6 +163,7 @@ class Translator {
       const option = BASICS[name] ?? (name === "--mark" ? markOption(state.module) : MATCHES[name]);
       if (!option) throw new Fault(word.at, `unknown option ${word.text}, or one that is not translated`);
       option(rule, words, word, not);
+      state.taken.add(name);
     }
   }
   private chainCommand(name: string, table: string, words: Words, word: Word): void {

@@ -118,6 +118,9 @@ function limitOf(rule: Gathered, hashed: boolean) {
   });
   return limit;
 }
+/** `-m limit` by itself is three an hour. */
+export const bareLimit = (rule: Gathered): void => void limitOf(rule, false);
+
 function meterKey(mode: string, rule: Gathered): string {
   const keys: Readonly<Record<string, string>> = {
     dstip: `${rule.family} daddr`,

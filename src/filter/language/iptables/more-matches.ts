@@ -1,7 +1,7 @@
 /** Matches of iptables that ask for connections, numbers, times and the like: those of a network's every day stand in matches.ts. */
 import { Fault } from "../faults.ts";
 import { type Gathered, type Option, ranges } from "./rule.ts";
-import { hex, number, type Word } from "./words.ts";
+import { hex, number, type Word, type Words } from "./words.ts";
 
 const eq = (not: boolean): string => (not ? "!= " : "");
 /** An option with one value that becomes one match. */
@@ -110,6 +110,9 @@ const rpfilter = together(
   () => ({ loose: false, mark: false, invert: false }),
   ({ loose, mark, invert }) => `fib saddr${mark ? " . mark" : ""}${loose ? "" : " . iif"} oif ${invert ? "missing" : "exists"}`,
 );
+
+/** `-m rpfilter` by itself is the check by the interface. */
+export const bareRpfilter = (rule: Gathered, words: Words, option: Word): void => rpfilter(() => {}, true)(rule, words, option, false);
 
 // ── the rest ──────────────────────────────────────────────────────────────────────────────────────
 const ECT: Readonly<Record<string, string>> = { "0": "not-ect", "1": "ect1", "2": "ect0", "3": "ce" };
