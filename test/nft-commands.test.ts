@@ -110,3 +110,38 @@ function known(text: string): readonly Entry[] {
     return { table: rest };
   });
 }
+
+describe("rename chain", () => {
+  const TABLE = `table ip r {
+	map m {
+		type ipv4_addr : verdict
+		elements = { 10.0.0.1 : jump a, 10.0.0.2 : goto b }
+	}
+
+	chain a {
+		counter packets 0 bytes 0
+	}
+
+	chain b {
+		accept
+	}
+
+	chain c {
+		type filter hook input priority filter; policy accept;
+		jump a
+		tcp dport vmap { 22 : jump a, 80 : goto b }
+		ip saddr vmap @m
+	}
+}
+`;
+  it("takes along what leads there: rules, maps in them, maps of the table", () => {
+    const ruleset = new Ruleset();
+    ruleset.apply(TABLE);
+    const before = ruleset.tables[0].chains.get("b");
+    ruleset.apply("rename chain ip r a z");
+    assert.equal(ruleset.apply("list ruleset").output.join(""), TABLE.replaceAll("jump a", "jump z").replace("chain a ", "chain z "));
+    // What does not is not touched: it keeps what it has counted.
+    assert.equal(ruleset.tables[0].chains.get("b"), before);
+    assert.throws(() => ruleset.apply("rename chain ip r z b"), /File exists/);
+  });
+});

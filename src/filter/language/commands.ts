@@ -93,9 +93,15 @@ export class Transaction {
         const table = this.table(command);
         const chain = table.chains.get(this.text(command.name)) ?? missing(command.name.at);
         if (table.chains.has(command.to)) throw new Fault(command.at, EXISTS);
+        const from = chain.name;
+        const follow = <T>(node: T): T => ledTo(node, from, command.to);
         table.chains = new Map(
-          [...table.chains].map(([key, each]) => (each === chain ? [command.to, { ...each, name: command.to }] : [key, each])),
+          [...table.chains].map(([key, each]) => {
+            const followed = follow(each);
+            return each === chain ? [command.to, { ...followed, name: command.to }] : [key, followed];
+          }),
         );
+        table.sets = new Map([...table.sets].map(([key, each]) => [key, follow(each)]));
         return;
       }
       default:
@@ -389,4 +395,18 @@ function mergeDeclared(found: SetDefinition, set: SetDefinition, at: Span): SetD
 }
 export function missing(at: Span): never {
   throw new Fault(at, KERNEL_MISSING);
+}
+
+/** What led to a chain leads to it under its new name; what did not is the same object. */
+function ledTo<T>(node: T, from: string, to: string): T {
+  if (typeof node !== "object" || node === null || ArrayBuffer.isView(node)) return node;
+  if (Array.isArray(node)) {
+    const items = node.map((each) => ledTo(each, from, to));
+    return items.some((each, i) => each !== node[i]) ? (items as T) : node;
+  }
+  if (Object.getPrototypeOf(node) !== Object.prototype) return node;
+  const { code, chain } = node as { readonly code?: unknown; readonly chain?: unknown };
+  if ((code === "jump" || code === "goto") && chain === from) return { ...node, chain: to };
+  const entries = Object.entries(node).map(([key, each]) => [key, ledTo(each, from, to)] as const);
+  return entries.some(([key, each]) => each !== (node as Record<string, unknown>)[key]) ? (Object.fromEntries(entries) as T) : node;
 }
