@@ -33,6 +33,26 @@ export interface PortVlan {
   readonly isDefault: boolean;
 }
 
+const OF_BRIDGES = ["addresses", "gateway", "dhcp", "autoconf", "advertise", "proxy"] as const;
+const OF_PORTS = ["pvid", "vlans"] as const;
+
+type OfPort = { [key in (typeof OF_BRIDGES)[number] | (typeof OF_PORTS)[number]]?: unknown };
+
+/** Options of a bridge's port that are its bridge's; of another interface, those that only a port has. */
+export function misplacedOptions(master: string | undefined, options: OfPort): (keyof OfPort)[] {
+  return master === undefined ? OF_PORTS.filter((key) => options[key] !== undefined) : OF_BRIDGES.filter((key) => options[key]);
+}
+
+export function checkPort({ master, ...options }: OfPort & { master?: string }): void {
+  const [wrong] = misplacedOptions(master, options);
+  if (wrong === undefined) return;
+  throw invalid(
+    master === undefined
+      ? `${wrong} is of a bridge's port; expected master with it`
+      : `${wrong} of a port of ${master} is the bridge's; expected it there`,
+  );
+}
+
 export class HostBridges {
   private readonly ip: IpStack;
   private readonly devices: ReadonlyMap<NetInterface, Device>;

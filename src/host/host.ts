@@ -33,7 +33,7 @@ import { TcpLayer } from "../tcp/layer.ts";
 import type { Conntrack } from "../track/conntrack.ts";
 import { UdpLayer } from "../udp/layer.ts";
 import { UnixEndpoint, UnixNamespace } from "../unix/index.ts";
-import { HostBridges, type PortVlan, type PortVlans, type StationInfo } from "./bridges.ts";
+import { checkPort, HostBridges, type PortVlan, type PortVlans, type StationInfo } from "./bridges.ts";
 import { type DhcpLeases, type DhcpOptions, HostDhcp } from "./dhcp.ts";
 import { connectAny, RESOLUTION_DELAY_MS } from "./happy-eyeballs.ts";
 import { HostRules, type LogEntry, RULES_MEMORY } from "./host-rules.ts";
@@ -731,18 +731,4 @@ async function whenConnected(socket: TcpSocket, signal: AbortSignal): Promise<Tc
   } finally {
     signal.removeEventListener("abort", stop);
   }
-}
-
-const OF_BRIDGES = ["addresses", "autoconf", "advertise", "proxy", "gateway", "dhcp"] as const;
-
-/** What a bridge's port may not have, and what only it may. */
-function checkPort({ master, ...options }: InterfaceOptions): void {
-  const wrong =
-    master === undefined ? (["pvid", "vlans"] as const).find((key) => options[key] !== undefined) : OF_BRIDGES.find((key) => options[key]);
-  if (wrong === undefined) return;
-  throw invalid(
-    master === undefined
-      ? `${wrong} is of a bridge's port; expected master with it`
-      : `${wrong} of a port of ${master} is the bridge's; expected it there`,
-  );
 }

@@ -2,6 +2,7 @@
 import { NETNS_MOST_PAIRS } from "../../assembly/abi.ts";
 import type { LoomError } from "../base/errors.ts";
 import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
+import { misplacedOptions } from "../host/bridges.ts";
 import { parseAllow } from "./egress.ts";
 import { type Mistake, type Path, pathText } from "./mistakes.ts";
 import { NAT64_INTERFACE } from "./nat64.ts";
@@ -19,17 +20,13 @@ function portFaults(
   master: string | undefined,
   iface: Omit<Iface, "name" | "master" | "qdisc">,
 ): [string, string][] {
-  if (master === undefined)
-    return (["pvid", "vlans"] as const)
-      .filter((key) => iface[key] !== undefined)
-      .map((key) => [key, "is of a bridge's port; expected master: with it"]);
+  if (master === undefined) return misplacedOptions(master, iface).map((key) => [key, "is of a bridge's port; expected master: with it"]);
   const bridge = interfaces.find(({ name }) => name === master);
   if (iface.device?.kind === "bridge") return [["master", "is of a bridge; a bridge is no other's port"]];
   if (bridge && bridge.device?.kind !== "bridge")
     return [["master", `is "${master}", which is no bridge; expected one with device: { kind: bridge }`]];
   if (!bridge) return [];
-  const its = ["addresses", "gateway", "dhcp", "autoconf", "advertise", "proxy"] as const;
-  return its.filter((key) => iface[key]).map((key) => [key, `is the bridge's; expected it at ${master}`]);
+  return misplacedOptions(master, iface).map((key) => [key, `is the bridge's; expected it at ${master}`]);
 }
 
 export function references(config: RouterConfig): Mistake[] {
