@@ -224,6 +224,11 @@ describe("bridges of hosts", () => {
       /all 1 bridges are in use; raise bridges/,
     );
     await assert.rejects(Host.create({ interfaces: [{ name: "x", master: "br0" }] }), /there is no interface br0/);
+    await assert.rejects(Host.create({ interfaces: [{ name: "x", pvid: 2 }] }), /pvid is of a bridge's port; expected master with it/);
+    await assert.rejects(
+      Host.create({ interfaces: [{ name: "x", master: "br0", gateway: "10.9.0.1" }] }),
+      /gateway of a port of br0 is the bridge's; expected it there/,
+    );
     await lab.engine.close();
   });
 
