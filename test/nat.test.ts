@@ -63,6 +63,57 @@ describe("a router with NAT", () => {
     assert.equal([...router.conntrack.list({ dport: 8080 })].length, 1);
   });
 
+  it("forwards to addresses and ports of a range, which a map names", async () => {
+    const rules = `table ip nat {
+      map inside { type inet_service : interval ipv4_addr . inet_service; elements = { 8080 : 10.0.0.2-10.0.0.3 . 80-81 } }
+      chain in { type nat hook prerouting priority dstnat; iifname "wan" dnat ip to tcp dport map @inside
+      }
+    }`;
+    const { lab, router, server } = await lanAndServer(rules);
+    for (let i = 0; i < 8; i++) server.connect({ hostname: "192.0.2.1", port: 8080 }).catch(() => {});
+    await lab.run(20);
+    const flows = [...router.conntrack.list({ dport: 8080 })];
+    assert.equal(flows.length, 8);
+    // By its source an address has one of the range, and the first of the ports, which are free (Linux's nf_nat_core.c).
+    const [first] = flows.map(({ reply }) => `${reply.src}`);
+    assert.match(first, /^10\.0\.0\.[23]$/);
+    for (const { reply } of flows) assert.equal(`${reply.src}:${reply.sport}`, `${first}:80`);
+  });
+
+  it("opens a port to who knocks at others in their order", async () => {
+    const rules = `table ip guard {
+      set knocked { type ipv4_addr . inet_service; flags dynamic,timeout; timeout 10s; }
+      chain in {
+        type filter hook input priority 0; policy accept;
+        tcp dport 1111 add @knocked { ip saddr . 2222 } drop
+        ip saddr . tcp dport @knocked tcp dport 2222 add @knocked { ip saddr . 22 } drop
+        ip saddr . tcp dport @knocked tcp dport 22 accept
+        tcp dport 22 drop
+      }
+    }`;
+    const { lab, client, router } = await lanAndServer(rules);
+    router.listen({ port: 22 });
+    const opens = async (port: number) => {
+      let isOpen = false;
+      const stop = new AbortController();
+      const attempt = client.connect({ hostname: "10.0.0.1", port, signal: stop.signal }).then(() => {
+        isOpen = true;
+      });
+      attempt.catch(() => {});
+      await lab.run(500);
+      stop.abort();
+      return isOpen;
+    };
+    assert.equal(await opens(22), false, "nobody knocked");
+    await opens(2222);
+    assert.equal(await opens(22), false, "the second knock alone opens nothing");
+    await opens(1111);
+    await opens(2222);
+    assert.equal(await opens(22), true);
+    await lab.run(11_000);
+    assert.equal(await opens(22), false, "the door has closed");
+  });
+
   it("translates pings and the errors that come back about a flow", async () => {
     const { lab, client, router, server } = await lanAndServer(NAT);
     const reply = await until(lab, client.ping("192.0.2.2"));

@@ -132,8 +132,13 @@ export type ChainItem = At &
 export type SetItem = At &
   (
     | Definition
-    | { readonly s: "typeof"; readonly key: Node; readonly data?: Node | (At & { readonly k: "type"; readonly name: "verdict" }) }
-    | { readonly s: "type"; readonly key: readonly Named[]; readonly data?: readonly Named[] }
+    | {
+        readonly s: "typeof";
+        readonly key: Node;
+        readonly data?: Node | (At & { readonly k: "type"; readonly name: "verdict" });
+        readonly interval?: boolean;
+      }
+    | { readonly s: "type"; readonly key: readonly Named[]; readonly data?: readonly Named[]; readonly interval?: boolean }
     | { readonly s: "flags"; readonly flags: readonly string[] }
     | { readonly s: "timeout" | "gc-interval"; readonly ms: number }
     | { readonly s: "size"; readonly size: number; readonly at: Span }

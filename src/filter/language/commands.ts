@@ -10,7 +10,7 @@ import type { Part, SetDefinition } from "./model.ts";
 import { objectSpec } from "./objects.ts";
 import { parseChainBlock, parseRuleset, parseTableBlock } from "./parse.ts";
 import { chainProblem, priorityOf } from "./priorities.ts";
-import { KERNEL_MISSING, type RuleScope } from "./rule-scope.ts";
+import { KERNEL_MISSING, KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope.ts";
 import { select } from "./select.ts";
 import { addElements, declareSet } from "./set-declarations.ts";
 import { evaluateRule } from "./statements.ts";
@@ -19,6 +19,8 @@ import type { Names } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
 
 const MOST_EXPANSIONS = 100_000;
+/** Elements of a set that packets fill, where nothing is said. */
+const MOST_DYNAMIC = 65_535;
 const EXISTS = "Could not process rule: File exists";
 type Include = (path: string) => readonly Source[];
 /** Definitions of one block; those of the blocks around it are seen through it. */
@@ -246,7 +248,7 @@ export class Transaction {
     const problem = chainProblem(node.type, family, node.hook);
     if (problem === "type") throw new Fault(node.at, `unknown chain type ${node.type}`);
     if (problem === "hook") throw new Fault(node.at, `unknown chain hook ${node.hook}`);
-    if (problem) throw new Fault(node.at, "Could not process rule: Operation not supported");
+    if (problem) throw new Fault(node.at, KERNEL_UNSUPPORTED);
     const hook = node.hook as Hook;
     const priority = this.priority(node.priority, family, hook);
     if (node.type === "nat" && priority <= -200)
@@ -353,6 +355,7 @@ export class Transaction {
       names: this.names,
       variable: (name, at) => this.variable(name, at),
       set: (name) => table.sets.get(name),
+      grows: (set) => grows(table, set),
       hasChain: (name) => table.chains.has(name),
       hasObject: (type, name) => table.objects.has(objectKey(type, name)),
       anonymousName: (map) => `__${map ? "map" : "set"}${table.nextAnonymous++}`,
@@ -378,13 +381,20 @@ export class Transaction {
       constant: false,
       dynamic: true,
       timeouts,
-      size: size ?? 65_535,
+      size: size ?? MOST_DYNAMIC,
       meter: true,
       elements: [],
     };
     table.sets.set(name, set);
     return set;
   }
+}
+
+function grows(table: DraftTable, set: SetDefinition): SetDefinition {
+  if (set.dynamic && set.size !== undefined) return set;
+  const grown: SetDefinition = { ...set, dynamic: true, size: set.size ?? MOST_DYNAMIC };
+  table.sets.set(set.name, grown);
+  return grown;
 }
 
 /** A set declared again gets the new elements, if it is the same in all else. */

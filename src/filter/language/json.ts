@@ -234,9 +234,9 @@ class Writer {
   }
   private dynset(each: Statement & { k: "dynset" }): Json {
     const inner = each.statements.map((statement) => (statement.k === "counter" ? { counter: null } : this.statement(statement)));
-    if (each.set.meter) return { meter: { key: this.value(each.key), stmt: inner[0], size: each.set.size, name: each.set.name } };
     const key = this.value(each.key);
     const elem = each.timeoutMs === undefined ? key : { elem: { val: key, timeout: Math.floor(each.timeoutMs / 1000) } };
+    if (each.set.meter) return { meter: { key: elem, stmt: inner[0], size: each.set.size, name: each.set.name } };
     const data = each.data ? { data: this.value(each.data) } : {};
     return {
       [each.data ? "map" : "set"]: {

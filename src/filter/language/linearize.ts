@@ -407,9 +407,10 @@ class Lineariser {
       next = after;
       const data = each.addr.k === "map" ? each.addr.set.data : undefined;
       if (data?.kind === "data") {
-        const second = register(words(data.parts[0].bits));
-        if (data.interval) nat.addrMax = second;
-        else if (data.parts.length > 1) nat.protoMin = second;
+        const [address, port] = data.parts.map(({ bits }) => words(bits));
+        if (port) nat.protoMin = register(address);
+        if (data.interval) nat.addrMax = register(address + (port ?? 0));
+        if (data.interval && port) nat.protoMax = register(2 * address + port);
       }
     }
     if (each.port) {

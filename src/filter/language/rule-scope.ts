@@ -10,6 +10,8 @@ import type { Span } from "./vocabulary.ts";
 export interface RuleScope extends Scope {
   readonly family: Family;
   set(name: string): SetDefinition | undefined;
+  /** The set, which packets change from now on: it has an end (nf_tables: 65,535 elements where nothing is said). */
+  grows(set: SetDefinition): SetDefinition;
   hasChain(name: string): boolean;
   hasObject(type: string, name: string): boolean;
   /** Names the anonymous sets of this rule: `__set0`, `__map1`, … */
@@ -24,5 +26,6 @@ export interface Evaluation {
   argument(written: Node, typing: Typing, parts?: readonly Part[]): Value;
 }
 export const KERNEL_MISSING = "Could not process rule: No such file or directory";
+export const KERNEL_UNSUPPORTED = "Could not process rule: Operation not supported";
 export const addressTyping = (family: string): Typing =>
   family === "ip6" ? { type: typeOf("ipv6_addr"), bits: 128, order: "big" } : { type: typeOf("ipv4_addr"), bits: 32, order: "big" };

@@ -6,7 +6,7 @@ import { HeaderContext } from "./context.ts";
 import { partsOf, value } from "./evaluate.ts";
 import { Fault } from "./faults.ts";
 import type { Element, Part, SetData, SetDefinition, Statement } from "./model.ts";
-import type { RuleScope } from "./rule-scope.ts";
+import { KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope.ts";
 import { type ElementContext, elementsOf, isCatchAll, mergeIntervals, overlap, sortElements } from "./sets.ts";
 import { plain, RuleEvaluator } from "./statements.ts";
 import { TYPES } from "./types.ts";
@@ -26,12 +26,12 @@ function part(name: Named): Part {
     );
   return { type, bits: type.bits, order: type.order };
 }
-function dataOf(names: readonly Named[] | undefined): SetData | undefined {
+function dataOf(names: readonly Named[] | undefined, interval: boolean | undefined): SetData | undefined {
   if (!names) return undefined;
   const [first] = names;
   if (names.length === 1 && first.name === "verdict") return { kind: "verdict" };
   if (names.length === 1 && OBJECTS.includes(first.name as string)) return { kind: "object", type: first.name as ObjectType };
-  return { kind: "data", parts: names.map(part) };
+  return { kind: "data", parts: names.map(part), ...(interval ? { interval } : {}) };
 }
 function typeofParts(node: Node, scope: RuleScope): readonly Part[] {
   const context = new HeaderContext(
@@ -64,12 +64,16 @@ export function declareSet(
   const written: (SetNode | VariableNode)[] = [];
   for (const item of items) {
     if (!("s" in item)) continue;
-    if (item.s === "type") Object.assign(set, { parts: item.key.map(part), data: dataOf(item.data) });
+    if (item.s === "type") Object.assign(set, { parts: item.key.map(part), data: dataOf(item.data, item.interval) });
     else if (item.s === "typeof") {
       const { data } = item;
       set.typeof = true;
       set.parts = typeofParts(item.key, scope);
-      if (data) set.data = data.k === "type" ? { kind: "verdict" } : { kind: "data", parts: typeofParts(data, scope) };
+      if (data)
+        set.data =
+          data.k === "type"
+            ? { kind: "verdict" }
+            : { kind: "data", parts: typeofParts(data, scope), ...(item.interval ? { interval: true } : {}) };
     } else if (item.s === "flags") applyFlags(set, item.flags, item.at);
     else if (item.s === "timeout") Object.assign(set, { timeoutMs: item.ms, timeouts: true });
     else if (item.s === "gc-interval") set.gcIntervalMs = item.ms;
@@ -82,6 +86,8 @@ export function declareSet(
   }
   if (!set.parts) throw new Fault(at, map ? "map definition does not specify key" : "set definition does not specify key");
   if (map && !set.data) throw new Fault(at, "map definition does not specify mapping data type");
+  // Neither a tree of intervals nor one of concatenations takes what packets add.
+  if (set.dynamic && set.interval) throw new Fault(at, KERNEL_UNSUPPORTED);
   if (!map && set.data) throw new Fault(at, "a set has keys only, expected map");
   if (!set.data) delete set.data;
   if (statements.length > 0) set.statements = statements;

@@ -52,7 +52,11 @@ function element(item: ElementNode, parts: readonly Part[], data: SetData | unde
 }
 function dataOf(node: Node, data: SetData, context: ElementContext): Element["data"] {
   if (data.kind === "verdict") return context.verdict(node);
-  if (data.kind === "data") return fields(node, data.parts, context);
+  if (data.kind === "data") {
+    const values = fields(node, data.parts, context);
+    if (!data.interval && values.some((each) => each.form !== "value")) throw new Fault(node.at, "Value must be a singleton");
+    return values;
+  }
   const name = resolve(node, context);
   if (name.k !== "symbol") throw new Fault(node.at, `expected the name of a ${data.type}`);
   return name.name;

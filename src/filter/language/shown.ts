@@ -168,12 +168,11 @@ export function flagsOf(each: Match): FlagForm | undefined {
 
 /** Elements in the order in which they are shown: intervals by where they begin, others by the number their bytes make. */
 export function shownElements(set: SetDefinition): readonly Element[] {
-  if (set.interval && set.parts.length === 1)
-    return sortElements(set.elements).map((each) => ({
+  if (set.interval)
+    return (set.parts.length === 1 ? sortElements(set.elements) : set.elements).map((each) => ({
       ...each,
       key: each.key.map((field) => (field.type.kind === "string" ? field : asInterval(field))),
     }));
-  if (set.interval) return set.elements;
   const rank = (each: Element): bigint => {
     const [first] = each.key;
     if (each.key.length === 1 && first.type.kind !== "string") return first.from;

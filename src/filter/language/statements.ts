@@ -9,7 +9,7 @@ import { mergePayloads } from "./merge.ts";
 import type { Constant, Element, EvaluatedRule, MatchOp, Part, Selector, SetData, SetDefinition, Statement, Value } from "./model.ts";
 import { natStatement, portsStatement, tproxyStatement } from "./nat.ts";
 import { rejectStatement } from "./reject.ts";
-import { addressTyping, type Evaluation, KERNEL_MISSING, type RuleScope } from "./rule-scope.ts";
+import { addressTyping, type Evaluation, KERNEL_MISSING, KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope.ts";
 import { type ElementContext, elementsOf, isCatchAll, isInterval, mergeIntervals, objectData, overlap, sortElements } from "./sets.ts";
 import { typeOf } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
@@ -18,7 +18,7 @@ const TERMINAL = new Set(["reject", "nat", "masquerade", "redirect", "queue"]);
 const isTerminal = (each: StatementNode): boolean => TERMINAL.has(each.k) || (each.k === "verdict" && each.verdict.code !== "continue");
 
 export function evaluateRule(rule: RuleNode, scope: RuleScope): EvaluatedRule {
-  const evaluator = new RuleEvaluator(scope);
+  const evaluator = new RuleEvaluator(scope, rule.at);
   let terminal: StatementNode | undefined;
   for (const each of rule.statements) {
     if (terminal) throw new Fault(each.at, "Statement after terminal statement has no effect", terminal.at);
@@ -37,7 +37,11 @@ export class RuleEvaluator implements ElementContext, Evaluation {
   readonly sets: SetDefinition[] = [];
   readonly headers: HeaderContext;
 
-  constructor(readonly scope: RuleScope) {
+  constructor(
+    readonly scope: RuleScope,
+    /** Where the rule stands. */
+    private readonly at?: Span,
+  ) {
     this.headers = new HeaderContext(
       scope.family,
       (each) => this.out.push(each),
@@ -237,9 +241,14 @@ export class RuleEvaluator implements ElementContext, Evaluation {
   /** Values that are intervals or concatenations show it only in their elements. */
   private dataShape(node: SetNode, data: SetData & { kind: "data" }): SetData {
     const first = node.items[0]?.data && resolve(node.items[0].data, this.scope);
-    const interval = node.items.some((item) => item.data && ["range", "prefix"].includes(resolve(item.data, this.scope).k));
+    const interval = node.items.some((item) => item.data && this.isInterval(item.data));
     const parts = first?.k === "concat" ? data.parts : data.parts.slice(0, 1);
     return { ...data, parts, interval: interval && data.parts[0].type.order === "big" && data.parts[0].bits >= 32 };
+  }
+
+  private isInterval(written: Node): boolean {
+    const node = resolve(written, this.scope);
+    return node.k === "concat" ? node.items.some((item) => this.isInterval(item)) : node.k === "range" || node.k === "prefix";
   }
 
   anonymous(parts: readonly Part[], data: SetData | undefined, written: readonly Element[], at: Span): SetDefinition {
@@ -305,20 +314,32 @@ export class RuleEvaluator implements ElementContext, Evaluation {
   }
 
   private dynset(each: StatementNode & { k: "dynset" }): void {
-    const set = this.namedSet(each.set.name, each.set.at);
-    const key = this.keyOf(each.key);
-    sameTypes(partsOf(key), set.parts, each.key.at, each.set.at);
+    const found = this.namedSet(each.set.name, each.set.at);
+    const key = this.keyOf(each.key, found.parts);
+    sameTypes(partsOf(key), found.parts, each.key.at, each.set.at);
+    const options = this.options(each.options);
+    if (found.interval || (options.timeoutMs !== undefined && !found.timeouts)) throw new Fault(this.at ?? each.at, KERNEL_UNSUPPORTED);
+    const set = this.scope.grows(found);
     const data = each.data && set.data?.kind === "data" ? this.argument(each.data, set.data.parts[0]) : undefined;
-    this.out.push({ k: "dynset", op: each.op, set, key, ...(data ? { data } : {}), ...this.options(each.options) });
+    this.out.push({ k: "dynset", op: each.op, set, key, ...(data ? { data } : {}), ...options });
   }
   private meter(each: StatementNode & { k: "meter" }): void {
-    const key = this.keyOf(each.key);
+    const key = this.keyOf(each.key, []);
     const options = this.options(each.options);
     const set = this.scope.meter(each.name, each.size, partsOf(key), options.timeoutMs !== undefined, each.at);
-    this.out.push({ k: "dynset", op: "add", set, key, ...options });
+    this.out.push({ k: "dynset", op: options.timeoutMs === undefined ? "add" : "update", set, key, ...options });
   }
-  private keyOf(node: Node): Value {
-    return value(node, this.headers, this.scope);
+  /** What becomes an element: constants in it have the types of the set's fields. */
+  private keyOf(written: Node, parts: readonly Part[]): Value {
+    const node = resolve(written, this.scope);
+    if (node.k === "concat") return concat(node.items.map((item, i) => this.fieldOf(item, parts[i])));
+    return this.fieldOf(node, parts.length === 1 ? parts[0] : undefined);
+  }
+  private fieldOf(node: Node, part: Part | undefined): Value {
+    if (!part || resolve(node, this.scope).k !== "symbol") return value(node, this.headers, this.scope);
+    const found = constant(node, part, this.scope);
+    if (found.form !== "value") throw new Fault(node.at, "packets add single values, expected no prefix or pattern");
+    return found;
   }
   private options(options: readonly ElementOption[]): { readonly timeoutMs?: number; readonly statements: readonly Statement[] } {
     const timeout = options.find((each) => each.o === "timeout");

@@ -82,7 +82,7 @@ const GROUP = /^[0-9a-fA-F]{1,4}$/;
 export function isColonToken(text: string): boolean {
   const groups = text.split(":");
   if (groups.length === 2) return GROUP.test(groups[0]) && GROUP.test(groups[1]);
-  if (/^([0-9a-fA-F]{1,2}:){2,}[0-9a-fA-F]{1,2}$/.test(text) && groups.length <= 7) return true;
+  if (/^([0-9a-fA-F]{1,2}:){5}[0-9a-fA-F]{1,2}$/.test(text)) return true;
   const last = groups[groups.length - 1];
   const dotted = last.includes(".");
   if (dotted && !/^\d+\.\d+\.\d+\.\d+$/.test(last)) return false;
