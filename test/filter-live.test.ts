@@ -8,7 +8,7 @@ import { addressBytes4, ETHERTYPE, PROTOCOL, serializeEthernet, serializeIpv4, s
 import { BUILDS, engineOf, mac, through } from "./support.ts";
 
 const RULES = `table ip t {
-  counter all { }
+  counter every { }
   quota little { over 100 bytes }
   set seen { type ipv4_addr; size 100; flags dynamic,timeout; timeout 1m; }
   set pairs { type ipv4_addr . inet_service; size 100; flags dynamic; }
@@ -17,7 +17,7 @@ const RULES = `table ip t {
   map where { type ipv4_addr : inet_service; flags dynamic; size 10; }
   chain forward {
     type filter hook forward priority 0; policy accept;
-    counter name all quota name little
+    counter name every quota name little
     ip saddr 10.0.0.2 counter quota until 1 mbytes accept
     update @seen { ip saddr counter }
     add @pairs { ip daddr . udp dport } last
@@ -86,8 +86,8 @@ for (const build of BUILDS)
       const { clock, firewall, send } = await firewalled(build);
       send(FIRST, 60);
       assert.match(firewall.apply("list counters"), /packets 1 bytes 40/);
-      assert.match(firewall.apply("reset counter ip t all"), /packets 1 bytes 40/);
-      assert.match(firewall.apply("list counter ip t all"), /packets 0 bytes 0/);
+      assert.match(firewall.apply("reset counter ip t every"), /packets 1 bytes 40/);
+      assert.match(firewall.apply("list counter ip t every"), /packets 0 bytes 0/);
       assert.match(firewall.list(), /udp dport 60 counter packets 1 bytes 40 last used 0s/);
       clock.advance(61_000);
       assert.ok(!firewall.list().includes("10.0.0.1 counter"), "an element outlives its time");
@@ -96,7 +96,7 @@ for (const build of BUILDS)
       assert.match(firewall.apply("reset quotas"), /used 40 bytes/);
       assert.ok(!firewall.list().includes("over 100 bytes used"));
       send(FIRST, 60);
-      assert.match(firewall.apply("list counter ip t all", { json: true }), /"packets":1,"bytes":40/);
+      assert.match(firewall.apply("list counter ip t every", { json: true }), /"packets":1,"bytes":40/);
     });
 
     it("says what is wrong without changing anything, and changes nothing when it only checks", async () => {

@@ -18,7 +18,7 @@ const rules = (how: string, more = "") => `table inet nat {
     ${more}
     oifname "wan" masquerade ${how}
   }
-  chain fwd { type filter hook forward priority filter; policy drop
+  chain through { type filter hook forward priority filter; policy drop
     ct state established,related accept
     iifname "lan" accept
     ct status dnat accept
@@ -207,7 +207,7 @@ describe("NAT's mapping and filtering (RFC 4787)", () => {
 
   it("gives way to rules that forward a port, and goes with its address", async () => {
     const { lab, client, router, server } = await lanAndServer(
-      `${rules("full-cone")}\ntable ip fwd { chain in { type nat hook prerouting priority dstnat\nudp dport 5000 dnat to 10.0.0.2:53\n}\n}`,
+      `${rules("full-cone")}\ntable ip inner { chain in { type nat hook prerouting priority dstnat\nudp dport 5000 dnat to 10.0.0.2:53\n}\n}`,
     );
     const [inner, service] = [client.datagram({ port: 5000 }), client.datagram({ port: 53 })];
     const far = server.datagram({ port: 9 });

@@ -44,7 +44,7 @@ export const helperRules = (type: string, protocol: string, port: number): strin
       type filter hook prerouting priority filter
       ${protocol} dport ${port} ct helper set "h"
     }
-    chain fwd {
+    chain through {
       type filter hook forward priority filter; policy drop
       ct state established,related accept
       iifname "lan" accept

@@ -174,7 +174,7 @@ describe("a router with NAT", () => {
 describe("a router with rules", () => {
   it("rejects with a reset or an ICMP error, which the sender hears at once", async () => {
     const { lab, client, router } = await lanAndServer(`
-      table inet f { chain fwd { type filter hook forward priority filter; policy accept;
+      table inet f { chain through { type filter hook forward priority filter; policy accept;
         tcp dport 80 reject with tcp reset
         tcp dport 81 reject with icmpx admin-prohibited
       }
@@ -192,7 +192,7 @@ describe("a router with rules", () => {
 
   it("lets in what answers and nothing else", async () => {
     const { lab, client, server } = await lanAndServer(`
-      table inet f { chain fwd { type filter hook forward priority filter; policy drop;
+      table inet f { chain through { type filter hook forward priority filter; policy drop;
         ct state established,related accept
         iifname "lan" ct state new accept
       }
@@ -243,7 +243,7 @@ describe("a router with rules", () => {
   it("logs what it is told to, with the words of the statement", async () => {
     const { lab, client, router } = await lanAndServer(
       `table ip f {
-        chain fwd {
+        chain through {
           type filter hook forward priority filter
           udp dport 9 log prefix "nine: " level warn drop
         }

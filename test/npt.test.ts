@@ -137,7 +137,7 @@ describe("prefix translation", () => {
 
   it("goes along with tracking and rules, which see inner addresses alone", async () => {
     const ruleset = `table inet f {
-      chain fwd { type filter hook forward priority filter; policy drop
+      chain through { type filter hook forward priority filter; policy drop
         ct state established,related accept
         ip6 saddr ${CLIENT} accept
       }

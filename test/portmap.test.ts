@@ -261,7 +261,7 @@ describe("PCP (RFC 6887)", () => {
   });
 
   it("opens a hole for what is not translated, as rules on `ct status dnat` let it", async () => {
-    const ruleset = `table inet f { chain fwd { type filter hook forward priority filter; policy drop
+    const ruleset = `table inet f { chain through { type filter hook forward priority filter; policy drop
       ct state established,related accept
       iifname "lan" accept
       ct status dnat accept

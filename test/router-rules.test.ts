@@ -39,7 +39,7 @@ describe("shortcuts", () => {
 		ip daddr 192.0.2.1 tcp dport 8080 dnat ip to 10.0.0.2:80
 	}
 
-	chain masquerade {
+	chain sources {
 		type nat hook postrouting priority srcnat; policy accept;
 		ct status dnat ip saddr 10.0.0.0/24 ip daddr 10.0.0.2 oifname "lan" masquerade
 		oifname "wan" masquerade
@@ -87,7 +87,7 @@ describe("shortcuts", () => {
       engine: lab.engine,
       ports: { wan: lab.engine.port(6), lan: lab.engine.port(7) },
     });
-    const { stdout } = await runCommand(router, { tool: "nft", words: ["list", "chain", "inet", "packetloom", "masquerade"] });
+    const { stdout } = await runCommand(router, { tool: "nft", words: ["list", "chain", "inet", "packetloom", "sources"] });
     assert.match(stdout ?? "", /oifname "wan" masquerade restricted-cone/);
     assert.match(stdout ?? "", /ct status dnat ct original ip daddr 192\.0\.2\.1 snat ip to 192\.0\.2\.1 restricted-cone/);
     const mappings = await runCommand(router, { tool: "conntrack", words: ["-L", "mapping"] });

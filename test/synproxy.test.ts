@@ -11,7 +11,7 @@ const RULES = (offer = "mss 1460 wscale 7 timestamp sack-perm", hook = "forward"
   chain raw { type filter hook prerouting priority raw; policy accept
     iifname "wan" tcp dport 80 tcp flags syn notrack
   }
-  chain fwd { type filter hook ${hook} priority filter; policy drop
+  chain through { type filter hook ${hook} priority filter; policy drop
     iifname "wan" tcp dport 80 ct state invalid,untracked synproxy ${offer}
     ct state invalid drop
     ct state established,related accept

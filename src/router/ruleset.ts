@@ -66,7 +66,7 @@ function sources(config: RouterConfig, addresses: readonly AddressInfo[]): strin
     ...(cone ? mappedHairpins(masquerade, addresses, cone) : []),
     ...masquerade.map((name) => `oifname "${name}" masquerade${cone && ` ${cone}`}`),
   ];
-  return rules.length ? [chain("masquerade", "nat hook postrouting priority srcnat", rules)] : [];
+  return rules.length ? [chain("sources", "nat hook postrouting priority srcnat", rules)] : [];
 }
 
 /** The word for how sources are mapped (RFC 4787 in those of RFC 3489); empty: anew for each far end. */

@@ -2,7 +2,7 @@
 import type { ChainItem, Command, TableItem } from "./ast.ts";
 import { located, type Source } from "./faults.ts";
 import { parse as generated, SyntaxError as PeggySyntaxError } from "./parser.ts";
-import { SyntaxFault } from "./vocabulary.ts";
+import { isReserved, SyntaxFault } from "./vocabulary.ts";
 
 /** Where commands came from: errors found later still show the line. */
 export interface Parsed<T> {
@@ -38,7 +38,7 @@ function tokenAt(text: string, offset: number): { readonly word: string; readonl
   if (offset >= text.length) return { word: " ", kind: "end of file" };
   const word = TOKEN.exec(text.slice(offset, offset + 256))?.[0] ?? " ";
   if (word === "\n" || word === "#") return { word: " ", kind: "newline" };
-  if (/^[A-Za-z_]/.test(word)) return { word, kind: "string" };
+  if (/^[A-Za-z_]/.test(word)) return { word, kind: isReserved(word) ? word : "string" };
   if (/^\d/.test(word)) return { word, kind: "number" };
   return { word, kind: word.startsWith('"') ? "quoted string" : `'${word}'` };
 }
