@@ -7,9 +7,11 @@ import { ones } from "./constants.ts";
 import { Fault } from "./faults.ts";
 import { META } from "./keys.ts";
 import type { Constant, Selector, Statement } from "./model.ts";
-import { ARP, ETHER, type Field, IP, IP6, networkOf, PROTOCOLS, type Protocol, TH, transportOf, VLAN } from "./protocols.ts";
+import { ARP, ETHER, type Field, IP, IP6, networkOf, PROTOCOLS, type Protocol, TAGS, TH, transportOf, VLAN } from "./protocols.ts";
 import { typeOf } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
+
+const TAG_BITS = 32;
 
 export function metaSelector(key: string): Selector {
   const { type, bits, order } = META[key];
@@ -28,6 +30,8 @@ export class HeaderContext {
   /** Some transport was asked for, if not one alone: ports mean something. */
   transportKnown = false;
   private messages?: readonly number[];
+  /** VLAN tags that are known to lie before the one whose fields are read. */
+  private tags = 0;
 
   constructor(
     readonly family: Family,
@@ -47,6 +51,11 @@ export class HeaderContext {
     return this.known.transport;
   }
 
+  /** A field where it lies in this packet: those of a tag behind other tags. */
+  field(protocol: Protocol, field: Field): Selector & { k: "payload" } {
+    const selector = fieldSelector(protocol, field);
+    return protocol === VLAN && this.tags > 0 ? { ...selector, offset: selector.offset + TAG_BITS * this.tags } : selector;
+  }
   private require(selector: Selector, value: bigint): void {
     this.emit({ k: "match", op: "==", l: selector, r: constantFor(selector, value), implied: true });
   }
@@ -76,7 +85,7 @@ export class HeaderContext {
       this.require(metaSelector("nfproto"), protocol === IP ? 2n : 10n);
     } else if (!link || (link === ETHER && this.family === "bridge" && protocol !== ARP && !viaLink))
       this.require(metaSelector("protocol"), number);
-    else this.require(fieldSelector(link, link.fields.get("type") as Field), number);
+    else this.require(this.field(link, link.fields.get("type") as Field), number);
     this.known.network = protocol;
   }
   private needTransport(protocol: Protocol, at: Span): void {
@@ -124,7 +133,8 @@ export class HeaderContext {
       const { protocol, field } = selector;
       if (field.name === protocol.next) {
         if (protocol.base === "network") this.learnTransport(number);
-        else this.learnLink(networkOf(number));
+        else if (TAGS.has(number)) this.learnTag();
+        else this.known.network ??= networkOf(number);
       } else if (field.name === "type" && protocol.name.startsWith("icmp")) this.messages = [number];
     }
   }
@@ -132,9 +142,10 @@ export class HeaderContext {
     this.transportKnown = true;
     this.known.transport ??= transportOf(number);
   }
-  private learnLink(next: Protocol | undefined): void {
-    if (next === VLAN) this.known.link = VLAN;
-    else if (next) this.known.network ??= next;
+  /** What follows are the fields of a tag: of the first, or of the one behind that whose type has just been compared. */
+  private learnTag(): void {
+    if (this.known.link === VLAN) this.tags++;
+    this.known.link = VLAN;
   }
   /** Sets of protocols: no single header is known, but that there are ports may be meant. */
   learnSome(selector: Selector, values: readonly bigint[] = []): void {

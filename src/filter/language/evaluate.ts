@@ -1,7 +1,7 @@
 /** Expressions of a rule: selectors get their types and the tests they need, constants become numbers of the other side's type. */
 import type { Node, SelectorNode, VerdictNode } from "./ast.ts";
 import { compute, constant, ones, resolve, type Scope } from "./constants.ts";
-import { baseOf, fieldSelector, type HeaderContext, metaSelector } from "./context.ts";
+import { baseOf, type HeaderContext, metaSelector } from "./context.ts";
 import { Fault } from "./faults.ts";
 import { CT, FIB, RT, SOCKET } from "./keys.ts";
 import { knownField } from "./known-fields.ts";
@@ -60,7 +60,7 @@ function payload(name: string, field: string, at: Span, context: HeaderContext):
   context.need(protocol, at);
   const found = protocol.fields.get(field) as Field;
   context.needMessage(protocol, found);
-  return fieldSelector(protocol, found);
+  return context.field(protocol, found);
 }
 function raw(node: SelectorNode & { k: "raw" }, context: HeaderContext): Selector {
   if (node.len < 1 || node.len > 128) throw new Fault(node.at, `invalid length ${node.len} of a raw payload, expected 1 to 128 bits`);

@@ -53,6 +53,8 @@ export const ETHER = protocol(
   ],
   { next: "type" },
 );
+/** EtherTypes behind which a tag stands: 802.1Q's, and that of an outer tag (802.1ad). */
+export const TAGS: ReadonlySet<number> = new Set([0x8100, 0x88a8]);
 /** Offsets are those behind one Ethernet header. */
 export const VLAN = protocol(
   "vlan",

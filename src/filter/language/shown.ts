@@ -5,6 +5,7 @@
 import type { Family } from "../expressions.ts";
 import { bytesOf, ones } from "./constants.ts";
 import type { Binary, Constant, Element, Selector, SetDefinition, Statement, Value } from "./model.ts";
+import { TAGS, VLAN } from "./protocols.ts";
 import { asInterval, isCatchAll, keyBytes, sortElements } from "./sets.ts";
 
 type Match = Statement & { readonly k: "match" };
@@ -25,11 +26,16 @@ export function shownStatements(statements: readonly Statement[], family: Family
       pending.delete(layer);
     }
     const test = testOf(each, family);
-    if (test) pending.set(test, { at, value: Number(((each as Match).r as Constant).from) });
+    // A tag behind another is shown by the type before it.
+    if (test === "network" && isInnerTag(each)) pending.delete("network");
+    else if (test) pending.set(test, { at, value: Number(((each as Match).r as Constant).from) });
     else if (each.k !== "match" && each.k !== "vmap") pending.clear();
   });
   return all.filter((_, at) => !hidden.has(at));
 }
+
+const isInnerTag = (each: Statement): boolean =>
+  each.k === "match" && each.l.k === "payload" && each.l.protocol === VLAN && each.r.k === "constant" && TAGS.has(Number(each.r.from));
 
 /** The layer a comparison tells the header of. */
 function testOf(each: Statement, family: Family): Layer | undefined {
@@ -92,7 +98,8 @@ function usedLayers(each: Statement, pending: ReadonlyMap<Layer, Pending>): read
     if (selector.k === "exthdr" && selector.header === "ipv6") layers.push("network");
     if (selector.k !== "payload" || !selector.protocol) continue;
     const { protocol, field } = selector;
-    if (protocol.base === "link") layers.push("link", ...(protocol.name === "vlan" ? (["network"] as const) : []));
+    if (protocol.base === "link") layers.push("link");
+    if (protocol.name === "vlan" && pending.get("network")?.value === VLAN.number && !isTagTest(each)) layers.push("network");
     if (protocol.base === "network" && isTestFor(pending.get("network"), protocol)) layers.push("network");
     if (protocol.base !== "transport" || protocol.number < 0) continue;
     if (pending.get("transport")?.value === protocol.number) layers.push("transport");
@@ -100,6 +107,17 @@ function usedLayers(each: Statement, pending: ReadonlyMap<Layer, Pending>): read
     if (field?.icmp?.length === 1 && pending.get("message")?.value === field.icmp[0]) layers.push("message");
   }
   return layers;
+}
+/** `vlan type ip`: of a tag that nothing else is asked of, whose own test is shown. */
+function isTagTest(each: Statement): boolean {
+  return (
+    each.k === "match" &&
+    each.op === "==" &&
+    each.l.k === "payload" &&
+    each.l.field?.name === "type" &&
+    each.r.k === "constant" &&
+    each.r.form === "value"
+  );
 }
 const NF_NUMBERS: Readonly<Record<string, number>> = { ip: 2, ip6: 10 };
 function isTestFor(test: Pending | undefined, protocol: { readonly name: string; readonly number: number }): boolean {
