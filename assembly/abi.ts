@@ -376,6 +376,9 @@ export const WORKER_ON4 = 32;
 export const WORKER_ON6 = 36;
 /** Was a packet of the burst in hand out of the ordinary (a fragment, scoped, …)? And what is to be translated of the flows that were found: IPS_SRC_NAT, IPS_DST_NAT. */
 export const WORKER_IS_ODD = 44;
+export const ODD = 1;
+/** Some are of a VLAN that the port is not in, and are here for the rules at ingress alone. */
+export const ODD_FOREIGN = 2;
 export const WORKER_TURNS = 48;
 /** So many packets have been followed. */
 export const WORKER_TRACES = 52;
@@ -626,6 +629,8 @@ export const PORT_HOST = 512;
 export const PORT_TAKES_ACE = 1024;
 /** What leaves by it comes in by it, in the other family. */
 export const PORT_FAMILIES = 2048;
+/** Frames of a VLAN are for interfaces that are not here; rules at ingress see them, and nobody else. */
+export const PORT_UNTAGGED = 4096;
 
 /** Per worker and port: packets and bytes in and out, drops on output; u64 each. Behind MULTICAST the devices' own (src/engine/link-stats.ts). */
 export const PORT_STAT_SIZE = 128;

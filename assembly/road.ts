@@ -9,10 +9,10 @@
  * a second packet of a new flow meets the first one's flow; and so one list can serve every step.
  */
 import {
-  ATTACHED_FLOW, CT_INVALID, CT_RELATED, CT_RELATED_REPLY, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL,
-  DESC_NEXT_HOP, DESC_SHIFT, DROP_FILTER, DROP_NO_ROUTE, FLAG_ATTACHED, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLAG_REASSEMBLED, FLOWS_CAPACITY, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
+  ATTACHED_FLOW, CT_INVALID, CT_RELATED, CT_RELATED_REPLY, CT_UNTRACKED, DESC_DATA, DESC_FLAGS, DESC_HASH, DESC_INGRESS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_PROTOCOL, DESC_VLAN,
+  DESC_NEXT_HOP, DESC_SHIFT, DROP_FILTER, DROP_NO_ROUTE, DROP_VLAN_NOT_MEMBER, FLAG_ATTACHED, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, FLAG_PASSED, FLAG_REASSEMBLED, FLAG_VLAN, FLOWS_CAPACITY, FLOW_PROTOCOL, FLOW_STATUS, HEADER_PORTS, HOP_FORWARD, HOP_GLEAN,
   HOP_INCOMPLETE, HOP_KIND, HOP_PORT, IPS_CONFIRMED, IPS_DST_NAT, IPS_DYING, IPS_SRC_NAT, NAT_DESTINATION, NAT_SOURCE, NETNS_BALANCE, NETNS_DEFRAG, NETNS_FLAGS,
-  NETNS_HELPERS, NETNS_NAT, NETNS_SYNPROXY, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_TABLE, PARKED_ZONE, PORT_FLAGS, PORT_HOST,
+  NETNS_HELPERS, NETNS_NAT, NETNS_SYNPROXY, NETNS_TRACK, NETNS_TRACK6, NEXT_DONE, NONE, NO_PORT, ODD, ODD_FOREIGN, PARKED_CHAIN, PARKED_CTINFO, PARKED_FLOW, PARKED_OUT, PARKED_SEGMENT, PARKED_TABLE, PARKED_ZONE, PORT_FLAGS, PORT_HOST,
   PORT_RPF_LOOSE, PORT_RPF_STRICT, PORT_TABLE4, PORT_TABLE6, PUNT_FRAGMENT, REGION_DESCRIPTORS, SEGMENT_EGRESS, SEGMENT_FORWARD, SEGMENT_INGRESS, SEGMENT_INPUT,
   SEGMENT_INPUT_LATE, SEGMENT_INPUT_NAT, SEGMENT_OUTPUT, SEGMENT_OUTPUT_LATE, SEGMENT_OUTPUT_NAT, SEGMENT_OUTPUT_RAW,
   SEGMENT_POSTROUTING, SEGMENT_POSTROUTING_LATE, SEGMENT_POSTROUTING_NAT, SEGMENT_PREROUTING, SEGMENT_PREROUTING_LATE,
@@ -94,7 +94,21 @@ function enter(worker: usize, net: usize, list: usize, n: u32): u32 {
 }
 
 function runFirst(worker: usize, net: usize, list: usize, n: u32): u32 {
-  return runSegment(worker, net, SEGMENT_PREROUTING_FIRST, list, runSegment(worker, net, SEGMENT_INGRESS, list, n));
+  const seen = runSegment(worker, net, SEGMENT_INGRESS, list, n);
+  const own = (load<u32>(worker, WORKER_IS_ODD) & ODD_FOREIGN) == 0 ? seen : withoutForeign(worker, list, seen);
+  return runSegment(worker, net, SEGMENT_PREROUTING_FIRST, list, own);
+}
+
+/** The port is in no VLAN. */
+function withoutForeign(worker: usize, list: usize, n: u32): u32 {
+  let kept: u32 = 0;
+  for (let k: u32 = 0; k < n; k++) {
+    const p = <u32>load<u16>(list + (<usize>k << 1)), d = descriptorAt(load<u32>(worker + (<usize>p << 2), VEC_IDS));
+    if ((load<u32>(d, DESC_FLAGS) & FLAG_VLAN) != 0 && (<u32>load<u16>(d, DESC_VLAN) & 0xfff) != 0) { lost(worker, p, DROP_VLAN_NOT_MEMBER); continue; }
+    store<u16>(list + (<usize>kept << 1), <u16>p);
+    kept++;
+  }
+  return kept;
 }
 
 /** Where flows are tracked, the host layer puts fragments together before other rules see them (−400). */
@@ -305,7 +319,7 @@ export function resume(worker: usize, id: u32): u32 {
   store<u32>(worker, id, VEC_IDS);
   store<u16>(list, 0);
   store<u16>(worker, NEXT_DONE, VEC_NEXT);
-  store<u32>(worker, 1, WORKER_IS_ODD);
+  store<u32>(worker, ODD, WORKER_IS_ODD);
   store<u32>(worker, IPS_SRC_NAT | IPS_DST_NAT, WORKER_TURNS);
   if (net == 0) { lost(worker, 0, DROP_NO_ROUTE); return NONE; }
   forget(worker, net, list, 1);

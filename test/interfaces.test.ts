@@ -1,7 +1,10 @@
 /** Interfaces of a running host: they go and come back, change MTU and MAC, go down and up; what hangs on them follows. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { IpAddress } from "../src/base/ip-address.ts";
 import { CaptureWriter, Engine, Host, joinPorts, Lab, Recorder, Replay, readCapture, type TcpSocket } from "../src/index.ts";
+import { ETHERTYPE, serializeArp, serializeEthernet, serializeIpv4 } from "../src/wire/index.ts";
+import { serializeUdp } from "../src/wire/l4.ts";
 import { plainFrame } from "./frames.ts";
 
 async function pair() {
@@ -166,6 +169,57 @@ describe("interfaces of a running host", () => {
     a.removeAddress("eth0", "10.0.0.1");
     assert.ok(!a.ip.isLocal(a.ip.neighbours.list()[0].address));
     await assert.rejects(settled(lab, a.ping("10.0.0.2", { timeout: 100 })));
+  });
+
+  it("are in no VLAN: tagged frames are for somebody else, after rules at ingress have seen them", async () => {
+    const lab = await Lab.create({ seed: 7, memory: { flows: 100, filterBytes: 4 << 20 } });
+    const host = await lab.host({ interfaces: [{ addresses: ["10.0.0.1/24", "fd00::1/64"] }] });
+    lab.link(host, await lab.host({ interfaces: [{ addresses: ["10.0.0.2/24"] }] }), {});
+    await lab.run(3000);
+    const inbox = host.datagram({ port: 7 });
+    const { port } = host.ip.interfaces[0];
+    const [from, to] = ["10.0.0.2", "10.0.0.1"].map((text) => IpAddress.parse(text));
+    const udp = serializeUdp(
+      { sourcePort: 1, destinationPort: 7, payload: new Uint8Array(3) },
+      { source: from.bytes(), destination: to.bytes() },
+    );
+    const packet = serializeIpv4({ source: from.v4, destination: to.v4, protocol: 17, payload: udp });
+    const arp = serializeArp({
+      operation: "request",
+      senderMac: new Uint8Array(6).fill(2),
+      senderAddress: from.v4,
+      targetMac: new Uint8Array(6),
+      targetAddress: to.v4,
+    });
+    const put = (type: number, payload: Uint8Array, ...tags: readonly [protocol: number, vlan: number][]) =>
+      port.receive(
+        serializeEthernet({
+          destination: port.macBytes,
+          source: new Uint8Array(6).fill(2),
+          type,
+          payload,
+          tags: tags.map(([protocol, vlan]) => ({ protocol, vlan, priority: 3, dropEligible: false })),
+        }),
+      );
+    const heard = async (...tags: readonly [number, number][]) => {
+      put(ETHERTYPE.ipv4, packet, ...tags);
+      await lab.run(10);
+      return inbox.tryReceive() !== undefined;
+    };
+    for (const rules of ["", "table netdev t { chain c { type filter hook ingress device eth0 priority 0; vlan id 5 counter\n}\n}"]) {
+      host.firewall.apply(`flush ruleset\n${rules}`);
+      assert.equal(await heard(), true);
+      assert.equal(await heard([0x8100, 0]), true, "a priority tag");
+      assert.equal(await heard([0x8100, 5]), false);
+      assert.equal(await heard([0x88a8, 5], [0x8100, 6]), false);
+      assert.equal(await heard(), true, "those behind it are not its company");
+      put(ETHERTYPE.arp, arp, [0x8100, 5]);
+      await lab.run(10);
+    }
+    assert.equal(lab.engine.counters().drops.vlan_not_member, 6);
+    assert.match(host.firewall.list(), /vlan id 5 counter packets 1 /);
+    await lab.run(5000);
+    assert.equal(lab.engine.pool().inFlight, 0);
   });
 
   it("count as ip -s link does", async () => {

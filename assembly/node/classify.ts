@@ -10,14 +10,16 @@ import {
   DESC_PROTOCOL, DESC_SHIFT, DESC_VLAN, DROP_ETHER_NOT_FOR_US, DROP_ETHER_TOO_SHORT, DROP_ETHER_TYPE_UNKNOWN, DROP_HEADERS_SPLIT,
   DROP_IP4_BAD_CHECKSUM, DROP_IP4_BAD_HEADER_LENGTH, DROP_IP4_BAD_TOTAL_LENGTH, DROP_IP4_BAD_VERSION, DROP_IP4_MARTIAN_DESTINATION,
   DROP_IP4_MARTIAN_SOURCE, DROP_IP4_TOO_SHORT, DROP_IP6_BAD_PAYLOAD_LENGTH, DROP_IP6_BAD_VERSION, DROP_IP6_MARTIAN_DESTINATION,
-  DROP_IP6_MARTIAN_SOURCE, DROP_IP6_MULTICAST_SCOPE, DROP_IP6_TOO_SHORT, DROP_L2_BROADCAST_OF_UNICAST, DROP_VLAN_TOO_SHORT, FLAG_ACE,
+  DROP_IP6_MARTIAN_SOURCE, DROP_IP6_MULTICAST_SCOPE, DROP_IP6_TOO_SHORT, DROP_L2_BROADCAST_OF_UNICAST, DROP_VLAN_NOT_MEMBER,
+  DROP_VLAN_TOO_SHORT, FLAG_ACE,
   FLAG_CSUM_GOOD, FLAG_CSUM_PARTIAL, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_HOP_BY_HOP, FLAG_IP4, FLAG_IP6, FLAG_L2_GROUP,
   FLAG_OPTIONS, FLAG_QINQ, FLAG_REASSEMBLED, FLAG_SCOPED, FLAG_VLAN, HEADER, HEADER_CLASSES, HEADER_SECRET, HOP_KIND, HOP_LOCAL,
-  NEXT_DONE, NONE, PORT_FLAGS, PORT_MAC, PORT_NETNS, PORT_PROMISCUOUS, PORT_PUNT_OPTIONS, PORT_STAT_RX_MULTICAST, PORT_TABLE4, PUNT_ARP,
-  PUNT_BEYOND_SCOPE, PUNT_BROADCAST, PUNT_LINK_CONTROL, PUNT_LINK_LOCAL, PUNT_MULTICAST, PUNT_OPTIONS, REGION_DESCRIPTORS, VEC_ADDR4,
-  VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_IS_ODD, WORKER_ON4, WORKER_ON6,
+  NEXT_DONE, NONE, ODD, ODD_FOREIGN, PORT_FLAGS, PORT_MAC, PORT_NETNS, PORT_PROMISCUOUS, PORT_PUNT_OPTIONS, PORT_STAT_RX_MULTICAST,
+  PORT_TABLE4, PORT_UNTAGGED, PUNT_ARP, PUNT_BEYOND_SCOPE, PUNT_BROADCAST, PUNT_LINK_CONTROL, PUNT_LINK_LOCAL, PUNT_MULTICAST, PUNT_OPTIONS, REGION_DESCRIPTORS, SEGMENT_INGRESS,
+  VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_IS_ODD,
+  WORKER_ON4, WORKER_ON6,
 } from "../abi";
-import { add64, descriptorAt, hasTable, portStats, region, tableAt } from "../core/layout";
+import { add64, descriptorAt, hasTable, networkOf, portStats, region, tableAt } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { load16, load32, swap16 } from "../wire/bytes";
 import { sum } from "../wire/checksum";
@@ -26,6 +28,7 @@ import { flowHash4, flowHash6, ICMP6, TCP, UDP } from "../wire/l4";
 import { lookup4 } from "../table/fib4";
 import { asQuery, toQuery } from "../table/fib6";
 import { hopAt } from "../table/hops";
+import { hasProgram } from "./rules";
 
 /** Classes of first octets; anything but 0 leaves the fast path. */
 export const CLASS_ZERO: u32 = 1;
@@ -59,7 +62,7 @@ export function classifyBurst(worker: usize, port: usize, portIndex: u32, n: u32
     if (i == n) break;
     const id = load<u32>(worker + (<usize>i << 2), VEC_IDS);
     const on4 = load<u32>(worker, WORKER_ON4), on6 = load<u32>(worker, WORKER_ON6);
-    store<u32>(worker, 1, WORKER_IS_ODD);
+    store<u32>(worker, load<u32>(worker, WORKER_IS_ODD) | ODD, WORKER_IS_ODD);
     const family = classifySlow(worker, port, id, descriptorAt(id), on4, on6);
     if (family == 4) {
       store<u16>(worker + (<usize>on4 << 1), <u16>i, VEC_LIST4);
@@ -168,6 +171,14 @@ function swapAll(at: usize, n: u32): void {
   }
 }
 
+/** Whether rules at ingress see a frame of a VLAN that nothing here is in, before it goes (`enter` of road.ts). */
+function isSeen(worker: usize, port: usize, type: u32): bool {
+  const net = networkOf(port);
+  if (net == 0 || !hasProgram(net, SEGMENT_INGRESS) || (type != ETHER_IP4 && type != ETHER_IP6)) return false;
+  store<u32>(worker, ODD | ODD_FOREIGN, WORKER_IS_ODD);
+  return true;
+}
+
 /** 4 or 6 when the packet goes on to a route lookup, 0 when it was dropped or punted. */
 function classifySlow(worker: usize, port: usize, id: u32, d: usize, on4: u32, on6: u32): u32 {
   const data = <usize>load<u32>(d, DESC_DATA), length = load<u32>(d, DESC_LENGTH);
@@ -195,6 +206,10 @@ function classifySlow(worker: usize, port: usize, id: u32, d: usize, on4: u32, o
       flags |= FLAG_QINQ;
       type = load16(data + 20);
       l3 = 22;
+    }
+    if ((<u32>load<u16>(d, DESC_VLAN) & 0xfff) != 0 && (load<u16>(port, PORT_FLAGS) & PORT_UNTAGGED) != 0 && !isSeen(worker, port, type)) {
+      drop(worker, id, DROP_VLAN_NOT_MEMBER);
+      return 0;
     }
   }
   store<u16>(d, <u16>l3, DESC_L3);

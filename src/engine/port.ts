@@ -25,6 +25,8 @@ export interface PortOptions {
   families?: boolean;
   /** Keep what is for this host and drop everything else, instead of routing it on. */
   host?: boolean;
+  /** Drop frames of a VLAN (IEEE 802.1Q): nothing here is in one. Priority tags (VLAN 0) are no matter. */
+  untagged?: boolean;
   /** Hand packets with IPv4 options or a hop-by-hop header to the host layer. */
   puntOptions?: boolean;
   /** What the device behind the port takes as it is. */
@@ -102,7 +104,7 @@ export class Port {
 
   /** Down, with no table: as if nobody had used it. */
   retire(): void {
-    this.configure({ up: false, host: false, gro: false });
+    this.configure({ up: false, host: false, untagged: false, gro: false });
     const at = this.memory.port(this.index);
     this.memory.setU16(at + abi.PORT_TABLE4, abi.NO_TABLE);
     this.memory.setU16(at + abi.PORT_TABLE6, abi.NO_TABLE);
@@ -123,6 +125,7 @@ export class Port {
       [abi.PORT_GRO, options.gro],
       [abi.PORT_PUNT_OPTIONS, options.puntOptions],
       [abi.PORT_HOST, options.host],
+      [abi.PORT_UNTAGGED, options.untagged],
       [abi.PORT_RPF_STRICT, rpf === undefined ? undefined : rpf === "strict"],
       [abi.PORT_RPF_LOOSE, rpf === undefined ? undefined : rpf === "loose"],
       [abi.PORT_FAMILIES, options.families],

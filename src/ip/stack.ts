@@ -214,7 +214,7 @@ export class IpStack implements PuntReceiver, World {
     this.interfaces.push(iface);
     this.byPort[port.index] = iface;
     this.multicast.attach(iface);
-    port.configure({ host: !this.forwarding, gro: true });
+    port.configure({ host: !this.forwarding, untagged: true, gro: true });
     this.rules.apply();
     this.engine.setReceiver(port, this);
     if (this.network) this.enter(iface, this.network);
