@@ -10,8 +10,8 @@ import {
   SEGMENT_BRIDGE_INPUT, SEGMENT_BRIDGE_OUTPUT, SEGMENT_BRIDGE_POSTROUTING, SEGMENT_BRIDGE_PREROUTING, SEGMENT_EGRESS, SEGMENT_INGRESS, VEC_IDS, VEC_LIST4,
   VEC_OIF, VEC_SEGMENT, WORKER_BURST_BYTES,
 } from "./abi";
-import { descriptorAt, portAt } from "./core/layout";
-import { hasProgram, runSegment } from "./node/rules";
+import { descriptorAt, hasProgram, portAt } from "./core/layout";
+import { runSegment } from "./node/rules";
 import { admitFrame, bridgeAt, copyFor, FRAME_TCI, FRAME_VLAN, leaveBridge } from "./node/switch";
 import { forget } from "./node/track";
 import { describeFrame } from "./wire/frame";

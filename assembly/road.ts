@@ -19,7 +19,7 @@ import {
   SEGMENT_PREROUTING_NAT, SEGMENT_PREROUTING_FIRST, SEGMENT_PREROUTING_RAW, VEC_ADDR4, VEC_ADDR6, VEC_CTINFO, VEC_FLOW, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_LOCAL,
   TUPLE_SIZE, VEC_MISSES, VEC_NEXT, VEC_OIF, VEC_SEGMENT, VEC_SRC4, VEC_SRC6, VEC_VERDICT, VEC_ZONE, VERDICT_ACCEPT, VERDICT_FILTERED, WORKER_IS_ODD, WORKER_RESUME, WORKER_SCRATCH, WORKER_TICKS, WORKER_TUPLES, WORKER_TURNS,
 } from "./abi";
-import { descriptorAt, hasTable, header, networkOf, portAt, region, tableAt } from "./core/layout";
+import { descriptorAt, hasProgram, hasTable, header, networkOf, portAt, region, tableAt } from "./core/layout";
 import { drop, punt } from "./core/packet";
 import { serve, SERVED_BY_NAT, steerBurst, tunnelBurst } from "./node/balance";
 import { admitBurst, confirmBurst, handUp, helpBurst, linkBurst, setAside } from "./node/forward";
@@ -29,7 +29,7 @@ import { close } from "./flow/tcp";
 import { setUp, setUpMapped, setUpNothing, translateBurst, wantsSetup, wasExpected, wasMapped } from "./node/nat";
 import { hasPairs, translateIn, translateOut } from "./node/npt";
 import { route4Burst, route6Burst } from "./node/route";
-import { end, hasProgram, leave, runSegment } from "./node/rules";
+import { end, leave, runSegment } from "./node/rules";
 import { forget, trackBurst, trackOne } from "./node/track";
 import { followAgain } from "./node/trace";
 import { proxyBurst } from "./synproxy";

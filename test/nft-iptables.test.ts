@@ -18,7 +18,11 @@ function prepared(chain: string): Ruleset {
   const ruleset = new Ruleset();
   for (const family of ["ip", "ip6"]) {
     for (const table of ["filter", "mangle", "nat", "raw"]) ruleset.apply(`add table ${family} ${table}`);
-    for (const each of CHAINS) ruleset.apply(`add chain ${family} ${each}`);
+    // iptables' own chains are there from the start.
+    for (const each of CHAINS)
+      ruleset.apply(
+        translateIptables(`${family === "ip" ? "iptables" : "ip6tables"} -t ${each.split(" ")[0]} -P ${each.split(" ")[1]} ACCEPT`),
+      );
     for (let i = 0; i < 2; i++) ruleset.apply(`add rule ${family} filter INPUT accept`);
     if (chain === "") continue;
     ruleset.apply(`add chain ${family} filter ${chain}`);
@@ -98,7 +102,7 @@ COMMIT
       ['-m comment --comment "a \\" accept #" -j DROP', /--comment: nft has no way to write "\\"" here/],
       ['-s "10.0.0.1 accept; #" -j DROP', /-s: nft has no way to write " " here/],
     ] as const)
-      assert.throws(() => translateIptables(`iptables -A INPUT ${command}`), why);
+      assert.throws(() => translateIptables(`iptables -A ${command.startsWith("-t raw") ? "PREROUTING" : "INPUT"} ${command}`), why);
     // What would match everything, or what an exclamation mark does nothing to, is not what was asked for.
     for (const [command, why] of [
       ["-m nonexistent -j ACCEPT", /1:19-20: Error: the match "nonexistent" is not translated/],

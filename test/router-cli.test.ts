@@ -10,7 +10,7 @@ import { loadConfig, stableMac } from "../src/cli/router.ts";
 import { readRules } from "../src/cli/rules-file.ts";
 import { Ruleset, translateIptables } from "../src/filter/index.ts";
 import { Lab } from "../src/lab/index.ts";
-import { Router } from "../src/router/index.ts";
+import { Router, runCommand } from "../src/router/index.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "loom-cli-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -37,6 +37,26 @@ describe("rules in files", () => {
     assert.equal(run("router", "--check", "--config", config).status, 0);
     writeFileSync(rules, "table bridge t {\n  chain c {\n    type filter hook forward priority 0\n    ct state new drop\n  }\n}\n");
     assert.match(run("router", "--check", "--config", config).stderr, /packets of the bridge family have no connections here/);
+  });
+
+  it("files that a configuration names are read again when a router is told to reload it", async () => {
+    const rules = (port: number) => `table inet t {\n  chain c {\n    tcp dport ${port} accept\n  }\n}\n`;
+    write("again.nft", rules(22));
+    write("again.v4", "*filter\n:INPUT ACCEPT\n-A INPUT -p tcp --dport 23 -j ACCEPT\nCOMMIT\n");
+    const config = write("again.yaml", `${INTERFACES}rulesetFile: again.nft\niptablesFile: again.v4\n`);
+    const lab = await Lab.create({ seed: 1, memory: { flows: 64, filterBytes: 1 << 20 } });
+    const router = await Router.create(loadConfig(config), {
+      engine: lab.engine,
+      devices: { lan: () => ({ name: "none", poll: () => 0 }) },
+    });
+    const list = async () => (await runCommand(router, { tool: "nft", words: ["list", "ruleset"] })).stdout ?? "";
+    assert.match(await list(), /tcp dport 22 accept[\s\S]*tcp dport 23 counter/);
+    write("again.nft", rules(24));
+    write("again.v4", "*filter\n:INPUT DROP\nCOMMIT\n");
+    const said = await runCommand(router, { tool: "router", words: ["reload", config], input: JSON.stringify(loadConfig(config)) });
+    assert.deepEqual(said, { stdout: "" });
+    assert.match(await list(), /tcp dport 24 accept[\s\S]*policy drop/);
+    assert.doesNotMatch(await list(), /dport 2[23]/);
   });
 
   it("mistakes of rules that stand in the configuration are told by its line and column", async () => {

@@ -173,7 +173,7 @@ const BAD: readonly (readonly [name: string, source: string, ...lines: string[]]
   [
     "two rulesets",
     `${LAN}ruleset: flush ruleset\nrulesetFile: x.nft\n`,
-    "router.yaml:5:14: rulesetFile: there is a ruleset already; expected one of the two",
+    'router.yaml:5:14: rulesetFile: there is "ruleset" already; expected one of the two',
   ],
   [
     "a timeout that is none",

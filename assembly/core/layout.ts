@@ -1,6 +1,6 @@
 /** Where things lie: the region table of the header, and addresses derived from it. */
 import {
-  DESC_SIZE, HEADER, HEADER_HEADROOM, HEADER_PORTS, HEADER_REGIONS, HEADER_STRIDE, HEADER_TABLES, NETNS_SIZE, PORT_NETNS,
+  DESC_SIZE, HEADER, HEADER_HEADROOM, HEADER_PORTS, HEADER_REGIONS, HEADER_STRIDE, HEADER_TABLES, NETNS_PROGRAMS, NETNS_SIZE, PORT_NETNS,
   PORT_SIZE, PORT_STAT_SIZE, REGION_BUFFERS, REGION_DESCRIPTORS, REGION_NETNS, REGION_PORTS, REGION_PORT_STATS, REGION_TABLES,
   REGION_WORKERS, TABLE_FAMILY, TABLE_ROOT, TABLE_SIZE, WORKER_COUNTERS, WORKER_ID, WORKER_SIZE,
 } from "../abi";
@@ -82,4 +82,10 @@ export function add64(at: usize, amount: u64): void {
 export function networkOf(port: usize): usize {
   const number = <u32>load<u16>(port, PORT_NETNS);
   return number == 0 ? 0 : region(REGION_NETNS) + <usize>(number - 1) * NETNS_SIZE;
+}
+
+/** Whether a network has rules at a segment of the road. */
+@inline
+export function hasProgram(net: usize, segment: u32): bool {
+  return load<u32>(net + (<usize>segment << 2), NETNS_PROGRAMS) != 0;
 }

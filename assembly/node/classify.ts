@@ -19,7 +19,7 @@ import {
   VEC_ADDR4, VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_IS_ODD,
   WORKER_ON4, WORKER_ON6,
 } from "../abi";
-import { add64, descriptorAt, hasTable, networkOf, portStats, region, tableAt } from "../core/layout";
+import { add64, descriptorAt, hasProgram, hasTable, networkOf, portStats, region, tableAt } from "../core/layout";
 import { drop, punt } from "../core/packet";
 import { load16, load32, swap16 } from "../wire/bytes";
 import { sum } from "../wire/checksum";
@@ -28,7 +28,6 @@ import { flowHash4, flowHash6, ICMP6, TCP, UDP } from "../wire/l4";
 import { lookup4 } from "../table/fib4";
 import { asQuery, toQuery } from "../table/fib6";
 import { hopAt } from "../table/hops";
-import { hasProgram } from "./rules";
 
 /** Classes of first octets; anything but 0 leaves the fast path. */
 export const CLASS_ZERO: u32 = 1;

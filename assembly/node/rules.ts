@@ -15,11 +15,6 @@ import { puntPush } from "../core/ring";
 import { abandon } from "../flow/begin";
 import { restore } from "../flow/restore";
 
-@inline
-export function hasProgram(net: usize, segment: u32): bool {
-  return load<u32>(net + (<usize>segment << 2), NETNS_PROGRAMS) != 0;
-}
-
 /** Runs a segment over a list; packets that do not pass leave it. Returns the list's new length. */
 export function runSegment(worker: usize, net: usize, segment: u32, list: usize, n: u32): u32 {
   const program = load<u32>(net + (<usize>segment << 2), NETNS_PROGRAMS);

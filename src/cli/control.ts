@@ -1,15 +1,19 @@
-/** `packetloom nft|conntrack|ip|bridge|tc|lb …`, `reload`, `status`: words for a router that runs, by its control socket. */
+/** `packetloom nft|iptables|conntrack|ip|bridge|tc|lb …`, `reload`, `status`: words for a router that runs, by its control socket. */
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { LoomError } from "../base/errors.ts";
 import { takeWord } from "../router/commands/command.ts";
 import { ask } from "../router/control-node.ts";
 import { DEFAULT_SOCKET, loadConfig } from "./router.ts";
-import { expanded, readRules } from "./rules-file.ts";
+import { expanded, readRules, readText } from "./rules-file.ts";
 import { top } from "./top.ts";
 
 const TOOLS: Readonly<Record<string, string>> = {
   nft: "rules of a running router, as nft(8): list ruleset, -f FILE, add rule …",
+  iptables: "rules of a running router, as iptables(8): -A, -I, -D, -C, -N, -X, -E, -F, -P",
+  ip6tables: "the same for IPv6, as ip6tables(8)",
+  "iptables-restore": "rules of a running router from what iptables-save has printed: [-n] [-t] [FILE], or the standard input",
+  "ip6tables-restore": "the same for IPv6",
   conntrack: "connections of a running router, as conntrack(8): -L, -E, -D, -F, -S, -C",
   ip: "addresses, routes, neighbours, links and rules of a running router, as ip(8)",
   bridge: "ports, stations and VLANs of a running router's bridges, as bridge(8): fdb show, link, vlan …",
@@ -35,8 +39,12 @@ async function watch(socket: string): Promise<void> {
   }, stop.signal);
 }
 
-/** The file behind `-f`, read here: the router may see other files, or none. */
+/** The file behind `-f`, or that iptables-restore reads: read here, as the router may see other files, or none. */
 function inputOf(tool: string, words: readonly string[]): string | undefined {
+  if (tool.endsWith("-restore")) {
+    const file = words.find((word) => !word.startsWith("-"));
+    return file === undefined ? readFileSync(0, "utf8") : readText(file, "ruleset");
+  }
   if (tool !== "nft") return undefined;
   const at = words.findIndex((word) => /^-[a-z]*f[a-z]*$/.test(word) || word === "--file");
   if (at < 0) return undefined;

@@ -29,9 +29,15 @@ export interface RouterCommand {
 
 /** The configuration of a file, with the ruleset that it names. */
 export function loadConfig(path: string): RouterConfig {
-  const { rulesetFile, ...config } = parseConfig(readText(path, "configuration"), path);
-  if (rulesetFile === undefined) return config;
-  return { ...config, ruleset: readRules(resolve(dirname(path), rulesetFile)), rulesetFile };
+  const config = parseConfig(readText(path, "configuration"), path);
+  const { rulesetFile, iptablesFile, ip6tablesFile } = config;
+  const beside = (file: string) => resolve(dirname(path), file);
+  return {
+    ...config,
+    ...(rulesetFile !== undefined && { ruleset: readRules(beside(rulesetFile)) }),
+    ...(iptablesFile !== undefined && { iptables: readText(beside(iptablesFile), "rules of iptables") }),
+    ...(ip6tablesFile !== undefined && { ip6tables: readText(beside(ip6tablesFile), "rules of ip6tables") }),
+  };
 }
 
 /** Of this machine, the configuration's place and the interface's name: links, and what neighbours know of them, outlive a restart. */

@@ -16,6 +16,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { Network, Tracked } from "../engine/network.ts";
 import type { Expression, Family, LogSpec, RulesetSpec, SetElement } from "./expressions.ts";
 import {
+  existingRules,
   type ListOptions,
   listRuleset,
   Ruleset,
@@ -23,6 +24,8 @@ import {
   type RulesetOptions,
   rulesetJson,
   type Source,
+  type TranslateOptions,
+  translateIptables,
 } from "./language/index.ts";
 import { showRule } from "./language/list.ts";
 import type { SetDefinition } from "./language/model.ts";
@@ -59,6 +62,11 @@ export interface FirewallApplyOptions extends ListOptions {
   readonly check?: boolean;
   /** In place of all rules there are. */
   readonly replace?: boolean;
+}
+
+export interface IptablesOptions extends Omit<TranslateOptions, "existing"> {
+  /** Only find out whether it could be applied (`iptables-restore --test`). */
+  readonly check?: boolean;
 }
 
 export class Firewall {
@@ -109,6 +117,16 @@ export class Firewall {
     if (!next.isSame(this.ruleset)) this.load(next, new Set(applied.flatMap(({ touched }) => [...touched])));
     for (const table of applied.flatMap(({ resets }) => resets)) this.reset(table);
     return applied.flatMap(({ output }) => output).join(json ? "\n" : "");
+  }
+
+  /**
+   * Commands as iptables or ip6tables takes them, or what iptables-save prints: all or none. `-D`, `-C` and `-X` mean the rules in force. Throws an
+   * {@link NftError} (EINVAL) with the place of what cannot be translated, or is not there.
+   */
+  applyIptables(text: string, options: IptablesOptions = {}): void {
+    const { check, ...rest } = options;
+    const commands = translateIptables(text, { ...rest, existing: existingRules(this.ruleset) });
+    this.apply(commands, { check, file: options.file ?? "iptables" });
   }
 
   /** Only of a set that is the very one in force: what this text has made or changed already is as it says. */

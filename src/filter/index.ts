@@ -3,7 +3,7 @@
  * on a network (firewall.ts). Prose: docs/filter.md.
  */
 export * from "./expressions.ts";
-export { Firewall, type FirewallApplyOptions, type FirewallOptions, type SocketFacts } from "./firewall.ts";
+export { Firewall, type FirewallApplyOptions, type FirewallOptions, type IptablesOptions, type SocketFacts } from "./firewall.ts";
 export * from "./language/index.ts";
 export { Machine, type MachineOptions } from "./machine/machine.ts";
 export { checkSupported } from "./supported.ts";

@@ -48,8 +48,8 @@ export function checkConfig(value: unknown, where = "router"): RouterConfig {
   return checked(value, (mistake) => `${where}: ${mistake.message}`);
 }
 
-/** Reads YAML text; `file` is its name in the messages. */
-export function parseConfig(source: string, file = "router.yaml"): RouterConfig {
+/** Reads YAML text; `file` is its name in the messages. `isRead`: files that it names have been read, and their texts stand beside the names. */
+export function parseConfig(source: string, file = "router.yaml", isRead = false): RouterConfig {
   const lines = new LineCounter();
   const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
   const at = (offset: number) => {
@@ -69,9 +69,11 @@ export function parseConfig(source: string, file = "router.yaml"): RouterConfig 
       ),
     );
   const value = plainOf(document, file);
-  if (document.has("ruleset") && document.has("rulesetFile")) {
-    const place = placeOf(document, { path: ["rulesetFile"], message: "" });
-    throw told([() => `${at(place)}: rulesetFile: there is a ruleset already; expected one of the two`]);
+  for (const name of isRead ? [] : ["ruleset", "iptables", "ip6tables"]) {
+    const other = `${name}File`;
+    if (!document.has(name) || !document.has(other)) continue;
+    const place = placeOf(document, { path: [other], message: "" });
+    throw told([() => `${at(place)}: ${other}: there is "${name}" already; expected one of the two`]);
   }
   const config = checked(value, (mistake) => `${at(placeOf(document, mistake))}: ${mistake.message}`);
   const place = blockOf(document.getIn(["ruleset"], true) as Node | undefined, source, lines);

@@ -51,7 +51,7 @@ export class Rules {
   private apply(config: RouterConfig): void {
     const tables = ownTables(config, this.host.addresses());
     const source = rulesOf(config);
-    const user = source.text;
+    const user = source.map(({ text }) => text).join("");
     // Tables of the shortcuts that somebody has taken away by hand (`nft flush ruleset`) come back.
     const there = new Map([...this.tables].filter(([name]) => this.engine?.has("inet", name) ?? false));
     const changed = user !== (this.user ?? "");

@@ -4,7 +4,7 @@
  */
 import { invalid } from "../base/errors.ts";
 import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
-import { checkSupported, Ruleset, type Source } from "../filter/index.ts";
+import { checkSupported, Ruleset, type Source, translateIptables } from "../filter/index.ts";
 import type { AddressInfo } from "../ip/addresses.ts";
 import { placeOfRules } from "./config.ts";
 import { egressPolicy } from "./egress.ts";
@@ -115,14 +115,20 @@ function end(text: string, anyName = false) {
 }
 
 /** The user's rules, with what they are called in messages: their file, where they are in one of their own, or where they stand in another. */
-export function rulesOf(config: RouterConfig): Source {
-  const { ruleset = "", rulesetFile } = config;
-  return { ...(rulesetFile === undefined ? placeOfRules(config) : { name: rulesetFile }), text: ruleset };
+export function rulesOf(config: RouterConfig): readonly Source[] {
+  const { ruleset = "", rulesetFile, iptables, iptablesFile, ip6tables, ip6tablesFile } = config;
+  const translated = (text: string | undefined, family: "ip" | "ip6", file: string): readonly Source[] =>
+    text === undefined ? [] : [{ name: file, text: translateIptables(text, { family, file }) }];
+  return [
+    { ...(rulesetFile === undefined ? placeOfRules(config) : { name: rulesetFile }), text: ruleset },
+    ...translated(iptables, "ip", iptablesFile ?? "iptables"),
+    ...translated(ip6tables, "ip6", ip6tablesFile ?? "ip6tables"),
+  ];
 }
 
 /** One transaction: the user's rules if they changed, then in place of all there is; and every table of the shortcuts that changed. */
 export function transaction(
-  user: Source | undefined,
+  user: readonly Source[] | undefined,
   tables: ReadonlyMap<string, string>,
   before: ReadonlyMap<string, string>,
 ): readonly Source[] {
@@ -135,15 +141,14 @@ export function transaction(
     parts.push(text);
   }
   const own = { name: "packetloom", text: parts.filter(Boolean).join("\n") };
-  return [...(user ? [user] : []), ...(own.text === "" ? [] : [own])];
+  return [...(user ?? []), ...(own.text === "" ? [] : [own])];
 }
 
 /** Throws what the rules of a configuration would be refused for, without a router. */
 export function checkRules(config: RouterConfig): void {
   const indexOf = (name: string) => config.interfaces.findIndex((each) => each.name === name) + 1 || (name === "lo" ? 0xffff : undefined);
   const ruleset = new Ruleset({ interfaceIndex: indexOf });
-  const { text, name: file, ...place } = rulesOf(config);
-  ruleset.apply(text, { file, ...place });
+  for (const { text, name: file, ...place } of rulesOf(config)) ruleset.apply(text, { file, ...place });
   for (const own of ownTables(config, []).values()) ruleset.apply(own, { file: "packetloom" });
   checkSupported(ruleset.spec(), true);
 }

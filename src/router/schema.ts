@@ -231,6 +231,10 @@ export const CONFIG = object("router", {
   policyRules: optional(list(rule, "policy rules")),
   ruleset: optional(text),
   rulesetFile: optional(text),
+  iptables: optional(text),
+  iptablesFile: optional(text),
+  ip6tables: optional(text),
+  ip6tablesFile: optional(text),
   nat: optional(
     object("nat", {
       masquerade: list(interfaceName, "interfaces"),

@@ -220,7 +220,7 @@ export class Transaction {
     let base = found?.base;
     let comment = found?.comment;
     for (const item of items) {
-      if (item.c === "hook") base = { ...this.hook(item.hook, table.family), policy: this.policy(item.policy) ?? "accept" };
+      if (item.c === "hook") base = { ...this.hook(item.hook, table.family), policy: this.policy(item.policy) ?? base?.policy ?? "accept" };
       else if (item.c === "comment") comment = item.text;
       else if (item.c === "policy") {
         if (!base) throw new Fault(item.at, "a policy is for base chains only: chains with type, hook and priority");

@@ -1,4 +1,4 @@
-/** Commands against a running router: `nft`, `conntrack`, `ip`, `bridge`, `tc`, `lb`, and `router` for what concerns the whole of it. */
+/** Commands against a running router: `nft`, `iptables`, `conntrack`, `ip`, `bridge`, `tc`, `lb`, and `router` for what concerns the whole of it. */
 import { LoomError } from "../../base/errors.ts";
 import { parseConfig } from "../config.ts";
 import type { Router } from "../router.ts";
@@ -7,17 +7,29 @@ import { bridge } from "./bridge.ts";
 import { type Command, type Output, usage } from "./command.ts";
 import { conntrack } from "./conntrack.ts";
 import { ip } from "./ip.ts";
+import { ip6tables, ip6tablesRestore, iptables, iptablesRestore } from "./iptables.ts";
 import { lb } from "./lb.ts";
 import { nft } from "./nft.ts";
 import { tc } from "./tc.ts";
 
 export type { Output } from "./command.ts";
 
-const COMMANDS: Readonly<Record<string, Command>> = { nft, conntrack, ip, bridge, tc, lb };
+const COMMANDS: Readonly<Record<string, Command>> = {
+  nft,
+  iptables,
+  ip6tables,
+  "iptables-restore": iptablesRestore,
+  "ip6tables-restore": ip6tablesRestore,
+  conntrack,
+  ip,
+  bridge,
+  tc,
+  lb,
+};
 export const TOOLS: readonly string[] = Object.keys(COMMANDS);
 
 export interface Request {
-  /** nft, conntrack, ip, bridge, tc or lb; "router" for status and reload. */
+  /** One of `TOOLS`; "router" for status and reload. */
   readonly tool: string;
   readonly words: readonly string[];
   /** Text of a file that the words name. */
@@ -44,6 +56,6 @@ async function whole(router: Router, [verb, file]: readonly string[], input: str
     return { stdout: `${JSON.stringify({ status: router.status(), flows })}\n` };
   }
   if (verb !== "reload" || input === undefined) throw usage(`there is no "router ${verb ?? ""}"; expected status or reload`);
-  const left = await router.reload(parseConfig(input, file));
+  const left = await router.reload(parseConfig(input, file, true));
   return { stdout: left.length ? `changed with the next start only: ${left.join(", ")}\n` : "" };
 }

@@ -1,5 +1,6 @@
 /** Targets of iptables (`-j …`) as nft's statements. Options of a target come behind its name. */
 import { Fault } from "../faults.ts";
+import { quoted } from "./chains.ts";
 import type { Gathered } from "./rule.ts";
 import { hex, number, type Word, type Words } from "./words.ts";
 
@@ -259,7 +260,7 @@ export class ChosenTarget {
     if (target) return target.write(this.options, rule, word);
     if (/^[A-Z]{2,}$/.test(word.text) && KERNEL_TARGETS.has(word.text))
       throw new Fault(word.at, `the target ${word.text} is not translated`);
-    return `${this.jump} ${word.text}`;
+    return `${this.jump} ${quoted(word.text)}`;
   }
 }
 /** Targets that exist and are not chains. */

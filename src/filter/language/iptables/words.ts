@@ -41,9 +41,18 @@ export class Words {
     return this.words[this.next++];
   }
   value(option: Word): string {
+    return this.word(option).text;
+  }
+  word(option: Word): Word {
     const word = this.take();
     if (!word) throw new Fault(option.at, `option ${option.text} requires an argument`);
-    return plain(word, option);
+    return { text: plain(word, option), at: word.at };
+  }
+  /** All that follow up to the next option. */
+  values(): readonly Word[] {
+    const found: Word[] = [];
+    for (let word = this.current; word && !word.text.startsWith("-"); word = this.current) found.push(this.word(word));
+    return found;
   }
   /** A value that is there only if no option follows. */
   maybe(): string | undefined {

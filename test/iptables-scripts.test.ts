@@ -1,0 +1,201 @@
+/** Scripts of iptables, against the iptables of this machine: what nft lists behind them; and the same commands to a router that runs. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { describe, it } from "node:test";
+import { existingRules, Ruleset, translateIptables } from "../src/filter/index.ts";
+import { Lab } from "../src/lab/index.ts";
+import { Router, runCommand } from "../src/router/index.ts";
+import { missingNft, NftNamespace } from "./nft/kernel.ts";
+
+const SCRIPTS: Readonly<Record<string, string>> = {
+  "a first script": `
+iptables -P INPUT DROP
+iptables -A INPUT -i lo -j ACCEPT
+iptables -A INPUT -p tcp --dport 22 -j ACCEPT
+iptables -N LOGDROP
+iptables -A LOGDROP -j DROP
+iptables -A INPUT -s 10.0.0.0/8 -j LOGDROP
+iptables -I INPUT 2 -p udp --dport 53 -j ACCEPT
+iptables -D INPUT -i lo -j ACCEPT
+iptables -A FORWARD -j ACCEPT
+iptables -D FORWARD 1
+iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE
+iptables -t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to-destination 10.0.0.1:8080
+iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
+iptables -E LOGDROP REFUSE`,
+  "begun anew": `
+iptables -N old
+iptables -A INPUT -j old
+iptables -A FORWARD -j DROP
+iptables -F
+iptables -X
+iptables -P FORWARD DROP
+iptables -N new
+iptables -A FORWARD -j new
+iptables -I FORWARD 2 -d 10.0.0.0/8 -j ACCEPT
+iptables -I FORWARD -s 192.168.0.0/16 -j RETURN
+iptables -C FORWARD -s 192.168.0.0/16 -j RETURN
+iptables -F FORWARD
+iptables -A FORWARD -j DROP
+iptables -A FORWARD -j DROP
+iptables -A FORWARD -j ACCEPT
+iptables -D FORWARD -j DROP`,
+};
+const REFUSED = [
+  "iptables -D INPUT -j DROP",
+  "iptables -D INPUT 1",
+  "iptables -C INPUT -j DROP",
+  "iptables -t nat -A FORWARD -j ACCEPT",
+  "iptables -t nothing -A INPUT -j ACCEPT",
+  "iptables -P INPUT REJECT",
+  "iptables -N INPUT",
+  "iptables -X INPUT",
+  "iptables -A nowhere -j ACCEPT",
+  "iptables -A INPUT -j nowhere",
+  "iptables -E nowhere somewhere",
+  "iptables -I INPUT 3 -j ACCEPT",
+];
+
+/** Tables and chains in another order are the same, a table of iptables warns whoever reads it, and a chain that accepts everything says nothing. */
+function tidy(list: string): readonly string[] {
+  const tables = list.replace(/^# Warning.*\n/gm, "").split(/^(?=table )/m);
+  return tables
+    .filter(Boolean)
+    .map((table) => {
+      const [head, ...rest] = table.trimEnd().replace(/\n}$/, "").split("\n\tchain ");
+      return [
+        head,
+        ...rest
+          .map((chain) => chain.trimEnd())
+          .filter((chain) => !/policy accept;\n\t\}$/.test(chain))
+          .sort(),
+      ].join("\n\tchain ");
+    })
+    .sort();
+}
+/** Command after command, as a shell would. */
+function oneByOne(script: string): string {
+  const ruleset = new Ruleset();
+  for (const line of script.trim().split("\n")) ruleset.apply(translateIptables(line, { existing: existingRules(ruleset) }));
+  return ruleset.list();
+}
+
+const missing =
+  missingNft() ??
+  (spawnSync("iptables", ["--version"], { encoding: "utf8" }).stdout?.includes("nf_tables") ? undefined : "needs iptables on nf_tables");
+describe("scripts of iptables, as iptables itself does them", { skip: missing }, () => {
+  for (const [name, script] of Object.entries(SCRIPTS))
+    it(name, () => {
+      const namespace = new NftNamespace();
+      try {
+        const { status, stderr } = namespace.command("sh", "-e", "-c", script);
+        assert.equal(status, 0, stderr);
+        assert.deepEqual(tidy(oneByOne(script)), tidy(namespace.nft("list", "ruleset").stdout));
+      } finally {
+        namespace.remove();
+      }
+    });
+  it("what iptables refuses is refused", () => {
+    const namespace = new NftNamespace();
+    for (const command of REFUSED) {
+      assert.notEqual(namespace.command(...command.split(" ")).status, 0, command);
+      assert.throws(() => oneByOne(command), { code: "EINVAL" }, command);
+    }
+    namespace.remove();
+  });
+});
+
+describe("texts of iptables", () => {
+  it("a script as one text is what it is line by line", () => {
+    const script = SCRIPTS["a first script"].replace("iptables -D FORWARD 1", "iptables -D FORWARD -j ACCEPT");
+    const ruleset = new Ruleset();
+    ruleset.apply(translateIptables(script));
+    assert.deepEqual(tidy(ruleset.list()), tidy(oneByOne(SCRIPTS["a first script"])));
+  });
+  it("numbers of rules are those at that point of the text", () => {
+    const text = [
+      "-A INPUT -s 1.1.1.1",
+      "-A INPUT -s 2.2.2.2",
+      "-I INPUT 2 -s 3.3.3.3",
+      "-D INPUT 1",
+      "-I INPUT 2 -s 4.4.4.4",
+      "-D INPUT 3",
+      "-A INPUT -s 5.5.5.5",
+    ];
+    const ruleset = new Ruleset();
+    ruleset.apply(
+      translateIptables(
+        text
+          .map((line) => `iptables ${line} -j DROP`)
+          .join("\n")
+          .replace(/(-D INPUT \d) -j DROP/g, "$1"),
+      ),
+    );
+    const sources = [...ruleset.list().matchAll(/ip saddr (\S+)/g)].map(([, source]) => source);
+    assert.deepEqual(sources, ["3.3.3.3", "4.4.4.4", "5.5.5.5"]);
+  });
+  it("chains called by words of nft are quoted", () => {
+    const ruleset = new Ruleset();
+    ruleset.apply(translateIptables("iptables -N log\niptables -A log -j DROP\niptables -A INPUT -j log"));
+    assert.match(ruleset.list(), /chain log \{\n\t\tcounter packets 0 bytes 0 drop/);
+    assert.match(ruleset.list(), /jump log/);
+  });
+});
+
+const SAVED = `*filter
+:INPUT DROP [0:0]
+:LOGGING - [0:0]
+-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+-A INPUT -j LOGGING
+-A LOGGING -m limit --limit 2/min -j LOG --log-prefix "dropped: "
+COMMIT
+`;
+async function routerOf(config: Partial<Router["config"]>) {
+  const lab = await Lab.create({ seed: 5, memory: { flows: 256, filterBytes: 8 << 20 } });
+  const router = await Router.create(
+    { interfaces: [{ name: "lan", addresses: ["10.0.0.1/24"] }], ...config },
+    { engine: lab.engine, ports: { lan: lab.engine.port(7) } },
+  );
+  const ask = (tool: string, words: string, input?: string) => runCommand(router, { tool, words: words.split(" ").filter(Boolean), input });
+  const list = async () => (await ask("nft", "list ruleset")).stdout ?? "";
+  return { router, ask, list };
+}
+describe("a router that takes iptables", () => {
+  it("from its configuration, both families beside rules of nft", async () => {
+    const { list } = await routerOf({
+      ruleset: "table inet own {\n}\n",
+      iptables: SAVED,
+      ip6tables: SAVED.replace("2/min", "3/min"),
+    });
+    const text = await list();
+    for (const part of [/table inet own/, /table ip filter/, /table ip6 filter/, /policy drop/, /limit rate 3\/minute/])
+      assert.match(text, part);
+    await assert.rejects(
+      routerOf({ iptables: "*filter\n-A INPUT -m nonsense -j DROP\n" }),
+      /iptables:2:10-11: Error: the match "nonsense" is not translated/,
+    );
+  });
+  it("and as commands, which mean the rules in force", async () => {
+    const { ask, list } = await routerOf({ iptables: SAVED });
+    const before = await list();
+    assert.deepEqual(await ask("iptables", "-A INPUT -p tcp --dport 22 -j ACCEPT"), {});
+    assert.deepEqual(await ask("iptables", "-C INPUT -p tcp --dport 22 -j ACCEPT"), {});
+    assert.match(await list(), /tcp dport 22 counter packets 0 bytes 0 accept/);
+    assert.deepEqual(await ask("iptables", "-D INPUT -p tcp --dport 22 -j ACCEPT"), {});
+    assert.equal(await list(), before);
+    const { stderr, code } = await ask("iptables", "-C INPUT -p tcp --dport 22 -j ACCEPT");
+    assert.match(stderr ?? "", /iptables:1:10-11: Error: there is no such rule in that chain/);
+    assert.equal(code, 1);
+    assert.match((await ask("iptables", "-L")).stderr ?? "", /-L shows rules, which `nft list ruleset` does here/);
+    await ask("iptables", "-P INPUT ACCEPT");
+    await ask("iptables", "-A FORWARD -j DROP");
+    assert.deepEqual(await ask("iptables-restore", "--test", SAVED), {});
+    assert.match(await list(), /chain FORWARD/);
+    assert.deepEqual(await ask("iptables-restore", "--noflush", "*filter\n-A FORWARD -j ACCEPT\nCOMMIT\n"), {});
+    assert.match(await list(), /chain FORWARD \{\n.*\n\t\tcounter packets 0 bytes 0 drop\n\t\tcounter packets 0 bytes 0 accept/);
+    assert.deepEqual(await ask("iptables-restore", "", SAVED), {});
+    assert.equal(await list(), before);
+    assert.deepEqual(await ask("ip6tables", "-A INPUT -p icmpv6 -j ACCEPT"), {});
+    assert.match(await list(), /table ip6 filter \{\n\tchain INPUT/);
+  });
+});
