@@ -229,7 +229,7 @@ export {
   loadOption, loadPayload, logPacket, removeSet, resetOption, segmentLimit, sizeSet, stealHandshake, symmetricHash, takeTokens, tracePacket, updateSet,
   writeOption, writePayload,
 } from "./filter-api";
-export { flowEnd, flowExpect, flowFind, flowHelper, flowLiberal, flowLoad, flowMap, flowProlong, flowStore, flowTuple, flowsTurn, natSetup } from "./rules-api";
+export { flowEnd, flowExpect, flowFind, flowHelper, flowLiberal, flowLoad, flowMap, flowProlong, flowStore, flowTuple, flowUpdate, flowsTurn, natSetup } from "./rules-api";
 
 // ── Rings ───────────────────────────────────────────────────────────────────────────────────────
 export { ringPop, ringPush, ringUsed, puntPop, puntPush };

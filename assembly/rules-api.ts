@@ -1,5 +1,5 @@
 /** What compiled rules and the host layer may ask of flows and translation; part of index.ts. */
-import { EXTENSION_HELPER, FLOWS_FRESH, FLOWS_RETIRED_FIRST, FLOW_EXPIRES, FLOW_EXTENSION, FLOW_STATUS, IPS_CONFIRMED, IPS_DYING, REGION_FLOWS, WORKER_TUPLES } from "./abi";
+import { EVENT_UPDATE, EXTENSION_HELPER, FLOWS_FRESH, FLOWS_RETIRED_FIRST, FLOW_EXPIRES, FLOW_EXTENSION, FLOW_MARK, FLOW_STATUS, IPS_CONFIRMED, IPS_DYING, REGION_FLOWS, WORKER_TUPLES } from "./abi";
 import { advanceEpoch } from "./core/arena";
 import { regionSize, workerAt } from "./core/layout";
 import { refresh } from "./flow/begin";
@@ -9,6 +9,7 @@ import { loadField, storeField } from "./node/ct-fields";
 import { setUp } from "./node/nat";
 import { expect } from "./table/expectations";
 import { extensionAt, find, flowAt, flows, hashTuple, tupleOf } from "./table/flow";
+import { tell } from "./table/flow-events";
 import { destroy, turnWheel } from "./table/wheel";
 
 /** For compiled rules: gives the flow of the packet at a position the translation of a request (NATREQ_*); a verdict. */
@@ -71,6 +72,14 @@ export function flowMap(worker: u32, inner: usize, outer: usize, mark: u32, tick
 export function flowProlong(flow: u32, ticks: u32, timeout: u32): void {
   const hot = flowAt(flow);
   if (<i32>(load<u32>(hot, FLOW_EXPIRES) - (ticks + timeout)) < 0) refresh(flow, hot, ticks, timeout);
+}
+
+/** Marks a flow (bits of `mask`), lets it end in `timeout` milliseconds (0: when it would anyway), and tells of it. */
+export function flowUpdate(flow: u32, ticks: u32, mark: u32, mask: u32, timeout: u32): void {
+  const hot = flowAt(flow);
+  store<u32>(hot, (load<u32>(hot, FLOW_MARK) & ~mask) | (mark & mask), FLOW_MARK);
+  if (timeout != 0) refresh(flow, hot, ticks, timeout);
+  tell(flow, EVENT_UPDATE, ticks);
 }
 
 /** Number of a flow's helper, 0 without one. */

@@ -5,7 +5,7 @@ import * as abi from "../assembly/abi.ts";
 import type { Network } from "../src/engine/network.ts";
 import type { Host } from "../src/host/index.ts";
 import { Lab } from "../src/lab/index.ts";
-import { flowText } from "../src/track/index.ts";
+import { expectationText, flowText } from "../src/track/index.ts";
 import { helperRules, lanAndServer, until } from "./nat-rig.ts";
 
 const NAT = `
@@ -266,12 +266,17 @@ describe("a router with rules", () => {
       port = from.port;
     });
     assert.notEqual(port, 0);
+    assert.match(
+      [...router.conntrack.expectations()].map(expectationText).join("\n"),
+      /^\d+ proto=17 src=192\.0\.2\.2 dst=192\.0\.2\.1 sport=0 dport=\d+ mask-src=255\.255\.255\.255 mask-dst=255\.255\.255\.255 sport=0 dport=65535 master-src=10\.0\.0\.2 master-dst=192\.0\.2\.2 sport=2000 dport=69 class=0 helper=tftp$/,
+    );
     transfer.send(Uint8Array.of(0, 3, 0, 1, 42), { address: "192.0.2.1", port });
     server.datagram({ port: 3001 }).send(bytes("nobody asked"), { address: "192.0.2.1", port: port + 1 });
     await lab.run(50);
     const heard: [number, number][] = [];
     asker.tryReceiveMany((data, from) => heard.push([from.port, data[4]]));
     assert.deepEqual(heard, [[3000, 42]]);
+    assert.deepEqual([...router.conntrack.expectations()], [], "it has come");
     const related = [...router.conntrack.list({ sport: 3000 })];
     assert.deepEqual(
       related.map(({ status }) => status & abi.IPS_EXPECTED),

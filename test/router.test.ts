@@ -142,6 +142,67 @@ describe("a router in a lab", () => {
     assert.match((await run("conntrack", "-L", "-f", "foo")).stderr ?? "", /-f is "foo"; expected ipv4 or ipv6/);
   });
 
+  it("conntrack -U, -G and filters: one flow among others, marked and given time", async () => {
+    const pinging = inside.ping("192.0.2.254");
+    const socket = inside.datagram({ port: 5000 });
+    socket.send(new Uint8Array(1), { address: "192.0.2.254", port: 9999 });
+    await lab.run(500);
+    await pinging;
+    const list = async (...words: string[]) => (await run("conntrack", "-L", ...words)).stdout ?? "";
+    const count = async (...words: string[]) => (await list(...words)).split("\n").length - 1;
+    assert.equal(await count("-p", "icmp", "-u", "SEEN_REPLY", "--icmp-type", "8"), 1);
+    assert.equal(await count("-p", "icmp", "-u", "UNREPLIED"), 0);
+    assert.equal(await count("-p", "udp", "--reply-port-src", "9999", "-r", "192.0.2.254"), 1);
+    assert.equal(await count("-p", "udp", "--reply-port-dst", "9998"), 0);
+    assert.equal(await count("-q", "10.0.0.0/8", "-p", "udp", "--sport", "5000"), 1);
+    assert.equal(await count("-n", "0.0.0.0/0"), 0, "nothing is translated here");
+    const udp = ["-p", "udp", "--sport", "5000"];
+    const { stdout, stderr, code } = await run("conntrack", "-U", ...udp, "-m", "0x17/0xff", "-t", "500");
+    assert.match(stdout ?? "", /^udp {6}17 (499|500) .* mark=23 use=1\n$/);
+    assert.match(stderr ?? "", /1 flow entries have been updated/);
+    assert.equal(code, 0);
+    assert.equal(await count("-m", "0x10/0xf0"), 1);
+    assert.equal(await count("-m", "23"), 1);
+    assert.equal((await run("conntrack", "-U", "-p", "udp", "--sport", "1", "-m", "1")).code, 1);
+    assert.match((await run("conntrack", "-G", ...udp, "-o", "extended,id")).stdout ?? "", /^ipv4 {5}2 udp .* use=1 id=\d+\n$/);
+    assert.equal((await run("conntrack", "-G", "-p", "udp", "--sport", "1")).code, 1);
+    assert.equal((await run("conntrack", "-L", "expect")).stderr, "conntrack v1.4.7 (packetloom): 0 expectations have been shown.\n");
+    assert.equal(await printed("conntrack", "-C", "expect"), "0\n");
+    for (const each of [udp, ["-p", "icmp"]]) assert.equal((await run("conntrack", "-D", ...each)).code, 0);
+    socket.close();
+  });
+
+  it("conntrack -E: connections of TCP with their states, and marks that change", async () => {
+    const heard: string[] = [];
+    const { follow } = await run("conntrack", "-E", "-p", "tcp", "-o", "id");
+    const stop = follow?.((text) => heard.push(text.replace(/ (src|dst|sport|dport|id)=\S+/g, "")));
+    const { follow: ends } = await run("conntrack", "-E", "-e", "DESTROY", "-p", "tcp");
+    const destroyed: string[] = [];
+    const stopEnds = ends?.((text) => destroyed.push(text));
+    inside.connect({ hostname: "192.0.2.254", port: 4242 }).catch(() => undefined);
+    await lab.run(200);
+    const listener = outside.listen({ port: 4243 });
+    const connected = inside.connect({ hostname: "192.0.2.254", port: 4243 });
+    await lab.run(200);
+    await run("conntrack", "-U", "-p", "tcp", "--dport", "4243", "-m", "7");
+    await lab.run(200);
+    stop?.();
+    stopEnds?.();
+    assert.deepEqual(heard, [
+      "    [NEW] tcp      6 120 SYN_SENT [UNREPLIED] mark=0\n",
+      "[DESTROY] tcp      6 CLOSE packets=1 bytes=60 [UNREPLIED] packets=1 bytes=40\n",
+      "    [NEW] tcp      6 120 SYN_SENT [UNREPLIED] mark=0\n",
+      " [UPDATE] tcp      6 60 SYN_RECV mark=0\n",
+      " [UPDATE] tcp      6 432000 ESTABLISHED [ASSURED] mark=0\n",
+      " [UPDATE] tcp      6 432000 ESTABLISHED [ASSURED] mark=7\n",
+    ]);
+    assert.equal(destroyed.length, 1);
+    (await connected).abort();
+    listener.close();
+    await lab.run(200);
+    await run("conntrack", "-F");
+  });
+
   it("conntrack -E: all who listen hear what happens from then on", async () => {
     const heard = await Promise.all(
       [[], ["-s", "10.0.0.0/24"], ["-s", "10.1.0.0/16"]].map(async (filter) => {

@@ -57,9 +57,18 @@ for (const build of BUILDS) {
       assert.equal(flow.isAssured, true);
       assert.equal(flow.original.packets + flow.reply.packets, steps.length);
       assert.match(flowText(flow), /^ipv4 {5}2 tcp {6}6 1\d\d TIME_WAIT src=10\.0\.0\.1 dst=20\.0\.0\.1 sport=1000 dport=80 packets=5/);
+      // As the kernel tells of them: an event for each packet that changes the state or what is known of it.
       assert.deepEqual(
-        [...conntrack.events()].map(({ kind }) => kind),
-        ["new", "update"],
+        [...conntrack.events()].map(({ kind, state, status }) => `${kind} ${state}${status & abi.IPS_ASSURED ? " assured" : ""}`),
+        [
+          "new SYN_SENT",
+          "update SYN_RECV",
+          "update ESTABLISHED assured",
+          "update FIN_WAIT assured",
+          "update CLOSE_WAIT assured",
+          "update LAST_ACK assured",
+          "update TIME_WAIT assured",
+        ],
       );
     });
 

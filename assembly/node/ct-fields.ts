@@ -1,10 +1,11 @@
 /** Fields of a packet's flow that rules read and write (`ct …`) and that do not lie ready: nft_ct.c's keys, by CTFIELD_*. */
 import {
-  CT_NEW, CTFIELD_AVERAGE, CTFIELD_BYTES, CTFIELD_DESTINATION, CTFIELD_DESTINATION_PORT, CTFIELD_EXPIRATION, CTFIELD_HELPER, CTFIELD_ID,
+  CT_NEW, EVENT_UPDATE, CTFIELD_AVERAGE, CTFIELD_BYTES, CTFIELD_DESTINATION, CTFIELD_DESTINATION_PORT, CTFIELD_EXPIRATION, CTFIELD_HELPER, CTFIELD_ID,
   CTFIELD_LABELS, CTFIELD_MARK, CTFIELD_PACKETS, CTFIELD_SOURCE, CTFIELD_SOURCE_PORT, CTFIELD_ZONE, CTFIELD_ZONE_ORIGINAL, CTFIELD_ZONE_REPLY, ZONE_NOT_ORIGINAL, ZONE_NOT_REPLY, EXTENSION_HELPER, EXTENSION_LABELS, EXTENSION_MASTER_HELPER,
   FLOW_EXPIRES, FLOW_EXTENSION, FLOW_MARK, FLOW_PROTOCOL, FLOW_STATUS, HELPER_FAMILY, HELPER_PROTOCOL, IPS_CONFIRMED, IPS_HELPER, KIND_IP6, TUPLE_KIND, TUPLE_PORTS, VEC_CTINFO, VEC_FLOW, VEC_ZONE, WORKER_TICKS,
   WORKER_TUPLES,
 } from "../abi";
+import { tell } from "../table/flow-events";
 import { countersAt, extend, extensionAt, flowAt, isFlow4, setStatus, tupleOf } from "../table/flow";
 
 /** Either direction's packets and bytes, or both together. */
@@ -90,7 +91,7 @@ export function storeField(worker: usize, p: u32, field: u32, from: usize, bytes
   }
   if (ref == 0) return false;
   const hot = flowAt(ref >>> 1);
-  if (field == CTFIELD_MARK && bytes >= 4) { store<u32>(hot, load<u32>(from), FLOW_MARK); return true; }
+  if (field == CTFIELD_MARK && bytes >= 4) return markFlow(worker, ref >>> 1, hot, load<u32>(from));
   if (field == CTFIELD_HELPER) return help(ref >>> 1, hot, from);
   if (field != CTFIELD_LABELS) return false;
   const extension = extend(ref >>> 1);
@@ -110,5 +111,13 @@ function help(flow: u32, hot: usize, object: usize): bool {
   if (extension == 0) return false;
   store<u16>(extensionAt(extension), load<u16>(object), EXTENSION_HELPER);
   setStatus(hot, IPS_HELPER);
+  return true;
+}
+
+function markFlow(worker: usize, flow: u32, hot: usize, mark: u32): bool {
+  if (load<u32>(hot, FLOW_MARK) == mark) return true;
+  store<u32>(hot, mark, FLOW_MARK);
+  // The first event of a new flow tells its mark.
+  if ((load<u32>(hot, FLOW_STATUS) & IPS_CONFIRMED) != 0) tell(flow, EVENT_UPDATE, load<u32>(worker, WORKER_TICKS));
   return true;
 }

@@ -16,7 +16,7 @@ import {
   WORKER_TUPLES, WORKER_TURNS, IPS_DST_NAT, IPS_SRC_NAT,
 } from "../abi";
 import { descriptorAt, region } from "../core/layout";
-import { abandon, begin, refresh, timeoutAt, trackOther } from "../flow/begin";
+import { abandon, begin, refresh, stateOf, timeoutAt, trackOther } from "../flow/begin";
 import { beginSctp, trackSctp } from "../flow/sctp";
 import { beginTcp, flagsValid, TRACK_AGAIN, TRACK_END, TRACK_IGNORED, TRACK_INVALID, TRACK_OK, trackOneSided, trackTcp } from "../flow/tcp";
 import { invert, isSound, mayBegin, readTuple, TUPLE_ERROR, TUPLE_INVALID, TUPLE_NONE } from "../flow/tuples";
@@ -254,7 +254,7 @@ function proceed(worker: usize, p: u32, ref: u32, ticks: u32): bool {
   store<u32>(worker + (<usize>p << 2), ref, VEC_FLOW);
   store<u8>(worker + <usize>p, <u8>infoOf(status, way), VEC_CTINFO);
   let counts = true;
-  const protocol = <u32>load<u8>(d, DESC_PROTOCOL);
+  const protocol = <u32>load<u8>(d, DESC_PROTOCOL), state = stateOf(flow);
   if (protocol == TCP || protocol == SCTP) {
     const result = protocol == TCP ? tcp(worker, p, flow, way, hot, d, ticks) : sctp(worker, flow, way, hot, d, ticks);
     if (result == TRACK_AGAIN) return false;
@@ -269,10 +269,8 @@ function proceed(worker: usize, p: u32, ref: u32, ticks: u32): bool {
     }
   } else trackOther(flow, hot, ticks);
   if (counts) account(flow, way, d);
-  if (way == 1 && (status & IPS_SEEN_REPLY) == 0) {
-    setStatus(hot, IPS_SEEN_REPLY);
-    tell(flow, EVENT_UPDATE, ticks);
-  }
+  if (way == 1 && (status & IPS_SEEN_REPLY) == 0) setStatus(hot, IPS_SEEN_REPLY);
+  if ((status & IPS_CONFIRMED) != 0 && (load<u32>(hot, FLOW_STATUS) != status || stateOf(flow) != state)) tell(flow, EVENT_UPDATE, ticks);
   return true;
 }
 

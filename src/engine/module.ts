@@ -47,6 +47,7 @@ export interface DataPlane {
   flowExpect(from: number, ticks: number): number;
   flowMap(worker: number, inner: number, outer: number, mark: number, ticks: number, lifetime: number): number;
   flowHelper(flow: number): number;
+  flowUpdate(flow: number, ticks: number, mark: number, mask: number, timeout: number): void;
   flowLiberal(flow: number): void;
   flowProlong(flow: number, ticks: number, timeout: number): void;
   reserveCount(bare: number): number;

@@ -20,6 +20,7 @@ import {
   PROTOCOL_NAMES,
   readFlow,
   readTuple,
+  stateName,
   type Tuple,
   writeTuple,
   zoneWay,
@@ -39,7 +40,34 @@ export interface FlowFilter {
   readonly dst?: string | IpAddress;
   readonly sport?: number;
   readonly dport?: number;
+  /** The same of the answers. */
+  readonly replySrc?: string | IpAddress;
+  readonly replyDst?: string | IpAddress;
+  readonly replySport?: number;
+  readonly replyDport?: number;
+  /** The address that stands for the source, or for the destination, or for either, where it was translated (`--src-nat`, `--dst-nat`, `--any-nat`). */
+  readonly srcNat?: string | IpAddress;
+  readonly dstNat?: string | IpAddress;
+  readonly anyNat?: string | IpAddress;
+  /** Of ICMP. */
+  readonly icmpType?: number;
+  readonly icmpCode?: number;
+  readonly icmpId?: number;
   readonly mark?: number;
+  /** With `mark`: the bits of it that count. */
+  readonly markMask?: number;
+  /** Bits of abi.IPS_* that are set, and bits that are not. */
+  readonly status?: number;
+  readonly notStatus?: number;
+}
+
+/** What `conntrack -U` changes. */
+export interface FlowChange {
+  readonly mark?: number;
+  /** With `mark`: the bits that are replaced; all where nothing is said. */
+  readonly markMask?: number;
+  /** Milliseconds from now until it ends. */
+  readonly timeoutMs?: number;
 }
 
 export interface FlowEvent {
@@ -55,7 +83,21 @@ export interface FlowEvent {
   readonly reply: Tuple & { packets: number; bytes: number };
   readonly status: number;
   readonly mark: number;
+  /** Of TCP and SCTP. */
+  readonly state?: string;
   /** How long it had left then. */
+  readonly expiresMs: number;
+}
+
+/** A flow that a helper has heard announced. */
+export interface ExpectedFlow {
+  readonly protocol: number;
+  /** From there alone; undefined: from anywhere. */
+  readonly src?: IpAddress;
+  readonly dst: IpAddress;
+  readonly dport: number;
+  /** The flow that announced it. */
+  readonly master: Flow;
   readonly expiresMs: number;
 }
 
@@ -161,6 +203,36 @@ export class Conntrack {
     return ended;
   }
 
+  /** Marks the flows that fit, or lets them end at another time; their number (`conntrack -U`). */
+  update(filter: FlowFilter, { mark, markMask = 0xffff_ffff, timeoutMs }: FlowChange): number {
+    if (timeoutMs !== undefined && !(timeoutMs >= 1 && timeoutMs <= 0x7fff_ffff))
+      throw invalid(`a timeout of ${timeoutMs} ms; expected 1 to 2147483647`);
+    let changed = 0;
+    for (const { id } of this.list(filter)) {
+      this.engine.plane.flowUpdate(id, this.ticks, mark ?? 0, mark === undefined ? 0 : markMask, Math.round(timeoutMs ?? 0));
+      changed++;
+    }
+    return changed;
+  }
+
+  /** What helpers have heard announced and nobody has come for yet (`conntrack -L expect`). */
+  *expectations(): Generator<ExpectedFlow> {
+    const { memory, plane } = this.engine;
+    const scratch = memory.base(abi.REGION_HOST);
+    const room = this.word(abi.FLOWS_EXPECTATION_ROOM);
+    const first = this.word(abi.FLOWS_EXPECTATIONS);
+    for (let i = 0; i < room; i++) {
+      if (memory.getU32(first + 4 * i) === 0) continue;
+      const at = first + 4 * room + i * abi.EXPECTATION_SIZE;
+      const expiresMs = (memory.getU32(at + abi.EXPECTATION_EXPIRES) - this.ticks) | 0;
+      const master = readFlow(memory, plane, memory.getU32(at + abi.EXPECTATION_MASTER), this.ticks, scratch, this.network);
+      if (expiresMs <= 0 || !master) continue;
+      const { src, dst, dport = 0 } = readTuple(memory, at);
+      const isFrom = (memory.getU32(at + abi.EXPECTATION_FLAGS) & abi.EXPECT_SOURCE) !== 0;
+      yield { protocol: memory.u8[at + abi.TUPLE_KIND + 2], ...(isFrom ? { src } : {}), dst, dport, master, expiresMs };
+    }
+  }
+
   /** Ends all of them (`conntrack -F`). */
   flush(): number {
     const { memory, plane } = this.engine;
@@ -220,6 +292,7 @@ export class Conntrack {
       reply: side(1),
       status: memory.getU32(record + abi.FLOW_STATUS),
       mark: memory.getU32(record + abi.FLOW_MARK),
+      state: stateName(memory.u8[record + abi.FLOW_PROTOCOL], memory.u8[at + 1]),
       expiresMs: Math.max(0, (memory.getU32(record + abi.FLOW_EXPIRES) - memory.getU32(at + abi.FLOW_EVENT_TIME)) | 0),
     };
   }
@@ -262,23 +335,18 @@ function protocolOf(protocol: number | string): number {
 }
 
 /** What is common to flows that live and what is told of them. */
-type Matched = Pick<Flow, "family" | "protocol" | "zone" | "zoneOf" | "mark"> & { readonly state?: string; readonly original: Tuple };
+type Matched = Pick<Flow, "family" | "protocol" | "zone" | "zoneOf" | "mark" | "state" | "status"> & {
+  readonly original: Tuple;
+  readonly reply: Tuple;
+};
 
 /** Does a flow, or an event of one, fit? Throws EINVAL for what is no address, prefix or protocol. */
-export function flowMatcher({
-  family,
-  protocol,
-  state,
-  zone,
-  zoneOf,
-  src,
-  dst,
-  sport,
-  dport,
-  mark,
-}: FlowFilter): (flow: Matched) => boolean {
+export function flowMatcher(filter: FlowFilter): (flow: Matched) => boolean {
+  const { family, protocol, state, zone, zoneOf, mark, markMask = 0xffff_ffff, status = 0, notStatus = 0 } = filter;
   const number = protocol === undefined ? undefined : protocolOf(protocol);
-  const [from, to] = [withinOf(src), withinOf(dst)];
+  const [from, to] = [withinOf(filter.src), withinOf(filter.dst)];
+  const [replyFrom, replyTo] = [withinOf(filter.replySrc), withinOf(filter.replyDst)];
+  const isTranslated = translationOf(filter);
   const same = <T>(wanted: T | undefined, value: T | undefined) => wanted === undefined || wanted === value;
   return (flow) =>
     same(family, flow.family) &&
@@ -286,11 +354,34 @@ export function flowMatcher({
     same(state, flow.state) &&
     same(zone, flow.zone) &&
     (zone === undefined || zoneOf === flow.zoneOf) &&
-    same(mark, flow.mark) &&
-    same(sport, flow.original.sport) &&
-    same(dport, flow.original.dport) &&
+    (mark === undefined || ((flow.mark ^ mark) & markMask) === 0) &&
+    (flow.status & status) === status &&
+    (flow.status & notStatus) === 0 &&
+    same(filter.sport, flow.original.sport) &&
+    same(filter.dport, flow.original.dport) &&
+    same(filter.replySport, flow.reply.sport) &&
+    same(filter.replyDport, flow.reply.dport) &&
+    same(filter.icmpType, flow.original.type) &&
+    same(filter.icmpCode, flow.original.code) &&
+    same(filter.icmpId, flow.original.id) &&
     from(flow.original.src) &&
-    to(flow.original.dst);
+    to(flow.original.dst) &&
+    replyFrom(flow.reply.src) &&
+    replyTo(flow.reply.dst) &&
+    isTranslated(flow);
+}
+
+/** By the addresses that stand for others: answers go to the one, and come from the other. */
+function translationOf({ srcNat, dstNat, anyNat }: FlowFilter): (flow: Matched) => boolean {
+  const [source, destination, either] = [withinOf(srcNat), withinOf(dstNat), withinOf(anyNat)];
+  const isSource = ({ status, reply }: Matched, fits: (address: IpAddress) => boolean) =>
+    (status & abi.IPS_SRC_NAT) !== 0 && fits(reply.dst);
+  const isDestination = ({ status, reply }: Matched, fits: (address: IpAddress) => boolean) =>
+    (status & abi.IPS_DST_NAT) !== 0 && fits(reply.src);
+  return (flow) =>
+    (srcNat === undefined || isSource(flow, source)) &&
+    (dstNat === undefined || isDestination(flow, destination)) &&
+    (anyNat === undefined || isSource(flow, either) || isDestination(flow, either));
 }
 
 /** An address, or a prefix of them. */

@@ -108,6 +108,9 @@ export function readTuple({ u8 }: EngineMemory, at: number): Tuple {
   return WITH_PORTS.has(protocol) ? { ...ends, sport: number(ports), dport: number(ports + 2) } : ends;
 }
 
+/** Of TCP and SCTP: the name of a state. */
+export const stateName = (protocol: number, state: number): string | undefined => STATES[protocol]?.[state];
+
 /** An address with a port. */
 export interface End {
   readonly address: IpAddress;
@@ -179,7 +182,7 @@ export function readFlow(
     protocol,
     zone,
     ...zoneWay(memory, hot),
-    ...(STATES[protocol] && { state: STATES[protocol]?.[memory.u8[cold + abi.COLD_STATE]] }),
+    ...(STATES[protocol] && { state: stateName(protocol, memory.u8[cold + abi.COLD_STATE]) }),
     original: side(0),
     reply: side(1),
     status,

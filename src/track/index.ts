@@ -4,8 +4,16 @@
  */
 export { TIMEOUT_NAMES } from "../engine/flows.ts";
 export { HELPER_NAMES, type HelperName } from "../engine/helper-names.ts";
-export { Conntrack, type FlowEvent, type FlowFilter, type FlowStats, type TrackOptions } from "./conntrack.ts";
+export {
+  Conntrack,
+  type ExpectedFlow,
+  type FlowChange,
+  type FlowEvent,
+  type FlowFilter,
+  type FlowStats,
+  type TrackOptions,
+} from "./conntrack.ts";
 export type { End, Flow, Side, Tuple } from "./flow.ts";
 export { Helpers } from "./helpers/helpers.ts";
 export { type Filtering, type Mapping, type MappingOptions, Mappings } from "./mappings.ts";
-export { flowText, mappingText, zoneText } from "./text.ts";
+export { expectationText, flowText, mappingText, zoneText } from "./text.ts";

@@ -1,4 +1,5 @@
 /** Flows as `conntrack -L` prints them. */
+import type { ExpectedFlow } from "./conntrack.ts";
 import { type Flow, PROTOCOL_NAMES, type Tuple } from "./flow.ts";
 import type { Filtering, Mapping } from "./mappings.ts";
 
@@ -40,6 +41,22 @@ export function mappingText({ protocol, inner, outer, filtering, isExplicit, flo
     CONES[filtering],
     ...(isExplicit ? ["[EXPLICIT]"] : []),
     `use=${flows}`,
+  ].join(" ");
+}
+
+/** As `conntrack -L expect` prints it: what is expected, which bits of it count, and who announced it. */
+export function expectationText({ protocol, src, dst, dport, master, expiresMs }: ExpectedFlow): string {
+  const zeros = dst.family === 4 ? "0.0.0.0" : "::";
+  const ones = dst.family === 4 ? "255.255.255.255" : "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+  const { original } = master;
+  return [
+    Math.floor(expiresMs / 1000),
+    `proto=${protocol}`,
+    `src=${src ?? zeros} dst=${dst} sport=0 dport=${dport}`,
+    `mask-src=${src ? ones : zeros} mask-dst=${ones} sport=0 dport=65535`,
+    `master-src=${original.src} master-dst=${original.dst} sport=${original.sport ?? 0} dport=${original.dport ?? 0}`,
+    "class=0",
+    ...(master.helper ? [`helper=${master.helper}`] : []),
   ].join(" ");
 }
 
