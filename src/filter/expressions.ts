@@ -351,3 +351,11 @@ export interface TableSpec {
 export interface RulesetSpec {
   readonly tables: readonly TableSpec[];
 }
+
+/** Names a rule. */
+export interface RulePlace {
+  readonly family: Family;
+  readonly table: string;
+  readonly chain: string;
+  readonly handle: number;
+}

@@ -111,7 +111,7 @@ export class Firewall {
       }),
     );
     if (check) {
-      checkSupported(next.spec(), this.hasBridges);
+      checkSupported(next.spec(), this.hasBridges, (rule, why) => next.blame(rule, why));
       return "";
     }
     if (!next.isSame(this.ruleset)) this.load(next, new Set(applied.flatMap(({ touched }) => [...touched])));
@@ -147,7 +147,7 @@ export class Firewall {
 
   private load(next: Ruleset, touched: ReadonlySet<string>): void {
     const spec = next.spec();
-    checkSupported(spec, this.hasBridges);
+    checkSupported(spec, this.hasBridges, (rule, why) => next.blame(rule, why));
     const [before, wanted] = [this.tracked, trackedBy(spec)];
     // Flows are tracked before a rule asks for them, and no longer when none does any more.
     this.track({ 4: before[4] || wanted[4], 6: before[6] || wanted[6], defrag: before.defrag || wanted.defrag });
@@ -157,6 +157,7 @@ export class Firewall {
       this.track(before);
       throw error;
     }
+    next.forgetTexts();
     this.ruleset = next;
     this.track(wanted);
     this.network.configure({

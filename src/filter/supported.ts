@@ -1,7 +1,7 @@
 /** What the language says and no packet would ever meet here is refused when it is loaded: rules that do nothing are worse than none. */
 import { LoomError } from "../base/errors.ts";
 import { HELPER_NAMES, helperNumber } from "../engine/helper-names.ts";
-import type { Expression, ObjectSpec, ObjectType, RulesetSpec } from "./expressions.ts";
+import type { Expression, ObjectSpec, ObjectType, RulePlace, RulesetSpec } from "./expressions.ts";
 import { basesOf, placeFault } from "./placement.ts";
 
 const OBJECTS: Partial<Record<ObjectType, string>> = {
@@ -12,8 +12,11 @@ const OBJECTS: Partial<Record<ObjectType, string>> = {
 
 const NO_BRIDGES = "this engine has no bridges: no packet would meet it; create it with `bridges`";
 
+/** A rule that is refused, and how that is said where it stands in the text that brought it; undefined: it was there before. */
+export type Blame = (rule: RulePlace, why: string) => Error | undefined;
+
 /** `bridges`: there may be some here; otherwise what is meant for one is refused. */
-export function checkSupported({ tables }: RulesetSpec, bridges = false): void {
+export function checkSupported({ tables }: RulesetSpec, bridges = false, blame?: Blame): void {
   for (const table of tables) {
     const { family, name, chains, objects } = table;
     const bases = basesOf(table);
@@ -24,11 +27,13 @@ export function checkSupported({ tables }: RulesetSpec, bridges = false): void {
     for (const chain of chains) {
       refuse(family === "bridge" && chain.base && !bridges ? NO_BRIDGES : undefined, `${where}, chain ${chain.name}`);
       for (const { handle, expressions } of chain.rules)
-        for (const each of expressions)
-          refuse(
-            missing(each) ?? misplaced(each, family, chain.base?.hook) ?? placeFault(each, bases.get(chain.name) ?? []),
-            `${where}, chain ${chain.name}, rule with handle ${handle}`,
-          );
+        for (const each of expressions) {
+          const why = missing(each) ?? misplaced(each, family, chain.base?.hook) ?? placeFault(each, bases.get(chain.name) ?? []);
+          if (why === undefined) continue;
+          const blamed = blame?.({ family, table: name, chain: chain.name, handle }, why);
+          if (blamed) throw blamed;
+          refuse(why, `${where}, chain ${chain.name}, rule with handle ${handle}`);
+        }
     }
   }
 }

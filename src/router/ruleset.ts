@@ -150,5 +150,5 @@ export function checkRules(config: RouterConfig): void {
   const ruleset = new Ruleset({ interfaceIndex: indexOf });
   for (const { text, name: file, ...place } of rulesOf(config)) ruleset.apply(text, { file, ...place });
   for (const own of ownTables(config, []).values()) ruleset.apply(own, { file: "packetloom" });
-  checkSupported(ruleset.spec(), true);
+  checkSupported(ruleset.spec(), true, (rule, why) => ruleset.blame(rule, why));
 }

@@ -14,7 +14,7 @@ import { KERNEL_MISSING, KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope
 import { select } from "./select.ts";
 import { addElements, declareSet } from "./set-declarations.ts";
 import { evaluateRule } from "./statements.ts";
-import { type Draft, type DraftTable, type HeldChain, type HeldTable, objectKey, tableKey } from "./tables.ts";
+import { type Draft, type DraftTable, type HeldChain, type HeldRule, type HeldTable, objectKey, tableKey } from "./tables.ts";
 import type { Names } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
 
@@ -56,17 +56,20 @@ export class Transaction {
   readonly touched = new Set<string>();
   private expansions = 0;
   private readonly sources: Source[] = [];
+  /** Where the rules stand that were added. */
+  readonly places = new Map<HeldRule, { readonly source: Source; readonly at: Span }>();
 
   constructor(
     readonly draft: Draft,
     readonly names: Names,
+    private readonly main: Source,
     private readonly include?: Include,
     private readonly listing: Listing = {},
     private variables = new Variables(),
   ) {}
   /** The text that the command being run came from. */
-  sourceOf(main: Source): Source {
-    return this.sources[this.sources.length - 1] ?? main;
+  get source(): Source {
+    return this.sources[this.sources.length - 1] ?? this.main;
   }
 
   run(command: Command): void {
@@ -294,6 +297,7 @@ export class Transaction {
     const rule = evaluateRule(node, this.scope(table));
     table.nextHandle += rule.sets.length;
     const held = { handle: table.nextHandle++, rule };
+    this.places.set(held, { source: this.source, at: node.at });
     const { op = "add", position } = command ?? {};
     if (!position) {
       if (op === "replace") throw new Fault(node.at, "replace needs the handle of a rule: replace rule … handle N");

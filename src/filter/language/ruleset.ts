@@ -2,15 +2,16 @@
  * A ruleset that takes nft's commands, all of a text or none, and gives out what the machine runs, what `nft list ruleset` prints, and
  * JSON.
  */
-import type { RulesetSpec } from "../expressions.ts";
+import type { RulePlace, RulesetSpec } from "../expressions.ts";
 import type { Command } from "./ast.ts";
 import { type Listing, Transaction } from "./commands.ts";
-import { Fault, located, type Source } from "./faults.ts";
+import { Fault, located, type NftError, type Source } from "./faults.ts";
 import { type RulesetJson, rulesetJson } from "./json.ts";
 import { type ListOptions, listRuleset } from "./list.ts";
 import { type Parsed, parseRuleset } from "./parse.ts";
-import { Draft, type HeldTable, rulesetSpec } from "./tables.ts";
+import { Draft, type HeldRule, type HeldTable, rulesetSpec } from "./tables.ts";
 import type { Names } from "./types.ts";
+import type { Span } from "./vocabulary.ts";
 
 export interface RulesetOptions {
   /** Numbers of interfaces, for `iif` and `oif`; "lo" is 1 where nothing else is said. */
@@ -45,6 +46,8 @@ function unforeseen(command: Command, error: unknown): Fault {
 
 export class Ruleset {
   private held = new Draft();
+  /** Where rules stand in the texts that brought them, until those are forgotten. */
+  private readonly places = new Map<HeldRule, { readonly source: Source; readonly at: Span }>();
   readonly names: Names;
 
   constructor(private readonly options: RulesetOptions = {}) {
@@ -75,6 +78,18 @@ export class Ruleset {
     return own.size === others.size && [...own].every(([key, table]) => others.get(key) === table);
   }
 
+  /** What is wrong with a rule, told as a mistake of the text that brought it; undefined when that is forgotten. */
+  blame({ family, table, chain, handle }: RulePlace, why: string): NftError | undefined {
+    const held = this.tables.find((each) => each.family === family && each.name === table)?.chains.get(chain);
+    const rule = held?.rules.find((each) => each.handle === handle);
+    const place = rule && this.places.get(rule);
+    return place && located(place.source, { at: place.at, message: why });
+  }
+  /** The texts are not needed any more. */
+  forgetTexts(): void {
+    this.places.clear();
+  }
+
   /** Applies every command of the text, or, when one fails, none. */
   apply(text: string | Parsed<Command>, options: ApplyOptions = {}): Applied {
     const parsed =
@@ -82,15 +97,16 @@ export class Ruleset {
         ? parseRuleset({ name: options.file ?? "ruleset", text, lines: options.lines, columns: options.columns })
         : text;
     const draft = new Draft(this.held);
-    const transaction = new Transaction(draft, this.names, this.options.include, options);
+    const transaction = new Transaction(draft, this.names, parsed.source, this.options.include, options);
     for (const command of parsed.items) {
       try {
         transaction.run(command);
       } catch (error) {
-        throw located(transaction.sourceOf(parsed.source), error instanceof Fault ? error : unforeseen(command, error));
+        throw located(transaction.source, error instanceof Fault ? error : unforeseen(command, error));
       }
     }
     this.held = draft;
+    for (const [rule, place] of transaction.places) this.places.set(rule, place);
     const { output, resets, touched } = transaction;
     return { output, resets, touched };
   }
