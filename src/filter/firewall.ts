@@ -111,7 +111,9 @@ export class Firewall {
       }),
     );
     if (check) {
-      checkSupported(next.spec(), this.hasBridges, (rule, why) => next.blame(rule, why));
+      const spec = next.spec();
+      checkSupported(spec, this.hasBridges, (rule, why) => next.blame(rule, why));
+      this.machine.check(spec, new Set(applied.flatMap(({ touched }) => [...touched])));
       return "";
     }
     if (!next.isSame(this.ruleset)) this.load(next, new Set(applied.flatMap(({ touched }) => [...touched])));

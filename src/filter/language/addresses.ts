@@ -1,13 +1,16 @@
 /** Addresses as numbers and back, for constants of rules. */
+import { integer } from "./numbers.ts";
+
 const FAMILY = "Could not resolve hostname: Address family for hostname not supported";
 
 export function parseIpv4(text: string): bigint | string {
-  const parts = text.split(".");
-  if (parts.length === 1 && /^\d+$/.test(text)) return BigInt(text);
+  const number = integer(text);
+  if (number !== undefined) return number;
   if (text.includes(":")) return FAMILY;
-  if (parts.length !== 4 || !parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) < 256))
+  const parts = text.split(".").map(integer);
+  if (parts.length !== 4 || !parts.every((part) => part !== undefined && part < 256n))
     return "Could not resolve hostname: names of hosts are not looked up";
-  return parts.reduce((sum, part) => (sum << 8n) | BigInt(part), 0n);
+  return (parts as bigint[]).reduce((sum, part) => (sum << 8n) | part, 0n);
 }
 export const formatIpv4 = (value: bigint): string => [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join(".");
 

@@ -12,7 +12,7 @@ import { parseChainBlock, parseRuleset, parseTableBlock } from "./parse.ts";
 import { chainProblem, priorityOf } from "./priorities.ts";
 import { KERNEL_MISSING, KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope.ts";
 import { select } from "./select.ts";
-import { addElements, declareSet } from "./set-declarations.ts";
+import { addElements, declareSet, withElements } from "./set-declarations.ts";
 import { evaluateRule } from "./statements.ts";
 import { type Draft, type DraftTable, type HeldChain, type HeldRule, type HeldTable, objectKey, tableKey } from "./tables.ts";
 import type { Names } from "./types.ts";
@@ -172,7 +172,7 @@ export class Transaction {
     if (command.c === "flowtable") throw new Fault(command.at, "flowtables are not supported: flows are not offloaded to hardware here");
     if (command.c !== "element") return;
     const set = table.sets.get(this.text(command.name)) ?? missing(command.name.at);
-    table.sets.set(set.name, addElements(this.current(table, set), command.elements, this.scope(table)));
+    table.sets.set(set.name, addElements(this.current(table, set), command.elements, this.scope(table), command.op === "create"));
   }
   /** What commands change is what there is now, whoever has put it there. */
   current(table: DraftTable, set: SetDefinition): SetDefinition {
@@ -188,6 +188,8 @@ export class Transaction {
     const found = this.draft.tables.get(tableKey(command.family, name));
     if (found && command.op === "create") throw new Fault(command.table.at, EXISTS);
     const table = found ? this.draft.write(found) : this.draft.create(command.family, name);
+    // Flags are what this command says: a dormant table wakes when it is added again without.
+    table.flags = [];
     if (command.block) this.inBlock(() => this.tableBlock(table, command.block as readonly TableItem[]));
   }
   private inBlock(run: () => void): void {
@@ -222,6 +224,7 @@ export class Transaction {
     const found = table.chains.get(name);
     let base = found?.base;
     let comment = found?.comment;
+    const isPlain = found !== undefined && !base;
     for (const item of items) {
       if (item.c === "hook") base = { ...this.hook(item.hook, table.family), policy: this.policy(item.policy) ?? base?.policy ?? "accept" };
       else if (item.c === "comment") comment = item.text;
@@ -237,6 +240,7 @@ export class Transaction {
       ...(base ? { base } : {}),
       ...(comment === undefined ? {} : { comment }),
     };
+    if (isPlain && base) throw new Fault(named.at, EXISTS);
     if (found?.base && base && (found.base.hook !== base.hook || found.base.type !== base.type || found.base.priority !== base.priority))
       throw new Fault(named.at, EXISTS);
     table.chains.set(name, chain);
@@ -336,8 +340,11 @@ export class Transaction {
   ): void {
     const name = this.text(named);
     const key = objectKey(type, name);
-    if (table.objects.has(key)) {
+    const found = table.objects.get(key);
+    if (found) {
       if (create) throw new Fault(named.at, EXISTS);
+      // Of all objects the kernel updates quotas alone.
+      if (type === "quota") table.objects.set(key, { ...found, spec: objectSpec(type, name, block, named.at) });
       return;
     }
     const comment = block.find((each) => "comment" in each)?.comment as string | undefined;
@@ -403,9 +410,13 @@ function grows(table: DraftTable, set: SetDefinition): SetDefinition {
 
 /** A set declared again gets the new elements, if it is the same in all else. */
 function mergeDeclared(found: SetDefinition, set: SetDefinition, at: Span): SetDefinition {
-  const shape = (each: SetDefinition) => [each.parts.map((part) => part.type.name), each.interval, each.data?.kind].join();
-  if (shape(found) !== shape(set)) throw new Fault(at, EXISTS);
-  return { ...found, elements: [...found.elements, ...set.elements] };
+  const types = (parts: readonly Part[]) => parts.map((part) => part.type.name).join();
+  const shape = ({ parts, interval, constant, timeoutMs, data }: SetDefinition) => {
+    const value = data?.kind === "data" ? types(data.parts) : data?.kind === "object" ? data.type : data?.kind;
+    return [types(parts), interval, constant, timeoutMs, value].join(" ");
+  };
+  if (shape(found) !== shape(set) || (set.timeouts && !found.timeouts)) throw new Fault(at, EXISTS);
+  return withElements({ ...found, size: set.size ?? found.size }, set.elements, at);
 }
 export function missing(at: Span): never {
   throw new Fault(at, KERNEL_MISSING);

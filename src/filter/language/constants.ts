@@ -72,6 +72,7 @@ function text(name: string, typing: Typing, at: Span): Constant {
   if (plain.length > typing.bits / 8) throw new Fault(at, `String exceeds maximum length of ${typing.bits / 8}`);
   const from = stringValue(plain, typing.bits);
   if (!wild) return value(typing, from);
+  if (plain === "") throw new Fault(at, "All-wildcard strings are not supported");
   const length = 8 * plain.length;
   return { k: "constant", form: "prefix", prefix: length, from, to: from | ones(typing.bits - length), ...pick(typing) };
 }

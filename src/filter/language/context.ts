@@ -107,8 +107,8 @@ export class HeaderContext {
   needIpv6(at: Span): void {
     this.needNetwork(IP6, at);
   }
-  needIp(at: Span): void {
-    this.needNetwork(IP, at);
+  needIp(at: Span, viaLink = false): void {
+    this.needNetwork(IP, at, viaLink);
   }
   /** Some fields exist in some messages of ICMP only. */
   needMessage(protocol: Protocol, field: Field): void {
@@ -127,7 +127,8 @@ export class HeaderContext {
     if (selector.k === "meta") {
       if (selector.key === "l4proto") this.learnTransport(number);
       else if (selector.key === "nfproto") known.network ??= number === 2 ? IP : number === 10 ? IP6 : undefined;
-      else if (selector.key === "protocol") known.network ??= networkOf(number)?.base === "network" ? networkOf(number) : undefined;
+      else if (selector.key === "protocol" && this.family !== "inet")
+        known.network ??= networkOf(number)?.base === "network" ? networkOf(number) : undefined;
       else if (selector.key === "iiftype" && number === 1) known.link ??= ETHER;
     } else if (selector.k === "payload" && selector.field && selector.protocol) {
       const { protocol, field } = selector;

@@ -3,7 +3,8 @@ import type { Command, DeleteCommand, InTable, Named } from "./ast.ts";
 import { Fault } from "./faults.ts";
 import type { SetDefinition } from "./model.ts";
 import { KERNEL_MISSING, type RuleScope } from "./rule-scope.ts";
-import { keyText, writtenElements } from "./set-declarations.ts";
+import { writtenElements } from "./set-declarations.ts";
+import { keyText } from "./sets.ts";
 import { type Draft, type DraftTable, objectKey, tableKey } from "./tables.ts";
 import type { Span } from "./vocabulary.ts";
 

@@ -47,6 +47,7 @@ export function selector(node: SelectorNode, context: HeaderContext, scope: Scop
     case "tcpopt":
       return tcpOption(node);
     case "ipopt":
+      context.needIp(node.at, true);
       return option("ipopt", IP_OPTIONS[node.option], node.option, node.field);
     default:
       return extension(node, context);

@@ -100,7 +100,8 @@ function setBlock(set: SetDefinition, writer: TableWriter): string {
   if (set.policy === "memory") lines.push("policy memory");
   if (set.size !== undefined) lines.push(`size ${set.size}`);
   const flags = setFlagNames(set);
-  if (flags.length > 0) lines.push(`flags ${flags.join(",")}`);
+  // A time to live says by itself that elements have one.
+  if (flags.length > 0 && !(set.timeoutMs !== undefined && flags.join() === "timeout")) lines.push(`flags ${flags.join(",")}`);
   if (set.timeoutMs !== undefined) lines.push(`timeout ${formatTime(set.timeoutMs)}`);
   if (set.gcIntervalMs !== undefined) lines.push(`gc-interval ${formatTime(set.gcIntervalMs)}`);
   if (set.autoMerge) lines.push("auto-merge");

@@ -7,7 +7,17 @@ import { partsOf, value } from "./evaluate.ts";
 import { Fault } from "./faults.ts";
 import type { Element, Part, SetData, SetDefinition, Statement } from "./model.ts";
 import { KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope.ts";
-import { type ElementContext, elementsOf, isCatchAll, mergeIntervals, overlap, sortElements } from "./sets.ts";
+import {
+  type ElementContext,
+  elementsOf,
+  isCatchAll,
+  isSameData,
+  keyText,
+  mergeIntervals,
+  overlap,
+  overlappingBoxes,
+  sortElements,
+} from "./sets.ts";
 import { plain, RuleEvaluator } from "./statements.ts";
 import { TYPES } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
@@ -111,31 +121,41 @@ export function writtenElements(set: SetDefinition, written: Node, scope: RuleSc
   if (node.k !== "set") throw new Fault(written.at, "expected elements: { … }");
   return elementsOf(node, set.parts, set.data, contextOf(scope));
 }
-/** The set with more elements: one that is there already stays as it is. */
-export function addElements(set: SetDefinition, written: Node, scope: RuleScope): SetDefinition {
-  const added = writtenElements(set, written, scope).map((each) =>
-    set.statements && !each.statements ? { ...each, statements: set.statements } : each,
-  );
-  if (!set.interval && added.some((each) => each.key.some((field) => field.form !== "value")))
-    throw new Fault(written.at, "You must add 'flags interval' to your set declaration if you want to add prefix or range elements");
-  if (set.interval && set.parts.length === 1) {
-    const all = sortElements([...set.elements, ...withoutTwins(set.elements, added)]);
-    if (set.autoMerge && !set.data) return { ...set, elements: mergeIntervals(all) };
-    if (overlap(all)) throw new Fault(written.at, "conflicting intervals specified");
-    return { ...set, elements: all };
-  }
-  return { ...set, elements: sortRest([...set.elements, ...withoutTwins(set.elements, added)]) };
+/** The set with more elements: one that is there already stays as it is, or with `create` may not be there. */
+export function addElements(set: SetDefinition, written: Node, scope: RuleScope, create = false): SetDefinition {
+  return withElements(set, writtenElements(set, written, scope), written.at, create);
 }
+export function withElements(set: SetDefinition, elements: readonly Element[], at: Span, create = false): SetDefinition {
+  const added = elements.map((each) => (set.statements && !each.statements ? { ...each, statements: set.statements } : each));
+  if (!set.interval && added.some((each) => each.key.some((field) => field.form !== "value")))
+    throw new Fault(at, "You must add 'flags interval' to your set declaration if you want to add prefix or range elements");
+  if (!set.timeouts && added.some(({ timeoutMs, expiresMs }) => timeoutMs !== undefined || expiresMs !== undefined))
+    throw new Fault(at, "Could not process rule: Invalid argument");
+  const all = [...set.elements, ...withoutTwins(set, added, at, create)];
+  if (!set.interval) return { ...set, elements: sortRest(all) };
+  if (set.parts.length > 1) {
+    if (overlappingBoxes(all)) throw new Fault(at, EXISTS);
+    return { ...set, elements: sortRest(all) };
+  }
+  const sorted = sortElements(all);
+  if (set.autoMerge && !set.data) return { ...set, elements: mergeIntervals(sorted) };
+  if (overlap(sorted)) throw new Fault(at, "conflicting intervals specified");
+  return { ...set, elements: sorted };
+}
+const EXISTS = "Could not process rule: File exists";
 /** The rest behind all others. */
 const sortRest = (elements: readonly Element[]): readonly Element[] => [
   ...elements.filter((each) => !isCatchAll(each)),
   ...elements.filter(isCatchAll),
 ];
-export const keyText = (each: Element): string => each.key.map((field) => `${field.from}-${field.to}`).join(" ");
-function withoutTwins(present: readonly Element[], added: readonly Element[]): readonly Element[] {
-  const keys = new Set(present.map(keyText));
+/** Elements that are new. The same key with another value is a mistake. */
+function withoutTwins(set: SetDefinition, added: readonly Element[], at: Span, create: boolean): readonly Element[] {
+  const known = new Map(set.elements.map((each) => [keyText(each), each]));
   return added.filter((each) => {
     const text = keyText(each);
-    return keys.has(text) ? false : keys.add(text);
+    const twin = known.get(text);
+    if (!twin) return known.set(text, each);
+    if (create || !isSameData(twin.data, each.data)) throw new Fault(at, EXISTS);
+    return false;
   });
 }

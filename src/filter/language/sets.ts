@@ -111,6 +111,34 @@ export function overlap(elements: readonly Element[]): readonly [Element, Elemen
   return undefined;
 }
 
+/**
+ * Two elements of several fields, the second of which begins or ends within the first: what nf_tables refuses (nft_set_pipapo.c). One that holds an
+ * earlier one whole is taken. By where the first field begins, only elements that still reach there are compared.
+ */
+export function overlappingBoxes(elements: readonly Element[]): readonly [Element, Element] | undefined {
+  const order = new Map(elements.map((each, i) => [each, i]));
+  const sorted = exact(elements).toSorted((a, b) => (a.key[0].from < b.key[0].from ? -1 : 1));
+  let open: Element[] = [];
+  for (const each of sorted) {
+    open = open.filter((other) => other.key[0].to >= each.key[0].from);
+    for (const other of open) {
+      const isLater = (order.get(each) as number) > (order.get(other) as number);
+      const [first, second] = isLater ? [other, each] : [each, other];
+      if (isWithin(second, "from", first) || isWithin(second, "to", first)) return [first, second];
+    }
+    open.push(each);
+  }
+  return undefined;
+}
+const isWithin = (point: Element, end: "from" | "to", box: Element): boolean =>
+  box.key.every((field, i) => field.from <= point.key[i][end] && point.key[i][end] <= field.to);
+export const keyText = (each: Element): string => each.key.map((field) => `${field.from}-${field.to}`).join(" ");
+export function isSameData(a: Element["data"], b: Element["data"]): boolean {
+  if (typeof a !== "object" || typeof b !== "object") return a === b;
+  if ("verdict" in a || "verdict" in b) return "verdict" in a && "verdict" in b && JSON.stringify(a.verdict) === JSON.stringify(b.verdict);
+  return a.length === b.length && a.every((field, i) => field.from === b[i].from && field.to === b[i].to);
+}
+
 /** Bytes that a key of these parts takes in registers: fields of a concatenation are padded to words. */
 const width = (part: Part): number => ((part.loaded ?? part.bits) + 7) >> 3;
 const padded = (bytes: number): number => (bytes + 3) & ~3;

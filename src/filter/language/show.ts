@@ -159,7 +159,7 @@ export class Shower {
       case "objref":
         return each.type.startsWith("ct ") ? `${each.type} set "${each.name}"` : `${each.type} name "${each.name}"`;
       case "objmap":
-        return `${each.type} name ${this.value(each.e)} map ${this.setOf(each.set)}`;
+        return `${each.type} ${each.type.startsWith("ct ") ? "set" : "name"} ${this.value(each.e)} map ${this.setOf(each.set)}`;
       case "dynset":
         return this.dynset(each);
       case "nat":

@@ -44,7 +44,7 @@ function testOf(each: Statement, family: Family): Layer | undefined {
   if (l.k === "meta")
     return l.key === "l4proto"
       ? "transport"
-      : l.key === "nfproto" || l.key === "protocol"
+      : l.key === "nfproto" || (l.key === "protocol" && family !== "inet")
         ? "network"
         : l.key === "iiftype"
           ? "link"
@@ -95,7 +95,7 @@ function usedLayers(each: Statement, pending: ReadonlyMap<Layer, Pending>): read
   if (each.k === "reject") return each.type === "icmp-unreach" ? ["network"] : [];
   const layers: Layer[] = [];
   for (const selector of valuesOf(each).flatMap(selectorsIn)) {
-    if (selector.k === "exthdr" && selector.header === "ipv6") layers.push("network");
+    if (selector.k === "exthdr" && selector.header !== "tcpopt") layers.push("network");
     if (selector.k !== "payload" || !selector.protocol) continue;
     const { protocol, field } = selector;
     if (protocol.base === "link") layers.push("link");

@@ -10,7 +10,19 @@ import type { Constant, Element, EvaluatedRule, MatchOp, Part, Selector, SetData
 import { natStatement, portsStatement, tproxyStatement } from "./nat.ts";
 import { rejectStatement } from "./reject.ts";
 import { addressTyping, type Evaluation, KERNEL_MISSING, KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope.ts";
-import { type ElementContext, elementsOf, isCatchAll, isInterval, mergeIntervals, objectData, overlap, sortElements } from "./sets.ts";
+import {
+  type ElementContext,
+  elementsOf,
+  isCatchAll,
+  isInterval,
+  isSameData,
+  keyText,
+  mergeIntervals,
+  objectData,
+  overlap,
+  overlappingBoxes,
+  sortElements,
+} from "./sets.ts";
 import { typeOf } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
 
@@ -256,6 +268,8 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     const single = parts.length === 1;
     const elements = interval && single ? (data ? sortElements(written) : mergeIntervals(written)) : written;
     if (interval && single && data && overlap(elements)) throw new Fault(at, "conflicting intervals specified");
+    if (data && (hasTwins(written) || (interval && !single && overlappingBoxes(written))))
+      throw new Fault(at, "Could not process rule: File exists");
     const ranges = elements.filter((each) => !isCatchAll(each));
     const rest = elements.length - ranges.length;
     const size = interval && single ? 2 * ranges.length + rest + (ranges[0]?.key[0].from === 0n ? 0 : 1) : written.length;
@@ -372,6 +386,16 @@ const QUEUE: Typing = { type: typeOf("integer"), bits: 16, order: "host" };
 const SELECTORS = new Set("payload raw meta ct rt tcpopt ipopt exthdr fib socket numgen jhash symhash".split(" "));
 export const isSelector = (node: Node): node is SelectorNode => SELECTORS.has(node.k);
 
+/** One key with two values. */
+function hasTwins(elements: readonly Element[]): boolean {
+  const known = new Map<string, Element>();
+  return elements.some((each) => {
+    const text = keyText(each);
+    const twin = known.get(text);
+    known.set(text, each);
+    return twin !== undefined && !isSameData(twin.data, each.data);
+  });
+}
 function plainOp(op: RelationOp, l: Value, r: Constant): MatchOp {
   if (op === "implicit" && (r.type.kind !== "bitmask" || l.k === "binary" || r.form !== "value")) return "==";
   return op === "implicit" && l.type.name === "ct_label" ? "implicit" : op;

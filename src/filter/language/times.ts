@@ -41,6 +41,8 @@ const HOUR = /^(\d\d?):(\d\d)(?::(\d\d))?$/;
 export function parseHour(text: string): bigint | string {
   const match = HOUR.exec(text);
   if (!match) return /^\d+$/.test(text) ? BigInt(text) : `Can't parse "${text}": expected hh:mm or hh:mm:ss`;
+  const [hours, minutes, seconds] = match.slice(1).map((part) => Number(part ?? 0));
+  if (hours > 23 || minutes > 59 || seconds > 59) return `Can't parse "${text}": expected 00:00 to 23:59:59`;
   return BigInt(Number(match[1]) * 3600 + Number(match[2]) * 60 + Number(match[3] ?? 0));
 }
 export function formatHour(value: bigint): string {

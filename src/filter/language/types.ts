@@ -4,6 +4,7 @@
  */
 
 import { formatIpv4, formatIpv6, parseIpv4, parseIpv6 } from "./addresses.ts";
+import { integer } from "./numbers.ts";
 import { SERVICES } from "./services.ts";
 import * as symbols from "./symbols.ts";
 import { formatDate, formatHour, formatTime, milliseconds, parseDate, parseHour } from "./times.ts";
@@ -31,8 +32,6 @@ export interface DataType {
   readonly json: "string" | "number";
 }
 
-const INTEGER = /^(0[xX][0-9a-fA-F]+|[0-9]+)$/;
-const integer = (text: string): bigint | undefined => (INTEGER.test(text) ? BigInt(text) : undefined);
 const hex = (digits: number) => (value: bigint) => `0x${value.toString(16).padStart(digits, "0")}`;
 const decimal = (value: bigint) => value.toString();
 
@@ -153,7 +152,13 @@ type("pkt_type", "packet type", 8, named(symbols.PACKET_TYPES));
 type("devgroup", "devgroup name", 32, named(symbols.INTERFACE_GROUPS, { quoted: true }));
 type("boolean", "boolean type", 1, named(symbols.BOOLEAN));
 type("date", "Relative time of packet reception", 64, { parse: parseDate, print: formatDate, json: "string" });
-type("day", "Day of week of packet reception", 8, named(symbols.DAYS, { quoted: true }));
+type("day", "Day of week of packet reception", 8, {
+  ...named(symbols.DAYS, { quoted: true }),
+  parse: (text) => {
+    const day = symbols.DAYS.get(text) ?? integer(text);
+    return day === undefined || day > 6n ? `Day must be in range 0-6, or a name such as "Monday"` : day;
+  },
+});
 type("hour", "Hour of day of packet reception", 32, { parse: parseHour, print: formatHour, json: "string" });
 type("time", "relative time", 32, { parse: parseMs, print: (value) => formatTime(Number(value)) });
 type("ct_state", "conntrack state", 32, flags(symbols.CT_STATES));

@@ -1,5 +1,6 @@
 /** What the grammar asks while it reads: which words are protocols, fields and keys. Imported by the generated parser. */
 import { CT, KNOWN_META, META, UNQUALIFIED } from "./keys.ts";
+import { integer } from "./numbers.ts";
 import { EXTENSIONS, IP_OPTIONS, PROTOCOLS, TCP_OPTIONS } from "./protocols.ts";
 import { milliseconds } from "./times.ts";
 
@@ -120,7 +121,9 @@ export function logOptions(options: readonly Record<string, unknown>[]) {
 
 const tooLarge = (what: string, { start, end }: Span) => new SyntaxFault({ start, end }, `${what} is too large`);
 export function wholeNumber(text: string, at: Span): number {
-  const value = Number(text);
+  const number = integer(text);
+  if (number === undefined) throw new SyntaxFault(at, `${text} is no number: those that begin with 0 are octal`);
+  const value = Number(number);
   if (!Number.isSafeInteger(value)) throw tooLarge("the number", at);
   return value;
 }

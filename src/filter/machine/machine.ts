@@ -113,23 +113,40 @@ export class Machine {
     return this.ruleset;
   }
 
+  /** Whether it could be loaded: throws what `load` would, and changes nothing. */
+  check(ruleset: RulesetSpec, touched: ReadonlySet<string> = new Set()): void {
+    const tables = new Map<string, LoadedTable>();
+    try {
+      this.make(ruleset, touched, tables);
+    } finally {
+      for (const table of tables.values()) table.abandon();
+      this.registry.prune([...this.tables.values()]);
+    }
+  }
+
+  /** Tables and programs as they would be in force. */
+  private make(ruleset: RulesetSpec, touched: ReadonlySet<string>, tables: Map<string, LoadedTable>) {
+    const specs = ruleset.tables.filter(({ family }) => this.families.includes(family));
+    for (const spec of specs) checkJumps(spec);
+    for (const spec of specs) {
+      const key = tableKey(spec.family, spec.name);
+      tables.set(key, new LoadedTable(this.space, this.registry, spec, this.predecessor(key, spec), touched));
+    }
+    const isSame = this.isSameProgram(tables);
+    if (isSame) for (const [key, table] of tables) table.keepNumbersOf(this.tables.get(key) as LoadedTable);
+    const programs = isSame ? undefined : this.build([...tables.values()]);
+    for (const table of tables.values()) table.prepare();
+    return programs;
+  }
+
   /**
    * Puts a ruleset in force in place of the one that is. When it cannot be, nothing has changed. `touched`: sets (`family table set`)
    * whose elements the ruleset has as they shall be; of others only what differs from the last ruleset is changed.
    */
   load(ruleset: RulesetSpec, touched: ReadonlySet<string> = new Set()): void {
-    const specs = ruleset.tables.filter(({ family }) => this.families.includes(family));
-    for (const spec of specs) checkJumps(spec);
     const tables = new Map<string, LoadedTable>();
     try {
-      for (const spec of specs) {
-        const key = tableKey(spec.family, spec.name);
-        tables.set(key, new LoadedTable(this.space, this.registry, spec, this.predecessor(key, spec), touched));
-      }
-      const isSame = this.isSameProgram(tables);
-      if (isSame) for (const [key, table] of tables) table.keepNumbersOf(this.tables.get(key) as LoadedTable);
-      const programs = isSame ? undefined : this.build([...tables.values()]);
-      for (const table of tables.values()) table.prepare();
+      const programs = this.make(ruleset, touched, tables);
       for (const table of tables.values()) table.commit();
       if (programs) this.publish(programs);
     } catch (error) {
