@@ -67,6 +67,7 @@ describe("commands that print", { skip: missing }, () => {
     for (const command of LISTS) {
       assert.equal(ruleset.apply(command).output.join(""), theirs(command), command);
       assert.equal(ruleset.apply(command, { stateless: true }).output.join(""), theirs("-s", command), `-s ${command}`);
+      assert.equal(ruleset.apply(command, { terse: true }).output.join(""), theirs("-t", command), `-t ${command}`);
       // Tables are numbered from the kernel's start, not the namespace's.
       const unnumbered = (text: string) => text.replace(/^(table .* \{) # handle \d+$/gm, "$1");
       assert.equal(
@@ -77,6 +78,29 @@ describe("commands that print", { skip: missing }, () => {
       // nft 1.0.6 ends with a failed assertion there.
       if (command === "list synproxys") continue;
       assert.deepEqual(known(ruleset.apply(command, { json: true }).output[0]), known(theirs("-j", command)), `-j ${command}`);
+    }
+  });
+
+  it("get elements that are, or hold, what is asked for", () => {
+    const rules = `table ip t {
+      set s { type ipv4_addr; elements = { 1.1.1.1, 2.2.2.2, 3.3.3.3 }
+      }
+      set i { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 172.16.0.0-172.16.0.9 }
+      }
+      map m { type inet_service : verdict; elements = { 22 : accept, 23 : drop }
+      }
+    }
+    `;
+    (namespace as NftNamespace).nft("flush", "ruleset");
+    assert.equal((namespace as NftNamespace).feed(rules).status, 0);
+    for (const asked of ["s { 2.2.2.2 }", "s { 3.3.3.3, 1.1.1.1 }", "i { 10.1.2.3 }", "i { 172.16.0.2 }", "m { 23 }"]) {
+      const command = `get element ip t ${asked}`;
+      const [ours] = new Ruleset().apply(`${rules}${command}`).output;
+      assert.equal(ours, theirs(command), command);
+    }
+    for (const asked of ["s { 9.9.9.9 }", "i { 11.0.0.1 }", "nope { 1.1.1.1 }"]) {
+      assert.throws(() => new Ruleset().apply(`${rules}get element ip t ${asked}`), /No such file or directory/);
+      assert.notEqual((namespace as NftNamespace).nft(`get element ip t ${asked}`).status, 0);
     }
   });
 

@@ -94,6 +94,28 @@ describe("rules in files", () => {
     assert.throws(() => readRules(write("round.nft", 'include "round.nft"\n')), /nested more than 16 deep/);
   });
 
+  it("include where a command may begin, by patterns of folders too, and nowhere else", () => {
+    for (const each of ["d1", "d2"]) mkdirSync(join(folder, each));
+    write("none", "");
+    write("d1/x.nft", "define a = 1\n");
+    write("d2/x.nft", "define b = 2");
+    const text = [
+      'include "d?/x.nft" # both',
+      '# include "nowhere.nft"; include "nowhere.nft"',
+      'include "d1/"; add table ip t; include "none"',
+      'table ip t { include "no*thing.nft"; chain c {',
+      '  meta mark { $a, $b } log prefix "; include \\"nowhere\\"" accept'.replace(/\\"/g, "'"),
+      "}\n}\n",
+    ].join("\n");
+    const ruleset = new Ruleset();
+    ruleset.apply(readRules(write("places.nft", text)));
+    assert.match(ruleset.list(), /meta mark \{ 0x00000001, 0x00000002 \} log prefix "; include 'nowhere'" accept/);
+    assert.throws(
+      () => readRules(write("places.nft", 'add table ip t; include "nowhere.nft"\n')),
+      /places\.nft:1: include "nowhere\.nft": there is no such file/,
+    );
+  });
+
   it("hours over midnight, and masks as iptables prints them", () => {
     const ruleset = new Ruleset();
     ruleset.apply('table ip t {\n chain c {\n meta hour "22:00"-"06:00" accept\n }\n}');

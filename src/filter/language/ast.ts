@@ -194,6 +194,7 @@ export type Command = At &
     | Definition
     | AddCommand
     | DeleteCommand
+    | ({ readonly c: "get"; readonly elements: SetNode | VariableNode } & InChain)
     | { readonly c: "list"; readonly op: "list" | "reset"; readonly what: string; readonly rest: string }
     | { readonly c: "flush"; readonly what: string; readonly family?: Family; readonly table?: Named; readonly name?: Named }
     | ({ readonly c: "rename"; readonly to: string } & InChain)

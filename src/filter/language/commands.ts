@@ -6,13 +6,13 @@ import { deleteCommand, flushCommand } from "./deletions.ts";
 import { Fault, type Source } from "./faults.ts";
 import { selectionJson } from "./json.ts";
 import { type ListOptions, listSelection } from "./list.ts";
-import type { Part, SetDefinition } from "./model.ts";
+import type { Element, Part, SetDefinition } from "./model.ts";
 import { objectSpec } from "./objects.ts";
 import { parseChainBlock, parseRuleset, parseTableBlock } from "./parse.ts";
 import { chainProblem, priorityOf } from "./priorities.ts";
 import { KERNEL_MISSING, KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope.ts";
-import { select } from "./select.ts";
-import { addElements, declareSet, withElements } from "./set-declarations.ts";
+import { type Selection, select } from "./select.ts";
+import { addElements, declareSet, withElements, writtenElements } from "./set-declarations.ts";
 import { evaluateRule } from "./statements.ts";
 import { type Draft, type DraftTable, type HeldChain, type HeldRule, type HeldTable, objectKey, tableKey } from "./tables.ts";
 import type { Names } from "./types.ts";
@@ -94,6 +94,9 @@ export class Transaction {
       case "list":
         this.list(command);
         return;
+      case "get":
+        this.get(command);
+        return;
       case "rename": {
         const table = this.table(command);
         const chain = table.chains.get(this.text(command.name)) ?? missing(command.name.at);
@@ -114,11 +117,28 @@ export class Transaction {
     }
   }
   private list(command: Command & { readonly c: "list" }): void {
-    const { live, json } = this.listing;
     const selection = select(command, [...this.draft.tables.values()]);
     if (command.op === "reset") this.resets.push(...selection.tables);
-    const shown = { ...selection, tables: live ? live(selection.tables) : selection.tables };
-    this.output.push(json ? JSON.stringify(selectionJson(shown, this.names)) : listSelection(shown, this.names, this.listing));
+    this.show({ ...selection, tables: this.live(selection.tables) });
+  }
+  private live(tables: readonly HeldTable[]): readonly HeldTable[] {
+    return this.listing.live?.(tables) ?? tables;
+  }
+  private show(selection: Selection): void {
+    const { json } = this.listing;
+    this.output.push(
+      json ? JSON.stringify(selectionJson(selection, this.names, this.listing)) : listSelection(selection, this.names, this.listing),
+    );
+  }
+  /** Elements that are, or hold, what is asked for. */
+  private get(command: Command & { readonly c: "get" }): void {
+    const found = this.draft.tables.get(tableKey(command.family, this.text(command.table))) ?? missing(command.table.at);
+    const [table] = this.live([found]);
+    const set = table.sets.get(this.text(command.name)) ?? missing(command.name.at);
+    const asked = writtenElements({ ...set, data: undefined }, command.elements, this.scope(found));
+    const elements = asked.map((each) => set.elements.find((held) => holds(held, each)) ?? missing(command.elements.at));
+    const part = { ...table, objects: new Map(), chains: new Map(), sets: new Map([[set.name, { ...set, elements }]]) };
+    this.show({ tables: [part], show: "parts" });
   }
   private included(path: string, at: Span, read: (source: Source) => void): void {
     const sources = this.include?.(path) ?? [];
@@ -400,6 +420,9 @@ export class Transaction {
     return set;
   }
 }
+
+const holds = (held: Element, { key }: Element): boolean =>
+  held.key.length === key.length && held.key.every(({ from, to }, i) => from <= key[i].from && key[i].to <= to);
 
 function grows(table: DraftTable, set: SetDefinition): SetDefinition {
   if (set.dynamic && set.size !== undefined) return set;

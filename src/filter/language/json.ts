@@ -1,6 +1,6 @@
 /** A ruleset as `nft -j list ruleset` gives it (libnftables-json). */
 import type { Family, LimitSpec, QuotaSpec, Verdict } from "../expressions.ts";
-import { l3Word, setFlagNames } from "./list.ts";
+import { type ListOptions, l3Word, setFlagNames } from "./list.ts";
 import type { Constant, Element, Selector, SetDefinition, Statement, Value } from "./model.ts";
 import type { Selection } from "./select.ts";
 import { asInterval } from "./sets.ts";
@@ -329,12 +329,15 @@ export function rulesetJson(tables: readonly HeldTable[], names: Names): Ruleset
   return selectionJson({ tables, show: "whole" }, names);
 }
 /** What a `list` or `reset` command asks for (`nft -j list …`). */
-export function selectionJson({ tables, show }: Selection, names: Names): RulesetJson {
+export function selectionJson({ tables, show }: Selection, names: Names, { terse = false }: ListOptions = {}): RulesetJson {
   const metainfo = { metainfo: { version: "1.0.6", release_name: "Lester Gooch #5", json_schema_version: 1 } };
   const writer = new Writer(names);
   const head = (table: HeldTable) => (show === "parts" ? [] : [headJson(table)]);
-  const parts = (table: HeldTable) => (show === "names" ? [] : partsJson(table, writer));
+  const parts = (table: HeldTable) => (show === "names" ? [] : partsJson(terse ? withoutElements(table) : table, writer));
   return { nftables: [metainfo, ...tables.flatMap((table) => [...head(table), ...parts(table)])] };
+}
+function withoutElements(table: HeldTable): HeldTable {
+  return { ...table, sets: new Map([...table.sets].map(([name, set]) => [name, { ...set, elements: [] }])) };
 }
 function headJson({ family, name, handle, flags, comment }: HeldTable): Json {
   return {

@@ -16,6 +16,8 @@ export interface ListOptions {
   readonly handles?: boolean;
   /** Without what rules, sets and objects have counted (`nft -s`). */
   readonly stateless?: boolean;
+  /** Without the elements of named sets (`nft -t`). */
+  readonly terse?: boolean;
 }
 
 /** Writes one table; `between`: what stands between two blocks. */
@@ -107,7 +109,7 @@ function setBlock(set: SetDefinition, writer: TableWriter): string {
   if (set.autoMerge) lines.push("auto-merge");
   for (const each of set.statements ?? []) lines.push(each.k === "counter" ? "counter" : shower.statement(each));
   if (set.comment !== undefined) lines.push(`comment "${set.comment}"`);
-  if (set.elements.length > 0) lines.push(`elements = { ${elementLines(set, shower.elements(set))} }`);
+  if (set.elements.length > 0 && !writer.options.terse) lines.push(`elements = { ${elementLines(set, shower.elements(set))} }`);
   return writer.block(`${set.data ? "map" : "set"} ${set.name}`, set.handle, lines);
 }
 /** Long values stand one to a line, addresses of IPv4 two, small ones five. */

@@ -4,10 +4,17 @@ import { TraceText } from "../../filter/trace.ts";
 import type { Router } from "../router.ts";
 import { type Command, type Output, usage } from "./command.ts";
 
-type Switch = "json" | "handles" | "stateless" | "check" | "file" | "numeric";
-const LETTERS: Readonly<Record<string, Switch>> = { j: "json", a: "handles", s: "stateless", c: "check", f: "file", n: "numeric" };
-const WORDS: Readonly<Record<string, Switch>> = { json: "json", handle: "handles", stateless: "stateless", check: "check", file: "file" };
-const EXPECTED = "expected -f FILE, -j, -a, -s, -c or -n";
+type Switch = "json" | "handles" | "stateless" | "check" | "file" | "terse";
+const LETTERS: Readonly<Record<string, Switch>> = { j: "json", a: "handles", s: "stateless", c: "check", f: "file", t: "terse" };
+const WORDS: Readonly<Record<string, Switch>> = {
+  json: "json",
+  handle: "handles",
+  stateless: "stateless",
+  check: "check",
+  file: "file",
+  terse: "terse",
+};
+const EXPECTED = "expected -f FILE, -j, -a, -s, -t or -c";
 
 /** `input`: the text of the file behind `-f`. */
 export const nft: Command = ({ rules, host }, words, input) => {
@@ -19,6 +26,7 @@ export const nft: Command = ({ rules, host }, words, input) => {
     json: switches.has("json"),
     handles: switches.has("handles"),
     stateless: switches.has("stateless"),
+    terse: switches.has("terse"),
     check: switches.has("check"),
     file: file ?? "",
   };
@@ -46,7 +54,10 @@ function read(words: readonly string[]) {
       if (each === undefined) throw usage(`Error: unknown option ${word}; ${EXPECTED}`);
       switches.add(each);
     }
-    if (named.includes("file")) file = words[++at];
+    if (named.includes("file")) {
+      file = words[++at];
+      if (file === undefined) throw usage("Error: -f needs the name of a file");
+    }
   }
   const rest = words.slice(at);
   if (file === undefined && rest.length === 0) throw usage("Error: a command is missing, such as `list ruleset`, or -f FILE");
