@@ -142,7 +142,7 @@ export type SetItem = At &
     | { readonly s: "flags"; readonly flags: readonly string[] }
     | { readonly s: "timeout" | "gc-interval"; readonly ms: number }
     | { readonly s: "size"; readonly size: number; readonly at: Span }
-    | { readonly s: "policy"; readonly policy: string }
+    | { readonly s: "policy"; readonly policy: string; readonly at: Span }
     | { readonly s: "auto-merge" }
     | { readonly s: "comment"; readonly text: string }
     | { readonly s: "elements"; readonly elements: SetNode | VariableNode }

@@ -192,6 +192,7 @@ export class Transaction {
     if (command.c === "flowtable") throw new Fault(command.at, "flowtables are not supported: flows are not offloaded to hardware here");
     if (command.c !== "element") return;
     const set = table.sets.get(this.text(command.name)) ?? missing(command.name.at);
+    if (set.constant) throw new Fault(command.elements.at, "Could not process rule: Too many open files in system");
     table.sets.set(set.name, addElements(this.current(table, set), command.elements, this.scope(table), command.op === "create"));
   }
   /** What commands change is what there is now, whoever has put it there. */
@@ -224,7 +225,7 @@ export class Transaction {
       if (item.c === "define") this.variables.define(item);
       else if (item.c === "undefine") this.variables.remove(item.name, item.at);
       else if (item.c === "include") this.included(item.path, item.at, (source) => this.tableBlock(table, parseTableBlock(source).items));
-      else if (item.c === "flags") table.flags = item.flags;
+      else if (item.c === "flags") table.flags = tableFlags(item);
       else if (item.c === "comment") table.comment = item.text;
       else if (item.c === "flowtable") throw new Fault(item.at, "flowtables are not supported: flows are not offloaded to hardware here");
     }
@@ -281,6 +282,7 @@ export class Transaction {
     if (node.type === "nat" && priority <= -200)
       throw new Fault(node.priority.at, `Chains of type "nat" must have a priority value above -200.`);
     const devices = node.devices === undefined ? undefined : "k" in node.devices ? this.words(node.devices) : node.devices;
+    if (hook !== "ingress" && hook !== "egress" && devices) throw new Fault(node.at, "This chain type cannot be bound to device");
     if ((hook === "ingress" || hook === "egress") && !devices) throw new Fault(node.at, "missing device: expected device after the hook");
     return { type: node.type as "filter" | "nat" | "route", hook, priority, ...(devices ? { devices } : {}) };
   }
@@ -421,6 +423,12 @@ export class Transaction {
   }
 }
 
+function tableFlags({ flags, at }: { readonly flags: readonly string[]; readonly at: Span }): readonly string[] {
+  const other = flags.find((flag) => flag !== "dormant");
+  if (other === "owner") throw new Fault(at, "flags owner is not supported: nobody owns a table here");
+  if (other !== undefined) throw new Fault(at, `unknown table option ${other}`);
+  return flags;
+}
 const holds = (held: Element, { key }: Element): boolean =>
   held.key.length === key.length && held.key.every(({ from, to }, i) => from <= key[i].from && key[i].to <= to);
 

@@ -88,7 +88,7 @@ export function declareSet(
     else if (item.s === "timeout") Object.assign(set, { timeoutMs: item.ms, timeouts: true });
     else if (item.s === "gc-interval") set.gcIntervalMs = item.ms;
     else if (item.s === "size") set.size = sizeOf(item);
-    else if (item.s === "policy") set.policy = item.policy;
+    else if (item.s === "policy") set.policy = policyOf(item);
     else if (item.s === "auto-merge") set.autoMerge = true;
     else if (item.s === "comment") set.comment = item.text;
     else if (item.s === "statement") statements.push(plain(item.statement));
@@ -96,12 +96,20 @@ export function declareSet(
   }
   if (!set.parts) throw new Fault(at, map ? "map definition does not specify key" : "set definition does not specify key");
   if (map && !set.data) throw new Fault(at, "map definition does not specify mapping data type");
+  if (set.autoMerge && !set.interval) throw new Fault(at, "auto-merge only works with interval sets");
+  if (set.gcIntervalMs !== undefined && !set.timeouts)
+    throw new Fault(at, "a gc-interval is of sets whose elements end: expected a timeout, or its flag");
   // Neither a tree of intervals nor one of concatenations takes what packets add.
   if (set.dynamic && set.interval) throw new Fault(at, KERNEL_UNSUPPORTED);
   if (!map && set.data) throw new Fault(at, "a set has keys only, expected map");
   if (!set.data) delete set.data;
   if (statements.length > 0) set.statements = statements;
   return written.reduce<SetDefinition>((all, node) => addElements(all, node, scope), set as SetDefinition);
+}
+function policyOf({ policy, at }: { readonly policy: string; readonly at: Span }): string {
+  if (policy !== "memory" && policy !== "performance")
+    throw new Fault(at, `syntax error, unexpected string, expecting memory or performance`);
+  return policy;
 }
 function sizeOf({ size, at }: { readonly size: number; readonly at: Span }): number {
   if (size > 0xffff_ffff) throw new Fault(at, "the size is too large");

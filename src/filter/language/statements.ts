@@ -1,5 +1,5 @@
 /** Statements of one rule, evaluated in order: each may put tests for headers before itself, and make anonymous sets. */
-import type { ObjectType } from "../expressions.ts";
+import type { LimitSpec, LogSpec, ObjectType } from "../expressions.ts";
 import type { ElementOption, Mappings, Node, RelationOp, RuleNode, SelectorNode, SetNode, StatementNode, VerdictNode } from "./ast.ts";
 import { constant, resolve, type Typing } from "./constants.ts";
 import { constantFor, HeaderContext } from "./context.ts";
@@ -211,6 +211,7 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     const parts = partsOf(l);
     if (op !== "implicit" && op !== "==" && op !== "!=") throw new Fault(each.r.at, `Cannot use ${op} with sets, only == and !=`);
     const elements = elementsOf(node, parts, undefined, this);
+    if (elements.length === 0) throw new Fault(node.at, "Set is empty");
     if (elements.length === 1 && l.k !== "concat" && elements[0].key.length === 1) {
       this.compare(l, elements[0].key[0], op);
       return;
@@ -296,6 +297,7 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     if (node.k === "map") {
       const e = value(node.e, this.headers, this.scope);
       const set = this.mappings(node.mappings, e, { kind: "data", parts }, node.e.at);
+      checkValues(set, parts, node.at);
       return { k: "map", e, set, type: typing.type, bits: typing.bits, order: typing.order };
     }
     if (node.k === "binary") {
@@ -332,12 +334,17 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     const key = this.keyOf(each.key, found.parts);
     sameTypes(partsOf(key), found.parts, each.key.at, each.set.at);
     const options = this.options(each.options);
+    if (each.options.some(({ o }) => o === "comment")) throw new Fault(each.key.at, "Key expression comments are not supported");
+    if (each.data && found.data?.kind !== "data") throw new Fault(each.set.at, "the set has no values: expected a map of data");
+    if (!each.data && found.data) throw new Fault(this.at ?? each.at, "Could not process rule: Invalid argument");
     if (found.interval || (options.timeoutMs !== undefined && !found.timeouts)) throw new Fault(this.at ?? each.at, KERNEL_UNSUPPORTED);
     const set = this.scope.grows(found);
     const data = each.data && set.data?.kind === "data" ? this.argument(each.data, set.data.parts[0]) : undefined;
     this.out.push({ k: "dynset", op: each.op, set, key, ...(data ? { data } : {}), ...options });
   }
   private meter(each: StatementNode & { k: "meter" }): void {
+    if (!each.options.some(({ o }) => o === "statement"))
+      throw new Fault(each.at, "a meter counts or limits: expected a statement behind its key");
     const key = this.keyOf(each.key, []);
     const options = this.options(each.options);
     const set = this.scope.meter(each.name, each.size, partsOf(key), options.timeoutMs !== undefined, each.at);
@@ -368,6 +375,7 @@ export class RuleEvaluator implements ElementContext, Evaluation {
   private forward(each: StatementNode & { k: "dup" | "fwd" }): void {
     const device = { type: typeOf("iface_index"), bits: 32, order: "host" } as const;
     const { family } = this.scope;
+    if (each.k === "dup" && family !== "ip" && family !== "ip6" && family !== "netdev") throw new Fault(each.at, "unsupported family");
     const address = addressTyping(each.k === "fwd" ? (each.family ?? "ip") : family);
     if (family === "netdev" && !each.device) {
       const to = this.argument(each.to, device);
@@ -395,6 +403,16 @@ function hasTwins(elements: readonly Element[]): boolean {
     known.set(text, each);
     return twin !== undefined && !isSameData(twin.data, each.data);
   });
+}
+/** What a map gives is what the statement takes: the same types, or numbers as long. */
+function checkValues({ data }: SetDefinition, wanted: readonly Part[], at: Span): void {
+  if (data?.kind !== "data") return;
+  const fits = (part: Part, other: Part | undefined) =>
+    other !== undefined &&
+    (part.type.name === other.type.name || (part.bits === other.bits && [part, other].some(({ type }) => type.name === "integer")));
+  if (data.parts.every((part, i) => fits(part, wanted[i]))) return;
+  const [expected, found] = [wanted[0].type.title, data.parts.map(({ type }) => type.title).join(" . ")];
+  throw new Fault(at, `datatype mismatch: expected ${expected}, expression has type ${found}`);
 }
 function plainOp(op: RelationOp, l: Value, r: Constant): MatchOp {
   if (op === "implicit" && (r.type.kind !== "bitmask" || l.k === "binary" || r.form !== "value")) return "==";
@@ -427,6 +445,8 @@ function resetOption(option: { readonly option?: string; readonly kind?: number 
 /** Statements that are the same before and after. */
 export function plain(each: StatementNode): Statement {
   const { at: _, ...rest } = each;
+  const problem = rest.k === "limit" ? limitProblem(rest) : rest.k === "log" ? logProblem(rest) : undefined;
+  if (problem) throw new Fault(each.at, problem);
   switch (rest.k) {
     case "counter":
     case "limit":
@@ -439,4 +459,16 @@ export function plain(each: StatementNode): Statement {
     default:
       throw new Fault(each.at, `${rest.k} cannot be used here`);
   }
+}
+function limitProblem({ rate, burst, unit }: LimitSpec): string | undefined {
+  if (rate === 0) return "a limit of nothing: expected a rate of 1 or more";
+  return unit === "packets" && burst === 0 ? "packet limit burst must be > 0" : undefined;
+}
+const AUDIT = 8;
+function logProblem({ prefix, group, level, snaplen, queueThreshold, flags }: LogSpec): string | undefined {
+  if (prefix !== undefined && prefix.length > 127) return `a prefix of ${prefix.length} characters: expected 127 at most`;
+  if (group !== undefined && group > 0xffff) return `group ${group}: expected 0 to 65535`;
+  if (group !== undefined && level !== undefined) return "level and group are mutually exclusive";
+  const isMore = [prefix, group, snaplen, queueThreshold, flags].some((each) => each !== undefined);
+  return level === AUDIT && isMore ? "log level audit doesn't support any further options" : undefined;
 }
