@@ -1,9 +1,16 @@
 /** Addresses as numbers and back, for constants of rules. */
 import { integer } from "./numbers.ts";
 
+const BYTE = "(0|[1-9]\\d?|1\\d\\d|2[0-4]\\d|25[0-5])";
+const QUAD = new RegExp(`^${BYTE}\\.${BYTE}\\.${BYTE}\\.${BYTE}$`);
 const FAMILY = "Could not resolve hostname: Address family for hostname not supported";
 
 export function parseIpv4(text: string): bigint | string {
+  const usual = QUAD.exec(text);
+  if (usual) {
+    const [, a, b, c, d] = usual;
+    return BigInt(Number(a) * 2 ** 24 + ((Number(b) << 16) | (Number(c) << 8) | Number(d)));
+  }
   const number = integer(text);
   if (number !== undefined) return number;
   if (text.includes(":")) return FAMILY;
