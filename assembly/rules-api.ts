@@ -76,7 +76,9 @@ export function flowProlong(flow: u32, ticks: u32, timeout: u32): void {
 
 /** Marks a flow (bits of `mask`), lets it end in `timeout` milliseconds (0: when it would anyway), and tells of it. */
 export function flowUpdate(flow: u32, ticks: u32, mark: u32, mask: u32, timeout: u32): void {
+  if (regionSize(REGION_FLOWS) == 0 || flow == 0 || flow >= load<u32>(flows(), FLOWS_FRESH)) return;
   const hot = flowAt(flow);
+  if ((load<u32>(hot, FLOW_STATUS) & (IPS_CONFIRMED | IPS_DYING)) != IPS_CONFIRMED) return;
   store<u32>(hot, (load<u32>(hot, FLOW_MARK) & ~mask) | (mark & mask), FLOW_MARK);
   if (timeout != 0) refresh(flow, hot, ticks, timeout);
   tell(flow, EVENT_UPDATE, ticks);

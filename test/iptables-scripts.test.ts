@@ -23,6 +23,34 @@ iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE
 iptables -t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to-destination 10.0.0.1:8080
 iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
 iptables -E LOGDROP REFUSE`,
+  "renamed, emptied, made again": `
+iptables -N one
+iptables -A one -s 1.1.1.1 -j DROP
+iptables -A one -s 2.2.2.2 -j DROP
+iptables -E one two
+iptables -D two -s 2.2.2.2 -j DROP
+iptables -I two 2 -s 3.3.3.3 -j DROP
+iptables -D two 1
+iptables -N gone
+iptables -X gone
+iptables -N gone
+iptables -A gone -j RETURN
+iptables -N empty
+iptables -A INPUT -j two
+iptables -F gone
+iptables -X empty`,
+  "open ports, any interface, denied sources": `
+iptables -A INPUT -p tcp --dport 1024: -j ACCEPT
+iptables -A INPUT -p udp --sport :1023 -j ACCEPT
+iptables -A INPUT -i + -p tcp --dport 80 -j ACCEPT
+iptables -A INPUT ! -s 1.1.1.1 -j DROP
+iptables -C INPUT ! -s 1.1.1.1 -j DROP
+iptables -A INPUT ! -s 2.2.2.2 -j DROP
+iptables -D INPUT ! -s 1.1.1.1 -j DROP
+iptables -N a+b
+iptables -N 2nd
+iptables -A 2nd -j a+b
+iptables -A INPUT -j 2nd`,
   "begun anew": `
 iptables -N old
 iptables -A INPUT -j old
@@ -49,16 +77,29 @@ const REFUSED = [
   "iptables -t nothing -A INPUT -j ACCEPT",
   "iptables -P INPUT REJECT",
   "iptables -N INPUT",
+  "iptables -N twice\niptables -N twice",
   "iptables -X INPUT",
   "iptables -A nowhere -j ACCEPT",
   "iptables -A INPUT -j nowhere",
   "iptables -E nowhere somewhere",
   "iptables -I INPUT 3 -j ACCEPT",
+  "iptables -F INPUT -s 1.1.1.1",
+  "iptables -A INPUT -j DROP\niptables -D INPUT 1 -j DROP",
+  "iptables -F INPUT OUTPUT",
+  "iptables -N x -A INPUT -j DROP",
+  "iptables -A INPUT -A FORWARD -j DROP",
+  "iptables -A INPUT -s 1.1.1.1 -s 2.2.2.2 -j DROP",
+  "iptables -A INPUT -j ACCEPT -j DROP",
+  "iptables -N full\niptables -A full -j DROP\niptables -X full",
+  "iptables -N full\niptables -A full -j DROP\niptables -X",
 ];
 
 /** Tables and chains in another order are the same, a table of iptables warns whoever reads it, and a chain that accepts everything says nothing. */
 function tidy(list: string): readonly string[] {
-  const tables = list.replace(/^# Warning.*\n/gm, "").split(/^(?=table )/m);
+  const tables = list
+    .replace(/^# Warning.*\n/gm, "")
+    .replace("<= 1023", "0-1023")
+    .split(/^(?=table )/m);
   return tables
     .filter(Boolean)
     .map((table) => {
@@ -98,7 +139,7 @@ describe("scripts of iptables, as iptables itself does them", { skip: missing },
   it("what iptables refuses is refused", () => {
     const namespace = new NftNamespace();
     for (const command of REFUSED) {
-      assert.notEqual(namespace.command(...command.split(" ")).status, 0, command);
+      assert.notEqual(namespace.command("sh", "-e", "-c", command).status, 0, command);
       assert.throws(() => oneByOne(command), { code: "EINVAL" }, command);
     }
     namespace.remove();
@@ -111,6 +152,12 @@ describe("texts of iptables", () => {
     const ruleset = new Ruleset();
     ruleset.apply(translateIptables(script));
     assert.deepEqual(tidy(ruleset.list()), tidy(oneByOne(SCRIPTS["a first script"])));
+    const again = new Ruleset();
+    again.apply(translateIptables(SCRIPTS["renamed, emptied, made again"]));
+    assert.deepEqual(tidy(again.list()), tidy(oneByOne(SCRIPTS["renamed, emptied, made again"])));
+    const twice = new Ruleset();
+    twice.apply(translateIptables("*filter\n-A INPUT -j DROP\nCOMMIT\n*filter\n-A INPUT -j ACCEPT\nCOMMIT\n", { restore: true }));
+    assert.doesNotMatch(twice.list(), /drop/);
   });
   it("numbers of rules are those at that point of the text", () => {
     const text = [
@@ -133,6 +180,23 @@ describe("texts of iptables", () => {
     );
     const sources = [...ruleset.list().matchAll(/ip saddr (\S+)/g)].map(([, source]) => source);
     assert.deepEqual(sources, ["3.3.3.3", "4.4.4.4", "5.5.5.5"]);
+  });
+  it("nothing but what is asked for comes of what words say", () => {
+    for (const text of [
+      'iptables -A INPUT -j "foo; flush ruleset"',
+      '*filter\n:INPUT "accept; }; flush ruleset; add chain ip y z { type filter hook input priority 0"\nCOMMIT',
+      '*filter\n": x; flush ruleset" -\nCOMMIT',
+      'iptables -A INPUT -m comment --comment "open -j DROP',
+      "iptables -N 'a b'",
+    ])
+      assert.throws(() => translateIptables(text), { code: "EINVAL" }, text);
+  });
+  it("a text that replaces others and is cut off is refused", () => {
+    assert.throws(() => translateIptables("*filter\n-A INPUT -j DROP\n", { restore: true }), /1:1-7: Error: the section has no COMMIT/);
+    assert.throws(
+      () => translateIptables("*filter\n-t nat -A OUTPUT -j DROP\nCOMMIT\n", { restore: true }),
+      /the table is that of the section/,
+    );
   });
   it("chains called by words of nft are quoted", () => {
     const ruleset = new Ruleset();
@@ -193,6 +257,19 @@ describe("a router that takes iptables", () => {
     assert.match(await list(), /chain FORWARD/);
     assert.deepEqual(await ask("iptables-restore", "--noflush", "*filter\n-A FORWARD -j ACCEPT\nCOMMIT\n"), {});
     assert.match(await list(), /chain FORWARD \{\n.*\n\t\tcounter packets 0 bytes 0 drop\n\t\tcounter packets 0 bytes 0 accept/);
+    // Chains of one's own begin anew even where others stay; each rule that keeps something has a set of its own.
+    const limits = (port: number) => `-A LOGGING -p tcp --dport ${port} -m connlimit --connlimit-above ${port} -j REJECT`;
+    for (const _ of [1, 2])
+      assert.deepEqual(await ask("iptables-restore", "-n -w 5", `*filter\n:LOGGING - [0:0]\n${limits(22)}\nCOMMIT\n`), {});
+    assert.deepEqual(await ask("iptables", limits(80)), {});
+    assert.deepEqual((await list()).match(/add @connlimit\d \{ ip saddr ct count over \d+/g), [
+      "add @connlimit1 { ip saddr ct count over 22",
+      "add @connlimit0 { ip saddr ct count over 80",
+    ]);
+    assert.equal((await list()).match(/set connlimit/g)?.length, 2, "what a rule kept went with it");
+    assert.deepEqual(await ask("iptables", limits(80).replace("-A", "-D")), {});
+    assert.equal((await ask("iptables", limits(80).replace("-A", "-C"))).code, 1);
+    assert.equal((await list()).match(/set connlimit/g)?.length, 1);
     assert.deepEqual(await ask("iptables-restore", "", SAVED), {});
     assert.equal(await list(), before);
     assert.deepEqual(await ask("ip6tables", "-A INPUT -p icmpv6 -j ACCEPT"), {});

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { LoomError } from "../base/errors.ts";
 import { takeWord } from "../router/commands/command.ts";
+import { restoredFile } from "../router/commands/iptables.ts";
 import { ask } from "../router/control-node.ts";
 import { DEFAULT_SOCKET, loadConfig } from "./router.ts";
 import { expanded, readRules, readText } from "./rules-file.ts";
@@ -42,7 +43,7 @@ async function watch(socket: string): Promise<void> {
 /** The file behind `-f`, or that iptables-restore reads: read here, as the router may see other files, or none. */
 function inputOf(tool: string, words: readonly string[]): string | undefined {
   if (tool.endsWith("-restore")) {
-    const file = words.find((word) => !word.startsWith("-"));
+    const file = restoredFile(words);
     return file === undefined ? readFileSync(0, "utf8") : readText(file, "ruleset");
   }
   if (tool !== "nft") return undefined;

@@ -34,7 +34,8 @@ export function expanded(text: string, path: string, depth: number): string {
       const row = text.slice(0, offset).split("\n").length;
       throw new LoomError("ENOENT", `${path}:${row}: ${token.trim()}: there is no such file`);
     }
-    return files.map((file) => expanded(readText(file, "ruleset"), file, depth + 1)).join("\n");
+    // What stands behind the include is no part of a file's last line.
+    return files.map((file) => expanded(readText(file, "ruleset"), file, depth + 1).replace(/[^\n]$/, "$&\n")).join("");
   });
 }
 
@@ -44,7 +45,7 @@ function matching(path: string): string[] | undefined {
   const parts = path.split("/").filter((part) => part !== "");
   return parts
     .reduce<string[]>((folders, part) => folders.flatMap((folder) => within(folder, part)), ["/"])
-    .filter((file) => statSync(file).isFile());
+    .filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile());
 }
 /** What of a folder fits one part of a pattern; hidden names only where they are written so. */
 function within(folder: string, part: string): string[] {

@@ -17,6 +17,7 @@ const MASQUERADE: Place = { type: "nat", hooks: ["postrouting"] };
 const ANSWERS: Place = { hooks: ["ingress", "prerouting", "input", "forward", "output"] };
 const COMING: Place = { hooks: ["ingress", "prerouting", "input", "forward"] };
 const GOING: Place = { hooks: ["forward", "output", "postrouting"] };
+const QUEUES: Place = { hooks: ["prerouting", "input", "forward", "output", "postrouting"] };
 /** Flags of fib (linux/netfilter/nf_tables.h, NFTA_FIB_F_*). */
 const FIB_IIF = 8;
 const FIB_OIF = 16;
@@ -34,6 +35,9 @@ function placeOf(e: Expression): Place | undefined {
     case "fib":
       if (e.result !== "type" || e.flags & FIB_IIF) return COMING;
       return e.flags & FIB_OIF ? GOING : undefined;
+    // Nobody has taken a packet in before the first hook of its family (nft_queue_validate).
+    case "queue":
+      return QUEUES;
     case "rt":
       return e.key === "tcpmss" ? GOING : undefined;
     default:

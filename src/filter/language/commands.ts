@@ -365,8 +365,8 @@ export class Transaction {
     const found = table.objects.get(key);
     if (found) {
       if (create) throw new Fault(named.at, EXISTS);
-      // Of all objects the kernel updates quotas alone.
-      if (type === "quota") table.objects.set(key, { ...found, spec: objectSpec(type, name, block, named.at) });
+      // The kernel updates these alone.
+      if (type === "quota" || type === "synproxy") table.objects.set(key, { ...found, spec: objectSpec(type, name, block, named.at) });
       return;
     }
     const comment = block.find((each) => "comment" in each)?.comment as string | undefined;
@@ -442,12 +442,14 @@ function grows(table: DraftTable, set: SetDefinition): SetDefinition {
 /** A set declared again gets the new elements, if it is the same in all else. */
 function mergeDeclared(found: SetDefinition, set: SetDefinition, at: Span): SetDefinition {
   const types = (parts: readonly Part[]) => parts.map((part) => part.type.name).join();
-  const shape = ({ parts, interval, constant, timeoutMs, data }: SetDefinition) => {
-    const value = data?.kind === "data" ? types(data.parts) : data?.kind === "object" ? data.type : data?.kind;
-    return [types(parts), interval, constant, timeoutMs, value].join(" ");
+  const shape = ({ parts, interval, constant, timeouts, data }: SetDefinition) => {
+    const value =
+      data?.kind === "data" ? `${types(data.parts)} ${data.interval === true}` : data?.kind === "object" ? data.type : data?.kind;
+    return [types(parts), interval, constant, timeouts, value].join(" ");
   };
-  if (shape(found) !== shape(set) || (set.timeouts && !found.timeouts)) throw new Fault(at, EXISTS);
-  return withElements({ ...found, size: set.size ?? found.size }, set.elements, at);
+  if (shape(found) !== shape(set) || (found.constant && set.elements.length > 0)) throw new Fault(at, EXISTS);
+  const { timeoutMs, gcIntervalMs = found.gcIntervalMs, size = found.size } = set;
+  return withElements({ ...found, size, gcIntervalMs, timeoutMs }, set.elements, at);
 }
 export function missing(at: Span): never {
   throw new Fault(at, KERNEL_MISSING);

@@ -267,10 +267,11 @@ export class RuleEvaluator implements ElementContext, Evaluation {
   anonymous(parts: readonly Part[], data: SetData | undefined, written: readonly Element[], at: Span): SetDefinition {
     const interval = isInterval(written);
     const single = parts.length === 1;
-    const elements = interval && single ? (data ? sortElements(written) : mergeIntervals(written)) : written;
-    if (interval && single && data && overlap(elements)) throw new Fault(at, "conflicting intervals specified");
-    if (data && (hasTwins(written) || (interval && !single && overlappingBoxes(written))))
+    const distinct = withoutTwins(written);
+    if ((data && hasTwins(written)) || (interval && !single && overlappingBoxes(distinct)))
       throw new Fault(at, "Could not process rule: File exists");
+    const elements = interval && single ? (data ? sortElements(distinct) : mergeIntervals(written)) : written;
+    if (interval && single && data && overlap(elements)) throw new Fault(at, "conflicting intervals specified");
     const ranges = elements.filter((each) => !isCatchAll(each));
     const rest = elements.length - ranges.length;
     const size = interval && single ? 2 * ranges.length + rest + (ranges[0]?.key[0].from === 0n ? 0 : 1) : written.length;
@@ -394,6 +395,10 @@ const QUEUE: Typing = { type: typeOf("integer"), bits: 16, order: "host" };
 const SELECTORS = new Set("payload raw meta ct rt tcpopt ipopt exthdr fib socket numgen jhash symhash".split(" "));
 export const isSelector = (node: Node): node is SelectorNode => SELECTORS.has(node.k);
 
+/** Each key once. */
+function withoutTwins(elements: readonly Element[]): readonly Element[] {
+  return [...new Map(elements.map((each) => [keyText(each), each])).values()];
+}
 /** One key with two values. */
 function hasTwins(elements: readonly Element[]): boolean {
   const known = new Map<string, Element>();

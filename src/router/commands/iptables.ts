@@ -15,6 +15,8 @@ const single =
   (family: Family): Command =>
   (router, words): Output => {
     const name = family === "ip" ? "iptables" : "ip6tables";
+    const broken = words.find((each) => each.includes("\n"));
+    if (broken !== undefined) throw usage(`Error: ${JSON.stringify(broken)} is more than one line`);
     if (words.length === 0) throw usage(`Error: a command is missing, such as \`${name} -A INPUT -p tcp --dport 22 -j ACCEPT\``);
     engineOf(router).applyIptables([name, ...words].map(word).join(" "), { family, file: name });
     return {};
@@ -24,14 +26,20 @@ const NOFLUSH = new Set(["-n", "--noflush"]);
 const TEST = new Set(["-t", "--test"]);
 const NO_MATTER = new Set(["-c", "--counters", "-v", "--verbose", "-w", "--wait"]);
 
+/** The file among the words of iptables-restore; undefined: the standard input. A number behind `-w` is how long to wait for a lock. */
+export function restoredFile(words: readonly string[]): string | undefined {
+  return words.find((each, i) => !each.startsWith("-") && !(/^\d+$/.test(each) && /^(-w|-W|--wait)$/.test(words[i - 1] ?? "")));
+}
+
 const restore =
   (family: Family): Command =>
   (router, words, input = ""): Output => {
     const options = words.filter((each) => each.startsWith("-"));
+    const named = restoredFile(words);
     const unknown = options.find((each) => !NOFLUSH.has(each) && !TEST.has(each) && !NO_MATTER.has(each));
     if (unknown !== undefined)
       throw usage(`Error: unknown option ${unknown}; expected --noflush, --test, --counters or --wait, and a file`);
-    const file = words.find((each) => !each.startsWith("-")) ?? "stdin";
+    const file = named ?? "stdin";
     const check = options.some((each) => TEST.has(each));
     engineOf(router).applyIptables(input, { family, file, check, restore: !options.some((each) => NOFLUSH.has(each)) });
     return {};

@@ -19,7 +19,7 @@ const CHAINS: Readonly<Record<string, readonly string[]>> = {
 const PRIORITIES: Readonly<Record<string, number>> = { raw: -300, mangle: -150, filter: 0, security: 50 };
 
 /** nft can name a chain by any word, if not always without quotes. */
-export const quoted = (name: string): string => (isReserved(name) ? `"${name}"` : name);
+export const quoted = (name: string): string => (/^[A-Za-z_][A-Za-z0-9_/.\\-]*$/.test(name) && !isReserved(name) ? name : `"${name}"`);
 export const TABLES: readonly string[] = Object.keys(CHAINS);
 export const isTable = (table: string): boolean => Object.hasOwn(CHAINS, table);
 export const isBuiltIn = (table: string, chain: string): boolean => CHAINS[table].includes(chain);

@@ -87,6 +87,8 @@ class Translator {
   private readonly lines: (string | Rule)[] = [];
   /** Rules of chains that commands have named, in order: handles of those that are there, and this text's own. */
   private readonly rules = new Map<string, (number | Rule)[]>();
+  /** The one that is open, where it begins. */
+  private section: Word | undefined;
   private table = "filter";
   private setCount = 0;
   private isTrial = false;
@@ -94,6 +96,12 @@ class Translator {
   private readonly made = new Set<string>();
   /** Tables that hold no rule but this text's. */
   private readonly flushed = new Set<string>();
+  /** Sets that went with their rules. */
+  private readonly dropped = new Set<string>();
+  /** Chains that this text has taken away. */
+  private readonly gone = new Set<string>();
+  /** Chains that have been renamed, and what `existing` knows them by. */
+  private readonly origins = new Map<string, Place>();
   /** Rules of `existing` that are gone. */
   private readonly deleted = new Set<number>();
   constructor(
@@ -107,27 +115,54 @@ class Translator {
   line(line: string, offset: number): void {
     const all = wordsOf(line, offset);
     const [first] = all;
-    if (!first || first.text.startsWith("#") || first.text === "COMMIT") return;
+    if (!first || first.text.startsWith("#")) return;
+    if (first.text === "COMMIT") {
+      this.section = undefined;
+      return;
+    }
     if (first.text.startsWith("*")) this.begin({ text: first.text.slice(1), at: first.at });
     else if (first.text.startsWith(":")) this.declare(first, all[1]);
     else this.command(all);
   }
+  /** Throws when a section of a text that replaces others has no end: the text is cut off. */
+  end(): void {
+    if (this.options.restore && this.section) throw new Fault(this.section.at, "the section has no COMMIT at its end");
+  }
   private begin(name: Word): void {
+    this.end();
+    this.section = name;
     this.table = tableName(name);
     const where = `${this.family} ${this.table}`;
     if (this.options.restore) {
       this.lines.push(`add table ${where}`, `delete table ${where}`);
-      this.flushed.add(where);
+      this.forget(where);
+      for (const chain of this.options.existing?.userChains(this.family, this.table) ?? []) this.gone.add(`${where} ${quoted(chain)}`);
+      for (const key of this.made) if (key === where || key.startsWith(`${where} `)) this.made.delete(key);
     }
     this.needTable(this.table);
   }
+  /** A table holds no rule any more. */
+  private forget(where: string): void {
+    this.flushed.add(where);
+    for (const target of this.rules.keys()) if (target.startsWith(`${where} `)) this.rules.set(target, []);
+  }
   private declare(name: Word, policy: Word | undefined): void {
     const chain = name.text.slice(1);
+    if (!/^[^\s"';{}#]+$/.test(chain)) throw new Fault(name.at, "expected the name of a chain behind the colon");
+    if (policy && !/^(ACCEPT|DROP|-)$/.test(policy.text))
+      throw new Fault(policy.at, "expected a policy: ACCEPT, DROP, or - for a chain that has none");
     this.needTable(this.table);
-    const isBase = isBuiltIn(this.table, chain);
+    const target = `${this.family} ${this.table} ${quoted(chain)}`;
     this.made.add(`${this.family} ${this.table} ${chain}`);
-    const base = isBase ? ` ${baseChain(this.table, chain, policy && policy.text !== "-" ? policy.text : undefined)}` : "";
-    this.lines.push(`add chain ${this.family} ${this.table} ${quoted(chain)}${base}`);
+    this.gone.delete(target);
+    if (isBuiltIn(this.table, chain)) {
+      this.lines.push(`add chain ${target} ${baseChain(this.table, chain, policy && policy.text !== "-" ? policy.text : undefined)}`);
+      return;
+    }
+    // A chain of one's own begins anew where it is declared, also where the others stay (`iptables-restore --noflush`).
+    this.lines.push(`add chain ${target}`, `flush chain ${target}`);
+    this.rules.set(target, []);
+    if (!this.options.restore) this.dropSets({ family: this.family, table: this.table, chain });
   }
   private needTable(table: string): void {
     const key = `${this.family} ${table}`;
@@ -144,6 +179,13 @@ class Translator {
     this.made.add(key);
     this.lines.push(`add chain ${key} ${baseChain(table, chain)}`);
   }
+  /** A name that no set of the table has. */
+  private setName(table: string, kind: string): string {
+    for (;;) {
+      const name = `${kind}${this.setCount++}`;
+      if (!this.options.existing?.hasSet(this.family, table, name)) return name;
+    }
+  }
   private command(all: readonly Word[]): void {
     const program = /^(ip6?)tables(-(nft|legacy))?$/.exec(all[0].text);
     if (program) this.family = program[1] as IpFamily;
@@ -152,23 +194,45 @@ class Translator {
     let table = this.table;
     let order: Order | undefined;
     let ofChains: { readonly name: string; readonly word: Word; readonly values: readonly Word[] } | undefined;
-    const rule = gathered(this.family, (kind) => `${kind}${this.setCount++}`);
+    const rule = gathered(this.family, (kind) => this.setName(table, kind));
     const state: RuleState = { modules: [], taken: new Set() };
     this.checkNegations(all);
     let not = false;
+    /** Words of a rule, and commands. */
+    const parts: Word[] = [];
+    const commands: Word[] = [];
     for (let word = words.take(); word; word = words.take()) {
       const name = ALIASES[word.text] ?? word.text;
       if (name === "!") {
         not = true;
         continue;
       }
-      if (name === "-t") table = tableName(words.word(word));
-      else if (name === "-A" || name === "-I" || name === "-D" || name === "-C") order = orderOf(name, word, words);
-      else if (CHAIN_COMMANDS.has(name)) ofChains = { name, word, values: words.values() };
-      else if (name in ELSEWHERE) throw new Fault(word.at, `${word.text} ${ELSEWHERE[name]}`);
-      else this.option(name, word, words, rule, state, not);
+      if (name === "-t") {
+        if (this.options.restore) throw new Fault(word.at, "the table is that of the section, which no command changes");
+        table = tableName(words.word(word));
+      } else if (name === "-A" || name === "-I" || name === "-D" || name === "-C") {
+        commands.push(word);
+        order = orderOf(name, word, words);
+      } else if (name in CHAIN_COMMANDS) {
+        commands.push(word);
+        ofChains = { name, word, values: words.values() };
+      } else if (name in ELSEWHERE) throw new Fault(word.at, `${word.text} ${ELSEWHERE[name]}`);
+      else {
+        if (!NO_PARTS.has(name)) parts.push(word);
+        if (ONCE.has(name) && state.taken.has(name)) throw new Fault(word.at, `multiple ${word.text} flags not allowed`);
+        this.option(name, word, words, rule, state, not);
+        state.taken.add(name);
+      }
       not = false;
     }
+    if (commands.length > 1) throw new Fault(commands[1].at, `another command stands before ${commands[1].text}: expected one a line`);
+    const isPlain = ofChains !== undefined || (order?.verb === "-D" && order.place !== undefined);
+    if (isPlain && parts.length > 0) throw new Fault(parts[0].at, `${parts[0].text} is of a rule, and ${commands[0].text} takes none here`);
+    if (ofChains && ofChains.values.length > CHAIN_COMMANDS[ofChains.name])
+      throw new Fault(
+        ofChains.values[CHAIN_COMMANDS[ofChains.name]].at,
+        `${ofChains.word.text} takes no more than ${CHAIN_COMMANDS[ofChains.name]} words`,
+      );
     if (ofChains) this.chainCommand(ofChains.name, table, ofChains.values, ofChains.word);
     else if (!order) throw new Fault(all[0].at, "no command that is translated: expected -A, -I, -D, -C, -N, -X, -E, -F or -P");
     else this.ruleCommand(order, table, rule, state, words);
@@ -191,7 +255,8 @@ class Translator {
     rule.target = state.target?.write(rule) ?? "";
     const rules = written(rule);
     if (verb === "-D" || verb === "-C") {
-      for (const text of rules) this.lookFor(order, where, target, text);
+      const sets = rule.sets.map(({ name, body }) => `add set ${this.family} ${table} ${name} { ${body} }`);
+      for (const text of rules) this.lookFor(order, where, target, text, sets);
       return;
     }
     for (const { name, body } of rule.sets) this.lines.push(`add set ${this.family} ${table} ${name} { ${body} }`);
@@ -214,19 +279,30 @@ class Translator {
     return known;
   }
   /** The first rule that is the same. */
-  private lookFor({ verb, word }: Order, where: Place, target: string, text: string): void {
+  private lookFor({ verb, word }: Order, where: Place, target: string, text: string, sets: readonly string[]): void {
     const there = this.rulesOf(where, target);
-    const handle = this.options.existing?.find(where, text, this.deleted);
+    const handle = this.options.existing?.find(this.origins.get(target) ?? where, text, sets, this.deleted);
     const at = there.findIndex((each) => each === handle || (typeof each !== "number" && each.text === text));
     if (at < 0 && !this.isTrial) throw new Fault(word.at, "there is no such rule in that chain");
-    if (verb === "-D" && at >= 0) this.remove(target, there, at);
+    if (verb === "-D" && at >= 0) this.remove(where, target, there, at);
   }
   private deleteAt(where: Place, target: string, place: number, { word }: Order): void {
     const there = this.rulesOf(where, target);
     if (place > there.length) throw new Fault(word.at, `there is no rule ${place} in that chain, which has ${there.length}`);
-    this.remove(target, there, place - 1);
+    this.remove(where, target, there, place - 1);
   }
-  private remove(target: string, there: (number | Rule)[], at: number): void {
+  /** What rules kept goes with them. */
+  private dropSets(where: Place, handle?: number): void {
+    const { family, table } = where;
+    for (const name of this.options.existing?.ownSets(this.origins.get(`${family} ${table} ${quoted(where.chain)}`) ?? where, handle) ??
+      []) {
+      const set = `${family} ${table} ${name}`;
+      if (this.dropped.has(set)) continue;
+      this.dropped.add(set);
+      this.lines.push(`delete set ${set}`);
+    }
+  }
+  private remove(where: Place, target: string, there: (number | Rule)[], at: number): void {
     const [rule] = there.splice(at, 1);
     if (typeof rule !== "number") {
       rule.isGone = true;
@@ -234,6 +310,7 @@ class Translator {
     }
     this.deleted.add(rule);
     this.lines.push(`delete rule ${target} handle ${rule}`);
+    this.dropSets(where, rule);
   }
   /** An exclamation mark that changes nothing was not understood. */
   private checkNegations(all: readonly Word[]): void {
@@ -246,10 +323,11 @@ class Translator {
   }
   /** What a command alone becomes here; what is wrong with it is another's to say. */
   private trial(words: readonly Word[]): string {
-    const other = new Translator(this.family, this.options);
-    Object.assign(other, { table: this.table, isTrial: true });
+    const other = new Translator(this.family);
+    Object.assign(other, { table: this.table, isTrial: true, setCount: this.setCount });
     try {
-      other.command(words);
+      // What is looked for, or deleted, is written as if it were added.
+      other.command(words.map((word) => (LOOKING.has(word.text) ? { ...word, text: "-A" } : word)));
     } catch (error) {
       return String(error);
     }
@@ -260,8 +338,7 @@ class Translator {
       state.module = words.value(word);
       state.modules.push({ name: state.module, word });
     } else if (name === "-j" || name === "-g") {
-      const target = words.take();
-      if (!target) throw new Fault(word.at, `option ${word.text} requires an argument`);
+      const target = words.word(word);
       state.target = new ChosenTarget(target, name === "-j" ? "jump" : "goto");
     } else if (name === "-c") {
       words.value(word);
@@ -285,7 +362,9 @@ class Translator {
       if (isBuiltIn(table, chain.text)) throw new Fault(chain.at, `chain ${chain.text} is there already`);
       this.needTable(table);
       this.made.add(`${where} ${chain.text}`);
-      this.lines.push(`add chain ${target}`);
+      this.rules.set(target, []);
+      this.gone.delete(target);
+      this.lines.push(`create chain ${target}`);
     } else if (name === "-P") {
       if (!isBuiltIn(table, chain.text))
         throw new Fault(chain.at, `only chains that are always there have a policy: ${chain.text} is none of table ${table}`);
@@ -297,12 +376,35 @@ class Translator {
       this.needChain(table, chain);
       this.lines.push(`flush chain ${target}`);
       this.rules.set(target, []);
+      this.dropSets({ family: this.family, table, chain: chain.text });
     } else if (isBuiltIn(table, chain.text)) throw new Fault(chain.at, `chain ${chain.text} is always there`);
-    else if (name === "-X") this.lines.push(`delete chain ${target}`);
-    else {
+    else if (name === "-X") {
+      const place = { family: this.family, table, chain: chain.text };
+      if (this.rulesOf(place, target).length > 0) throw new Fault(chain.at, `chain ${chain.text} has rules: flush it before`);
+      this.removeChain(where, chain.text);
+    } else {
       if (!value) throw new Fault(word.at, `${word.text} needs the new name of the chain`);
-      this.lines.push(`rename chain ${target} ${quoted(value.text)}`);
+      this.rename({ family: this.family, table, chain: chain.text }, value.text);
     }
+  }
+  private removeChain(where: string, chain: string): void {
+    const target = `${where} ${quoted(chain)}`;
+    this.rules.set(target, []);
+    this.made.delete(`${where} ${chain}`);
+    this.gone.add(target);
+    this.lines.push(`delete chain ${target}`);
+  }
+  /** What is known of a chain is known of it by its new name. */
+  private rename(place: Place, name: string): void {
+    const where = `${place.family} ${place.table}`;
+    const [from, to] = [place.chain, name].map((chain) => `${where} ${quoted(chain)}`);
+    this.rules.set(to, this.rulesOf(place, from));
+    this.rules.delete(from);
+    this.gone.add(from);
+    this.gone.delete(to);
+    this.origins.set(to, this.origins.get(from) ?? place);
+    if (this.made.delete(`${where} ${place.chain}`)) this.made.add(`${where} ${name}`);
+    this.lines.push(`rename chain ${from} ${quoted(name)}`);
   }
   private ofAllChains(name: string, table: string, word: Word): void {
     const where = `${this.family} ${table}`;
@@ -310,8 +412,8 @@ class Translator {
     this.needTable(table);
     if (name === "-F") {
       this.lines.push(`flush table ${where}`);
-      this.flushed.add(where);
-      for (const target of this.rules.keys()) if (target.startsWith(`${where} `)) this.rules.set(target, []);
+      this.forget(where);
+      for (const chain of this.options.existing?.chains(this.family, table) ?? []) this.dropSets({ family: this.family, table, chain });
       return;
     }
     const own = [...this.made].filter((key) => key.startsWith(`${where} `)).map((key) => key.slice(where.length + 1));
@@ -320,8 +422,11 @@ class Translator {
       ...own.filter((chain) => !isBuiltIn(table, chain)),
     ]);
     for (const chain of chains) {
-      this.made.delete(`${where} ${chain}`);
-      this.lines.push(`delete chain ${where} ${quoted(chain)}`);
+      const target = `${where} ${quoted(chain)}`;
+      if (this.gone.has(target)) continue;
+      if (this.rulesOf({ family: this.family, table, chain }, target).length > 0)
+        throw new Fault(word.at, `chain ${chain} has rules: flush it before`);
+      this.removeChain(where, chain);
     }
   }
 }
@@ -338,7 +443,12 @@ function orderOf(verb: Order["verb"], word: Word, words: Words): Order {
   if (place < 1) throw new Fault(word.at, "rules are counted from 1");
   return { verb, word, chain, place };
 }
-const CHAIN_COMMANDS: ReadonlySet<string> = new Set(["-N", "-X", "-F", "-P", "-E"]);
+/** Commands about chains, and how many words each takes. */
+const CHAIN_COMMANDS: Readonly<Record<string, number>> = { "-N": 1, "-X": 1, "-F": 1, "-P": 2, "-E": 2 };
+/** Options that may not stand twice, and those that say nothing of a rule. */
+const ONCE: ReadonlySet<string> = new Set(["-s", "-d", "-p", "-i", "-o", "-j", "-g"]);
+const NO_PARTS: ReadonlySet<string> = new Set(["-w", "--wait", "-c"]);
+const LOOKING: ReadonlySet<string> = new Set(["-D", "--delete", "-C", "--check"]);
 const LISTS = "shows rules, which `nft list ruleset` does here";
 const ELSEWHERE: Readonly<Record<string, string>> = {
   "-L": LISTS,
@@ -361,6 +471,7 @@ export function translateIptables(text: string, options: TranslateOptions = {}):
       translator.line(line, offset);
       offset += line.length + 1;
     }
+    translator.end();
   } catch (error) {
     if (error instanceof Fault) throw located(source, error);
     throw error;

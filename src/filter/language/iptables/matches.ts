@@ -27,11 +27,17 @@ const port =
 const ports =
   (field: string): Option =>
   (rule, words, option, not) => {
-    const list = words.value(option).split(",").map(ranges);
+    const list = words
+      .value(option)
+      .split(",")
+      .map((each) => ranges(each));
     rule.matches.push(`${transport(rule, option)} ${field} ${eq(not)}{ ${list.join(", ")} }`);
   };
 function eitherPort(rule: Gathered, words: Words, option: Word, not: boolean): void {
-  const list = words.value(option).split(",").map(ranges);
+  const list = words
+    .value(option)
+    .split(",")
+    .map((each) => ranges(each));
   const name = transport(rule, option);
   const pairs = list.flatMap((each) => [`0-65535 . ${each}`, `${each} . 0-65535`]);
   rule.matches.push(`${name} sport . ${name} dport ${eq(not)}{ ${pairs.join(", ")} }`);
@@ -204,6 +210,13 @@ export const MATCHES: Readonly<Record<string, Option>> = {
 /** `--mark` belongs to two matches: the one named last. */
 export const markOption = (module: string | undefined): Option => mark(module === "connmark" ? "ct mark" : "mark");
 
+/** `+` alone is every interface: no match. */
+function interfaceOf(words: Words, option: Word, not: boolean): string | undefined {
+  const name = words.value(option);
+  if (name !== "+") return `${eq(not)}${interfaceName(name)}`;
+  if (not) throw new Fault(option.at, `! ${option.text} + matches nothing`);
+  return undefined;
+}
 export const BASICS: Readonly<Record<string, Option>> = {
   "-s": (rule, words, option, not) => {
     Object.assign(rule, { sources: words.value(option).split(",").map(address), notSource: not });
@@ -216,10 +229,10 @@ export const BASICS: Readonly<Record<string, Option>> = {
     if (name !== "all" && name !== "0") rule.protocol = { name, not };
   },
   "-i": (rule, words, option, not) => {
-    rule.iif = `${eq(not)}${interfaceName(words.value(option))}`;
+    rule.iif = interfaceOf(words, option, not);
   },
   "-o": (rule, words, option, not) => {
-    rule.oif = `${eq(not)}${interfaceName(words.value(option))}`;
+    rule.oif = interfaceOf(words, option, not);
   },
   "-f": (rule, _words, _option, not) => {
     rule.fragment = `ip frag-off & 0x1fff ${not ? "==" : "!="} 0`;

@@ -56,7 +56,11 @@ function lengthOf(mask: string): number | undefined {
     .join("");
   return /^1*0*$/.test(bits) && bits.length === 32 ? bits.lastIndexOf("1") + 1 : undefined;
 }
-export const ranges = (text: string): string => text.replaceAll(":", "-");
+/** `80:90`; an end that is left out is the last there is (of ports, and of all else that is written so). */
+export function ranges(text: string, most = 65_535): string {
+  const [from, to] = text.split(":");
+  return to === undefined ? text : `${from || 0}-${to || most}`;
+}
 
 /** One rule for each pair of a source and a destination. */
 export function written(rule: Gathered): readonly string[] {

@@ -9,6 +9,9 @@ export interface Word {
 const WORD = /"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\s"']+)/g;
 
 export function wordsOf(line: string, offset: number): Word[] {
+  const open = line.replace(WORD, (all) => " ".repeat(all.length)).search(/["']/);
+  if (open >= 0 && !line.trimStart().startsWith("#"))
+    throw new Fault({ start: offset + open, end: offset + line.length }, "a quote that is never closed");
   return [...line.matchAll(WORD)].map((match) => ({
     text: match[3] ?? match[2] ?? match[1].replace(/\\(.)/g, "$1"),
     at: { start: offset + match.index, end: offset + match.index + match[0].length },
