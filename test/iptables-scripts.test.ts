@@ -3,9 +3,11 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
 import { existingRules, Ruleset, translateIptables } from "../src/filter/index.ts";
+import { Random } from "../src/index.ts";
 import { Lab } from "../src/lab/index.ts";
 import { Router, runCommand } from "../src/router/index.ts";
 import { missingNft, NftNamespace } from "./nft/kernel.ts";
+import { SEED } from "./support.ts";
 
 const SCRIPTS: Readonly<Record<string, string>> = {
   "a first script": `
@@ -114,6 +116,25 @@ function tidy(list: string): readonly string[] {
     })
     .sort();
 }
+/** Chains that a chain may lead to, without end to none. */
+const LEADS: Readonly<Record<string, readonly string[]>> = { INPUT: ["a", "b", "c"], FORWARD: ["a", "b"], c: ["a", "b"], a: ["b"], b: [] };
+function anyCommand(random: Random): string {
+  const one = <T>(all: readonly T[]): T => all[random.below(all.length)];
+  const chain = one(Object.keys(LEADS));
+  const rule = `-s 10.0.0.${1 + random.below(4)} -j ${one(["ACCEPT", "DROP", "RETURN", ...LEADS[chain]])}`;
+  const own = one(["a", "b", "c"]);
+  return one([
+    ...Array<string>(4).fill(`-A ${chain} ${rule}`),
+    ...Array<string>(2).fill(`-I ${chain} ${1 + random.below(3)} ${rule}`),
+    `-D ${chain} ${1 + random.below(4)}`,
+    `-D ${chain} ${rule}`,
+    `-N ${own}`,
+    `-N ${own}`,
+    random.below(3) > 0 ? `-F ${chain}` : `-X ${own}`,
+    `-C ${chain} ${rule}`,
+    `-P ${one(["INPUT", "FORWARD"])} ${one(["ACCEPT", "DROP"])}`,
+  ]);
+}
 /** Command after command, as a shell would. */
 function oneByOne(script: string): string {
   const ruleset = new Ruleset();
@@ -136,6 +157,34 @@ describe("scripts of iptables, as iptables itself does them", { skip: missing },
         namespace.remove();
       }
     });
+  const seed = Number(process.env.IPTABLES_SEED ?? SEED);
+  it(`random commands, IPTABLES_SEED=${seed}`, () => {
+    const random = new Random(seed);
+    const namespace = new NftNamespace();
+    try {
+      for (let round = 0; round < 8; round++) {
+        namespace.nft("flush", "ruleset");
+        const ruleset = new Ruleset();
+        const taken: string[] = [];
+        for (let i = 0; i < 25; i++) {
+          const command = `iptables ${anyCommand(random)}`;
+          const isTaken = namespace.command(...command.split(" ")).status === 0;
+          if (isTaken) taken.push(command);
+          const apply = () => ruleset.apply(translateIptables(command, { existing: existingRules(ruleset) }));
+          if (isTaken) apply();
+          else assert.throws(apply, { code: "EINVAL" }, `IPTABLES_SEED=${seed}: ${[...taken, command].join("\n")}`);
+        }
+        const said = `IPTABLES_SEED=${seed}:\n${taken.join("\n")}`;
+        assert.deepEqual(tidy(ruleset.list()), tidy(namespace.nft("list", "ruleset").stdout), said);
+        // The same as one text, which knows no more than what it says itself.
+        const whole = new Ruleset();
+        whole.apply(translateIptables(taken.join("\n")));
+        assert.deepEqual(tidy(whole.list()), tidy(ruleset.list()), said);
+      }
+    } finally {
+      namespace.remove();
+    }
+  });
   it("what iptables refuses is refused", () => {
     const namespace = new NftNamespace();
     for (const command of REFUSED) {

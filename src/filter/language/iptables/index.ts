@@ -3,12 +3,13 @@
  * place, never left out.
  */
 import { Fault, located, type Source } from "../faults.ts";
-import { baseChain, isBuiltIn, isForeign, isTable, quoted, TABLES } from "./chains.ts";
+import { isBuiltIn, isForeign, isTable, TABLES } from "./chains.ts";
 import type { Existing, Place } from "./existing.ts";
 import { BASICS, bareLimit, MATCHES, markOption } from "./matches.ts";
 import { emptyMatch } from "./modules.ts";
 import { bareRpfilter } from "./more-matches.ts";
 import { type Gathered, gathered, written } from "./rule.ts";
+import { Script } from "./script.ts";
 import { ChosenTarget } from "./targets.ts";
 import { number, type Word, Words, wordsOf } from "./words.ts";
 
@@ -22,31 +23,33 @@ export interface TranslateOptions {
   /** Rules that are there, for `-D`, `-C` and `-X`. */
   readonly existing?: Existing;
 }
-const ALIASES: Readonly<Record<string, string>> = {
-  "--source": "-s",
-  "--src": "-s",
-  "--destination": "-d",
-  "--dst": "-d",
-  "--protocol": "-p",
-  "--proto": "-p",
-  "--in-interface": "-i",
-  "--out-interface": "-o",
-  "--fragment": "-f",
-  "--jump": "-j",
-  "--goto": "-g",
-  "--match": "-m",
-  "--table": "-t",
-  "--append": "-A",
-  "--insert": "-I",
-  "--delete": "-D",
-  "--check": "-C",
-  "--rename-chain": "-E",
-  "--new-chain": "-N",
-  "--delete-chain": "-X",
-  "--flush": "-F",
-  "--policy": "-P",
-  "--set-counters": "-c",
-};
+const ALIASES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    "--source": "-s",
+    "--src": "-s",
+    "--destination": "-d",
+    "--dst": "-d",
+    "--protocol": "-p",
+    "--proto": "-p",
+    "--in-interface": "-i",
+    "--out-interface": "-o",
+    "--fragment": "-f",
+    "--jump": "-j",
+    "--goto": "-g",
+    "--match": "-m",
+    "--table": "-t",
+    "--append": "-A",
+    "--insert": "-I",
+    "--delete": "-D",
+    "--check": "-C",
+    "--rename-chain": "-E",
+    "--new-chain": "-N",
+    "--delete-chain": "-X",
+    "--flush": "-F",
+    "--policy": "-P",
+    "--set-counters": "-c",
+  }),
+);
 interface RuleState {
   /** The match named last by `-m`; all of them, and the options that were understood. */
   module?: string;
@@ -63,64 +66,28 @@ interface Order {
   readonly place?: number;
 }
 
-/** A rule that this text adds. */
-interface Rule {
-  readonly target: string;
-  readonly text: string;
-  readonly isAppended: boolean;
-  /** So many stood before it when it was inserted; those that are known, and those behind it. */
-  readonly index: number;
-  readonly before: readonly (number | Rule)[];
-  readonly behind: readonly (number | Rule)[];
-  /** Deleted again by the same text. */
-  isGone: boolean;
-}
-const isGone = (each: number | Rule): boolean => typeof each !== "number" && each.isGone;
-
-function ruleLine({ target, text, isAppended, index, before, behind }: Rule): string {
-  const place = index - before.filter(isGone).length;
-  const isLast = isAppended || (place > 0 && index === before.length && behind.every(isGone));
-  return `${isLast ? "add" : "insert"} rule ${target}${isLast || place === 0 ? "" : ` index ${place}`} ${text}`;
-}
-
 class Translator {
-  private readonly lines: (string | Rule)[] = [];
-  /** Rules of chains that commands have named, in order: handles of those that are there, and this text's own. */
-  private readonly rules = new Map<string, (number | Rule)[]>();
-  /** The one that is open, where it begins. */
+  private readonly script: Script;
+  /** The section that is open, where it begins. */
   private section: Word | undefined;
   private table = "filter";
-  private setCount = 0;
   private isTrial = false;
-  /** Tables and chains that this text has made. */
-  private readonly made = new Set<string>();
-  /** Tables that hold no rule but this text's. */
-  private readonly flushed = new Set<string>();
-  /** Sets that went with their rules. */
-  private readonly dropped = new Set<string>();
-  /** Chains that this text has taken away. */
-  private readonly gone = new Set<string>();
-  /** Chains that have been renamed, and what `existing` knows them by. */
-  private readonly origins = new Map<string, Place>();
-  /** Rules of `existing` that are gone. */
-  private readonly deleted = new Set<number>();
   constructor(
     private family: IpFamily,
     private readonly options: TranslateOptions = {},
-  ) {}
+  ) {
+    this.script = new Script(options.existing);
+  }
 
-  get out(): readonly string[] {
-    return this.lines.flatMap((line) => (typeof line === "string" ? [line] : line.isGone ? [] : [ruleLine(line)]));
+  get lines(): readonly string[] {
+    return this.script.lines;
   }
   line(line: string, offset: number): void {
     const all = wordsOf(line, offset);
     const [first] = all;
     if (!first || first.text.startsWith("#")) return;
-    if (first.text === "COMMIT") {
-      this.section = undefined;
-      return;
-    }
-    if (first.text.startsWith("*")) this.begin({ text: first.text.slice(1), at: first.at });
+    if (first.text === "COMMIT") this.section = undefined;
+    else if (first.text.startsWith("*")) this.begin({ text: first.text.slice(1), at: first.at });
     else if (first.text.startsWith(":")) this.declare(first, all[1]);
     else this.command(all);
   }
@@ -132,59 +99,17 @@ class Translator {
     this.end();
     this.section = name;
     this.table = tableName(name);
-    const where = `${this.family} ${this.table}`;
-    if (this.options.restore) {
-      this.lines.push(`add table ${where}`, `delete table ${where}`);
-      this.forget(where);
-      for (const chain of this.options.existing?.userChains(this.family, this.table) ?? []) this.gone.add(`${where} ${quoted(chain)}`);
-      for (const key of this.made) if (key === where || key.startsWith(`${where} `)) this.made.delete(key);
-    }
-    this.needTable(this.table);
-  }
-  /** A table holds no rule any more. */
-  private forget(where: string): void {
-    this.flushed.add(where);
-    for (const target of this.rules.keys()) if (target.startsWith(`${where} `)) this.rules.set(target, []);
+    if (this.options.restore) this.script.replaceTable(this.family, this.table);
+    else this.script.needTable(this.family, this.table);
   }
   private declare(name: Word, policy: Word | undefined): void {
-    const chain = name.text.slice(1);
-    if (!/^[^\s"';{}#]+$/.test(chain)) throw new Fault(name.at, "expected the name of a chain behind the colon");
+    const place = { family: this.family, table: this.table, chain: name.text.slice(1) };
+    if (!/^[^\s"';{}#]+$/.test(place.chain)) throw new Fault(name.at, "expected the name of a chain behind the colon");
     if (policy && !/^(ACCEPT|DROP|-)$/.test(policy.text))
       throw new Fault(policy.at, "expected a policy: ACCEPT, DROP, or - for a chain that has none");
-    this.needTable(this.table);
-    const target = `${this.family} ${this.table} ${quoted(chain)}`;
-    this.made.add(`${this.family} ${this.table} ${chain}`);
-    this.gone.delete(target);
-    if (isBuiltIn(this.table, chain)) {
-      this.lines.push(`add chain ${target} ${baseChain(this.table, chain, policy && policy.text !== "-" ? policy.text : undefined)}`);
-      return;
-    }
+    if (isBuiltIn(this.table, place.chain)) this.script.setPolicy(place, policy?.text === "-" ? undefined : policy?.text);
     // A chain of one's own begins anew where it is declared, also where the others stay (`iptables-restore --noflush`).
-    this.lines.push(`add chain ${target}`, `flush chain ${target}`);
-    this.rules.set(target, []);
-    if (!this.options.restore) this.dropSets({ family: this.family, table: this.table, chain });
-  }
-  private needTable(table: string): void {
-    const key = `${this.family} ${table}`;
-    if (this.made.has(key)) return;
-    this.made.add(key);
-    this.lines.push(`add table ${key}`);
-  }
-  /** The table, and the chain if it is one of those that are always there. */
-  private needChain(table: string, { text: chain, at }: Word): void {
-    if (isForeign(table, chain)) throw new Fault(at, `table ${table} has no chain ${chain}`);
-    this.needTable(table);
-    const key = `${this.family} ${table} ${chain}`;
-    if (!isBuiltIn(table, chain) || this.made.has(key)) return;
-    this.made.add(key);
-    this.lines.push(`add chain ${key} ${baseChain(table, chain)}`);
-  }
-  /** A name that no set of the table has. */
-  private setName(table: string, kind: string): string {
-    for (;;) {
-      const name = `${kind}${this.setCount++}`;
-      if (!this.options.existing?.hasSet(this.family, table, name)) return name;
-    }
+    else this.script.declareChain(place);
   }
   private command(all: readonly Word[]): void {
     const program = /^(ip6?)tables(-(nft|legacy))?$/.exec(all[0].text);
@@ -194,7 +119,7 @@ class Translator {
     let table = this.table;
     let order: Order | undefined;
     let ofChains: { readonly name: string; readonly word: Word; readonly values: readonly Word[] } | undefined;
-    const rule = gathered(this.family, (kind) => this.setName(table, kind));
+    const rule = gathered(this.family, (kind) => this.script.setName(this.family, table, kind));
     const state: RuleState = { modules: [], taken: new Set() };
     this.checkNegations(all);
     let not = false;
@@ -202,7 +127,7 @@ class Translator {
     const parts: Word[] = [];
     const commands: Word[] = [];
     for (let word = words.take(); word; word = words.take()) {
-      const name = ALIASES[word.text] ?? word.text;
+      const name = ALIASES.get(word.text) ?? word.text;
       if (name === "!") {
         not = true;
         continue;
@@ -213,10 +138,10 @@ class Translator {
       } else if (name === "-A" || name === "-I" || name === "-D" || name === "-C") {
         commands.push(word);
         order = orderOf(name, word, words);
-      } else if (name in CHAIN_COMMANDS) {
+      } else if (Object.hasOwn(CHAIN_COMMANDS, name)) {
         commands.push(word);
         ofChains = { name, word, values: words.values() };
-      } else if (name in ELSEWHERE) throw new Fault(word.at, `${word.text} ${ELSEWHERE[name]}`);
+      } else if (Object.hasOwn(ELSEWHERE, name)) throw new Fault(word.at, `${word.text} ${ELSEWHERE[name]}`);
       else {
         if (!NO_PARTS.has(name)) parts.push(word);
         if (ONCE.has(name) && state.taken.has(name)) throw new Fault(word.at, `multiple ${word.text} flags not allowed`);
@@ -238,12 +163,15 @@ class Translator {
     else this.ruleCommand(order, table, rule, state, words);
   }
   private ruleCommand(order: Order, table: string, rule: Gathered, state: RuleState, words: Words): void {
-    const { verb, chain, place } = order;
-    this.needChain(table, chain);
+    const { verb, word, chain, place } = order;
+    const { script } = this;
+    if (isForeign(table, chain.text)) throw new Fault(chain.at, `table ${table} has no chain ${chain.text}`);
     const where = { family: this.family, table, chain: chain.text };
-    const target = `${this.family} ${table} ${quoted(chain.text)}`;
+    script.needChain(where);
     if (verb === "-D" && place !== undefined) {
-      this.deleteAt(where, target, place, order);
+      if (place > script.count(where))
+        throw new Fault(word.at, `there is no rule ${place} in that chain, which has ${script.count(where)}`);
+      script.removeRule(where, place - 1);
       return;
     }
     for (const { name, word } of state.modules) {
@@ -254,63 +182,14 @@ class Translator {
     }
     rule.target = state.target?.write(rule) ?? "";
     const rules = written(rule);
-    if (verb === "-D" || verb === "-C") {
-      const sets = rule.sets.map(({ name, body }) => `add set ${this.family} ${table} ${name} { ${body} }`);
-      for (const text of rules) this.lookFor(order, where, target, text, sets);
-      return;
-    }
-    for (const { name, body } of rule.sets) this.lines.push(`add set ${this.family} ${table} ${name} { ${body} }`);
-    const there = this.rulesOf(where, target);
-    const index = verb === "-A" ? there.length : (place ?? 1) - 1;
-    const isAppended = verb === "-A";
-    // Several rules of one command stand in their order when they are appended, and each before the last when they are inserted.
-    for (const text of rules) {
-      const at = isAppended ? there.length : index;
-      const [before, behind] = isAppended || at === 0 ? [[], []] : [there.slice(0, at), there.slice(at)];
-      const added: Rule = { target, text, isAppended, index: at, before, behind, isGone: false };
-      this.lines.push(added);
-      there.splice(at, 0, added);
-    }
+    const sets = rule.sets.map(({ name, body }) => `add set ${this.family} ${table} ${name} { ${body} }`);
+    if (verb === "-A" || verb === "-I") script.addRules(where, rules, sets, verb === "-A" ? undefined : (place ?? 1) - 1);
+    else for (const text of rules) this.lookFor(order, where, text, sets);
   }
-  private rulesOf(where: Place, target: string): (number | Rule)[] {
-    const isEmpty = this.flushed.has(`${where.family} ${where.table}`);
-    const known = this.rules.get(target) ?? (isEmpty ? [] : [...(this.options.existing?.handles(where) ?? [])]);
-    this.rules.set(target, known);
-    return known;
-  }
-  /** The first rule that is the same. */
-  private lookFor({ verb, word }: Order, where: Place, target: string, text: string, sets: readonly string[]): void {
-    const there = this.rulesOf(where, target);
-    const handle = this.options.existing?.find(this.origins.get(target) ?? where, text, sets, this.deleted);
-    const at = there.findIndex((each) => each === handle || (typeof each !== "number" && each.text === text));
-    if (at < 0 && !this.isTrial) throw new Fault(word.at, "there is no such rule in that chain");
-    if (verb === "-D" && at >= 0) this.remove(where, target, there, at);
-  }
-  private deleteAt(where: Place, target: string, place: number, { word }: Order): void {
-    const there = this.rulesOf(where, target);
-    if (place > there.length) throw new Fault(word.at, `there is no rule ${place} in that chain, which has ${there.length}`);
-    this.remove(where, target, there, place - 1);
-  }
-  /** What rules kept goes with them. */
-  private dropSets(where: Place, handle?: number): void {
-    const { family, table } = where;
-    for (const name of this.options.existing?.ownSets(this.origins.get(`${family} ${table} ${quoted(where.chain)}`) ?? where, handle) ??
-      []) {
-      const set = `${family} ${table} ${name}`;
-      if (this.dropped.has(set)) continue;
-      this.dropped.add(set);
-      this.lines.push(`delete set ${set}`);
-    }
-  }
-  private remove(where: Place, target: string, there: (number | Rule)[], at: number): void {
-    const [rule] = there.splice(at, 1);
-    if (typeof rule !== "number") {
-      rule.isGone = true;
-      return;
-    }
-    this.deleted.add(rule);
-    this.lines.push(`delete rule ${target} handle ${rule}`);
-    this.dropSets(where, rule);
+  private lookFor({ verb, word }: Order, where: Place, text: string, sets: readonly string[]): void {
+    const at = this.script.find(where, text, sets);
+    if (at < 0) throw new Fault(word.at, "there is no such rule in that chain");
+    if (verb === "-D") this.script.removeRule(where, at);
   }
   /** An exclamation mark that changes nothing was not understood. */
   private checkNegations(all: readonly Word[]): void {
@@ -324,14 +203,14 @@ class Translator {
   /** What a command alone becomes here; what is wrong with it is another's to say. */
   private trial(words: readonly Word[]): string {
     const other = new Translator(this.family);
-    Object.assign(other, { table: this.table, isTrial: true, setCount: this.setCount });
+    Object.assign(other, { table: this.table, isTrial: true });
     try {
       // What is looked for, or deleted, is written as if it were added.
       other.command(words.map((word) => (LOOKING.has(word.text) ? { ...word, text: "-A" } : word)));
     } catch (error) {
       return String(error);
     }
-    return other.out.join("\n");
+    return other.lines.join("\n");
   }
   private option(name: string, word: Word, words: Words, rule: Gathered, state: RuleState, not: boolean): void {
     if (name === "-m") {
@@ -352,82 +231,34 @@ class Translator {
     }
   }
   private chainCommand(name: string, table: string, [chain, value]: readonly Word[], word: Word): void {
-    const where = `${this.family} ${table}`;
+    const { script, family } = this;
     if (chain === undefined) {
       this.ofAllChains(name, table, word);
       return;
     }
-    const target = `${where} ${quoted(chain.text)}`;
-    if (name === "-N") {
-      if (isBuiltIn(table, chain.text)) throw new Fault(chain.at, `chain ${chain.text} is there already`);
-      this.needTable(table);
-      this.made.add(`${where} ${chain.text}`);
-      this.rules.set(target, []);
-      this.gone.delete(target);
-      this.lines.push(`create chain ${target}`);
-    } else if (name === "-P") {
-      if (!isBuiltIn(table, chain.text))
-        throw new Fault(chain.at, `only chains that are always there have a policy: ${chain.text} is none of table ${table}`);
+    const place = { family, table, chain: chain.text };
+    const isAlways = isBuiltIn(table, chain.text);
+    if (name === "-P") {
+      if (!isAlways) throw new Fault(chain.at, `only chains that are always there have a policy: ${chain.text} is none of table ${table}`);
       if (!value || !/^(ACCEPT|DROP)$/.test(value.text)) throw new Fault((value ?? chain).at, "expected a policy: ACCEPT or DROP");
-      this.needTable(table);
-      this.made.add(`${where} ${chain.text}`);
-      this.lines.push(`add chain ${target} ${baseChain(table, chain.text, value.text)}`);
-    } else if (name === "-F") {
-      this.needChain(table, chain);
-      this.lines.push(`flush chain ${target}`);
-      this.rules.set(target, []);
-      this.dropSets({ family: this.family, table, chain: chain.text });
-    } else if (isBuiltIn(table, chain.text)) throw new Fault(chain.at, `chain ${chain.text} is always there`);
-    else if (name === "-X") {
-      const place = { family: this.family, table, chain: chain.text };
-      if (this.rulesOf(place, target).length > 0) throw new Fault(chain.at, `chain ${chain.text} has rules: flush it before`);
-      this.removeChain(where, chain.text);
-    } else {
+      script.setPolicy(place, value.text);
+    } else if (name === "-F") script.flushChain(place);
+    else if (isAlways) throw new Fault(chain.at, `chain ${chain.text} is always there`);
+    else if (name === "-N") script.createChain(place);
+    else if (name === "-X") this.remove(place, chain);
+    else {
       if (!value) throw new Fault(word.at, `${word.text} needs the new name of the chain`);
-      this.rename({ family: this.family, table, chain: chain.text }, value.text);
+      script.renameChain(place, value.text);
     }
-  }
-  private removeChain(where: string, chain: string): void {
-    const target = `${where} ${quoted(chain)}`;
-    this.rules.set(target, []);
-    this.made.delete(`${where} ${chain}`);
-    this.gone.add(target);
-    this.lines.push(`delete chain ${target}`);
-  }
-  /** What is known of a chain is known of it by its new name. */
-  private rename(place: Place, name: string): void {
-    const where = `${place.family} ${place.table}`;
-    const [from, to] = [place.chain, name].map((chain) => `${where} ${quoted(chain)}`);
-    this.rules.set(to, this.rulesOf(place, from));
-    this.rules.delete(from);
-    this.gone.add(from);
-    this.gone.delete(to);
-    this.origins.set(to, this.origins.get(from) ?? place);
-    if (this.made.delete(`${where} ${place.chain}`)) this.made.add(`${where} ${name}`);
-    this.lines.push(`rename chain ${from} ${quoted(name)}`);
   }
   private ofAllChains(name: string, table: string, word: Word): void {
-    const where = `${this.family} ${table}`;
-    if (name !== "-F" && name !== "-X") throw new Fault(word.at, `${word.text} needs the name of a chain`);
-    this.needTable(table);
-    if (name === "-F") {
-      this.lines.push(`flush table ${where}`);
-      this.forget(where);
-      for (const chain of this.options.existing?.chains(this.family, table) ?? []) this.dropSets({ family: this.family, table, chain });
-      return;
-    }
-    const own = [...this.made].filter((key) => key.startsWith(`${where} `)).map((key) => key.slice(where.length + 1));
-    const chains = new Set([
-      ...(this.options.existing?.userChains(this.family, table) ?? []),
-      ...own.filter((chain) => !isBuiltIn(table, chain)),
-    ]);
-    for (const chain of chains) {
-      const target = `${where} ${quoted(chain)}`;
-      if (this.gone.has(target)) continue;
-      if (this.rulesOf({ family: this.family, table, chain }, target).length > 0)
-        throw new Fault(word.at, `chain ${chain} has rules: flush it before`);
-      this.removeChain(where, chain);
-    }
+    if (name === "-F") this.script.flushTable(this.family, table);
+    else if (name === "-X") for (const place of this.script.userChains(this.family, table)) this.remove(place, word);
+    else throw new Fault(word.at, `${word.text} needs the name of a chain`);
+  }
+  private remove(place: Place, { at }: Word): void {
+    if (this.script.count(place) > 0) throw new Fault(at, `chain ${place.chain} has rules: flush it before`);
+    this.script.removeChain(place);
   }
 }
 
@@ -476,5 +307,5 @@ export function translateIptables(text: string, options: TranslateOptions = {}):
     if (error instanceof Fault) throw located(source, error);
     throw error;
   }
-  return translator.out.map((line) => `${line}\n`).join("");
+  return translator.lines.map((line) => `${line}\n`).join("");
 }
