@@ -5,7 +5,7 @@ import * as abi from "../assembly/abi.ts";
 import type { Network } from "../src/engine/network.ts";
 import type { Host } from "../src/host/index.ts";
 import { Lab } from "../src/lab/index.ts";
-import { expectationText, flowText } from "../src/track/index.ts";
+import { expectationText, type FlowFilter, flowText } from "../src/track/index.ts";
 import { helperRules, lanAndServer, until } from "./nat-rig.ts";
 
 const NAT = `
@@ -52,6 +52,13 @@ describe("a router with NAT", () => {
       const [flow] = [...router.conntrack.list({ protocol: "tcp" })];
       assert.ok(flow.isReplied, flowText(flow));
       assert.equal(String(flow.reply.dst), outside);
+      const count = (filter: FlowFilter) => [...router.conntrack.list({ protocol: "tcp", ...filter })].length;
+      assert.deepEqual(
+        [{ srcNat: true }, { srcNat: outside }, { anyNat: true }, { srcNat: hostname }, { dstNat: true }].map((each) =>
+          count(each as FlowFilter),
+        ),
+        [1, 1, 1, 0, 0],
+      );
     });
   }
 

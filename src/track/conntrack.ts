@@ -45,10 +45,10 @@ export interface FlowFilter {
   readonly replyDst?: string | IpAddress;
   readonly replySport?: number;
   readonly replyDport?: number;
-  /** The address that stands for the source, or for the destination, or for either, where it was translated (`--src-nat`, `--dst-nat`, `--any-nat`). */
-  readonly srcNat?: string | IpAddress;
-  readonly dstNat?: string | IpAddress;
-  readonly anyNat?: string | IpAddress;
+  /** The address (true: any) that stands for the source, or for the destination, or for either, where it was translated (`--src-nat`, `--dst-nat`, `--any-nat`). */
+  readonly srcNat?: string | IpAddress | true;
+  readonly dstNat?: string | IpAddress | true;
+  readonly anyNat?: string | IpAddress | true;
   /** Of ICMP. */
   readonly icmpType?: number;
   readonly icmpCode?: number;
@@ -385,8 +385,8 @@ function translationOf({ srcNat, dstNat, anyNat }: FlowFilter): (flow: Matched) 
 }
 
 /** An address, or a prefix of them. */
-function withinOf(wanted: string | IpAddress | undefined): (address: IpAddress) => boolean {
-  if (wanted === undefined) return () => true;
+function withinOf(wanted: string | IpAddress | true | undefined): (address: IpAddress) => boolean {
+  if (wanted === undefined || wanted === true) return () => true;
   if (typeof wanted !== "string") return (address) => wanted.equals(address);
   const { address: network, length } = parseInterfaceAddress(wanted);
   const whole = networkOf(network, length);

@@ -390,6 +390,7 @@ export class Transaction {
       set: (name) => table.sets.get(name),
       grows: (set) => grows(table, set),
       hasChain: (name) => table.chains.has(name),
+      isBaseChain: (name) => table.chains.get(name)?.base !== undefined,
       hasObject: (type, name) => table.objects.has(objectKey(type, name)),
       anonymousName: (map) => `__${map ? "map" : "set"}${table.nextAnonymous++}`,
       meter: (name, size, parts, timeouts, at) => this.meter(table, name, size, parts, timeouts, at),

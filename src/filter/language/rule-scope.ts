@@ -13,6 +13,8 @@ export interface RuleScope extends Scope {
   /** The set, which packets change from now on: it has an end (nf_tables: 65,535 elements where nothing is said). */
   grows(set: SetDefinition): SetDefinition;
   hasChain(name: string): boolean;
+  /** A chain that hangs on a hook: nothing leads there but packets. */
+  isBaseChain(name: string): boolean;
   hasObject(type: string, name: string): boolean;
   /** Names the anonymous sets of this rule: `__set0`, `__map1`, … */
   anonymousName(map: boolean): string;

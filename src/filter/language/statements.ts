@@ -74,8 +74,10 @@ export class RuleEvaluator implements ElementContext, Evaluation {
   }
   private chain(node: VerdictNode): void {
     const { verdict: v } = verdict(node, this.scope);
-    if ("chain" in v && !this.scope.hasChain(v.chain))
-      throw new Fault({ start: node.at.end - v.chain.length, end: node.at.end }, KERNEL_MISSING);
+    if (!("chain" in v)) return;
+    const at = { start: node.at.end - v.chain.length, end: node.at.end };
+    if (!this.scope.hasChain(v.chain)) throw new Fault(at, KERNEL_MISSING);
+    if (this.scope.isBaseChain(v.chain)) throw new Fault(at, KERNEL_UNSUPPORTED);
   }
   private impliedSet(l: Selector, values: readonly bigint[]): void {
     const set = this.anonymous(

@@ -15,7 +15,12 @@ export function numberOf(text: string, option: string, most: number): number {
 }
 
 type Reading = (value: string, option: string) => Partial<FlowFilter>;
-type AddressName = "src" | "dst" | "replySrc" | "replyDst" | "srcNat" | "dstNat" | "anyNat";
+type AddressName = "src" | "dst" | "replySrc" | "replyDst";
+/** Options whose address may be left out: any. */
+export const OPTIONAL: ReadonlySet<string> = new Set(["-n", "--src-nat", "-g", "--dst-nat", "-j", "--any-nat"]);
+const translated =
+  (name: "srcNat" | "dstNat" | "anyNat"): Reading =>
+  (value) => ({ [name]: value === "" ? true : value });
 const address =
   (name: AddressName): Reading =>
   (value) => ({ [name]: value });
@@ -70,9 +75,9 @@ export const FILTERS: ReadonlyMap<string, Reading> = new Map([
   ...named(address("dst"), "-d", "--dst", "--orig-dst"),
   ...named(address("replySrc"), "-r", "--reply-src"),
   ...named(address("replyDst"), "-q", "--reply-dst"),
-  ...named(address("srcNat"), "-n", "--src-nat"),
-  ...named(address("dstNat"), "-g", "--dst-nat"),
-  ...named(address("anyNat"), "-j", "--any-nat"),
+  ...named(translated("srcNat"), "-n", "--src-nat"),
+  ...named(translated("dstNat"), "-g", "--dst-nat"),
+  ...named(translated("anyNat"), "-j", "--any-nat"),
   ...named(protocol, "-p", "--proto", "--protonum"),
   ...named(family, "-f", "--family"),
   ...named(port("zone"), "-w", "--zone"),

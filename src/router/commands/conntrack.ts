@@ -4,7 +4,7 @@ import { type Conntrack, type FlowChange, type FlowEvent, type FlowFilter, flowM
 import { type Flow, PROTOCOL_NAMES } from "../../track/flow.ts";
 import { expectationText, flowText, mappingText, zoneText } from "../../track/index.ts";
 import { type Command, type Output, usage } from "./command.ts";
-import { FILTERS, markOf, numberOf, VERSION } from "./conntrack-words.ts";
+import { FILTERS, markOf, numberOf, OPTIONAL, VERSION } from "./conntrack-words.ts";
 
 /** How often events are looked for (ms). */
 const EVENTS_MS = 50;
@@ -63,8 +63,10 @@ function read(words: readonly string[]): Order {
     const word = words[i];
     const reading = FILTERS.get(word);
     if (Object.hasOwn(ACTIONS, word)) action = ACTIONS[word];
-    else if (reading) filter = { ...filter, ...reading(words[++i] ?? "", word) };
-    else if (word === "-m" || word === "--mark") mark = markOf(words[++i] ?? "", word);
+    else if (reading) {
+      const isAlone = OPTIONAL.has(word) && /^(-|$)/.test(words[i + 1] ?? "");
+      filter = { ...filter, ...reading(isAlone ? "" : (words[++i] ?? ""), word) };
+    } else if (word === "-m" || word === "--mark") mark = markOf(words[++i] ?? "", word);
     else if (word === "-t" || word === "--timeout") change = { ...change, timeoutMs: 1000 * numberOf(words[++i] ?? "", word, 2_147_483) };
     else if (word === "-e" || word === "--event-mask") for (const kind of kindsOf(words[++i] ?? "", word)) kinds.add(kind);
     else if (word === "-o" || word === "--output") for (const output of outputsOf(words[++i] ?? "")) outputs.add(output);
