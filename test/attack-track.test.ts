@@ -370,7 +370,7 @@ describe("texts that are written against their reader", () => {
     assert.throws(
       () =>
         firewall.apply(`table ip t { set s { type ipv4_addr . ipv4_addr . inet_service; flags interval; elements = { ${elements} }; }; }`),
-      /File exists|overlap in too many ways/,
+      /File exists/,
     );
     assert.ok(performance.now() - start < 5000);
   });

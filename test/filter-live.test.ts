@@ -217,10 +217,7 @@ for (const build of BUILDS)
         ", ",
       );
       const ranged = firewall.list();
-      assert.throws(
-        () => firewall.apply(`delete element ip t four { 1.1.1.1 }; add element ip t boxes { ${boxes} }`),
-        /File exists|overlap in too many ways/,
-      );
+      assert.throws(() => firewall.apply(`delete element ip t four { 1.1.1.1 }; add element ip t boxes { ${boxes} }`), /File exists/);
       assert.equal(firewall.list(), ranged);
       firewall.apply("delete element ip t four { 1.1.1.1, 9.9.9.2 }; add element ip t four { 2.2.2.2, 3.3.3.3 }");
       assert.equal(firewall.elements(name).length, 4);

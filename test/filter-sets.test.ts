@@ -158,6 +158,23 @@ describe("sets with ranges", () => {
     }
   });
 
+  it("whose boxes multiply are refused, and leave nothing behind", async () => {
+    const rig = await Rig.create();
+    const word = (n: number) => be(n >>> 0);
+    const box = (i: number): SetElement => {
+      const [a, b] = [(i * 37) % 400, (i * 53) % 400];
+      return {
+        key: Uint8Array.of(...word(a), ...word(b), ...word(i)),
+        keyEnd: Uint8Array.of(...word(a + 400), ...word(b + 400), ...word(i + 400)),
+      };
+    };
+    const set = setOf("s", { keyLength: 12, fields: [4, 4, 4], interval: true, elements: Array.from({ length: 400 }, (_, i) => box(i)) });
+    const load: Expression = { op: "payload", dreg: 1, base: "network", offset: 8, len: 12 };
+    assert.throws(() => rig.machine.load(withSet(set, [load, inSet(), drop])), /overlap in too many ways/);
+    rig.machine.load(withSet(setOf("s", { dynamic: true }), [source, inSet(), drop]));
+    await rig.engine.close();
+  });
+
   it("change while they are in force, and give their memory back", async () => {
     const rig = await Rig.create();
     rig.machine.load(withSet(setOf("s", { interval: true }), [source, inSet(), drop]));

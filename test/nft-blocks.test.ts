@@ -3,8 +3,11 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, describe, it } from "node:test";
 import { NftError, printNetlink, Ruleset } from "../src/filter/language/index.ts";
+import type { Element } from "../src/filter/language/model.ts";
+import { overlappingBoxes } from "../src/filter/language/sets.ts";
 import { file } from "./nft/corpus.ts";
 import { missingNft, NftNamespace } from "./nft/kernel.ts";
+import { random } from "./support.ts";
 
 interface Shown {
   readonly list: string;
@@ -55,4 +58,27 @@ describe("tables, as nft takes and shows them", { skip: missing }, () => {
       assert.deepEqual(ours(text), theirs);
       assert.equal(theirs === undefined, text.startsWith("# refused"), "whether nft takes it is said at the head of the case");
     });
+});
+
+it("boxes overlap where the slow way says so", (t) => {
+  const r = random(t);
+  for (let round = 0; round < 400; round++) {
+    const range = (most: number) => {
+      const from = r.below(most);
+      return { from: BigInt(from), to: BigInt(r.below(2) === 0 ? from : from + r.below(3)) };
+    };
+    const elements = Array.from({ length: 2 + r.below(7) }, () => ({ key: [range(2), range(12), range(6)] })) as unknown as Element[];
+    const has = (box: Element, point: readonly bigint[]) => box.key.every(({ from, to }, i) => from <= point[i] && point[i] <= to);
+    const isRefused = elements.some((later, i) =>
+      elements.slice(0, i).some((each) =>
+        (["from", "to"] as const).some((end) =>
+          has(
+            each,
+            later.key.map((field) => field[end]),
+          ),
+        ),
+      ),
+    );
+    assert.equal(overlappingBoxes(elements) !== undefined, isRefused);
+  }
 });
