@@ -506,7 +506,9 @@ export const SEG_SIZE = 128;
 export const SEG_TIMESTAMPS = 1;
 export const SEG_OTHER_OPTIONS = 2;
 
+/** Sixteen bits, and whether routers may cut the packet. */
 export const OUT_IDENTIFICATION = 48;
+export const OUT_MAY_BE_CUT = 0x10000;
 export const OUT_SEGMENT_SIZE = 52;
 export const OUT_PIECES = 56;
 export const OUT_SEQUENCE = 60;

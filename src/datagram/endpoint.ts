@@ -11,6 +11,7 @@ import { type SourceFilter, sourceFilter } from "../ip/multicast/filter.ts";
 import type { IpStack, Path } from "../ip/stack.ts";
 import { standsFor } from "../ip/wildcard.ts";
 import type { Datagram, DatagramBatch, SendOptions, SocketError } from "./datagram.ts";
+import { DISCOVERY, type Discovery } from "./discovery.ts";
 import { errorOf, socketError } from "./errors.ts";
 import { type GroupOptions, Groups } from "./groups.ts";
 import { ReceiveQueue } from "./receive-queue.ts";
@@ -28,8 +29,9 @@ export interface Envelope {
   readonly trafficClass: number;
   /** Bytes of each datagram when there are several; 0 for one. */
   readonly segmentSize: number;
-  /** May be cut to the path's MTU. */
+  /** May it be cut here, and by routers? */
   readonly mayFragment: boolean;
+  readonly mayBeCut: boolean;
   /** A copy stays here: groups and broadcasts. */
   readonly loop: boolean;
   /** SO_MARK, 0 without. */
@@ -59,8 +61,8 @@ export abstract class DatagramEndpoint {
   /** Its number in IP headers. */
   readonly protocol: number;
   local: IpAddress;
-  /** 0 where the protocol has no ports. */
-  readonly port: number;
+  /** 0 where the protocol has no ports, and while it has none. */
+  port: number;
   readonly options: EndpointOptions;
   /** The only peer, when connected. */
   remote: IpAddress | undefined;
@@ -76,8 +78,8 @@ export abstract class DatagramEndpoint {
   mark = 0;
   /** Also groups that other sockets joined (IP_MULTICAST_ALL). */
   multicastAll = true;
-  /** False: larger than the path's MTU is an error (IP_MTU_DISCOVER: IP_PMTUDISC_DO). */
-  mayFragment = true;
+  /** What becomes of what is larger than the path takes (IP_MTU_DISCOVER). */
+  discovery: Discovery = DISCOVERY.want;
   /** Keep errors about what was sent for `readError`, unconnected or not (IP_RECVERR). */
   receiveErrors = false;
   /** Bytes that may wait to be read, each batch with its overhead (SO_RCVBUF). */
@@ -94,6 +96,8 @@ export abstract class DatagramEndpoint {
   private multicastTtl = 1;
   private multicastLoop = true;
   private multicastInterface: NetInterface | undefined;
+  /** The interface by which all else is sent, where nothing else says so (IP_UNICAST_IF). */
+  unicastInterface: NetInterface | undefined;
   private error: LoomError | undefined;
   private path: Path | undefined;
   private pathTo: IpAddress | undefined;
@@ -207,8 +211,9 @@ export abstract class DatagramEndpoint {
     const { stack } = this;
     stack.touch();
     const group = to.isMulticast;
-    const path = this.findPath(to, port, options?.iface ?? this.device ?? (group ? this.multicastInterface : undefined));
-    if (path.hop === 0) throw new LoomError("ENETUNREACH", `there is no route to ${to}`);
+    const found = this.findPath(to, port, options?.iface ?? this.device ?? (group ? this.multicastInterface : this.unicastInterface));
+    if (found.hop === 0) throw new LoomError("ENETUNREACH", `there is no route to ${to}`);
+    const path = this.discovery.byLink && found.mtu < found.linkMtu ? { ...found, mtu: found.linkMtu } : found;
     const isBroadcast = !group && (path.iface?.isBroadcast(to) ?? false);
     if (isBroadcast && !this.broadcast) throw new LoomError("EACCES", "broadcast is not allowed on this socket");
     const source = options?.source ?? (this.local.isUnspecified || this.local.isMulticast ? stack.sourceFor(to, path) : this.local);
@@ -224,7 +229,8 @@ export abstract class DatagramEndpoint {
       hopLimit: options?.hopLimit ?? usual,
       trafficClass: options?.trafficClass ?? this.trafficClass,
       segmentSize,
-      mayFragment: this.mayFragment,
+      mayFragment: this.discovery.mayFragment,
+      mayBeCut: this.discovery.mayBeCut,
       mark: this.mark,
       loop: group ? this.multicastLoop && (path.iface?.isMember(to) ?? false) : isBroadcast,
     };
@@ -282,6 +288,11 @@ export abstract class DatagramEndpoint {
 
   get readable(): boolean {
     return !this.queue.isEmpty || this.error !== undefined;
+  }
+
+  /** Bytes of all that waits. */
+  get unread(): number {
+    return this.queue.bytes;
   }
 
   /** Bytes of the next datagram, -1 when none waits (FIONREAD). */
@@ -343,7 +354,8 @@ export abstract class DatagramEndpoint {
     const error = socketError(report);
     if (this.receiveErrors && this.errors.length < MOST_ERRORS) this.errors.push(error);
     // What is too big is cut from now on: nothing that the program has to know.
-    const isHard = report.kind === "tooBig" ? !this.mayFragment : icmpErrno(report.source.family, report.type, report.code).isHard;
+    const isHard =
+      report.kind === "tooBig" ? !this.discovery.mayFragment : icmpErrno(report.source.family, report.type, report.code).isHard;
     // What may pass is for those alone who ask for errors; what this host itself found out is for everybody.
     const matters = this.remote !== undefined && (isHard || (report.isLocal === true && report.kind !== "tooBig"));
     if (matters || this.receiveErrors) this.error = errorOf(error);

@@ -79,14 +79,15 @@ export class Output {
     const iface = meaning && "iface" in meaning ? meaning.iface : undefined;
     const neighbour = meaning?.kind === "neighbour" ? meaning.neighbour : undefined;
     const mtu = isLocal ? 65_535 : (iface?.mtuFor(family) ?? 0);
-    return { generation: this.world.routes.generation, hop: meaning ? hop : 0, iface, isLocal, mtu, neighbour };
+    return { generation: this.world.routes.generation, hop: meaning ? hop : 0, iface, isLocal, mtu, linkMtu: mtu, neighbour };
   }
 
   private scopedPath(to: IpAddress, iface: NetInterface | undefined): Path {
     const { routes, neighbours } = this.world;
-    const none = { generation: routes.generation, hop: 0, iface, isLocal: false, mtu: iface?.mtuFor(to.family) ?? 0, neighbour: undefined };
+    const mtu = iface?.mtuFor(to.family) ?? 0;
+    const none = { generation: routes.generation, hop: 0, iface, isLocal: false, mtu, linkMtu: mtu, neighbour: undefined };
     if (!iface || !this.world.interfaces.includes(iface)) return none;
-    if (iface.owns(to)) return { ...none, hop: routes.endHop(to.family, "local"), isLocal: true, mtu: 65_535 };
+    if (iface.owns(to)) return { ...none, hop: routes.endHop(to.family, "local"), isLocal: true, mtu: 65_535, linkMtu: 65_535 };
     const neighbour = neighbours.entry(iface, to);
     if (!neighbour) return none;
     if (to.isMulticast || iface.isBroadcast(to)) {

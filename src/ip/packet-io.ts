@@ -73,10 +73,16 @@ export class PacketIo {
   /** A packet's bytes from its network header on, `most` at most. */
   packetBytes(id: number, most = LARGEST_PACKET): Uint8Array {
     const { memory } = this.engine;
-    const d = memory.descriptor(id);
-    const skip = memory.getU16(d + abi.DESC_L3);
-    const whole = new Uint8Array(Math.min(memory.getU32(d + abi.DESC_PACKET_LENGTH), skip + most));
-    return whole.subarray(Math.min(skip, whole.length), copyChain(memory, id, whole));
+    const skip = memory.getU16(memory.descriptor(id) + abi.DESC_L3);
+    const whole = this.frameBytes(id, skip + most);
+    return whole.subarray(Math.min(skip, whole.length));
+  }
+
+  /** As `packetBytes`, with what the link has in front. */
+  frameBytes(id: number, most: number): Uint8Array {
+    const { memory } = this.engine;
+    const whole = new Uint8Array(Math.min(memory.getU32(memory.descriptor(id) + abi.DESC_PACKET_LENGTH), most));
+    return whole.subarray(0, copyChain(memory, id, whole));
   }
 
   /** Sends a whole frame by an interface; one that is larger than the interface takes is dropped. `segment`: rules that it meets (abi.SEGMENT_*). */

@@ -463,6 +463,11 @@ export class IpStack implements PuntReceiver, World {
     return this.io.packetBytes(id, most);
   }
 
+  /** As `packetBytes`, with what the link has in front. */
+  frameBytes(id: number, most: number): Uint8Array {
+    return this.io.frameBytes(id, most);
+  }
+
   // ── What goes down ────────────────────────────────────────────────────────────────────────────
 
   chainOf(packet: Uint8Array): number | undefined {

@@ -99,7 +99,9 @@ export interface Path {
   hop: number;
   iface: NetInterface | undefined;
   isLocal: boolean;
+  /** What the whole way takes, as far as is known; and what the interface does, which is what can be received. */
   mtu: number;
+  linkMtu: number;
   /** Whom packets are handed to, once that is known. */
   neighbour: Neighbour | undefined;
 }

@@ -1,11 +1,12 @@
 /** What sockets of datagrams share, whatever their protocol: `datagram_poll`, and what `udp_sendmsg`, `raw_sendmsg` and `ping_v4_sendmsg` have in common. */
 import type { IpAddress } from "../base/ip-address.ts";
+import type { SendOptions } from "../datagram/datagram.ts";
+import { DISCOVERY } from "../datagram/discovery.ts";
 import type { DatagramEndpoint } from "../datagram/endpoint.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import {
   AF_UNSPEC,
   FIONREAD,
-  IP_PMTUDISC_WANT,
   MSG_ERRQUEUE,
   MSG_OOB,
   MSG_PEEK,
@@ -42,6 +43,16 @@ const BOTH = RCV_SHUTDOWN | SEND_SHUTDOWN;
 const IN = POLLIN | POLLRDNORM;
 const OUT = POLLOUT | POLLWRNORM | POLLWRBAND;
 
+/** Where a datagram goes and how; without an address to the peer. */
+export interface Addressed<E> {
+  readonly endpoint: E;
+  readonly to: IpAddress | undefined;
+  readonly port: number;
+  readonly options: SendOptions | undefined;
+  /** Of what time stamps it is asked to tell. */
+  readonly told: number;
+}
+
 export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoint> extends InetSocket {
   /** Options that the endpoint takes, in the order in which they were set: a socket has none before it is bound. */
   private readonly wishes: ((endpoint: DatagramEndpoint) => void)[] = [];
@@ -51,12 +62,17 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
   readonly tells = { info: false, hopLimit: false, trafficClass: false, batches: false };
   traffic = 0;
   wantsErrors = false;
-  discovery = IP_PMTUDISC_WANT;
+  discovery: keyof typeof DISCOVERY = "want";
+  /** What is too large for the path is an error over IPv6 (IPV6_DONTFRAG). */
+  dontFragment = false;
+  unicastInterface = 0;
   readonly multicast = { multicastTtl: 1, multicastLoop: 1, multicastAll: 1 };
   /** Bytes of each datagram of a send (UDP_SEGMENT); 0: one. */
   segmentSize = 0;
   endpoint: E | undefined;
   private hops: number | undefined;
+  /** The port was asked for: it stays the socket's when it is no longer connected. */
+  private hasAskedPort = false;
   /** The next datagram, when somebody has looked at it. */
   private next: Received | undefined;
 
@@ -82,6 +98,7 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
       conflict ||
       attempt(() => {
         this.adopt(this.open(address, port));
+        this.hasAskedPort = port !== 0;
         return 0;
       });
     if (result < 0) this.address = before;
@@ -102,16 +119,15 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
 
   /** The endpoint; bound to a free port when it is not bound yet. Or a negative error. */
   private bound(): E | number {
+    const again = this.endpoint ? this.rehash() : 0;
+    if (again < 0) return again;
     if (this.endpoint) return this.endpoint;
     const taken = this.take(this.address, 0);
     return taken < 0 ? taken : (this.endpoint as unknown as E);
   }
 
   connect(name: SocketName): number {
-    if (name.family === AF_UNSPEC) {
-      if (this.endpoint) this.endpoint.remote = undefined;
-      return 0;
-    }
+    if (name.family === AF_UNSPEC) return this.disconnect();
     const remote = this.peerIn(name);
     if (typeof remote === "number") return remote;
     if (!this.address.isUnspecified && this.address.family !== remote.family) return -EINVAL;
@@ -126,6 +142,33 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
       endpoint.connect(remote, (name as { port: number }).port);
       return 0;
     });
+  }
+
+  /** From now on everybody is heard, by any interface; a port that was chosen goes back (__udp_disconnect). */
+  private disconnect(): number {
+    const { endpoint, settings } = this;
+    if (!endpoint) return 0;
+    endpoint.remote = undefined;
+    endpoint.remotePort = 0;
+    if (settings.device !== undefined) {
+      settings.device = undefined;
+      this.settingChanged("device");
+    }
+    if (!this.hasAskedPort) this.unhash();
+    return 0;
+  }
+
+  /** Where ports are chosen: gives it back; finds another, or says why not. */
+  protected unhash(): void {}
+  protected rehash(): number {
+    return 0;
+  }
+
+  /** What `discovery` and `dontFragment` come to. */
+  discover(): void {
+    const { mayFragment, mayBeCut, byLink } = DISCOVERY[this.discovery];
+    const discovery = { mayFragment: mayFragment && !this.dontFragment, mayBeCut, byLink };
+    this.wish((endpoint) => (endpoint.discovery = discovery));
   }
 
   /** Asks something of the endpoint, now or as soon as there is one. Throws what the endpoint throws. */
@@ -219,12 +262,19 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
     const told = sendFlags(this.settings, message.control);
     if (told < 0) return told;
     return attempt(() => {
-      const options = sendOptions(message.control, this);
-      if (to) endpoint.send(data, to, port, zone && !options?.iface ? { ...options, iface: zone } : options);
-      else endpoint.send(data, undefined, undefined, options);
-      if (told > 0) this.noteTimestamps(told, data);
+      const given = sendOptions(message.control, this);
+      const options = to && zone && !given?.iface ? { ...given, iface: zone } : given;
+      this.deliver({ endpoint, to, port, options, told }, data, flags);
       return data.length;
     });
+  }
+
+  /** What was addressed goes, or waits for more of it. */
+  protected deliver(address: Addressed<E>, data: Uint8Array, _flags: number): void {
+    const { endpoint, to, port, options, told } = address;
+    if (to) endpoint.send(data, to, port, options);
+    else endpoint.send(data, undefined, undefined, options);
+    if (told > 0) this.noteTimestamps(told, data);
   }
 
   /** A datagram leaves at once: both times of it are the same. */
@@ -279,6 +329,10 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
 
   private fillErrors(): void {
     for (let error = this.endpoint?.readError(); error; error = this.endpoint?.readError()) this.errors.note(error, this.domain);
+  }
+
+  override held() {
+    return { unread: this.endpoint?.unread ?? 0, unsent: 0, drops: this.endpoint?.drops ?? 0 };
   }
 
   override takeError(): number {

@@ -1,9 +1,10 @@
 /** IPPROTO_IP (ip(7)) and IPPROTO_IPV6 (ipv6(7), RFC 3493, RFC 3542). */
 import { LoomError } from "../base/errors.ts";
+import type { DISCOVERY } from "../datagram/discovery.ts";
 import type { DatagramEndpoint } from "../datagram/endpoint.ts";
 import * as c from "./constants.ts";
 import { DatagramSocket } from "./datagram-socket.ts";
-import { EINVAL, ENOPROTOOPT } from "./errno.ts";
+import { EADDRNOTAVAIL, EINVAL, ENOPROTOOPT } from "./errno.ts";
 import type { InetSocket } from "./inet-socket.ts";
 import { encodeName } from "./names.ts";
 import { flag, int, type OptionTable, type SocketOption } from "./options.ts";
@@ -111,20 +112,51 @@ const ofStream: SocketOption<InetSocket> = int(
   c.IP_PMTUDISC_OMIT,
 );
 
-/** IP_PMTUDISC_WANT cuts what is too large, IP_PMTUDISC_DO refuses it. */
+/** By their numbers. */
+const WAYS = ["dont", "want", "do", "probe", "interface", "omit"] as const satisfies readonly (keyof typeof DISCOVERY)[];
+
 const ofDatagrams = forDatagrams(
   int(
-    (socket) => socket.discovery,
+    (socket) => WAYS.indexOf(socket.discovery),
     (socket, value) => {
-      socket.discovery = value;
-      socket.wish((endpoint: DatagramEndpoint) => {
-        endpoint.mayFragment = value === c.IP_PMTUDISC_WANT;
-      });
+      socket.discovery = WAYS[value];
+      socket.discover();
     },
-    c.IP_PMTUDISC_WANT,
-    c.IP_PMTUDISC_DO,
+    c.IP_PMTUDISC_DONT,
+    c.IP_PMTUDISC_OMIT,
   ),
 );
+
+/** Segments of streams fit the path in any case. */
+const dontFragment: SocketOption<InetSocket> = flag(
+  (socket) => (socket instanceof DatagramSocket ? socket.dontFragment : socket.settings.dontFragment),
+  (socket, on) => {
+    if (!(socket instanceof DatagramSocket)) socket.settings.dontFragment = on;
+    else {
+      socket.dontFragment = on;
+      socket.discover();
+    }
+  },
+);
+
+/** An interface's index in network order, 0 for none: unlike SO_BINDTODEVICE it holds for what is sent, and asks nothing of what comes. */
+const unicastInterface = forDatagrams({
+  get: (socket) => swapped(socket.unicastInterface),
+  set(socket, value) {
+    if (!value.isInt) return -EINVAL;
+    const index = swapped(value.int);
+    const iface = socket.host.ip.interfaces.find((each) => each.index === index);
+    if (index !== 0 && !iface) return -EADDRNOTAVAIL;
+    if (index !== 0 && socket.settings.device !== undefined && socket.settings.device !== iface?.name) return -EINVAL;
+    socket.unicastInterface = index;
+    socket.wish((endpoint: DatagramEndpoint) => (endpoint.unicastInterface = iface));
+    return 0;
+  },
+});
+
+function swapped(word: number): number {
+  return ((word & 255) << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
+}
 
 const discovery: SocketOption<InetSocket> = {
   get: (socket) => (socket instanceof DatagramSocket ? ofDatagrams : ofStream).get?.(socket) ?? 0,
@@ -158,6 +190,13 @@ export const UDP_OPTIONS: OptionTable<UdpSocket> = {
     0,
     0xffff,
   ),
+  [c.UDP_CORK]: flag(
+    (socket) => socket.corked,
+    (socket, on) => {
+      socket.corked = on;
+      if (!on) socket.push();
+    },
+  ),
   [c.UDP_GRO]: flag(
     ({ tells }) => tells.batches,
     ({ tells }, on) => {
@@ -172,6 +211,7 @@ export const IP_OPTIONS: OptionTable<InetSocket> = {
   [c.IP_RECVERR]: receiveErrors,
   [c.IP_MTU_DISCOVER]: discovery,
   [c.IP_FREEBIND]: freeBind,
+  [c.IP_UNICAST_IF]: unicastInterface,
   [c.IP_BIND_ADDRESS_NO_PORT]: bindWithoutPort,
   [c.IP_MINTTL]: leastHops,
   [c.IP_PKTINFO]: told("info"),
@@ -188,6 +228,8 @@ export const IPV6_OPTIONS: OptionTable<InetSocket> = {
   [c.IPV6_RECVERR]: receiveErrors,
   [c.IPV6_MTU_DISCOVER]: discovery,
   [c.IPV6_FREEBIND]: freeBind,
+  [c.IPV6_UNICAST_IF]: unicastInterface,
+  [c.IPV6_DONTFRAG]: dontFragment,
   [c.IPV6_MINHOPCOUNT]: leastHops,
   [c.IPV6_RECVPKTINFO]: told("info"),
   [c.IPV6_RECVHOPLIMIT]: told("hopLimit"),

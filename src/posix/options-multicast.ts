@@ -10,6 +10,7 @@ import { EADDRNOTAVAIL, EINVAL, ENOPROTOOPT } from "./errno.ts";
 import type { InetSocket } from "./inet-socket.ts";
 import { decodeName } from "./names.ts";
 import type { OptionTable, OptionValue, SocketOption } from "./options.ts";
+import { FILTER4, GROUP_FILTER } from "./options-source-filter.ts";
 
 type Wish = (endpoint: DatagramEndpoint) => void;
 
@@ -119,11 +120,22 @@ const loop = remembered("multicastLoop", 0, 1, (endpoint, value) => endpoint.set
 const all = remembered("multicastAll", 0, 1, (endpoint, value) => {
   endpoint.multicastAll = value !== 0;
 });
+const block = (
+  endpoint: DatagramEndpoint,
+  group: IpAddress,
+  { iface, sources = [] }: { iface?: NetInterface; sources?: IpAddress[] },
+  on: boolean,
+) => {
+  for (const source of sources) endpoint.blockSource(group, source, on, iface);
+};
 const groups: OptionTable<InetSocket> = {
   [c.MCAST_JOIN_GROUP]: request(false, (endpoint, group, options) => endpoint.join(group, options)),
   [c.MCAST_LEAVE_GROUP]: request(false, (endpoint, group, options) => endpoint.leave(group, options)),
   [c.MCAST_JOIN_SOURCE_GROUP]: request(true, (endpoint, group, options) => endpoint.join(group, options)),
   [c.MCAST_LEAVE_SOURCE_GROUP]: request(true, (endpoint, group, options) => endpoint.leave(group, options)),
+  [c.MCAST_BLOCK_SOURCE]: request(true, (endpoint, group, options) => block(endpoint, group, options, true)),
+  [c.MCAST_UNBLOCK_SOURCE]: request(true, (endpoint, group, options) => block(endpoint, group, options, false)),
+  [c.MCAST_MSFILTER]: GROUP_FILTER,
 };
 
 /** struct in_addr, ip_mreq or ip_mreqn. */
@@ -151,6 +163,7 @@ export const MULTICAST4: OptionTable<InetSocket> = {
   [c.IP_MULTICAST_LOOP]: loop,
   [c.IP_MULTICAST_ALL]: all,
   [c.IP_MULTICAST_IF]: interface4,
+  [c.IP_MSFILTER]: FILTER4,
   [c.IP_ADD_MEMBERSHIP]: membership4(join),
   [c.IP_DROP_MEMBERSHIP]: membership4(leave),
   [c.IP_ADD_SOURCE_MEMBERSHIP]: source4((endpoint, group, source, iface) => endpoint.join(group, { iface, sources: [source] })),
@@ -163,6 +176,7 @@ export const MULTICAST6: OptionTable<InetSocket> = {
   ...groups,
   [c.IPV6_MULTICAST_HOPS]: ttl,
   [c.IPV6_MULTICAST_LOOP]: loop,
+  [c.IPV6_MULTICAST_ALL]: all,
   [c.IPV6_MULTICAST_IF]: command((socket, value) => {
     if (!value.isInt) return undefined;
     const iface = value.int ? interfaceAt(socket.host, value.int) : undefined;

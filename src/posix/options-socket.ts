@@ -3,6 +3,7 @@ import { LoomError } from "../base/errors.ts";
 import {
   SO_ACCEPTCONN,
   SO_BINDTODEVICE,
+  SO_BINDTOIFINDEX,
   SO_BROADCAST,
   SO_COOKIE,
   SO_DOMAIN,
@@ -12,6 +13,8 @@ import {
   SO_LINGER,
   SO_MARK,
   SO_MAX_PACING_RATE,
+  SO_MEMINFO,
+  SO_NETNS_COOKIE,
   SO_OOBINLINE,
   SO_PASSCRED,
   SO_PEERCRED,
@@ -101,6 +104,27 @@ const device: SocketOption<Socket> = {
   },
 };
 
+const deviceIndex: SocketOption<Socket> = {
+  get: (socket) => inet(socket)?.boundInterface?.index ?? 0,
+  set(socket, value) {
+    if (!(socket instanceof InetSocket)) return -ENOPROTOOPT;
+    if (!value.isInt || value.int < 0) return -EINVAL;
+    const iface = socket.host.ip.interfaces.find((each) => each.index === value.int);
+    if (value.int !== 0 && !iface) return -ENODEV;
+    socket.settings.device = iface?.name;
+    socket.settingChanged("device");
+    return 0;
+  },
+};
+
+/** SK_MEMINFO_*: bytes that wait to be read and what may, the same of what was written, and what was dropped. */
+const memory: SocketOption<Socket> = {
+  get(socket) {
+    const { unread, unsent, drops } = socket.held();
+    return intBytes(unread, socket.bufferSize("receiveBuffer"), unsent, socket.bufferSize("sendBuffer"), 0, unsent, 0, 0, drops);
+  },
+};
+
 /** What routing rules may look at. */
 const mark: SocketOption<Socket> = {
   get: ({ settings }) => settings.mark,
@@ -147,7 +171,26 @@ const stamps = (unit: "us" | "ns"): SocketOption<Socket> =>
     },
   );
 
+/** A number for each host. */
+const netnsCookies = new WeakMap<object, number>();
+let lastNetns = 0;
+const netnsCookie: SocketOption<Socket> = {
+  get(socket, place) {
+    if (!(socket instanceof InetSocket)) throw new LoomError("ENOPROTOOPT", "of sockets of a network");
+    if (place && place.length < 8) throw new LoomError("EINVAL", `room for ${place.length} bytes; expected 8`);
+    const cookie = netnsCookies.get(socket.host) ?? ++lastNetns;
+    netnsCookies.set(socket.host, cookie);
+    return wide(cookie);
+  },
+};
+
 const inet = (socket: Socket) => (socket instanceof InetSocket ? socket : undefined);
+
+function wide(value: number): Uint8Array {
+  const out = new Uint8Array(8);
+  new DataView(out.buffer).setBigUint64(0, BigInt(value), true);
+  return out;
+}
 
 export const SOCKET_OPTIONS: OptionTable<Socket> = {
   [SO_TYPE]: int((socket) => socket.type),
@@ -157,9 +200,7 @@ export const SOCKET_OPTIONS: OptionTable<Socket> = {
   [SO_COOKIE]: {
     get(socket, place) {
       if (place && place.length < 8) throw new LoomError("EINVAL", `room for ${place.length} bytes; expected 8`);
-      const out = new Uint8Array(8);
-      new DataView(out.buffer).setBigUint64(0, BigInt(socket.cookie), true);
-      return out;
+      return wide(socket.cookie);
     },
   },
   // All packets are handled by the thread that owns the host.
@@ -189,7 +230,10 @@ export const SOCKET_OPTIONS: OptionTable<Socket> = {
   },
   [SO_MAX_PACING_RATE]: pacingRate,
   [SO_BINDTODEVICE]: device,
+  [SO_BINDTOIFINDEX]: deviceIndex,
   [SO_MARK]: mark,
+  [SO_MEMINFO]: memory,
+  [SO_NETNS_COOKIE]: netnsCookie,
   [SO_BROADCAST]: flag(
     ({ settings }) => settings.broadcast,
     (socket, on) => {

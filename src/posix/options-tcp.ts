@@ -1,33 +1,12 @@
 /** IPPROTO_TCP (tcp(7)). */
+import { LoomError } from "../base/errors.ts";
 import { CONGESTION_NAMES } from "../tcp/congestion/index.ts";
+import { RTO_MAX } from "../tcp/rtt.ts";
 import { CLOSED, SYN_SENT } from "../tcp/states.ts";
+import { DEFAULT_OPTIONS } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
-import {
-  SOMAXCONN,
-  TCP_CONGESTION,
-  TCP_CORK,
-  TCP_DEFER_ACCEPT,
-  TCP_FASTOPEN,
-  TCP_FASTOPEN_CONNECT,
-  TCP_FASTOPEN_KEY,
-  TCP_FASTOPEN_NO_COOKIE,
-  TCP_INFO,
-  TCP_INQ,
-  TCP_KEEPCNT,
-  TCP_KEEPIDLE,
-  TCP_KEEPINTVL,
-  TCP_LINGER2,
-  TCP_MAXSEG,
-  TCP_MD5SIG,
-  TCP_MD5SIG_EXT,
-  TCP_NODELAY,
-  TCP_NOTSENT_LOWAT,
-  TCP_QUICKACK,
-  TCP_SYNCNT,
-  TCP_TIMESTAMP,
-  TCP_USER_TIMEOUT,
-  TCP_WINDOW_CLAMP,
-} from "./constants.ts";
+import * as c from "./constants.ts";
+import { encodeControlInfo } from "./control-info.ts";
 import { EINVAL, ENOENT, EOPNOTSUPP } from "./errno.ts";
 import { flag, int, type OptionTable, type SocketOption } from "./options.ts";
 import { AO_OPTIONS } from "./options-ao.ts";
@@ -44,6 +23,9 @@ const NAME_BYTES = 16;
 const LEAST_MSS = 88;
 const MOST_MSS = 32_767;
 const UNSET_MSS = 65_535;
+/** Two ticks of Linux's clock, and its TCP_RTO_MIN and TCP_DELACK_MAX. */
+const LEAST_TIMEOUT_US = 2000;
+const MOST_TIMEOUT_US = 200_000;
 
 /** Seconds to SYN-ACK timeouts that double from one second up to two minutes, and back. */
 function timeoutsIn(seconds: number): number {
@@ -101,6 +83,17 @@ const maxSegment: SocketOption<TcpSocket> = {
   },
 };
 
+/** Once: who has read it has it. */
+const savedSyn: SocketOption<TcpSocket> = {
+  get({ tcb }, place) {
+    const saved = tcb?.savedSyn;
+    if (!tcb || !saved) return new Uint8Array(0);
+    if (place && place.length < saved.length) throw new LoomError("EINVAL", `room for ${place.length} bytes; expected ${saved.length}`);
+    tcb.savedSyn = undefined;
+    return saved;
+  },
+};
+
 /** 0 or 1, and only before there is a connection. */
 function whenClosed(get: (socket: TcpSocket) => boolean, set: (socket: TcpSocket, on: boolean) => void): SocketOption<TcpSocket> {
   return {
@@ -114,25 +107,25 @@ function whenClosed(get: (socket: TcpSocket) => boolean, set: (socket: TcpSocket
 }
 
 export const TCP_OPTIONS: OptionTable<TcpSocket> = {
-  [TCP_NODELAY]: flag(
+  [c.TCP_NODELAY]: flag(
     ({ options }) => options.noDelay,
     ({ options, tcb }, on) => {
       options.noDelay = on;
       if (on && tcb) user.push(tcb);
     },
   ),
-  [TCP_CORK]: flag(
+  [c.TCP_CORK]: flag(
     ({ options }) => options.cork,
     ({ options, tcb }, on) => {
       options.cork = on;
       if (!on && tcb) user.push(tcb);
     },
   ),
-  [TCP_MAXSEG]: maxSegment,
-  [TCP_KEEPIDLE]: keep("keepIdle", MOST_SECONDS),
-  [TCP_KEEPINTVL]: keep("keepInterval", MOST_SECONDS),
-  [TCP_KEEPCNT]: keep("keepCount", MOST_COUNT),
-  [TCP_SYNCNT]: int(
+  [c.TCP_MAXSEG]: maxSegment,
+  [c.TCP_KEEPIDLE]: keep("keepIdle", MOST_SECONDS),
+  [c.TCP_KEEPINTVL]: keep("keepInterval", MOST_SECONDS),
+  [c.TCP_KEEPCNT]: keep("keepCount", MOST_COUNT),
+  [c.TCP_SYNCNT]: int(
     ({ options, host }) => options.synRetries || host.tcp.settings.synRetries,
     ({ options }, value) => {
       options.synRetries = value;
@@ -140,19 +133,19 @@ export const TCP_OPTIONS: OptionTable<TcpSocket> = {
     1,
     MOST_COUNT,
   ),
-  [TCP_LINGER2]: int(
+  [c.TCP_LINGER2]: int(
     ({ options, host }) => (options.finTimeout < 0 ? -1 : Math.floor((options.finTimeout || host.tcp.settings.finWait2Ms) / 1000)),
     ({ options }, value) => {
       options.finTimeout = value < 0 ? -1 : Math.min(value, MOST_LINGER2) * 1000;
     },
   ),
-  [TCP_DEFER_ACCEPT]: int(
+  [c.TCP_DEFER_ACCEPT]: int(
     ({ options }) => secondsOf(options.deferAccept),
     ({ options }, value) => {
       options.deferAccept = timeoutsIn(value);
     },
   ),
-  [TCP_WINDOW_CLAMP]: {
+  [c.TCP_WINDOW_CLAMP]: {
     get: ({ options }) => options.windowClamp,
     set(socket, value) {
       if (!value.isInt || (value.int === 0 && socket.state !== CLOSED)) return -EINVAL;
@@ -160,28 +153,28 @@ export const TCP_OPTIONS: OptionTable<TcpSocket> = {
       return 0;
     },
   },
-  [TCP_INFO]: { get: (socket) => encodeTcpInfo(socket) },
-  [TCP_QUICKACK]: flag(
+  [c.TCP_INFO]: { get: (socket) => encodeTcpInfo(socket) },
+  [c.TCP_QUICKACK]: flag(
     ({ tcb }) => tcb === undefined || tcb.quickAcks > 0 || tcb.state <= SYN_SENT,
     ({ tcb }, on) => {
       if (tcb) user.quickAck(tcb, on);
     },
   ),
-  [TCP_CONGESTION]: congestion,
-  [TCP_USER_TIMEOUT]: int(
+  [c.TCP_CONGESTION]: congestion,
+  [c.TCP_USER_TIMEOUT]: int(
     ({ options }) => options.userTimeout,
     ({ options }, value) => {
       options.userTimeout = value;
     },
     0,
   ),
-  [TCP_NOTSENT_LOWAT]: int(
+  [c.TCP_NOTSENT_LOWAT]: int(
     ({ options }) => options.notSentLowWater,
     (socket, value) => {
       socket.options.notSentLowWater = value >>> 0;
     },
   ),
-  [TCP_INQ]: int(
+  [c.TCP_INQ]: int(
     ({ settings }) => Number(settings.inq),
     ({ settings }, value) => {
       settings.inq = value === 1;
@@ -190,18 +183,18 @@ export const TCP_OPTIONS: OptionTable<TcpSocket> = {
     1,
   ),
   ...AO_OPTIONS,
-  [TCP_MD5SIG]: { set: (socket, { bytes }) => setMd5Key(socket, bytes, false) },
-  [TCP_MD5SIG_EXT]: { set: (socket, { bytes }) => setMd5Key(socket, bytes, true) },
-  [TCP_FASTOPEN]: {
+  [c.TCP_MD5SIG]: { set: (socket, { bytes }) => setMd5Key(socket, bytes, false) },
+  [c.TCP_MD5SIG_EXT]: { set: (socket, { bytes }) => setMd5Key(socket, bytes, true) },
+  [c.TCP_FASTOPEN]: {
     get: ({ settings }) => settings.fastOpenQueue,
     set(socket, value) {
       if (!value.isInt || value.int < 0 || (socket.state !== CLOSED && !socket.isListening)) return -EINVAL;
-      socket.settings.fastOpenQueue = Math.min(value.int, SOMAXCONN);
+      socket.settings.fastOpenQueue = Math.min(value.int, c.SOMAXCONN);
       socket.fastOpenChanged();
       return 0;
     },
   },
-  [TCP_FASTOPEN_KEY]: {
+  [c.TCP_FASTOPEN_KEY]: {
     get: ({ settings }) => settings.fastOpenKey ?? new Uint8Array(0),
     set(socket, { bytes }) {
       if (bytes.length !== 16 && bytes.length !== 32) return -EINVAL;
@@ -210,7 +203,7 @@ export const TCP_OPTIONS: OptionTable<TcpSocket> = {
       return 0;
     },
   },
-  [TCP_FASTOPEN_CONNECT]: {
+  [c.TCP_FASTOPEN_CONNECT]: {
     get: ({ settings }) => Number(settings.fastOpenConnect),
     set(socket, value) {
       if (!value.isInt || value.int < 0 || value.int > 1) return -EINVAL;
@@ -220,11 +213,64 @@ export const TCP_OPTIONS: OptionTable<TcpSocket> = {
       return 0;
     },
   },
-  [TCP_FASTOPEN_NO_COOKIE]: whenClosed(
+  [c.TCP_FASTOPEN_NO_COOKIE]: whenClosed(
     ({ options }) => options.fastOpenWithoutCookie,
     ({ options }, on) => {
       options.fastOpenWithoutCookie = on;
     },
   ),
-  [TCP_TIMESTAMP]: int(({ tcb }) => tcb?.tsval ?? 0),
+  [c.TCP_IS_MPTCP]: int(() => 0),
+  [c.TCP_THIN_LINEAR_TIMEOUTS]: int(
+    ({ options }) => Number(options.thinLinearTimeouts),
+    ({ options }, value) => {
+      options.thinLinearTimeouts = value === 1;
+    },
+    0,
+    1,
+  ),
+  // RACK has taken its place (RFC 8985): Linux takes it, and says 0.
+  [c.TCP_THIN_DUPACK]: int(
+    () => 0,
+    () => {},
+    0,
+    1,
+  ),
+  [c.TCP_RTO_MAX_MS]: int(
+    ({ options }) => options.rtoMax,
+    ({ options, tcb }, value) => {
+      options.rtoMax = value;
+      if (tcb) tcb.rtt.most = value;
+    },
+    1000,
+    RTO_MAX,
+  ),
+  [c.TCP_RTO_MIN_US]: int(
+    ({ options }) => options.rtoMin * 1000,
+    ({ options, tcb }, value) => {
+      options.rtoMin = Math.ceil(value / 1000);
+      if (tcb) tcb.rtt.least = options.rtoMin;
+    },
+    LEAST_TIMEOUT_US,
+    MOST_TIMEOUT_US,
+  ),
+  [c.TCP_DELACK_MAX_US]: int(
+    ({ settings }) => settings.ackDelayMost * 1000,
+    ({ options, settings }, value) => {
+      settings.ackDelayMost = Math.ceil(value / 1000);
+      options.ackDelay = Math.min(DEFAULT_OPTIONS.ackDelay, settings.ackDelayMost);
+    },
+    LEAST_TIMEOUT_US,
+    MOST_TIMEOUT_US,
+  ),
+  [c.TCP_SAVE_SYN]: int(
+    ({ options }) => options.saveSyn,
+    ({ options }, value) => {
+      options.saveSyn = value as 0 | 1 | 2;
+    },
+    0,
+    2,
+  ),
+  [c.TCP_SAVED_SYN]: savedSyn,
+  [c.TCP_CC_INFO]: { get: ({ tcb }) => (tcb ? encodeControlInfo(tcb.control) : new Uint8Array(0)) },
+  [c.TCP_TIMESTAMP]: int(({ tcb }) => tcb?.tsval ?? 0),
 };

@@ -35,12 +35,16 @@ export interface Settings {
   bindWithoutPort: boolean;
   /** IP_MTU_DISCOVER of a stream. */
   discovery: number;
+  /** IPV6_DONTFRAG of a stream. */
+  dontFragment: boolean;
   /** Interface by name. */
   device: string | undefined;
   /** Connections that may be open before their handshake is over (TCP_FASTOPEN), and the keys of their cookies. */
   fastOpenQueue: number;
   fastOpenKey: Uint8Array | undefined;
   fastOpenConnect: boolean;
+  /** Milliseconds of TCP_DELACK_MAX_US. */
+  ackDelayMost: number;
   /** recvmsg tells how much is left (TCP_INQ). */
   inq: boolean;
 }
@@ -70,10 +74,12 @@ export function newSettings(): Settings {
     freeBind: false,
     bindWithoutPort: false,
     discovery: 1,
+    dontFragment: false,
     device: undefined,
     fastOpenQueue: 0,
     fastOpenKey: undefined,
     fastOpenConnect: false,
+    ackDelayMost: 200,
     inq: false,
   };
 }

@@ -67,6 +67,11 @@ export abstract class Socket extends Description {
     return this.settings[which] || DEFAULT_BUFFER;
   }
 
+  /** Bytes that wait in it, and datagrams that were dropped for want of room (SO_MEMINFO). */
+  held(): { unread: number; unsent: number; drops: number } {
+    return { unread: 0, unsent: 0, drops: 0 };
+  }
+
   /** Where the identifiers of SO_TIMESTAMPING begin: at datagrams, or at bytes of a stream; undefined: it has none yet. */
   firstTimestampKey(_atWrite: boolean): number | undefined {
     return 0;

@@ -1,5 +1,6 @@
 /** Linux's struct tcp_info (include/uapi/linux/tcp.h) of a connection: as an object, and as the struct's bytes. */
 import { congestionState, segmentCounts } from "../tcp/info.ts";
+import { mssFor } from "../tcp/output.ts";
 import { ESTABLISHED, TIME_WAIT } from "../tcp/states.ts";
 import type { Tcb } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
@@ -137,7 +138,7 @@ export function tcpInfo(socket: TcpSocket): TcpInfo {
     rttvar: us(s.rttvar),
     snd_ssthresh: s.ssthresh === undefined ? INFINITE : Math.floor(s.ssthresh / tcb.mss),
     snd_cwnd: Math.max(Math.floor(s.cwnd / tcb.mss), tcb.state < ESTABLISHED ? 1 : 0),
-    advmss: Math.min(options.maxMss, tcb.path ? tcb.path.mtu - (tcb.remote.family === 4 ? 40 : 60) : options.maxMss),
+    advmss: tcb.path ? mssFor(tcb.path.linkMtu, tcb.remote.family, options.maxMss) : options.maxMss,
     rcv_space: s.receiveSpace,
     total_retrans: s.retransmissions,
     pacing_rate: s.pacingRate,

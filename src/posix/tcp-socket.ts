@@ -442,6 +442,11 @@ export class TcpSocket extends InetSocket {
     this.waiters.wake(POLLHUP);
   }
 
+  override held() {
+    const { tcb } = this;
+    return { unread: tcb ? user.readable(tcb) : 0, unsent: tcb?.queue?.length ?? 0, drops: 0 };
+  }
+
   /** An orderly end; a reset when data was not read (RFC 2525 §2.17) or lingering was forbidden. */
   protected release(): void {
     this.stopListening();

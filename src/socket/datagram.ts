@@ -3,6 +3,7 @@ import { invalid, type LoomError } from "../base/errors.ts";
 import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import { shown } from "../base/options.ts";
+import { DISCOVERY } from "../datagram/discovery.ts";
 import type { DatagramBatch, DatagramEndpoint, SendOptions, SocketError } from "../datagram/endpoint.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack } from "../ip/stack.ts";
@@ -233,7 +234,7 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
     if (options.mark !== undefined) endpoint.setMark(options.mark);
     if (options.trafficClass !== undefined) endpoint.trafficClass = options.trafficClass;
     if (options.broadcast !== undefined) endpoint.broadcast = options.broadcast;
-    if (options.fragment !== undefined) endpoint.mayFragment = options.fragment;
+    if (options.fragment !== undefined) endpoint.discovery = options.fragment ? DISCOVERY.want : DISCOVERY.do;
     if (options.receiveBuffer !== undefined) endpoint.receiveBuffer = options.receiveBuffer;
     if (options.multicastTtl !== undefined) endpoint.setMulticastTtl(options.multicastTtl);
     if (options.multicastLoop !== undefined) endpoint.setMulticastLoop(options.multicastLoop);

@@ -204,7 +204,7 @@ export function reflecting(tcb: Tcb): number {
 /** May the option go along now? */
 export function sendsOption(tcb: Tcb): boolean {
   const { ecn } = tcb;
-  return ecn ? ecn.isAccurate && ecn.hasOption && !ecn.optionFails && tcb.options.ecnOption : false;
+  return ecn ? ecn.isAccurate && ecn.hasOption && !ecn.optionFails && tcb.world.settings.ecnOption : false;
 }
 
 /** The counter of a field of the option (§3.2.3): those of ECT start at 1. */

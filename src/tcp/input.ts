@@ -22,7 +22,7 @@ import { isGenuineFor, type Signing } from "./genuine.ts";
 import { beginKeepAlive } from "./keepalive.ts";
 import { beginSearch, largestPayload } from "./mtu-probe.ts";
 import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
-import { ownMss, transmit } from "./output.ts";
+import { announcedMss, transmit } from "./output.ts";
 import { acknowledgeSoon, reportDuplicate, takeData, worthTelling } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
 import type { Segment } from "./segment.ts";
@@ -36,7 +36,6 @@ import { takeUserTimeout } from "./user-timeout.ts";
 
 /** RFC 7323 §5.5: a timestamp older than this says nothing. */
 const TIMESTAMP_LIFE = 24 * 24 * 3600 * 1000;
-const DELAYED_ACK = 40;
 export const QUICK_ACKS = 16;
 /** A segment of so many bytes is a full one even when it ends a write: RFC 9293 §3.7.1's default, without options. */
 const LEAST_FULL = 524;
@@ -325,7 +324,7 @@ function receiveInSynSent(tcb: Tcb, id: number): void {
     // Whoever waits to write does so at once, however long that takes: the acknowledgement goes along.
     tcb.ackSoon = false;
     tcb.lastTextAt = tcb.now;
-    stack.timers.arm(tcb.busy().ackTimer, tcb.now + DELAYED_ACK);
+    stack.timers.arm(tcb.busy().ackTimer, tcb.now + tcb.options.ackDelay);
   }
   tcb.rest();
   tcb.events.established?.();
@@ -564,7 +563,7 @@ function measureSegments(tcb: Tcb): void {
   const { piece, flags } = segment;
   if (piece === tcb.receivedMss) return;
   if (piece > tcb.receivedMss) {
-    tcb.receivedMss = Math.min(piece, ownMss(tcb));
+    tcb.receivedMss = Math.min(piece, announcedMss(tcb));
     return;
   }
   // The end of a write may be as small as it likes.
@@ -597,7 +596,7 @@ function processFin(tcb: Tcb): boolean {
     tcb.pingPong = true;
     // What its owner has left to say, or its own end, takes the acknowledgement along.
     if (tcb.lastTextAt < 0 || tcb.ackSoon || segment.length > 0) acknowledgeSoon(tcb);
-    else tcb.world.stack.timers.arm(tcb.busy().ackTimer, tcb.now + DELAYED_ACK);
+    else tcb.world.stack.timers.arm(tcb.busy().ackTimer, tcb.now + tcb.options.ackDelay);
   } else tcb.ackNow = true;
   tcb.announced = later(tcb.announced, tcb.received);
   if (tcb.state === FIN_WAIT_1) tcb.state = CLOSING;
@@ -614,5 +613,5 @@ function acknowledgeWhenDue(tcb: Tcb, moved: number): void {
     acknowledgeSoon(tcb);
   } else if (tcb.unackedBytes >= worthTelling(tcb)) tcb.ackNow = true;
   const { timers } = tcb.world.stack;
-  if (!tcb.ackNow && !tcb.flight.ackTimer.armed) timers.arm(tcb.busy().ackTimer, tcb.now + DELAYED_ACK);
+  if (!tcb.ackNow && !tcb.flight.ackTimer.armed) timers.arm(tcb.busy().ackTimer, tcb.now + tcb.options.ackDelay);
 }

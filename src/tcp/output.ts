@@ -122,7 +122,7 @@ function writeSynOptions(tcb: Tcb): number {
   const { options } = tcb;
   const answers = tcb.state !== SYN_SENT;
   const scaling = options.windowScaling && (!answers || tcb.scaleOffered);
-  offer.mss = ownMss(tcb);
+  offer.mss = announcedMss(tcb);
   offer.scale = scaling ? tcb.receiveScale : -1;
   offer.sack = answers ? tcb.sackOk : options.sack;
   offer.timestamps = answers ? tcb.timestampsOk : options.timestamps;
@@ -130,7 +130,7 @@ function writeSynOptions(tcb: Tcb): number {
   offer.tsecr = answers ? tcb.tsRecent : 0;
   offer.cookie = undefined;
   // Once: a path that swallows the option lets the second SYN-ACK through (RFC 9768 §3.2.3.2.2).
-  offer.accEcn = !tcb.md5Secret && !tcb.ao && answers && !tcb.answeredSyn && tcb.options.ecnOption && tcb.ecn?.isAccurate === true;
+  offer.accEcn = !tcb.md5Secret && !tcb.ao && answers && !tcb.answeredSyn && tcb.world.settings.ecnOption && tcb.ecn?.isAccurate === true;
   const words = writeSyn(tcb.world.stack.out, OPTIONS, offer);
   const { cookie } = tcb;
   if (!cookie || words + cookieWords(cookie) + signatureWords(tcb) > MOST_OPTION_WORDS) return words;
@@ -174,10 +174,22 @@ function writeWithCounters(tcb: Tcb, ecn: EcnState, n: number): number {
   return words + writeEdges(out, OPTIONS + n + words, edges, plan.blocks);
 }
 
-/** MSS to announce: what fits the interface (RFC 9293 §3.7.1). */
+/** Largest payload without options that the path takes, as far as is known. */
 export function ownMss(tcb: Tcb): number {
-  const { mtu } = pathOf(tcb);
-  return Math.min(tcb.options.maxMss, mtu - (tcb.remote.family === 4 ? 40 : 60));
+  return mssFor(pathOf(tcb).mtu, tcb.remote.family, tcb.options.maxMss);
+}
+
+/**
+ * MSS to announce: what can be received, whatever the way there has learnt to take (RFC 9293 §3.7.1, RFC 1191 §3.1). Who asks on a way
+ * that is known to be narrow says so, as Linux does: most ways are no wider in the other direction.
+ */
+export function announcedMss(tcb: Tcb): number {
+  const { mtu, linkMtu } = pathOf(tcb);
+  return mssFor(tcb.state === SYN_SENT ? mtu : linkMtu, tcb.remote.family, tcb.options.maxMss);
+}
+
+export function mssFor(mtu: number, family: 4 | 6, most: number): number {
+  return Math.min(most, mtu - (family === 4 ? 40 : 60));
 }
 
 /** Sends `length` bytes of the queue from `seq` on (0: none) with these flags; false when no buffer was free. */
@@ -199,7 +211,7 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   const pointer = tcb.urgent ? urgentPointer(tcb, tcb.urgent, seq) : 0;
   out[abi.OUT_URGENT / 4] = pointer;
   out[abi.OUT_FLAGS / 4] = pointer > 0 ? flags | URG : flags;
-  out[abi.OUT_WINDOW / 4] = windowToAnnounce(tcb, (flags & SYN) !== 0);
+  out[abi.OUT_WINDOW / 4] = windowToAnnounce(tcb, flags & SYN ? announcedMss(tcb) : 0);
   // The first byte of a SYN's data stands behind the SYN.
   if (length > 0) attach(tcb, flags & SYN ? seq + 1 : seq, length, segmentSize);
   if (tcb.ao) tcb.ao.authenticate(stack, tcb, seq, (flags & (SYN | ACK)) === SYN);

@@ -13,7 +13,8 @@ import type { Signing } from "./genuine.ts";
 import { agree, options as offered, readSegment, receive, takeSynData } from "./input.ts";
 import type { TcpListener } from "./listener.ts";
 import { writeSyn } from "./options.ts";
-import { sendBare, transmit, zoneOf } from "./output.ts";
+import { announcedMss, mssFor, sendBare, transmit, zoneOf } from "./output.ts";
+import { wholeSegments } from "./receiver.ts";
 import { ACK, SYN } from "./sequence.ts";
 import { SYN_RECEIVED } from "./states.ts";
 import type { Demultiplexed, Tcb, TcpOptions, TcpWorld } from "./tcb.ts";
@@ -33,8 +34,8 @@ export interface PassiveWorld extends TcpWorld {
 }
 
 /** What a cookie promises, of which nobody keeps a note: as much as the buffer has, and as much as a SYN can say. */
-const cookieWindow = ({ receiveBuffer, windowClamp }: Readonly<TcpOptions>): number =>
-  Math.min(65_535, receiveBuffer, windowClamp || Number.POSITIVE_INFINITY);
+const cookieWindow = ({ receiveBuffer, windowClamp }: Readonly<TcpOptions>, mss: number): number =>
+  Math.min(65_535, wholeSegments(Math.min(receiveBuffer, windowClamp || Number.POSITIVE_INFINITY), mss));
 
 /** How a SYN opens: not fast, or with the data it carries; and the cookie that goes back. */
 const verdict = { fast: false, reply: undefined as CookieOption | undefined };
@@ -66,6 +67,7 @@ export class PassiveOpen {
     // Beside a signature there is room for timestamps or for SACK blocks; SACK is worth more, as Linux has it too.
     if (tcb.md5Secret && tcb.options.sack && offered.sackPermitted) tcb.ownOptions.timestamps = false;
     agree(tcb);
+    if (tcb.options.saveSyn > 0) tcb.savedSyn = this.headersOf(id, tcb.options.saveSyn === 2);
     this.judge(listener, tcb, length);
     tcb.cookie = verdict.reply;
     if (verdict.fast) takeSynData(tcb, id);
@@ -74,6 +76,13 @@ export class PassiveOpen {
     tcb.answeredSyn = true;
     this.world.launch(tcb);
     if (verdict.fast) this.openFast(listener, tcb);
+  }
+
+  /** The headers of a SYN, from IP's on or from the link's. */
+  private headersOf(id: number, withLink: boolean): Uint8Array {
+    const { stack } = this.world;
+    const frame = stack.frameBytes(id, stack.words[abi.SEG_PAYLOAD / 4]);
+    return withLink ? frame : frame.subarray(stack.engine.memory.getU16(stack.engine.memory.descriptor(id) + abi.DESC_L3));
   }
 
   private passive(listener: TcpListener, irs: number): Tcb | undefined {
@@ -148,7 +157,7 @@ export class PassiveOpen {
     flow[9] = seq;
     const s = readSegment(words, stack.engine.memory.u8);
     const device = listener.rules.device ?? zoneOf(stack, remote);
-    const { mtu, hop, iface } = stack.pathTo(remote, device, {
+    const { linkMtu, hop, iface } = stack.pathTo(remote, device, {
       source: local,
       protocol: 6,
       sourcePort: listener.port,
@@ -167,9 +176,10 @@ export class PassiveOpen {
     out[abi.OUT_SEGMENT_SIZE / 4] = out[abi.OUT_PIECES / 4] = out[abi.OUT_URGENT / 4] = 0;
     const own = listener.options;
     const stamped = s.hasTimestamps && own.timestamps;
+    const mss = mssFor(linkMtu, remote.family, own.maxMss);
     // What has no place in the sequence number travels in the timestamp, and without timestamps not at all.
     const options = writeSyn(out, abi.OUT_OPTIONS / 4, {
-      mss: Math.min(mtu - (remote.family === 4 ? 40 : 60), own.maxMss),
+      mss,
       scale: stamped && own.windowScaling && offered.windowScale >= 0 ? 7 : -1,
       sack: stamped && own.sack && offered.sackPermitted,
       timestamps: stamped,
@@ -178,7 +188,7 @@ export class PassiveOpen {
       cookie: undefined,
       accEcn: false,
     });
-    sendBare(stack, remote, SYN | ACK, cookie, (seq + 1) | 0, cookieWindow(own), options, signing, device);
+    sendBare(stack, remote, SYN | ACK, cookie, (seq + 1) | 0, cookieWindow(own, mss), options, signing, device);
   }
 
   /** The third segment of a handshake that was never remembered. */
@@ -212,7 +222,7 @@ export class PassiveOpen {
     tcb.smallEnd = tcb.iss;
     tcb.flight.begin(tcb);
     tcb.tsOffset = 0;
-    tcb.announced = (tcb.received + cookieWindow(tcb.options)) | 0;
+    tcb.announced = (tcb.received + cookieWindow(tcb.options, announcedMss(tcb))) | 0;
     tcb.state = SYN_RECEIVED;
     listener.began(tcb);
     agree(tcb);

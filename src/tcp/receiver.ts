@@ -31,10 +31,17 @@ export function worthTelling(tcb: Tcb): number {
   return Math.min(2 * tcb.receivedMss, Math.max(wholeWindow(tcb) >> 1, 1));
 }
 
-/** The window field: never takes back what was announced, and opens only by steps worth an ACK (RFC 9293 §3.8.6.2.2). */
-export function windowToAnnounce(tcb: Tcb, isSyn: boolean): number {
+/** A window that a connection begins with: no more than segments fill, where one fits (Linux's tcp_select_initial_window). */
+export function wholeSegments(window: number, mss: number): number {
+  return window > mss ? window - (window % mss) : window;
+}
+
+/** The window field: never takes back what was announced, and opens only by steps worth an ACK (RFC 9293 §3.8.6.2.2). `synMss`: what a SYN announces with it, else 0. */
+export function windowToAnnounce(tcb: Tcb, synMss: number): number {
+  const isSyn = synMss > 0;
   const promised = tcb.received === 0 && tcb.announced === 0 ? 0 : Math.max(0, distance(tcb.announced, tcb.received));
-  const window = freeSpace(tcb);
+  const free = freeSpace(tcb);
+  const window = isSyn ? wholeSegments(free, synMss) : free;
   const scale = isSyn ? 0 : tcb.receiveScale;
   // What was promised is rounded up, so that the edge does not move back (RFC 7323 §2.4); but not on and on beyond the buffer.
   const unit = 1 << scale;
@@ -42,7 +49,7 @@ export function windowToAnnounce(tcb: Tcb, isSyn: boolean): number {
   if (window >= promised + Math.min(wholeWindow(tcb) / 2, tcb.receivedMss)) field = Math.max(field, window >>> scale);
   field = Math.min(field, 0xffff);
   // A SYN's field is too small to say it; the next one does, so that opening to it later is no news.
-  tcb.announced = isSyn ? (tcb.received + Math.max(window, field)) | 0 : later((tcb.received + (field << scale)) | 0, tcb.announced);
+  tcb.announced = isSyn ? (tcb.received + Math.max(free, field)) | 0 : later((tcb.received + (field << scale)) | 0, tcb.announced);
   return field;
 }
 

@@ -4,6 +4,7 @@ const RTO_INITIAL = 1000;
 export const RTO_MIN = 200;
 /** Before a first measurement, when a SYN had to be repeated. */
 const RTO_AFTER_SYN = 3000;
+/** Linux's TCP_RTO_MAX. */
 export const RTO_MAX = 120_000;
 const MIN_WINDOW = 300_000;
 
@@ -16,6 +17,14 @@ export class RttEstimator {
   latest = 0;
   private minAt = 0;
   private initial = RTO_INITIAL;
+  /** What the variance term adds at least, and the timeout at most. */
+  least: number;
+  most: number;
+
+  constructor(least = RTO_MIN, most = RTO_MAX) {
+    this.least = least;
+    this.most = most;
+  }
 
   sample(rtt: number, now: number): void {
     this.latest = rtt;
@@ -33,10 +42,10 @@ export class RttEstimator {
     this.reset();
   }
 
-  /** The timeout without back-off; the variance term is at least RTO_MIN, as in Linux. */
+  /** The timeout without back-off; the variance term is at least `least`, as in Linux. */
   reset(): void {
-    if (this.srtt === 0) this.rto = this.initial;
-    else this.rto = Math.min(this.srtt + Math.max(4 * this.rttvar, RTO_MIN), RTO_MAX);
+    const rto = this.srtt === 0 ? this.initial : this.srtt + Math.max(4 * this.rttvar, this.least);
+    this.rto = Math.min(rto, this.most);
   }
 
   /** The timeout was too short for a SYN: without a measurement data begins with more (RFC 6298 §5.7). */
@@ -45,6 +54,6 @@ export class RttEstimator {
   }
 
   backOff(): void {
-    this.rto = Math.min(this.rto * 2, RTO_MAX);
+    this.rto = Math.min(this.rto * 2, this.most);
   }
 }

@@ -34,6 +34,8 @@ export interface TcpSettings {
   notSentLowWater: number;
   /** Probe for a lost tail before the timeout (RFC 8985 §7). */
   tailLossProbe: boolean;
+  /** Accurate ECN's option, wherever it fits (RFC 9768 §3.2.3). */
+  ecnOption: boolean;
   /** Believe what a SYN-ACK or the last ACK of a handshake reflects of IP's ECN field only where it can be right (RFC 9768 §3.2.2.3). */
   ecnFallback: boolean;
   /** Searching for the largest segment that the path takes (RFC 4821): 0 never; 1 when it swallows large ones; 2 always. */
@@ -73,6 +75,7 @@ export function defaultSettings(): TcpSettings {
     initialSendBuffer: 16_384,
     notSentLowWater: 0,
     tailLossProbe: true,
+    ecnOption: true,
     ecnFallback: true,
     mtuProbing: 1,
     baseMss: 1024,

@@ -19,7 +19,7 @@ import { AT_REST, type Flight, type Flights } from "./flight.ts";
 import type { Signing } from "./genuine.ts";
 import type { MtuSearch } from "./mtu-search.ts";
 import { RateSampler } from "./rate.ts";
-import { RttEstimator } from "./rtt.ts";
+import { RTO_MAX, RTO_MIN, RttEstimator } from "./rtt.ts";
 import type { Scoreboard } from "./scoreboard.ts";
 import type { TcpSettings } from "./settings.ts";
 import type { Md5Counters, Md5Key } from "./signature.ts";
@@ -48,6 +48,15 @@ export interface TcpOptions {
   keepAlive: number;
   keepAliveInterval: number;
   keepAliveProbes: number;
+  /** Milliseconds that a retransmission timeout adds to the round trip at least, and that it is at most (RFC 6298 §2.4, §2.5). */
+  rtoMin: number;
+  rtoMax: number;
+  /** Milliseconds that an acknowledgement waits for data to go with at most (RFC 9293 §3.8.6.3). */
+  ackDelay: number;
+  /** While fewer than four segments are under way, the first six timeouts do not double (Linux's TCP_THIN_LINEAR_TIMEOUTS). */
+  thinLinearTimeouts: boolean;
+  /** A listener keeps the headers of the SYN for who accepts: of IP and TCP (1), and of the link (2) (TCP_SAVE_SYN). */
+  saveSyn: 0 | 1 | 2;
   /** Milliseconds that data may stay unacknowledged; 0: until the retransmissions are used up, or as the ends advertise. */
   userTimeout: number;
   /** Seconds to tell the peer that data may stay unacknowledged, and to take its word for (RFC 5482); 0: no such option. */
@@ -59,8 +68,6 @@ export interface TcpOptions {
   /** ECN that is asked for when connecting, and that is granted to who asks: none, RFC 3168's, or Accurate ECN (RFC 9768). */
   ecnRequest: EcnKind;
   ecnAccept: EcnKind;
-  /** Accurate ECN's option, wherever it fits. */
-  ecnOption: boolean;
   /** Segments with fewer hops left are dropped: with 255 only who is on the link is heard (RFC 5082, IP_MINTTL). 0: all are taken. */
   minHopLimit: number;
   /** Type of service or traffic class without ECN's two bits (IP_TOS). */
@@ -110,13 +117,17 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
   keepAlive: 0,
   keepAliveInterval: 75,
   keepAliveProbes: 9,
+  rtoMin: RTO_MIN,
+  rtoMax: RTO_MAX,
+  ackDelay: 40,
+  thinLinearTimeouts: false,
+  saveSyn: 0,
   userTimeout: 0,
   advertisedTimeout: 0,
   hopLimit: 0,
   fastOpen: false,
   ecnRequest: "off",
   ecnAccept: "ecn",
-  ecnOption: true,
   trafficClass: 0,
   fastOpenWithoutCookie: false,
   cork: false,
@@ -331,6 +342,8 @@ export class Tcb implements Flow, Starved, Throttled {
   synRepeats = 0;
   /** A SYN-ACK went out. */
   answeredSyn = false;
+  /** Headers of the SYN that it came of, where its listener keeps them (`saveSyn`). */
+  savedSyn: Uint8Array | undefined;
 
   /** What signs every segment, both ways (RFC 2385). */
   md5Secret: Uint8Array | undefined;
@@ -360,7 +373,7 @@ export class Tcb implements Flow, Starved, Throttled {
   isFastOpened = false;
 
   // ── Loss and congestion ──
-  readonly rtt = new RttEstimator();
+  readonly rtt: RttEstimator;
   readonly rate = new RateSampler();
   control: CongestionControl;
   cwnd = 0;
@@ -433,6 +446,7 @@ export class Tcb implements Flow, Starved, Throttled {
     this.device = ends.device;
     this.options = options;
     this.control = control;
+    this.rtt = new RttEstimator(options.rtoMin, options.rtoMax);
   }
 
   /** What is under way, to be written to: from now on it is this connection's own. */

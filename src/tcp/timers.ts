@@ -6,15 +6,17 @@ import { suspectBlackHole } from "./mtu-probe.ts";
 import { transmit } from "./output.ts";
 import { checkAppLimited } from "./pacing.ts";
 import { rackExpired, timedOut } from "./recovery.ts";
-import { RTO_MAX } from "./rtt.ts";
 import { arm, probeTail, probeWindow, resend, retryAfter, send } from "./sender.ts";
 import { ACK, distance } from "./sequence.ts";
-import { FIN_WAIT_2, SYN_SENT } from "./states.ts";
+import { ESTABLISHED, FIN_WAIT_2, SYN_SENT } from "./states.ts";
 import type { Tcb } from "./tcb.ts";
 import { userTimeout } from "./user-timeout.ts";
 
 /** A closed connection whose peer takes nothing of what is left is kept for so long (ms). */
 const ORPHAN_MS = 4 * 60_000;
+/** Linux's TCP_THIN_LINEAR_RETRIES, and the segments of tcp_stream_is_thin. */
+const THIN_RETRIES = 6;
+const THIN_SEGMENTS = 4;
 
 export function retransmitExpired(tcb: Tcb): void {
   const mode = tcb.flight.timerMode;
@@ -73,9 +75,15 @@ function retransmit(tcb: Tcb): void {
   // What this host could not send says nothing of the path (Linux's tcp_retransmit_timer).
   if (tcb.sent.first?.lost) retryAfter(tcb);
   else {
-    tcb.rtt.backOff();
+    if (isThin(tcb)) tcb.rtt.reset();
+    else tcb.rtt.backOff();
     arm(tcb, true);
   }
+}
+
+/** So few segments under way that only timeouts find losses: they do not double, at first (Linux's tcp_stream_is_thin). */
+function isThin({ options, flight, state, sent, mss }: Tcb): boolean {
+  return options.thinLinearTimeouts && state === ESTABLISHED && flight.retries <= THIN_RETRIES && sent.pipe < THIN_SEGMENTS * mss;
 }
 
 /**
@@ -84,7 +92,7 @@ function retransmit(tcb: Tcb): void {
  */
 function isSilent(tcb: Tcb): boolean {
   if (userTimeout(tcb) > 0) return giveUp(tcb, Number.POSITIVE_INFINITY);
-  const most = 2 * RTO_MAX;
+  const most = 2 * tcb.rtt.most;
   if (tcb.now - tcb.lastReceivedAt <= most || tcb.now - tcb.flight.stalledSince <= most) return false;
   return giveUp(tcb, 0);
 }

@@ -16,6 +16,7 @@ export interface UdpWorld {
   readonly stack: IpStack;
   transmit(envelope: Envelope, parts: readonly Uint8Array[], from: number, to: number): void;
   release(endpoint: UdpEndpoint): void;
+  rehash(endpoint: UdpEndpoint): void;
 }
 
 export class UdpEndpoint extends DatagramEndpoint {
@@ -45,6 +46,17 @@ export class UdpEndpoint extends DatagramEndpoint {
       from = end;
     }
     this.stack.flush();
+  }
+
+  /** Gives its port back, and hears nothing, until `rehash` finds it another (Linux's udp_lib_unhash). */
+  unhash(): void {
+    this.layer.release(this);
+    this.port = 0;
+  }
+
+  /** Throws EADDRINUSE when there is none. */
+  rehash(): void {
+    this.layer.rehash(this);
   }
 
   protected transmit(envelope: Envelope, parts: readonly Uint8Array[], from: number, to: number): void {

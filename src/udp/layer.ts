@@ -79,6 +79,13 @@ export class UdpLayer implements Transport, UdpWorld {
     throw new LoomError("EADDRINUSE", "all dynamic UDP ports are in use");
   }
 
+  /** A free port for an endpoint that gave its own back. */
+  rehash(endpoint: UdpEndpoint): void {
+    endpoint.port = this.ephemeral();
+    this.ports.set(endpoint.port, [endpoint]);
+    this.stack.ownPort(endpoint.port, 1);
+  }
+
   /** Is it anybody's port here? */
   uses(port: number): boolean {
     return this.ports.has(port);

@@ -1,6 +1,7 @@
 /** Datagrams into packets: payload into memory that packets refer to, headers by the data plane's record (RFC 768, RFC 8200 §8.1). */
 import * as abi from "../../assembly/abi.ts";
 import { LoomError } from "../base/errors.ts";
+import type { IpAddress } from "../base/ip-address.ts";
 import type { Envelope } from "../datagram/endpoint.ts";
 import { SLAB_BYTES, type SlabPool } from "../engine/slabs.ts";
 import type { IpStack } from "../ip/stack.ts";
@@ -59,7 +60,7 @@ export class Transmitter {
     this.counters.out_datagrams += segmentSize === 0 ? 1 : Math.ceil(length / segmentSize);
   }
 
-  private describe({ to, source, sourcePort, port, hopLimit, trafficClass, segmentSize }: Envelope): void {
+  private describe({ to, source, sourcePort, port, hopLimit, trafficClass, segmentSize, mayBeCut }: Envelope): void {
     const { stack } = this;
     const { out } = stack;
     out[abi.SEG_FAMILY / 4] = to.family | (17 << 8) | (trafficClass << 16) | (hopLimit << 24);
@@ -68,8 +69,13 @@ export class Transmitter {
     to.write(out, abi.SEG_DESTINATION / 4);
     out[abi.SEG_SOURCE_PORT / 4] = sourcePort;
     out[abi.SEG_DESTINATION_PORT / 4] = port;
-    out[abi.OUT_IDENTIFICATION / 4] = to.family === 4 ? stack.identifications.nextAtomic(source, to) : 0;
+    out[abi.OUT_IDENTIFICATION / 4] =
+      to.family === 6 ? 0 : mayBeCut ? this.cuttable(source, to) : stack.identifications.nextAtomic(source, to);
     out[abi.OUT_SEGMENT_SIZE / 4] = segmentSize;
+  }
+
+  private cuttable(source: IpAddress, to: IpAddress): number {
+    return (this.stack.identifications.next(source, to, 17) & 0xffff) | abi.OUT_MAY_BE_CUT;
   }
 
   private send({ to, path, mark }: Envelope, loop: boolean): void {

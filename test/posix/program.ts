@@ -195,6 +195,8 @@ class Run {
         const ret = p.getsockopt(fd, second, third, into);
         return ret < 0 ? { ret } : { ret, data: hexOf(into.subarray(0, ret)) };
       }
+      case "length":
+        return { ret: p.getsockopt(fd, second, third, bytes(fourth)) };
       case "poll": {
         const entries = [{ fd, events: second, revents: 0 }];
         p.poll(entries);

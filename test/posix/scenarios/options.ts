@@ -92,4 +92,105 @@ export const OPTIONS: Record<string, string> = {
     send $c "marked"
     settle
     recv $a 20`,
+  "timers of a connection: TCP_RTO_MAX_MS, TCP_RTO_MIN_US, TCP_DELACK_MAX_US, TCP_THIN_*": `${PAIR4}
+    getsockopt $c IPPROTO_TCP TCP_RTO_MAX_MS
+    setsockopt $c IPPROTO_TCP TCP_RTO_MAX_MS 999
+    setsockopt $c IPPROTO_TCP TCP_RTO_MAX_MS 120001
+    setsockopt $c IPPROTO_TCP TCP_RTO_MAX_MS 5000
+    getsockopt $c IPPROTO_TCP TCP_RTO_MAX_MS
+    getsockopt $c IPPROTO_TCP TCP_RTO_MIN_US
+    setsockopt $c IPPROTO_TCP TCP_RTO_MIN_US 200001
+    setsockopt $c IPPROTO_TCP TCP_RTO_MIN_US 48000
+    getsockopt $c IPPROTO_TCP TCP_RTO_MIN_US
+    getsockopt $c IPPROTO_TCP TCP_DELACK_MAX_US
+    setsockopt $c IPPROTO_TCP TCP_DELACK_MAX_US 0
+    setsockopt $c IPPROTO_TCP TCP_DELACK_MAX_US 20000
+    getsockopt $c IPPROTO_TCP TCP_DELACK_MAX_US
+    getsockopt $c IPPROTO_TCP TCP_THIN_LINEAR_TIMEOUTS
+    setsockopt $c IPPROTO_TCP TCP_THIN_LINEAR_TIMEOUTS 2
+    setsockopt $c IPPROTO_TCP TCP_THIN_LINEAR_TIMEOUTS 1
+    getsockopt $c IPPROTO_TCP TCP_THIN_LINEAR_TIMEOUTS
+    setsockopt $c IPPROTO_TCP TCP_THIN_DUPACK 1
+    getsockopt $c IPPROTO_TCP TCP_THIN_DUPACK
+    getsockopt $c IPPROTO_TCP TCP_IS_MPTCP
+    send $c "after all"
+    settle
+    recv $a 20`,
+  "timers of a listener are those of its connections": `
+    s = tcp4
+    setsockopt $s IPPROTO_TCP TCP_RTO_MAX_MS 7000
+    setsockopt $s IPPROTO_TCP TCP_RTO_MIN_US 32000
+    bind $s 4:127.0.0.1:0
+    p = port $s
+    listen $s 5
+    c = tcp4
+    connect $c 4:127.0.0.1:$p
+    settle
+    a = accept4 $s SOCK_NONBLOCK
+    getsockopt $a IPPROTO_TCP TCP_RTO_MAX_MS
+    getsockopt $a IPPROTO_TCP TCP_RTO_MIN_US`,
+  "TCP_SAVE_SYN: its headers, once": `
+    s = tcp4
+    getsockopt $s IPPROTO_TCP TCP_SAVE_SYN
+    setsockopt $s IPPROTO_TCP TCP_SAVE_SYN 3
+    setsockopt $s IPPROTO_TCP TCP_SAVE_SYN 1
+    getsockopt $s IPPROTO_TCP TCP_SAVE_SYN
+    bind $s 4:127.0.0.1:0
+    p = port $s
+    listen $s 5
+    getsockopt $s IPPROTO_TCP TCP_SAVED_SYN 100
+    c = tcp4
+    setsockopt $c IPPROTO_IP IP_TTL 44
+    connect $c 4:127.0.0.1:$p
+    settle
+    a = accept4 $s SOCK_NONBLOCK
+    getsockopt $a IPPROTO_TCP TCP_SAVE_SYN
+    getsockopt $a IPPROTO_TCP TCP_SAVED_SYN 20
+    getsockopt $a IPPROTO_TCP TCP_SAVED_SYN 1
+    length $a IPPROTO_TCP TCP_SAVED_SYN 100
+    getsockopt $a IPPROTO_TCP TCP_SAVED_SYN 100`,
+  "TCP_CC_INFO: of BBR twenty bytes, of CUBIC nothing": `${PAIR4}
+    setsockopt $c IPPROTO_TCP TCP_CONGESTION "cubic"
+    getsockopt $c IPPROTO_TCP TCP_CC_INFO 40
+    setsockopt $c IPPROTO_TCP TCP_CONGESTION "bbr"
+    length $c IPPROTO_TCP TCP_CC_INFO 40
+    length $c IPPROTO_TCP TCP_CC_INFO 10
+    setsockopt $c IPPROTO_TCP TCP_CONGESTION "reno"
+    getsockopt $c IPPROTO_TCP TCP_CC_INFO 40`,
+  "IP_MTU_DISCOVER of datagrams: all six ways": `
+    u = udp4
+    getsockopt $u IPPROTO_IP IP_MTU_DISCOVER
+    setsockopt $u IPPROTO_IP IP_MTU_DISCOVER IP_PMTUDISC_DONT
+    getsockopt $u IPPROTO_IP IP_MTU_DISCOVER
+    setsockopt $u IPPROTO_IP IP_MTU_DISCOVER IP_PMTUDISC_DO
+    setsockopt $u IPPROTO_IP IP_MTU_DISCOVER IP_PMTUDISC_PROBE
+    getsockopt $u IPPROTO_IP IP_MTU_DISCOVER
+    setsockopt $u IPPROTO_IP IP_MTU_DISCOVER IP_PMTUDISC_INTERFACE
+    setsockopt $u IPPROTO_IP IP_MTU_DISCOVER IP_PMTUDISC_OMIT
+    getsockopt $u IPPROTO_IP IP_MTU_DISCOVER
+    setsockopt $u IPPROTO_IP IP_MTU_DISCOVER 6
+    setsockopt $u IPPROTO_IP IP_MTU_DISCOVER -1
+    w = udp6
+    getsockopt $w IPPROTO_IPV6 IPV6_DONTFRAG
+    setsockopt $w IPPROTO_IPV6 IPV6_DONTFRAG 1
+    getsockopt $w IPPROTO_IPV6 IPV6_DONTFRAG
+    t = tcp6
+    setsockopt $t IPPROTO_IPV6 IPV6_DONTFRAG 1
+    getsockopt $t IPPROTO_IPV6 IPV6_DONTFRAG`,
+  "IP_UNICAST_IF, SO_BINDTOIFINDEX: no such interface": `
+    u = udp4
+    getsockopt $u IPPROTO_IP IP_UNICAST_IF
+    setsockopt $u IPPROTO_IP IP_UNICAST_IF int:16777343
+    setsockopt $u IPPROTO_IP IP_UNICAST_IF 0
+    getsockopt $u SOL_SOCKET SO_BINDTOIFINDEX
+    setsockopt $u SOL_SOCKET SO_BINDTOIFINDEX -1
+    setsockopt $u SOL_SOCKET SO_BINDTOIFINDEX 0
+    w = udp6
+    setsockopt $w IPPROTO_IPV6 IPV6_UNICAST_IF int:16777343
+    getsockopt $w IPPROTO_IPV6 IPV6_UNICAST_IF
+    length $u SOL_SOCKET SO_NETNS_COOKIE 8
+    getsockopt $u SOL_SOCKET SO_NETNS_COOKIE 4
+    length $u SOL_SOCKET SO_MEMINFO 100
+    x = stream
+    length $x SOL_SOCKET SO_MEMINFO 36`,
 };

@@ -120,4 +120,95 @@ export const UDP: Record<string, string> = {
     a = udp4
     sendto $a "x" 0 4:255.255.255.255:9
     connect $a 4:255.255.255.255:9`,
+  "udp: a datagram in pieces, by UDP_CORK and MSG_MORE": `
+    a = udp4
+    bind $a 4:127.0.0.1:0
+    p = port $a
+    b = udp4
+    getsockopt $b IPPROTO_UDP UDP_CORK
+    setsockopt $b IPPROTO_UDP UDP_CORK 1
+    getsockopt $b IPPROTO_UDP UDP_CORK
+    send $b "nobody"
+    sendto $b "one " 0 4:127.0.0.1:$p
+    settle
+    recv $a 20
+    send $b "two "
+    sendto $b "three" 0 4:127.0.0.1:9
+    settle
+    recv $a 20
+    setsockopt $b IPPROTO_UDP UDP_CORK 0
+    settle
+    recv $a 20
+    sendto $b "more " MSG_MORE 4:127.0.0.1:$p
+    sendto $b "and " MSG_MORE 4:127.0.0.1:$p
+    settle
+    recv $a 20
+    sendto $b "end" 0 4:127.0.0.1:$p
+    settle
+    recv $a 20
+    recv $a 20
+    sendto $b zeros:65000 MSG_MORE 4:127.0.0.1:$p
+    sendto $b zeros:600 MSG_MORE 4:127.0.0.1:$p
+    sendto $b "rest" 0 4:127.0.0.1:$p
+    settle
+    recv $a 20
+    sendto $b "" MSG_MORE 4:127.0.0.1:$p
+    setsockopt $b IPPROTO_UDP UDP_CORK 1
+    setsockopt $b IPPROTO_UDP UDP_CORK 0
+    settle
+    recv $a 20
+    sendto $b "left" MSG_MORE 4:127.0.0.1:$p
+    close $b
+    settle
+    recv $a 20`,
+  "udp: a port that was chosen goes back, an address that was asked for stays": `
+    t = udp4
+    bind $t 4:127.0.0.1:0
+    p = port $t
+    a = udp4
+    connect $a 4:127.0.0.1:$p
+    q = port $a
+    connect $a nobody
+    getsockname $a
+    getpeername $a
+    connect $a 4:127.0.0.1:$p
+    r = port $a
+    send $a "again"
+    settle
+    recvfrom $t 20
+    b = udp4
+    bind $b 4:127.0.0.1:0
+    connect $b 4:127.0.0.1:$p
+    connect $b nobody
+    getsockname $b
+    d = udp4
+    bind $d 4:0.0.0.0:40123
+    connect $d 4:127.0.0.1:$p
+    connect $d nobody
+    getsockname $d
+    e = udp4
+    setsockopt $e IPPROTO_IP IP_BIND_ADDRESS_NO_PORT 1
+    bind $e 4:127.0.0.1:0
+    connect $e 4:127.0.0.1:$p
+    connect $e nobody
+    getsockname $e`,
+  "udp: source filters as a whole (IP_MSFILTER, MCAST_MSFILTER, MCAST_BLOCK_SOURCE)": `
+    namespace
+    u = udp4
+    bind $u 4:0.0.0.0:0
+    getsockopt $u IPPROTO_IP IP_MSFILTER 20
+    setsockopt $u IPPROTO_IP IP_MSFILTER hex:e8000001c00002010000000000000000
+    setsockopt $u IPPROTO_IP IP_ADD_MEMBERSHIP hex:e8000001c0000201
+    setsockopt $u IPPROTO_IP IP_MSFILTER hex:e8000001c00002010100000002000000c6336401c6336402
+    setsockopt $u IPPROTO_IP IP_MSFILTER hex:e8000001c00002010200000001000000c6336401
+    setsockopt $u IPPROTO_IP IP_MSFILTER hex:e8000001c00002010100000003000000c6336401c6336402
+    setsockopt $u IPPROTO_IP IP_MSFILTER hex:0a000001c00002010100000001000000c6336401
+    setsockopt $u IPPROTO_IP IP_MSFILTER hex:e8000001c0000201
+    setsockopt $u IPPROTO_IP IP_ADD_SOURCE_MEMBERSHIP hex:e8000001c0000201c6336403
+    setsockopt $u IPPROTO_IP IP_ADD_SOURCE_MEMBERSHIP hex:e8000001c0000201c6336401
+    setsockopt $u IPPROTO_IP IP_MSFILTER hex:e8000001c00002010000000001000000c6336401
+    setsockopt $u IPPROTO_IP IP_UNBLOCK_SOURCE hex:e8000001c0000201c6336401
+    setsockopt $u IPPROTO_IP IP_UNBLOCK_SOURCE hex:e8000001c0000201c6336401
+    setsockopt $u IPPROTO_IP IP_MSFILTER hex:e8000001c00002010100000000000000
+    setsockopt $u IPPROTO_IP IP_DROP_MEMBERSHIP hex:e8000001c0000201`,
 };
