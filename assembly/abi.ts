@@ -1041,6 +1041,7 @@ export const BASE_INNER = 3;
 export const OPTION_IP6 = 0;
 export const OPTION_TCP = 1;
 export const OPTION_IP4 = 2;
+export const OPTION_SCTP = 3;
 /** Checksums to mend after a write, beside the offset of one: that one, and the transport's for addresses. */
 export const MEND_INET = 65536;
 export const MEND_PSEUDO = 131072;

@@ -21,7 +21,7 @@ function tidyJson(text: string): unknown {
   const all = JSON.parse(text, (key, value) => (key === "handle" ? undefined : value)) as { nftables: readonly Record<string, unknown>[] };
   return all.nftables.filter((each) => !("metainfo" in each));
 }
-const unnumbered = (text: string): string => text.replace(/__(set|map)\d+/g, "__$1%d");
+const unnumbered = (text: string): string => text.replace(/__(set|map|objmap)\d+/g, "__$1%d");
 
 function kernel(namespace: NftNamespace, text: string): Shown | undefined {
   namespace.nft("flush", "ruleset");

@@ -4,7 +4,7 @@
  */
 import {
   BASE_LINK, BASE_NETWORK, BASE_TRANSPORT, DESC_DATA, DESC_FLAGS, DESC_L3, DESC_L4, DESC_LENGTH, DESC_NEXT, DESC_PACKET_LENGTH,
-  DESC_PROTOCOL, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, NONE, OPTION_IP4, OPTION_IP6,
+  DESC_PROTOCOL, FLAG_FIRST_FRAGMENT, FLAG_FRAGMENT, FLAG_IP4, FLAG_IP6, NONE, OPTION_IP4, OPTION_IP6, OPTION_SCTP,
 } from "../abi";
 import { descriptorAt } from "../core/layout";
 import { AUTHENTICATION, FRAGMENT, isExtension } from "./ipv6";
@@ -16,6 +16,9 @@ const IPIP: u32 = 4;
 const IP6_IN_IP: u32 = 41;
 /** No extension header at all: a walk ends here (RFC 8200 §4.7). */
 const NO_NEXT: u32 = 59;
+const SCTP: u32 = 132;
+/** Chunks that are looked at, at most: of the smallest more do not fit a packet of 64 KiB. */
+const MOST_CHUNKS: u32 = 16_384;
 /** Segments of a chain that are looked at, at most. */
 const MOST_SEGMENTS: u32 = 1024;
 
@@ -95,9 +98,23 @@ export function findOption(id: u32, kind: u32, type: u32, work: usize): u32 {
     const at = optionIn(work, 20, header, type);
     return at == 0 ? NONE : l3 + at;
   }
+  if (kind == OPTION_SCTP) return findChunk(id, type, work);
   const header = readTcp(id, work);
   const at = header == 0 ? 0 : optionIn(work, 20, header, type);
   return at == 0 ? NONE : <u32>load<u16>(d, DESC_L4) + at;
+}
+
+/** The first chunk of a type in an SCTP packet (RFC 9260 §3.2). */
+function findChunk(id: u32, type: u32, work: usize): u32 {
+  const d = descriptorAt(id);
+  if (!hasTransport(d) || <u32>load<u8>(d, DESC_PROTOCOL) != SCTP) return NONE;
+  for (let at = <u32>load<u16>(d, DESC_L4) + 12, left = MOST_CHUNKS; left != 0 && copyBytes(id, at, work, 4); left--) {
+    if (<u32>load<u8>(work) == type) return at;
+    const length = <u32>load16(work + 2);
+    if (length == 0) return NONE;
+    at += (length + 3) & ~3;
+  }
+  return NONE;
 }
 
 /** The first header of a type in an IPv6 chain, the upper layer's included. */

@@ -129,6 +129,7 @@ export const NAT_PERSISTENT = 8;
 export const NAT_PROTO_RANDOM_FULLY = 16;
 export const NAT_NETMAP = 64;
 
+export type XfrmKey = "reqid" | "spi" | "saddr4" | "daddr4" | "saddr6" | "daddr6";
 export type Expression =
   | { readonly op: "immediate"; readonly dreg: Register; readonly data: Bytes }
   | { readonly op: "verdict"; readonly verdict: Verdict }
@@ -170,13 +171,15 @@ export type Expression =
   | {
       readonly op: "exthdr";
       readonly dreg: Register;
-      readonly header: "ipv6" | "tcpopt" | "ipopt";
+      readonly header: "ipv6" | "tcpopt" | "ipopt" | "sctp";
       readonly type: number;
       readonly offset: number;
       readonly len: number;
       readonly present: boolean;
     }
   | { readonly op: "exthdr-write"; readonly sreg: Register; readonly type: number; readonly offset: number; readonly len: number }
+  | { readonly op: "xfrm"; readonly dreg: Register; readonly direction: "in" | "out"; readonly number: number; readonly key: XfrmKey }
+  | { readonly op: "osf"; readonly dreg: Register; readonly version: boolean; readonly ttl: 0 | 1 | 2 }
   | { readonly op: "exthdr-reset"; readonly type: number }
   | { readonly op: "meta"; readonly dreg: Register; readonly key: MetaKey }
   | { readonly op: "meta-set"; readonly sreg: Register; readonly key: MetaKey }

@@ -45,6 +45,8 @@ function checkHelper(object: ObjectSpec["object"], where: string): void {
 
 function missing(expression: Expression): string | undefined {
   if (expression.op === "ct-set" && expression.key === "event") return "all events are told";
+  if (expression.op === "xfrm") return "there is no IPsec here";
+  if (expression.op === "osf") return "there are no fingerprints of systems here";
   if (expression.op === "objref") return OBJECTS[expression.type];
   if (expression.op === "synproxy") return proxyFault(expression);
   return undefined;

@@ -38,7 +38,7 @@ export function parseIpv6(text: string): bigint | string {
   if (tail === undefined ? gap !== 0 : gap < 1) return "Could not resolve hostname: Name or service not known";
   return [...front, ...Array<number>(gap).fill(0), ...back].reduce((sum, word) => (sum << 16n) | BigInt(word), 0n);
 }
-/** RFC 5952. */
+/** RFC 5952, with the last 32 bits as an IPv4 address where all before them is 0 (inet_ntop of the GNU C library). */
 export function formatIpv6(value: bigint): string {
   const words = Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(112 - 16 * i)) & 0xffffn));
   let best = { at: -1, length: 1 };
@@ -49,6 +49,7 @@ export function formatIpv6(value: bigint): string {
   }
   const mapped = best.at === 0 && best.length === 5 && words[5] === 0xffff;
   const text = (list: readonly number[]) => list.map((word) => word.toString(16)).join(":");
+  if (best.at === 0 && best.length === 6) return `::${formatIpv4(value & 0xffffffffn)}`;
   if (mapped) return `::ffff:${formatIpv4(value & 0xffffffffn)}`;
   if (best.at < 0) return text(words);
   return `${text(words.slice(0, best.at))}::${text(words.slice(best.at + best.length))}`;

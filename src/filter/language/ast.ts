@@ -24,6 +24,15 @@ export type SelectorNode = At &
       }
     | { readonly k: "ipopt"; readonly option: string; readonly field?: string }
     | { readonly k: "exthdr"; readonly header: string; readonly field?: string; readonly index?: number; readonly present?: boolean }
+    | { readonly k: "chunk"; readonly chunk: string; readonly field?: string }
+    | {
+        readonly k: "xfrm";
+        readonly direction: "in" | "out";
+        readonly number: number;
+        readonly key: "reqid" | "spi" | "saddr" | "daddr";
+        readonly nf?: "ip" | "ip6";
+      }
+    | { readonly k: "osf"; readonly key: "name" | "version"; readonly ttl?: "loose" | "skip" }
     | { readonly k: "fib"; readonly flags: readonly string[]; readonly result: "oif" | "oifname" | "type" }
     | { readonly k: "socket"; readonly key: string; readonly level?: number }
     | { readonly k: "numgen"; readonly kind: "inc" | "random"; readonly modulus: number; readonly offset: number }

@@ -392,7 +392,7 @@ export class Transaction {
       hasChain: (name) => table.chains.has(name),
       isBaseChain: (name) => table.chains.get(name)?.base !== undefined,
       hasObject: (type, name) => table.objects.has(objectKey(type, name)),
-      anonymousName: (map) => `__${map ? "map" : "set"}${table.nextAnonymous++}`,
+      anonymousName: (kind) => `__${kind}${table.nextAnonymous++}`,
       meter: (name, size, parts, timeouts, at) => this.meter(table, name, size, parts, timeouts, at),
     };
   }

@@ -66,6 +66,7 @@ function symbol(name: string, quoted: boolean, typing: Typing, scope: Scope, at:
 }
 /** Strings may end in `*`, which stands for whatever follows. */
 function text(name: string, typing: Typing, at: Span): Constant {
+  if (name === "") throw new Fault(at, "Empty string is not allowed");
   const escaped = name.endsWith("\\*");
   const wild = name.endsWith("*") && !escaped;
   const plain = escaped ? `${name.slice(0, -2)}*` : wild ? name.slice(0, -1) : name;

@@ -30,6 +30,10 @@ export class HeaderContext {
   /** Some transport was asked for, if not one alone: ports mean something. */
   transportKnown = false;
   private messages?: readonly number[];
+  /** The transport of the connection was asked for, in a table whose network layer is settled: its ports mean something. */
+  tracked = false;
+  /** What the Ethernet header says comes next, where a rule has asked. */
+  private typed = false;
   /** VLAN tags that are known to lie before the one whose fields are read. */
   private tags = 0;
 
@@ -47,6 +51,9 @@ export class HeaderContext {
   get network(): Protocol | undefined {
     return this.known.network;
   }
+  get link(): Protocol | undefined {
+    return this.known.link;
+  }
   get transport(): Protocol | undefined {
     return this.known.transport;
   }
@@ -62,16 +69,17 @@ export class HeaderContext {
 
   /** Puts the tests that `protocol` needs in front of what uses it. */
   need(protocol: Protocol, at: Span): void {
-    if (protocol.base === "link") this.needLink(protocol);
+    if (protocol.base === "link") this.needLink(protocol, at);
     else if (protocol.base === "network") this.needNetwork(protocol, at);
     else this.needTransport(protocol, at);
   }
-  private needLink(protocol: Protocol): void {
+  private needLink(protocol: Protocol, at: Span): void {
     if (!this.known.link) {
       this.require(metaSelector("iiftype"), 1n);
       this.known.link = ETHER;
     }
     if (protocol !== VLAN || this.known.link === VLAN) return;
+    if (this.typed) throw new Fault(at, "conflicting protocols specified: ether vs. vlan");
     this.require(fieldSelector(ETHER, ETHER.fields.get("type") as Field), BigInt(VLAN.number));
     this.known.link = VLAN;
   }
@@ -124,7 +132,8 @@ export class HeaderContext {
   learn(selector: Selector, value: bigint): void {
     const number = Number(value & ones(32));
     const { known } = this;
-    if (selector.k === "meta") {
+    if (selector.k === "ct") this.tracked ||= selector.name === "protocol" && (this.family === "ip" || this.family === "ip6");
+    else if (selector.k === "meta") {
       if (selector.key === "l4proto") this.learnTransport(number);
       else if (selector.key === "nfproto") known.network ??= number === 2 ? IP : number === 10 ? IP6 : undefined;
       else if (selector.key === "protocol" && this.family !== "inet")
@@ -135,7 +144,10 @@ export class HeaderContext {
       if (field.name === protocol.next) {
         if (protocol.base === "network") this.learnTransport(number);
         else if (TAGS.has(number)) this.learnTag();
-        else this.known.network ??= networkOf(number);
+        else {
+          this.typed ||= protocol === ETHER;
+          this.known.network ??= networkOf(number);
+        }
       } else if (field.name === "type" && protocol.name.startsWith("icmp")) this.messages = [number];
     }
   }

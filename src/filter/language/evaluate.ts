@@ -6,7 +6,7 @@ import { Fault } from "./faults.ts";
 import { CT, FIB, RT, SOCKET } from "./keys.ts";
 import { knownField } from "./known-fields.ts";
 import type { Concat, Constant, Part, Selector, Value, VerdictValue } from "./model.ts";
-import { EXTENSIONS, type Field, IP_OPTIONS, PROTOCOLS, type Protocol, TCP_OPTIONS, TH } from "./protocols.ts";
+import { CHUNKS, EXTENSIONS, type Field, IP_OPTIONS, PROTOCOLS, type Protocol, TCP_OPTIONS, TH } from "./protocols.ts";
 import { type TypeName, typeOf } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
 
@@ -32,6 +32,7 @@ export function selector(node: SelectorNode, context: HeaderContext, scope: Scop
       return { k: "socket", key: node.key, level: node.level, type: typeOf(type), bits, order };
     }
     case "fib": {
+      checkFib(node);
       const { type, bits, order } = FIB[node.result];
       return { k: "fib", flags: node.flags, result: node.result, present: false, type: typeOf(type), bits, order };
     }
@@ -49,9 +50,27 @@ export function selector(node: SelectorNode, context: HeaderContext, scope: Scop
     case "ipopt":
       context.needIp(node.at, true);
       return option("ipopt", IP_OPTIONS[node.option], node.option, node.field);
+    case "chunk":
+      return option("sctp", CHUNKS[node.chunk], node.chunk, node.field);
+    case "xfrm": {
+      const { k, direction, number, key, nf } = node;
+      if (number > 255) throw new Fault(node.at, "value too large");
+      const type = nf === undefined ? "integer" : nf === "ip" ? "ipv4_addr" : "ipv6_addr";
+      return { k, direction, number, key, nf, type: typeOf(type), bits: nf === "ip6" ? 128 : 32, order: key === "reqid" ? "host" : "big" };
+    }
+    case "osf":
+      return { k: "osf", key: node.key, ttl: node.ttl, type: typeOf("string"), bits: 128, order: "host" };
     default:
       return extension(node, context);
   }
+}
+
+function checkFib({ flags, result, at }: SelectorNode & { k: "fib" }): void {
+  const has = (flag: string) => flags.includes(flag);
+  if (has("saddr") && has("daddr")) throw new Fault(at, "fib: saddr and daddr are mutually exclusive");
+  if (has("iif") && has("oif")) throw new Fault(at, "fib: iif and oif are mutually exclusive");
+  if (!has("saddr") && !has("daddr")) throw new Fault(at, "fib: need either saddr or daddr");
+  if (result !== "type" && has("oif")) throw new Fault(at, "Could not process rule: Invalid argument");
 }
 
 function payload(name: string, field: string, at: Span, context: HeaderContext): Selector {
@@ -67,13 +86,17 @@ function raw(node: SelectorNode & { k: "raw" }, context: HeaderContext): Selecto
   if (node.len < 1 || node.len > 128) throw new Fault(node.at, `invalid length ${node.len} of a raw payload, expected 1 to 128 bits`);
   const base = baseOf[node.base];
   const known = knownField(base, node.offset, node.len, context);
-  return { k: "payload", ...known, base, offset: node.offset, bits: node.len, type: typeOf("integer"), order: "big" };
+  const type = typeOf(known.field?.type === "inet_service" ? "inet_service" : "hexadecimal");
+  return { k: "payload", ...known, base, offset: node.offset, bits: node.len, raw: true, type, order: "big" };
 }
 function ct(node: SelectorNode & { k: "ct" }, context: HeaderContext): Selector {
   const { key, type, bits, order } = CT[node.key];
   const shared = { k: "ct", name: node.key, direction: node.direction, order } as const;
   if (node.key !== "saddr" && node.key !== "daddr") return { ...shared, key, family: node.family, type: typeOf(type), bits };
-  const family = node.family ?? (context.network?.name as "ip" | "ip6" | undefined);
+  const known = context.network?.name as "ip" | "ip6" | undefined;
+  if (node.family && known && known !== node.family)
+    throw new Fault(node.at, `conflicting protocols specified: ${known} vs. ${node.family}`);
+  const family = node.family ?? known;
   if (family !== "ip" && family !== "ip6") throw new Fault(node.at, "specify either ip or ip6 for address matching");
   const suffix = node.family ? (family === "ip" ? "_ip" : "_ip6") : "";
   return {
@@ -91,6 +114,8 @@ function route(node: SelectorNode & { k: "rt" }, context: HeaderContext): Select
   }
   const nf = node.nf ?? (context.network?.name as "ip" | "ip6" | undefined);
   if (nf !== "ip" && nf !== "ip6") throw new Fault(node.at, "specify either ip or ip6 for nexthop matching");
+  const known = context.network?.name;
+  if ((known === "ip" || known === "ip6") && known !== nf) throw new Fault(node.at, `${nf} nexthop will not match`);
   const key = nf === "ip" ? "nexthop4" : "nexthop6";
   const { type, bits, order } = RT[key];
   return { k: "rt", key, nf, type: typeOf(type), bits, order };
@@ -114,12 +139,12 @@ function tcpOption(node: SelectorNode & { k: "tcpopt" }): Selector {
   if (node.option === undefined) return exists("tcpopt", node.kind as number, [`${node.kind}`]);
   return option("tcpopt", TCP_OPTIONS[node.option], node.option === "sack0" ? "sack" : node.option, node.field);
 }
-function option(header: "tcpopt" | "ipopt", [kind, fields]: readonly [number, Fields], name: string, field?: string): Selector {
+function option(header: "tcpopt" | "ipopt" | "sctp", [kind, fields]: readonly [number, Fields], name: string, field?: string): Selector {
   if (field === undefined) return exists(header, kind, [name]);
   const [type, offset, bits] = fields[field];
   return { k: "exthdr", header, kind, offset, bits, present: false, words: [name, field], type: typeOf(type), order: "big" };
 }
-function exists(header: "tcpopt" | "ipopt" | "ipv6", kind: number, words: readonly string[]): Selector {
+function exists(header: "tcpopt" | "ipopt" | "ipv6" | "sctp", kind: number, words: readonly string[]): Selector {
   return { k: "exthdr", header, kind, offset: 0, bits: 8, present: true, words, type: typeOf("boolean"), order: "big" };
 }
 function extension(node: SelectorNode & { k: "exthdr" }, context: HeaderContext): Selector {

@@ -1,7 +1,8 @@
 /** A ruleset as `nft -j list ruleset` gives it (libnftables-json). */
 import type { Family, LimitSpec, QuotaSpec, Verdict } from "../expressions.ts";
+import { ones } from "./constants.ts";
 import { type ListOptions, l3Word, setFlagNames } from "./list.ts";
-import type { Constant, Element, Selector, SetDefinition, Statement, Value } from "./model.ts";
+import type { Constant, Element, Part, Selector, SetDefinition, Statement, Value } from "./model.ts";
 import type { Selection } from "./select.ts";
 import { asInterval } from "./sets.ts";
 import { rejectName, tcpLogFlags } from "./show.ts";
@@ -33,8 +34,9 @@ class Writer {
     if (type.name === "time") return Number(value / 1000n);
     if (type.name === "boolean") return value === 1n;
     if (type.name === "ct_label") return value.toString(2).length - 1;
+    if (type.name === "hexadecimal" && value >= 1n << 63n) return `0x${value.toString(16)}`;
     const text = unquoted(type.print(value, this.names));
-    return type.json === "number" || (type.symbols && /^(\d+|0x[0-9a-f]+)$/.test(text)) ? Number(value) : text;
+    return type.json === "number" || (type.symbols && type.name !== "realm" && /^(\d+|0x[0-9a-f]+)$/.test(text)) ? Number(value) : text;
   }
   constant(value: Constant): Json {
     const { type, from, to, form } = value;
@@ -86,6 +88,7 @@ class Writer {
         };
       case "exthdr": {
         const [name, field] = value.words;
+        if (value.header === "sctp") return { "sctp chunk": { name, ...(value.present ? {} : { field }) } };
         if (value.header === "ipv6") return { exthdr: { name, ...(value.present ? {} : { field }) } };
         if (name.startsWith("@")) return { "tcp option": { base: value.kind, offset: value.offset, len: value.bits } };
         const key = value.header === "tcpopt" ? "tcp option" : "ip option";
@@ -102,6 +105,10 @@ class Writer {
       }
       case "rt":
         return { rt: { key: value.nf ? "nexthop" : value.key, ...(value.nf ? { family: value.nf } : {}) } };
+      case "xfrm":
+        return { ipsec: { key: value.key, ...(value.nf ? { family: value.nf } : {}), dir: value.direction, spnum: value.number } };
+      case "osf":
+        return { osf: { key: value.key, ...(value.ttl ? { ttl: value.ttl } : {}) } };
       case "fib":
         return { fib: { result: value.result, flags: value.flags } };
       case "socket":
@@ -127,7 +134,7 @@ class Writer {
     });
   }
   private element(each: Element): Json {
-    const keys = each.key.map((field) => this.constant(field));
+    const keys = each.key.map((field) => (field.type.kind === "bitmask" ? this.typed(field, field.from) : this.constant(field)));
     const val = keys.length === 0 ? "*" : keys.length === 1 ? keys[0] : { concat: keys };
     const { timeoutMs, expiresMs, comment, statements } = each;
     if (timeoutMs === undefined && expiresMs === undefined && comment === undefined && !statements) return val;
@@ -137,7 +144,7 @@ class Writer {
         ...(timeoutMs === undefined ? {} : { timeout: Math.floor(timeoutMs / 1000) }),
         ...(expiresMs === undefined ? {} : { expires: Math.floor(expiresMs / 1000) }),
         ...(comment === undefined ? {} : { comment }),
-        ...Object.assign({}, ...(statements ?? []).map((statement) => this.statement(statement))),
+        ...Object.assign({}, ...(statements ?? []).slice(0, 1).map((statement) => this.statement(statement))),
       },
     };
   }
@@ -214,6 +221,10 @@ class Writer {
     const op = each.op === "implicit" ? "in" : each.op;
     if (flags && l.k === "binary") {
       const list = (number: bigint) => this.flags(l.type, number);
+      if (flags.form === "whole") {
+        const right = flags.value === ones(l.bits) ? Number(flags.value) : this.typed(l.l, flags.value);
+        return { op, left: this.value(l.l), right };
+      }
       if (flags.form === "any") return { op: "in", left: this.value(l.l), right: list(flags.flags) };
       if (flags.form === "none") return { op: "!", left: this.value(l.l), right: list(flags.flags) };
       return { op, left: { "&": [this.value(l.l), list(flags.mask)] }, right: list(flags.value) };
@@ -296,14 +307,14 @@ function plainJson(each: Statement): Json {
       const inner = {
         ...(each.flags & 1 ? { mss: each.mss } : {}),
         ...(each.flags & 2 ? { wscale: each.wscale } : {}),
-        ...(flags.length > 0 ? { flags: one(flags) } : {}),
+        ...(flags.length > 0 ? { flags } : {}),
       };
       return { synproxy: Object.keys(inner).length === 0 ? null : inner };
     }
     case "last":
       return { last: each.usedMs === undefined ? null : { used: Math.round(each.usedMs) } };
     case "reset":
-      return { reset: { "tcp option": { name: each.option } } };
+      return { reset: { "tcp option": /^\d/.test(each.option) ? { base: each.kind, offset: 0, len: 0 } : { name: each.option } } };
     default:
       return { [each.k]: null };
   }
@@ -339,10 +350,8 @@ export function selectionJson({ tables, show }: Selection, names: Names, { terse
 function withoutElements(table: HeldTable): HeldTable {
   return { ...table, sets: new Map([...table.sets].map(([name, set]) => [name, { ...set, elements: [] }])) };
 }
-function headJson({ family, name, handle, flags, comment }: HeldTable): Json {
-  return {
-    table: { family, name, handle, ...(flags.length > 0 ? { flags: one(flags) } : {}), ...(comment === undefined ? {} : { comment }) },
-  };
+function headJson({ family, name, handle, flags }: HeldTable): Json {
+  return { table: { family, name, handle, ...(flags.length > 0 ? { flags: one(flags) } : {}) } };
 }
 function partsJson(table: HeldTable, writer: Writer): readonly Json[] {
   const { family, name } = table;
@@ -369,12 +378,12 @@ function chainJson({ name, handle, base }: HeldChain, where: object): Json {
   const hook = base ? { type: base.type, hook: base.hook, prio: base.priority, policy: base.policy } : {};
   return { chain: { ...where, name, handle, ...hook } };
 }
+const jsonName = ({ type }: Part): string => (type.name === "hexadecimal" ? "integer" : type.name);
 function setJson(set: SetDefinition, where: object, writer: Writer): Json {
-  const types = set.parts.map((part) => part.type.name);
+  const types = set.parts.map((part) => jsonName(part));
   const { data, size, timeoutMs, gcIntervalMs, comment, statements } = set;
   const flags = setFlagNames(set).filter((flag) => flag !== "dynamic");
-  const value =
-    data?.kind === "data" ? data.parts.map((part) => part.type.name).join(" . ") : data?.kind === "object" ? data.type : data?.kind;
+  const value = data?.kind === "data" ? data.parts.map(jsonName).join(" . ") : data?.kind === "object" ? data.type : data?.kind;
   return {
     [data ? "map" : "set"]: {
       ...where,

@@ -62,7 +62,7 @@ export const KNOWN_META =
   "hour, sdif, sdifname";
 /** Keys that may stand without `meta` before them; those in the second set are printed so. */
 export const UNQUALIFIED = new Set(
-  "mark iif iifname iiftype oif oifname oiftype skuid skgid nftrace rtclassid ibrname obrname pkttype cpu iifgroup oifgroup cgroup".split(
+  "mark iif iifname iiftype oif oifname oiftype skuid skgid nftrace rtclassid ibrname obrname pkttype cpu iifgroup oifgroup cgroup time day hour".split(
     " ",
   ),
 );

@@ -1,4 +1,4 @@
-/** Raw payload that is a field nft knows: ports where the transport is given, or not. */
+/** Raw payload that is a field nft knows: of a header that the rule has named before, or the table; ports in any case. */
 import type { PayloadBase } from "../expressions.ts";
 import type { HeaderContext } from "./context.ts";
 import { type Field, type Protocol, TH } from "./protocols.ts";
@@ -9,8 +9,9 @@ export function knownField(
   bits: number,
   context: HeaderContext,
 ): { readonly protocol?: Protocol; readonly field?: Field } {
-  if (base !== "transport") return {};
-  const protocol = context.transport ?? TH;
+  const protocol =
+    base === "transport" ? (context.transport ?? TH) : base === "network" ? context.network : base === "link" ? context.link : undefined;
+  if (!protocol) return {};
   for (const field of protocol.fields.values()) if (field.offset === offset && field.bits === bits) return { protocol, field };
   return {};
 }

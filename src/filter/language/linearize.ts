@@ -2,7 +2,7 @@
  * Statements to expressions of the register machine, as nft does it: the same registers, the same order, the same short cuts (prefixes
  * that end at a byte are loaded shorter; chains of and, or, xor with constants are one `bitwise`).
  */
-import type { CompareOp, Expression, Register } from "../expressions.ts";
+import type { CompareOp, Expression, Register, XfrmKey } from "../expressions.ts";
 import { NAT_NETMAP, NAT_PROTO_SPECIFIED } from "../expressions.ts";
 import { bytesOf, ones } from "./constants.ts";
 import { FIB_FLAGS, FIB_PRESENT, META, RT, SOCKET } from "./keys.ts";
@@ -132,9 +132,18 @@ class Lineariser {
 
   /** The key of a set into registers from `slot` on. */
   private key(value: Value, set: SetDefinition, slot: number): void {
-    const single = value.k !== "concat";
-    this.load(value, slot, single && set.anonymous);
-    if (set.interval && single) this.toNetwork(value, register(slot));
+    if (value.k !== "concat") {
+      this.load(value, slot, set.anonymous);
+      if (set.interval) this.toNetwork(value, register(slot));
+      return;
+    }
+    let at = slot;
+    for (const item of value.items) {
+      this.load(item, at, false);
+      // Intervals are compared byte by byte, whatever the field.
+      if (set.interval) this.toNetwork(item, register(at));
+      at += words(item.bits);
+    }
   }
   private lookup(value: Value, set: SetDefinition, invert: boolean): void {
     this.key(value, set, 0);
@@ -181,7 +190,8 @@ class Lineariser {
   }
   private prefix(l: Value, r: Constant, cmp: CompareOp): void {
     const length = r.prefix as number;
-    const whole = length % 8 === 0 && length > 0;
+    // Of numbers in the machine's order the first bytes are not the first bits.
+    const whole = length % 8 === 0 && length > 0 && (l.order === "big" || l.type.kind === "string");
     if (whole) {
       this.load(l.k === "payload" ? { ...l, bits: length } : l, 0, true);
       this.out.push({ op: "cmp", sreg: 1, cmp, data: bytesOf(r.from, r.bits, "big", r.type).slice(0, length / 8) });
@@ -294,6 +304,14 @@ class Lineariser {
         this.out.push({ op: "fib", dreg, result: value.result, flags: flags & ~FIB_PRESENT, present: value.present });
         return;
       }
+      case "xfrm": {
+        const key = value.nf === undefined ? value.key : (`${value.key}${value.nf === "ip" ? 4 : 6}` as const);
+        this.out.push({ op: "xfrm", dreg, direction: value.direction, number: value.number, key: key as XfrmKey });
+        return;
+      }
+      case "osf":
+        this.out.push({ op: "osf", dreg, version: value.key === "version", ttl: value.ttl === "loose" ? 1 : value.ttl === "skip" ? 2 : 0 });
+        return;
       case "numgen":
         this.out.push({ op: "numgen", dreg, kind: value.kind, modulus: value.modulus, offset: value.offset });
         return;
@@ -347,11 +365,11 @@ class Lineariser {
   /** Checksums are mended in words of 16 bits, so a lone byte is written with its neighbour. */
   private write(target: Selector & { k: "payload" }, value: Value): void {
     const { protocol, base } = target;
-    const checksum = protocol?.checksum;
+    const checksum = target.raw ? undefined : protocol?.checksum;
     const csum = {
       kind: checksum === undefined ? "none" : "inet",
       offset: checksum ?? 0,
-      pseudo: target.field !== undefined && protocol?.pseudo?.has(target.field.name) === true,
+      pseudo: !target.raw && target.field !== undefined && protocol?.pseudo?.has(target.field.name) === true,
     } as const;
     let offset = target.offset >> 3;
     let len = ((target.offset % 8) + target.bits + 7) >> 3;

@@ -64,8 +64,7 @@ function chainBlock(chain: HeldChain, writer: TableWriter): string {
   const { base } = chain;
   if (base) {
     const devices = base.devices ?? [];
-    const quoted = devices.map((name) => `"${name}"`);
-    const device = devices.length === 0 ? "" : devices.length === 1 ? ` device ${quoted[0]}` : ` devices = { ${quoted.join(", ")} }`;
+    const device = devices.length === 0 ? "" : devices.length === 1 ? ` device "${devices[0]}"` : ` devices = { ${devices.join(", ")} }`;
     lines.push(
       `type ${base.type} hook ${base.hook}${device} priority ${priorityText(base.priority, table.family, base.hook)}; policy ${base.policy};`,
     );
@@ -107,7 +106,7 @@ function setBlock(set: SetDefinition, writer: TableWriter): string {
   if (set.timeoutMs !== undefined) lines.push(`timeout ${formatTime(set.timeoutMs)}`);
   if (set.gcIntervalMs !== undefined) lines.push(`gc-interval ${formatTime(set.gcIntervalMs)}`);
   if (set.autoMerge) lines.push("auto-merge");
-  for (const each of set.statements ?? []) lines.push(each.k === "counter" ? "counter" : shower.statement(each));
+  if (set.statements) lines.push(set.statements.map((each) => (each.k === "counter" ? "counter" : shower.statement(each))).join(" "));
   if (set.comment !== undefined) lines.push(`comment "${set.comment}"`);
   if (set.elements.length > 0 && !writer.options.terse) lines.push(`elements = { ${elementLines(set, shower.elements(set))} }`);
   return writer.block(`${set.data ? "map" : "set"} ${set.name}`, set.handle, lines);
@@ -153,7 +152,7 @@ function objectBlock({ spec: { name, object }, handle, comment }: HeldObject, wr
         return [
           ...(object.flags & 1 ? [`mss ${object.mss}`] : []),
           ...(object.flags & 2 ? [`wscale ${object.wscale}`] : []),
-          options.join(" "),
+          ...(options.length > 0 ? [options.join(" ")] : []),
         ];
       }
       default:

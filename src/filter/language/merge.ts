@@ -12,13 +12,15 @@ function isMergeable(each: Statement): each is Match {
   if (each.k !== "match" || each.l.k !== "payload" || each.r.k !== "constant" || each.r.form !== "value") return false;
   return each.op === "==" || each.op === "!=";
 }
+const isNext = ({ l }: Match): boolean => l.field !== undefined && l.field.name === l.protocol?.next;
 function canJoin(a: Match, b: Match): boolean {
   const { l: x } = a;
   const { l: y } = b;
   if (a.op !== b.op || x.base !== y.base || x.offset + x.bits !== y.offset) return false;
   if (x.offset % 8 !== 0 || x.bits % 8 !== 0 || y.offset % 8 !== 0 || y.bits % 8 !== 0) return false;
   const total = x.bits + y.bits;
-  return total <= 128 && (total <= 32 || x.base === "link");
+  // A word is loaded faster than more: two of them stay two, but in the link header.
+  return total <= 128 && (total <= 32 || x.base === "link" || x.bits > 32 || y.bits > 32);
 }
 function join(a: Match, b: Match): Match {
   const bits = a.l.bits + b.l.bits;
@@ -42,9 +44,11 @@ export function mergePayloads(statements: readonly Statement[]): readonly Statem
   for (const next of found.slice(1)) {
     if (canJoin(last.each, next.each)) {
       const each = join(last.each, next.each);
-      result[last.at] = each;
-      result[next.at] = undefined;
-      last = { each, at: last.at };
+      // Where the header that follows is named, it stays named.
+      const at = isNext(next.each) ? next.at : last.at;
+      result[last.at] = result[next.at] = undefined;
+      result[at] = each;
+      last = { each, at };
     } else last = next;
   }
   return result.filter((each) => each !== undefined);

@@ -18,7 +18,7 @@ export interface Constant extends Typed {
   readonly to: bigint;
   readonly prefix?: number;
 }
-export type Header = "ipv6" | "tcpopt" | "ipopt";
+export type Header = "ipv6" | "tcpopt" | "ipopt" | "sctp";
 export type Selector = Typed &
   (
     | {
@@ -27,6 +27,8 @@ export type Selector = Typed &
         readonly field?: Field;
         readonly base: PayloadBase;
         readonly offset: number;
+        /** Written as bits of a header: what is written there mends no checksum. */
+        readonly raw?: boolean;
       }
     | {
         readonly k: "exthdr";
@@ -40,6 +42,14 @@ export type Selector = Typed &
     | { readonly k: "meta"; readonly key: string }
     | { readonly k: "ct"; readonly key: string; readonly name: string; readonly direction?: Direction; readonly family?: "ip" | "ip6" }
     | { readonly k: "rt"; readonly key: string; readonly nf?: "ip" | "ip6" }
+    | {
+        readonly k: "xfrm";
+        readonly direction: "in" | "out";
+        readonly number: number;
+        readonly key: "reqid" | "spi" | "saddr" | "daddr";
+        readonly nf?: "ip" | "ip6";
+      }
+    | { readonly k: "osf"; readonly key: "name" | "version"; readonly ttl?: "loose" | "skip" }
     | { readonly k: "fib"; readonly flags: readonly string[]; readonly result: "oif" | "oifname" | "type"; readonly present: boolean }
     | { readonly k: "socket"; readonly key: string; readonly level?: number }
     | { readonly k: "numgen"; readonly kind: "inc" | "random"; readonly modulus: number; readonly offset: number }

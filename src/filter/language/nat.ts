@@ -50,6 +50,8 @@ export function natStatement(each: StatementNode & { k: "nat" }, evaluator: Eval
   const typing = addressTyping(family);
   const addr = each.addr && evaluator.argument(each.addr, typing, [typing, PORT]);
   const data = addr?.k === "map" ? addr.set.data : undefined;
+  if (data?.kind === "data" && data.parts.length > 1 && !evaluator.headers.transportKnown)
+    throw new Fault((each.addr as Node).at, "transport protocol mapping is only valid after transport protocol match", keyword);
   const shape = data?.kind === "data" ? { concat: data.parts.length > 1, interval: data.interval === true } : undefined;
   return {
     k: "nat",

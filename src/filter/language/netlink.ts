@@ -1,5 +1,5 @@
 /** Expressions and sets as text, word for word what `nft --debug=netlink` shows. Values are 32-bit words of a little-endian machine. */
-import type { Expression, LimitSpec, Register, Verdict } from "../expressions.ts";
+import type { Expression, Family, LimitSpec, Register, Verdict } from "../expressions.ts";
 import { CT, FIB_FLAGS, META } from "./keys.ts";
 import type { Element, SetDefinition } from "./model.ts";
 import { dataBytes, isCatchAll, keyBytes } from "./sets.ts";
@@ -34,7 +34,7 @@ const OBJECT_TYPES: Readonly<Record<string, number>> = {
   "ct expectation": 9,
   synproxy: 10,
 };
-const HEADERS = { ipv6: "ipv6", tcpopt: "tcpopt", ipopt: "ipv4" } as const;
+const HEADERS = { ipv6: "ipv6 ", tcpopt: "tcpopt ", ipopt: "ipv4 ", sctp: "" } as const;
 const REJECT = { "icmp-unreach": 0, "tcp-rst": 1, "icmpx-unreach": 2 } as const;
 const LOG_FLAGS: readonly (readonly [number, string])[] = [
   [1, "tcpseq"],
@@ -95,8 +95,12 @@ function expressionText(e: Expression): string {
       const csum = `csum_type ${kind === "inet" ? 1 : 0} csum_off ${offset} csum_flags 0x${pseudo ? 1 : 0}`;
       return `payload write reg ${e.sreg} => ${e.len}b @ ${e.base} header + ${e.offset} ${csum}`;
     }
+    case "xfrm":
+      return `xfrm load ${e.direction} ${e.number} ${e.key} => reg ${e.dreg}`;
+    case "osf":
+      return `osf dreg ${e.dreg}`;
     case "exthdr":
-      return `exthdr load ${HEADERS[e.header]} ${e.len}b @ ${e.type} + ${e.offset}${e.present ? " present" : ""} => reg ${e.dreg}`;
+      return `exthdr load ${HEADERS[e.header]}${e.len}b @ ${e.type} + ${e.offset}${e.present ? " present" : ""} => reg ${e.dreg}`;
     case "exthdr-write":
       return `exthdr write tcpopt reg ${e.sreg} => ${e.len}b @ ${e.type} + ${e.offset}`;
     case "exthdr-reset":
@@ -173,8 +177,14 @@ function actionText(e: Expression): string {
       return e.op;
   }
 }
-export const printExpressions = (expressions: readonly Expression[]): string =>
-  expressions.map((each) => `  [ ${expressionText(each)} ]\n`).join("");
+export function printExpressions(expressions: readonly Expression[], table: Family): string {
+  return expressions.map((each) => `  [ ${inTable(each, table)} ]\n`).join("");
+}
+/** New ports alone are of both families in a table of both. */
+function inTable(e: Expression, table: Family): string {
+  const text = expressionText(e);
+  return e.op === "nat" && table === "inet" && e.addrMin === undefined ? text.replace(" ip ", " inet ") : text;
+}
 
 /** Flags of sets, linux/netfilter/nf_tables.h: NFT_SET_*. */
 function setFlags(set: SetDefinition): number {

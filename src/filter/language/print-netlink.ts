@@ -4,11 +4,11 @@ import { printComment, printExpressions, printSet } from "./netlink.ts";
 import type { HeldRule, HeldTable } from "./tables.ts";
 
 /** The kernel numbers anonymous sets; before that they have this name. */
-const unnumbered = (text: string): string => text.replace(/__(set|map)\d+/g, "__$1%d");
+const unnumbered = (text: string): string => text.replace(/__(set|map|objmap)\d+/g, "__$1%d");
 
 export function printNetlink(table: HeldTable, chain: string, held: HeldRule): string {
   const { rule } = held;
   const sets = rule.sets.map((set) => printSet(set, table.name)).join("");
-  const expressions = printExpressions(linearize(rule.statements));
+  const expressions = printExpressions(linearize(rule.statements), table.family);
   return unnumbered(`${sets}${table.family} ${table.name} ${chain}\n${expressions}${printComment(rule.comment) || "\n"}`);
 }

@@ -18,6 +18,7 @@ const unreachable = (family: "ip" | "ip6", code: number): Reject => ({
 export function rejectStatement(each: StatementNode & { k: "reject" }, evaluator: Evaluation): Statement {
   const { headers, scope } = evaluator;
   const { family } = scope;
+  if (family === "bridge" && headers.network?.name === "arp") throw new Fault(each.at, "cannot reject this network family");
   if (family === "arp") throw new Fault(each.at, "cannot use reject statement with arp tables");
   const single = family === "ip" || family === "ip6";
   const chosen = each.with;
@@ -27,7 +28,7 @@ export function rejectStatement(each: StatementNode & { k: "reject" }, evaluator
     return { k: "reject", type: "icmpx-unreach", code: PORT_UNREACHABLE.any };
   }
   if (chosen.type === "tcp") {
-    headers.needName("tcp", each.at);
+    evaluator.first(() => headers.needName("tcp", each.at));
     return { k: "reject", type: "tcp-rst", code: 0 };
   }
   const code = (type: TypeName) =>
@@ -39,7 +40,6 @@ export function rejectStatement(each: StatementNode & { k: "reject" }, evaluator
   const wanted = chosen.type === "icmp" ? "ip" : "ip6";
   if (single && family !== wanted) throw new Fault(each.at, "conflicting protocols specified: ip vs ip6");
   const number = code(wanted === "ip" ? "icmp_code" : "icmpv6_code");
-  if (wanted === "ip") headers.needIp(each.at);
-  else headers.needIpv6(each.at);
+  evaluator.first(() => (wanted === "ip" ? headers.needIp(each.at) : headers.needIpv6(each.at)));
   return unreachable(wanted, number);
 }

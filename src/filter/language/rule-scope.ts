@@ -17,7 +17,7 @@ export interface RuleScope extends Scope {
   isBaseChain(name: string): boolean;
   hasObject(type: string, name: string): boolean;
   /** Names the anonymous sets of this rule: `__set0`, `__map1`, … */
-  anonymousName(map: boolean): string;
+  anonymousName(kind: "set" | "map" | "objmap"): string;
   /** Makes the set of a `meter` statement, or finds the one that an earlier one made. */
   meter(name: string, size: number | undefined, parts: readonly Part[], timeouts: boolean, at: Span): SetDefinition;
 }
@@ -25,6 +25,8 @@ export interface RuleScope extends Scope {
 export interface Evaluation {
   readonly scope: RuleScope;
   readonly headers: HeaderContext;
+  /** What it needs to know of the packet is asked before all else. */
+  first(needs: () => void): void;
   argument(written: Node, typing: Typing, parts?: readonly Part[]): Value;
 }
 export const KERNEL_MISSING = "Could not process rule: No such file or directory";

@@ -84,13 +84,14 @@ export function mergeIntervals(elements: readonly Element[]): readonly Element[]
 function joined(a: Constant, b: Constant): Constant {
   return asInterval({ ...a, to: b.to });
 }
+/** Types whose intervals are shown as prefixes where they are some (nft's DTYPE_F_PREFIX). */
+const PREFIXED: ReadonlySet<string> = new Set(["ipv4_addr", "ipv6_addr", "mark", "realm", "devgroup"]);
 /** The shortest way to write an interval: a value, a prefix, or a range. */
 export function asInterval(of: Constant): Constant {
   const { from, to, bits } = of;
   if (from === to) return { ...of, form: "value", prefix: undefined };
   const size = to - from + 1n;
-  const addresses = of.type.order === "big" && (of.type.name === "ipv4_addr" || of.type.name === "ipv6_addr");
-  if (addresses && (size & (size - 1n)) === 0n && from % size === 0n)
+  if (PREFIXED.has(of.type.name) && (size & (size - 1n)) === 0n && from % size === 0n)
     return { ...of, form: "prefix", prefix: bits - (size.toString(2).length - 1) };
   return { ...of, form: "range", prefix: undefined };
 }

@@ -1,5 +1,6 @@
 /** Statements and expressions as `nft list ruleset` writes them. */
 import type { Family, LimitSpec, QuotaSpec, Verdict } from "../expressions.ts";
+import { ones } from "./constants.ts";
 import { PRINTED_SHORT } from "./keys.ts";
 import type { Constant, Element, EvaluatedRule, Selector, SetDefinition, Statement, Value } from "./model.ts";
 import { asInterval } from "./sets.ts";
@@ -98,6 +99,7 @@ export class Shower {
         return `@${{ link: "ll", network: "nh", transport: "th", inner: "ih" }[value.base]},${value.offset},${value.bits}`;
       case "exthdr": {
         const words = value.words.join(" ");
+        if (value.header === "sctp") return `sctp chunk ${words}`;
         if (value.header === "ipv6") return value.present ? `exthdr ${words}` : words;
         return `${value.header === "tcpopt" ? "tcp" : "ip"} option ${words}`;
       }
@@ -109,6 +111,12 @@ export class Shower {
       }
       case "rt":
         return `rt ${value.nf ? `${value.nf} nexthop` : value.key}`;
+      case "xfrm": {
+        const number = value.number === 0 ? "" : ` spnum ${value.number}`;
+        return `ipsec ${value.direction}${number} ${value.nf ? `${value.nf} ` : ""}${value.key}`;
+      }
+      case "osf":
+        return `osf ${value.ttl ? `ttl ${value.ttl} ` : ""}${value.key}`;
       case "fib":
         return `fib ${value.flags.join(" . ")} ${value.result}`;
       case "socket":
@@ -168,7 +176,7 @@ export class Shower {
       case "redirect":
         return `${each.k}${each.port ? ` to :${this.value(each.port)}` : ""}${natFlags(each.flags)}`;
       case "tproxy":
-        return `tproxy${each.shown ? (each.family === 4 ? " ip" : " ip6") : ""} to ${this.target(each.addr, each.port)}`;
+        return `tproxy${each.shown ? (each.family === 4 ? " ip" : " ip6") : ""} to ${this.target(each.addr, each.port, true)}`;
       case "reject":
         return this.reject(each);
       case "dup":
@@ -194,6 +202,13 @@ export class Shower {
     if (flags && l.k === "binary") {
       const text = (number: bigint) => this.constant({ ...l.r, from: number, to: number });
       const left = this.value(l.l);
+      if (flags.form === "whole") {
+        const value =
+          flags.value === ones(l.bits)
+            ? `0x${flags.value.toString(16)}`
+            : this.constant({ ...l.r, from: flags.value, to: flags.value }, " | ");
+        return `${left} ${op} ${value}`;
+      }
       if (flags.form === "any") return `${left} ${text(flags.flags)}`;
       if (flags.form === "none") return `${left} ! ${text(flags.flags)}`;
       return `${left} ${op === "!=" ? "!= " : ""}${text(flags.value)} / ${text(flags.mask)}`;
@@ -234,12 +249,12 @@ export class Shower {
     const target = each.addr || each.port ? `${each.prefix ? " prefix" : ""} to ${this.target(each.addr, each.port)}` : "";
     return `${each.type}${family}${target}${natFlags(each.flags)}`;
   }
-  private target(addr: Value | undefined, port: Value | undefined): string {
+  private target(addr: Value | undefined, port: Value | undefined, always = false): string {
     const ports = port ? `:${this.value(port)}` : "";
     if (!addr) return ports;
     if (addr.k !== "constant") return `${this.value(addr)}${ports}`;
     const interval = asInterval(addr);
-    const brackets = port !== undefined && addr.type.name === "ipv6_addr";
+    const brackets = (always || port !== undefined) && addr.type.name === "ipv6_addr";
     const one = (number: bigint) => (brackets ? `[${addr.type.print(number, this.names)}]` : addr.type.print(number, this.names));
     if (interval.form === "value") return `${one(addr.from)}${ports}`;
     if (interval.form === "prefix") return `${one(addr.from)}/${interval.prefix}${ports}`;

@@ -5,11 +5,11 @@
 import type { Family } from "../expressions.ts";
 import { bytesOf, ones } from "./constants.ts";
 import type { Binary, Constant, Element, Selector, SetDefinition, Statement, Value } from "./model.ts";
-import { TAGS, VLAN } from "./protocols.ts";
+import { IP, IP6, type Protocol, TAGS, VLAN } from "./protocols.ts";
 import { asInterval, isCatchAll, keyBytes, sortElements } from "./sets.ts";
 
 type Match = Statement & { readonly k: "match" };
-type Layer = "link" | "network" | "transport" | "message";
+type Layer = "link" | "tag" | "network" | "transport" | "message";
 interface Pending {
   readonly at: number;
   readonly value: number;
@@ -20,16 +20,20 @@ export function shownStatements(statements: readonly Statement[], family: Family
   const hidden = new Set<number>();
   const pending = new Map<Layer, Pending>();
   all.forEach((each, at) => {
-    for (const layer of usedLayers(each, pending)) {
+    for (const layer of usedLayers(each, pending, family === "ip" || family === "ip6")) {
       const test = pending.get(layer);
       if (test) hidden.add(test.at);
       pending.delete(layer);
     }
     const test = testOf(each, family);
+    const known = pending.get("network");
     // A tag behind another is shown by the type before it.
     if (test === "network" && isInnerTag(each)) pending.delete("network");
-    else if (test) pending.set(test, { at, value: Number(((each as Match).r as Constant).from) });
-    else if (each.k !== "match" && each.k !== "vmap") pending.clear();
+    else if (test) {
+      // What follows a tag is named, and the tag itself not yet.
+      if (test === "network" && known?.value === VLAN.number) pending.set("tag", known);
+      pending.set(test, { at, value: Number(((each as Match).r as Constant).from) });
+    } else if (each.k !== "match" && each.k !== "vmap") pending.clear();
   });
   return all.filter((_, at) => !hidden.has(at));
 }
@@ -78,9 +82,6 @@ function valuesOf(each: Statement): readonly (Value | undefined)[] {
     case "nat":
     case "tproxy":
       return [each.addr, each.port];
-    case "masquerade":
-    case "redirect":
-      return [each.port];
     case "dup":
     case "fwd":
       return [each.addr, each.device];
@@ -91,19 +92,28 @@ function valuesOf(each: Statement): readonly (Value | undefined)[] {
   }
 }
 /** Layers whose test a statement makes needless, because its own headers imply it. */
-function usedLayers(each: Statement, pending: ReadonlyMap<Layer, Pending>): readonly Layer[] {
-  if (each.k === "reject") return each.type === "icmp-unreach" ? ["network"] : [];
+function usedLayers(each: Statement, pending: ReadonlyMap<Layer, Pending>, isSingle: boolean): readonly Layer[] {
+  if (each.k === "reject") return each.type === "icmp-unreach" ? ["network"] : each.type === "tcp-rst" && isSingle ? ["transport"] : [];
   const layers: Layer[] = [];
   for (const selector of valuesOf(each).flatMap(selectorsIn)) {
     if (selector.k === "exthdr" && selector.header !== "tcpopt") layers.push("network");
+    if (
+      selector.k === "ct" &&
+      selector.family &&
+      !selector.key.includes("_ip") &&
+      isTestFor(pending.get("network"), selector.family === "ip" ? IP : IP6)
+    )
+      layers.push("network");
     if (selector.k !== "payload" || !selector.protocol) continue;
     const { protocol, field } = selector;
     if (protocol.base === "link") layers.push("link");
+    if (protocol.name === "vlan" && !isTagTest(each)) layers.push("tag");
     if (protocol.name === "vlan" && pending.get("network")?.value === VLAN.number && !isTagTest(each)) layers.push("network");
     if (protocol.base === "network" && isTestFor(pending.get("network"), protocol)) layers.push("network");
     if (protocol.base !== "transport" || protocol.number < 0) continue;
     if (pending.get("transport")?.value === protocol.number) layers.push("transport");
-    if (["icmp", "igmp", "icmpv6"].includes(protocol.name)) layers.push("network");
+    const carrier = CARRIERS[protocol.name];
+    if (carrier && isTestFor(pending.get("network"), carrier)) layers.push("network");
     if (field?.icmp?.length === 1 && pending.get("message")?.value === field.icmp[0]) layers.push("message");
   }
   return layers;
@@ -119,6 +129,8 @@ function isTagTest(each: Statement): boolean {
     each.r.form === "value"
   );
 }
+/** Whose messages they are. */
+const CARRIERS: Readonly<Record<string, Protocol>> = { icmp: IP, igmp: IP, icmpv6: IP6 };
 const NF_NUMBERS: Readonly<Record<string, number>> = { ip: 2, ip6: 10 };
 function isTestFor(test: Pending | undefined, protocol: { readonly name: string; readonly number: number }): boolean {
   return test !== undefined && (test.value === protocol.number || test.value === NF_NUMBERS[protocol.name]);
@@ -173,12 +185,14 @@ export function prefixOf(l: Value, r: Constant): Constant | undefined {
 export type FlagForm =
   | { readonly form: "any"; readonly flags: bigint }
   | { readonly form: "none"; readonly flags: bigint }
+  | { readonly form: "whole"; readonly value: bigint }
   | { readonly form: "masked"; readonly value: bigint; readonly mask: bigint };
 /** Comparisons of flags under a mask have forms of their own. */
 export function flagsOf(each: Match): FlagForm | undefined {
   const { l, r, op } = each;
   if (l.k !== "binary" || l.op !== "&" || l.type.kind !== "bitmask" || r.k !== "constant" || (op !== "==" && op !== "!=")) return undefined;
   const mask = l.r.from;
+  if (mask === ones(l.bits)) return { form: "whole", value: r.from };
   if (r.from === 0n) return op === "!=" ? { form: "any", flags: mask } : { form: "none", flags: mask };
   const single = (mask & (mask - 1n)) === 0n;
   return single && r.from === mask ? undefined : { form: "masked", value: r.from, mask };
@@ -193,13 +207,17 @@ export function shownElements(set: SetDefinition): readonly Element[] {
     }));
   const rank = (each: Element): bigint => {
     const [first] = each.key;
+    // Of flags the lowest decides; of those that have it in common the last comes first.
+    if (each.key.length === 1 && first.type.kind === "bitmask") return first.from & -first.from;
     if (each.key.length === 1 && first.type.kind !== "string") return first.from;
     const bytes = each.key.length === 1 ? bytesOf(first.from, first.bits, "host", first.type) : keyBytes(each.key, "from", false);
     return bytes.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
   };
-  const ranked = set.elements.filter((each) => !isCatchAll(each)).map((each) => ({ each, rank: rank(each) }));
+  const isFlags = set.parts.length === 1 && set.parts[0].type.kind === "bitmask";
+  const elements = set.elements.filter((each) => !isCatchAll(each));
+  const ranked = (isFlags ? elements.reverse() : elements).map((each) => ({ each, rank: rank(each) }));
   ranked.sort((a, b) => (a.rank < b.rank ? -1 : a.rank > b.rank ? 1 : 0));
-  const unique = ranked.filter((one, i) => i === 0 || one.rank !== ranked[i - 1].rank);
+  const unique = isFlags ? ranked : ranked.filter((one, i) => i === 0 || one.rank !== ranked[i - 1].rank);
   return [...unique.map(({ each }) => each), ...set.elements.filter(isCatchAll)];
 }
 /** The largest unit that divides a number of bytes. */

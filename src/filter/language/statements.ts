@@ -8,6 +8,7 @@ import { Fault } from "./faults.ts";
 import { mergePayloads } from "./merge.ts";
 import type { Constant, Element, EvaluatedRule, MatchOp, Part, Selector, SetData, SetDefinition, Statement, Value } from "./model.ts";
 import { natStatement, portsStatement, tproxyStatement } from "./nat.ts";
+import { TCP_OPTIONS } from "./protocols.ts";
 import { rejectStatement } from "./reject.ts";
 import { addressTyping, type Evaluation, KERNEL_MISSING, KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope.ts";
 import {
@@ -26,11 +27,17 @@ import {
 import { typeOf } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
 
+const FAMILIES: ReadonlyMap<string, bigint> = new Map([
+  ["ip", 0x0800n],
+  ["ip6", 0x86ddn],
+]);
+/** What a socket is or is not. */
+const SWITCHES = new Set(["transparent", "wildcard"]);
 const TERMINAL = new Set(["reject", "nat", "masquerade", "redirect", "queue"]);
 const isTerminal = (each: StatementNode): boolean => TERMINAL.has(each.k) || (each.k === "verdict" && each.verdict.code !== "continue");
 
 export function evaluateRule(rule: RuleNode, scope: RuleScope): EvaluatedRule {
-  const evaluator = new RuleEvaluator(scope, rule.at);
+  const evaluator = new RuleEvaluator(scope, rule.at, rule.statements.length === 1);
   let terminal: StatementNode | undefined;
   for (const each of rule.statements) {
     if (terminal) throw new Fault(each.at, "Statement after terminal statement has no effect", terminal.at);
@@ -53,6 +60,8 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     readonly scope: RuleScope,
     /** Where the rule stands. */
     private readonly at?: Span,
+    /** It is all that the rule says. */
+    private readonly isAlone = false,
   ) {
     this.headers = new HeaderContext(
       scope.family,
@@ -122,7 +131,7 @@ export class RuleEvaluator implements ElementContext, Evaluation {
         this.out.push(tproxyStatement(each, this));
         return;
       case "queue":
-        this.out.push({ k: "queue", flags: each.flags, ...(each.num ? { num: this.argument(each.num, QUEUE) } : {}) });
+        this.queue(each);
         return;
       case "dynset":
         this.dynset(each);
@@ -150,10 +159,20 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     }
   }
 
+  private queue(each: StatementNode & { k: "queue" }): void {
+    const num = each.num && this.argument(each.num, QUEUE);
+    if (each.flags & FANOUT && (num?.k !== "constant" || num.form !== "range"))
+      throw new Fault(each.num?.at ?? each.at, "fanout requires a range to be specified");
+    const last = num && "modulus" in num ? num.modulus + num.offset - 1 : 0;
+    if (last > 0xffff) throw new Fault((each.num as Node).at, "queue expression max value exceeds 65535");
+    this.out.push({ k: "queue", flags: each.flags, ...(num ? { num } : {}) });
+  }
+
   private match(each: StatementNode & { k: "match" }): void {
     const l = value(each.l, this.headers, this.scope);
     const r = resolve(each.r, this.scope);
     this.checkTracked(each.l, l, r);
+    if (each.op === "!" && l.k === "binary") throw new Fault(each.l.at, "cannot combine negation with binary expression");
     if (each.mask) {
       this.masked(l, each);
       return;
@@ -172,7 +191,17 @@ export class RuleEvaluator implements ElementContext, Evaluation {
       this.compare(present, constant(r, present, this.scope), each.op);
       return;
     }
-    this.compare(l, constant(each.r, l, this.scope), each.op);
+    const found = constant(each.r, l, this.scope);
+    // In a table of one family that says nothing.
+    const { family } = this.scope;
+    if (l.k === "meta" && l.key === "protocol" && FAMILIES.get(family) === found.from && each.op !== "!=" && !this.isAlone) return;
+    if (l.k === "payload" && l.field && l.type.name === "hexadecimal") {
+      const type = typeOf(l.field.type);
+      this.compare({ ...l, type }, { ...found, type }, each.op === "implicit" ? "==" : each.op);
+      return;
+    }
+    if (l.k === "socket" && SWITCHES.has(l.key) && found.to > 1n) throw new Fault(r.at, `Value ${found.to} exceeds valid range 0-1`);
+    this.compare(l, found, each.op);
   }
   /** Addresses and ports of connections have a type only where the rule or the other side tells it. */
   private checkTracked(node: Node, l: Value, r: Node): void {
@@ -180,7 +209,7 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     if (first.k !== "ct") return;
     const address = (first.key === "saddr" || first.key === "daddr") && first.family === undefined;
     if (address && (r.k === "set" || r.k === "setref")) throw new Fault(first.at, "specify either ip or ip6 for address matching");
-    if (l.k === "ct" && first.key.startsWith("proto-") && !this.headers.transport)
+    if (l.k === "ct" && first.key.startsWith("proto-") && !this.headers.transport && !this.headers.tracked)
       throw new Fault(r.at, "Can't parse symbolic invalid expressions");
   }
   private compare(l: Value, r: Constant, op: RelationOp): void {
@@ -278,7 +307,7 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     const rest = elements.length - ranges.length;
     const size = interval && single ? 2 * ranges.length + rest + (ranges[0]?.key[0].from === 0n ? 0 : 1) : written.length;
     const set: SetDefinition = {
-      name: this.scope.anonymousName(data !== undefined),
+      name: this.scope.anonymousName(data === undefined ? "set" : data.kind === "object" ? "objmap" : "map"),
       anonymous: true,
       handle: 0,
       parts,
@@ -292,6 +321,12 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     };
     this.sets.push(set);
     return set;
+  }
+
+  first(needs: () => void): void {
+    const before = this.out.length;
+    needs();
+    this.out.unshift(...this.out.splice(before));
   }
 
   /** What a statement takes: a constant of its type, something computed, or a map's value. */
@@ -317,7 +352,8 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     if (target.k === "ct" && target.key === "direction") throw new Fault(at, "ct direction cannot be set");
     const argument = this.argument(written, target);
     assignable(target, argument, written.at, node.at);
-    this.out.push({ k: "mangle", target, value: argument });
+    const type = target.k === "payload" && target.field ? typeOf(target.field.type) : target.type;
+    this.out.push({ k: "mangle", target: { ...target, type }, value: argument.k === "constant" ? { ...argument, type } : argument });
   }
 
   private object(type: ObjectType, written: Node): void {
@@ -393,6 +429,7 @@ export class RuleEvaluator implements ElementContext, Evaluation {
   }
 }
 
+const FANOUT = 2;
 const QUEUE: Typing = { type: typeOf("integer"), bits: 16, order: "host" };
 const SELECTORS = new Set("payload raw meta ct rt tcpopt ipopt exthdr fib socket numgen jhash symhash".split(" "));
 export const isSelector = (node: Node): node is SelectorNode => SELECTORS.has(node.k);
@@ -447,7 +484,8 @@ function assignable(target: Selector, argument: Value, at: Span, other: Span): v
 function resetOption(option: { readonly option?: string; readonly kind?: number }): { readonly kind: number; readonly option: string } {
   const found = selector({ k: "tcpopt", ...option, at: { start: 0, end: 0 } }, undefined as never, undefined as never);
   if (found.k !== "exthdr") throw new Error("no option of TCP");
-  return { kind: found.kind, option: option.option ?? `${found.kind}` };
+  const name = option.option ?? Object.entries(TCP_OPTIONS).find(([, [kind]]) => kind === found.kind)?.[0];
+  return { kind: found.kind, option: name ?? `${found.kind}` };
 }
 /** Statements that are the same before and after. */
 export function plain(each: StatementNode): Statement {
@@ -467,14 +505,18 @@ export function plain(each: StatementNode): Statement {
       throw new Fault(each.at, `${rest.k} cannot be used here`);
   }
 }
-function limitProblem({ rate, burst, unit }: LimitSpec): string | undefined {
+function limitProblem({ rate, burst, unit, per }: LimitSpec): string | undefined {
   if (rate === 0) return "a limit of nothing: expected a rate of 1 or more";
+  // The kernel counts tokens in nanoseconds (nft_limit_init).
+  const tokens = unit === "bytes" ? BigInt(per) * 1_000_000_000n * BigInt(rate + burst) : 0n;
+  if (tokens >= 1n << 64n) return "Could not process rule: Value too large for defined data type";
   return unit === "packets" && burst === 0 ? "packet limit burst must be > 0" : undefined;
 }
 const AUDIT = 8;
 function logProblem({ prefix, group, level, snaplen, queueThreshold, flags }: LogSpec): string | undefined {
   if (prefix !== undefined && prefix.length > 127) return `a prefix of ${prefix.length} characters: expected 127 at most`;
   if (group !== undefined && group > 0xffff) return `group ${group}: expected 0 to 65535`;
+  if (group !== undefined && flags !== undefined) return "flags and group are mutually exclusive";
   if (group !== undefined && level !== undefined) return "level and group are mutually exclusive";
   const isMore = [prefix, group, snaplen, queueThreshold, flags].some((each) => each !== undefined);
   return level === AUDIT && isMore ? "log level audit doesn't support any further options" : undefined;

@@ -47,6 +47,8 @@ export const INTERFACE_TYPES = table("ether:1 ppp:512 ipip:768 ipip6:769 loopbac
 export const DAYS = table("Sunday:0 Monday:1 Tuesday:2 Wednesday:3 Thursday:4 Friday:5 Saturday:6");
 export const BOOLEAN = table("exists:1 missing:0");
 export const INTERFACE_GROUPS = table("default:0");
+/** Of /etc/iproute2/rt_realms, as it comes. */
+export const REALMS = table("cosmos:0");
 export const USERS = table("root:0");
 export const IP_PROTOCOLS = table(`ip:0 hopopt:0 icmp:1 igmp:2 ggp:3 ipencap:4 st:5 tcp:6 egp:8 igp:9 pup:12 udp:17 hmp:20 xns-idp:22 rdp:27
   iso-tp4:29 dccp:33 xtp:36 ddp:37 idpr-cmtp:38 ipv6:41 ipv6-route:43 ipv6-frag:44 idrp:45 rsvp:46 gre:47 esp:50 ah:51 skip:57

@@ -145,7 +145,7 @@ type("ifname", "network interface name", 128, {
 type("iface_type", "network interface type", 16, named(symbols.INTERFACE_TYPES));
 type("uid", "user ID", 32, { parse: (text) => symbols.USERS.get(text) ?? integer(text) ?? "User does not exist" });
 type("gid", "group ID", 32, { parse: (text) => symbols.USERS.get(text) ?? integer(text) ?? "Group does not exist" });
-type("realm", "routing realm", 32, { json: "string" });
+type("realm", "routing realm", 32, named(symbols.REALMS, { quoted: true, json: "string" }));
 type("classid", "TC classid", 32, { parse: parseClassid, print: formatClassid, json: "string" });
 type("nf_proto", "netfilter protocol", 8, named(symbols.NF_PROTOCOLS));
 type("pkt_type", "packet type", 8, named(symbols.PACKET_TYPES));

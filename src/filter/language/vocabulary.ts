@@ -1,7 +1,7 @@
 /** What the grammar asks while it reads: which words are protocols, fields and keys. Imported by the generated parser. */
 import { CT, KNOWN_META, META, UNQUALIFIED } from "./keys.ts";
 import { integer } from "./numbers.ts";
-import { EXTENSIONS, IP_OPTIONS, PROTOCOLS, TCP_OPTIONS } from "./protocols.ts";
+import { CHUNKS, EXTENSIONS, IP_OPTIONS, PROTOCOLS, TCP_OPTIONS } from "./protocols.ts";
 import { milliseconds } from "./times.ts";
 
 export interface Span {
@@ -27,12 +27,13 @@ function wordAt(text: string, offset: number): string | undefined {
   FIRST_WORD.lastIndex = offset;
   return FIRST_WORD.exec(text)?.[0];
 }
-const PLAIN_PROTOCOLS = new Set([...PROTOCOLS.keys()].filter((name) => name !== "ip" && name !== "tcp" && name !== "arp"));
+const PLAIN_PROTOCOLS = new Set([...PROTOCOLS.keys()].filter((name) => !["ip", "tcp", "arp", "sctp"].includes(name)));
 const FIRST_OF_MATCHES = new Set([...PROTOCOLS.keys(), ...UNQUALIFIED, "meta"]);
 export function isPlainProtocol(text: string, offset: number): boolean {
   const word = wordAt(text, offset);
   if (word === undefined) return false;
   if (PLAIN_PROTOCOLS.has(word)) return true;
+  if (word === "sctp") return !text.startsWith("chunk", offset + word.length + 1);
   return (word === "ip" || word === "tcp") && !text.startsWith("option", offset + word.length + 1);
 }
 export function startsMatch(text: string, offset: number): boolean {
@@ -66,8 +67,23 @@ export function meta(key: string, at: Span) {
     throw new SyntaxFault({ start: at.start - 5, end: at.end }, `syntax error, unexpected ${key}, known keys are ${KNOWN_META}`);
   return { k: "meta", key: key === "secpath" ? "ipsec" : key };
 }
+/** Of these each direction has its own. */
+const DIRECTED: ReadonlySet<string> = new Set([
+  "saddr",
+  "daddr",
+  "l3proto",
+  "protocol",
+  "proto-src",
+  "proto-dst",
+  "bytes",
+  "packets",
+  "avgpkt",
+  "zone",
+]);
 export function ct(direction: string | undefined, family: string | undefined, key: string, at: Span) {
-  if (!(key in CT)) unexpected(key, at, Object.keys(CT));
+  if (!(key in CT) || (direction !== undefined && !DIRECTED.has(key)))
+    unexpected(key, at, direction === undefined ? Object.keys(CT) : DIRECTED);
+  if (family !== undefined && key !== "saddr" && key !== "daddr") unexpected(key, at, ["saddr", "daddr"]);
   return { k: "ct", key, direction, family };
 }
 const TCP_OPTION_FIELDS = new Set(Object.values(TCP_OPTIONS).flatMap(([, fields]) => Object.keys(fields)));
@@ -75,7 +91,10 @@ const IP_OPTION_FIELDS = new Set(Object.values(IP_OPTIONS).flatMap(([, fields]) 
 export const isTcpOptionField = (word: string) => TCP_OPTION_FIELDS.has(word) && word !== "kind";
 export const isIpOptionField = (word: string) => IP_OPTION_FIELDS.has(word);
 export function tcpOption(option: string | number, field: string | undefined, at: Span) {
-  if (typeof option === "number") return { k: "tcpopt", kind: option };
+  if (typeof option === "number") {
+    if (option > 255) throw new SyntaxFault({ start: at.start + "tcp option ".length, end: at.end }, "value too large");
+    return { k: "tcpopt", kind: option };
+  }
   const known = TCP_OPTIONS[option];
   if (!known) return unexpected(option, at, Object.keys(TCP_OPTIONS));
   if (field !== undefined && !(field in known[1])) unexpected(field, at, Object.keys(known[1]));
@@ -87,16 +106,24 @@ export function ipOption(option: string, field: string | undefined, at: Span) {
   if (field !== undefined && !(field in known[1])) unexpected(field, at, Object.keys(known[1]));
   return { k: "ipopt", option, field };
 }
+export const isChunkField = (chunk: string, word: string) => Object.hasOwn(CHUNKS, chunk) && Object.hasOwn(CHUNKS[chunk][1], word);
+export function chunk(name: string, field: string | undefined, at: Span) {
+  if (!Object.hasOwn(CHUNKS, name)) unexpected(name, at, Object.keys(CHUNKS));
+  return { k: "chunk", chunk: name, field };
+}
 export function exthdr(header: string, field: string, index: number | undefined, at: Span) {
   if (!(field in EXTENSIONS[header][1])) unexpected(field, at, Object.keys(EXTENSIONS[header][1]));
   return { k: "exthdr", header, field, index };
 }
 
 const GROUP = /^[0-9a-fA-F]{1,4}$/;
-/** Whether a run of hexadecimal digits and colons is one token: a MAC address, a handle of tc, or an IPv6 address. */
-export function isColonToken(text: string): boolean {
+/** What may stand behind a handle of tc. */
+const AFTER_HANDLE = /[ \t\r\n:\-},]/;
+/** Whether a run of hexadecimal digits and colons, with `next` behind it, is one token: a MAC address, a handle of tc, or an IPv6 address. */
+export function isColonToken(text: string, next: string | undefined): boolean {
   const groups = text.split(":");
-  if (groups.length === 2) return GROUP.test(groups[0]) && GROUP.test(groups[1]);
+  if (groups.length > 2 && /:::|^:[^:]|[^:]:$/.test(text)) return false;
+  if (groups.length === 2) return GROUP.test(groups[0]) && GROUP.test(groups[1]) && (next === undefined || AFTER_HANDLE.test(next));
   if (/^([0-9a-fA-F]{1,2}:){5}[0-9a-fA-F]{1,2}$/.test(text)) return true;
   const last = groups[groups.length - 1];
   const dotted = last.includes(".");

@@ -88,7 +88,7 @@ export function notrack(e: Emitter): void {
 }
 
 // ── Reads that call ─────────────────────────────────────────────────────────────────────────────
-const OPTIONS = { ipv6: abi.OPTION_IP6, tcpopt: abi.OPTION_TCP, ipopt: abi.OPTION_IP4 } as const;
+const OPTIONS = { ipv6: abi.OPTION_IP6, tcpopt: abi.OPTION_TCP, ipopt: abi.OPTION_IP4, sctp: abi.OPTION_SCTP } as const;
 const LOADED = 192;
 
 export function exthdr(e: Emitter, { dreg, header, type, offset, len, present }: Of<"exthdr">): void {

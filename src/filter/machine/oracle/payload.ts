@@ -2,6 +2,8 @@
 import type { Expression } from "../../expressions.ts";
 import { baseOf, extensionAt, has, mend, mendTransport, optionAt, optionLength, type Packet, tcpLength, tcpOption, u16 } from "./packet.ts";
 
+const SCTP = 132;
+
 /** False: the rule ends. */
 export function write(packet: Packet, e: Extract<Expression, { op: "payload-write" }>, value: Uint8Array): boolean {
   const { bytes } = packet;
@@ -31,11 +33,24 @@ export function exthdr(packet: Packet, e: Extract<Expression, { op: "exthdr" }>)
     if (packet.family !== 4) return undefined;
     const header = (bytes[l3] & 15) * 4;
     at = header > 20 ? optionAt(bytes, l3 + 20, l3 + header, e.type) : -1;
-  } else {
+  } else if (e.header === "sctp") at = chunkAt(packet, e.type);
+  else {
     at = tcpOption(packet, e.type);
     if (at >= 0 && e.offset + length > optionLength(bytes, at)) at = -1;
   }
   return at >= 0 && has(packet, at + (length === 0 ? 0 : e.offset), length) ? bytes.slice(at + e.offset, at + e.offset + length) : null;
+}
+
+/** The first chunk of a type in an SCTP packet. */
+function chunkAt(packet: Packet, type: number): number {
+  if (packet.protocol !== SCTP || packet.l4 < 0) return -1;
+  for (let at = packet.l4 + 12; has(packet, at, 4); ) {
+    if (packet.bytes[at] === type) return at;
+    const length = u16(packet.bytes, at + 2);
+    if (length === 0) return -1;
+    at += Math.ceil(length / 4) * 4;
+  }
+  return -1;
 }
 
 export function writeOption(packet: Packet, e: Extract<Expression, { op: "exthdr-write" }>, value: Uint8Array): boolean {
