@@ -188,8 +188,19 @@ export class Generator {
     }
     if (protocol === 17)
       return Uint8Array.of(...this.port(), ...this.port(), 0, 20, ...(this.chance(0.2) ? [0, 0] : this.bytes(2)), ...this.bytes(12));
+    if (protocol === 132)
+      return Uint8Array.of(...this.port(), ...this.port(), ...this.bytes(8), ...this.chunks(), ...this.bytes(this.below(6)));
     if (protocol === 47) return Uint8Array.of(this.pick([0, 0x80, 0xb0]), this.pick([0, 0, 1]), 8, 0, ...this.bytes(20));
     return Uint8Array.of(this.pick([8, 0, 128, 129]), 0, ...this.bytes(18));
+  }
+
+  /** Chunks of SCTP, padded to words; the length of some is nothing, or too much. */
+  private chunks(): number[] {
+    return Array.from({ length: this.below(4) }, () => {
+      const length = 4 + this.below(16);
+      const said = this.chance(0.1) ? this.pick([0, 3, 400]) : length;
+      return [this.pick([0, 1, 3, 192]), this.below(4), 0, said & 255, ...this.bytes(((length + 3) & ~3) - 4)];
+    }).flat();
   }
 
   // ── Rules ───────────────────────────────────────────────────────────────────────────────────────
@@ -297,6 +308,26 @@ export class Generator {
       () =>
         of(
           (dreg) => ({ op: "exthdr", dreg, header: "ipv6", type: this.pick([0, 43, 44, 60]), offset: 0, len: 1, present: true }),
+          1,
+          () => [this.below(2)],
+        ),
+      () =>
+        of(
+          (dreg) => ({
+            op: "exthdr",
+            dreg,
+            header: "sctp",
+            type: this.pick([0, 1, 3, 192]),
+            offset: 4 * this.below(4),
+            len: 2,
+            present: false,
+          }),
+          2,
+          () => [0, 1],
+        ),
+      () =>
+        of(
+          (dreg) => ({ op: "exthdr", dreg, header: "sctp", type: this.pick([0, 1, 3, 192]), offset: 0, len: 1, present: true }),
           1,
           () => [this.below(2)],
         ),

@@ -56,8 +56,39 @@ async function firewalled(build: "shared" | "plain") {
 }
 const FIRST = 0x0a000001;
 
+/** Each rule counts what it lets on; the packets are UDP's from 10.0.0.1 to port 60, and their mark is 0x110. */
+const INTERVALS = `table ip t {
+  set s { typeof meta mark . udp dport; flags interval; elements = { 0x10-0x200 . 50-70, 9 . 9 } }
+  chain pre { type filter hook prerouting priority 0; meta mark set 0x110; }
+  chain forward {
+    type filter hook forward priority 0; policy accept;
+    meta mark . udp dport { 0x10-0x200 . 50-70 } counter comment "a"
+    meta mark . udp dport { 0x111-0x200 . 50-70 } counter comment "b"
+    meta mark . udp dport @s counter comment "c"
+    meta mark 0x00000100/24 counter comment "d"
+    meta mark 0x00000200/24 counter comment "e"
+    meta mark { 0x100-0x1ff, 0x300 } counter comment "f"
+    meta mark . udp dport . ip saddr vmap { 0x100-0x11f . 1-100 . 10.0.0.0/8 : continue, 0 . 0 . 0.0.0.0 : drop }
+    meta mark . udp dport . ip saddr vmap { 0x10000000-0x12000000 . 1-100 . 10.0.0.0/8 : drop, 0 . 0 . 0.0.0.0 : drop } counter comment "g"
+  }
+}
+`;
+
 for (const build of BUILDS)
   describe(`a firewall's listing (${build})`, () => {
+    it("numbers of the machine's order are compared as numbers, alone and within intervals of several fields", async () => {
+      const { firewall, send } = await firewalled(build);
+      firewall.apply(`flush ruleset\n${INTERVALS}`);
+      assert.equal(send(FIRST, 60), 1);
+      const counted = [...firewall.list().matchAll(/counter packets (\d) bytes \d+ comment "(.)"/g)].filter(
+        ([, packets]) => packets === "1",
+      );
+      assert.deepEqual(
+        counted.map(([, , name]) => name),
+        ["a", "c", "d", "f"],
+      );
+    });
+
     it("shows what was counted, and what rules have put into sets", async () => {
       const { clock, firewall, send } = await firewalled(build);
       for (const port of [53, 53, 60]) send(FIRST, port);

@@ -157,7 +157,7 @@ export function keyBytes(key: readonly Constant[], end: "from" | "to", interval:
     const below = part.shift ?? 0;
     return bytesOf(key[0][end] << BigInt(below), part.loaded, "big");
   }
-  const list = key.map((field) => bytesOf(field[end], field.bits, interval && single ? "big" : field.order, field.type));
+  const list = key.map((field) => bytesOf(field[end], field.bits, interval ? "big" : field.order, field.type));
   if (single) return list[0];
   const all = new Uint8Array(list.reduce((sum, bytes) => sum + padded(bytes.length), 0));
   let at = 0;
@@ -186,7 +186,7 @@ function constantsOf(parts: readonly Part[], from: Uint8Array, to: Uint8Array, i
     const bytes = width(part);
     const loaded = single && part.loaded !== undefined;
     const number = (all: Uint8Array) => {
-      const found = numberOf(all.subarray(at, at + bytes), loaded || (interval && single) ? "big" : order, type);
+      const found = numberOf(all.subarray(at, at + bytes), loaded || interval ? "big" : order, type);
       return loaded ? (found >> BigInt(part.shift ?? 0)) & ones(bits) : found;
     };
     const field: Constant = { k: "constant", type, bits, order, form: "value", from: number(from), to: number(to) };
