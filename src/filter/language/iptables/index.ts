@@ -175,7 +175,7 @@ class Translator {
       return;
     }
     for (const { name, word } of state.modules) {
-      const fault = emptyMatch(name, state.taken);
+      const fault = emptyMatch(name, state.taken, rule.protocol?.not ? undefined : rule.protocol?.name);
       if (fault) throw new Fault(word.at, fault);
       if (name === "limit") bareLimit(rule);
       if (name === "rpfilter") bareRpfilter(rule, words, word);

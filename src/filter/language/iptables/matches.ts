@@ -39,8 +39,24 @@ function eitherPort(rule: Gathered, words: Words, option: Word, not: boolean): v
     .split(",")
     .map((each) => ranges(each));
   const name = transport(rule, option);
-  const pairs = list.flatMap((each) => [`0-65535 . ${each}`, `${each} . 0-65535`]);
+  const isPlain = list.length === 1 || list.every((each) => !each.includes("-"));
+  const pairs = isPlain ? list.flatMap((each) => [`0-65535 . ${each}`, `${each} . 0-65535`]) : apart(list);
   rule.matches.push(`${name} sport . ${name} dport ${eq(not)}{ ${pairs.join(", ")} }`);
+}
+/** Pairs of ports one of which is in the list, no pair twice: with the first, or without it and with the second. */
+function apart(list: readonly string[]): readonly string[] {
+  const sorted = list.map((each) => each.split("-").map(Number)).sort(([a], [b]) => a - b);
+  const others: string[] = [];
+  const own: string[] = [];
+  let next = 0;
+  for (const [from, to = from] of sorted) {
+    if (from > next) others.push(`${next}-${from - 1}`);
+    const first = Math.max(from, next);
+    if (to >= first) own.push(first === to ? `${to}` : `${first}-${to}`);
+    next = Math.max(next, to + 1);
+  }
+  if (next <= 65_535) others.push(`${next}-65535`);
+  return [...own.map((each) => `${each} . 0-65535`), ...others.flatMap((other) => own.map((each) => `${other} . ${each}`))];
 }
 const mark =
   (key: string): Option =>
@@ -78,8 +94,8 @@ const icmp =
   (name: string): Option =>
   (rule, words, option, not) => {
     const [type, code] = words.value(option).split("/");
-    if (name === "icmp") rule.protocolUsed = true;
     if (type === "any" || type === "255") return;
+    if (name === "icmp") rule.protocolUsed = true;
     const named = ICMPV6_NAMES[type] ?? type;
     rule.matches.push(
       `${name} type ${eq(not)}${name === "icmp" ? type : named}${code === undefined ? "" : ` ${name} code ${eq(not)}${code}`}`,
@@ -95,8 +111,11 @@ const ICMPV6_NAMES: Readonly<Record<string, string>> = {
   redirect: "nd-redirect",
 };
 
+const BYTES: Readonly<Record<string, string>> = { b: "bytes", kb: "kbytes", mb: "mbytes" };
 const UNITS: Readonly<Record<string, string>> = { s: "second", m: "minute", h: "hour", d: "day" };
 function rate(text: string, option: Word): string {
+  const bytes = /^(\d+)([km]?b)\/s$/.exec(text);
+  if (bytes) return `${bytes[1]} ${BYTES[bytes[2]]}/second`;
   const found = /^(\d+)(?:\/([smhd])\w*)?$/.exec(text);
   if (!found) throw new Fault(option.at, `${option.text} expects a rate such as 10/second`);
   return `${found[1]}/${UNITS[found[2] ?? "s"]}`;
@@ -188,13 +207,15 @@ export const MATCHES: Readonly<Record<string, Option>> = {
   "--hashlimit-htable-expire": (rule, words, option) => {
     limitOf(rule, true).expire = words.value(option);
   },
+  // How large the kernel's own table is, and how often it is swept.
+  "--hashlimit-htable-size": (_rule, words, option) => void number(words.value(option), option),
+  "--hashlimit-htable-max": (_rule, words, option) => void number(words.value(option), option),
+  "--hashlimit-htable-gcinterval": (_rule, words, option) => void number(words.value(option), option),
   "--hashlimit-name": (rule, words, option) => {
     limitOf(rule, true).name = words.value(option);
   },
   "--src-range": match((value, not, rule) => `${rule.family} saddr ${not}${value}`),
   "--dst-range": match((value, not, rule) => `${rule.family} daddr ${not}${value}`),
-  "--src-type": match((value, not) => `fib saddr type ${not}${value.toLowerCase()}`),
-  "--dst-type": match((value, not) => `fib daddr type ${not}${value.toLowerCase()}`),
   "--mac-source": match((value, not) => `ether saddr ${not}${value.toLowerCase()}`),
   "--pkt-type": match((value, not) => `pkttype ${not}${value}`),
   "--length": compare("meta length", ""),
@@ -202,6 +223,8 @@ export const MATCHES: Readonly<Record<string, Option>> = {
   "--ttl-lt": match((value, _not, rule) => `${hop(rule)} lt ${value}`),
   "--ttl-gt": match((value, _not, rule) => `${hop(rule)} gt ${value}`),
   "--hl-eq": match((value, not, rule) => `${hop(rule)} ${not}${value}`),
+  "--hl-lt": match((value, _not, rule) => `${hop(rule)} lt ${value}`),
+  "--hl-gt": match((value, _not, rule) => `${hop(rule)} gt ${value}`),
   "--uid-owner": match((value, not) => `skuid ${not}${value}`),
   "--gid-owner": match((value, not) => `skgid ${not}${value}`),
   "--dscp": match((value, not, rule, option) => `${rule.family} dscp ${not}${hex(value, option)}`),

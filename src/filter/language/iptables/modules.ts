@@ -9,6 +9,7 @@ const MODULES: Readonly<Record<string, RegExp | undefined>> = {
   comment: /^--comment$/,
   connbytes: /^--connbytes$/,
   connlimit: /^--connlimit-(above|upto)$/,
+  connlabel: /^--label$/,
   connmark: /^--mark$/,
   conntrack: /^--ct/,
   cpu: /^--cpu$/,
@@ -19,22 +20,25 @@ const MODULES: Readonly<Record<string, RegExp | undefined>> = {
   esp: NOTHING,
   hashlimit: /^--hashlimit-(upto|above)$/,
   helper: /^--helper$/,
-  hl: /^--hl-eq$/,
-  icmp: NOTHING,
-  icmp6: NOTHING,
-  icmpv6: NOTHING,
+  frag: /^--frag/,
+  hl: /^--hl-/,
+  icmp: /^--icmp-type$/,
+  icmp6: /^--icmpv6-type$/,
+  icmpv6: /^--icmpv6-type$/,
   ipcomp: NOTHING,
   iprange: /^--(src|dst)-range$/,
   length: /^--length$/,
   limit: NOTHING,
   mac: /^--mac-source$/,
   mark: /^--mark$/,
+  mh: NOTHING,
   multiport: /ports$/,
   owner: /^--[ug]id-owner$/,
   pkttype: /^--pkt-type$/,
   quota: /^--quota$/,
   realm: /^--realm$/,
   rpfilter: NOTHING,
+  rt: /^--rt-/,
   sctp: NOTHING,
   socket: /^--transparent$/,
   state: /^--state$/,
@@ -48,9 +52,28 @@ const MODULES: Readonly<Record<string, RegExp | undefined>> = {
   udplite: NOTHING,
 };
 
+/** Matches that are of one protocol: its names and number. */
+const PROTOCOLS: Readonly<Record<string, readonly string[]>> = {
+  ah: ["ah", "ipv6-auth", "51"],
+  dccp: ["dccp", "33"],
+  esp: ["esp", "ipv6-crypt", "50"],
+  ipcomp: ["ipcomp", "comp", "108"],
+  mh: ["mobility-header", "ipv6-mh", "mh", "135"],
+  sctp: ["sctp", "132"],
+  tcp: ["tcp"],
+  udp: ["udp"],
+  udplite: ["udplite", "136"],
+};
+
+const OWN_OPTION = /^--(\w*spi$|chunk-|dccp-|mh-|syn$|tcp-|[sd]port|source-port|destination-port)/;
+
 /** Why a match that was named would match everything, which is more than was asked for; undefined: it does not. */
-export function emptyMatch(name: string, taken: ReadonlySet<string>): string | undefined {
+export function emptyMatch(name: string, taken: ReadonlySet<string>, protocol: string | undefined): string | undefined {
   if (!Object.hasOwn(MODULES, name)) return `the match "${name}" is not translated`;
+  const own = Object.hasOwn(PROTOCOLS, name) ? PROTOCOLS[name] : undefined;
+  // Its options are of the protocol by themselves; its name alone says nothing without it.
+  const isBare = ![...taken].some((option) => OWN_OPTION.test(option));
+  if (own && (protocol === undefined ? isBare : !own.includes(protocol))) return `-m ${name} is of one protocol: expected -p ${own[0]}`;
   const needed = MODULES[name];
   if (needed === undefined || [...taken].some((option) => needed.test(option))) return undefined;
   return `-m ${name} says nothing without one of its options that are translated`;

@@ -1,6 +1,6 @@
 /** Matches of iptables that ask for connections, numbers, times and the like: those of a network's every day stand in matches.ts. */
 import { Fault } from "../faults.ts";
-import { type Gathered, type Option, ranges } from "./rule.ts";
+import { address, type Gathered, type Option, ranges } from "./rule.ts";
 import { hex, number, type Word, type Words } from "./words.ts";
 
 const eq = (not: boolean): string => (not ? "!= " : "");
@@ -64,7 +64,7 @@ function maskOf(family: "ip" | "ip6", bits: number): string {
 const DIRECTIONS: Readonly<Record<string, string>> = { original: "original ", reply: "reply ", both: "" };
 const MODES: Readonly<Record<string, string>> = { packets: "packets", bytes: "bytes", avgpkt: "avgpkt" };
 const connbytes = together(
-  () => ({ range: "", direction: "both", mode: "bytes", not: false }),
+  () => ({ range: "", direction: "", mode: "", not: false }),
   ({ range, direction, mode, not }, _rule, option) => {
     const [key, way] = [MODES[mode], DIRECTIONS[direction]];
     if (key === undefined || way === undefined)
@@ -72,9 +72,10 @@ const connbytes = together(
         option.at,
         "connbytes expects --connbytes-dir original, reply or both, and --connbytes-mode packets, bytes or avgpkt",
       );
-    const [low, high] = range.split(":");
-    if (high === "") return `ct ${way}${key} ${not ? "lt" : "ge"} ${low}`;
-    return `ct ${way}${key} ${eq(not)}${high === undefined ? low : `${low}-${high}`}`;
+    const [low, high = ""] = range.split(":");
+    // One number alone is the least.
+    if (high === "") return `ct ${way}${key} ${not ? "lt" : "ge"} ${low || 0}`;
+    return `ct ${way}${key} ${eq(not)}${ranges(`${low || 0}:${high}`)}`;
   },
 );
 
@@ -117,8 +118,12 @@ export const bareRpfilter = (rule: Gathered, words: Words, option: Word): void =
 // ── the rest ──────────────────────────────────────────────────────────────────────────────────────
 const ECT: Readonly<Record<string, string>> = { "0": "not-ect", "1": "ect1", "2": "ect0", "3": "ce" };
 const DSCP_CLASSES: Readonly<Record<string, string>> = { be: "cs0" };
-const tracked = (direction: "original" | "reply", field: string): Option =>
-  match((value, not, { family }) => `ct ${direction} ${field.endsWith("addr") ? `${family} ` : ""}${field} ${not}${ranges(value)}`);
+const tracked = (direction: "original" | "reply", field: "saddr" | "daddr" | "proto-src" | "proto-dst"): Option =>
+  match((value, not, { family }) =>
+    field.endsWith("addr")
+      ? `ct ${direction} ${family} ${field} ${not}${address(value)}`
+      : `ct ${direction} ${field} ${not}${ranges(value)}`,
+  );
 /** A TOS byte and its mask: the six upper bits are nft's dscp; what asks for others is not translated. */
 function tos(value: string, not: string, { family }: Gathered, option: Word): string {
   const [bits, mask] = value.split("/").map(Number);
@@ -127,6 +132,36 @@ function tos(value: string, not: string, { family }: Gathered, option: Word): st
   if (mask === 0x3f) throw new Fault(option.at, "--tos with the mask 0x3f is not translated; expected none, 0xfc or 0xff");
   return `${family} dscp ${not}0x${(bits >> 2).toString(16)}`;
 }
+
+/** All chunks there, none of them, or the one; flags of theirs are not translated. */
+function chunkTypes(rule: Gathered, words: Words, option: Word, not: boolean): void {
+  const [how, list] = [words.value(option), words.value(option)];
+  const names = list.split(",");
+  const wrong = names.find((name) => !/^[A-Z_]+$/.test(name) || name === "ALL");
+  const isOne = how === "all" || how === "none" || (how === "any" && names.length === 1);
+  if (wrong !== undefined || !isOne || (not && names.length > 1))
+    throw new Fault(option.at, "--chunk-types is translated with all or none of some types by name, or any of one");
+  const found = (how === "none") === not ? "exists" : "missing";
+  rule.protocolUsed = true;
+  for (const name of names) rule.matches.push(`sctp chunk ${CHUNK_NAMES[name] ?? name.toLowerCase().replaceAll("_", "-")} ${found}`);
+}
+const CHUNK_NAMES: Readonly<Record<string, string>> = { ECN_ECNE: "ecne", ECN_CWR: "cwr" };
+
+/** Labels are bits; with --set the connection gets it first. */
+const connlabel = together(
+  () => ({ label: 0, not: false, set: false }),
+  ({ label, not, set }) => `${set ? `ct label set ${label} ` : ""}ct label ${not ? "! " : ""}${label}`,
+);
+/** What kind of address it is, of any interface or of the one in hand. */
+const addrtype = together(
+  () => ({ types: [] as string[], iface: "" }),
+  ({ types, iface }) => {
+    const each = types.map((said) => said.split(" "));
+    return each.map(([field, type, not]) => `fib ${field}${iface} type ${not ? `${not} ` : ""}${type}`).join(" ");
+  },
+);
+const MOST_SPI = 4_294_967_295;
+const MOST_BYTE = 255;
 
 export const MORE_MATCHES: Readonly<Record<string, Option>> = {
   "--mode": statistic((said, value) => void (said.mode = value)),
@@ -179,12 +214,14 @@ export const MORE_MATCHES: Readonly<Record<string, Option>> = {
   "--ctexpire": match((value, not) => `ct expiration ${not}${ranges(value)}`),
   "--cpu": match((value, not) => `cpu ${not}${value}`),
   "--cgroup": match((value, not) => `meta cgroup ${not}${value}`),
-  "--espspi": match((value, not) => `esp spi ${not}${ranges(value)}`),
-  "--ahspi": match((value, not) => `ah spi ${not}${ranges(value)}`),
+  "--espspi": match((value, not) => `esp spi ${not}${ranges(value, MOST_SPI)}`),
+  "--ahspi": match((value, not) => `ah spi ${not}${ranges(value, MOST_SPI)}`),
   "--ipcompspi": match((value, not) => `comp cpi ${not}${ranges(value)}`),
-  "--dccp-types": match(
-    (value, not) => `dccp type ${not}${value.includes(",") ? `{ ${value.toLowerCase().split(",").join(", ")} }` : value.toLowerCase()}`,
-  ),
+  "--dccp-types": match((value, not) => {
+    const types = value.toLowerCase().split(",");
+    const named = types.map((type) => (type === "invalid" ? "10-15" : type));
+    return `dccp type ${not}${named.length > 1 ? `{ ${named.join(", ")} }` : named[0]}`;
+  }),
   "--ecn-ip-ect": match((value, not, { family }, option) => {
     if (!(value in ECT)) throw new Fault(option.at, `--ecn-ip-ect is "${value}"; expected 0 to 3`);
     return `${family} ecn ${not}${ECT[value]}`;
@@ -193,6 +230,25 @@ export const MORE_MATCHES: Readonly<Record<string, Option>> = {
   "--ecn-tcp-ece": (rule, _words, _option, not) => void rule.matches.push(`tcp flags ${eq(not)}ecn`),
   "--src-group": match((value, not, _rule, option) => `iifgroup ${not}${hex(value, option)}`),
   "--dst-group": match((value, not, _rule, option) => `oifgroup ${not}${hex(value, option)}`),
-  "--realm": match((value, not, _rule, option) => `rtclassid ${not}${hex(value, option)}`),
+  "--realm": match((value, not, _rule, option) => {
+    const [realm, mask] = value.split("/");
+    if (mask === undefined) return `rtclassid ${not}${hex(realm, option)}`;
+    return `rtclassid and ${hex(mask, option)} ${not === "" ? "==" : "!="} ${hex(realm, option)}`;
+  }),
+  "--label": connlabel((said, value, not, option) => void Object.assign(said, { label: number(value, option), not })),
+  "--set": connlabel((said) => void (said.set = true), true),
+  "--src-type": addrtype((said, value, not) => void said.types.push(`saddr ${value.toLowerCase()} ${eq(not)}`)),
+  "--dst-type": addrtype((said, value, not) => void said.types.push(`daddr ${value.toLowerCase()} ${eq(not)}`)),
+  "--limit-iface-in": addrtype((said) => void (said.iface = " . iif"), true),
+  "--limit-iface-out": addrtype((said) => void (said.iface = " . oif"), true),
+  "--fragid": match((value, not) => `frag id ${not}${ranges(value, MOST_SPI)}`),
+  "--fragres": (rule) => void rule.matches.push("frag reserved 1"),
+  "--fragfirst": (rule) => void rule.matches.push("frag frag-off 0"),
+  "--fragmore": (rule) => void rule.matches.push("frag more-fragments 1"),
+  "--fraglast": (rule) => void rule.matches.push("frag more-fragments 0"),
+  "--mh-type": match((value, not) => `mh type ${not}${ranges(value, MOST_BYTE)}`),
+  "--rt-type": match((value, not) => `rt type ${not}${value}`),
+  "--rt-segsleft": match((value, not) => `rt seg-left ${not}${ranges(value, MOST_BYTE)}`),
+  "--chunk-types": chunkTypes,
   "--transparent": (rule, _words, _option, not) => void rule.matches.push(`socket transparent ${not ? "0" : "1"}`),
 };

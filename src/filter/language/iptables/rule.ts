@@ -48,6 +48,13 @@ export function address(text: string): string {
   const plain = length === undefined ? text : `${host}/${length}`;
   return plain.replace(/\/(32|128)$/, (all, bits) => (bits === "32" && text.includes(":") ? all : ""));
 }
+/** One source or destination: a mask with gaps is laid over the field. */
+function sideOf(field: string, not: string, address: string): string {
+  const [host, mask] = address.split("/");
+  if (!mask?.includes(".")) return `${field} ${not}${address}`;
+  const [bits, ones] = [host, mask].map((each) => each.split(".").map(Number));
+  return `${field} & ${mask} ${not === "" ? "==" : "!="} ${bits.map((byte, i) => byte & ones[i]).join(".")}`;
+}
 /** Bits of a mask as iptables prints some: 255.255.0.0 is 16; undefined where they are not all at the front. */
 function lengthOf(mask: string): number | undefined {
   const bits = mask
@@ -59,7 +66,8 @@ function lengthOf(mask: string): number | undefined {
 /** `80:90`; an end that is left out is the last there is (of ports, and of all else that is written so). */
 export function ranges(text: string, most = 65_535): string {
   const [from, to] = text.split(":");
-  return to === undefined ? text : `${from || 0}-${to || most}`;
+  if (to === undefined || (from === to && to !== "")) return from;
+  return `${from || 0}-${to || most}`;
 }
 
 /** One rule for each pair of a source and a destination. */
@@ -73,7 +81,7 @@ export function written(rule: Gathered): readonly string[] {
     protocol && !rule.protocolUsed ? `${family === "ip" ? "ip protocol" : "meta l4proto"} ${not(protocol.not)}${protocol.name}` : "",
   ];
   const side = (list: readonly string[], key: string, negated: boolean) =>
-    list.length === 0 ? [""] : list.map((each) => `${family} ${key} ${not(negated)}${each}`);
+    list.length === 0 ? [""] : list.map((each) => sideOf(`${family} ${key}`, not(negated), each));
   const after = [
     ...rule.matches,
     ...rule.late.map((make) => make()),

@@ -1,7 +1,7 @@
 /** Targets of iptables (`-j …`) as nft's statements. Options of a target come behind its name. */
 import { Fault } from "../faults.ts";
 import { quoted } from "./chains.ts";
-import type { Gathered } from "./rule.ts";
+import { type Gathered, ranges } from "./rule.ts";
 import { hex, number, type Word, type Words } from "./words.ts";
 
 type Options = ReadonlyMap<string, string | true>;
@@ -135,12 +135,14 @@ const hops =
     if (value === undefined) throw new Fault(word.at, `${word.text} is translated with ${option} alone`);
     return `${rule.family === "ip" ? "ip ttl" : "ip6 hoplimit"} set ${value}`;
   };
-function nfqueue(options: Options): string {
+function nfqueue(options: Options, _rule: Gathered, word: Word): string {
   const [number, balance] = [text(options, "--queue-num"), text(options, "--queue-balance")];
   const flags = [options.has("--queue-bypass") ? "bypass" : "", options.has("--queue-cpu-fanout") ? "fanout" : ""].filter(
     (flag) => flag !== "",
   );
-  return `queue num ${balance === undefined ? (number ?? "0") : balance.replace(":", "-")}${flags.length > 0 ? ` ${flags.join(",")}` : ""}`;
+  if (balance !== undefined && !ranges(balance).includes("-"))
+    throw new Fault(word.at, `--queue-balance is "${balance}"; expected two numbers, the first the lower`);
+  return `queue num ${balance === undefined ? (number ?? "0") : ranges(balance)}${flags.length > 0 ? ` ${flags.join(",")}` : ""}`;
 }
 function synproxy(options: Options): string {
   const [wscale, mss] = [text(options, "--wscale"), text(options, "--mss")];
@@ -203,18 +205,27 @@ const TARGETS: Readonly<Record<string, Target>> = {
     write: (options, _rule, word) => {
       const names = text(options, "--strip-options")?.split(",");
       if (!names) throw new Fault(word.at, "TCPOPTSTRIP needs --strip-options");
+      if (names.some((name) => name === "0" || name === "1")) throw new Fault(word.at, "options 0 and 1 of TCP cannot be taken away");
       return names.map((name) => `reset tcp option ${STRIPPED[name] ?? name}`).join(" ");
     },
   },
   TRACE: plain("meta nftrace set 1"),
-  AUDIT: { values: ["--type"], write: () => "log level audit" },
+  AUDIT: {
+    values: ["--type"],
+    write: (options, _rule, word) => {
+      const type = text(options, "--type")?.toLowerCase();
+      if (type !== "accept" && type !== "drop" && type !== "reject") throw new Fault(word.at, "AUDIT needs --type accept, drop or reject");
+      return "log level audit";
+    },
+  },
   REJECT: { values: ["--reject-with"], write: reject },
   LOG: {
     values: ["--log-prefix", "--log-level"],
     switches: ["--log-tcp-sequence", "--log-tcp-options", "--log-ip-options", "--log-uid", "--log-macdecode"],
     write: log,
   },
-  NFLOG: { values: ["--nflog-group", "--nflog-prefix", "--nflog-size", "--nflog-threshold"], write: nflog },
+  // The range has never meant anything.
+  NFLOG: { values: ["--nflog-group", "--nflog-prefix", "--nflog-size", "--nflog-threshold", "--nflog-range"], write: nflog },
   MARK: { values: MARKS, write: mark("meta mark", "mark") },
   CONNMARK: {
     values: [...MARKS, "--nfmask", "--ctmask", "--mask"],
@@ -233,7 +244,10 @@ const TARGETS: Readonly<Record<string, Target>> = {
   TCPMSS: {
     values: ["--set-mss"],
     switches: ["--clamp-mss-to-pmtu"],
-    write: (options) => `tcp option maxseg size set ${text(options, "--set-mss") ?? "rt mtu"}`,
+    write: (options, _rule, word) => {
+      if (options.size === 0) throw new Fault(word.at, "TCPMSS needs --set-mss or --clamp-mss-to-pmtu");
+      return `tcp option maxseg size set ${text(options, "--set-mss") ?? "rt mtu"}`;
+    },
   },
 };
 
@@ -250,6 +264,7 @@ export class ChosenTarget {
   /** Whether the option is the target's. */
   take(option: Word, words: Words): boolean {
     const { target } = this;
+    if (this.options.has(option.text)) throw new Fault(option.at, `option ${option.text} can only be used once`);
     if (target?.values?.includes(option.text)) this.options.set(option.text, words.value(option));
     else if (target?.switches?.includes(option.text)) this.options.set(option.text, true);
     else return false;
