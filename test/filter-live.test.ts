@@ -74,8 +74,47 @@ const INTERVALS = `table ip t {
 }
 `;
 
+const OWN_CHAIN = `table ip t {
+  chain forward {
+    type filter hook forward priority 0; policy accept;
+    ip saddr 10.0.0.1 jump {
+      udp dport 60 counter return
+      udp dport { 61, 62 } counter drop
+    }
+    counter comment "behind"
+    udp dport 63 goto { counter; }
+    counter comment "last"
+  }
+}
+`;
+
 for (const build of BUILDS)
   describe(`a firewall's listing (${build})`, () => {
+    it("chains of a rule's own count, return, drop, and go with their rule", async () => {
+      const { firewall, send } = await firewalled(build);
+      firewall.apply(`flush ruleset\n${OWN_CHAIN}`);
+      assert.deepEqual(
+        [60, 61, 62, 63].map((port) => send(FIRST, port)),
+        [1, 0, 0, 1],
+      );
+      const text = firewall.list();
+      for (const line of [
+        "udp dport 60 counter packets 1 bytes 40 return",
+        "udp dport { 61, 62 } counter packets 2 bytes 80 drop",
+        'counter packets 2 bytes 80 comment "behind"',
+        'counter packets 1 bytes 40 comment "last"',
+      ])
+        assert.ok(text.includes(line), `${line}\nis not in\n${text}`);
+      const handle = /\} # handle (\d+)/.exec(firewall.apply("list ruleset", { handles: true }))?.[1];
+      firewall.apply(`delete rule ip t forward handle ${handle}`);
+      assert.deepEqual(
+        [61, 62].map((port) => send(FIRST, port)),
+        [1, 1],
+      );
+      assert.ok(!firewall.list().includes("udp dport 60"));
+      assert.equal(JSON.stringify(firewall.spec).includes("__chain0"), false);
+    });
+
     it("numbers of the machine's order are compared as numbers, alone and within intervals of several fields", async () => {
       const { firewall, send } = await firewalled(build);
       firewall.apply(`flush ruleset\n${INTERVALS}`);

@@ -239,8 +239,7 @@ export class Firewall {
     const known = this.texts.get(point);
     if (known !== undefined) return known;
     const { family, table, chain, handle } = point;
-    const rules = this.ruleset.tables.find((each) => each.family === family && each.name === table)?.chains.get(chain)?.rules;
-    const rule = rules?.find((each) => each.handle === handle);
+    const rule = handle === undefined ? undefined : this.ruleset.rule({ family, table, chain, handle });
     if (!rule) return undefined;
     const text = showRule(rule.rule, family, this.ruleset.names);
     this.texts.set(point, text);

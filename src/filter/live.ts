@@ -16,7 +16,7 @@ export function liveTables(tables: readonly HeldTable[], machine: Machine, nowMs
       ...table,
       chains: mapped(table.chains, (chain) => ({
         ...chain,
-        rules: chain.rules.map((rule) => liveRule(rule, rules.get(ruleKey(name, chain.name, rule.handle)), nowMs)),
+        rules: chain.rules.map((rule) => liveRule(rule, chain.name, (own, { handle }) => rules.get(ruleKey(name, own, handle)), nowMs)),
       })),
       objects: mapped(table.objects, (object) =>
         liveObject(object, objects.get(objectKey(name, object.spec.object.type, object.spec.name))),
@@ -43,11 +43,17 @@ function mapped<T>(map: ReadonlyMap<string, T>, change: (value: T) => T): Readon
   return new Map([...map].map(([key, value]) => [key, change(value)]));
 }
 
+/** What memory keeps for a rule of a chain. */
+type StatesOf = (chain: string, rule: HeldRule) => readonly StateReading[] | undefined;
+
 /** Statements and what memory keeps for them stand in the same order. */
-function liveRule(held: HeldRule, states: readonly StateReading[] | undefined, nowMs: number): HeldRule {
-  if (!states) return held;
-  const left = [...states];
+function liveRule(held: HeldRule, chain: string, statesOf: StatesOf, nowMs: number): HeldRule {
+  const left = [...(statesOf(chain, held) ?? [])];
   const statements = held.rule.statements.map((each): Statement => {
+    if (each.k === "bind") {
+      const { name, rules } = each.chain;
+      return { ...each, chain: { name, rules: rules.map((rule) => liveRule(rule, name, statesOf, nowMs)) } };
+    }
     const at = left.findIndex(({ op }) => op === each.k);
     return at < 0 ? each : read(each, left.splice(at, 1)[0], nowMs);
   });

@@ -6,7 +6,7 @@ import { deleteCommand, flushCommand } from "./deletions.ts";
 import { Fault, type Source } from "./faults.ts";
 import { selectionJson } from "./json.ts";
 import { type ListOptions, listSelection } from "./list.ts";
-import type { Element, Part, SetDefinition } from "./model.ts";
+import type { BoundChain, Element, Part, SetDefinition } from "./model.ts";
 import { objectSpec } from "./objects.ts";
 import { parseChainBlock, parseRuleset, parseTableBlock } from "./parse.ts";
 import { chainProblem, priorityOf } from "./priorities.ts";
@@ -389,12 +389,31 @@ export class Transaction {
       variable: (name, at) => this.variable(name, at),
       set: (name) => table.sets.get(name),
       grows: (set) => grows(table, set),
+      bind: (rules) => this.bind(table, rules),
       hasChain: (name) => table.chains.has(name),
       isBaseChain: (name) => table.chains.get(name)?.base !== undefined,
       hasObject: (type, name) => table.objects.has(objectKey(type, name)),
       anonymousName: (kind) => `__${kind}${table.nextAnonymous++}`,
       meter: (name, size, parts, timeouts, at) => this.meter(table, name, size, parts, timeouts, at),
     };
+  }
+  private bind(table: DraftTable, nodes: readonly RuleNode[]): BoundChain {
+    const name = `__chain${table.nextAnonymous++}`;
+    table.nextHandle++;
+    const deeper: RuleScope = {
+      ...this.scope(table),
+      bind: () => {
+        throw new Fault(nodes[0].at, "too many levels of nesting");
+      },
+    };
+    const rules = nodes.map((node) => {
+      const rule = evaluateRule(node, deeper);
+      table.nextHandle += rule.sets.length;
+      const held = { handle: table.nextHandle++, rule };
+      this.places.set(held, { source: this.source, at: node.at });
+      return held;
+    });
+    return { name, rules };
   }
   private meter(
     table: DraftTable,

@@ -5,7 +5,7 @@ import { type ListOptions, l3Word, setFlagNames } from "./list.ts";
 import type { Constant, Element, Part, Selector, SetDefinition, Statement, Value } from "./model.ts";
 import type { Selection } from "./select.ts";
 import { asInterval } from "./sets.ts";
-import { rejectName, tcpLogFlags } from "./show.ts";
+import { rejectName, Shower, tcpLogFlags } from "./show.ts";
 import {
   byteUnit,
   flagNames,
@@ -156,6 +156,10 @@ class Writer {
     return values.length === 1 ? values[0] : { concat: values };
   }
 
+  /** A chain of the rule's own is a text, as nft has it. */
+  inRule(each: Statement, family: Family): Json {
+    return each.k === "bind" ? new Shower(this.names, family).statement(each) : this.statement(each);
+  }
   statement(each: Statement): Json {
     switch (each.k) {
       case "match":
@@ -368,7 +372,7 @@ function partsJson(table: HeldTable, writer: Writer): readonly Json[] {
           chain: chain.name,
           handle: ruleHandle,
           ...(rule.comment === undefined ? {} : { comment: rule.comment }),
-          expr: shownStatements(rule.statements, family).map((each) => writer.statement(each)),
+          expr: shownStatements(rule.statements, family).map((each) => writer.inRule(each, family)),
         },
       })),
     ),

@@ -39,6 +39,9 @@ class Lineariser {
       case "verdict":
         this.out.push({ op: "verdict", verdict: each.verdict });
         return;
+      case "bind":
+        this.out.push({ op: "verdict", verdict: { code: each.code, chain: each.chain.name } });
+        return;
       case "match":
         if (each.r.k === "set") this.lookup(each.l, each.r.set, each.op === "!=");
         else this.match(each.l, each.r, each.op);

@@ -110,6 +110,11 @@ export interface SetDefinition {
 export interface VerdictValue {
   readonly verdict: Verdict;
 }
+/** A chain that belongs to the rule which leads there, and goes with it. */
+export interface BoundChain {
+  readonly name: string;
+  readonly rules: readonly { readonly handle: number; readonly rule: EvaluatedRule }[];
+}
 export type MatchOp = "implicit" | "==" | "!=" | "<" | ">" | "<=" | ">=" | "!";
 export type Statement =
   | {
@@ -124,6 +129,7 @@ export type Statement =
     }
   | { readonly k: "vmap"; readonly e: Value; readonly set: SetDefinition }
   | { readonly k: "verdict"; readonly verdict: Verdict }
+  | { readonly k: "bind"; readonly code: "jump" | "goto"; readonly chain: BoundChain }
   | { readonly k: "mangle"; readonly target: Selector; readonly value: Value }
   | { readonly k: "objref"; readonly type: ObjectType; readonly name: string }
   | { readonly k: "objmap"; readonly type: ObjectType; readonly e: Value; readonly set: SetDefinition }

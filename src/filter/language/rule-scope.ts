@@ -1,9 +1,9 @@
 /** What the evaluation of a rule reaches outside of it, and what its parts share. */
 import type { Family } from "../expressions.ts";
-import type { Node } from "./ast.ts";
+import type { Node, RuleNode } from "./ast.ts";
 import type { Scope, Typing } from "./constants.ts";
 import type { HeaderContext } from "./context.ts";
-import type { Part, SetDefinition, Value } from "./model.ts";
+import type { BoundChain, Part, SetDefinition, Value } from "./model.ts";
 import { typeOf } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
 
@@ -12,6 +12,8 @@ export interface RuleScope extends Scope {
   set(name: string): SetDefinition | undefined;
   /** The set, which packets change from now on: it has an end (nf_tables: 65,535 elements where nothing is said). */
   grows(set: SetDefinition): SetDefinition;
+  /** Makes a chain of a rule's own. */
+  bind(rules: readonly RuleNode[]): BoundChain;
   hasChain(name: string): boolean;
   /** A chain that hangs on a hook: nothing leads there but packets. */
   isBaseChain(name: string): boolean;

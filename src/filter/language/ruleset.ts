@@ -9,7 +9,7 @@ import { Fault, located, type NftError, type Source } from "./faults.ts";
 import { type RulesetJson, rulesetJson } from "./json.ts";
 import { type ListOptions, listRuleset } from "./list.ts";
 import { type Parsed, parseRuleset } from "./parse.ts";
-import { Draft, type HeldRule, type HeldTable, rulesetSpec } from "./tables.ts";
+import { allChains, Draft, type HeldRule, type HeldTable, rulesetSpec } from "./tables.ts";
 import type { Names } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
 
@@ -80,10 +80,15 @@ export class Ruleset {
 
   /** What is wrong with a rule, told as a mistake of the text that brought it; undefined when that is forgotten. */
   blame({ family, table, chain, handle }: RulePlace, why: string): NftError | undefined {
-    const held = this.tables.find((each) => each.family === family && each.name === table)?.chains.get(chain);
-    const rule = held?.rules.find((each) => each.handle === handle);
+    const rule = this.rule({ family, table, chain, handle });
     const place = rule && this.places.get(rule);
     return place && located(place.source, { at: place.at, message: why });
+  }
+  /** A rule by its place, be it of a chain that another rule has for itself. */
+  rule({ family, table, chain, handle }: RulePlace): HeldRule | undefined {
+    const found = this.tables.find((each) => each.family === family && each.name === table);
+    const chains = found ? allChains(found) : [];
+    return chains.find(({ name }) => name === chain)?.rules.find((each) => each.handle === handle);
   }
   /** The texts are not needed any more. */
   forgetTexts(): void {

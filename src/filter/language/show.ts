@@ -162,6 +162,8 @@ export class Shower {
         return `${this.value(each.e)} vmap ${this.setOf(each.set)}`;
       case "verdict":
         return verdictText(each.verdict);
+      case "bind":
+        return `${each.code} {\n${each.chain.rules.map(({ rule }) => `\t\t\t${this.rule(rule)}\n`).join("")}\t\t}`;
       case "mangle":
         return `${this.selector(each.target)} set ${this.value(each.value)}`;
       case "objref":

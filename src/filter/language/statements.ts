@@ -33,7 +33,7 @@ const FAMILIES: ReadonlyMap<string, bigint> = new Map([
 ]);
 /** What a socket is or is not. */
 const SWITCHES = new Set(["transparent", "wildcard"]);
-const TERMINAL = new Set(["reject", "nat", "masquerade", "redirect", "queue"]);
+const TERMINAL = new Set(["bind", "reject", "nat", "masquerade", "redirect", "queue"]);
 const isTerminal = (each: StatementNode): boolean => TERMINAL.has(each.k) || (each.k === "verdict" && each.verdict.code !== "continue");
 
 export function evaluateRule(rule: RuleNode, scope: RuleScope): EvaluatedRule {
@@ -105,6 +105,9 @@ export class RuleEvaluator implements ElementContext, Evaluation {
         return;
       case "verdict":
         this.out.push({ k: "verdict", ...this.verdict(each.verdict) });
+        return;
+      case "bind":
+        this.out.push({ k: "bind", code: each.code, chain: this.scope.bind(each.rules) });
         return;
       case "vmap": {
         const e = value(each.e, this.headers, this.scope);

@@ -4,7 +4,7 @@
  */
 import type { ChainSpec, Family, ObjectSpec, RulesetSpec, TableSpec } from "../expressions.ts";
 import { linearize } from "./linearize.ts";
-import type { EvaluatedRule, SetDefinition } from "./model.ts";
+import type { BoundChain, EvaluatedRule, SetDefinition } from "./model.ts";
 import { setSpec } from "./sets.ts";
 
 export interface HeldRule {
@@ -98,8 +98,18 @@ export class Draft {
   }
 }
 
+/** Chains that rules have for themselves. */
+export function boundChains(rules: readonly HeldRule[]): readonly BoundChain[] {
+  return rules.flatMap(({ rule }) => rule.statements.flatMap((each) => (each.k === "bind" ? [each.chain] : [])));
+}
+/** With those that belong to rules. */
+export function allChains(table: HeldTable): readonly (HeldChain | BoundChain)[] {
+  const named = [...table.chains.values()];
+  return [...named, ...named.flatMap((chain) => boundChains(chain.rules))];
+}
 export function tableSpec(table: HeldTable): TableSpec {
-  const rules = [...table.chains.values()].flatMap((chain) => chain.rules);
+  const chains = allChains(table);
+  const rules = chains.flatMap((chain) => chain.rules);
   return {
     handle: table.handle,
     family: table.family,
@@ -107,9 +117,9 @@ export function tableSpec(table: HeldTable): TableSpec {
     dormant: table.flags.includes("dormant"),
     sets: [...table.sets.values(), ...rules.flatMap(({ rule }) => rule.sets)].map(setSpec),
     objects: [...table.objects.values()].map(({ spec }) => spec),
-    chains: [...table.chains.values()].map((chain) => ({
+    chains: chains.map((chain) => ({
       name: chain.name,
-      ...(chain.base ? { base: chain.base } : {}),
+      ...("base" in chain && chain.base ? { base: chain.base } : {}),
       rules: chain.rules.map(({ handle, rule }) => ({
         handle,
         expressions: linearize(rule.statements),
