@@ -30,6 +30,19 @@ describe("the language's grammar", () => {
       },
     );
   });
+  it("numbers of queues come from definitions", () => {
+    for (const queue of ["queue num $d bypass", "queue flags bypass num $d", "queue flags bypass to $d"]) {
+      const ruleset = new Ruleset();
+      ruleset.apply(`define d = 1-3\ntable ip t { chain c { ${queue}; }; }`);
+      assert.match(ruleset.list(), /\tqueue flags bypass to 1-3\n/);
+    }
+  });
+  it("what is no class of tc is refused", () => {
+    for (const text of ["x:y", "1:2x", "-1:2", "1x:2", "", "fffff:1"])
+      assert.throws(() => new Ruleset().apply(`table ip t { chain c { meta priority set "${text}"; }; }`), {
+        reason: text === "fffff:1" ? "Value 68719411201 exceeds valid range 0-4294967295" : "Could not parse TC classid",
+      });
+  });
   it("what is at odds with something else underlines both", () => {
     const ruleset = new Ruleset();
     ruleset.apply("add table ip t; add chain ip t c");

@@ -103,7 +103,7 @@ export type StatementNode = At &
     | {
         readonly k: "dynset";
         readonly op: "add" | "update" | "delete";
-        readonly set: SetRefNode;
+        readonly set: SetRefNode | VariableNode;
         readonly key: Node;
         readonly data?: Node;
         readonly options: readonly ElementOption[];

@@ -9,7 +9,7 @@ import { type ListOptions, listSelection } from "./list.ts";
 import type { BoundChain, Element, Part, SetDefinition } from "./model.ts";
 import { objectSpec } from "./objects.ts";
 import { parseChainBlock, parseRuleset, parseTableBlock } from "./parse.ts";
-import { chainProblem, priorityOf } from "./priorities.ts";
+import { chainProblem, writtenPriority } from "./priorities.ts";
 import { KERNEL_MISSING, KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope.ts";
 import { type Selection, select } from "./select.ts";
 import { addElements, declareSet, withElements, writtenElements } from "./set-declarations.ts";
@@ -299,9 +299,9 @@ export class Transaction {
     if (name === undefined && (offset | 0) !== offset) throw new Fault(node.at, "the priority is too large");
     if (name === undefined) return offset;
     const word = typeof name === "string" ? name : this.word(name);
-    const base = /^-?\d+$/.test(word) ? Number(word) : priorityOf(word, family, hook);
-    if (base !== undefined && ((base + offset) | 0) !== base + offset) throw new Fault(node.at, "the priority is too large");
+    const base = /^-?\d+$/.test(word) ? Number(word) : writtenPriority(word, family, hook);
     if (base === undefined) throw new Fault(node.at, `invalid priority expression ${word} in this context.`);
+    if (((base + offset) | 0) !== base + offset) throw new Fault(node.at, "the priority is too large");
     return base + offset;
   }
 

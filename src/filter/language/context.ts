@@ -32,6 +32,8 @@ export class HeaderContext {
   private messages?: readonly number[];
   /** The transport of the connection was asked for, in a table whose network layer is settled: its ports mean something. */
   tracked = false;
+  /** The protocols of which the packet's is one, where a rule has asked for several. */
+  private protocols?: readonly number[];
   /** What the Ethernet header says comes next, where a rule has asked. */
   private typed = false;
   /** VLAN tags that are known to lie before the one whose fields are read. */
@@ -153,6 +155,7 @@ export class HeaderContext {
   }
   private learnTransport(number: number): void {
     this.transportKnown = true;
+    this.protocols = undefined;
     this.known.transport ??= transportOf(number);
   }
   /** What follows are the fields of a tag: of the first, or of the one behind that whose type has just been compared. */
@@ -167,8 +170,15 @@ export class HeaderContext {
     if (
       (selector.k === "meta" && selector.key === "l4proto") ||
       (selector.k === "payload" && selector.field?.name === selector.protocol?.next)
-    )
+    ) {
       this.transportKnown = true;
+      if (values.length > 0) this.protocols = values.map(Number);
+    }
+  }
+  /** Whether what the rule has asked so far leaves that transport alone, or no transport at all. */
+  isOpenTo(name: string): boolean {
+    const { number } = PROTOCOLS.get(name) as Protocol;
+    return this.protocols?.every((each) => each === number) ?? true;
   }
 }
 

@@ -10,6 +10,7 @@ import { CHUNKS, EXTENSIONS, type Field, IP_OPTIONS, PROTOCOLS, type Protocol, T
 import { type TypeName, typeOf } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
 
+const IPSEC_FAMILIES: ReadonlySet<string> = new Set(["ip", "ip6", "inet"]);
 type Fields = Readonly<Record<string, readonly [TypeName, number, number]>>;
 
 /** A selector as written, with everything nft knows of it. */
@@ -54,6 +55,7 @@ export function selector(node: SelectorNode, context: HeaderContext, scope: Scop
       return option("sctp", CHUNKS[node.chunk], node.chunk, node.field);
     case "xfrm": {
       const { k, direction, number, key, nf } = node;
+      if (!IPSEC_FAMILIES.has(context.family)) throw new Fault(node.at, "ipsec expression is only valid in ip/ip6/inet tables");
       if (number > 255) throw new Fault(node.at, "value too large");
       const type = nf === undefined ? "integer" : nf === "ip" ? "ipv4_addr" : "ipv6_addr";
       return { k, direction, number, key, nf, type: typeOf(type), bits: nf === "ip6" ? 128 : 32, order: key === "reqid" ? "host" : "big" };

@@ -10,6 +10,7 @@ import {
   byteUnit,
   flagNames,
   flagsOf,
+  isFlagNumber,
   LOG_FLAGS,
   NAT_FLAGS,
   operations,
@@ -134,7 +135,9 @@ class Writer {
     });
   }
   private element(each: Element): Json {
-    const keys = each.key.map((field) => (field.type.kind === "bitmask" ? this.typed(field, field.from) : this.constant(field)));
+    const keys = each.key.map((field) =>
+      field.type.kind === "bitmask" && field.form === "value" ? this.typed(field, field.from) : this.constant(field),
+    );
     const val = keys.length === 0 ? "*" : keys.length === 1 ? keys[0] : { concat: keys };
     const { timeoutMs, expiresMs, comment, statements } = each;
     if (timeoutMs === undefined && expiresMs === undefined && comment === undefined && !statements) return val;
@@ -226,7 +229,7 @@ class Writer {
     if (flags && l.k === "binary") {
       const list = (number: bigint) => this.flags(l.type, number);
       if (flags.form === "whole") {
-        const right = flags.value === ones(l.bits) ? Number(flags.value) : this.typed(l.l, flags.value);
+        const right = flags.value === ones(l.bits) || isFlagNumber(l.l, flags.value) ? Number(flags.value) : this.typed(l.l, flags.value);
         return { op, left: this.value(l.l), right };
       }
       if (flags.form === "any") return { op: "in", left: this.value(l.l), right: list(flags.flags) };
@@ -238,14 +241,20 @@ class Writer {
     if (prefix && l.k === "binary") return { op, left: this.value(l.l), right: this.constant(prefix) };
     if (l.k === "payload" && !l.field && (l.offset % 8 !== 0 || l.bits % 8 !== 0)) return this.unaligned(l, r, op);
     const bitmask = r.type.kind === "bitmask" && r.form === "value" && op !== "in" && op !== "!";
-    return { op: r.type.name === "ct_label" ? "in" : op, left: this.value(l), right: bitmask ? this.typed(l, r.from) : this.constant(r) };
+    if (bitmask && isFlagNumber(l, r.from)) return { op, left: this.value(l), right: Number(r.from) };
+    return { op, left: this.value(l), right: bitmask ? this.typed(l, r.from) : this.constant(r) };
   }
   private unaligned(l: Selector & { k: "payload" }, r: Constant, op: string): Json {
     const offset = l.offset & ~7;
     const len = (l.offset + l.bits + 7 - offset) & ~7;
     const shift = BigInt(offset + len - l.offset - l.bits);
+    const from = Number(r.from << shift);
     const mask = Number(((1n << BigInt(l.bits)) - 1n) << shift);
-    return { op, left: { "&": [this.selector({ ...l, offset, bits: len }), mask] }, right: Number(r.from << shift) };
+    return {
+      op,
+      left: { "&": [this.selector({ ...l, offset, bits: len }), mask] },
+      right: r.form === "value" ? from : { range: [from, Number(r.to << shift)] },
+    };
   }
   private dynset(each: Statement & { k: "dynset" }): Json {
     const inner = each.statements.map((statement) => (statement.k === "counter" ? { counter: null } : this.statement(statement)));

@@ -15,6 +15,13 @@ export function priorityOf(name: string, family: Family, hook: Hook): number | u
   if (name === "out" && hook !== "output") return undefined;
   return value;
 }
+/** A name, or one and how far from it: `filter - 100`. */
+export function writtenPriority(text: string, family: Family, hook: Hook): number | undefined {
+  const [, name, sign, offset] = /^(\S+)(?: ([+-]) (\d+))?$/.exec(text) ?? [];
+  const base = name === undefined ? undefined : priorityOf(name, family, hook);
+  if (base === undefined || offset === undefined) return base;
+  return sign === "-" ? base - Number(offset) : base + Number(offset);
+}
 /** As `list ruleset` writes it: by the nearest name within 10, else as a number. */
 export function priorityText(value: number, family: Family, hook: Hook): string {
   for (const name of Object.keys(named(family))) {

@@ -28,6 +28,7 @@ export function rejectStatement(each: StatementNode & { k: "reject" }, evaluator
     return { k: "reject", type: "icmpx-unreach", code: PORT_UNREACHABLE.any };
   }
   if (chosen.type === "tcp") {
+    if (!headers.isOpenTo("tcp")) throw new Fault(each.at, "you cannot use tcp reset with this protocol");
     evaluator.first(() => headers.needName("tcp", each.at));
     return { k: "reject", type: "tcp-rst", code: 0 };
   }

@@ -103,6 +103,8 @@ export function declareSet(
   if (set.dynamic && set.interval) throw new Fault(at, KERNEL_UNSUPPORTED);
   if (!map && set.data) throw new Fault(at, "a set has keys only, expected map");
   if (!set.data) delete set.data;
+  // A set that stays as it is has the size of its elements.
+  if (set.constant) delete set.size;
   if (statements.length > 0) set.statements = statements;
   return written.reduce<SetDefinition>((all, node) => addElements(all, node, scope), set as SetDefinition);
 }
@@ -140,15 +142,23 @@ export function withElements(set: SetDefinition, elements: readonly Element[], a
   if (!set.timeouts && added.some(({ timeoutMs, expiresMs }) => timeoutMs !== undefined || expiresMs !== undefined))
     throw new Fault(at, "Could not process rule: Invalid argument");
   const all = [...set.elements, ...withoutTwins(set, added, at, create)];
-  if (!set.interval) return { ...set, elements: sortRest(all) };
+  const grown = { ...set, elements: arranged(set, all, at) };
+  if (all.length > set.elements.length && isOverfull(grown)) throw new Fault(at, "Could not process rule: Too many open files in system");
+  return grown;
+}
+/** The rest is not counted. */
+const isOverfull = ({ elements, size }: SetDefinition): boolean =>
+  size !== undefined && elements.length > size && elements.filter((each) => !isCatchAll(each)).length > size;
+function arranged(set: SetDefinition, all: readonly Element[], at: Span): readonly Element[] {
+  if (!set.interval) return sortRest(all);
   if (set.parts.length > 1) {
     if (overlappingBoxes(all)) throw new Fault(at, EXISTS);
-    return { ...set, elements: sortRest(all) };
+    return sortRest(all);
   }
   const sorted = sortElements(all);
-  if (set.autoMerge && !set.data) return { ...set, elements: mergeIntervals(sorted) };
+  if (set.autoMerge && !set.data) return mergeIntervals(sorted);
   if (overlap(sorted)) throw new Fault(at, "conflicting intervals specified");
-  return { ...set, elements: sorted };
+  return sorted;
 }
 const EXISTS = "Could not process rule: File exists";
 /** The rest behind all others. */

@@ -28,12 +28,17 @@ export function fields(node: Node, parts: readonly Part[], scope: Scope): readon
 export function elementsOf(node: SetNode, parts: readonly Part[], data: SetData | undefined, context: ElementContext): readonly Element[] {
   return node.items.flatMap((item): readonly Element[] => {
     const key = resolve(item.key, context);
-    if (key.k === "set") return elementsOf(key, parts, data, context);
+    if (key.k === "set") return elementsOf(data && item.data ? withData(key, item.data) : key, parts, data, context);
     if (data && !item.data) throw new Fault(item.at, "expected a value for this key of the map, after ':'");
     if (!data && item.data) throw new Fault(item.data.at, "a set has keys only, a map was not expected here");
     return [element(item, parts, data, context)];
   });
 }
+/** `{ eth0, eth1 } : drop` gives each of them that value. */
+const withData = (node: SetNode, data: Node): SetNode => ({
+  ...node,
+  items: node.items.map((item) => ({ ...item, data: item.data ?? data })),
+});
 function element(item: ElementNode, parts: readonly Part[], data: SetData | undefined, context: ElementContext): Element {
   const options: { timeoutMs?: number; expiresMs?: number; comment?: string } = {};
   const statements: Statement[] = [];

@@ -8,6 +8,7 @@ import {
   byteUnit,
   flagNames,
   flagsOf,
+  isFlagNumber,
   LOG_FLAGS,
   NAT_FLAGS,
   operations,
@@ -206,7 +207,7 @@ export class Shower {
       const left = this.value(l.l);
       if (flags.form === "whole") {
         const value =
-          flags.value === ones(l.bits)
+          flags.value === ones(l.bits) || isFlagNumber(l.l, flags.value)
             ? `0x${flags.value.toString(16)}`
             : this.constant({ ...l.r, from: flags.value, to: flags.value }, " | ");
         return `${left} ${op} ${value}`;
@@ -218,13 +219,15 @@ export class Shower {
     if (r.k === "set") return `${this.value(l)} ${op === "!=" ? "!= " : l.k === "binary" ? "== " : ""}${this.setOf(r.set)}`;
     const prefix = op === "==" || op === "!=" ? prefixOf(l, r) : undefined;
     if (prefix && l.k === "binary") return `${this.value(l.l)} ${op === "!=" ? "!= " : ""}${this.constant(prefix)}`;
-    const implied = op === "implicit" || (op === "==" && l.k !== "binary" && (r.type.kind !== "bitmask" || r.type.name === "ct_label"));
+    const implied = op === "implicit" || (op === "==" && l.k !== "binary" && (r.type.kind !== "bitmask" || r.form !== "value"));
     const right =
-      r.form === "value" && r.type.kind !== "string" && !(l.type.kind === "bitmask")
-        ? this.typedRight(l, r)
-        : this.constant(r, op === "implicit" || op === "!" ? "," : " | ");
+      r.form === "value" && r.type.kind !== "string" && !(l.type.kind === "bitmask") ? this.typedRight(l, r) : this.compared(l, r, op);
     if (l.k === "payload" && !l.field && (l.offset % 8 !== 0 || l.bits % 8 !== 0)) return this.unaligned(l, r, op);
     return `${this.value(l)} ${implied ? "" : `${op} `}${right}`;
+  }
+  private compared(l: Value, r: Constant, op: string): string {
+    if (op === "implicit" || op === "!") return this.constant(r, ",");
+    return r.form === "value" && isFlagNumber(l, r.from) ? `0x${r.from.toString(16)}` : this.constant(r, " | ");
   }
   private typedRight(l: Value, r: Constant): string {
     const inner = l.k === "binary" ? operations(l)[0] : l;
@@ -237,7 +240,8 @@ export class Shower {
     const shift = BigInt(first + total - l.offset - l.bits);
     const mask = ((1n << BigInt(l.bits)) - 1n) << shift;
     const whole = this.selector({ ...l, offset: first, bits: total });
-    return `${whole} & 0x${mask.toString(16)} ${op} 0x${(r.from << shift).toString(16)}`;
+    const [from, to] = [r.from, r.to].map((number) => `0x${(number << shift).toString(16)}`);
+    return `${whole} & 0x${mask.toString(16)} ${op} ${r.form === "value" ? from : `${from}-${to}`}`;
   }
   private dynset(each: Statement & { k: "dynset" }): string {
     const words = [this.value(each.key)];

@@ -198,6 +198,10 @@ export function flagsOf(each: Match): FlagForm | undefined {
   return single && r.from === mask ? undefined : { form: "masked", value: r.from, mask };
 }
 
+/** Several flags of a header are compared as a number. */
+export const isFlagNumber = (l: Value, value: bigint): boolean =>
+  l.k === "payload" && l.type.kind === "bitmask" && (value & (value - 1n)) !== 0n;
+
 /** Elements in the order in which they are shown: intervals by where they begin, others by the number their bytes make. */
 export function shownElements(set: SetDefinition): readonly Element[] {
   if (set.interval)

@@ -157,9 +157,20 @@ export class RuleEvaluator implements ElementContext, Evaluation {
         return;
       case "refused":
         throw new Fault(each.at, `${each.what} is not supported`);
+      case "log":
+        this.out.push(plain(each.prefix === undefined ? each : { ...each, prefix: this.expanded(each.prefix, each.at) }));
+        return;
       default:
         this.out.push(plain(each));
     }
+  }
+  /** `$name` within a text stands for what was defined. */
+  private expanded(text: string, at: Span): string {
+    return text.replace(/\$([A-Za-z0-9_]*)/g, (_, name: string) => {
+      const found = resolve({ k: "variable", name, at }, this.scope);
+      if (found.k !== "symbol") throw new Fault(at, `expected $${name} to stand for one word`);
+      return found.name;
+    });
   }
 
   private queue(each: StatementNode & { k: "queue" }): void {
@@ -352,7 +363,7 @@ export class RuleEvaluator implements ElementContext, Evaluation {
   }
   private mangle(node: SelectorNode, written: Node, at: Span): void {
     const target = selector(node, this.headers, this.scope);
-    if (target.k === "ct" && target.key === "direction") throw new Fault(at, "ct direction cannot be set");
+    if (!isSettable(target)) throw new Fault(at, `${titleOf(node)} cannot be set`);
     const argument = this.argument(written, target);
     assignable(target, argument, written.at, node.at);
     const type = target.k === "payload" && target.field ? typeOf(target.field.type) : target.type;
@@ -372,7 +383,9 @@ export class RuleEvaluator implements ElementContext, Evaluation {
   }
 
   private dynset(each: StatementNode & { k: "dynset" }): void {
-    const found = this.namedSet(each.set.name, each.set.at);
+    const ref = resolve(each.set, this.scope);
+    if (ref.k !== "setref") throw new Fault(each.set.at, "expected a set: @ and its name");
+    const found = this.namedSet(ref.name, each.set.at);
     const key = this.keyOf(each.key, found.parts);
     sameTypes(partsOf(key), found.parts, each.key.at, each.set.at);
     const options = this.options(each.options);
@@ -431,6 +444,23 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     else throw new Fault(each.at, "fwd to an address needs a device");
   }
 }
+
+/** What the kernel sets: fields of headers, options of TCP of two or four bytes, and some of what it keeps for itself. */
+const SETTABLE: Readonly<Record<string, ReadonlySet<string>>> = {
+  meta: new Set(["mark", "priority", "pkttype", "nftrace"]),
+  ct: new Set(["mark", "label", "zone", "event"]),
+};
+function isSettable(target: Selector): boolean {
+  if (target.k === "exthdr") return target.header === "tcpopt" && !target.present && (target.bits === 16 || target.bits === 32);
+  return target.k === "payload" || (target.k === "meta" || target.k === "ct" ? SETTABLE[target.k].has(target.key) : false);
+}
+const TITLES: Readonly<Record<string, string>> = {
+  tcpopt: "this option of TCP",
+  ipopt: "an option of IP",
+  chunk: "a chunk of SCTP",
+  exthdr: "an extension header",
+};
+const titleOf = (node: SelectorNode): string => ("key" in node ? `${node.k} ${node.key}` : (TITLES[node.k] ?? node.k));
 
 const FANOUT = 2;
 const QUEUE: Typing = { type: typeOf("integer"), bits: 16, order: "host" };

@@ -96,11 +96,14 @@ export function stringOf(value: bigint, bits: number): string {
 function parseName(text: string): bigint | string {
   return text.length > 16 ? "String exceeds maximum length of 16" : stringValue(text, 128);
 }
+const NO_CLASSID = "Could not parse TC classid";
+/** Two hexadecimal numbers, of which either may be left out. */
 function parseClassid(text: string): bigint | string {
   if (text === "root") return 0xffffffffn;
   if (text === "none") return 0n;
-  const [major, minor] = text.split(":");
-  if (minor === undefined) return integer(text) ?? "Could not parse TC classid";
+  if (!text.includes(":")) return integer(text) ?? NO_CLASSID;
+  const [, major, minor] = /^\s*(?:0[xX])?([0-9a-fA-F]*):(?:0[xX])?([0-9a-fA-F]*)\s*(?::|$)/.exec(text) ?? [];
+  if (major === undefined) return NO_CLASSID;
   return (BigInt(`0x${major || "0"}`) << 16n) | BigInt(`0x${minor || "0"}`);
 }
 const formatClassid = (value: bigint) =>
