@@ -6,7 +6,7 @@ import { Fault, located, type Source } from "../faults.ts";
 import { isBuiltIn, isForeign, isTable, TABLES } from "./chains.ts";
 import type { Existing, Place } from "./existing.ts";
 import { BASICS, bareLimit, MATCHES, markOption } from "./matches.ts";
-import { emptyMatch } from "./modules.ts";
+import { emptyMatch, missingProtocol } from "./modules.ts";
 import { bareRpfilter } from "./more-matches.ts";
 import { type Gathered, gathered, written } from "./rule.ts";
 import { Script } from "./script.ts";
@@ -53,8 +53,11 @@ const ALIASES: ReadonlyMap<string, string> = new Map(
 interface RuleState {
   /** The match named last by `-m`; all of them, and the options that were understood. */
   module?: string;
-  readonly modules: { readonly name: string; readonly word: Word }[];
+  readonly modules: { readonly name: string; readonly word: Word; readonly own: Set<string> }[];
   readonly taken: Set<string>;
+  /** Options of matches, where they stand; what those are of that `-m` named last, by name. */
+  readonly options: Word[];
+  readonly open: Map<string, Set<string>>;
   target?: ChosenTarget;
 }
 /** A rule to be added, inserted, deleted or looked for. */
@@ -120,7 +123,7 @@ class Translator {
     let order: Order | undefined;
     let ofChains: { readonly name: string; readonly word: Word; readonly values: readonly Word[] } | undefined;
     const rule = gathered(this.family, (kind) => this.script.setName(this.family, table, kind));
-    const state: RuleState = { modules: [], taken: new Set() };
+    const state: RuleState = { modules: [], taken: new Set(), options: [], open: new Map() };
     this.checkNegations(all);
     let not = false;
     /** Words of a rule, and commands. */
@@ -160,9 +163,9 @@ class Translator {
       );
     if (ofChains) this.chainCommand(ofChains.name, table, ofChains.values, ofChains.word);
     else if (!order) throw new Fault(all[0].at, "no command that is translated: expected -A, -I, -D, -C, -N, -X, -E, -F or -P");
-    else this.ruleCommand(order, table, rule, state, words);
+    else this.ruleCommand(order, table, rule, state);
   }
-  private ruleCommand(order: Order, table: string, rule: Gathered, state: RuleState, words: Words): void {
+  private ruleCommand(order: Order, table: string, rule: Gathered, state: RuleState): void {
     const { verb, word, chain, place } = order;
     const { script } = this;
     if (isForeign(table, chain.text)) throw new Fault(chain.at, `table ${table} has no chain ${chain.text}`);
@@ -174,11 +177,14 @@ class Translator {
       script.removeRule(where, place - 1);
       return;
     }
-    for (const { name, word } of state.modules) {
-      const fault = emptyMatch(name, state.taken, rule.protocol?.not ? undefined : rule.protocol?.name);
+    const protocol = rule.protocol?.not ? undefined : rule.protocol?.name;
+    for (const { name, word, own } of state.modules) {
+      const fault = emptyMatch(name, own, protocol);
       if (fault) throw new Fault(word.at, fault);
-      if (name === "limit") bareLimit(rule);
-      if (name === "rpfilter") bareRpfilter(rule, words, word);
+    }
+    for (const option of state.options) {
+      const needed = missingProtocol(option.text, protocol);
+      if (needed) throw new Fault(option.at, `${option.text} is of one protocol: expected -p ${needed}`);
     }
     rule.target = state.target?.write(rule) ?? "";
     const rules = written(rule);
@@ -213,10 +219,8 @@ class Translator {
     return other.lines.join("\n");
   }
   private option(name: string, word: Word, words: Words, rule: Gathered, state: RuleState, not: boolean): void {
-    if (name === "-m") {
-      state.module = words.value(word);
-      state.modules.push({ name: state.module, word });
-    } else if (name === "-j" || name === "-g") {
+    if (name === "-m") this.match(word, words, rule, state);
+    else if (name === "-j" || name === "-g") {
       const target = words.word(word);
       state.target = new ChosenTarget(target, name === "-j" ? "jump" : "goto");
     } else if (name === "-c") {
@@ -227,8 +231,22 @@ class Translator {
       const option = BASICS[name] ?? (name === "--mark" ? markOption(state.module) : MATCHES[name]);
       if (!option) throw new Fault(word.at, `unknown option ${word.text}, or one that is not translated`);
       option(rule, words, word, not);
-      state.taken.add(name);
+      state.options.push(word);
+      for (const own of state.open.values()) own.add(name);
     }
+  }
+  /** A match by name: it begins anew, also if it was named before. */
+  private match(word: Word, words: Words, rule: Gathered, state: RuleState): void {
+    const name = words.value(word);
+    const isFirst = !state.open.has(name);
+    // The protocol's options may stand before its name.
+    const own = new Set<string>(isFirst ? state.options.map(({ text }) => text) : []);
+    state.module = name;
+    state.modules.push({ name, word, own });
+    state.open.set(name, own);
+    if (!isFirst) rule.said.delete(name);
+    if (name === "limit") bareLimit(rule);
+    if (name === "rpfilter") bareRpfilter(rule, words, word);
   }
   private chainCommand(name: string, table: string, [chain, value]: readonly Word[], word: Word): void {
     const { script, family } = this;

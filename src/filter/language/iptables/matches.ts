@@ -1,7 +1,7 @@
 /** Matches of iptables (`-m …`) as nft's: option, then what it becomes. */
 import { Fault } from "../faults.ts";
 import { MORE_MATCHES } from "./more-matches.ts";
-import { address, type Gathered, interfaceName, type Option, protocolName, ranges } from "./rule.ts";
+import { address, fourBytes, type Gathered, interfaceName, type Option, protocolName, ranges } from "./rule.ts";
 import { hex, number, type Word, type Words } from "./words.ts";
 
 const eq = (not: boolean): string => (not ? "!= " : "");
@@ -33,29 +33,34 @@ const ports =
       .map((each) => ranges(each));
     rule.matches.push(`${transport(rule, option)} ${field} ${eq(not)}{ ${list.join(", ")} }`);
   };
+/** The first port or the last: pairs with any other would be the same twice. */
+const AT_AN_END = /^(0|65535)$|^0-|-65535$/;
 function eitherPort(rule: Gathered, words: Words, option: Word, not: boolean): void {
   const list = words
     .value(option)
     .split(",")
     .map((each) => ranges(each));
   const name = transport(rule, option);
-  const isPlain = list.length === 1 || list.every((each) => !each.includes("-"));
-  const pairs = isPlain ? list.flatMap((each) => [`0-65535 . ${each}`, `${each} . 0-65535`]) : apart(list);
+  const isPlain = !list.some((each) => AT_AN_END.test(each)) && (list.length === 1 || list.every((each) => !each.includes("-")));
+  if (!isPlain && !list.every((each) => /^\d+(-\d+)?$/.test(each)))
+    throw new Fault(option.at, `${option.text} of names and ranges is not translated; expected numbers`);
+  const pairs = isPlain ? list.flatMap((each) => [`0-65535 . ${each}`, `${each} . 0-65535`]) : apart(list, option);
   rule.matches.push(`${name} sport . ${name} dport ${eq(not)}{ ${pairs.join(", ")} }`);
 }
+const span = (from: number, to: number): string => (from === to ? `${to}` : `${from}-${to}`);
 /** Pairs of ports one of which is in the list, no pair twice: with the first, or without it and with the second. */
-function apart(list: readonly string[]): readonly string[] {
-  const sorted = list.map((each) => each.split("-").map(Number)).sort(([a], [b]) => a - b);
+function apart(list: readonly string[], option: Word): readonly string[] {
+  const sorted = list.map((each) => each.split("-").map((end) => number(end, option))).sort(([a], [b]) => a - b);
   const others: string[] = [];
   const own: string[] = [];
   let next = 0;
   for (const [from, to = from] of sorted) {
-    if (from > next) others.push(`${next}-${from - 1}`);
+    if (from > next) others.push(span(next, from - 1));
     const first = Math.max(from, next);
-    if (to >= first) own.push(first === to ? `${to}` : `${first}-${to}`);
+    if (to >= first) own.push(span(first, to));
     next = Math.max(next, to + 1);
   }
-  if (next <= 65_535) others.push(`${next}-65535`);
+  if (next <= 65_535) others.push(span(next, 65_535));
   return [...own.map((each) => `${each} . 0-65535`), ...others.flatMap((other) => own.map((each) => `${other} . ${each}`))];
 }
 const mark =
@@ -93,14 +98,44 @@ function syn(rule: Gathered, _words: Words, _option: Word, not: boolean): void {
 const icmp =
   (name: string): Option =>
   (rule, words, option, not) => {
-    const [type, code] = words.value(option).split("/");
+    const said = words.value(option).toLowerCase();
+    const names = name === "icmp" ? ICMP_NAMES : ICMPV6_NAMES;
+    const [type, code] = (names[said] ?? said).split("/");
     if (type === "any" || type === "255") return;
     if (name === "icmp") rule.protocolUsed = true;
-    const named = ICMPV6_NAMES[type] ?? type;
-    rule.matches.push(
-      `${name} type ${eq(not)}${name === "icmp" ? type : named}${code === undefined ? "" : ` ${name} code ${eq(not)}${code}`}`,
-    );
+    // Not the two together is something else than neither.
+    if (not && code !== undefined) rule.matches.push(`${name} type . ${name} code != { ${type} . ${code} }`);
+    else rule.matches.push(`${name} type ${eq(not)}${type}${code === undefined ? "" : ` ${name} code ${code}`}`);
   };
+/** Names that nft has not, or has others for: a type, or a type and a code. */
+const ICMP_NAMES: Readonly<Record<string, string>> = {
+  pong: "echo-reply",
+  ping: "echo-request",
+  "network-unreachable": "3/0",
+  "host-unreachable": "3/1",
+  "protocol-unreachable": "3/2",
+  "port-unreachable": "3/3",
+  "fragmentation-needed": "3/4",
+  "source-route-failed": "3/5",
+  "network-unknown": "3/6",
+  "host-unknown": "3/7",
+  "network-prohibited": "3/9",
+  "host-prohibited": "3/10",
+  "tos-network-unreachable": "3/11",
+  "tos-host-unreachable": "3/12",
+  "communication-prohibited": "3/13",
+  "host-precedence-violation": "3/14",
+  "precedence-cutoff": "3/15",
+  "network-redirect": "5/0",
+  "host-redirect": "5/1",
+  "tos-network-redirect": "5/2",
+  "tos-host-redirect": "5/3",
+  "ttl-exceeded": "time-exceeded",
+  "ttl-zero-during-transit": "11/0",
+  "ttl-zero-during-reassembly": "11/1",
+  "ip-header-bad": "12/0",
+  "required-option-missing": "12/1",
+};
 const ICMPV6_NAMES: Readonly<Record<string, string>> = {
   "neighbour-solicitation": "nd-neighbor-solicit",
   "neighbor-solicitation": "nd-neighbor-solicit",
@@ -109,6 +144,21 @@ const ICMPV6_NAMES: Readonly<Record<string, string>> = {
   "router-solicitation": "nd-router-solicit",
   "router-advertisement": "nd-router-advert",
   redirect: "nd-redirect",
+  ping: "echo-request",
+  pong: "echo-reply",
+  "no-route": "1/0",
+  "communication-prohibited": "1/1",
+  "beyond-scope": "1/2",
+  "address-unreachable": "1/3",
+  "port-unreachable": "1/4",
+  "failed-policy": "1/5",
+  "reject-route": "1/6",
+  "ttl-exceeded": "time-exceeded",
+  "ttl-zero-during-transit": "3/0",
+  "ttl-zero-during-reassembly": "3/1",
+  "bad-header": "4/0",
+  "unknown-header-type": "4/1",
+  "unknown-option": "4/2",
 };
 
 const BYTES: Readonly<Record<string, string>> = { b: "bytes", kb: "kbytes", mb: "mbytes" };
@@ -121,16 +171,21 @@ function rate(text: string, option: Word): string {
   return `${found[1]}/${UNITS[found[2] ?? "s"]}`;
 }
 const UNIT_SECONDS: Readonly<Record<string, number>> = { second: 1, minute: 60, hour: 3600, day: 86_400 };
+interface Limit {
+  average: string;
+  burst?: number;
+  over: boolean;
+  mode?: string;
+  name?: string;
+  expire?: string;
+}
 /** Options that together make one `limit` or one `meter`. */
-const LIMITS = new WeakMap<Gathered, { average: string; burst?: number; over: boolean; mode?: string; name?: string; expire?: string }>();
-function limitOf(rule: Gathered, hashed: boolean) {
-  const found = LIMITS.get(rule);
-  if (found) return found;
-  const limit: { average: string; burst?: number; over: boolean; mode?: string; name?: string; expire?: string } = {
-    average: "3/hour",
-    over: false,
-  };
-  LIMITS.set(rule, limit);
+function limitOf(rule: Gathered, hashed: boolean): Limit {
+  const module = hashed ? "hashlimit" : "limit";
+  const found = rule.said.get(module);
+  if (found) return found as Limit;
+  const limit: Limit = { average: "3/hour", over: false };
+  rule.said.set(module, limit);
   rule.late.push(() => {
     const burst =
       limit.burst === undefined || (hashed && limit.burst === 5) ? (hashed ? "" : " burst 5 packets") : ` burst ${limit.burst} packets`;
@@ -159,6 +214,18 @@ function meterKey(mode: string, rule: Gathered): string {
     .map((each) => keys[each])
     .join(" . ");
 }
+const hashlimit =
+  (isAbove: boolean): Option =>
+  (rule, words, option, not) => {
+    Object.assign(limitOf(rule, true), { average: rate(words.value(option), option), over: isAbove !== not });
+  };
+/** Both ends of a range of addresses. */
+const addresses =
+  (field: string): Option =>
+  (rule, words, option, not) => {
+    const ends = words.value(option).split("-");
+    rule.matches.push(`${rule.family} ${field} ${eq(not)}${ends.map((end) => fourBytes(end, option)).join("-")}`);
+  };
 const compare =
   (key: string, op: string): Option =>
   (rule, words, option, not) => {
@@ -192,12 +259,9 @@ export const MATCHES: Readonly<Record<string, Option>> = {
   "--limit-burst": (rule, words, option) => {
     limitOf(rule, false).burst = number(words.value(option), option);
   },
-  "--hashlimit-upto": (rule, words, option) => {
-    limitOf(rule, true).average = rate(words.value(option), option);
-  },
-  "--hashlimit-above": (rule, words, option) => {
-    Object.assign(limitOf(rule, true), { average: rate(words.value(option), option), over: true });
-  },
+  "--hashlimit": hashlimit(false),
+  "--hashlimit-upto": hashlimit(false),
+  "--hashlimit-above": hashlimit(true),
   "--hashlimit-burst": (rule, words, option) => {
     limitOf(rule, true).burst = number(words.value(option), option);
   },
@@ -214,8 +278,8 @@ export const MATCHES: Readonly<Record<string, Option>> = {
   "--hashlimit-name": (rule, words, option) => {
     limitOf(rule, true).name = words.value(option);
   },
-  "--src-range": match((value, not, rule) => `${rule.family} saddr ${not}${value}`),
-  "--dst-range": match((value, not, rule) => `${rule.family} daddr ${not}${value}`),
+  "--src-range": addresses("saddr"),
+  "--dst-range": addresses("daddr"),
   "--mac-source": match((value, not) => `ether saddr ${not}${value.toLowerCase()}`),
   "--pkt-type": match((value, not) => `pkttype ${not}${value}`),
   "--length": compare("meta length", ""),
@@ -240,12 +304,17 @@ function interfaceOf(words: Words, option: Word, not: boolean): string | undefin
   if (not) throw new Fault(option.at, `! ${option.text} + matches nothing`);
   return undefined;
 }
+const addressList = (words: Words, option: Word): readonly string[] =>
+  words
+    .value(option)
+    .split(",")
+    .map((each) => address(each, option));
 export const BASICS: Readonly<Record<string, Option>> = {
   "-s": (rule, words, option, not) => {
-    Object.assign(rule, { sources: words.value(option).split(",").map(address), notSource: not });
+    Object.assign(rule, { sources: addressList(words, option), notSource: not });
   },
   "-d": (rule, words, option, not) => {
-    Object.assign(rule, { destinations: words.value(option).split(",").map(address), notDestination: not });
+    Object.assign(rule, { destinations: addressList(words, option), notDestination: not });
   },
   "-p": (rule, words, option, not) => {
     const name = protocolName(words.value(option));

@@ -18,7 +18,7 @@ const MODULES: Readonly<Record<string, RegExp | undefined>> = {
   dscp: /^--dscp/,
   ecn: /^--ecn-/,
   esp: NOTHING,
-  hashlimit: /^--hashlimit-(upto|above)$/,
+  hashlimit: /^--hashlimit(-upto|-above)?$/,
   helper: /^--helper$/,
   frag: /^--frag/,
   hl: /^--hl-/,
@@ -58,14 +58,35 @@ const PROTOCOLS: Readonly<Record<string, readonly string[]>> = {
   dccp: ["dccp", "33"],
   esp: ["esp", "ipv6-crypt", "50"],
   ipcomp: ["ipcomp", "comp", "108"],
-  mh: ["mobility-header", "ipv6-mh", "mh", "135"],
+  icmp: ["icmp"],
+  icmp6: ["ipv6-icmp"],
+  icmpv6: ["ipv6-icmp"],
+  mh: ["mobility-header"],
   sctp: ["sctp", "132"],
   tcp: ["tcp"],
+  tcpmss: ["tcp"],
   udp: ["udp"],
   udplite: ["udplite", "136"],
 };
 
-const OWN_OPTION = /^--(\w*spi$|chunk-|dccp-|mh-|syn$|tcp-|[sd]port|source-port|destination-port)/;
+const OWN_OPTION = /^--(\w*spi$|dccp-|mh-|[sd]port|source-port|destination-port)/;
+/** Options that say nothing of packets of another protocol, and are refused for them. */
+const OF_PROTOCOL: Readonly<Record<string, string>> = {
+  "--chunk-types": "sctp",
+  "--ecn-tcp-cwr": "tcp",
+  "--ecn-tcp-ece": "tcp",
+  "--icmp-type": "icmp",
+  "--icmpv6-type": "ipv6-icmp",
+  "--mss": "tcp",
+  "--syn": "tcp",
+  "--tcp-flags": "tcp",
+  "--tcp-option": "tcp",
+};
+/** The protocol that an option needs; undefined: it is there, or none is needed. */
+export function missingProtocol(option: string, protocol: string | undefined): string | undefined {
+  const needed = Object.hasOwn(OF_PROTOCOL, option) ? OF_PROTOCOL[option] : protocol;
+  return needed === protocol ? undefined : needed;
+}
 
 /** Why a match that was named would match everything, which is more than was asked for; undefined: it does not. */
 export function emptyMatch(name: string, taken: ReadonlySet<string>, protocol: string | undefined): string | undefined {

@@ -1,7 +1,7 @@
 /** Matches of iptables that ask for connections, numbers, times and the like: those of a network's every day stand in matches.ts. */
 import { Fault } from "../faults.ts";
-import { address, type Gathered, type Option, ranges } from "./rule.ts";
-import { hex, number, type Word, type Words } from "./words.ts";
+import { address, ECN_NAMES, type Gathered, type Option, ranges } from "./rule.ts";
+import { hex, number, tosBits, type Word, type Words } from "./words.ts";
 
 const eq = (not: boolean): string => (not ? "!= " : "");
 /** An option with one value that becomes one match. */
@@ -12,15 +12,14 @@ const match =
   };
 
 /** Options that together make one match: written when all are read. */
-function together<T extends object>(begin: () => T, write: (said: T, rule: Gathered, option: Word) => string) {
-  const known = new WeakMap<Gathered, T>();
+function together<T extends object>(module: string, begin: () => T, write: (said: T, rule: Gathered, option: Word) => string) {
   return (take: (said: T, value: string, not: boolean, option: Word) => void, isSwitch = false): Option =>
     (rule, words, option, not) => {
-      let said = known.get(rule);
+      let said = rule.said.get(module) as T | undefined;
       if (!said) {
         const fresh = begin();
         said = fresh;
-        known.set(rule, fresh);
+        rule.said.set(module, fresh);
         rule.late.push(() => write(fresh, rule, option));
       }
       take(said, isSwitch ? "" : words.value(option), not, option);
@@ -30,6 +29,7 @@ function together<T extends object>(begin: () => T, write: (said: T, rule: Gathe
 // ── statistic ───────────────────────────────────────────────────────────────────────────────────
 const RANDOM_BITS = 0x80000000;
 const statistic = together(
+  "statistic",
   () => ({ mode: "", probability: 0, every: 0, packet: 0, not: false }),
   ({ mode, probability, every, packet, not }, _rule, option) => {
     if (mode === "nth" && packet < every) return `numgen inc mod ${every} ${eq(not)}${packet}`;
@@ -42,6 +42,7 @@ const statistic = together(
 
 // ── connlimit, connbytes ────────────────────────────────────────────────────────────────────────
 const connlimit = together(
+  "connlimit",
   () => ({ count: 0, over: true, mask: undefined as number | undefined, field: "saddr" }),
   ({ count, over, mask, field }, { family, sets, setName }, option) => {
     const length = family === "ip" ? 32 : 128;
@@ -64,6 +65,7 @@ function maskOf(family: "ip" | "ip6", bits: number): string {
 const DIRECTIONS: Readonly<Record<string, string>> = { original: "original ", reply: "reply ", both: "" };
 const MODES: Readonly<Record<string, string>> = { packets: "packets", bytes: "bytes", avgpkt: "avgpkt" };
 const connbytes = together(
+  "connbytes",
   () => ({ range: "", direction: "", mode: "", not: false }),
   ({ range, direction, mode, not }, _rule, option) => {
     const [key, way] = [MODES[mode], DIRECTIONS[direction]];
@@ -82,6 +84,7 @@ const connbytes = together(
 // ── time ────────────────────────────────────────────────────────────────────────────────────────
 const DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 const time = together(
+  "time",
   () => ({ start: "", stop: "", from: "", to: "", days: [] as string[], not: false }),
   ({ start, stop, from, to, days, not }) => {
     const clock = (text: string, other: string) => `"${text === "" ? other : text.length === 5 ? `${text}:00` : text}"`;
@@ -101,13 +104,16 @@ const time = together(
   },
 );
 function dayOf(text: string, option: Word): string {
-  const number = /^[1-7]$/.test(text) ? Number(text) % 7 : DAYS.indexOf(text.slice(0, 3).toLowerCase());
+  const name = text.slice(0, 3).toLowerCase();
+  const isDay = (day: string) => day === name || (name.length === 2 && day.startsWith(name));
+  const number = /^[1-7]$/.test(text) ? Number(text) % 7 : DAYS.findIndex(isDay);
   if (number < 0) throw new Fault(option.at, `--weekdays: "${text}" is no day; expected Mon to Sun, or 1 to 7`);
   return String(number);
 }
 
 // ── rpfilter ────────────────────────────────────────────────────────────────────────────────────
 const rpfilter = together(
+  "rpfilter",
   () => ({ loose: false, mark: false, invert: false }),
   ({ loose, mark, invert }) => `fib saddr${mark ? " . mark" : ""}${loose ? "" : " . iif"} oif ${invert ? "missing" : "exists"}`,
 );
@@ -116,50 +122,68 @@ const rpfilter = together(
 export const bareRpfilter = (rule: Gathered, words: Words, option: Word): void => rpfilter(() => {}, true)(rule, words, option, false);
 
 // ── the rest ──────────────────────────────────────────────────────────────────────────────────────
-const ECT: Readonly<Record<string, string>> = { "0": "not-ect", "1": "ect1", "2": "ect0", "3": "ce" };
 const DSCP_CLASSES: Readonly<Record<string, string>> = { be: "cs0" };
 const tracked = (direction: "original" | "reply", field: "saddr" | "daddr" | "proto-src" | "proto-dst"): Option =>
-  match((value, not, { family }) =>
-    field.endsWith("addr")
-      ? `ct ${direction} ${family} ${field} ${not}${address(value)}`
-      : `ct ${direction} ${field} ${not}${ranges(value)}`,
-  );
-/** A TOS byte and its mask: the six upper bits are nft's dscp; what asks for others is not translated. */
-function tos(value: string, not: string, { family }: Gathered, option: Word): string {
-  const [bits, mask] = value.split("/").map(Number);
-  if ((bits & 3) !== 0 || !(mask === undefined || mask === 0xff || mask === 0x3f || mask === 0xfc))
-    throw new Fault(option.at, "--tos of other bits than those of DSCP is not translated; -m ecn asks for the lower two");
-  if (mask === 0x3f) throw new Fault(option.at, "--tos with the mask 0x3f is not translated; expected none, 0xfc or 0xff");
-  return `${family} dscp ${not}0x${(bits >> 2).toString(16)}`;
+  match((value, not, { family }, option) => {
+    if (!field.endsWith("addr")) return `ct ${direction} ${field} ${not}${ranges(value)}`;
+    // Here what is left out stands in the middle, which hardly anyone means.
+    if (/^\d+(\.\d+){0,2}(\/|$)/.test(value)) throw new Fault(option.at, `${option.text} is "${value}"; expected an address of four bytes`);
+    return `ct ${direction} ${family} ${field} ${not}${address(value, option)}`;
+  });
+/** A TOS byte as its two fields: dscp has the six upper bits, ecn the lower two. */
+function tos(text: string, not: string, { family }: Gathered, option: Word): string {
+  const [value, mask] = tosBits(text, option);
+  if (mask !== 0xff && mask !== 0xfc && mask !== 0x03)
+    throw new Fault(option.at, "--tos is translated with a number alone, or with the mask 0xfc or 0x03; names ask for six bits of eight");
+  if (not !== "" && mask === 0xff)
+    throw new Fault(option.at, "! --tos of the whole byte is not translated; expected the mask 0xfc, which leaves out the bits of ECN");
+  const said = [
+    (mask & 0xfc) === 0 ? "" : `${family} dscp ${not}0x${(value >> 2).toString(16)}`,
+    (mask & 3) === 0 ? "" : `${family} ecn ${not}${ECN_NAMES[value & 3]}`,
+  ];
+  return said.filter((part) => part !== "").join(" ");
+}
+/** Seconds of iptables are whole ones: the last of them has all its milliseconds. */
+function expiration(text: string, not: string, option: Word): string {
+  const [low, high = low] = text.split(":");
+  const [from, to] = [number(low || "0", option), number(high || `${MOST_SPI}`, option)];
+  if (from > to || from * 1000 > MOST_SPI)
+    throw new Fault(option.at, `${option.text} is "${text}"; expected seconds, at most ${Math.floor(MOST_SPI / 1000)}, the lower first`);
+  return `ct expiration ${not}${from}s-${Math.min(to * 1000 + 999, MOST_SPI)}ms`;
 }
 
-/** All chunks there, none of them, or the one; flags of theirs are not translated. */
+/** All chunks there, or the one; flags of theirs are not translated. */
 function chunkTypes(rule: Gathered, words: Words, option: Word, not: boolean): void {
-  const [how, list] = [words.value(option), words.value(option)];
+  const [how, list] = [words.value(option).toLowerCase(), words.value(option).toUpperCase()];
   const names = list.split(",");
-  const wrong = names.find((name) => !/^[A-Z_]+$/.test(name) || name === "ALL");
-  const isOne = how === "all" || how === "none" || (how === "any" && names.length === 1);
+  const wrong = names.find((name) => !/^[A-Z_]+$/.test(name) || name === "ALL" || name === "NONE");
+  const isOne = how === "all" || (how === "any" && names.length === 1);
   if (wrong !== undefined || !isOne || (not && names.length > 1))
-    throw new Fault(option.at, "--chunk-types is translated with all or none of some types by name, or any of one");
-  const found = (how === "none") === not ? "exists" : "missing";
-  rule.protocolUsed = true;
+    throw new Fault(option.at, "--chunk-types is translated with all of some types by name, or any of one");
+  // What is missing is missing of all other protocols' packets, too.
+  if (!not) rule.protocolUsed = true;
+  const found = not ? "missing" : "exists";
   for (const name of names) rule.matches.push(`sctp chunk ${CHUNK_NAMES[name] ?? name.toLowerCase().replaceAll("_", "-")} ${found}`);
 }
 const CHUNK_NAMES: Readonly<Record<string, string>> = { ECN_ECNE: "ecne", ECN_CWR: "cwr" };
 
 /** Labels are bits; with --set the connection gets it first. */
 const connlabel = together(
+  "connlabel",
   () => ({ label: 0, not: false, set: false }),
   ({ label, not, set }) => `${set ? `ct label set ${label} ` : ""}ct label ${not ? "! " : ""}${label}`,
 );
 /** What kind of address it is, of any interface or of the one in hand. */
 const addrtype = together(
-  () => ({ types: [] as string[], iface: "" }),
-  ({ types, iface }) => {
-    const each = types.map((said) => said.split(" "));
-    return each.map(([field, type, not]) => `fib ${field}${iface} type ${not ? `${not} ` : ""}${type}`).join(" ");
-  },
+  "addrtype",
+  () => ({ types: [] as (readonly [field: string, types: string])[], iface: "" }),
+  ({ types, iface }) => types.map(([field, type]) => `fib ${field}${iface} type ${type}`).join(" "),
 );
+/** One type, or any of some. */
+function typeList(text: string, not: boolean): string {
+  const names = text.toLowerCase().split(",");
+  return `${eq(not)}${names.length === 1 ? names[0] : `{ ${names.join(", ")} }`}`;
+}
 const MOST_SPI = 4_294_967_295;
 const MOST_BYTE = 255;
 
@@ -191,9 +215,14 @@ export const MORE_MATCHES: Readonly<Record<string, Option>> = {
   "--invert": rpfilter((said) => void (said.invert = true), true),
   "--helper": match((value, not) => `ct helper ${not}"${value}"`),
   "--quota": match((value, not) => `quota ${not ? "over " : ""}${value} bytes`),
-  "--mss": match((value, not) => `tcp option maxseg size ${not}${ranges(value)}`),
+  "--mss": match((value, not, _rule, option) => {
+    // It is also true of what has no MSS.
+    if (not !== "") throw new Fault(option.at, "! --mss is not translated: it matches packets without an MSS, too");
+    return `tcp option maxseg size ${ranges(value)}`;
+  }),
   "--tcp-option": match((value, not, rule) => {
-    rule.protocolUsed = true;
+    // What is missing is missing of all other protocols' packets, too.
+    if (not === "") rule.protocolUsed = true;
     return `tcp option ${value} ${not ? "missing" : "exists"}`;
   }),
   "--dscp-class": match((value, not, { family }) => `${family} dscp ${not}${DSCP_CLASSES[value.toLowerCase()] ?? value.toLowerCase()}`),
@@ -211,7 +240,7 @@ export const MORE_MATCHES: Readonly<Record<string, Option>> = {
   "--ctorigdstport": tracked("original", "proto-dst"),
   "--ctreplsrcport": tracked("reply", "proto-src"),
   "--ctrepldstport": tracked("reply", "proto-dst"),
-  "--ctexpire": match((value, not) => `ct expiration ${not}${ranges(value)}`),
+  "--ctexpire": match((value, not, _rule, option) => expiration(value, not, option)),
   "--cpu": match((value, not) => `cpu ${not}${value}`),
   "--cgroup": match((value, not) => `meta cgroup ${not}${value}`),
   "--espspi": match((value, not) => `esp spi ${not}${ranges(value, MOST_SPI)}`),
@@ -219,15 +248,16 @@ export const MORE_MATCHES: Readonly<Record<string, Option>> = {
   "--ipcompspi": match((value, not) => `comp cpi ${not}${ranges(value)}`),
   "--dccp-types": match((value, not) => {
     const types = value.toLowerCase().split(",");
-    const named = types.map((type) => (type === "invalid" ? "10-15" : type));
+    const named = types.map((type) => (type === "invalid" ? "10" : type));
     return `dccp type ${not}${named.length > 1 ? `{ ${named.join(", ")} }` : named[0]}`;
   }),
   "--ecn-ip-ect": match((value, not, { family }, option) => {
-    if (!(value in ECT)) throw new Fault(option.at, `--ecn-ip-ect is "${value}"; expected 0 to 3`);
-    return `${family} ecn ${not}${ECT[value]}`;
+    const name = ECN_NAMES[number(value, option)];
+    if (name === undefined) throw new Fault(option.at, `--ecn-ip-ect is "${value}"; expected 0 to 3`);
+    return `${family} ecn ${not}${name}`;
   }),
-  "--ecn-tcp-cwr": (rule, _words, _option, not) => void rule.matches.push(`tcp flags ${eq(not)}cwr`),
-  "--ecn-tcp-ece": (rule, _words, _option, not) => void rule.matches.push(`tcp flags ${eq(not)}ecn`),
+  "--ecn-tcp-cwr": (rule, _words, _option, not) => void rule.matches.push(`tcp flags ${not ? "! " : ""}cwr`),
+  "--ecn-tcp-ece": (rule, _words, _option, not) => void rule.matches.push(`tcp flags ${not ? "! " : ""}ecn`),
   "--src-group": match((value, not, _rule, option) => `iifgroup ${not}${hex(value, option)}`),
   "--dst-group": match((value, not, _rule, option) => `oifgroup ${not}${hex(value, option)}`),
   "--realm": match((value, not, _rule, option) => {
@@ -237,12 +267,13 @@ export const MORE_MATCHES: Readonly<Record<string, Option>> = {
   }),
   "--label": connlabel((said, value, not, option) => void Object.assign(said, { label: number(value, option), not })),
   "--set": connlabel((said) => void (said.set = true), true),
-  "--src-type": addrtype((said, value, not) => void said.types.push(`saddr ${value.toLowerCase()} ${eq(not)}`)),
-  "--dst-type": addrtype((said, value, not) => void said.types.push(`daddr ${value.toLowerCase()} ${eq(not)}`)),
+  "--src-type": addrtype((said, value, not) => void said.types.push(["saddr", typeList(value, not)])),
+  "--dst-type": addrtype((said, value, not) => void said.types.push(["daddr", typeList(value, not)])),
   "--limit-iface-in": addrtype((said) => void (said.iface = " . iif"), true),
   "--limit-iface-out": addrtype((said) => void (said.iface = " . oif"), true),
   "--fragid": match((value, not) => `frag id ${not}${ranges(value, MOST_SPI)}`),
-  "--fragres": (rule) => void rule.matches.push("frag reserved 1"),
+  // Both are as they should be: zero.
+  "--fragres": (rule) => void rule.matches.push("frag reserved 0 frag reserved2 0"),
   "--fragfirst": (rule) => void rule.matches.push("frag frag-off 0"),
   "--fragmore": (rule) => void rule.matches.push("frag more-fragments 1"),
   "--fraglast": (rule) => void rule.matches.push("frag more-fragments 0"),

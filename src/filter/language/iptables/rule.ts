@@ -1,5 +1,6 @@
 /** What is gathered of one rule before it is written: iptables gives its parts in any order, nft wants matches before the target. */
-import type { Word, Words } from "./words.ts";
+import { Fault } from "../faults.ts";
+import { number, type Word, type Words } from "./words.ts";
 
 export interface Gathered {
   readonly family: "ip" | "ip6";
@@ -19,9 +20,13 @@ export interface Gathered {
   /** Sets that the rule keeps something in: a name of this text's own, and what it holds. */
   readonly sets: { readonly name: string; readonly body: string }[];
   readonly setName: (kind: string) => string;
+  /** What the match that `-m` named last said so far, by its name: each that is named begins anew. */
+  readonly said: Map<string, object>;
   /** Words of a limit or a set of addresses that are complete only when all options are read. */
   readonly late: (() => string)[];
 }
+/** What nft calls the numbers of ECN. */
+export const ECN_NAMES = ["not-ect", "ect1", "ect0", "ce"];
 /** What an option does to the rule in hand. */
 export type Option = (rule: Gathered, words: Words, option: Word, not: boolean) => void;
 export const gathered = (family: "ip" | "ip6", setName: (kind: string) => string): Gathered => ({
@@ -35,17 +40,44 @@ export const gathered = (family: "ip" | "ip6", setName: (kind: string) => string
   protocolUsed: false,
   matches: [],
   target: "",
+  said: new Map(),
   late: [],
 });
 
-const PROTOCOLS: Readonly<Record<string, string>> = { icmpv6: "ipv6-icmp", "58": "ipv6-icmp", "6": "tcp", "17": "udp", "1": "icmp" };
+const PROTOCOLS: Readonly<Record<string, string>> = {
+  icmpv6: "ipv6-icmp",
+  mh: "mobility-header",
+  "ipv6-mh": "mobility-header",
+  "1": "icmp",
+  "6": "tcp",
+  "17": "udp",
+  "33": "dccp",
+  "50": "esp",
+  "51": "ah",
+  "58": "ipv6-icmp",
+  "132": "sctp",
+  "135": "mobility-header",
+  "136": "udplite",
+};
 export const protocolName = (text: string): string => PROTOCOLS[text.toLowerCase()] ?? text.toLowerCase();
-/** `eth+` is every name that begins so. */
-export const interfaceName = (text: string): string => `"${text.endsWith("+") ? `${text.slice(0, -1)}*` : text}"`;
-export function address(text: string): string {
-  const [host, mask] = text.split("/");
-  const length = mask?.includes(".") ? lengthOf(mask) : undefined;
-  const plain = length === undefined ? text : `${host}/${length}`;
+/** `eth+` is every name that begins so; an asterisk is one. */
+export const interfaceName = (text: string): string => `"${text.replace(/\*$/, "\\*").replace(/\+$/, "*")}"`;
+const BYTES_OF_ADDRESS = 4;
+const NUMBERS = /^(0x[0-9a-f]+|\d+)(\.(0x[0-9a-f]+|\d+))*$/i;
+/** Bytes that are left out are zeros behind the others: 10.1 is 10.1.0.0. */
+export function fourBytes(host: string, option: Word): string {
+  if (!NUMBERS.test(host)) return host;
+  const bytes = host.split(".").map((byte) => number(byte, option));
+  if (bytes.length > BYTES_OF_ADDRESS || bytes.some((byte) => byte > MOST_OF_BYTE))
+    throw new Fault(option.at, `${option.text} is "${host}"; expected an address of up to four bytes`);
+  return [...bytes, 0, 0, 0].slice(0, BYTES_OF_ADDRESS).join(".");
+}
+const MOST_OF_BYTE = 255;
+export function address(text: string, option: Word): string {
+  const [said, mask] = text.split("/");
+  const host = fourBytes(said, option);
+  const length = mask?.includes(".") ? lengthOf(mask) : mask;
+  const plain = `${host}${mask === undefined ? "" : `/${length ?? mask}`}`;
   return plain.replace(/\/(32|128)$/, (all, bits) => (bits === "32" && text.includes(":") ? all : ""));
 }
 /** One source or destination: a mask with gaps is laid over the field. */

@@ -1,8 +1,8 @@
 /** Targets of iptables (`-j …`) as nft's statements. Options of a target come behind its name. */
 import { Fault } from "../faults.ts";
 import { quoted } from "./chains.ts";
-import { type Gathered, ranges } from "./rule.ts";
-import { hex, number, type Word, type Words } from "./words.ts";
+import { ECN_NAMES, type Gathered, ranges } from "./rule.ts";
+import { hex, number, tosBits, type Word, type Words } from "./words.ts";
 
 type Options = ReadonlyMap<string, string | true>;
 interface Target {
@@ -24,25 +24,35 @@ function natFlags(options: Options): string {
 }
 const text = (options: Options, name: string): string | undefined => options.get(name) as string | undefined;
 
-const REJECT: Readonly<Record<string, string>> = {
-  "icmp-port-unreachable": "",
-  "icmp6-port-unreachable": "",
-  "icmp6-no-route": "no-route",
-  "no-route": "no-route",
-  "icmp6-adm-prohibited": "admin-prohibited",
-  "adm-prohibited": "admin-prohibited",
-  "icmp6-addr-unreachable": "addr-unreachable",
-  "addr-unreach": "addr-unreachable",
-  "icmp6-policy-fail": "policy-fail",
-  "icmp6-reject-route": "reject-route",
-  "icmp-proto-unreachable": "prot-unreachable",
+/** Answers of REJECT: two names of each, and what it is to nft; empty: what is sent anyway. The first that begins as is said counts. */
+const REJECT: Readonly<Record<"ip" | "ip6", readonly (readonly [string, string, string])[]>> = {
+  ip: [
+    ["icmp-net-unreachable", "net-unreach", "icmp type net-unreachable"],
+    ["icmp-host-unreachable", "host-unreach", "icmp type host-unreachable"],
+    ["icmp-proto-unreachable", "proto-unreach", "icmp type prot-unreachable"],
+    ["icmp-port-unreachable", "port-unreach", ""],
+    ["icmp-net-prohibited", "net-prohib", "icmp type net-prohibited"],
+    ["icmp-host-prohibited", "host-prohib", "icmp type host-prohibited"],
+    ["tcp-reset", "tcp-rst", "tcp reset"],
+    ["icmp-admin-prohibited", "admin-prohib", "icmp type admin-prohibited"],
+  ],
+  ip6: [
+    ["icmp6-no-route", "no-route", "icmpv6 type no-route"],
+    ["icmp6-adm-prohibited", "adm-prohibited", "icmpv6 type admin-prohibited"],
+    ["icmp6-addr-unreachable", "addr-unreach", "icmpv6 type addr-unreachable"],
+    ["icmp6-port-unreachable", "port-unreach", ""],
+    ["tcp-reset", "tcp-reset", "tcp reset"],
+    ["icmp6-policy-fail", "policy-fail", "icmpv6 type policy-fail"],
+    ["icmp6-reject-route", "reject-route", "icmpv6 type reject-route"],
+  ],
 };
-function reject(options: Options, rule: Gathered): string {
-  const how = text(options, "--reject-with");
-  if (how === undefined || REJECT[how] === "") return "reject";
-  if (how === "tcp-reset") return "reject with tcp reset";
-  const code = REJECT[how] ?? how.replace(/^icmp6?-/, "");
-  return `reject with ${rule.family === "ip" ? "icmp" : "icmpv6"} type ${code}`;
+function reject(options: Options, rule: Gathered, word: Word): string {
+  const said = text(options, "--reject-with")?.toLowerCase();
+  if (said === undefined) return "reject";
+  const known = REJECT[rule.family];
+  const found = known.find((names) => names.slice(0, 2).some((name) => name.startsWith(said)));
+  if (!found) throw new Fault(word.at, `--reject-with is "${said}"; expected ${known.map(([name]) => name).join(", ")}`);
+  return found[2] === "" ? "reject" : `reject with ${found[2]}`;
 }
 const LEVELS = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"];
 const LEVEL_NAMES: Readonly<Record<string, string>> = { warning: "warn", error: "err", panic: "emerg" };
@@ -114,13 +124,20 @@ function netmap(options: Options, rule: Gathered, word: Word): string {
   const [kind, key] = rule.destinations.length > 0 ? ["dnat", "daddr"] : ["snat", "saddr"];
   return `${kind} ${rule.family} prefix to ${rule.family} ${key} map { ${from} : ${to} }`;
 }
-/** `value/mask` as the two halves that nft can say: a mask on what is read, a number on what is written. */
+/** A TOS byte as its two fields, dscp and ecn: each is set as a whole. */
 function tosTarget(options: Options, rule: Gathered, word: Word): string {
   const set = text(options, "--set-tos");
-  const [value, mask] = set === undefined ? [undefined, undefined] : set.split("/").map(Number);
-  if (value === undefined || (value & 3) !== 0 || !(mask === undefined || mask === 0xff || mask === 0xfc))
-    throw new Fault(word.at, "TOS is translated with --set-tos of a whole byte whose lower two bits are 0");
-  return `${rule.family} dscp set 0x${(value >> 2).toString(16)}`;
+  const [value, mask] = set === undefined ? [0, 0] : tosBits(set, { text: "--set-tos", at: word.at });
+  if (mask !== 0xff && mask !== 0xfc && mask !== 0x03)
+    throw new Fault(
+      word.at,
+      "TOS is translated with --set-tos of a number alone, or with the mask 0xfc or 0x03; names set six bits of eight",
+    );
+  const said = [
+    (mask & 0xfc) === 0 ? "" : `${rule.family} dscp set 0x${(value >> 2).toString(16)}`,
+    (mask & 3) === 0 ? "" : `${rule.family} ecn set ${ECN_NAMES[value & 3]}`,
+  ];
+  return said.filter((part) => part !== "").join(" ");
 }
 function dscp(options: Options, rule: Gathered, word: Word): string {
   const [value, named] = [text(options, "--set-dscp"), text(options, "--set-dscp-class")];

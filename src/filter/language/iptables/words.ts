@@ -26,10 +26,27 @@ function plain(word: Word, option: Word): string {
   if (wrong) throw new Fault(word.at, `${option.text}: nft has no way to write ${JSON.stringify(wrong[0])} here`);
   return word.text;
 }
-/** A whole number, decimal or hexadecimal, of `option`. */
+const NUMBER = /^(0x[0-9a-f]+|0[0-7]*|[1-9]\d*)$/i;
+/** A whole number of `option`: decimal, hexadecimal, or octal with a 0 before it. */
 export function number(text: string, option: Word): number {
-  if (!/^(0x[0-9a-f]+|\d+)$/i.test(text)) throw new Fault(option.at, `${option.text} is "${text}"; expected a number`);
-  return Number(text);
+  if (!NUMBER.test(text)) throw new Fault(option.at, `${option.text} is "${text}"; expected a number`);
+  return Number(/^0[0-7]+$/.test(text) ? `0o${text}` : text);
+}
+const TOS_NAMES: Readonly<Record<string, number>> = {
+  "minimize-delay": 0x10,
+  "maximize-throughput": 0x08,
+  "maximize-reliability": 0x04,
+  "minimize-cost": 0x02,
+  "normal-service": 0x00,
+};
+/** A TOS byte and the bits that count: all of a number, the lower six of a name. */
+export function tosBits(text: string, option: Word): readonly [value: number, mask: number] {
+  const named = TOS_NAMES[text.toLowerCase()];
+  if (named !== undefined) return [named, 0x3f];
+  const [value, mask = 0xff] = text.split("/").map((half) => number(half, option));
+  if (value > 0xff || mask > 0xff || (value & ~mask) !== 0)
+    throw new Fault(option.at, `${option.text} is "${text}"; expected a byte, and none of its bits outside of its mask`);
+  return [value, mask];
 }
 export const hex = (text: string, option: Word): string => `0x${number(text, option).toString(16)}`;
 
