@@ -16,13 +16,21 @@ const transport = (rule: Gathered, option: Word): string => {
   if (!name || rule.protocol?.not) throw new Fault(option.at, `${option.text} needs a protocol before it: -p tcp or -p udp`);
   return name;
 };
+/** Numbers as they are meant; names stay. */
+const portRange = (text: string, option: Word): string =>
+  ranges(
+    text
+      .split(":")
+      .map((end) => (/^\d+$/.test(end) ? `${number(end, option)}` : end))
+      .join(":"),
+  );
 const port =
   (field: string): Option =>
   (rule, words, option, not) => {
     const name = transport(rule, option);
-    const value = words.value(option);
+    const value = portRange(words.value(option), option);
     rule.protocolUsed = true;
-    rule.matches.push(`${name} ${field} ${eq(not)}${ranges(value)}`);
+    rule.matches.push(`${name} ${field} ${eq(not)}${value}`);
   };
 const ports =
   (field: string): Option =>
@@ -30,7 +38,7 @@ const ports =
     const list = words
       .value(option)
       .split(",")
-      .map((each) => ranges(each));
+      .map((each) => portRange(each, option));
     rule.matches.push(`${transport(rule, option)} ${field} ${eq(not)}{ ${list.join(", ")} }`);
   };
 /** The first port or the last: pairs with any other would be the same twice. */
@@ -39,18 +47,18 @@ function eitherPort(rule: Gathered, words: Words, option: Word, not: boolean): v
   const list = words
     .value(option)
     .split(",")
-    .map((each) => ranges(each));
+    .map((each) => portRange(each, option));
   const name = transport(rule, option);
   const isPlain = !list.some((each) => AT_AN_END.test(each)) && (list.length === 1 || list.every((each) => !each.includes("-")));
   if (!isPlain && !list.every((each) => /^\d+(-\d+)?$/.test(each)))
     throw new Fault(option.at, `${option.text} of names and ranges is not translated; expected numbers`);
-  const pairs = isPlain ? list.flatMap((each) => [`0-65535 . ${each}`, `${each} . 0-65535`]) : apart(list, option);
+  const pairs = isPlain ? list.flatMap((each) => [`0-65535 . ${each}`, `${each} . 0-65535`]) : apart(list);
   rule.matches.push(`${name} sport . ${name} dport ${eq(not)}{ ${pairs.join(", ")} }`);
 }
 const span = (from: number, to: number): string => (from === to ? `${to}` : `${from}-${to}`);
 /** Pairs of ports one of which is in the list, no pair twice: with the first, or without it and with the second. */
-function apart(list: readonly string[], option: Word): readonly string[] {
-  const sorted = list.map((each) => each.split("-").map((end) => number(end, option))).sort(([a], [b]) => a - b);
+function apart(list: readonly string[]): readonly string[] {
+  const sorted = list.map((each) => each.split("-").map(Number)).sort(([a], [b]) => a - b);
   const others: string[] = [];
   const own: string[] = [];
   let next = 0;

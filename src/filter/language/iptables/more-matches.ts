@@ -143,13 +143,16 @@ function tos(text: string, not: string, { family }: Gathered, option: Word): str
   ];
   return said.filter((part) => part !== "").join(" ");
 }
+/** As many seconds as nft has milliseconds for. */
+const MOST_SECONDS = 4_294_967;
 /** Seconds of iptables are whole ones: the last of them has all its milliseconds. */
 function expiration(text: string, not: string, option: Word): string {
   const [low, high = low] = text.split(":");
-  const [from, to] = [number(low || "0", option), number(high || `${MOST_SPI}`, option)];
-  if (from > to || from * 1000 > MOST_SPI)
-    throw new Fault(option.at, `${option.text} is "${text}"; expected seconds, at most ${Math.floor(MOST_SPI / 1000)}, the lower first`);
-  return `ct expiration ${not}${from}s-${Math.min(to * 1000 + 999, MOST_SPI)}ms`;
+  const [from, to] = [number(low || "0", option), high === "" ? MOST_SECONDS : number(high, option)];
+  if (from > to || from >= MOST_SECONDS)
+    throw new Fault(option.at, `${option.text} is "${text}"; expected seconds, less than ${MOST_SECONDS}, the lower first`);
+  if (to >= MOST_SECONDS) return `ct expiration ${not === "" ? ">=" : "<"} ${from}s`;
+  return `ct expiration ${not}${from}s-${to}s999ms`;
 }
 
 /** All chunks there, or the one; flags of theirs are not translated. */
