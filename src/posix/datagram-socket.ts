@@ -44,8 +44,7 @@ const IN = POLLIN | POLLRDNORM;
 const OUT = POLLOUT | POLLWRNORM | POLLWRBAND;
 
 /** Where a datagram goes and how; without an address to the peer. */
-export interface Addressed<E> {
-  readonly endpoint: E;
+export interface Addressed {
   readonly to: IpAddress | undefined;
   readonly port: number;
   readonly options: SendOptions | undefined;
@@ -54,14 +53,10 @@ export interface Addressed<E> {
 }
 
 export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoint> extends InetSocket {
-  /** Options that the endpoint takes, in the order in which they were set: a socket has none before it is bound. */
-  private readonly wishes: ((endpoint: DatagramEndpoint) => void)[] = [];
   private mayReuse = false;
   readonly errors = new ErrorQueue();
   /** Which control messages come along with datagrams. */
   readonly tells = { info: false, hopLimit: false, trafficClass: false, batches: false };
-  traffic = 0;
-  wantsErrors = false;
   discovery: keyof typeof DISCOVERY = "want";
   /** What is too large for the path is an error over IPv6 (IPV6_DONTFRAG). */
   dontFragment = false;
@@ -69,15 +64,17 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
   readonly multicast = { multicastTtl: 1, multicastLoop: 1, multicastAll: 1 };
   /** Bytes of each datagram of a send (UDP_SEGMENT); 0: one. */
   segmentSize = 0;
-  endpoint: E | undefined;
-  private hops: number | undefined;
+  /** The socket's from the beginning; it hears nothing before it is hashed. */
+  endpoint!: E;
   /** The port was asked for: it stays the socket's when it is no longer connected. */
   private hasAskedPort = false;
   /** The next datagram, when somebody has looked at it. */
   private next: Received | undefined;
 
-  /** An endpoint of this kind on an address and a port (0: any free one). Throws what binding there throws. */
-  protected abstract open(address: IpAddress, port: number): E;
+  /** The endpoint is on an address and a port (0: any free one) from now on. Throws what binding there throws. */
+  protected abstract hash(address: IpAddress, port: number): void;
+  /** It hears nothing any more, and a port that was chosen goes back. */
+  protected abstract unhash(): void;
   /** Does nothing leave after a shutdown for writing? */
   protected get mindsShutdown(): boolean {
     return true;
@@ -97,7 +94,9 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
     const result =
       conflict ||
       attempt(() => {
-        this.adopt(this.open(address, port));
+        this.hash(address, port);
+        this.port = this.endpoint.port;
+        this.bindings?.add(this.port, this);
         this.hasAskedPort = port !== 0;
         return 0;
       });
@@ -105,29 +104,20 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
     return result;
   }
 
-  /** The endpoint is this socket's, with everything that was asked for before there was one. */
   protected adopt(endpoint: E): void {
     this.endpoint = endpoint;
-    endpoint.hopLimit = this.hops;
-    endpoint.broadcast = this.settings.broadcast;
-    endpoint.trafficClass = this.traffic;
     endpoint.onEvent = () => this.waiters.wake(endpoint.hasErrors ? IN | POLLERR : IN);
-    for (const wish of this.wishes.splice(0)) wish(endpoint);
-    this.port = endpoint.port;
-    this.bindings?.add(this.port, this);
   }
 
-  /** The endpoint; bound to a free port when it is not bound yet. Or a negative error. */
-  private bound(): E | number {
-    const again = this.endpoint ? this.rehash() : 0;
-    if (again < 0) return again;
-    if (this.endpoint) return this.endpoint;
-    const taken = this.take(this.address, 0);
-    return taken < 0 ? taken : (this.endpoint as unknown as E);
+  /** Bound to a free port when it is not bound yet (inet_autobind). 0, or a negative error. */
+  protected autobind(): number {
+    return this.port === 0 ? this.take(this.address, 0) : 0;
   }
 
   connect(name: SocketName): number {
     if (name.family === AF_UNSPEC) return this.disconnect();
+    const bound = this.autobind();
+    if (bound < 0) return bound;
     const remote = this.peerIn(name);
     if (typeof remote === "number") return remote;
     if (!this.address.isUnspecified && this.address.family !== remote.family) return -EINVAL;
@@ -136,10 +126,8 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
     const zoned = this.bindZone(name, remote);
     if (zoned < 0) return zoned;
     if (ip.pathTo(remote, this.boundInterface).hop === 0) return -ENETUNREACH;
-    const endpoint = this.bound();
-    if (typeof endpoint === "number") return endpoint;
     return attempt(() => {
-      endpoint.connect(remote, (name as { port: number }).port);
+      this.endpoint.connect(remote, (name as { port: number }).port);
       return 0;
     });
   }
@@ -147,34 +135,27 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
   /** From now on everybody is heard, by any interface; a port that was chosen goes back (__udp_disconnect). */
   private disconnect(): number {
     const { endpoint, settings } = this;
-    if (!endpoint) return 0;
     endpoint.remote = undefined;
     endpoint.remotePort = 0;
     if (settings.device !== undefined) {
       settings.device = undefined;
       this.settingChanged("device");
     }
-    if (!this.hasAskedPort) this.unhash();
+    if (!this.hasAskedPort) this.giveBack();
     return 0;
   }
 
-  /** Where ports are chosen: gives it back; finds another, or says why not. */
-  protected unhash(): void {}
-  protected rehash(): number {
-    return 0;
+  private giveBack(): void {
+    const { bindings } = this;
+    this.unhash();
+    if (this.port !== 0) bindings?.remove(this.port, this);
+    this.port = this.endpoint.port;
   }
 
   /** What `discovery` and `dontFragment` come to. */
   discover(): void {
     const { mayFragment, mayBeCut, byLink } = DISCOVERY[this.discovery];
-    const discovery = { mayFragment: mayFragment && !this.dontFragment, mayBeCut, byLink };
-    this.wish((endpoint) => (endpoint.discovery = discovery));
-  }
-
-  /** Asks something of the endpoint, now or as soon as there is one. Throws what the endpoint throws. */
-  wish(what: (endpoint: DatagramEndpoint) => void): void {
-    if (this.endpoint) what(this.endpoint);
-    else this.wishes.push(what);
+    this.endpoint.discovery = { mayFragment: mayFragment && !this.dontFragment, mayBeCut, byLink };
   }
 
   get reuseAddress(): boolean {
@@ -183,41 +164,36 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
 
   set reuseAddress(on: boolean) {
     this.mayReuse = on;
-    if (this.endpoint) this.endpoint.options.reuseAddress = on;
+    this.endpoint.options.reuseAddress = on;
   }
 
   get trafficClass(): number {
-    return this.traffic;
+    return this.endpoint.trafficClass;
   }
 
   set trafficClass(value: number) {
-    this.traffic = value;
-    if (this.endpoint) this.endpoint.trafficClass = value;
+    this.endpoint.trafficClass = value;
   }
 
   get peerAddress(): IpAddress | undefined {
-    return this.endpoint?.remote;
+    return this.endpoint.remote;
   }
 
   get hopLimit(): number {
-    return this.hops ?? DEFAULT_HOPS;
+    return this.endpoint.hopLimit ?? DEFAULT_HOPS;
   }
 
   set hopLimit(value: number) {
-    this.hops = value;
-    if (this.endpoint) this.endpoint.hopLimit = value;
+    this.endpoint.hopLimit = value;
   }
 
   override settingChanged(which: keyof Settings): void {
-    const { settings } = this;
-    if (which === "broadcast") this.wish((endpoint) => (endpoint.broadcast = settings.broadcast));
-    if (which === "receiveBuffer") this.wish((endpoint) => (endpoint.receiveBuffer = settings.receiveBuffer));
-    if (which === "reusePort" && this.endpoint) this.endpoint.options.reusePort = settings.reusePort;
-    if (which === "mark") this.wish((endpoint) => endpoint.setMark(settings.mark));
-    if (which === "device") {
-      const device = settings.device === undefined ? undefined : this.host.ip.interface(settings.device);
-      this.wish((endpoint) => (endpoint.device = device));
-    }
+    const { settings, endpoint } = this;
+    if (which === "broadcast") endpoint.broadcast = settings.broadcast;
+    if (which === "receiveBuffer") endpoint.receiveBuffer = settings.receiveBuffer;
+    if (which === "reusePort") endpoint.options.reusePort = settings.reusePort;
+    if (which === "mark") endpoint.setMark(settings.mark);
+    if (which === "device") endpoint.device = settings.device === undefined ? undefined : this.host.ip.interface(settings.device);
   }
 
   shutdown(how: number): number {
@@ -231,11 +207,13 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
 
   protected release(): void {
     this.next = undefined;
-    this.endpoint?.close();
+    this.endpoint.close();
     this.unbind();
   }
 
   send(message: Message, flags: number): number {
+    const bound = this.autobind();
+    if (bound < 0) return bound;
     if (flags & MSG_OOB) return -EOPNOTSUPP;
     let to: IpAddress | undefined;
     let zone: NetInterface | undefined;
@@ -256,22 +234,20 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
     } else if (!this.peerAddress) return -EDESTADDRREQ;
     if (this.error) return this.takeError();
     if (this.shut & SEND_SHUTDOWN && this.mindsShutdown) return -EPIPE;
-    const endpoint = this.bound();
-    if (typeof endpoint === "number") return endpoint;
     const data = gather(message.iov);
     const told = sendFlags(this.settings, message.control);
     if (told < 0) return told;
     return attempt(() => {
       const given = sendOptions(message.control, this);
       const options = to && zone && !given?.iface ? { ...given, iface: zone } : given;
-      this.deliver({ endpoint, to, port, options, told }, data, flags);
+      this.deliver({ to, port, options, told }, data, flags);
       return data.length;
     });
   }
 
   /** What was addressed goes, or waits for more of it. */
-  protected deliver(address: Addressed<E>, data: Uint8Array, _flags: number): void {
-    const { endpoint, to, port, options, told } = address;
+  protected deliver({ to, port, options, told }: Addressed, data: Uint8Array, _flags: number): void {
+    const { endpoint } = this;
     if (to) endpoint.send(data, to, port, options);
     else endpoint.send(data, undefined, undefined, options);
     if (told > 0) this.noteTimestamps(told, data);
@@ -314,7 +290,7 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
 
   /** Takes the next datagram, or the error in front of it, out of the endpoint. */
   private fill(): void {
-    if (this.next || this.error || !this.endpoint?.readable) return;
+    if (this.next || this.error || !this.endpoint.readable) return;
     try {
       this.next = this.tells.batches ? this.endpoint.readBatch() : this.endpoint.read();
     } catch (error) {
@@ -328,11 +304,11 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
   }
 
   private fillErrors(): void {
-    for (let error = this.endpoint?.readError(); error; error = this.endpoint?.readError()) this.errors.note(error, this.domain);
+    for (let error = this.endpoint.readError(); error; error = this.endpoint.readError()) this.errors.note(error, this.domain);
   }
 
   override held() {
-    return { unread: this.endpoint?.unread ?? 0, unsent: 0, drops: this.endpoint?.drops ?? 0 };
+    return { unread: this.endpoint.unread, unsent: 0, drops: this.endpoint.drops };
   }
 
   override takeError(): number {
@@ -343,7 +319,7 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
   poll(): number {
     this.fill();
     let mask = OUT;
-    if (this.error || !this.errors.isEmpty || this.endpoint?.hasErrors) mask |= POLLERR;
+    if (this.error || !this.errors.isEmpty || this.endpoint.hasErrors) mask |= POLLERR;
     if (this.shut & RCV_SHUTDOWN) mask |= IN | POLLRDHUP;
     if (this.shut === BOTH) mask |= POLLHUP;
     if (this.next) mask |= IN;
@@ -367,7 +343,7 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
 
   peerName(): SocketName | number {
     const remote = this.peerAddress;
-    const port = this.endpoint?.remotePort ?? 0;
+    const port = this.endpoint.remotePort;
     return remote && port !== 0 ? this.shown(remote, port) : -ENOTCONN;
   }
 }

@@ -1,7 +1,6 @@
 /** IPPROTO_IP (ip(7)) and IPPROTO_IPV6 (ipv6(7), RFC 3493, RFC 3542). */
 import { LoomError } from "../base/errors.ts";
 import type { DISCOVERY } from "../datagram/discovery.ts";
-import type { DatagramEndpoint } from "../datagram/endpoint.ts";
 import * as c from "./constants.ts";
 import { DatagramSocket } from "./datagram-socket.ts";
 import { EADDRNOTAVAIL, EINVAL, ENOPROTOOPT } from "./errno.ts";
@@ -65,12 +64,9 @@ function told(what: keyof DatagramSocket["tells"]): SocketOption<InetSocket> {
 
 const receiveErrors = forDatagrams(
   flag(
-    (socket) => socket.endpoint?.receiveErrors ?? socket.wantsErrors,
+    (socket) => socket.endpoint.receiveErrors,
     (socket, on) => {
-      socket.wantsErrors = on;
-      socket.wish((endpoint: DatagramEndpoint) => {
-        endpoint.receiveErrors = on;
-      });
+      socket.endpoint.receiveErrors = on;
     },
   ),
 );
@@ -143,13 +139,13 @@ const dontFragment: SocketOption<InetSocket> = flag(
 const unicastInterface = forDatagrams({
   get: (socket) => swapped(socket.unicastInterface),
   set(socket, value) {
-    if (!value.isInt) return -EINVAL;
+    if (value.bytes.length !== 4) return -EINVAL;
     const index = swapped(value.int);
     const iface = socket.host.ip.interfaces.find((each) => each.index === index);
     if (index !== 0 && !iface) return -EADDRNOTAVAIL;
-    if (index !== 0 && socket.settings.device !== undefined && socket.settings.device !== iface?.name) return -EINVAL;
+    if (index !== 0 && socket.settings.device !== undefined) return -EINVAL;
     socket.unicastInterface = index;
-    socket.wish((endpoint: DatagramEndpoint) => (endpoint.unicastInterface = iface));
+    socket.endpoint.unicastInterface = iface;
     return 0;
   },
 });

@@ -21,7 +21,7 @@ function command(read: (socket: DatagramSocket, value: OptionValue) => Wish | un
       if (!(socket instanceof DatagramSocket)) return -ENOPROTOOPT;
       const wish = read(socket, value);
       if (!wish) return -EINVAL;
-      socket.wish(wish);
+      wish(socket.endpoint);
       return 0;
     },
   };
@@ -84,7 +84,9 @@ function request(
       return typeof name !== "number" && "address" in name ? IpAddress.parse(name.address) : undefined;
     };
     const [group, source] = [at(8), sources ? at(8 + STORAGE) : undefined];
-    if (!group || (sources && !source)) return undefined;
+    if (sources && (!group || group.family !== source?.family))
+      throw new LoomError("EADDRNOTAVAIL", "a group and a source are of one family");
+    if (!group) return undefined;
     const iface = value.word(0) ? interfaceAt(socket.host, value.word(0)) : undefined;
     return (endpoint) => act(endpoint, group, source ? { iface, sources: [source] } : { iface });
   });
@@ -106,7 +108,7 @@ function remembered(
       if (!(socket instanceof DatagramSocket)) return -ENOPROTOOPT;
       if (int === undefined || int < low || int > high) return -EINVAL;
       socket.multicast[key] = int;
-      socket.wish((endpoint) => tell(endpoint, int));
+      tell(socket.endpoint, int);
       return 0;
     },
   };
@@ -117,9 +119,20 @@ const join = (endpoint: DatagramEndpoint, group: IpAddress, iface: NetInterface 
 const leave = (endpoint: DatagramEndpoint, group: IpAddress, iface: NetInterface | undefined) => endpoint.leave(group, { iface });
 const ttl = remembered("multicastTtl", 0, 255, (endpoint, value) => endpoint.setMulticastTtl(value));
 const loop = remembered("multicastLoop", 0, 1, (endpoint, value) => endpoint.setMulticastLoop(value !== 0));
-const all = remembered("multicastAll", 0, 1, (endpoint, value) => {
+const all4 = remembered("multicastAll", 0, 1, (endpoint, value) => {
   endpoint.multicastAll = value !== 0;
 });
+/** Over IPv6 anything but 0 is on. */
+const all6: SocketOption<InetSocket> = {
+  get: all4.get,
+  set(socket, value) {
+    if (!(socket instanceof DatagramSocket)) return -ENOPROTOOPT;
+    if (!value.isInt) return -EINVAL;
+    socket.multicast.multicastAll = value.int === 0 ? 0 : 1;
+    socket.endpoint.multicastAll = value.int !== 0;
+    return 0;
+  },
+};
 const block = (
   endpoint: DatagramEndpoint,
   group: IpAddress,
@@ -152,7 +165,7 @@ const interface4: SocketOption<InetSocket> = {
         ? undefined
         : socket.host.ip.interfaces.find((each) => each.owns(address));
     if (!iface && !address.isUnspecified) return -EADDRNOTAVAIL;
-    socket.wish((endpoint) => endpoint.setMulticastInterface(iface));
+    socket.endpoint.setMulticastInterface(iface);
     return 0;
   },
 };
@@ -161,7 +174,7 @@ export const MULTICAST4: OptionTable<InetSocket> = {
   ...groups,
   [c.IP_MULTICAST_TTL]: ttl,
   [c.IP_MULTICAST_LOOP]: loop,
-  [c.IP_MULTICAST_ALL]: all,
+  [c.IP_MULTICAST_ALL]: all4,
   [c.IP_MULTICAST_IF]: interface4,
   [c.IP_MSFILTER]: FILTER4,
   [c.IP_ADD_MEMBERSHIP]: membership4(join),
@@ -176,7 +189,7 @@ export const MULTICAST6: OptionTable<InetSocket> = {
   ...groups,
   [c.IPV6_MULTICAST_HOPS]: ttl,
   [c.IPV6_MULTICAST_LOOP]: loop,
-  [c.IPV6_MULTICAST_ALL]: all,
+  [c.IPV6_MULTICAST_ALL]: all6,
   [c.IPV6_MULTICAST_IF]: command((socket, value) => {
     if (!value.isInt) return undefined;
     const iface = value.int ? interfaceAt(socket.host, value.int) : undefined;

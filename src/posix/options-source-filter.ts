@@ -91,7 +91,7 @@ function filter(layout: Layout): SocketOption<InetSocket> {
       if (!(socket instanceof DatagramSocket)) throw new LoomError("ENOPROTOOPT", "groups are of sockets of datagrams");
       if (!place || place.length < head) throw new LoomError("EINVAL", `room for ${place?.length ?? 0} bytes; expected ${head} or more`);
       const { group, iface } = subject(layout, place, socket);
-      const known = socket.endpoint?.sourceFilter(group, iface);
+      const known = socket.endpoint.sourceFilter(group, iface);
       if (!known) throw new LoomError("EADDRNOTAVAIL", `the socket is not in ${group} on ${iface.name}`);
       const sources = [...known.sources.values()];
       const fit = Math.min(sources.length, word(place, layout.count), Math.floor((place.length - head) / size));
@@ -111,12 +111,11 @@ function filter(layout: Layout): SocketOption<InetSocket> {
       const { group, iface } = subject(layout, bytes, socket);
       const sources = Array.from({ length: count }, (_, i) => layout.read(bytes.subarray(head + size * i, head + size * (i + 1))));
       if (sources.some((source) => source?.family !== group.family)) return -EINVAL;
-      socket.wish((endpoint) => {
-        // Nothing of a group is not to be in it; else the socket has to be.
-        if (mode === c.MCAST_INCLUDE && count === 0) endpoint.leave(group, { iface });
-        else if (!endpoint.sourceFilter(group, iface)) throw new LoomError("EINVAL", `the socket is not in ${group} on ${iface.name}`);
-        else endpoint.setSourceFilter(group, iface, mode === c.MCAST_INCLUDE ? "include" : "exclude", sources as IpAddress[]);
-      });
+      const { endpoint } = socket;
+      // Nothing of a group is not to be in it; else the socket has to be.
+      if (mode === c.MCAST_INCLUDE && count === 0) endpoint.leave(group, { iface });
+      else if (!endpoint.sourceFilter(group, iface)) throw new LoomError("EINVAL", `the socket is not in ${group} on ${iface.name}`);
+      else endpoint.setSourceFilter(group, iface, mode === c.MCAST_INCLUDE ? "include" : "exclude", sources as IpAddress[]);
       return 0;
     },
   };

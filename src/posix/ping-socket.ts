@@ -13,11 +13,16 @@ export class PingSocket extends DatagramSocket<PingEndpoint> {
     super(host, domain, SOCK_DGRAM, domain === AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6);
     this.settings.v6Only = true;
     // As Linux makes them (INET_PROTOSW_REUSE): several programs may ping with one identifier.
+    this.adopt(new PingEndpoint(host.echo, this.address, true));
     this.reuseAddress = true;
   }
 
-  protected open(address: IpAddress, port: number): PingEndpoint {
-    return new PingEndpoint(this.host.echo, address, port, this.reuseAddress);
+  protected hash(address: IpAddress, port: number): void {
+    this.endpoint.hash(address, port);
+  }
+
+  protected unhash(): void {
+    this.endpoint.unhash();
   }
 
   protected checkPort(): number {

@@ -1,5 +1,4 @@
 /** A raw socket (raw(7), RFC 3542 §3): open from the beginning, and shown with its protocol for a port, as Linux has it. */
-import type { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
 import { IPPROTO_RAW, type RawEndpoint } from "../raw/endpoint.ts";
 import { AF_INET, SOCK_RAW } from "./constants.ts";
@@ -9,7 +8,6 @@ import type { SocketName } from "./names.ts";
 
 export class RawSocket extends DatagramSocket<RawEndpoint> {
   protected readonly bindings = undefined;
-  declare endpoint: RawEndpoint;
 
   /** `protocol`: 1 to 255. */
   constructor(host: Host, domain: number, protocol: number) {
@@ -33,8 +31,13 @@ export class RawSocket extends DatagramSocket<RawEndpoint> {
     });
   }
 
-  protected open(_address: IpAddress, _port: number): RawEndpoint {
-    return this.endpoint;
+  /** It has its protocol from the beginning; once disconnected it only sends, as in Linux. */
+  protected hash(): void {}
+  protected unhash(): void {
+    this.endpoint.unhash();
+  }
+  protected override autobind(): number {
+    return 0;
   }
 
   /** Linux does not look (raw_sendmsg). */

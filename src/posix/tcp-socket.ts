@@ -12,6 +12,7 @@ import type { TcpListener } from "../tcp/listener.ts";
 import { SendMarks } from "../tcp/send-marks.ts";
 import { CLOSE_WAIT, CLOSED, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from "../tcp/states.ts";
 import type { Tcb, TcpOptions } from "../tcp/tcb.ts";
+import { DEFAULT_OPTIONS } from "../tcp/tcb.ts";
 import { toMark } from "../tcp/urgent.ts";
 import * as user from "../tcp/user.ts";
 import { bindingsOf } from "./bindings.ts";
@@ -388,6 +389,10 @@ export class TcpSocket extends InetSocket {
     if (this.tcb && this.state !== CLOSED) abort(this.tcb);
     this.error = 0;
     this.reset();
+    // tcp_disconnect: these two are the connection's, and not the socket's.
+    const { rtoMin, ackDelay } = DEFAULT_OPTIONS;
+    Object.assign(this.options, { rtoMin, ackDelay });
+    this.settings.ackDelayMost = newSettings().ackDelayMost;
     return 0;
   }
 

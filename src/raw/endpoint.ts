@@ -48,6 +48,11 @@ export class RawEndpoint extends DatagramEndpoint {
     this.local = address;
   }
 
+  /** Hears nothing any more. */
+  unhash(): void {
+    this.layer.release(this);
+  }
+
   override connect(remote: IpAddress, port: number, zone?: Parameters<DatagramEndpoint["connect"]>[2]): void {
     this.checkFamily(remote);
     super.connect(remote, port, zone);

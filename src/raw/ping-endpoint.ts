@@ -19,15 +19,26 @@ export class PingEndpoint extends DatagramEndpoint implements EchoUser {
   readonly family: 4 | 6;
   private readonly layer: EchoLayer;
 
-  /** Its port is the identifier: the one asked for, or (0) any free one. Throws EADDRINUSE. */
-  constructor(layer: EchoLayer, local: IpAddress, identifier = 0, shares = false) {
-    super(layer.stack, ICMP[local.family], local, layer.choose([local.family], identifier, shares), {
-      v6Only: true,
-      reuseAddress: shares,
-    });
+  /** Hears nothing until it is hashed. */
+  constructor(layer: EchoLayer, local: IpAddress, shares = false) {
+    super(layer.stack, ICMP[local.family], local, 0, { v6Only: true, reuseAddress: shares });
     this.layer = layer;
     this.family = local.family;
-    layer.add(this, [this.family], this.port);
+  }
+
+  /** On an address from now on. Its port is the identifier: the one asked for, or (0) any free one. Throws EADDRINUSE. */
+  hash(local: IpAddress, identifier: number): void {
+    const chosen = this.layer.choose([this.family], identifier, this.shares);
+    this.forgetPath();
+    this.local = local;
+    this.port = chosen;
+    this.layer.add(this, [this.family], chosen);
+  }
+
+  /** Gives its identifier back, and hears nothing, until it is hashed again. */
+  unhash(): void {
+    this.release();
+    this.port = 0;
   }
 
   get shares(): boolean {

@@ -38,19 +38,24 @@ export function wholeSegments(window: number, mss: number): number {
 
 /** The window field: never takes back what was announced, and opens only by steps worth an ACK (RFC 9293 §3.8.6.2.2). `synMss`: what a SYN announces with it, else 0. */
 export function windowToAnnounce(tcb: Tcb, synMss: number): number {
-  const isSyn = synMss > 0;
+  if (synMss > 0) return windowOfSyn(tcb, synMss);
   const promised = tcb.received === 0 && tcb.announced === 0 ? 0 : Math.max(0, distance(tcb.announced, tcb.received));
   const free = freeSpace(tcb);
-  const window = isSyn ? wholeSegments(free, synMss) : free;
-  const scale = isSyn ? 0 : tcb.receiveScale;
+  const scale = tcb.receiveScale;
   // What was promised is rounded up, so that the edge does not move back (RFC 7323 §2.4); but not on and on beyond the buffer.
   const unit = 1 << scale;
-  let field = (promised + (promised <= window ? unit - 1 : 0)) >>> scale;
-  if (window >= promised + Math.min(wholeWindow(tcb) / 2, tcb.receivedMss)) field = Math.max(field, window >>> scale);
+  let field = (promised + (promised <= free ? unit - 1 : 0)) >>> scale;
+  if (free >= promised + Math.min(wholeWindow(tcb) / 2, tcb.receivedMss)) field = Math.max(field, free >>> scale);
   field = Math.min(field, 0xffff);
-  // A SYN's field is too small to say it; the next one does, so that opening to it later is no news.
-  tcb.announced = isSyn ? (tcb.received + Math.max(free, field)) | 0 : later((tcb.received + (field << scale)) | 0, tcb.announced);
+  tcb.announced = later((tcb.received + (field << scale)) | 0, tcb.announced);
   return field;
+}
+
+/** The same each time that it is sent. Its field is too small to say all; the next one does, so that opening to it later is no news. */
+function windowOfSyn(tcb: Tcb, mss: number): number {
+  const free = freeSpace(tcb);
+  tcb.announced = (tcb.received + free) | 0;
+  return Math.min(wholeSegments(free, mss), 0xffff);
 }
 
 /** A large segment: a peer that may send as much is not held up. */

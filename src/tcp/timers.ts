@@ -83,7 +83,9 @@ function retransmit(tcb: Tcb): void {
 
 /** So few segments under way that only timeouts find losses: they do not double, at first (Linux's tcp_stream_is_thin). */
 function isThin({ options, flight, state, sent, mss }: Tcb): boolean {
-  return options.thinLinearTimeouts && state === ESTABLISHED && flight.retries <= THIN_RETRIES && sent.pipe < THIN_SEGMENTS * mss;
+  // What is taken for lost now was under way as well.
+  const outstanding = sent.pipe + sent.lostBytes + sent.sackedBytes;
+  return options.thinLinearTimeouts && state === ESTABLISHED && flight.retries <= THIN_RETRIES && outstanding < THIN_SEGMENTS * mss;
 }
 
 /**

@@ -10,20 +10,23 @@ import { PROTOCOL } from "../wire/index.ts";
 const MOST_SEGMENTS = 64;
 /** Datagrams that are sent as one share a slab. */
 const RUN_BYTES = 16_384;
+/** Of IP and UDP. */
+const HEADERS = { 4: 28, 6: 48 } as const;
 
 /** What an endpoint needs of its layer. */
 export interface UdpWorld {
   readonly stack: IpStack;
   transmit(envelope: Envelope, parts: readonly Uint8Array[], from: number, to: number): void;
   release(endpoint: UdpEndpoint): void;
-  rehash(endpoint: UdpEndpoint): void;
+  hash(endpoint: UdpEndpoint, local: IpAddress, port: number): void;
 }
 
 export class UdpEndpoint extends DatagramEndpoint {
   private readonly layer: UdpWorld;
 
-  constructor(layer: UdpWorld, local: IpAddress, port: number, options?: EndpointOptions) {
-    super(layer.stack, PROTOCOL.udp, local, port, options);
+  /** Hears nothing until it is hashed. */
+  constructor(layer: UdpWorld, local: IpAddress, options?: EndpointOptions) {
+    super(layer.stack, PROTOCOL.udp, local, 0, options);
     this.layer = layer;
   }
 
@@ -35,10 +38,16 @@ export class UdpEndpoint extends DatagramEndpoint {
     super.send(data, to, port, options);
   }
 
+  /** Bytes of one datagram there that may not be cut, Infinity where it may. Throws what sending there would. */
+  roomFor(to: IpAddress, port: number, options?: SendOptions): number {
+    const { path, mayFragment } = this.envelope(to, port, 0, options);
+    return mayFragment ? Number.POSITIVE_INFINITY : path.mtu - HEADERS[to.family];
+  }
+
   /** Sends datagrams to one peer: runs of one size go down as one packet and are cut where it is cheapest. */
   override sendMany(datagrams: readonly Uint8Array[], to = this.remote, port = this.remotePort, options?: SendOptions): void {
     const envelope = this.envelope(to, port, 0, options);
-    const fits = envelope.path.mtu - (envelope.to.family === 4 ? 28 : 48);
+    const fits = envelope.path.mtu - HEADERS[envelope.to.family];
     for (let from = 0; from < datagrams.length; ) {
       const size = datagrams[from].length;
       const end = size === 0 || size > fits ? from + 1 : runEnd(datagrams, from);
@@ -48,15 +57,16 @@ export class UdpEndpoint extends DatagramEndpoint {
     this.stack.flush();
   }
 
-  /** Gives its port back, and hears nothing, until `rehash` finds it another (Linux's udp_lib_unhash). */
+  /** On an address and a port (0: any free one) from now on. Throws EADDRNOTAVAIL, EADDRINUSE. */
+  hash(local: IpAddress, port: number): void {
+    this.forgetPath();
+    this.layer.hash(this, local, port);
+  }
+
+  /** Gives its port back, and hears nothing, until it is hashed again (Linux's udp_lib_unhash). */
   unhash(): void {
     this.layer.release(this);
     this.port = 0;
-  }
-
-  /** Throws EADDRINUSE when there is none. */
-  rehash(): void {
-    this.layer.rehash(this);
   }
 
   protected transmit(envelope: Envelope, parts: readonly Uint8Array[], from: number, to: number): void {

@@ -51,21 +51,33 @@ export class UdpLayer implements Transport, UdpWorld {
 
   /** An endpoint on a port (0: any free one) of one address or of all. */
   bind(local: IpAddress | undefined, port: number, options: EndpointOptions = {}, device?: NetInterface): UdpEndpoint {
+    const endpoint = this.open(local, options);
+    endpoint.device = device;
+    endpoint.hash(endpoint.local, port);
+    return endpoint;
+  }
+
+  /** An endpoint without a port, which hears nothing yet. */
+  open(local: IpAddress = ANY6, options: EndpointOptions = {}): UdpEndpoint {
+    return new UdpEndpoint(this, local, options);
+  }
+
+  hash(endpoint: UdpEndpoint, local: IpAddress, port: number): void {
     if (this.over) throw this.over;
-    const address = local ?? ANY6;
-    if (!this.stack.isBindable(address)) {
-      throw new LoomError("EADDRNOTAVAIL", `${address} is not an address of this host`);
+    if (!this.stack.isBindable(local)) {
+      throw new LoomError("EADDRNOTAVAIL", `${local} is not an address of this host`);
     }
     const chosen = port || this.ephemeral();
     const there = this.ports.get(chosen) ?? [];
-    const endpoint = new UdpEndpoint(this, address, chosen, options);
-    endpoint.device = device;
-    if (there.some((other) => overlaps(other, endpoint) && !sharesPort(other.options, options))) {
+    const before = endpoint.local;
+    endpoint.local = local;
+    if (there.some((other) => overlaps(other, endpoint) && !sharesPort(other.options, endpoint.options))) {
+      endpoint.local = before;
       throw new LoomError("EADDRINUSE", `UDP port ${chosen} is in use`);
     }
+    endpoint.port = chosen;
     this.ports.set(chosen, [...there, endpoint]);
     if (there.length === 0) this.stack.ownPort(chosen, 1);
-    return endpoint;
   }
 
   private ephemeral(): number {
@@ -77,13 +89,6 @@ export class UdpLayer implements Transport, UdpWorld {
       if (!this.ports.has(port)) return port;
     }
     throw new LoomError("EADDRINUSE", "all dynamic UDP ports are in use");
-  }
-
-  /** A free port for an endpoint that gave its own back. */
-  rehash(endpoint: UdpEndpoint): void {
-    endpoint.port = this.ephemeral();
-    this.ports.set(endpoint.port, [endpoint]);
-    this.stack.ownPort(endpoint.port, 1);
   }
 
   /** Is it anybody's port here? */

@@ -211,4 +211,102 @@ export const UDP: Record<string, string> = {
     setsockopt $u IPPROTO_IP IP_UNBLOCK_SOURCE hex:e8000001c0000201c6336401
     setsockopt $u IPPROTO_IP IP_MSFILTER hex:e8000001c00002010100000000000000
     setsockopt $u IPPROTO_IP IP_DROP_MEMBERSHIP hex:e8000001c0000201`,
+  "udp: bound again, it is the same socket: what waits, groups and options stay": `
+    namespace
+    t = udp4
+    bind $t 4:127.0.0.1:0
+    p = port $t
+    a = udp4
+    setsockopt $a IPPROTO_IP IP_RECVERR 1
+    setsockopt $a IPPROTO_IP IP_ADD_MEMBERSHIP hex:e8000001c0000201
+    setsockopt $a IPPROTO_IP IP_ADD_MEMBERSHIP hex:e8000001c0000201
+    connect $a 4:127.0.0.1:$p
+    q = port $a
+    sendto $t "one" 0 4:127.0.0.1:$q
+    settle
+    connect $a nobody
+    poll $a POLLIN|POLLERR
+    bind $a 4:127.0.0.1:0
+    poll $a POLLIN|POLLERR
+    recv $a 20
+    setsockopt $a IPPROTO_IP IP_DROP_MEMBERSHIP hex:e8000001c0000201
+    setsockopt $a IPPROTO_IP IP_DROP_MEMBERSHIP hex:e8000001c0000201
+    getsockopt $a IPPROTO_IP IP_RECVERR
+    connect $a 4:127.0.0.1:9
+    send $a "x"
+    settle
+    poll $a POLLIN|POLLERR`,
+  "udp: a wrong option before there is a port is told at once, and binds": `
+    namespace
+    a = udp4
+    setsockopt $a IPPROTO_IP IP_MSFILTER hex:e8000001c00002010100000001000000c6336401
+    bind $a 4:127.0.0.1:0
+    b = udp6
+    setsockopt $b IPPROTO_IPV6 IPV6_MULTICAST_ALL 2
+    getsockopt $b IPPROTO_IPV6 IPV6_MULTICAST_ALL
+    d = udp4
+    setsockopt $d IPPROTO_IP IP_MULTICAST_ALL 2`,
+  "udp: pieces go where the first of them was to": `
+    t = udp4
+    bind $t 4:127.0.0.1:0
+    p = port $t
+    a = udp4
+    connect $a 4:127.0.0.1:$p
+    setsockopt $a IPPROTO_UDP UDP_CORK 1
+    send $a "one"
+    connect $a nobody
+    send $a "two"
+    setsockopt $a IPPROTO_UDP UDP_CORK 0
+    settle
+    recv $t 20
+    u = udp4
+    bind $u 4:127.0.0.1:0
+    q = port $u
+    setsockopt $a IPPROTO_UDP UDP_CORK 1
+    sendto $a "three" 0 4:127.0.0.1:$p
+    connect $a 4:127.0.0.1:$q
+    send $a "four"
+    setsockopt $a IPPROTO_UDP UDP_CORK 0
+    settle
+    recv $t 20
+    recv $u 20
+    v = udp6
+    bind $v 6:::1:0
+    r = port $v
+    b = udp6
+    setsockopt $b IPPROTO_UDP UDP_CORK 1
+    sendto $b "five" 0 6:::1:$r
+    connect $b 6:::1:9
+    send $b "six"
+    setsockopt $b IPPROTO_UDP UDP_CORK 0
+    settle
+    recv $v 20`,
+  "udp: what speaks against a piece is said with it": `
+    a = udp4
+    connect $a 4:127.0.0.1:9
+    send $a "x"
+    settle
+    send $a "one" MSG_MORE
+    send $a "two" MSG_MORE
+    setsockopt $a IPPROTO_UDP UDP_CORK 1
+    b = udp4
+    setsockopt $b IPPROTO_UDP UDP_CORK 1
+    sendto $b zeros:65508 0 4:127.0.0.1:9
+    sendto $b zeros:65507 0 4:127.0.0.1:9
+    t = udp4
+    bind $t 4:127.0.0.1:0
+    p = port $t
+    d = udp4
+    sendto $d "y" MSG_MORE 4:127.0.0.1:$p
+    sendto $d zeros:70000 MSG_MORE 4:127.0.0.1:$p
+    sendto $d "z" 0 4:127.0.0.1:$p
+    settle
+    recv $t 20`,
+  "udp: a send that fails has given a port": `
+    a = udp4
+    send $a "x"
+    bind $a 4:127.0.0.1:0
+    b = udp4
+    sendto $b "x" 0 4:127.0.0.1:0
+    bind $b 4:127.0.0.1:0`,
 };
