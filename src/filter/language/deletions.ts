@@ -116,12 +116,17 @@ function withoutData(command: DeleteCommand) {
   return { ...elements, items: elements.items.map(({ data: _, ...item }) => item) };
 }
 
-function mentions(value: unknown, test: (object: Record<string, unknown>) => boolean): boolean {
+/** Does anything in a value, but for what is left `out`, stand the test? */
+function mentions(
+  value: unknown,
+  test: (object: Record<string, unknown>) => boolean,
+  out: (object: Record<string, unknown>) => boolean = () => false,
+): boolean {
   if (typeof value !== "object" || value === null || value instanceof Uint8Array) return false;
-  if (Array.isArray(value)) return value.some((each) => mentions(each, test));
+  if (Array.isArray(value)) return value.some((each) => mentions(each, test, out));
   const object = value as Record<string, unknown>;
-  if ("protocol" in object && "base" in object) return false;
-  return test(object) || Object.entries(object).some(([key, each]) => key !== "type" && key !== "selector" && mentions(each, test));
+  if (("protocol" in object && "base" in object) || out(object)) return false;
+  return test(object) || Object.entries(object).some(([key, each]) => key !== "type" && key !== "selector" && mentions(each, test, out));
 }
 const rulesOf = (table: DraftTable) => [...table.chains.values()].flatMap((chain) => chain.rules.map(({ rule }) => rule.statements));
 function isUsed(table: DraftTable, kind: "set" | "objref", name: string): boolean {
@@ -129,8 +134,10 @@ function isUsed(table: DraftTable, kind: "set" | "objref", name: string): boolea
     kind === "set" ? "elements" in object && object.name === name : object.k === "objref" && object.name === name,
   );
 }
+/** By rules, by sets of their own, or by what the table's maps hold now: rules have these as they were. */
 function isJumpedTo(table: DraftTable, chain: string): boolean {
-  return mentions([rulesOf(table), [...table.sets.values()]], (object) => object.chain === chain);
+  const isTables = (object: Record<string, unknown>) => "elements" in object && table.sets.has(object.name as string);
+  return mentions([rulesOf(table), [...table.sets.values()].map(({ elements }) => elements)], (object) => object.chain === chain, isTables);
 }
 
 export function flushCommand(command: Command & { readonly c: "flush" }, host: Host): void {
@@ -151,6 +158,7 @@ export function flushCommand(command: Command & { readonly c: "flush" }, host: H
     return;
   }
   const set = table.sets.get(name);
-  if (!set) throw new Fault(at(command), KERNEL_MISSING);
+  const isOther = (command.what === "set" && set?.data !== undefined) || (command.what === "map" && set?.data === undefined);
+  if (!set || isOther) throw new Fault(at(command), KERNEL_MISSING);
   table.sets.set(name, { ...host.current(table, set), elements: [] });
 }

@@ -2,7 +2,7 @@
  * Which chains run where, and in which order: segments of hooks, jumps between chains, and which chains change packets.
  *
  * Chains of one hook run by priority; of equal ones the one that was added last runs first, as in the kernel (nf_hook_entries_grow).
- * Jumps may not go in circles nor deeper than 16 (linux/netfilter/nf_tables.h, NFT_JUMP_STACK_SIZE).
+ * Jumps may not go in circles nor 16 deep from a base chain (linux/netfilter/nf_tables.h, NFT_JUMP_STACK_SIZE).
  */
 import * as abi from "../../../assembly/abi.ts";
 import { invalid } from "../../base/errors.ts";
@@ -117,7 +117,8 @@ export function checkJumps(table: TableSpec): void {
     return deepest;
   };
   for (const chain of table.chains)
-    if (depth(chain) > MOST_JUMPS) throw invalid(`table ${table.name}: chain ${chain.name} jumps deeper than ${MOST_JUMPS}`);
+    if (depth(chain) >= MOST_JUMPS && chain.base)
+      throw invalid(`table ${table.name}: chain ${chain.name} jumps ${MOST_JUMPS} deep or more; expected fewer`);
   checkLength(table, chains);
 }
 
