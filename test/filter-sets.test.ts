@@ -240,6 +240,20 @@ describe("replacing a ruleset", () => {
         rulesetOf(tableOf([], { chains: [chainOf([[jump("x")]]), { name: "x", rules: [{ handle: 1, expressions: [jump("x")] }] }] })),
         /jumps to itself/,
       ],
+      [
+        rulesetOf(
+          tableOf([], {
+            chains: [
+              chainOf([[jump("1")]]),
+              ...Array.from({ length: 16 }, (_, i) => ({
+                name: `${i + 1}`,
+                rules: i === 15 ? [] : [{ handle: 1, expressions: [jump(`${i + 2}`)] }],
+              })),
+            ],
+          }),
+        ),
+        /jumps 16 deep or more; expected fewer/,
+      ],
       [rules([{ op: "cmp", sreg: 1, cmp: "eq", data: be(1) }]), /register 1 is read before/],
       [rules([source, { op: "lookup", sreg: 1, set: "none", invert: false }]), /no set none/],
       [rules([{ op: "tproxy", family: 4, port: 1 }]), /tproxy is not known/],

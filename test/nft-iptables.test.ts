@@ -226,6 +226,8 @@ COMMIT
       ["-m mark --mark 0x1/many -j DROP", /--mark is "many"; expected a number/],
       ["-j MARK --set-mark most", /MARK is "most"; expected a number/],
       ['-m comment --comment "a \\" accept #" -j DROP', /--comment: nft has no way to write "\\"" here/],
+      ['-j LOG --log-prefix "$x: "', /--log-prefix: nft has no way to write "\$" here/],
+      ['-p tcp --dport "$x" -j DROP', /--dport: nft has no way to write "\$" here/],
       ['-s "10.0.0.1 accept; #" -j DROP', /-s: nft has no way to write " " here/],
     ] as const)
       assert.throws(() => translateIptables(`iptables -A ${command.startsWith("-t raw") ? "PREROUTING" : "INPUT"} ${command}`), why);

@@ -18,11 +18,14 @@ export function wordsOf(line: string, offset: number): Word[] {
   }));
 }
 /** What stands between quotes in nft as well: all but a quote may be in it. */
-const QUOTED = new Set("--comment --log-prefix --nflog-prefix --helper -i -o --in-interface --out-interface --oif".split(" "));
+const QUOTED = new Set("--comment --helper -i -o --in-interface --out-interface --oif".split(" "));
+/** And these, where `$` begins a name of nft's. */
+const PREFIXES = new Set(["--log-prefix", "--nflog-prefix"]);
+const wrongIn = (option: string): RegExp => (QUOTED.has(option) ? /["\n]/ : PREFIXES.has(option) ? /["\n$]/ : /[\s"';{}#$]/);
 
 /** A value that is one word for nft too: it has no way to write a quote, and others of these end or begin something. */
 function plain(word: Word, option: Word): string {
-  const wrong = (QUOTED.has(option.text) ? /["\n]/ : /[\s"';{}#]/).exec(word.text);
+  const wrong = wrongIn(option.text).exec(word.text);
   if (wrong) throw new Fault(word.at, `${option.text}: nft has no way to write ${JSON.stringify(wrong[0])} here`);
   return word.text;
 }
