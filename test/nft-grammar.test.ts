@@ -58,4 +58,25 @@ describe("the language's grammar", () => {
     assert.throws(() => ruleset.apply("flush ruleset; add table ip x; add rule ip x nothing accept"), NftError);
     assert.deepEqual(ruleset.spec(), before);
   });
+  it("elements that are added one by one are those that are added together, and a mistake is told where it is", () => {
+    const ruleset = new Ruleset();
+    ruleset.apply(
+      "add table ip t; add map ip t m { type ipv4_addr : inet_service; }; add set ip t s { type ipv4_addr; flags interval; auto-merge; }",
+    );
+    const [apart, together] = [ruleset.fork(), ruleset.fork()];
+    apart.apply("add element ip t s { 10.0.0.0/25 }\nadd element ip t s { 10.0.0.128/25 }\nadd element ip t s { 10.0.0.1, 10.0.2.1 }");
+    together.apply("add element ip t s { 10.0.0.0/25, 10.0.0.128/25, 10.0.0.1, 10.0.2.1 }");
+    assert.equal(apart.list(), together.list());
+    assert.match(apart.list(), /elements = \{ 10\.0\.0\.0\/24, 10\.0\.2\.1 \}/);
+    const before = ruleset.list();
+    for (const [second, message] of [
+      ["{ 10.0.0.1 : 81 }", /^ruleset:2:20-36: Error: Could not process rule: File exists/],
+      ["{ 10.0.0.2 : 65536 }", /^ruleset:2:33-37: Error: Service out of range/],
+    ] as const)
+      assert.throws(
+        () => ruleset.apply(`add element ip t m { 10.0.0.1 : 80 }\nadd element ip t m ${second}\nadd element ip t m { 10.0.0.3 : 80 }`),
+        { message },
+      );
+    assert.equal(ruleset.list(), before);
+  });
 });

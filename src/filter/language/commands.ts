@@ -11,6 +11,7 @@ import { objectSpec } from "./objects.ts";
 import { parseChainBlock, parseRuleset, parseTableBlock } from "./parse.ts";
 import { chainProblem, writtenPriority } from "./priorities.ts";
 import { KERNEL_MISSING, KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope.ts";
+import { isElements, type Run, runsOf } from "./runs.ts";
 import { type Selection, select } from "./select.ts";
 import { addElements, declareSet, withElements, writtenElements } from "./set-declarations.ts";
 import { evaluateRule } from "./statements.ts";
@@ -72,6 +73,27 @@ export class Transaction {
     return this.sources[this.sources.length - 1] ?? this.main;
   }
 
+  /** Commands of which several may be done at once; what is wrong with one is told as if each were alone. */
+  runTogether(run: Run): void {
+    if (run.length === 1 || !this.addAtOnce(run)) for (const command of run) this.run(command);
+  }
+  private addAtOnce(run: Run): boolean {
+    const commands = run.filter(isElements);
+    const [first] = commands;
+    try {
+      const table = this.table(first);
+      const set = table.sets.get(this.text(first.name));
+      if (!set || set.constant) return false;
+      const now = this.current(table, set);
+      const elements = commands.flatMap((each) => writtenElements(now, each.elements, this.scope(table)));
+      table.sets.set(set.name, withElements(now, elements, first.elements.at));
+      return true;
+    } catch (error) {
+      if (error instanceof Fault) return false;
+      throw error;
+    }
+  }
+
   run(command: Command): void {
     switch (command.c) {
       case "define":
@@ -82,7 +104,7 @@ export class Transaction {
         return;
       case "include":
         this.included(command.path, command.at, (source) => {
-          for (const each of parseRuleset(source).items) this.run(each);
+          for (const each of runsOf(parseRuleset(source).items)) this.runTogether(each);
         });
         return;
       case "delete":

@@ -9,6 +9,7 @@ import { Fault, located, type NftError, type Source } from "./faults.ts";
 import { type RulesetJson, rulesetJson } from "./json.ts";
 import { type ListOptions, listRuleset } from "./list.ts";
 import { type Parsed, parseRuleset } from "./parse.ts";
+import { runsOf } from "./runs.ts";
 import { allChains, Draft, type HeldRule, type HeldTable, rulesetSpec } from "./tables.ts";
 import type { Names } from "./types.ts";
 import type { Span } from "./vocabulary.ts";
@@ -103,11 +104,11 @@ export class Ruleset {
         : text;
     const draft = new Draft(this.held);
     const transaction = new Transaction(draft, this.names, parsed.source, this.options.include, options);
-    for (const command of parsed.items) {
+    for (const run of runsOf(parsed.items)) {
       try {
-        transaction.run(command);
+        transaction.runTogether(run);
       } catch (error) {
-        throw located(transaction.source, error instanceof Fault ? error : unforeseen(command, error));
+        throw located(transaction.source, error instanceof Fault ? error : unforeseen(run[0], error));
       }
     }
     this.held = draft;
