@@ -1,14 +1,14 @@
 /** A UDP socket (udp(7)). */
 import { LoomError } from "../base/errors.ts";
-import type { IpAddress } from "../base/ip-address.ts";
+import { type IpAddress, LOOPBACK } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
 import type { UdpEndpoint } from "../udp/endpoint.ts";
 import { type Bindings, bindingsOf } from "./bindings.ts";
-import { IPPROTO_UDP, MSG_MORE, MSG_OOB, SOCK_DGRAM } from "./constants.ts";
+import { AF_INET, AF_INET6, IPPROTO_UDP, MSG_MORE, MSG_OOB, SOCK_DGRAM } from "./constants.ts";
 import { type Addressed, DatagramSocket } from "./datagram-socket.ts";
-import { attempt, EINVAL, EMSGSIZE, EOPNOTSUPP } from "./errno.ts";
+import { attempt, EAFNOSUPPORT, EINVAL, EMSGSIZE, ENETUNREACH, EOPNOTSUPP } from "./errno.ts";
 import { gather, type Message, sizeOf } from "./message.ts";
-import type { SocketName } from "./names.ts";
+import { addressOf, type SocketName } from "./names.ts";
 
 /** What the length field of UDP over IPv4 leaves; IPv6 has 20 bytes more. */
 const MOST_BYTES = { 4: 65_507, 6: 65_527 } as const;
@@ -49,8 +49,18 @@ export class UdpSocket extends DatagramSocket<UdpEndpoint> {
     return port === 0 ? -EINVAL : 0;
   }
 
+  /** An IPv6 socket takes names of IPv4 as well (udpv6_sendmsg, ip6_datagram_connect). */
+  protected override peerIn(name: SocketName): IpAddress | number {
+    if (this.domain !== AF_INET6 || name.family !== AF_INET) return super.peerIn(name);
+    const address = addressOf(name, AF_INET);
+    if (typeof address === "number") return address;
+    if (this.v6Only) return -ENETUNREACH;
+    return address.isUnspecified ? LOOPBACK[4] : address;
+  }
+
   /** Over IPv4 what was begun goes to the new peer: Linux keeps the address of the two in one place. */
   override connect(name: SocketName): number {
+    if (this.domain === AF_INET6 && name.family === AF_INET && this.v6Only) return this.autobind() || -EAFNOSUPPORT;
     const result = super.connect(name);
     const { unfinished, peerAddress, endpoint } = this;
     if (result === 0 && unfinished?.to.family === 4 && peerAddress?.family === 4)
@@ -58,12 +68,16 @@ export class UdpSocket extends DatagramSocket<UdpEndpoint> {
     return result;
   }
 
-  /** A piece of a datagram that was begun needs no address, and its own is not looked at (udp_sendmsg). */
+  /** A piece of a datagram that was begun needs no address, and of its own no more is looked at than the family (udp_sendmsg). */
   override send(message: Message, flags: number): number {
-    if (!this.unfinished) return super.send(message, flags);
+    const { unfinished } = this;
+    if (!unfinished) return super.send(message, flags);
     const bound = this.autobind();
     if (bound < 0) return bound;
     if (flags & MSG_OOB) return -EOPNOTSUPP;
+    const named = this.domain === AF_INET6 && message.name ? this.peerIn(message.name) : unfinished.to;
+    if (typeof named === "number") return named;
+    if (named.family === 4 && unfinished.to.family === 6) return -EINVAL;
     const added = this.add(gather(message.iov));
     if (added < 0 || this.waits(flags)) return added;
     const pushed = this.push();

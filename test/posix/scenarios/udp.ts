@@ -309,4 +309,36 @@ export const UDP: Record<string, string> = {
     b = udp4
     sendto $b "x" 0 4:127.0.0.1:0
     bind $b 4:127.0.0.1:0`,
+  "udp: names of IPv4 on a socket of IPv6": `
+    t = udp4
+    bind $t 4:127.0.0.1:0
+    p = port $t
+    a = udp6
+    sendto $a "one" 0 4:127.0.0.1:$p
+    settle
+    recv $t 20
+    bind $a 4:127.0.0.1:0
+    connect $a 4:127.0.0.1:$p
+    getpeername $a
+    send $a "two"
+    settle
+    recv $t 20
+    b = udp6
+    setsockopt $b IPPROTO_IPV6 IPV6_V6ONLY 1
+    sendto $b "x" 0 4:127.0.0.1:$p
+    connect $b 4:127.0.0.1:$p
+    v = udp6
+    bind $v 6:::1:0
+    q = port $v
+    d = udp6
+    sendto $d "three" MSG_MORE 6:::1:$q
+    sendto $d "x" MSG_MORE 4:127.0.0.1:$p
+    sendto $d "x" MSG_MORE 6:::ffff:127.0.0.1:$p
+    sendto $d "four" 0 6:::1:9
+    settle
+    recv $v 20
+    sendto $d "five" MSG_MORE 4:127.0.0.1:$p
+    sendto $d "six" 0 6:::1:$q
+    settle
+    recv $t 20`,
 };
