@@ -78,5 +78,16 @@ describe("the language's grammar", () => {
         { message },
       );
     assert.equal(ruleset.list(), before);
+    apart.apply("delete element ip t s { 10.0.0.0/24 }\ndelete element ip t s { 10.0.2.1 }");
+    assert.doesNotMatch(apart.list(), /elements/);
+    ruleset.apply("add element ip t m { 10.0.0.1 : 80, 10.0.0.2 : 80 }");
+    assert.throws(
+      () => ruleset.apply("delete element ip t m { 10.0.0.2 }\ndelete element ip t m { 10.0.0.1 }\ndelete element ip t m { 10.0.0.1 }"),
+      {
+        message: /^ruleset:3:/,
+      },
+    );
+    ruleset.apply("destroy element ip t m { 10.0.0.1, 10.0.0.3 }");
+    assert.match(ruleset.list(), /elements = \{ 10\.0\.0\.2 : 80 \}/);
   });
 });

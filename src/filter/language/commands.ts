@@ -11,7 +11,7 @@ import { objectSpec } from "./objects.ts";
 import { parseChainBlock, parseRuleset, parseTableBlock } from "./parse.ts";
 import { chainProblem, writtenPriority } from "./priorities.ts";
 import { KERNEL_MISSING, KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope.ts";
-import { isElements, type Run, runsOf } from "./runs.ts";
+import { joined, type Run, runsOf } from "./runs.ts";
 import { type Selection, select } from "./select.ts";
 import { addElements, declareSet, withElements, writtenElements } from "./set-declarations.ts";
 import { evaluateRule } from "./statements.ts";
@@ -73,20 +73,13 @@ export class Transaction {
     return this.sources[this.sources.length - 1] ?? this.main;
   }
 
-  /** Commands of which several may be done at once; what is wrong with one is told as if each were alone. */
+  /** Commands that may be done at once; what is wrong with one of them is told as if each were alone. */
   runTogether(run: Run): void {
-    if (run.length === 1 || !this.addAtOnce(run)) for (const command of run) this.run(command);
+    if (run.length === 1 || !this.succeeds(joined(run))) for (const command of run) this.run(command);
   }
-  private addAtOnce(run: Run): boolean {
-    const commands = run.filter(isElements);
-    const [first] = commands;
+  private succeeds(command: Command): boolean {
     try {
-      const table = this.table(first);
-      const set = table.sets.get(this.text(first.name));
-      if (!set || set.constant) return false;
-      const now = this.current(table, set);
-      const elements = commands.flatMap((each) => writtenElements(now, each.elements, this.scope(table)));
-      table.sets.set(set.name, withElements(now, elements, first.elements.at));
+      this.run(command);
       return true;
     } catch (error) {
       if (error instanceof Fault) return false;

@@ -34,6 +34,8 @@ export class HeaderContext {
   tracked = false;
   /** The protocols of which the packet's is one, where a rule has asked for several. */
   private protocols?: readonly number[];
+  /** The transport that bytes by number tell of: they have its names, and no more follows from it. */
+  presumed?: Protocol;
   /** What the Ethernet header says comes next, where a rule has asked. */
   private typed = false;
   /** VLAN tags that are known to lie before the one whose fields are read. */
@@ -130,7 +132,7 @@ export class HeaderContext {
     this.messages = icmp;
   }
 
-  /** What a comparison with one value tells about the headers. */
+  /** What a comparison with one value tells about the headers; of bytes by number (`@nh,72,8`) nft draws no conclusions. */
   learn(selector: Selector, value: bigint): void {
     const number = Number(value & ones(32));
     const { known } = this;
@@ -143,7 +145,9 @@ export class HeaderContext {
       else if (selector.key === "iiftype" && number === 1) known.link ??= ETHER;
     } else if (selector.k === "payload" && selector.field && selector.protocol) {
       const { protocol, field } = selector;
-      if (field.name === protocol.next) {
+      if (selector.raw) {
+        if (field.name === protocol.next && protocol.base === "network") this.presumed = transportOf(number);
+      } else if (field.name === protocol.next) {
         if (protocol.base === "network") this.learnTransport(number);
         else if (TAGS.has(number)) this.learnTag();
         else {
@@ -165,6 +169,7 @@ export class HeaderContext {
   }
   /** Sets of protocols: no single header is known, but that there are ports may be meant. */
   learnSome(selector: Selector, values: readonly bigint[] = []): void {
+    if (selector.k === "payload" && selector.raw) return;
     if (selector.k === "payload" && selector.field?.name === "type" && selector.protocol?.name.startsWith("icmp"))
       this.messages = values.map(Number);
     if (

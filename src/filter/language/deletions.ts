@@ -101,12 +101,11 @@ function deleteElements(table: DraftTable, command: DeleteCommand, host: Host, a
     absent();
     return;
   }
-  const keys = new Set(writtenElements({ ...set, data: undefined }, withoutData(command), host.scope(table)).map(keyText));
+  const written = writtenElements({ ...set, data: undefined }, withoutData(command), host.scope(table)).map(keyText);
+  const keys = new Set(written);
+  const isTwice = keys.size < written.length;
   const kept = host.current(table, set).elements.filter((each) => !keys.delete(keyText(each)));
-  if (keys.size > 0) {
-    absent();
-    return;
-  }
+  if (keys.size > 0 || isTwice) absent();
   table.sets.set(set.name, { ...set, elements: kept });
 }
 /** Elements of maps may be named with their value or without. */

@@ -10,7 +10,13 @@ export function knownField(
   context: HeaderContext,
 ): { readonly protocol?: Protocol; readonly field?: Field } {
   const protocol =
-    base === "transport" ? (context.transport ?? TH) : base === "network" ? context.network : base === "link" ? context.link : undefined;
+    base === "transport"
+      ? (context.transport ?? context.presumed ?? TH)
+      : base === "network"
+        ? context.network
+        : base === "link"
+          ? context.link
+          : undefined;
   if (!protocol) return {};
   for (const field of protocol.fields.values()) if (field.offset === offset && field.bits === bits) return { protocol, field };
   return {};

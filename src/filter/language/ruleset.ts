@@ -88,8 +88,8 @@ export class Ruleset {
   /** A rule by its place, be it of a chain that another rule has for itself. */
   rule({ family, table, chain, handle }: RulePlace): HeldRule | undefined {
     const found = this.tables.find((each) => each.family === family && each.name === table);
-    const chains = found ? allChains(found) : [];
-    return chains.find(({ name }) => name === chain)?.rules.find((each) => each.handle === handle);
+    const there = found && (found.chains.get(chain) ?? allChains(found).find(({ name }) => name === chain));
+    return there?.rules.find((each) => each.handle === handle);
   }
   /** The texts are not needed any more. */
   forgetTexts(): void {

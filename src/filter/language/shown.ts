@@ -118,11 +118,11 @@ function usedLayers(each: Statement, pending: ReadonlyMap<Layer, Pending>, isSin
   }
   return layers;
 }
-/** `vlan type ip`: of a tag that nothing else is asked of, whose own test is shown. */
+/** `vlan type ip`, `vlan type != ip`: of a tag that nothing else is asked of, whose own test is shown. */
 function isTagTest(each: Statement): boolean {
   return (
     each.k === "match" &&
-    each.op === "==" &&
+    (each.op === "==" || each.op === "!=") &&
     each.l.k === "payload" &&
     each.l.field?.name === "type" &&
     each.r.k === "constant" &&
