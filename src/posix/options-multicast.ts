@@ -12,16 +12,16 @@ import { decodeName } from "./names.ts";
 import type { OptionTable, OptionValue, SocketOption } from "./options.ts";
 import { FILTER4, GROUP_FILTER } from "./options-source-filter.ts";
 
-type Wish = (endpoint: DatagramEndpoint) => void;
+type Act = (endpoint: DatagramEndpoint) => void;
 
 /** An option that is a command to the endpoint; `read` throws, or gives undefined for a value of the wrong size. */
-function command(read: (socket: DatagramSocket, value: OptionValue) => Wish | undefined): SocketOption<InetSocket> {
+function command(read: (socket: DatagramSocket, value: OptionValue) => Act | undefined): SocketOption<InetSocket> {
   return {
     set(socket, value) {
       if (!(socket instanceof DatagramSocket)) return -ENOPROTOOPT;
-      const wish = read(socket, value);
-      if (!wish) return -EINVAL;
-      wish(socket.endpoint);
+      const act = read(socket, value);
+      if (!act) return -EINVAL;
+      act(socket.endpoint);
       return 0;
     },
   };
