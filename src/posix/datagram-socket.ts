@@ -66,8 +66,6 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
   segmentSize = 0;
   /** The socket's from the beginning; it hears nothing before it is hashed. */
   endpoint!: E;
-  /** The port was asked for: it stays the socket's when it is no longer connected. */
-  private hasAskedPort = false;
   /** The next datagram, when somebody has looked at it. */
   private next: Received | undefined;
 
@@ -97,7 +95,7 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
         this.hash(address, port);
         this.port = this.endpoint.port;
         this.bindings?.add(this.port, this);
-        this.hasAskedPort = port !== 0;
+        this.isPortFixed = port !== 0;
         return 0;
       });
     if (result < 0) this.address = before;
@@ -141,7 +139,7 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
       settings.device = undefined;
       this.settingChanged("device");
     }
-    if (!this.hasAskedPort) this.giveBack();
+    if (!this.isPortFixed) this.giveBack();
     return 0;
   }
 

@@ -1,5 +1,5 @@
 /** What TCP and UDP sockets share: addresses of one or both families, binding to ports. */
-import { IpAddress } from "../base/ip-address.ts";
+import { type IpAddress, LOOPBACK } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import { ANY4, ANY6 } from "../ip/wildcard.ts";
@@ -10,16 +10,13 @@ import { addressOf, nameOf, type SocketName } from "./names.ts";
 import { newSettings, type Settings } from "./settings.ts";
 import { Socket } from "./socket.ts";
 
-const LOOPBACK4 = IpAddress.v4(0x7f000001);
-const LOOPBACK6 = new IpAddress(0, 0, 0, 1);
-
 export abstract class InetSocket extends Socket implements Bound {
   readonly host: Host;
   /** What the socket is bound to; port 0: not yet. */
   address: IpAddress;
   port = 0;
   /** The port was asked for, so that it stays the socket's when a connection or a listener ends. */
-  private isPortFixed = false;
+  protected isPortFixed = false;
 
   constructor(host: Host, domain: number, type: number, protocol: number, settings: Settings = newSettings()) {
     super(domain, type, protocol, settings);
@@ -143,7 +140,7 @@ export abstract class InetSocket extends Socket implements Bound {
   protected peerIn(name: SocketName): IpAddress | number {
     const address = this.addressIn(name);
     if (typeof address === "number" || !address.isUnspecified) return address;
-    return address.family === 4 ? LOOPBACK4 : LOOPBACK6;
+    return LOOPBACK[address.family];
   }
 
   protected isBroadcast(address: IpAddress): boolean {

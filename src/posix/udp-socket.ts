@@ -1,14 +1,14 @@
 /** A UDP socket (udp(7)). */
 import { LoomError } from "../base/errors.ts";
-import { type IpAddress, LOOPBACK } from "../base/ip-address.ts";
+import type { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
 import type { UdpEndpoint } from "../udp/endpoint.ts";
 import { type Bindings, bindingsOf } from "./bindings.ts";
 import { AF_INET, AF_INET6, IPPROTO_UDP, MSG_MORE, MSG_OOB, SOCK_DGRAM } from "./constants.ts";
 import { type Addressed, DatagramSocket } from "./datagram-socket.ts";
-import { attempt, EAFNOSUPPORT, EINVAL, EMSGSIZE, ENETUNREACH, EOPNOTSUPP } from "./errno.ts";
+import { attempt, EAFNOSUPPORT, EINVAL, EMSGSIZE, EOPNOTSUPP } from "./errno.ts";
 import { gather, type Message, sizeOf } from "./message.ts";
-import { addressOf, type SocketName } from "./names.ts";
+import type { SocketName } from "./names.ts";
 
 /** What the length field of UDP over IPv4 leaves; IPv6 has 20 bytes more. */
 const MOST_BYTES = { 4: 65_507, 6: 65_527 } as const;
@@ -51,11 +51,7 @@ export class UdpSocket extends DatagramSocket<UdpEndpoint> {
 
   /** An IPv6 socket takes names of IPv4 as well (udpv6_sendmsg, ip6_datagram_connect). */
   protected override peerIn(name: SocketName): IpAddress | number {
-    if (this.domain !== AF_INET6 || name.family !== AF_INET) return super.peerIn(name);
-    const address = addressOf(name, AF_INET);
-    if (typeof address === "number") return address;
-    if (this.v6Only) return -ENETUNREACH;
-    return address.isUnspecified ? LOOPBACK[4] : address;
+    return super.peerIn(this.domain === AF_INET6 && name.family === AF_INET ? { ...name, family: AF_INET6 } : name);
   }
 
   /** Over IPv4 what was begun goes to the new peer: Linux keeps the address of the two in one place. */

@@ -8,6 +8,19 @@ export interface At {
 export type BinaryOp = "&" | "|" | "^" | "<<" | ">>";
 export type RelationOp = "implicit" | "==" | "!=" | "<" | ">" | "<=" | ">=" | "!";
 
+/** Selectors that say all of themselves, as written and as evaluated. */
+export interface Ipsec {
+  readonly k: "xfrm";
+  readonly direction: "in" | "out";
+  readonly number: number;
+  readonly key: "reqid" | "spi" | "saddr" | "daddr";
+  readonly nf?: "ip" | "ip6";
+}
+export interface Osf {
+  readonly k: "osf";
+  readonly key: "name" | "version";
+  readonly ttl?: "loose" | "skip";
+}
 export type SelectorNode = At &
   (
     | { readonly k: "payload"; readonly protocol: string; readonly field: string }
@@ -25,14 +38,8 @@ export type SelectorNode = At &
     | { readonly k: "ipopt"; readonly option: string; readonly field?: string }
     | { readonly k: "exthdr"; readonly header: string; readonly field?: string; readonly index?: number; readonly present?: boolean }
     | { readonly k: "chunk"; readonly chunk: string; readonly field?: string }
-    | {
-        readonly k: "xfrm";
-        readonly direction: "in" | "out";
-        readonly number: number;
-        readonly key: "reqid" | "spi" | "saddr" | "daddr";
-        readonly nf?: "ip" | "ip6";
-      }
-    | { readonly k: "osf"; readonly key: "name" | "version"; readonly ttl?: "loose" | "skip" }
+    | Ipsec
+    | Osf
     | { readonly k: "fib"; readonly flags: readonly string[]; readonly result: "oif" | "oifname" | "type" }
     | { readonly k: "socket"; readonly key: string; readonly level?: number }
     | { readonly k: "numgen"; readonly kind: "inc" | "random"; readonly modulus: number; readonly offset: number }

@@ -1,6 +1,6 @@
 /** Rules after evaluation: every symbol a number, every selector with its type, every dependency a statement of its own. */
 import type { Direction, LimitSpec, LogSpec, ObjectType, PayloadBase, QuotaSpec, RejectType, Verdict } from "../expressions.ts";
-import type { BinaryOp } from "./ast.ts";
+import type { BinaryOp, Ipsec, Osf } from "./ast.ts";
 import type { Order } from "./keys.ts";
 import type { Field, Protocol } from "./protocols.ts";
 import type { DataType } from "./types.ts";
@@ -42,14 +42,8 @@ export type Selector = Typed &
     | { readonly k: "meta"; readonly key: string }
     | { readonly k: "ct"; readonly key: string; readonly name: string; readonly direction?: Direction; readonly family?: "ip" | "ip6" }
     | { readonly k: "rt"; readonly key: string; readonly nf?: "ip" | "ip6" }
-    | {
-        readonly k: "xfrm";
-        readonly direction: "in" | "out";
-        readonly number: number;
-        readonly key: "reqid" | "spi" | "saddr" | "daddr";
-        readonly nf?: "ip" | "ip6";
-      }
-    | { readonly k: "osf"; readonly key: "name" | "version"; readonly ttl?: "loose" | "skip" }
+    | Ipsec
+    | Osf
     | { readonly k: "fib"; readonly flags: readonly string[]; readonly result: "oif" | "oifname" | "type"; readonly present: boolean }
     | { readonly k: "socket"; readonly key: string; readonly level?: number }
     | { readonly k: "numgen"; readonly kind: "inc" | "random"; readonly modulus: number; readonly offset: number }

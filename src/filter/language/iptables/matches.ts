@@ -1,16 +1,9 @@
 /** Matches of iptables (`-m …`) as nft's: option, then what it becomes. */
 import { Fault } from "../faults.ts";
 import { MORE_MATCHES } from "./more-matches.ts";
-import { address, fourBytes, type Gathered, interfaceName, type Option, protocolName, ranges } from "./rule.ts";
+import { address, eq, fourBytes, type Gathered, interfaceName, match, type Option, protocolName, ranges } from "./rule.ts";
 import { hex, number, type Word, type Words } from "./words.ts";
 
-const eq = (not: boolean): string => (not ? "!= " : "");
-/** An option with one value that becomes one match. */
-const match =
-  (make: (value: string, not: string, rule: Gathered, option: Word) => string): Option =>
-  (rule, words, option, not) => {
-    rule.matches.push(make(words.value(option), eq(not), rule, option));
-  };
 const transport = (rule: Gathered, option: Word): string => {
   const name = rule.protocol?.name;
   if (!name || rule.protocol?.not) throw new Fault(option.at, `${option.text} needs a protocol before it: -p tcp or -p udp`);

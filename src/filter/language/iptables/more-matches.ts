@@ -1,15 +1,7 @@
 /** Matches of iptables that ask for connections, numbers, times and the like: those of a network's every day stand in matches.ts. */
 import { Fault } from "../faults.ts";
-import { address, ECN_NAMES, type Gathered, type Option, ranges } from "./rule.ts";
+import { address, ECN_NAMES, eq, type Gathered, match, type Option, ranges } from "./rule.ts";
 import { hex, number, tosBits, type Word, type Words } from "./words.ts";
-
-const eq = (not: boolean): string => (not ? "!= " : "");
-/** An option with one value that becomes one match. */
-const match =
-  (make: (value: string, not: string, rule: Gathered, option: Word) => string): Option =>
-  (rule, words, option, not) => {
-    rule.matches.push(make(words.value(option), eq(not), rule, option));
-  };
 
 /** Options that together make one match: written when all are read. */
 function together<T extends object>(module: string, begin: () => T, write: (said: T, rule: Gathered, option: Word) => string) {

@@ -29,6 +29,13 @@ export interface Gathered {
 export const ECN_NAMES = ["not-ect", "ect1", "ect0", "ce"];
 /** What an option does to the rule in hand. */
 export type Option = (rule: Gathered, words: Words, option: Word, not: boolean) => void;
+export const eq = (not: boolean): string => (not ? "!= " : "");
+/** An option with one value that becomes one match. */
+export const match =
+  (make: (value: string, not: string, rule: Gathered, option: Word) => string): Option =>
+  (rule, words, option, not) => {
+    rule.matches.push(make(words.value(option), eq(not), rule, option));
+  };
 export const gathered = (family: "ip" | "ip6", setName: (kind: string) => string): Gathered => ({
   family,
   sets: [],
@@ -105,15 +112,14 @@ export function ranges(text: string, most = 65_535): string {
 /** One rule for each pair of a source and a destination. */
 export function written(rule: Gathered): readonly string[] {
   const { family, protocol } = rule;
-  const not = (negated: boolean) => (negated ? "!= " : "");
   const before = [
     rule.iif === undefined ? "" : `iifname ${rule.iif}`,
     rule.oif === undefined ? "" : `oifname ${rule.oif}`,
     rule.fragment ?? "",
-    protocol && !rule.protocolUsed ? `${family === "ip" ? "ip protocol" : "meta l4proto"} ${not(protocol.not)}${protocol.name}` : "",
+    protocol && !rule.protocolUsed ? `${family === "ip" ? "ip protocol" : "meta l4proto"} ${eq(protocol.not)}${protocol.name}` : "",
   ];
   const side = (list: readonly string[], key: string, negated: boolean) =>
-    list.length === 0 ? [""] : list.map((each) => sideOf(`${family} ${key}`, not(negated), each));
+    list.length === 0 ? [""] : list.map((each) => sideOf(`${family} ${key}`, eq(negated), each));
   const after = [
     ...rule.matches,
     ...rule.late.map((make) => make()),
