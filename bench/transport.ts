@@ -162,7 +162,7 @@ const connections: Profile = async (context) => {
 async function answer(socket: TcpSocket): Promise<void> {
   const space = new Uint8Array(64);
   const n = await socket.read(space);
-  if (n !== null) await socket.write(space.subarray(0, n));
+  if (n !== null) await socket.write(n === space.length ? space : space.subarray(0, n));
   await socket.read(space);
   await socket.closeWrite();
 }

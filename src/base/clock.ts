@@ -50,12 +50,15 @@ const afterPromises: (callback: () => void) => void =
     callback();
   });
 
+/** Looked up once: `performance` is an accessor of the global object in Node, and every read of the clock would call it. */
+const time = performance;
+
 class RealClock implements Clock {
-  readonly epoch = performance.timeOrigin;
+  readonly epoch = time.timeOrigin;
   private schedule: ((callback: () => void) => unknown) | undefined;
 
   now(): number {
-    return performance.now();
+    return time.now();
   }
 
   sleep(ms: number, keepAlive = true): Promise<void> {
@@ -83,7 +86,7 @@ export const realClock: Clock = new RealClock();
 
 /** Alarms of the runtime, for protocols that run without a stack. */
 export const realAlarms: Alarms = {
-  now: () => performance.now(),
+  now: () => time.now(),
   after(ms, run) {
     // A runtime's timer counts in 31 bits: what is further away is waited for in turns.
     const once = Math.min(ms, 0x7fffffff);

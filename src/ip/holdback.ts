@@ -121,7 +121,8 @@ export class Holdback {
   /** Nothing is staged any more. */
   flushed(): void {
     if (!this.hasPromised) return;
-    this.promised.fill(0);
+    // By hand: `fill` is a call out of compiled code, and most have few ports.
+    for (let port = 0; port < this.promised.length; port++) this.promised[port] = 0;
     this.hasPromised = false;
   }
 

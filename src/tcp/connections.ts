@@ -36,7 +36,7 @@ export class Connections implements Iterable<Demultiplexed> {
   }
 
   add(entry: Demultiplexed): void {
-    if (this.size >= this.buckets.length) this.resize(2 * this.buckets.length);
+    if (2 * this.size >= this.buckets.length) this.resize(2 * this.buckets.length);
     this.put(entry);
     this.size++;
     this.ports.change(entry.localPort, 1);

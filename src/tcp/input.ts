@@ -21,7 +21,7 @@ import { AT_REST } from "./flight.ts";
 import { isGenuineFor, type Signing } from "./genuine.ts";
 import { beginKeepAlive } from "./keepalive.ts";
 import { beginSearch, largestPayload } from "./mtu-probe.ts";
-import { readOptions, SackBlocks, type SynOptions } from "./options.ts";
+import { noCounters, readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { announcedMss, transmit } from "./output.ts";
 import { acknowledgeSoon, reportDuplicate, takeData, worthTelling } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
@@ -83,10 +83,8 @@ export function readSegment(words: Int32Array, bytes: Uint8Array): Segment {
   arrival.flags = segment.flags;
   arrival.isHandshake = false;
   arrival.field = (words[abi.SEG_TRAFFIC_CLASS >> 2] >>> 16) & 3;
-  if (kinds & abi.SEG_OTHER_OPTIONS || arrival.hasCounters) {
-    arrival.hasCounters = (kinds & abi.SEG_OTHER_OPTIONS) !== 0;
-    arrival.counters.fill(-1);
-  }
+  if (arrival.hasCounters) noCounters(arrival.counters);
+  arrival.hasCounters = (kinds & abi.SEG_OTHER_OPTIONS) !== 0;
   if (kinds & abi.SEG_OTHER_OPTIONS) {
     readOptions(bytes, words[abi.SEG_OPTIONS / 4], words[abi.SEG_OPTIONS_LENGTH / 4], options, sack);
     if (options.timestamps) {

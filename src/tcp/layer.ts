@@ -226,7 +226,7 @@ export class TcpLayer implements Transport, TcpWorld {
       throw new LoomError("EINVAL", `${source} reaches nobody but this host, and ${remote} is not of it`);
     const device = local.device ?? (isZoned ? path.iface : undefined);
     const localPort = local.port || this.ephemeral(source, remote, remotePort, device);
-    const other = this.find(source, remote, localPort, remotePort, device);
+    const other = this.connections.usesOf(localPort) === 0 ? undefined : this.find(source, remote, localPort, remotePort, device);
     const reopenedAt = other && this.takeOver(other);
     if (other && reopenedAt === undefined)
       throw new LoomError("EADDRINUSE", `${source} port ${localPort} is connected to ${peerOf(other)} already`);

@@ -55,7 +55,10 @@ const MOST_TIMEOUT = 0x7fff;
 /** RFC 7323 §2.3: larger ones are taken as this. */
 const MAX_SCALE = 14;
 
-/** Reads everything that a segment's options say; malformed ones end the reading, what came before counts. */
+/**
+ * Reads everything that a segment's options say; malformed ones end the reading, what came before counts. Counters that it does not
+ * announce stay as they are: the caller clears them when the segment before had some.
+ */
 export function readOptions(bytes: Uint8Array, at: number, length: number, out: SynOptions, sack: SackBlocks): void {
   out.mss = 0;
   out.windowScale = -1;
@@ -64,7 +67,6 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
   out.cookie = undefined;
   out.signature = 0;
   out.userTimeout = out.authentication = 0;
-  out.counters.fill(-1);
   sack.count = 0;
   const end = at + length;
   while (at < end) {
@@ -96,6 +98,11 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
       readCounters(bytes, at, size, kind === ACC_ECN_0 ? ORDER_0 : ORDER_1, out.counters);
     at += size;
   }
+}
+
+/** No counter was announced. By hand: `fill` is a call out of compiled code, and this is done for every segment. */
+export function noCounters(counters: number[]): void {
+  for (let i = 0; i < counters.length; i++) counters[i] = -1;
 }
 
 function readCounters(bytes: Uint8Array, at: number, size: number, order: readonly number[], counters: number[]): void {
