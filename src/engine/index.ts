@@ -10,5 +10,5 @@ export { type Build, canShare, compile, type DataPlane } from "./module.ts";
 export { type FrameHandler, MOST_FRAME, type OffloadFlags, Port, type PortOptions } from "./port.ts";
 export { type NextHop, type RouteResult, RouteTable } from "./route-table.ts";
 export type { RunnerState } from "./runner.ts";
-export { ByteQueue, SLAB_BYTES, SlabPool } from "./slabs.ts";
+export { ByteQueue, SLAB_BYTES, SlabPool, type SlabUse } from "./slabs.ts";
 export type { SpawnThread, Thread } from "./threads.ts";

@@ -3,6 +3,9 @@
  *
  * Packets refer to bytes in a slab; the word in front of it counts them. A slab that is given back while packets
  * still name it waits until the last of them is gone, so that a late copy on a slow link never changes.
+ *
+ * Neither direction can take everything, or what is sent could not arrive. Three parts: one is shared among all who receive (`share`), one
+ * is borrowed by those who receive over paths that need more (`borrow`), and what is sent has the rest, half of all at the most.
  */
 import * as abi from "../../assembly/abi.ts";
 import type { EngineMemory } from "./memory.ts";
@@ -12,8 +15,32 @@ export const SLAB_BYTES = 16_384;
 /** Not a power of two, so that slabs do not fall on the same cache sets. */
 const STRIDE = SLAB_BYTES + 64;
 
+/** Parts of all slabs: for whoever receives, for those who borrow beyond that (at the most), and for what is sent (at the most). */
+const SHARED = 1 / 4;
+const BORROWED_MOST = 1 / 2;
+const SENDING_MOST = 1 / 2;
+
+/** Milliseconds in which who receives counts as a receiver. */
+const PERIOD = 1000;
+
+/** What a slab is taken for. */
+export type SlabUse = "sending" | "receiving";
+
 export class SlabPool {
   readonly total: number;
+  /** Slabs in use. */
+  private readonly held = { sending: 0, receiving: 0 };
+  /** Queues that hold received bytes, connections that may; and what is borrowed of the bytes that may be. */
+  private receivers = 0;
+  private connections = 0;
+  /** Receivers in this period and in the one before; a reader who keeps up holds nothing, but may stop. */
+  private active = 0;
+  private lately = 0;
+  private period = 0;
+  private periodEnd = 0;
+  private borrowed = 0;
+  /** Bytes that each of those who receive may keep without borrowing: less the more they are, a slab at the least. */
+  share: number;
   private readonly memory: EngineMemory;
   private readonly free: Int32Array;
   private count: number;
@@ -26,6 +53,7 @@ export class SlabPool {
     this.total = Math.floor(memory.size(abi.REGION_APP) / STRIDE);
     this.free = Int32Array.from({ length: this.total }, (_, i) => base + i * STRIDE + 64);
     this.count = this.total;
+    this.share = this.among(0);
   }
 
   /** Slabs that nobody holds. */
@@ -33,10 +61,82 @@ export class SlabPool {
     return this.count + this.waiting.length;
   }
 
-  /** Address of a slab's data, or 0 when none is free. */
-  take(): number {
+  /** Slabs that may still be taken for what is sent. */
+  get sendRoom(): number {
+    return Math.max(0, Math.min(this.available, this.sendMost - this.held.sending));
+  }
+
+  /** Slabs that what is sent may hold: half of all, or less what is borrowed. */
+  get sendMost(): number {
+    return Math.ceil(Math.min(this.total * SENDING_MOST, this.total * (1 - SHARED) - this.borrowed / SLAB_BYTES));
+  }
+
+  /** Address of a slab's data, or 0 when none is free for this. */
+  take(use: SlabUse): number {
+    if (use === "sending" && this.held.sending >= this.sendMost) return 0;
     if (this.count === 0) this.sweep();
-    return this.count === 0 ? 0 : this.free[--this.count];
+    if (this.count === 0) return 0;
+    this.held[use]++;
+    return this.free[--this.count];
+  }
+
+  /** A slab is for something else from now on; false when that has its part already. */
+  turn(from: SlabUse, to: SlabUse): boolean {
+    if (from === to) return true;
+    if (to === "sending" && this.held.sending >= this.sendMost) return false;
+    this.held[from]--;
+    this.held[to]++;
+    return true;
+  }
+
+  /** A queue begins to hold received bytes (1), or holds none any more (-1). */
+  countReceiver(by: 1 | -1): void {
+    this.receivers += by;
+    this.shareOut();
+  }
+
+  /** Something arrives for one that was counted in period `counted` last; returns the period it is counted in now. `now` in ms. */
+  countArrival(counted: number, now: number): number {
+    if (now >= this.periodEnd) {
+      this.lately = now < this.periodEnd + PERIOD ? this.active : 0;
+      this.active = 0;
+      this.period++;
+      this.periodEnd = now + PERIOD;
+    }
+    if (counted === this.period) return counted;
+    this.active++;
+    this.shareOut();
+    return this.period;
+  }
+
+  private shareOut(): void {
+    this.share = this.among(Math.max(this.receivers, this.active, this.lately));
+  }
+
+  /** A connection begins (1), or is over (-1). */
+  countConnection(by: 1 | -1): void {
+    this.connections += by;
+  }
+
+  /** As `share`, for those who hold nothing yet: all of them may at once. */
+  get firstShare(): number {
+    return Math.min(this.share, this.among(this.connections));
+  }
+
+  private among(others: number): number {
+    return Math.max(1, Math.floor((this.total * SHARED) / (others + 1))) * SLAB_BYTES;
+  }
+
+  /** Borrows up to `bytes` beyond one's share; returns how many there were. `repay` gives them back. */
+  borrow(bytes: number): number {
+    const most = Math.min(this.total * BORROWED_MOST, this.total * (1 - SHARED) - this.held.sending);
+    const granted = Math.max(0, Math.min(bytes, Math.floor(most) * SLAB_BYTES - this.borrowed));
+    this.borrowed += granted;
+    return granted;
+  }
+
+  repay(bytes: number): void {
+    this.borrowed -= bytes;
   }
 
   /** Address of the first of `n` slabs that lie side by side, as one piece of `runBytes(n)`; 0 when there is no such run. */
@@ -57,10 +157,15 @@ export class SlabPool {
   }
 
   giveRun(first: number, n: number): void {
-    for (let i = 0; i < n; i++) this.give(first + i * STRIDE);
+    for (let i = 0; i < n; i++) this.put(first + i * STRIDE);
   }
 
-  give(slab: number): void {
+  give(slab: number, use: SlabUse): void {
+    this.held[use]--;
+    this.put(slab);
+  }
+
+  private put(slab: number): void {
     if (this.references(slab) === 0) this.free[this.count++] = slab;
     else this.waiting.push(slab);
   }
@@ -100,12 +205,15 @@ export class ByteQueue {
   private head = 0;
   /** End of what was reserved: beyond `length` when something came early. */
   private extent = 0;
+  private holds = false;
   private readonly pool: SlabPool;
   private readonly memory: EngineMemory;
+  private readonly use: SlabUse;
 
-  constructor(pool: SlabPool, memory: EngineMemory) {
+  constructor(pool: SlabPool, memory: EngineMemory, use: SlabUse) {
     this.pool = pool;
     this.memory = memory;
+    this.use = use;
   }
 
   /**
@@ -116,9 +224,10 @@ export class ByteQueue {
     const first = Math.floor((this.head + start) / SLAB_BYTES);
     const last = Math.ceil((this.head + end) / SLAB_BYTES);
     while (this.slabs.length < last) this.slabs.push(HOLE);
+    this.noteHolding();
     for (let i = first; i < last; i++) {
       if (this.slabs[i] !== HOLE) continue;
-      const slab = this.pool.take();
+      const slab = this.pool.take(this.use);
       if (slab === 0) return false;
       this.slabs[i] = slab;
     }
@@ -199,6 +308,7 @@ export class ByteQueue {
       if (to.slabs.length === 0) to.head = this.head;
       const isAligned = to.head + to.length === to.slabs.length * SLAB_BYTES + (to.slabs.length === 0 ? this.head : 0);
       if (most >= full && isAligned && (this.head === 0 || to.slabs.length === 0)) {
+        if (!this.pool.turn(this.use, to.use)) break;
         to.slabs.push(this.slabs.shift() as number);
         this.head = 0;
         this.length -= full;
@@ -215,6 +325,7 @@ export class ByteQueue {
       }
       to.extent = Math.max(to.extent, to.length);
     }
+    to.noteHolding();
     if (this.length === 0 && this.extent <= 0) this.trim();
     if (to.length === 0) to.trim();
     return done;
@@ -234,7 +345,14 @@ export class ByteQueue {
   }
 
   private giveBack(slab: number): void {
-    if (slab !== HOLE) this.pool.give(slab);
+    if (slab !== HOLE) this.pool.give(slab, this.use);
+  }
+
+  private noteHolding(): void {
+    const holds = this.slabs.length > 0;
+    if (holds === this.holds) return;
+    this.holds = holds;
+    if (this.use === "receiving") this.pool.countReceiver(holds ? 1 : -1);
   }
 
   /** Gives everything back that lies behind the end. */
@@ -243,6 +361,7 @@ export class ByteQueue {
     while (this.slabs.length > wanted) this.giveBack(this.slabs.pop() as number);
     if (this.slabs.length === 0) this.head = 0;
     this.extent = this.length;
+    this.noteHolding();
   }
 
   clear(): void {

@@ -156,10 +156,10 @@ export class Holdback {
   /** Tells those who starved, while there is memory; returns how many. */
   feed(): number {
     const { slabs } = this.engine;
-    if (this.starved.size === 0 || slabs.available === 0) return 0;
+    if (this.starved.size === 0 || slabs.sendRoom === 0) return 0;
     const before = this.starved.size;
     for (const who of [...this.starved]) {
-      if (slabs.available === 0) break;
+      if (slabs.sendRoom === 0) break;
       this.starved.delete(who);
       who.memoryBack();
     }

@@ -9,10 +9,11 @@ import { Accounts } from "../tcp/accounts.ts";
 import { abort } from "../tcp/end.ts";
 import { CookieKeys } from "../tcp/fast-open.ts";
 import type { TcpListener } from "../tcp/listener.ts";
+import { resize } from "../tcp/receiver.ts";
 import { SendMarks } from "../tcp/send-marks.ts";
 import { CLOSE_WAIT, CLOSED, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from "../tcp/states.ts";
 import type { Tcb, TcpOptions } from "../tcp/tcb.ts";
-import { DEFAULT_OPTIONS } from "../tcp/tcb.ts";
+import { DEFAULT_OPTIONS, OWN_SPACE } from "../tcp/tcb.ts";
 import { toMark } from "../tcp/urgent.ts";
 import * as user from "../tcp/user.ts";
 import { bindingsOf } from "./bindings.ts";
@@ -166,7 +167,7 @@ export class TcpSocket extends InetSocket {
     if (settings[which]) return settings[which];
     // Tuned by the stack: what a fresh socket of Linux shows, or what the connection has.
     if (which === "sendBuffer") return this.space.limit(tcb, 0);
-    return tcb ? tcb.receiveSpace : 131_072;
+    return tcb ? tcb.receiveSpace : OWN_SPACE;
   }
 
   /** Half of the buffer: more might never fit (tcp_set_rcvlowat). */
@@ -194,7 +195,7 @@ export class TcpSocket extends InetSocket {
       tcb.path = undefined;
     } else if (which === "receiveBuffer") {
       options.receiveBuffer = settings.receiveBuffer >>> 1;
-      if (tcb) tcb.receiveSpace = Math.min(tcb.receiveSpace, options.receiveBuffer);
+      if (tcb) resize(tcb, Math.min(tcb.receiveSpace, options.receiveBuffer));
     }
   }
 

@@ -8,7 +8,7 @@ import { IpAddress, LOOPBACK } from "../base/ip-address.ts";
 import { secret } from "../base/random.ts";
 import { SipHash } from "../base/siphash.ts";
 import { Timer } from "../base/timers.ts";
-import { ByteQueue } from "../engine/slabs.ts";
+import { ByteQueue, type SlabUse } from "../engine/slabs.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
 
 import { icmpErrno } from "../ip/icmp-errno.ts";
@@ -103,6 +103,7 @@ export class TcpLayer implements Transport, TcpWorld {
     dsack_received: 0,
     ofo_queued: 0,
     ofo_dropped: 0,
+    ofo_pruned: 0,
     listen_overflows: 0,
     min_hop_limit_drops: 0,
     syncookies_sent: 0,
@@ -261,7 +262,7 @@ export class TcpLayer implements Transport, TcpWorld {
     if (!early?.length || !(without || tcb.cookie?.cookie.length)) return;
     const known = this.cookies.mss(tcb.remote);
     const mss = Math.min(ownMss(tcb), known || Number.POSITIVE_INFINITY) - MOST_OPTION_BYTES;
-    tcb.queue ??= this.newQueue();
+    tcb.queue ??= this.newQueue("sending");
     tcb.synData = tcb.queue.append(early.subarray(0, Math.max(mss, 0)));
     tcb.nxt = (tcb.nxt + tcb.synData) | 0;
     this.counters.fastopen_active++;
@@ -318,6 +319,7 @@ export class TcpLayer implements Transport, TcpWorld {
     } else tcb.md5Secret = secretFor(options.md5Keys, ends.remote);
     if (options.advertisedTimeout > 0) tcb.timeouts = { remote: 0, due: true };
     this.connections.add(tcb);
+    this.stack.slabs.countConnection(1);
     return tcb;
   }
 
@@ -552,12 +554,13 @@ export class TcpLayer implements Transport, TcpWorld {
 
   // ── TcpWorld ──────────────────────────────────────────────────────────────────────────────────
 
-  newQueue(): ByteQueue {
-    return new ByteQueue(this.stack.slabs, this.stack.engine.memory);
+  newQueue(use: SlabUse): ByteQueue {
+    return new ByteQueue(this.stack.slabs, this.stack.engine.memory, use);
   }
 
   remove(tcb: Tcb): void {
     this.connections.delete(tcb);
+    this.stack.slabs.countConnection(-1);
     this.forgetOrphan(tcb);
     const { listener } = tcb;
     if (!(listener instanceof TcpListener)) return;
@@ -566,6 +569,7 @@ export class TcpLayer implements Transport, TcpWorld {
 
   timeWait(tcb: Tcb): void {
     this.forgetOrphan(tcb);
+    this.stack.slabs.countConnection(-1);
     const wait = this.waiting.take(tcb);
     this.connections.replace(tcb, wait);
     this.beginWait(wait);

@@ -2,9 +2,11 @@
  * The receiving half: the window, what arrived early, acknowledgements and how large the buffer grows
  * (RFC 9293 §3.8.6, RFC 2018, RFC 2883, RFC 5681 §4.2; dynamic right-sizing as Linux does it).
  */
+import type { ByteQueue } from "../engine/slabs.ts";
 import type { Range } from "./flight.ts";
 import { after, before, distance, later } from "./sequence.ts";
-import type { Tcb } from "./tcb.ts";
+import { CLOSED } from "./states.ts";
+import { OWN_SPACE, type Tcb } from "./tcb.ts";
 
 /**
  * Ranges that one connection keeps apart. The bytes in them are bounded by the window, as in Linux; this bounds what is kept of each. Of a
@@ -20,10 +22,26 @@ function wholeWindow(tcb: Tcb): number {
   return windowClamp > 0 ? Math.min(tcb.receiveSpace, windowClamp) : tcb.receiveSpace;
 }
 
-/** Bytes that the buffer can still take beyond what was received. */
-function freeSpace(tcb: Tcb): number {
-  const unread = tcb.inbox ? tcb.inbox.length : 0;
-  return Math.min(Math.max(0, tcb.receiveSpace - unread), wholeWindow(tcb));
+/**
+ * Bytes that the buffer can still take beyond what was received. Where many have something unread each promises less, so that there is memory for
+ * what comes: 20 whose readers paused for a second had promised 118 MB of 64, lost what came, and waited for their retransmission
+ * timers for seconds when the readers went on.
+ */
+export function freeSpace(tcb: Tcb): number {
+  const { receiveSpace, inbox } = tcb;
+  const { slabs } = tcb.world.stack;
+  const unread = inbox ? inbox.length : 0;
+  const lacking = Math.max(0, Math.min(receiveSpace, OWN_SPACE) - (inbox ? slabs.share : slabs.firstShare));
+  return Math.min(Math.max(0, receiveSpace - lacking - unread), wholeWindow(tcb));
+}
+
+/** The buffer gets another size; what it has beyond its own is borrowed, as far as there is something to borrow. */
+export function resize(tcb: Tcb, bytes: number): void {
+  const { slabs } = tcb.world.stack;
+  const more = Math.max(bytes, OWN_SPACE) - Math.max(tcb.receiveSpace, OWN_SPACE);
+  if (more < 0) slabs.repay(-more);
+  const lacking = more > 0 ? more - slabs.borrow(more) : 0;
+  tcb.receiveSpace = bytes - lacking;
 }
 
 /** Two full segments, or half of a window that is smaller: so much is worth a segment of our own (RFC 9293 §3.8.6.2.2). */
@@ -90,11 +108,12 @@ export function acknowledgeSoon(tcb: Tcb): void {
 export function takeData(tcb: Tcb, id: number, offset: number, seq: number, length: number): number {
   const { world } = tcb;
   const end = (seq + length) | 0;
-  tcb.inbox ??= world.newQueue();
+  tcb.inbox ??= world.newQueue("receiving");
+  tcb.arrivalPeriod = world.stack.slabs.countArrival(tcb.arrivalPeriod, tcb.now);
   const { inbox } = tcb;
   // The inbox's first free byte is the one that `received` names.
   const at = inbox.length + distance(seq, tcb.received);
-  if (!inbox.reserve(at, at + length)) {
+  if (!inbox.reserve(at, at + length) && !(at === inbox.length && prune(tcb, inbox) && inbox.reserve(at, at + length))) {
     world.counters.memory_drops++;
     world.counters.ofo_dropped++;
     return 0;
@@ -116,6 +135,18 @@ export function takeData(tcb: Tcb, id: number, offset: number, seq: number, leng
   inbox.length += moved;
   tcb.bytesReceived += moved;
   return moved;
+}
+
+/**
+ * There is no memory for what comes next: what came early goes, although the peer was told of it (RFC 2018 §8, Linux's
+ * tcp_prune_ofo_queue); it could not be read before this anyway. False when there is none.
+ */
+function prune({ flight, world }: Tcb, inbox: ByteQueue): boolean {
+  if (flight.early.length === 0) return false;
+  flight.early.length = flight.recent.length = 0;
+  inbox.trim();
+  world.counters.ofo_pruned++;
+  return true;
 }
 
 /** Index of the first range that does not end before `start`. */
@@ -213,7 +244,9 @@ export function noteRead(tcb: Tcb, bytes: number): void {
   const rtt = tcb.rtt.srtt || 100;
   if (tcb.now - tcb.measuredAt < rtt) return;
   const wanted = 2 * tcb.readInRtt + 16 * tcb.receivedMss;
-  if (wanted > tcb.receiveSpace) tcb.receiveSpace = Math.min(wanted, tcb.options.receiveBuffer);
+  const most = Math.min(wanted, tcb.options.receiveBuffer);
+  // What is borrowed goes back when the connection ends; its last bytes may be read later.
+  if (most > tcb.receiveSpace && !tcb.finReceived && tcb.state !== CLOSED) resize(tcb, most);
   tcb.readInRtt = 0;
   tcb.measuredAt = tcb.now;
 }

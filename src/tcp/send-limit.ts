@@ -1,4 +1,5 @@
 /** How much may wait in the send buffer, and when it is taken. */
+import { SLAB_BYTES } from "../engine/slabs.ts";
 import { NEAR } from "./recovery.ts";
 import { CLOSE_WAIT, ESTABLISHED } from "./states.ts";
 import type { Tcb } from "./tcb.ts";
@@ -8,9 +9,15 @@ const CROWDED_SPACE = 65_536;
 /** Writes of so many bytes fill a turn. */
 const LARGE = 32_768;
 
-/** Bytes that the send buffer holds at most now: less on a near path that many flows share. */
+/**
+ * Bytes that the send buffer holds at most now: less on a near path that many flows share, and no more than is left for all others
+ * together (Choudhury and Hahne 1998), so that a few do not take the memory of everybody; of the last quarter a slab. Owners who count
+ * their room by themselves (`hasRoom`) find out when there is none.
+ */
 export function sendLimit(tcb: Tcb): number {
-  const limit = Math.min(tcb.sendSpace, tcb.options.sendBuffer);
+  const own = Math.min(tcb.sendSpace, tcb.options.sendBuffer);
+  const { slabs } = tcb.world.stack;
+  const limit = tcb.events.hasRoom ? own : Math.min(own, Math.max(1, slabs.sendRoom - slabs.sendMost / 4) * SLAB_BYTES);
   if (!isCrowded(tcb)) return limit;
   return Math.min(limit, tcb.world.stack.hasTurn(tcb) ? 2 * CROWDED_SPACE : CROWDED_SPACE);
 }

@@ -6,7 +6,7 @@
 import type { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { Timer } from "../base/timers.ts";
-import type { ByteQueue } from "../engine/slabs.ts";
+import type { ByteQueue, SlabUse } from "../engine/slabs.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack, Path, Starved, Throttled } from "../ip/stack.ts";
 import type { Accounts } from "./accounts.ts";
@@ -168,6 +168,8 @@ export interface TcpCounters extends Md5Counters, AoCounters {
   dsack_received: number;
   ofo_queued: number;
   ofo_dropped: number;
+  /** Times that what came early was given up for what comes next. */
+  ofo_pruned: number;
   listen_overflows: number;
   min_hop_limit_drops: number;
   syncookies_sent: number;
@@ -213,7 +215,7 @@ export interface TcpWorld {
   readonly cookies: CookieCache;
   readonly flights: Flights;
   /** Milliseconds since the epoch of timestamps; differs by connection through `tsOffset`. */
-  newQueue(): ByteQueue;
+  newQueue(use: SlabUse): ByteQueue;
   /** The connection is over: out of the demultiplexer. */
   remove(tcb: Tcb): void;
   /** Keepalive is due, or the wait in FIN-WAIT-2 is over. */
@@ -246,6 +248,9 @@ export interface Demultiplexed {
   readonly hash: number;
   hashNext: Demultiplexed | undefined;
 }
+
+/** Bytes of a receive buffer that begins; what it has beyond is borrowed from what all have. */
+export const OWN_SPACE = 131_072;
 
 export class Tcb implements Flow, Starved, Throttled {
   readonly world: TcpWorld;
@@ -313,7 +318,9 @@ export class Tcb implements Flow, Starved, Throttled {
   finSequence = 0;
   hasFinSequence = false;
   /** Announced buffer size, grown as the application reads. */
-  receiveSpace = 131_072;
+  receiveSpace = OWN_SPACE;
+  /** When memory was shared out with this one among those who receive. */
+  arrivalPeriod = -1;
   measuredAt = 0;
   readInRtt = 0;
   /** Segments to be acknowledged at once. */

@@ -79,7 +79,7 @@ function roomIn(tcb: Tcb): number {
   }
   tcb.world.stack.touch();
   checkAppLimited(tcb);
-  tcb.queue ??= tcb.world.newQueue();
+  tcb.queue ??= tcb.world.newQueue("sending");
   restartAfterIdle(tcb);
   return sendLimit(tcb) - tcb.queue.length;
 }

@@ -28,7 +28,7 @@ export class Transmitter {
 
   /** The slab that small payloads share goes back. */
   close(): void {
-    if (this.staging !== 0) this.stack.slabs.give(this.staging);
+    if (this.staging !== 0) this.stack.slabs.give(this.staging, "sending");
     this.staging = 0;
   }
 
@@ -55,7 +55,7 @@ export class Transmitter {
       if (!envelope.to.isMulticast || envelope.hopLimit > 0) this.send(envelope, false);
     } finally {
       // Whoever refers to them now keeps them.
-      if (own) for (const slab of own) this.stack.slabs.give(slab);
+      if (own) for (const slab of own) this.stack.slabs.give(slab, "sending");
     }
     this.counters.out_datagrams += segmentSize === 0 ? 1 : Math.ceil(length / segmentSize);
   }
@@ -143,9 +143,9 @@ export class Transmitter {
   }
 
   private take(slabs: SlabPool, own: number[]): number {
-    const slab = slabs.take();
+    const slab = slabs.take("sending");
     if (slab === 0) {
-      for (const each of own) slabs.give(each);
+      for (const each of own) slabs.give(each, "sending");
       throw new LoomError("ENOBUFS", "no memory for a datagram");
     }
     own.push(slab);
@@ -156,8 +156,8 @@ export class Transmitter {
   private stage(bytes: number): number {
     const { slabs } = this.stack;
     if (this.staging === 0 || this.staged + bytes > SLAB_BYTES) {
-      if (this.staging !== 0) slabs.give(this.staging);
-      this.staging = slabs.take();
+      if (this.staging !== 0) slabs.give(this.staging, "sending");
+      this.staging = slabs.take("sending");
       this.staged = 0;
       if (this.staging === 0) throw new LoomError("ENOBUFS", "no memory for a datagram");
     }
