@@ -181,16 +181,18 @@ describe("memory that many share", () => {
     slabs.repay(50 * SLAB_BYTES);
     assert.equal(slabs.sendRoom, 50);
     // The share falls with those who receive, down to a slab, and rises when they have not been heard of for two seconds.
-    assert.equal(slabs.share, 25 * SLAB_BYTES);
+    assert.equal(slabs.share, 8 * SLAB_BYTES);
     let period = slabs.countArrival(-1, 1000);
     assert.equal(slabs.countArrival(period, 1500), period);
-    assert.equal(slabs.share, 12 * SLAB_BYTES);
-    for (let i = 0; i < 99; i++) slabs.countArrival(-1, 1500);
+    assert.equal(slabs.share, 8 * SLAB_BYTES);
+    for (let i = 0; i < 4; i++) slabs.countArrival(-1, 1500);
+    assert.equal(slabs.share, 4 * SLAB_BYTES);
+    for (let i = 0; i < 95; i++) slabs.countArrival(-1, 1500);
     assert.equal(slabs.share, SLAB_BYTES);
     period = slabs.countArrival(period, 2500);
     assert.equal(slabs.share, SLAB_BYTES);
     slabs.countArrival(period, 5000);
-    assert.equal(slabs.share, 12 * SLAB_BYTES);
+    assert.equal(slabs.share, 8 * SLAB_BYTES);
     await engine.close();
   });
 
@@ -207,6 +209,6 @@ describe("memory that many share", () => {
     assert.equal(slabs.available, slabs.total);
     assert.equal(slabs.borrow(1 << 30), Math.floor(slabs.total / 2) * SLAB_BYTES);
     slabs.countArrival(-1, Number.MAX_SAFE_INTEGER);
-    assert.ok(slabs.firstShare >= Math.floor(slabs.total / 8) * SLAB_BYTES);
+    assert.equal(slabs.firstShare, 8 * SLAB_BYTES);
   });
 });

@@ -20,6 +20,9 @@ const SHARED = 1 / 4;
 const BORROWED_MOST = 1 / 2;
 const SENDING_MOST = 1 / 2;
 
+/** Bytes of the largest share: what a receive buffer begins with. */
+export const SHARE_MOST = 131_072;
+
 /** Milliseconds in which who receives counts as a receiver. */
 const PERIOD = 1000;
 
@@ -28,8 +31,8 @@ export type SlabUse = "sending" | "receiving";
 
 export class SlabPool {
   readonly total: number;
-  /** Slabs in use. */
-  private readonly held = { sending: 0, receiving: 0 };
+  /** Slabs that what is sent holds. */
+  private sending = 0;
   /** Queues that hold received bytes, connections that may; and what is borrowed of the bytes that may be. */
   private receivers = 0;
   private connections = 0;
@@ -40,7 +43,11 @@ export class SlabPool {
   private periodEnd = 0;
   private borrowed = 0;
   /** Bytes that each of those who receive may keep without borrowing: less the more they are, a slab at the least. */
-  share: number;
+  share = SHARE_MOST;
+  /** Slabs that what is sent may hold: half of all, or less what is borrowed. */
+  sendMost = 0;
+  /** So many have the largest share. */
+  private readonly few: number;
   private readonly memory: EngineMemory;
   private readonly free: Int32Array;
   private count: number;
@@ -53,7 +60,9 @@ export class SlabPool {
     this.total = Math.floor(memory.size(abi.REGION_APP) / STRIDE);
     this.free = Int32Array.from({ length: this.total }, (_, i) => base + i * STRIDE + 64);
     this.count = this.total;
-    this.share = this.among(0);
+    this.few = Math.floor((this.total * SHARED * SLAB_BYTES) / SHARE_MOST);
+    this.shareOut();
+    this.divide();
   }
 
   /** Slabs that nobody holds. */
@@ -63,29 +72,23 @@ export class SlabPool {
 
   /** Slabs that may still be taken for what is sent. */
   get sendRoom(): number {
-    return Math.max(0, Math.min(this.available, this.sendMost - this.held.sending));
-  }
-
-  /** Slabs that what is sent may hold: half of all, or less what is borrowed. */
-  get sendMost(): number {
-    return Math.ceil(Math.min(this.total * SENDING_MOST, this.total * (1 - SHARED) - this.borrowed / SLAB_BYTES));
+    return Math.max(0, Math.min(this.available, this.sendMost - this.sending));
   }
 
   /** Address of a slab's data, or 0 when none is free for this. */
   take(use: SlabUse): number {
-    if (use === "sending" && this.held.sending >= this.sendMost) return 0;
+    if (use === "sending" && this.sending >= this.sendMost) return 0;
     if (this.count === 0) this.sweep();
     if (this.count === 0) return 0;
-    this.held[use]++;
+    if (use === "sending") this.sending++;
     return this.free[--this.count];
   }
 
   /** A slab is for something else from now on; false when that has its part already. */
   turn(from: SlabUse, to: SlabUse): boolean {
     if (from === to) return true;
-    if (to === "sending" && this.held.sending >= this.sendMost) return false;
-    this.held[from]--;
-    this.held[to]++;
+    if (to === "sending" && this.sending >= this.sendMost) return false;
+    this.sending += to === "sending" ? 1 : -1;
     return true;
   }
 
@@ -124,19 +127,25 @@ export class SlabPool {
   }
 
   private among(others: number): number {
-    return Math.max(1, Math.floor((this.total * SHARED) / (others + 1))) * SLAB_BYTES;
+    return others < this.few ? SHARE_MOST : Math.max(1, Math.floor((this.total * SHARED) / (others + 1))) * SLAB_BYTES;
+  }
+
+  private divide(): void {
+    this.sendMost = Math.ceil(Math.min(this.total * SENDING_MOST, this.total * (1 - SHARED) - this.borrowed / SLAB_BYTES));
   }
 
   /** Borrows up to `bytes` beyond one's share; returns how many there were. `repay` gives them back. */
   borrow(bytes: number): number {
-    const most = Math.min(this.total * BORROWED_MOST, this.total * (1 - SHARED) - this.held.sending);
+    const most = Math.min(this.total * BORROWED_MOST, this.total * (1 - SHARED) - this.sending);
     const granted = Math.max(0, Math.min(bytes, Math.floor(most) * SLAB_BYTES - this.borrowed));
     this.borrowed += granted;
+    this.divide();
     return granted;
   }
 
   repay(bytes: number): void {
     this.borrowed -= bytes;
+    this.divide();
   }
 
   /** Address of the first of `n` slabs that lie side by side, as one piece of `runBytes(n)`; 0 when there is no such run. */
@@ -161,7 +170,7 @@ export class SlabPool {
   }
 
   give(slab: number, use: SlabUse): void {
-    this.held[use]--;
+    if (use === "sending") this.sending--;
     this.put(slab);
   }
 

@@ -37,6 +37,7 @@ export function freeSpace(tcb: Tcb): number {
 
 /** The buffer gets another size; what it has beyond its own is borrowed, as far as there is something to borrow. */
 export function resize(tcb: Tcb, bytes: number): void {
+  if (bytes === tcb.receiveSpace) return;
   const { slabs } = tcb.world.stack;
   const more = Math.max(bytes, OWN_SPACE) - Math.max(tcb.receiveSpace, OWN_SPACE);
   if (more < 0) slabs.repay(-more);

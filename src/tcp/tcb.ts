@@ -6,7 +6,7 @@
 import type { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import { Timer } from "../base/timers.ts";
-import type { ByteQueue, SlabUse } from "../engine/slabs.ts";
+import { type ByteQueue, SHARE_MOST, type SlabUse } from "../engine/slabs.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack, Path, Starved, Throttled } from "../ip/stack.ts";
 import type { Accounts } from "./accounts.ts";
@@ -250,7 +250,7 @@ export interface Demultiplexed {
 }
 
 /** Bytes of a receive buffer that begins; what it has beyond is borrowed from what all have. */
-export const OWN_SPACE = 131_072;
+export const OWN_SPACE = SHARE_MOST;
 
 export class Tcb implements Flow, Starved, Throttled {
   readonly world: TcpWorld;
