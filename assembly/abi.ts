@@ -382,6 +382,8 @@ export const ODD_FOREIGN = 2;
 export const WORKER_TURNS = 48;
 /** So many packets have been followed. */
 export const WORKER_TRACES = 52;
+/** Which of its ports has the next turn. */
+export const WORKER_NEXT_PORT = 56;
 export const WORKER_EPOCH = 64;
 /** What the worker is doing: STATE_*. */
 export const WORKER_STATE = 68;

@@ -3,11 +3,12 @@ import {
   BURST, DROP_NO_ROUTE, DROP_PROGRAM, HEADER, HEADER_EPOCH, HEADER_QUEUES, KIND_GENERATOR, KIND_RINGS, MODE_BRIDGED, NEXT_DONE,
   NEXT_PENDING, PORT_FAMILIES, PORT_FLAGS, PORT_GRO, PORT_HOST, PORT_KIND, PORT_MODE, PORT_POLICE_IN, PORT_PROGRAM, PORT_RX, PORT_STAT_RX_BYTES,
   PORT_STAT_RX_PACKETS, PORT_TABLE4, PORT_TABLE6, PORT_TX, PORT_UP, STAT_BURSTS, STAT_EMPTY_POLLS, STAT_RECEIVED, STAT_RECEIVED_BYTES, VEC_ADDR4,
-  VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID, WORKER_NOW,
+  VEC_ADDR6, VEC_IDS, VEC_LIST4, VEC_LIST6, VEC_NEXT, VEC_SRC4, VEC_SRC6, WORKER_BURST_BYTES, WORKER_EPOCH, WORKER_ID, WORKER_NEXT_PORT, WORKER_NOW,
   WORKER_PORTS, WORKER_PORT_COUNT, WORKER_TICKS, WORKER_TIME,
 } from "./abi";
 import { add64, count, hasTable, header, networkOf, portAt, portStats, tableAt } from "./core/layout";
 import { drop } from "./core/packet";
+import { puntsCrowded } from "./core/ring";
 import { loadAcquire, storeRelease } from "./core/sync";
 import { generateBurst } from "./device/generate";
 import { policeInput, serveQueues } from "./device/queued";
@@ -29,23 +30,23 @@ export function pollWorker(worker: usize, now: f64, budget: u32): u32 {
   return sent + pollPorts(worker, budget);
 }
 
+/**
+ * A burst of each port in turn; the next time begins where this one ends, so that many busy ports share the budget. The worker that hands
+ * packets to the host itself takes no more than there is room for among them: the rest waits in its port's ring, and a port that is flooded
+ * loses packets of its own, not of the others.
+ */
 function pollPorts(worker: usize, budget: u32): u32 {
-  const ports = load<u32>(worker, WORKER_PORT_COUNT);
-  let done: u32 = 0;
-  while (true) {
-    let round: u32 = 0;
-    for (let p: u32 = 0; p < ports; p++) {
-      const left = budget - done;
-      if (left == 0) return done;
-      const n = pollPort(worker, <u32>load<u16>(worker + (<usize>p << 1), WORKER_PORTS), min<u32>(left, BURST));
-      round += n;
-      done += n;
-    }
-    if (round == 0) {
-      if (done == 0) count(worker, STAT_EMPTY_POLLS, 1);
-      break;
-    }
+  const ports = load<u32>(worker, WORKER_PORT_COUNT), waits = load<u32>(worker, WORKER_ID) == 0;
+  let done: u32 = 0, idle: u32 = 0, p = load<u32>(worker, WORKER_NEXT_PORT);
+  while (done < budget && idle < ports && !(waits && puntsCrowded())) {
+    if (p >= ports) p = 0;
+    const n = pollPort(worker, <u32>load<u16>(worker + (<usize>p << 1), WORKER_PORTS), min<u32>(budget - done, BURST));
+    done += n;
+    idle = n == 0 ? idle + 1 : 0;
+    p++;
   }
+  store<u32>(worker, p, WORKER_NEXT_PORT);
+  if (done == 0) count(worker, STAT_EMPTY_POLLS, 1);
   return done;
 }
 

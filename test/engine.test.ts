@@ -1,6 +1,7 @@
 /** The engine as a program meets it: polling that yields and sleeps, threads, pairs, both builds. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { Host } from "../src/host/host.ts";
 import { attachGenerator, type Clock, Engine, generatorBytes, joinPorts, realClock } from "../src/index.ts";
 import { plainFrame } from "./frames.ts";
 import { engineOf, mac, through } from "./support.ts";
@@ -61,6 +62,57 @@ describe("polling", () => {
     assert.ok(polled > 0);
     await engine.stop();
     assert.equal(engine.workerState(0), "stopped");
+  });
+
+  it("gives every port its turns, however many are busy", async () => {
+    const PORTS = 40;
+    const engine = await engineOf("shared", { ports: PORTS, buffers: 1 << 15, ringCapacity: 512 });
+    const frame = plainFrame(mac(1));
+    const fill = () => {
+      for (let p = 0; p < PORTS; p++) while (engine.port(p).receive(frame));
+    };
+    for (let round = 0; round < 50; round++) {
+      fill();
+      engine.poll(1024);
+    }
+    // 50 × 1024 packets, four bursts of 256 at a time: 200 bursts, five for each port.
+    const received = Array.from({ length: PORTS }, (_, p) => engine.port(p).counters().rxPackets);
+    assert.deepEqual(received, Array(PORTS).fill(1280));
+    await engine.close();
+  });
+
+  it("leaves what the host has no time for in its port's ring: who floods one port takes nothing from another", async () => {
+    const engine = await engineOf("shared", {
+      ports: 3,
+      tables: 6,
+      buffers: 8192,
+      ringCapacity: 1024,
+      puntCapacity: 512,
+      appBytes: 1 << 20,
+    });
+    const host = (i: number) => Host.create({ engine, interfaces: [{ port: engine.port(i), addresses: [`10.0.${i}.1/24`] }] });
+    const [flooded, quiet] = [await host(0), await host(1)];
+    const [a, b] = [flooded.datagram({ port: 2000 }), quiet.datagram({ port: 2000 })];
+    const frames = [0, 1].map((i) => plainFrame(engine.port(i).macBytes, 0x0a000001 + 256 * i));
+    let [heard, sent] = [0, 0];
+    void (async () => {
+      for (;;) heard += (await b.receive()).data.length > 0 ? 1 : 0;
+    })().catch(() => {});
+    for (let round = 0; round < 100; round++) {
+      while (engine.port(0).receive(frames[0]));
+      sent += engine.port(1).receive(frames[1]) ? 1 : 0;
+      engine.poll();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    for (let i = 0; i < 20; i++) {
+      engine.poll();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.equal(sent, 100);
+    assert.equal(heard, 100);
+    assert.equal(engine.counters().drops.punt_ring_full ?? 0, 0);
+    a.close();
+    await engine.close();
   });
 
   it("stops, starts again and loses nothing", async () => {

@@ -5,7 +5,7 @@
  * the ring treated as full or empty; nothing is read through it. Ids are checked by the receiver.
  */
 import {
-  HEADER_DESCRIPTORS, HEADER_PUNT_CAPACITY, HEADER_RING_CAPACITY, PUNT_ARGUMENT, PUNT_ID, PUNT_REASON, PUNT_SEQUENCE,
+  BURST, HEADER_DESCRIPTORS, HEADER_PUNT_CAPACITY, HEADER_RING_CAPACITY, PUNT_ARGUMENT, PUNT_ID, PUNT_REASON, PUNT_SEQUENCE,
   PUNT_SIZE, REGION_PUNTS, RING_HEAD, RING_HEADER_SIZE, RING_IDS, RING_REJECTED, RING_TAIL,
 } from "../abi";
 import { header, region } from "./layout";
@@ -86,6 +86,13 @@ export function puntPush(id: u32, reason: u32, argument: u32): bool {
     storeRelease(at + PUNT_SEQUENCE, tail + 1);
     return true;
   }
+}
+
+/** Does something wait, and leave less room than the packets of a burst may need? */
+export function puntsCrowded(): bool {
+  const ring = region(REGION_PUNTS);
+  const used = loadAcquire(ring + RING_TAIL) - load<u32>(ring, RING_HEAD);
+  return used != 0 && used + BURST > header(HEADER_PUNT_CAPACITY);
 }
 
 /** Copies up to `n` records (16 bytes each) to `out` and frees their places; one consumer. */
