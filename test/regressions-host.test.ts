@@ -352,3 +352,22 @@ describe("a SYN by another interface than that of the connection which has its a
     assert.equal(bound.received - bound.irs - 1, 10);
   });
 });
+
+describe("keepalive", () => {
+  it("waits at the very moment that it is due, whatever rounding says: the difference may be less than what was added", async () => {
+    // Times at which x + 60,000 - x is less than 60,000.
+    const odd = Array.from({ length: 400 }, (_, i) => 10_000 + i / 7).filter((x) => x + 60_000 - x < 60_000);
+    assert.ok(odd.length > 20);
+    for (const at of odd.slice(0, 20)) {
+      const { lab, a, b } = await pair({ delay: 0 });
+      const listener = b.listen({ port: 80 });
+      await lab.run(5);
+      // The handshake ends at that time, and nothing is said from then on.
+      await lab.run(at - lab.clock.now());
+      const [near] = await Promise.all([a.connect({ hostname: "10.0.0.2", port: 80 }), listener.accept(), lab.run(0)]);
+      near.setKeepAlive(60);
+      await lab.run(200_000);
+      assert.equal(near.status().state, "ESTABLISHED");
+    }
+  });
+});

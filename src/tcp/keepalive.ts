@@ -22,12 +22,14 @@ export function probePeer(tcb: Tcb): void {
     beginKeepAlive(tcb);
     return;
   }
-  const idle = tcb.now - tcb.lastReceivedAt;
-  if (idle < options.keepAlive * 1000) {
+  // Compared as it is armed: `now - lastReceivedAt` may be a rounding error less at the very moment, and the timer would fire for ever.
+  const due = tcb.lastReceivedAt + options.keepAlive * 1000;
+  if (tcb.now < due) {
     tcb.keepProbes = 0;
-    timers.arm(tcb.stateTimer, tcb.lastReceivedAt + options.keepAlive * 1000);
+    timers.arm(tcb.stateTimer, due);
     return;
   }
+  const idle = tcb.now - tcb.lastReceivedAt;
   // The user timeout, where there is one, takes the place of the number of probes (tcp(7), TCP_USER_TIMEOUT).
   const longest = userTimeout(tcb);
   const isOver = longest > 0 ? idle >= longest && tcb.keepProbes > 0 : tcb.keepProbes >= options.keepAliveProbes;
