@@ -9,7 +9,7 @@ import { Accounts } from "../tcp/accounts.ts";
 import { abort } from "../tcp/end.ts";
 import { CookieKeys } from "../tcp/fast-open.ts";
 import type { TcpListener } from "../tcp/listener.ts";
-import { resize } from "../tcp/receiver.ts";
+import { shrinkTo } from "../tcp/receiver.ts";
 import { SendMarks } from "../tcp/send-marks.ts";
 import { CLOSE_WAIT, CLOSED, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from "../tcp/states.ts";
 import type { Tcb, TcpOptions } from "../tcp/tcb.ts";
@@ -195,7 +195,7 @@ export class TcpSocket extends InetSocket {
       tcb.path = undefined;
     } else if (which === "receiveBuffer") {
       options.receiveBuffer = settings.receiveBuffer >>> 1;
-      if (tcb) resize(tcb, Math.min(tcb.receiveSpace, options.receiveBuffer));
+      if (tcb) shrinkTo(tcb, options.receiveBuffer);
     }
   }
 

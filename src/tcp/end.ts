@@ -1,10 +1,10 @@
 /** How connections end: in order, by reset, or by giving up (RFC 9293 §3.6, §3.10.5). */
 import { LoomError, type LoomErrorCode } from "../base/errors.ts";
 import { transmit } from "./output.ts";
-import { resize } from "./receiver.ts";
+import { giveBack } from "./receiver.ts";
 import { ACK, RST } from "./sequence.ts";
 import { CLOSE_WAIT, CLOSED, ESTABLISHED, SYN_RECEIVED, TIME_WAIT } from "./states.ts";
-import { OWN_SPACE, type Tcb } from "./tcb.ts";
+import type { Tcb } from "./tcb.ts";
 
 /** Gives everything back and tells the owner, once. */
 export function destroy(tcb: Tcb, error: LoomError | undefined): void {
@@ -40,7 +40,7 @@ export function awaitFin(tcb: Tcb): void {
 /** Buffers go back; what was received may still be read by whoever owns the connection. */
 export function release(tcb: Tcb, alsoReceived: boolean): void {
   tcb.endFlight();
-  resize(tcb, Math.min(tcb.receiveSpace, OWN_SPACE));
+  giveBack(tcb);
   tcb.queue?.clear();
   if (alsoReceived) tcb.inbox?.clear();
   else tcb.inbox?.trim();

@@ -23,7 +23,7 @@ import { beginKeepAlive } from "./keepalive.ts";
 import { beginSearch, largestPayload } from "./mtu-probe.ts";
 import { noCounters, readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { announcedMss, transmit } from "./output.ts";
-import { acknowledgeSoon, freeSpace, reportDuplicate, resize, takeData, worthTelling } from "./receiver.ts";
+import { acknowledgeSoon, freeSpace, reportDuplicate, takeData, worthTelling } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
 import type { Segment } from "./segment.ts";
 import { sendLimit } from "./send-limit.ts";
@@ -109,7 +109,7 @@ export function agree(tcb: Tcb): void {
     tcb.tsRecent = segment.tsval;
     tcb.tsRecentAt = tcb.now;
   }
-  if (!(own.windowScaling && tcb.scaleOffered)) resize(tcb, Math.min(tcb.receiveSpace, 65_535));
+  if (!(own.windowScaling && tcb.scaleOffered)) tcb.receiveSpace = Math.min(tcb.receiveSpace, 65_535);
   // RFC 6691: the MSS option leaves out options, so what every segment carries comes off in `largestPayload`.
   tcb.peerMss = options.mss || (tcb.remote.family === 4 ? 536 : 1220);
   tcb.mss = largestPayload(tcb);

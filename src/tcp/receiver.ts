@@ -6,7 +6,7 @@ import type { ByteQueue } from "../engine/slabs.ts";
 import type { Range } from "./flight.ts";
 import { after, before, distance, later } from "./sequence.ts";
 import { CLOSED } from "./states.ts";
-import { OWN_SPACE, type Tcb } from "./tcb.ts";
+import type { Tcb } from "./tcb.ts";
 
 /**
  * Ranges that one connection keeps apart. The bytes in them are bounded by the window, as in Linux; this bounds what is kept of each. Of a
@@ -23,26 +23,43 @@ function wholeWindow(tcb: Tcb): number {
 }
 
 /**
- * Bytes that the buffer can still take beyond what was received. Where many have something unread each promises less, so that there is memory for
- * what comes: 20 whose readers paused for a second had promised 118 MB of 64, lost what came, and waited for their retransmission
- * timers for seconds when the readers went on.
+ * Bytes that the buffer holds at most now: what all may have, which is less where many receive, and what it has borrowed beyond that. So there is
+ * memory for what comes: 20 whose readers paused for a second had promised 118 MB of 64, lost what came, and waited for their retransmission
+ * timers for seconds when the readers went on. Never less than two segments, which a peer would not send in pieces.
  */
-export function freeSpace(tcb: Tcb): number {
-  const { receiveSpace, inbox } = tcb;
-  const { slabs } = tcb.world.stack;
-  const unread = inbox ? inbox.length : 0;
-  const lacking = Math.max(0, Math.min(receiveSpace, OWN_SPACE) - (inbox ? slabs.share : slabs.firstShare));
-  return Math.min(Math.max(0, receiveSpace - lacking - unread), wholeWindow(tcb));
+function space(tcb: Tcb): number {
+  return Math.min(tcb.receiveSpace, entitled(tcb));
 }
 
-/** The buffer gets another size; what it has beyond its own is borrowed, as far as there is something to borrow. */
-export function resize(tcb: Tcb, bytes: number): void {
-  if (bytes === tcb.receiveSpace) return;
-  const { slabs } = tcb.world.stack;
-  const more = Math.max(bytes, OWN_SPACE) - Math.max(tcb.receiveSpace, OWN_SPACE);
-  if (more < 0) slabs.repay(-more);
-  const lacking = more > 0 ? more - slabs.borrow(more) : 0;
-  tcb.receiveSpace = bytes - lacking;
+function entitled({ world, inbox, mss, receivedMss, borrowed }: Tcb): number {
+  const { slabs } = world.stack;
+  return Math.max(inbox ? slabs.share : slabs.firstShare, 2 * mss, 2 * receivedMss) + borrowed;
+}
+
+/** Bytes that the buffer can still take beyond what was received. */
+export function freeSpace(tcb: Tcb): number {
+  const unread = tcb.inbox ? tcb.inbox.length : 0;
+  return Math.min(Math.max(0, space(tcb) - unread), wholeWindow(tcb));
+}
+
+/** The buffer becomes larger, as far as there is something to borrow. */
+function grow(tcb: Tcb, bytes: number): void {
+  tcb.borrowed += tcb.world.stack.slabs.borrow(Math.max(0, bytes - entitled(tcb)));
+  tcb.receiveSpace = Math.max(tcb.receiveSpace, Math.min(bytes, entitled(tcb)));
+}
+
+/** The buffer becomes smaller, if it was larger. */
+export function shrinkTo(tcb: Tcb, bytes: number): void {
+  tcb.receiveSpace = Math.min(tcb.receiveSpace, bytes);
+  const surplus = tcb.borrowed - bytes;
+  if (surplus > 0) giveBack(tcb, surplus);
+}
+
+/** What was borrowed goes back. */
+export function giveBack(tcb: Tcb, bytes = tcb.borrowed): void {
+  if (bytes === 0) return;
+  tcb.world.stack.slabs.repay(bytes);
+  tcb.borrowed -= bytes;
 }
 
 /** Two full segments, or half of a window that is smaller: so much is worth a segment of our own (RFC 9293 §3.8.6.2.2). */
@@ -247,7 +264,7 @@ export function noteRead(tcb: Tcb, bytes: number): void {
   const wanted = 2 * tcb.readInRtt + 16 * tcb.receivedMss;
   const most = Math.min(wanted, tcb.options.receiveBuffer);
   // What is borrowed goes back when the connection ends; its last bytes may be read later.
-  if (most > tcb.receiveSpace && !tcb.finReceived && tcb.state !== CLOSED) resize(tcb, most);
+  if (most > space(tcb) && !tcb.finReceived && tcb.state !== CLOSED) grow(tcb, most);
   tcb.readInRtt = 0;
   tcb.measuredAt = tcb.now;
 }

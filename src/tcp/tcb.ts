@@ -249,7 +249,7 @@ export interface Demultiplexed {
   hashNext: Demultiplexed | undefined;
 }
 
-/** Bytes of a receive buffer that begins; what it has beyond is borrowed from what all have. */
+/** Bytes of a receive buffer that begins. */
 export const OWN_SPACE = SHARE_MOST;
 
 export class Tcb implements Flow, Starved, Throttled {
@@ -319,6 +319,8 @@ export class Tcb implements Flow, Starved, Throttled {
   hasFinSequence = false;
   /** Announced buffer size, grown as the application reads. */
   receiveSpace = OWN_SPACE;
+  /** Bytes of it that it has beyond its share of the engine's memory. */
+  borrowed = 0;
   /** When memory was shared out with this one among those who receive. */
   arrivalPeriod = -1;
   measuredAt = 0;
