@@ -146,6 +146,48 @@ describe("memory that many share", () => {
     assert.ok(bytes > 5e6, `${bytes} bytes in a second`);
   });
 
+  it("announces no window below two segments, however large they are: many flows over loopback", async (t) => {
+    random(t);
+    const lab = await Lab.create({ seed: SEED, memory: { appBytes: 16 << 20 } });
+    const host = await lab.host({ interfaces: [{ addresses: ["10.0.0.1/24"] }] });
+    const listener = host.listen({ port: 80, backlog: 100 });
+    const flows = Promise.all(
+      Array.from({ length: 70 }, async () => {
+        const near = host.connect({ hostname: "127.0.0.1", port: 80 });
+        const far = await listener.accept();
+        void near.then((socket) => writeAll(socket, 20));
+        return readAll(far);
+      }),
+    );
+    let got: number[] | undefined;
+    void flows.then((bytes) => {
+      got = bytes;
+    });
+    for (let i = 0; i < 100 && !got; i++) await lab.run(100);
+    assert.deepEqual(got, Array(70).fill(1_000_000));
+  });
+
+  it("is borrowed again when those who had it are idle", async (t) => {
+    random(t);
+    const { lab, near, far } = await pairs(8, 4 << 20, { delay: 25 });
+    const times: number[] = [];
+    for (const [i, socket] of near.entries()) {
+      const start = lab.clock.now();
+      let isThere = false;
+      const written = socket.write(new Uint8Array(20_000_000));
+      const read = (async () => {
+        const space = new Uint8Array(100_000);
+        for (let bytes = 0; bytes < 20_000_000; ) bytes += (await far[i].read(space)) ?? 0;
+        isThere = true;
+      })();
+      for (let k = 0; k < 1000 && !isThere; k++) await lab.run(100);
+      await Promise.all([written, read]);
+      times.push(lab.clock.now() - start);
+      await lab.run(6000);
+    }
+    assert.ok(Math.max(...times) < 1.5 * Math.min(...times), `milliseconds for each in turn: ${times}`);
+  });
+
   it("gives up what came early for what comes next", async (t) => {
     random(t);
     const { lab, b, server } = await inState("ESTABLISHED", SEED);

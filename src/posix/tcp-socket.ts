@@ -687,7 +687,8 @@ export class TcpSocket extends InetSocket {
     if (ended === BOTH || state === CLOSED) mask |= POLLHUP;
     if (ended & RCV_SHUTDOWN) mask |= IN | POLLRDHUP;
     if (this.isOpen || (state !== SYN_SENT && state !== SYN_RECEIVED)) {
-      if (tcb && user.readable(tcb) >= Math.max(this.settings.receiveLowWater, 1) + this.hole(tcb)) mask |= IN;
+      const enough = Math.max(this.settings.receiveLowWater, 1);
+      if (tcb && (user.readable(tcb) >= enough + this.hole(tcb) || (enough > 1 && user.isNearlyFull(tcb)))) mask |= IN;
       if (tcb?.urgent?.state === "here") mask |= POLLPRI;
       if (ended & SEND_SHUTDOWN || !tcb || state === CLOSED || this.hasRoom(tcb)) mask |= OUT;
     }

@@ -23,7 +23,7 @@ import { beginKeepAlive } from "./keepalive.ts";
 import { beginSearch, largestPayload } from "./mtu-probe.ts";
 import { noCounters, readOptions, SackBlocks, type SynOptions } from "./options.ts";
 import { announcedMss, transmit } from "./output.ts";
-import { acknowledgeSoon, freeSpace, reportDuplicate, takeData, worthTelling } from "./receiver.ts";
+import { acknowledgeSoon, freeSpace, giveBack, reportDuplicate, takeData, worthTelling } from "./receiver.ts";
 import { acknowledge } from "./recovery.ts";
 import type { Segment } from "./segment.ts";
 import { sendLimit } from "./send-limit.ts";
@@ -585,6 +585,7 @@ function processFin(tcb: Tcb): boolean {
   }
   tcb.finReceived = true;
   tcb.received = (tcb.received + 1) | 0;
+  giveBack(tcb);
   // Nothing comes any more that a report could spare (Linux's tcp_fin).
   tcb.hasDsack = false;
   // It had come before what it stands behind: a gap has closed (RFC 5681 §4.2). Or into a shut window, where its sender waits for us.

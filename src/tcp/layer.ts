@@ -32,19 +32,23 @@ import { OptionSets } from "./option-sets.ts";
 import { ownMss, sendReset, transmit } from "./output.ts";
 import { noteDeparture } from "./pacing.ts";
 import { PassiveOpen } from "./passive.ts";
+import { giveBack } from "./receiver.ts";
 import { shrink } from "./recovery.ts";
 import { arm, resend, send } from "./sender.ts";
 import { ACK, distance, FIN, RST, SYN } from "./sequence.ts";
 import { defaultSettings, type TcpSettings } from "./settings.ts";
 import { secretFor } from "./signature.ts";
 import { ESTABLISHED, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from "./states.ts";
-import { type Demultiplexed, Tcb, type TcpCounters, type TcpOptions, type TcpWorld } from "./tcb.ts";
+import { type Demultiplexed, OWN_SPACE, Tcb, type TcpCounters, type TcpOptions, type TcpWorld } from "./tcb.ts";
 import { TimeWait, WaitList } from "./time-wait.ts";
 import { ackExpired, retransmitExpired, stateExpired } from "./timers.ts";
 
 const ANY = new IpAddress(0, 0, 0, 0);
 /** Connections that wait in TIME-WAIT at most; the oldest goes when there are more. */
 const MOST_TIME_WAIT = 16_384;
+/** Who has received nothing for so long gives back what it borrowed, when others ask for it; they may ask so often (ms). */
+const IDLE_MS = 5000;
+const RECLAIM_MS = 1000;
 /** So far beyond its last number a connection begins that takes the place of one in TIME-WAIT: a window without scaling, and more (as Linux has it). */
 const REOPENING = 65_537;
 /** What ends a handshake that a listener keeps. */
@@ -320,6 +324,7 @@ export class TcpLayer implements Transport, TcpWorld {
     if (options.advertisedTimeout > 0) tcb.timeouts = { remote: 0, due: true };
     this.connections.add(tcb);
     this.stack.slabs.countConnection(1);
+    tcb.openingShare = this.stack.slabs.firstShare;
     return tcb;
   }
 
@@ -367,6 +372,7 @@ export class TcpLayer implements Transport, TcpWorld {
   }
 
   private nextPort = 0;
+  private reclaimedAt = Number.NEGATIVE_INFINITY;
   private lately: Lately | undefined;
   /** Where the connection begins that the SYN in hand makes of one in TIME-WAIT. */
   private reopenedAt: number | undefined;
@@ -556,6 +562,18 @@ export class TcpLayer implements Transport, TcpWorld {
 
   newQueue(use: SlabUse): ByteQueue {
     return new ByteQueue(this.stack.slabs, this.stack.engine.memory, use);
+  }
+
+  reclaim(): boolean {
+    const { now } = this.stack;
+    if (now < this.reclaimedAt + RECLAIM_MS) return false;
+    this.reclaimedAt = now;
+    for (const tcb of this.list()) {
+      if (tcb.borrowed === 0 || now - tcb.lastReceivedAt < IDLE_MS) continue;
+      giveBack(tcb);
+      tcb.receiveSpace = Math.min(tcb.receiveSpace, OWN_SPACE);
+    }
+    return true;
   }
 
   remove(tcb: Tcb): void {

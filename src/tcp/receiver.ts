@@ -17,9 +17,9 @@ const MOST_RANGES = 4096;
 const MOST_BLOCKS = 4;
 
 /** The largest window there can be. */
-function wholeWindow(tcb: Tcb): number {
+function wholeWindow(tcb: Tcb, most = space(tcb)): number {
   const { windowClamp } = tcb.options;
-  return windowClamp > 0 ? Math.min(tcb.receiveSpace, windowClamp) : tcb.receiveSpace;
+  return windowClamp > 0 ? Math.min(most, windowClamp) : most;
 }
 
 /**
@@ -31,20 +31,24 @@ function space(tcb: Tcb): number {
   return Math.min(tcb.receiveSpace, entitled(tcb));
 }
 
-function entitled({ world, inbox, mss, receivedMss, borrowed }: Tcb): number {
-  const { slabs } = world.stack;
-  return Math.max(inbox ? slabs.share : slabs.firstShare, 2 * mss, 2 * receivedMss) + borrowed;
+function entitled({ world, inbox, openingShare, mss, receivedMss, borrowed }: Tcb): number {
+  return Math.max(inbox ? world.stack.slabs.share : openingShare, 2 * mss, 2 * receivedMss) + borrowed;
 }
 
 /** Bytes that the buffer can still take beyond what was received. */
 export function freeSpace(tcb: Tcb): number {
   const unread = tcb.inbox ? tcb.inbox.length : 0;
-  return Math.min(Math.max(0, space(tcb) - unread), wholeWindow(tcb));
+  const most = space(tcb);
+  return Math.min(Math.max(0, most - unread), wholeWindow(tcb, most));
 }
 
 /** The buffer becomes larger, as far as there is something to borrow. */
 function grow(tcb: Tcb, bytes: number): void {
-  tcb.borrowed += tcb.world.stack.slabs.borrow(Math.max(0, bytes - entitled(tcb)));
+  const { slabs } = tcb.world.stack;
+  const wanted = Math.max(0, bytes - entitled(tcb));
+  let got = slabs.borrow(wanted);
+  if (got < wanted && tcb.world.reclaim()) got += slabs.borrow(wanted - got);
+  tcb.borrowed += got;
   tcb.receiveSpace = Math.max(tcb.receiveSpace, Math.min(bytes, entitled(tcb)));
 }
 
@@ -105,7 +109,7 @@ export function worthUpdate(tcb: Tcb): boolean {
   const promised = Math.max(0, distance(tcb.announced, tcb.received));
   const gain = freeSpace(tcb) - promised;
   if (gain < worthTelling(tcb)) return false;
-  return gain >= promised || (promised < PLENTY && gain >= tcb.receiveSpace / 4);
+  return gain >= promised || (promised < PLENTY && gain >= space(tcb) / 4);
 }
 
 /**

@@ -265,7 +265,7 @@ function detectByDuplicates(tcb: Tcb, ack: number): void {
   const { first } = sent;
   if (!first || first.lost) return;
   const partial = tcb.flight.inRecovery && seen.acked > 0 && before(ack, tcb.flight.recoveryEnd);
-  if (!partial && (tcb.flight.inRecovery || tcb.flight.duplicateAcks < tcb.reordering)) return;
+  if (!partial && (tcb.flight.inRecovery || tcb.flight.afterTimeout || tcb.flight.duplicateAcks < tcb.reordering)) return;
   if (distance(first.end, first.start) > first.size) sent.split(first, (first.start + first.size) | 0);
   lose(tcb, first);
 }

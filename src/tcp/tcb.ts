@@ -216,6 +216,8 @@ export interface TcpWorld {
   readonly flights: Flights;
   /** Milliseconds since the epoch of timestamps; differs by connection through `tsOffset`. */
   newQueue(use: SlabUse): ByteQueue;
+  /** Connections that receive nothing give back what they have borrowed; false when they were asked a moment ago. */
+  reclaim(): boolean;
   /** The connection is over: out of the demultiplexer. */
   remove(tcb: Tcb): void;
   /** Keepalive is due, or the wait in FIN-WAIT-2 is over. */
@@ -321,6 +323,8 @@ export class Tcb implements Flow, Starved, Throttled {
   receiveSpace = OWN_SPACE;
   /** Bytes of it that it has beyond its share of the engine's memory. */
   borrowed = 0;
+  /** Its share until something has arrived: a SYN says the same each time. */
+  openingShare = 0;
   /** When memory was shared out with this one among those who receive. */
   arrivalPeriod = -1;
   measuredAt = 0;

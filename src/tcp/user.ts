@@ -131,6 +131,11 @@ export function readable(tcb: Tcb): number {
   return tcb.inbox?.length ?? 0;
 }
 
+/** Something can be read, and the peer can send hardly more before it was (Linux's tcp_stream_is_readable): who waits for more waits in vain. */
+export function isNearlyFull(tcb: Tcb): boolean {
+  return readable(tcb) > 0 && distance(tcb.announced, tcb.received) <= tcb.receivedMss;
+}
+
 /** True when the peer has closed its side and everything was read. */
 export function ended(tcb: Tcb): boolean {
   return tcb.finReceived && readable(tcb) === 0;
