@@ -69,6 +69,11 @@ export function poll(worker: u32, now: f64, budget: u32): u32 {
   return worker < header(HEADER_WORKERS) ? pollWorker(workerAt(worker), now, budget) : 0;
 }
 
+/** As `poll`, for a caller who takes what goes to the host right after: no more is begun than there is room for. */
+export function pollHosted(worker: u32, now: f64, budget: u32): u32 {
+  return worker < header(HEADER_WORKERS) ? pollWorker(workerAt(worker), now, budget, true) : 0;
+}
+
 // ── Buffers ─────────────────────────────────────────────────────────────────────────────────────
 export function bufferTake(worker: u32): u32 {
   return takeBuffer(workerAt(worker));

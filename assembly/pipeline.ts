@@ -24,19 +24,19 @@ import { switchBurst } from "./node/switch";
 import { travel } from "./road";
 
 /** Polls every port of a worker until `budget` packets have been handled or nothing is left; returns how many. */
-export function pollWorker(worker: usize, now: f64, budget: u32): u32 {
+export function pollWorker(worker: usize, now: f64, budget: u32, waits: bool = false): u32 {
   tell(worker, now);
   const sent = header(HEADER_QUEUES) == 0 ? 0 : serveQueues(worker);
-  return sent + pollPorts(worker, budget);
+  return sent + pollPorts(worker, budget, waits);
 }
 
 /**
- * A burst of each port in turn; the next time begins where this one ends, so that many busy ports share the budget. The worker that hands
- * packets to the host itself takes no more than there is room for among them: the rest waits in its port's ring, and a port that is flooded
- * loses packets of its own, not of the others.
+ * A burst of each port in turn; the next time begins where this one ends, so that many busy ports share the budget. If it `waits` for the host, it
+ * takes no more than there is room for among what goes there: the rest stays in its port's ring, and a port that is flooded loses packets of
+ * its own, not of the others.
  */
-function pollPorts(worker: usize, budget: u32): u32 {
-  const ports = load<u32>(worker, WORKER_PORT_COUNT), waits = load<u32>(worker, WORKER_ID) == 0;
+function pollPorts(worker: usize, budget: u32, waits: bool): u32 {
+  const ports = load<u32>(worker, WORKER_PORT_COUNT);
   let done: u32 = 0, idle: u32 = 0, p = load<u32>(worker, WORKER_NEXT_PORT);
   while (done < budget && idle < ports && !(waits && puntsCrowded())) {
     if (p >= ports) p = 0;

@@ -287,7 +287,7 @@ export class Engine {
     this.rounds++;
     let moved = this.pollDevices(budget);
     const now = this.clock.now();
-    const handled = this.plane.poll(0, now / 1000, budget);
+    const handled = this.plane.pollHosted(0, now / 1000, budget);
     if (this.memory.layout.sizes.flows !== 0) this.plane.flowsTurn(0, now >>> 0, FLOWS_PER_TURN);
     moved += handled + this.handlePunts();
     if (handled !== 0) moved += this.pollDevices(budget);

@@ -15,6 +15,7 @@ export interface DataPlane {
   abiVersion(): number;
   init(limbo: number, fibBytes: number, ribBytes: number): void;
   poll(worker: number, now: number, budget: number): number;
+  pollHosted(worker: number, now: number, budget: number): number;
   bufferTake(worker: number): number;
   bareTake(worker: number): number;
   packetRelease(worker: number, id: number): void;
