@@ -100,7 +100,7 @@ export function readOptions(bytes: Uint8Array, at: number, length: number, out: 
   }
 }
 
-/** No counter was announced. By hand: `fill` is a call out of compiled code, and this is done for every segment. */
+/** No counter was announced. By hand: `fill` is a call out of compiled code, and each handshake comes here. */
 export function noCounters(counters: number[]): void {
   for (let i = 0; i < counters.length; i++) counters[i] = -1;
 }

@@ -214,7 +214,7 @@ export interface TcpWorld {
   /** What peers said about Fast Open. */
   readonly cookies: CookieCache;
   readonly flights: Flights;
-  /** Milliseconds since the epoch of timestamps; differs by connection through `tsOffset`. */
+  /** A queue for the bytes of one direction. */
   newQueue(use: SlabUse): ByteQueue;
   /** Connections that receive nothing give back what they have borrowed; false when they were asked a moment ago. */
   reclaim(): boolean;
