@@ -25,10 +25,19 @@ function fragmentAt(bytes: Uint8Array): number {
   return 0;
 }
 
-/** A packet that begins its way here: everything forwarded has lost a hop, and senders begin with 64. */
+/** An ICMP or ICMPv6 error, in a packet without options or extension headers: all that routers make themselves. */
+function isError(bytes: Uint8Array): boolean {
+  if (isV4(bytes)) return bytes[ETHERNET] === 0x45 && bytes[ETHERNET + 9] === 1 && [3, 4, 11, 12].includes(bytes[ETHERNET + 20]);
+  return u16(bytes, 12) === 0x86dd && bytes[ETHERNET + 6] === 58 && bytes[ETHERNET + 40] < 128;
+}
+
+/**
+ * A packet that begins its way here: everything forwarded has lost a hop, and senders begin with 64; where rules have set the hops,
+ * an error that answers none can only be ours.
+ */
 function isOwn(sent: Uint8Array, cause: Uint8Array): boolean {
   const hops = (bytes: Uint8Array) => bytes[ETHERNET + (isV4(bytes) ? 8 : 7)];
-  return hops(sent) === 64 && hops(cause) !== 65;
+  return (hops(sent) === 64 && hops(cause) !== 65) || (isError(sent) && !isError(cause));
 }
 
 /** Blanks what a router chooses at will in what it makes, in both packets (differences.md). */
