@@ -47,7 +47,7 @@ function inputOf(tool: string, words: readonly string[]): string | undefined {
     return file === undefined ? readFileSync(0, "utf8") : readText(file, "ruleset");
   }
   if (tool !== "nft") return undefined;
-  const at = words.findIndex((word) => /^-[a-z]*f[a-z]*$/.test(word) || word === "--file");
+  const at = words.findIndex((word) => /^-[a-zA-Z]*f[a-zA-Z]*$/.test(word) || word === "--file");
   if (at < 0) return undefined;
   const name = words[at + 1];
   if (name === undefined) throw new LoomError("EINVAL", "nft -f: a file is missing; expected its name, or - for the standard input");

@@ -37,7 +37,8 @@ class Writer {
     if (type.name === "ct_label") return value.toString(2).length - 1;
     if (type.name === "hexadecimal" && value >= 1n << 63n) return `0x${value.toString(16)}`;
     const text = unquoted(type.print(value, this.names));
-    return type.json === "number" || (type.symbols && type.name !== "realm" && /^(\d+|0x[0-9a-f]+)$/.test(text)) ? Number(value) : text;
+    const isNumber = /^(\d+|0x[0-9a-f]+)$/.test(text) && (type.json === "number" || (type.symbols && type.name !== "realm"));
+    return isNumber ? Number(value) : text;
   }
   constant(value: Constant): Json {
     const { type, from, to, form } = value;
@@ -54,7 +55,7 @@ class Writer {
   }
   private flags(type: Constant["type"], from: bigint): Json {
     const names = [...(type.symbols ?? [])].filter(([, bit]) => (from & bit) !== 0n).sort((a, b) => Number(a[1] - b[1]));
-    return names.length === 0 ? Number(from) : one(names.map(([name]) => name));
+    return names.length === 0 ? Number(from) : one(names.map(([name, bit]) => (this.names.wording?.numeric ? Number(bit) : name)));
   }
   private typed(value: Value, number: bigint): Json {
     if (value.type.kind === "bitmask" && value.type.symbols) {
@@ -353,11 +354,11 @@ export function rulesetJson(tables: readonly HeldTable[], names: Names): Ruleset
   return selectionJson({ tables, show: "whole" }, names);
 }
 /** What a `list` or `reset` command asks for (`nft -j list …`). */
-export function selectionJson({ tables, show }: Selection, names: Names, { terse = false }: ListOptions = {}): RulesetJson {
+export function selectionJson({ tables, show }: Selection, names: Names, options: ListOptions = {}): RulesetJson {
   const metainfo = { metainfo: { version: "1.0.6", release_name: "Lester Gooch #5", json_schema_version: 1 } };
-  const writer = new Writer(names);
+  const writer = new Writer({ ...names, wording: options });
   const head = (table: HeldTable) => (show === "parts" ? [] : [headJson(table)]);
-  const parts = (table: HeldTable) => (show === "names" ? [] : partsJson(terse ? withoutElements(table) : table, writer));
+  const parts = (table: HeldTable) => (show === "names" ? [] : partsJson(options.terse ? withoutElements(table) : table, writer));
   return { nftables: [metainfo, ...tables.flatMap((table) => [...head(table), ...parts(table)])] };
 }
 function withoutElements(table: HeldTable): HeldTable {

@@ -6,12 +6,11 @@ import type { Selection } from "./select.ts";
 import { limitText, quotaText, Shower } from "./show.ts";
 import { IP_PROTOCOLS } from "./symbols.ts";
 import type { HeldChain, HeldObject, HeldTable } from "./tables.ts";
-import { formatTime } from "./times.ts";
-import type { Names } from "./types.ts";
+import { type Names, timeText, type Wording } from "./types.ts";
 
 const protocolName = (number: number): string => [...IP_PROTOCOLS].find(([, value]) => Number(value) === number)?.[0] ?? `${number}`;
 
-export interface ListOptions {
+export interface ListOptions extends Wording {
   /** Handles behind everything that has one (`nft -a`). */
   readonly handles?: boolean;
   /** Without what rules, sets and objects have counted (`nft -s`). */
@@ -29,7 +28,12 @@ class TableWriter {
     names: Names,
     readonly options: ListOptions,
   ) {
-    this.shower = new Shower(names, table.family, options.stateless);
+    this.shower = new Shower({ ...names, wording: options }, table.family, options.stateless);
+  }
+
+  priority({ priority, hook }: NonNullable<HeldChain["base"]>): string {
+    const isNumber = this.options.numeric || this.options.numericPriority;
+    return isNumber ? `${priority}` : priorityText(priority, this.table.family, hook);
   }
 
   handle(number: number): string {
@@ -58,16 +62,14 @@ function listTable(table: HeldTable, names: Names, options: ListOptions, between
   return `table ${table.family} ${table.name} {${writer.handle(table.handle)}\n${head}${blocks.join(between)}}\n`;
 }
 function chainBlock(chain: HeldChain, writer: TableWriter): string {
-  const { table, shower } = writer;
+  const { shower } = writer;
   const lines: string[] = [];
   if (chain.comment !== undefined) lines.push(`comment "${chain.comment}"`);
   const { base } = chain;
   if (base) {
     const devices = base.devices ?? [];
     const device = devices.length === 0 ? "" : devices.length === 1 ? ` device "${devices[0]}"` : ` devices = { ${devices.join(", ")} }`;
-    lines.push(
-      `type ${base.type} hook ${base.hook}${device} priority ${priorityText(base.priority, table.family, base.hook)}; policy ${base.policy};`,
-    );
+    lines.push(`type ${base.type} hook ${base.hook}${device} priority ${writer.priority(base)}; policy ${base.policy};`);
   }
   for (const { rule, handle } of chain.rules) lines.push(`${shower.rule(rule)}${writer.handle(handle)}`);
   return writer.block(`chain ${chain.name}`, chain.handle, lines);
@@ -103,8 +105,8 @@ function setBlock(set: SetDefinition, writer: TableWriter): string {
   const flags = setFlagNames(set);
   // A time to live says by itself that elements have one.
   if (flags.length > 0 && !(set.timeoutMs !== undefined && flags.join() === "timeout")) lines.push(`flags ${flags.join(",")}`);
-  if (set.timeoutMs !== undefined) lines.push(`timeout ${formatTime(set.timeoutMs)}`);
-  if (set.gcIntervalMs !== undefined) lines.push(`gc-interval ${formatTime(set.gcIntervalMs)}`);
+  if (set.timeoutMs !== undefined) lines.push(`timeout ${timeText(set.timeoutMs, writer.options)}`);
+  if (set.gcIntervalMs !== undefined) lines.push(`gc-interval ${timeText(set.gcIntervalMs, writer.options)}`);
   if (set.autoMerge) lines.push("auto-merge");
   if (set.statements) lines.push(set.statements.map((each) => (each.k === "counter" ? "counter" : shower.statement(each))).join(" "));
   if (set.comment !== undefined) lines.push(`comment "${set.comment}"`);
@@ -143,7 +145,7 @@ function objectBlock({ spec: { name, object }, handle, comment }: HeldObject, wr
         return [
           `protocol ${protocolName(object.protocol)}`,
           `dport ${object.dport}`,
-          `timeout ${formatTime(object.timeoutMs)}`,
+          `timeout ${timeText(object.timeoutMs, options)}`,
           `size ${object.size}`,
           ...l3,
         ];

@@ -18,8 +18,7 @@ import {
   shownStatements,
 } from "./shown.ts";
 import { ICMP_CODES, ICMPV6_CODES, ICMPX_CODES } from "./symbols.ts";
-import { formatTime } from "./times.ts";
-import { type Names, stringOf } from "./types.ts";
+import { type Names, stringOf, timeText, type Wording } from "./types.ts";
 import { LOG_LEVELS } from "./vocabulary.ts";
 
 export class Shower {
@@ -57,7 +56,7 @@ export class Shower {
     let rest = from;
     for (const [name, bit] of [...type.symbols].sort((a, b) => Number(a[1] - b[1])))
       if ((rest & bit) !== 0n) {
-        names.push(name);
+        names.push(this.names.wording?.numeric ? `0x${bit.toString(16)}` : name);
         rest &= ~bit;
       }
     if (rest !== 0n || names.length === 0) names.push(`0x${rest.toString(16)}`);
@@ -143,8 +142,8 @@ export class Shower {
   private element(each: Element, set: SetDefinition): string {
     const words = [each.key.map((field) => this.constant(field, " | ")).join(" . ") || "*"];
     for (const statement of each.statements ?? []) words.push(this.statement(statement));
-    if (each.timeoutMs !== undefined) words.push(`timeout ${formatTime(each.timeoutMs)}`);
-    if (each.expiresMs !== undefined && !this.stateless) words.push(`expires ${formatTime(each.expiresMs)}`);
+    if (each.timeoutMs !== undefined) words.push(`timeout ${timeText(each.timeoutMs, this.names.wording)}`);
+    if (each.expiresMs !== undefined && !this.stateless) words.push(`expires ${timeText(each.expiresMs, this.names.wording)}`);
     if (each.comment !== undefined) words.push(`comment "${each.comment}"`);
     return `${words.join(" ")}${each.data === undefined ? "" : ` : ${this.data(each.data, set)}`}`;
   }
@@ -196,7 +195,7 @@ export class Shower {
         return `queue${flags.length > 0 ? ` flags ${flags.join(",")}` : ""} to ${each.num ? this.value(each.num) : 0}`;
       }
       default:
-        return plainText(each, this.stateless);
+        return plainText(each, this.stateless, this.names.wording);
     }
   }
   private match(each: Statement & { k: "match" }): string {
@@ -245,7 +244,7 @@ export class Shower {
   }
   private dynset(each: Statement & { k: "dynset" }): string {
     const words = [this.value(each.key)];
-    if (each.timeoutMs !== undefined) words.push(`timeout ${formatTime(each.timeoutMs)}`);
+    if (each.timeoutMs !== undefined) words.push(`timeout ${timeText(each.timeoutMs, this.names.wording)}`);
     for (const statement of each.statements) words.push(statement.k === "counter" ? "counter" : this.statement(statement));
     const inner = `{ ${words.join(" ")}${each.data ? ` : ${this.value(each.data)}` : ""} }`;
     return each.set.meter ? `meter ${each.set.name} size ${each.set.size} ${inner}` : `${each.op} @${each.set.name} ${inner}`;
@@ -267,7 +266,7 @@ export class Shower {
     return `${one(addr.from)}-${one(addr.to)}${ports}`;
   }
   private reject(each: Statement & { k: "reject" }): string {
-    const named = rejectName(each);
+    const named = rejectName(each, this.names.wording?.numeric);
     const usual =
       each.type === "icmpx-unreach" ? each.code === 1 : each.type === "icmp-unreach" && each.code === (each.family === 4 ? 3 : 4);
     if (usual && (each.type === "icmpx-unreach" || this.family === "ip" || this.family === "ip6")) return "reject";
@@ -275,7 +274,7 @@ export class Shower {
   }
 }
 
-export function rejectName(each: Statement & { k: "reject" }): { readonly type: string; readonly code?: string } {
+export function rejectName(each: Statement & { k: "reject" }, numeric = false): { readonly type: string; readonly code?: string } {
   if (each.type === "tcp-rst") return { type: "tcp reset" };
   const [type, codes] =
     each.type === "icmpx-unreach"
@@ -283,8 +282,8 @@ export function rejectName(each: Statement & { k: "reject" }): { readonly type: 
       : each.family === 4
         ? (["icmp", ICMP_CODES] as const)
         : (["icmpv6", ICMPV6_CODES] as const);
-  const code = [...codes].find(([, number]) => Number(number) === each.code)?.[0] ?? `${each.code}`;
-  return { type, code };
+  const name = numeric ? undefined : [...codes].find(([, number]) => Number(number) === each.code)?.[0];
+  return { type, code: name ?? `${each.code}` };
 }
 export function verdictText(verdict: Verdict): string {
   return "chain" in verdict ? `${verdict.code} ${verdict.chain}` : verdict.code;
@@ -304,7 +303,7 @@ export function limitText(limit: LimitSpec): string {
 export function quotaText(quota: QuotaSpec, stateless = false): string {
   return `${quota.over ? "over " : ""}${byteUnit(quota.bytes).join(" ")}${quota.used === 0 || stateless ? "" : ` used ${byteUnit(quota.used).join(" ")}`}`;
 }
-function plainText(each: Statement, stateless: boolean): string {
+function plainText(each: Statement, stateless: boolean, wording: Wording | undefined): string {
   switch (each.k) {
     case "counter":
       return stateless ? "counter" : `counter packets ${each.packets} bytes ${each.bytes}`;
@@ -325,7 +324,7 @@ function plainText(each: Statement, stateless: boolean): string {
       return `reset tcp option ${each.option}`;
     case "last":
       if (stateless) return "last";
-      return `last used ${each.usedMs === undefined ? "never" : formatTime(Math.round(each.usedMs))}`;
+      return `last used ${each.usedMs === undefined ? "never" : timeText(Math.round(each.usedMs), wording)}`;
     default:
       return each.k;
   }

@@ -10,10 +10,24 @@ import * as symbols from "./symbols.ts";
 import { formatDate, formatHour, formatTime, milliseconds, parseDate, parseHour } from "./times.ts";
 import type { Order, TypeName } from "./type-names.ts";
 
-/** What constants need from outside: interfaces by name and number. */
+/** What is shown as a number although it has a name, and by a name although it is shown as a number. */
+export interface Wording {
+  /** Everything that has a name, but for services, users and interfaces (`nft -n`). */
+  readonly numeric?: boolean;
+  /** Spans of time in seconds (`nft -T`, and with `numeric`). */
+  readonly numericTime?: boolean;
+  readonly numericPriority?: boolean;
+  readonly numericProtocol?: boolean;
+  /** Ports by the names of services (`nft -S`). */
+  readonly serviceNames?: boolean;
+  /** Users and groups by name (`nft -u`). */
+  readonly userNames?: boolean;
+}
+/** What constants need from outside: interfaces by name and number, and how they are to be shown. */
 export interface Names {
   interfaceIndex(name: string): number | undefined;
   interfaceName(index: number): string | undefined;
+  readonly wording?: Wording;
 }
 export interface DataType {
   readonly name: TypeName;
@@ -35,14 +49,22 @@ export interface DataType {
 const hex = (digits: number) => (value: bigint) => `0x${value.toString(16).padStart(digits, "0")}`;
 const decimal = (value: bigint) => value.toString();
 
-type Shape = Partial<Omit<DataType, "name" | "title" | "bits">> & { readonly quoted?: boolean };
+/** `when`: names are shown then; where it is not said, unless numbers are asked for. */
+type Shape = Partial<Omit<DataType, "name" | "title" | "bits">> & {
+  readonly quoted?: boolean;
+  readonly when?: (wording: Wording | undefined) => boolean | undefined;
+  readonly named?: ReadonlyMap<string, bigint>;
+};
 const quoted = (name: string | undefined, quote?: boolean): string | undefined => (name !== undefined && quote ? `"${name}"` : name);
+const unlessNumeric = (wording: Wording | undefined) => !wording?.numeric;
 const made = new Map<string, DataType>();
 function type(name: TypeName, title: string, bits: number, shape: Shape = {}): void {
-  const { symbols: known, print: plain = decimal } = shape;
-  const names = known && inverse(known);
+  const { symbols: known, print: plain = decimal, when = unlessNumeric } = shape;
+  const shown = shape.named ?? known;
+  const names = shown && inverse(shown);
   const parse = shape.parse ?? ((text: string) => known?.get(text) ?? integer(text) ?? `Could not parse ${title}`);
-  const print = names ? (value: bigint, env: Names) => quoted(names.get(value), shape.quoted) ?? plain(value, env) : plain;
+  const named = (value: bigint, env: Names) => (when(env.wording) ? quoted(names?.get(value), shape.quoted) : undefined);
+  const print = names ? (value: bigint, env: Names) => named(value, env) ?? plain(value, env) : plain;
   made.set(name, {
     name,
     title,
@@ -108,6 +130,9 @@ function parseClassid(text: string): bigint | string {
 }
 const formatClassid = (value: bigint) =>
   value === 0xffffffffn ? "root" : value === 0n ? "none" : `${(value >> 16n).toString(16)}:${(value & 0xffffn).toString(16)}`;
+/** A span of time; whole seconds where numbers are asked for. */
+export const timeText = (ms: number, wording: Wording | undefined): string =>
+  wording?.numeric || wording?.numericTime ? `${Math.floor(ms / 1000)}s` : formatTime(ms);
 const parseMs = (text: string): bigint | string => {
   const value = integer(text);
   return value !== undefined
@@ -125,8 +150,17 @@ type("ipv4_addr", "IPv4 address", 32, { order: "big", parse: parseIpv4, print: f
 type("ipv6_addr", "IPv6 address", 128, { order: "big", parse: parseIpv6, print: formatIpv6, json: "string" });
 type("ether_addr", "Ethernet address", 48, { order: "big", parse: parseMac, print: formatMac, json: "string" });
 type("ether_type", "Ethernet protocol", 16, named(symbols.ETHER_TYPES, { order: "big", print: hex(4) }));
-type("inet_proto", "Internet protocol", 8, named(symbols.IP_PROTOCOLS, { order: "big", parse: parseProtocol }));
-type("inet_service", "internet network service", 16, { order: "big", parse: parseService });
+type("inet_proto", "Internet protocol", 8, {
+  ...named(symbols.IP_PROTOCOLS, { order: "big", parse: parseProtocol }),
+  when: (wording) => !wording?.numeric && !wording?.numericProtocol,
+});
+type("inet_service", "internet network service", 16, {
+  order: "big",
+  parse: parseService,
+  named: new Map([...SERVICES].map(([name, port]) => [name, BigInt(port)])),
+  quoted: true,
+  when: (wording) => wording?.serviceNames,
+});
 type("mark", "packet mark", 32, { print: hex(8) });
 type("iface_index", "network interface index", 32, {
   parse: (text, names) => {
@@ -146,8 +180,9 @@ type("ifname", "network interface name", 128, {
   json: "string",
 });
 type("iface_type", "network interface type", 16, named(symbols.INTERFACE_TYPES));
-type("uid", "user ID", 32, { parse: (text) => symbols.USERS.get(text) ?? integer(text) ?? "User does not exist" });
-type("gid", "group ID", 32, { parse: (text) => symbols.USERS.get(text) ?? integer(text) ?? "Group does not exist" });
+const users: Shape = { named: symbols.USERS, quoted: true, when: (wording) => wording?.userNames };
+type("uid", "user ID", 32, { ...users, parse: (text) => symbols.USERS.get(text) ?? integer(text) ?? "User does not exist" });
+type("gid", "group ID", 32, { ...users, parse: (text) => symbols.USERS.get(text) ?? integer(text) ?? "Group does not exist" });
 type("realm", "routing realm", 32, named(symbols.REALMS, { quoted: true, json: "string" }));
 type("classid", "TC classid", 32, { parse: parseClassid, print: formatClassid, json: "string" });
 type("nf_proto", "netfilter protocol", 8, named(symbols.NF_PROTOCOLS));
@@ -163,7 +198,7 @@ type("day", "Day of week of packet reception", 8, {
   },
 });
 type("hour", "Hour of day of packet reception", 32, { parse: parseHour, print: formatHour, json: "string" });
-type("time", "relative time", 32, { parse: parseMs, print: (value) => formatTime(Number(value)) });
+type("time", "relative time", 32, { parse: parseMs, print: (value, { wording }) => timeText(Number(value), wording) });
 type("ct_state", "conntrack state", 32, flags(symbols.CT_STATES));
 type("ct_dir", "conntrack direction", 8, named(symbols.CT_DIRECTIONS));
 type("ct_status", "conntrack status", 32, flags(symbols.CT_STATUS));
@@ -186,7 +221,7 @@ type("mh_type", "Mobility Header Type", 8, named(symbols.MH_TYPES));
 type("dccp_pkttype", "DCCP packet type", 4, named(symbols.DCCP_TYPES));
 type("arp_op", "ARP operation", 16, named(symbols.ARP_OPERATIONS, { order: "big" }));
 type("dscp", "Differentiated Services Code Point", 6, named(symbols.DSCP, { print: hex(2) }));
-type("ecn", "Explicit Congestion Notification", 2, named(symbols.ECN));
+type("ecn", "Explicit Congestion Notification", 2, named(symbols.ECN, { print: hex(0) }));
 type("tcp_flag", "TCP flag", 8, flags(symbols.TCP_FLAGS));
 type("fib_addrtype", "fib address type", 32, named(symbols.FIB_TYPES));
 type("cgroupsv2", "cgroupsv2 path", 64);

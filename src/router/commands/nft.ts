@@ -4,17 +4,24 @@ import { TraceText } from "../../filter/trace.ts";
 import type { Router } from "../router.ts";
 import { type Command, type Output, usage } from "./command.ts";
 
-type Switch = "json" | "handles" | "stateless" | "check" | "file" | "terse";
-const LETTERS: Readonly<Record<string, Switch>> = { j: "json", a: "handles", s: "stateless", c: "check", f: "file", t: "terse" };
-const WORDS: Readonly<Record<string, Switch>> = {
-  json: "json",
-  handle: "handles",
-  stateless: "stateless",
-  check: "check",
-  file: "file",
-  terse: "terse",
-};
-const EXPECTED = "expected -f FILE, -j, -a, -s, -t or -c";
+/** Options by their letter and their name; of each what it switches on. */
+const SWITCHES = {
+  json: "j",
+  handle: "a",
+  stateless: "s",
+  terse: "t",
+  check: "c",
+  file: "f",
+  numeric: "n",
+  "numeric-priority": "y",
+  "numeric-protocol": "p",
+  "numeric-time": "T",
+  guid: "u",
+  service: "S",
+} as const;
+type Switch = keyof typeof SWITCHES;
+const LETTERS = new Map(Object.entries(SWITCHES).map(([name, letter]) => [letter as string, name as Switch]));
+const EXPECTED = "expected -f FILE, -j, -a, -s, -t, -c, -n, -y, -p, -T, -u or -S";
 
 /** `input`: the text of the file behind `-f`. */
 export const nft: Command = ({ rules, host }, words, input) => {
@@ -24,9 +31,15 @@ export const nft: Command = ({ rules, host }, words, input) => {
   if (file === undefined && rest[0] === "monitor") return monitor(host, rest.slice(1));
   const options: FirewallApplyOptions = {
     json: switches.has("json"),
-    handles: switches.has("handles"),
+    handles: switches.has("handle"),
     stateless: switches.has("stateless"),
     terse: switches.has("terse"),
+    numeric: switches.has("numeric"),
+    numericPriority: switches.has("numeric-priority"),
+    numericTime: switches.has("numeric-time"),
+    numericProtocol: switches.has("numeric-protocol"),
+    userNames: switches.has("guid"),
+    serviceNames: switches.has("service"),
     check: switches.has("check"),
     file: file ?? "",
   };
@@ -49,7 +62,7 @@ function read(words: readonly string[]) {
   let file: string | undefined;
   for (; at < words.length && words[at].startsWith("-"); at++) {
     const word = words[at];
-    const named = word.startsWith("--") ? [WORDS[word.slice(2)]] : [...word.slice(1)].map((letter) => LETTERS[letter]);
+    const named = word.startsWith("--") ? [nameOf(word.slice(2))] : [...word.slice(1)].map((letter) => LETTERS.get(letter));
     for (const each of named) {
       if (each === undefined) throw usage(`Error: unknown option ${word}; ${EXPECTED}`);
       switches.add(each);
@@ -63,3 +76,5 @@ function read(words: readonly string[]) {
   if (file === undefined && rest.length === 0) throw usage("Error: a command is missing, such as `list ruleset`, or -f FILE");
   return { switches, file, rest };
 }
+
+const nameOf = (word: string): Switch | undefined => (word in SWITCHES ? (word as Switch) : undefined);
