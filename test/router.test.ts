@@ -204,6 +204,37 @@ describe("a router in a lab", () => {
     await run("conntrack", "-F");
   });
 
+  it("conntrack -o xml and timestamp, in conntrack's elements", async () => {
+    const heard: string[][] = [[], []];
+    const stops = await Promise.all(
+      ["xml,timestamp", "timestamp"].map(async (output, i) =>
+        (await run("conntrack", "-E", "-p", "udp", "-o", output)).follow?.((text) => heard[i].push(text)),
+      ),
+    );
+    const socket = inside.datagram({ port: 5001 });
+    socket.send(new Uint8Array(2), { address: "192.0.2.254", port: 53 });
+    await lab.run(500);
+    for (const stop of stops) stop?.();
+    const side = (direction: string, ends: string, ports: string) =>
+      `<meta direction="${direction}"><layer3 protonum="2" protoname="ipv4">${ends}</layer3><layer4 protonum="17" protoname="udp">${ports}</layer4>`;
+    const [inner, outer] = ["10.0.0.10\\d", "192.0.2.254"];
+    const there = side("original", `<src>${inner}</src><dst>${outer}</dst>`, "<sport>5001</sport><dport>53</dport>");
+    const back = side("reply", `<src>${outer}</src><dst>${inner}</dst>`, "<sport>53</sport><dport>5001</dport>");
+    const when =
+      "<when><hour>\\d+</hour><min>\\d+</min><sec>\\d+</sec><wday>[1-7]</wday><day>\\d+</day><month>\\d+</month><year>\\d+</year></when>";
+    const rest = (words: string) => `<meta direction="independent">${words}<id>\\d+</id><unreplied/></meta>`;
+    assert.equal(heard[0][0], '<?xml version="1.0" encoding="utf-8"?>\n<conntrack>\n');
+    const begun = `<flow type="new">${there}</meta>${back}</meta>${rest("<timeout>30</timeout>")}${when}</flow>`;
+    assert.match(heard[0][1], new RegExp(`^${begun}\n$`));
+    assert.match(heard[1][0], /^\[\d+\.\d{6}\]\t {4}\[NEW\] udp {6}17 30 src=10\./);
+    const counted = (packets: number, bytes: number) => `<counters><packets>${packets}</packets><bytes>${bytes}</bytes></counters></meta>`;
+    const lives = `${there}${counted(1, 30)}${back}${counted(0, 0)}${rest("<timeout>29</timeout><mark>0</mark><use>1</use>")}`;
+    const { stdout: listing } = await run("conntrack", "-L", "-p", "udp", "--sport", "5001", "-o", "xml");
+    assert.match(listing ?? "", new RegExp(`^<\\?xml .*\\?>\n<conntrack>\n<flow>${lives}</flow>\n</conntrack>\n$`));
+    assert.equal((await run("conntrack", "-D", "-p", "udp", "--sport", "5001")).code, 0);
+    socket.close();
+  });
+
   it("conntrack -E: all who listen hear what happens from then on", async () => {
     const heard = await Promise.all(
       [[], ["-s", "10.0.0.0/24"], ["-s", "10.1.0.0/16"]].map(async (filter) => {
@@ -332,7 +363,7 @@ describe("words that the tools do not know", () => {
     ["lb weight 192.0.2.80:80 10.0.0.5:80 x", /the weight is "x"; expected a number/, 1],
     ["lb add 192.0.2.80:80 10.0.0.6:80 3", /"3" stands where "weight N" was expected/, 1],
     ["lb drain 192.0.2.80:80 10.0.0.5:80 now", /"now" is too much/, 1],
-    ["conntrack -L -o xml", /there is no output "xml"/, 1],
+    ["conntrack -L -o labels", /there is no output "labels"; expected some of extended, id, xml, timestamp/, 1],
     ["conntrack -L --state ESTABLISHEDD", /expected one of NONE, SYN_SENT/, 1],
   ] as const)
     it(`${words}`, async () => {

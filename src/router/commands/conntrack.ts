@@ -1,13 +1,12 @@
 /** `conntrack -L|-E|-G|-D|-U|-F|-S|-C`: conntrack(8) against the router's flows; `-L mapping`, a table of our own, what NAT maps. */
-import * as abi from "../../../assembly/abi.ts";
-import { type Conntrack, type FlowChange, type FlowEvent, type FlowFilter, flowMatcher } from "../../track/conntrack.ts";
-import { type Flow, PROTOCOL_NAMES } from "../../track/flow.ts";
-import { expectationText, flowText, mappingText, zoneText } from "../../track/index.ts";
+import { type FlowChange, type FlowEvent, type FlowFilter, flowMatcher } from "../../track/conntrack.ts";
+import type { Flow } from "../../track/flow.ts";
+import { expectationText, mappingText } from "../../track/index.ts";
+import { XML_HEAD } from "../../track/xml.ts";
 import { type Command, type Output, usage } from "./command.ts";
+import { followEvents } from "./conntrack-events.ts";
+import { eventLine, flowLines, OUTPUTS, type OutputName } from "./conntrack-lines.ts";
 import { FILTERS, markOf, numberOf, OPTIONAL, VERSION } from "./conntrack-words.ts";
-
-/** How often events are looked for (ms). */
-const EVENTS_MS = 50;
 
 type Action = "list" | "get" | "delete" | "update" | "events" | "flush" | "stats" | "count";
 const ACTIONS: Readonly<Record<string, Action>> = {
@@ -34,7 +33,6 @@ const TABLES: Readonly<Record<string, readonly Action[]>> = {
   expect: ["list", "count"],
   mapping: ["list"],
 };
-const OUTPUTS = ["extended", "id"] as const;
 const KINDS: Readonly<Record<string, readonly FlowEvent["kind"][]>> = {
   NEW: ["new"],
   UPDATES: ["update"],
@@ -48,7 +46,7 @@ interface Order {
   readonly filter: FlowFilter;
   readonly change: FlowChange;
   readonly kinds: ReadonlySet<FlowEvent["kind"]>;
-  readonly outputs: ReadonlySet<string>;
+  readonly outputs: ReadonlySet<OutputName>;
 }
 
 function read(words: readonly string[]): Order {
@@ -58,7 +56,7 @@ function read(words: readonly string[]): Order {
   let change: FlowChange = {};
   let mark: ReturnType<typeof markOf> | undefined;
   const kinds = new Set<FlowEvent["kind"]>();
-  const outputs = new Set<string>();
+  const outputs = new Set<OutputName>();
   for (let i = 0; i < words.length; i++) {
     const word = words[i];
     const reading = FILTERS.get(word);
@@ -81,11 +79,12 @@ function read(words: readonly string[]): Order {
   else filter = { ...filter, ...mark };
   return { action, table, filter, change, kinds: kinds.size === 0 ? new Set(KINDS.ALL) : kinds, outputs };
 }
-function outputsOf(text: string): readonly string[] {
-  const wanted = text.split(",");
-  const other = wanted.find((each) => !OUTPUTS.includes(each as never));
-  if (other !== undefined) throw usage(`${VERSION}: there is no output "${other}"; expected ${OUTPUTS.join(" or ")}`);
-  return wanted;
+function outputsOf(text: string): readonly OutputName[] {
+  return text.split(",").map((each) => {
+    const known = OUTPUTS.find((name) => name === each);
+    if (known === undefined) throw usage(`${VERSION}: there is no output "${each}"; expected some of ${OUTPUTS.join(", ")}`);
+    return known;
+  });
 }
 function kindsOf(text: string, option: string): readonly FlowEvent["kind"][] {
   return text.split(",").flatMap((name) => {
@@ -105,26 +104,27 @@ export const conntrack: Command = ({ rules, host }, words) => {
     return action === "count" ? { stdout: `${expected.length}\n` } : listed(expected, "expectations have been shown");
   }
   const counted = host.engine.memory.layout.sizes.flowAccounting === 1;
-  const shown = (flow: Flow) => written(flowText(flow, counted), flow.id, outputs);
+  const flows = (some: readonly Flow[], what: string, count = some.length): Output => ({
+    ...listed([], `flow entries have been ${what}`, count),
+    stdout: flowLines(some, counted, outputs),
+  });
   switch (action) {
     case "list":
-      return listed([...tracked.list(filter)].map(shown), "flow entries have been shown");
+      return flows([...tracked.list(filter)], "shown");
     case "get": {
       const [found] = tracked.list(filter);
       if (!found) return { stderr: `${VERSION}: Operation failed: such conntrack doesn't exist\n`, code: 1 };
-      return listed([shown(found)], "flow entries have been shown");
+      return flows([found], "shown");
     }
     case "delete": {
-      const flows = [...tracked.list(filter)].map(shown);
-      return { ...listed(flows, "flow entries have been deleted", tracked.delete(filter)), code: flows.length > 0 ? 0 : 1 };
+      const found = [...tracked.list(filter)];
+      return { ...flows(found, "deleted", tracked.delete(filter)), code: found.length > 0 ? 0 : 1 };
     }
     case "update": {
       if (Object.keys(change).length === 0) throw usage(`${VERSION}: -U changes nothing; expected -m MARK or -t SECONDS`);
       const changed = tracked.update(filter, change);
-      const flows = [
-        ...tracked.list({ ...filter, ...(change.mark === undefined ? {} : { mark: change.mark, markMask: change.markMask }) }),
-      ];
-      return { ...listed(flows.map(shown), "flow entries have been updated", changed), code: changed > 0 ? 0 : 1 };
+      const marked = change.mark === undefined ? {} : { mark: change.mark, markMask: change.markMask };
+      return { ...flows([...tracked.list({ ...filter, ...marked })], "updated", changed), code: changed > 0 ? 0 : 1 };
     }
     case "flush":
       tracked.delete(filter);
@@ -139,91 +139,13 @@ export const conntrack: Command = ({ rules, host }, words) => {
     }
     default: {
       const fits = flowMatcher(filter);
-      return events(tracked, host.engine.clock, (event) =>
-        kinds.has(event.kind) && fits(event) ? eventLine(event, counted, outputs) : undefined,
-      );
+      const { clock } = host.engine;
+      const lineOf = (event: FlowEvent) => (kinds.has(event.kind) && fits(event) ? eventLine(event, counted, outputs, clock) : undefined);
+      return followEvents(tracked, clock, lineOf, outputs.has("xml") ? XML_HEAD : "");
     }
   }
 };
 
 function listed(lines: readonly string[], what: string, count = lines.length): Output {
   return { stdout: lines.map((line) => `${line}\n`).join(""), stderr: `${VERSION}: ${count} ${what}.\n` };
-}
-/** A flow's line as the options behind -o want it. */
-function written(text: string, id: number, outputs: ReadonlySet<string>): string {
-  const line = outputs.has("extended") ? text : text.replace(/^ipv\d +\d+ /, "");
-  return outputs.has("id") ? `${line} id=${id}` : line;
-}
-
-/** Everybody who listens hears every event from then on: the ring that they are taken from forgets them. */
-class EventHub {
-  private readonly listeners = new Set<(event: FlowEvent) => void>();
-
-  constructor(private readonly tracked: Conntrack) {}
-
-  add(listener: (event: FlowEvent) => void, clock: { sleep(ms: number): Promise<void> }): () => void {
-    // What nobody was there to hear is past.
-    this.take();
-    this.listeners.add(listener);
-    if (this.listeners.size === 1) void this.run(clock);
-    return () => void this.listeners.delete(listener);
-  }
-
-  private async run(clock: { sleep(ms: number): Promise<void> }): Promise<void> {
-    while (this.listeners.size > 0) {
-      await clock.sleep(EVENTS_MS);
-      this.take();
-    }
-  }
-
-  private take(): void {
-    for (const event of this.tracked.events()) for (const listener of this.listeners) listener(event);
-  }
-}
-const hubs = new WeakMap<Conntrack, EventHub>();
-
-function events(tracked: Conntrack, clock: { sleep(ms: number): Promise<void> }, lineOf: (event: FlowEvent) => string | undefined): Output {
-  const hub = hubs.get(tracked) ?? new EventHub(tracked);
-  hubs.set(tracked, hub);
-  return {
-    follow: (print) =>
-      hub.add((event) => {
-        const line = lineOf(event);
-        if (line !== undefined) print(line);
-      }, clock),
-  };
-}
-
-/** As conntrack prints it; `counted`: what a flow that ends has carried is known. */
-function eventLine(event: FlowEvent, counted: boolean, outputs: ReadonlySet<string>): string {
-  const { kind, family, protocol, status, state, mark, expiresMs, id } = event;
-  const isEnd = kind === "destroy";
-  const tuple = (direction: "original" | "reply") => {
-    const { src, dst, sport, dport, type, code, id: echo, packets, bytes } = event[direction];
-    return [
-      `src=${src} dst=${dst}`,
-      sport !== undefined ? `sport=${sport} dport=${dport}` : type !== undefined ? `type=${type} code=${code} id=${echo}` : "",
-      zoneText(event, direction),
-      isEnd && counted ? `packets=${packets} bytes=${bytes}` : "",
-    ]
-      .filter((word) => word !== "")
-      .join(" ");
-  };
-  return `${[
-    `[${kind.toUpperCase()}]`.padStart(9),
-    outputs.has("extended") ? (family === 4 ? "ipv4     2" : "ipv6     10") : "",
-    (PROTOCOL_NAMES[protocol] ?? "unknown").padEnd(8),
-    protocol,
-    ...(isEnd ? [] : [Math.ceil(expiresMs / 1000)]),
-    state ?? "",
-    tuple("original"),
-    ...(status & abi.IPS_SEEN_REPLY ? [] : ["[UNREPLIED]"]),
-    tuple("reply"),
-    ...(status & abi.IPS_ASSURED ? ["[ASSURED]"] : []),
-    isEnd && mark === 0 ? "" : `mark=${mark}`,
-    zoneText(event, undefined),
-    outputs.has("id") ? `id=${id}` : "",
-  ]
-    .filter((word) => word !== "")
-    .join(" ")}\n`;
 }
