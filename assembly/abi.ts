@@ -1,9 +1,10 @@
 /**
  * The boundary between the two halves: every offset, size and code that both compilers need.
  *
- * Plain numeric constants only, so that AssemblyScript and TypeScript read the same file. Sizes are
- * bytes, `…Be` fields are in network order, everything else is little-endian. A table of regions in
- * the header says where things lie: they are sized once, when the engine is created.
+ * Plain numeric constants only, so that AssemblyScript and TypeScript read the same file; and one file, as it could not import
+ * others: the one compiler wants the extension of a module's file, which the other refuses. Sizes are bytes, `…Be` fields are in
+ * network order, everything else is little-endian. A table of regions in the header says where things lie: they are sized once,
+ * when the engine is created.
  *
  * Names carry meaning: the text after `DROP_`, `PUNT_` and `STAT_` is the name of the counter that
  * users see (in lower case), so that no reason is spelt twice.
