@@ -4,6 +4,7 @@
  */
 import type { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
+import { SHARE_MOST } from "../engine/slabs.ts";
 import type { Host } from "../host/host.ts";
 import { Accounts } from "../tcp/accounts.ts";
 import { abort } from "../tcp/end.ts";
@@ -13,7 +14,7 @@ import { shrinkTo } from "../tcp/receiver.ts";
 import { SendMarks } from "../tcp/send-marks.ts";
 import { CLOSE_WAIT, CLOSED, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from "../tcp/states.ts";
 import type { Tcb, TcpOptions } from "../tcp/tcb.ts";
-import { DEFAULT_OPTIONS, OWN_SPACE } from "../tcp/tcb.ts";
+import { DEFAULT_OPTIONS } from "../tcp/tcb.ts";
 import { toMark } from "../tcp/urgent.ts";
 import * as user from "../tcp/user.ts";
 import { bindingsOf } from "./bindings.ts";
@@ -167,7 +168,7 @@ export class TcpSocket extends InetSocket {
     if (settings[which]) return settings[which];
     // Tuned by the stack: what a fresh socket of Linux shows, or what the connection has.
     if (which === "sendBuffer") return this.space.limit(tcb, 0);
-    return tcb ? tcb.receiveSpace : OWN_SPACE;
+    return tcb ? tcb.receiveSpace : SHARE_MOST;
   }
 
   /** Half of the buffer: more might never fit (tcp_set_rcvlowat). */

@@ -8,7 +8,7 @@ import { IpAddress, LOOPBACK } from "../base/ip-address.ts";
 import { secret } from "../base/random.ts";
 import { SipHash } from "../base/siphash.ts";
 import { Timer } from "../base/timers.ts";
-import { ByteQueue, type SlabUse } from "../engine/slabs.ts";
+import { ByteQueue, SHARE_MOST, type SlabUse } from "../engine/slabs.ts";
 import type { IcmpErrorReport } from "../ip/icmp.ts";
 
 import { icmpErrno } from "../ip/icmp-errno.ts";
@@ -20,6 +20,7 @@ import { Authentication } from "./authentication.ts";
 import { congestionControl } from "./congestion/index.ts";
 import { Connections } from "./connections.ts";
 import { flow } from "./cookies.ts";
+import { newCounters } from "./counters.ts";
 import { synFlags } from "./ecn.ts";
 import { abort, destroy, peerOf } from "./end.ts";
 import { CookieCache, CookieKeys } from "./fast-open.ts";
@@ -39,7 +40,7 @@ import { ACK, distance, FIN, RST, SYN } from "./sequence.ts";
 import { defaultSettings, type TcpSettings } from "./settings.ts";
 import { secretFor } from "./signature.ts";
 import { ESTABLISHED, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from "./states.ts";
-import { type Demultiplexed, OWN_SPACE, Tcb, type TcpCounters, type TcpOptions, type TcpWorld } from "./tcb.ts";
+import { type Demultiplexed, Tcb, type TcpOptions, type TcpWorld } from "./tcb.ts";
 import { TimeWait, WaitList } from "./time-wait.ts";
 import { ackExpired, retransmitExpired, stateExpired } from "./timers.ts";
 
@@ -86,56 +87,7 @@ export class TcpLayer implements Transport, TcpWorld {
   readonly roomAgain = takeTurn;
   /** Keys of the Fast Open cookies that this host hands out; may be replaced. */
   cookieKeys: CookieKeys;
-  readonly counters: TcpCounters = {
-    active_opens: 0,
-    passive_opens: 0,
-    attempt_fails: 0,
-    estab_resets: 0,
-    in_segs: 0,
-    in_errs: 0,
-    out_segs: 0,
-    retrans_segs: 0,
-    out_rsts: 0,
-    timeouts: 0,
-    loss_probes: 0,
-    fast_retrans: 0,
-    challenge_acks: 0,
-    paws_rejected: 0,
-    abort_on_timeout: 0,
-    abort_on_memory: 0,
-    out_of_window_icmps: 0,
-    dsack_received: 0,
-    ofo_queued: 0,
-    ofo_dropped: 0,
-    ofo_pruned: 0,
-    listen_overflows: 0,
-    min_hop_limit_drops: 0,
-    syncookies_sent: 0,
-    syncookies_received: 0,
-    syncookies_failed: 0,
-    time_wait_overflow: 0,
-    spurious_rtos: 0,
-    spurious_recoveries: 0,
-    memory_drops: 0,
-    fastopen_active: 0,
-    fastopen_active_fail: 0,
-    fastopen_passive: 0,
-    fastopen_passive_fail: 0,
-    fastopen_listen_overflow: 0,
-    fastopen_cookie_reqd: 0,
-    md5_not_found: 0,
-    md5_unexpected: 0,
-    md5_failures: 0,
-    ao_good: 0,
-    ao_bad: 0,
-    ao_key_not_found: 0,
-    ao_required: 0,
-    ao_dropped_icmps: 0,
-    mtu_probes: 0,
-    mtu_probe_successes: 0,
-    mtu_probe_failures: 0,
-    mtu_black_holes: 0,
-  };
+  readonly counters = newCounters();
   private readonly connections: Connections;
   private readonly listeners = new Map<number, TcpListener[]>();
   /** Ports that were bound and have no other user yet, and by how many: nobody is given one by chance. */
@@ -571,7 +523,7 @@ export class TcpLayer implements Transport, TcpWorld {
     for (const tcb of this.list()) {
       if (tcb.borrowed === 0 || now - tcb.lastReceivedAt < IDLE_MS) continue;
       giveBack(tcb);
-      tcb.receiveSpace = Math.min(tcb.receiveSpace, OWN_SPACE);
+      tcb.receiveSpace = Math.min(tcb.receiveSpace, SHARE_MOST);
     }
     return true;
   }

@@ -11,8 +11,9 @@ import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack, Path, Starved, Throttled } from "../ip/stack.ts";
 import type { Accounts } from "./accounts.ts";
 import type { AoKey } from "./ao-key.ts";
-import type { AoCounters, Authentication } from "./authentication.ts";
+import type { Authentication } from "./authentication.ts";
 import type { CongestionControl, Flow } from "./congestion/control.ts";
+import type { TcpCounters } from "./counters.ts";
 import type { EcnKind, EcnState } from "./ecn-state.ts";
 import type { CookieCache, CookieOption } from "./fast-open.ts";
 import { AT_REST, type Flight, type Flights } from "./flight.ts";
@@ -22,7 +23,7 @@ import { RateSampler } from "./rate.ts";
 import { RTO_MAX, RTO_MIN, RttEstimator } from "./rtt.ts";
 import type { Scoreboard } from "./scoreboard.ts";
 import type { TcpSettings } from "./settings.ts";
-import type { Md5Counters, Md5Key } from "./signature.ts";
+import type { Md5Key } from "./signature.ts";
 import { CLOSED } from "./states.ts";
 import type { Urgent, UrgentData } from "./urgent-state.ts";
 
@@ -146,51 +147,6 @@ export const DEFAULT_OPTIONS: Readonly<TcpOptions> = {
 };
 
 /** Counters by the names of `nstat`, lower case. */
-export interface TcpCounters extends Md5Counters, AoCounters {
-  active_opens: number;
-  passive_opens: number;
-  attempt_fails: number;
-  estab_resets: number;
-  in_segs: number;
-  /** Segments for several hosts at once, which TCP does not take. */
-  in_errs: number;
-  out_segs: number;
-  retrans_segs: number;
-  out_rsts: number;
-  timeouts: number;
-  loss_probes: number;
-  fast_retrans: number;
-  challenge_acks: number;
-  paws_rejected: number;
-  abort_on_timeout: number;
-  abort_on_memory: number;
-  out_of_window_icmps: number;
-  dsack_received: number;
-  ofo_queued: number;
-  ofo_dropped: number;
-  /** Times that what came early was given up for what comes next. */
-  ofo_pruned: number;
-  listen_overflows: number;
-  min_hop_limit_drops: number;
-  syncookies_sent: number;
-  syncookies_received: number;
-  syncookies_failed: number;
-  time_wait_overflow: number;
-  spurious_rtos: number;
-  spurious_recoveries: number;
-  memory_drops: number;
-  fastopen_active: number;
-  fastopen_active_fail: number;
-  fastopen_passive: number;
-  fastopen_passive_fail: number;
-  fastopen_listen_overflow: number;
-  fastopen_cookie_reqd: number;
-  mtu_probes: number;
-  mtu_probe_successes: number;
-  mtu_probe_failures: number;
-  mtu_black_holes: number;
-}
-
 /** What the connection's owner wants to hear of. */
 export interface TcpEvents {
   established?(): void;
@@ -250,9 +206,6 @@ export interface Demultiplexed {
   readonly hash: number;
   hashNext: Demultiplexed | undefined;
 }
-
-/** Bytes of a receive buffer that begins. */
-export const OWN_SPACE = SHARE_MOST;
 
 export class Tcb implements Flow, Starved, Throttled {
   readonly world: TcpWorld;
@@ -320,7 +273,7 @@ export class Tcb implements Flow, Starved, Throttled {
   finSequence = 0;
   hasFinSequence = false;
   /** Announced buffer size, grown as the application reads. */
-  receiveSpace = OWN_SPACE;
+  receiveSpace = SHARE_MOST;
   /** Bytes of it that it has beyond its share of the engine's memory. */
   borrowed = 0;
   /** Its share until something has arrived: a SYN says the same each time. */
