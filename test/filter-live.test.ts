@@ -88,6 +88,59 @@ const OWN_CHAIN = `table ip t {
 }
 `;
 
+/** Sets and maps that are there already, changed by one command after the other: what nft and Linux 6.18 were seen to say. */
+describe("sets in force that commands change", () => {
+  const inForce = async (...commands: readonly string[]) => {
+    const engine = await engineOf("plain", { ports: 1, filterBytes: 1 << 20 });
+    const firewall = new Firewall(engine, engine.createNetwork().add(engine.port(0)));
+    const run = (text: string) => firewall.apply(text);
+    for (const command of commands) run(command);
+    return run;
+  };
+  const elements = (listing: string) => /elements = \{ ([^}]*) \}/.exec(listing)?.[1].replace(/\s+/g, " ");
+
+  it("elements that touch or overlap are joined to those there are (auto-merge)", async () => {
+    const run = await inForce("add table ip f", "add set ip f s { type ipv4_addr; flags interval; auto-merge; }");
+    const after = (added: string) => {
+      run(`add element ip f s { ${added} }`);
+      return elements(run("list set ip f s"));
+    };
+    assert.equal(after("10.0.0.0/8"), "10.0.0.0/8");
+    assert.equal(after("11.0.0.0/8"), "10.0.0.0/7");
+    assert.equal(after("3.3.3.0-3.3.3.5"), "3.3.3.0-3.3.3.5, 10.0.0.0/7");
+    assert.equal(after("3.3.3.4-3.3.3.9"), "3.3.3.0-3.3.3.9, 10.0.0.0/7");
+    assert.equal(after("3.3.3.2"), "3.3.3.0-3.3.3.9, 10.0.0.0/7");
+    assert.equal(after("0.0.0.0/0"), "0.0.0.0/0");
+  });
+
+  for (const kind of ["", "flags interval;"])
+    it(`a map leads to chains that were made after it ${kind}`, async () => {
+      const run = await inForce("add table ip f", `add map ip f m { type inet_service : verdict; ${kind} elements = { 22 : accept } ; }`);
+      run("add chain ip f x");
+      run("add element ip f m { 23 : jump x }");
+      assert.equal(elements(run("list map ip f m")), "22 : accept, 23 : jump x");
+      run("rename chain ip f x y");
+      assert.equal(elements(run("list map ip f m")), "22 : accept, 23 : jump y");
+      run("add chain ip f z\nadd element ip f m { 24 : goto z }\ndelete element ip f m { 23 }\ndelete chain ip f y");
+      assert.equal(elements(run("list map ip f m")), "22 : accept, 24 : goto z");
+      assert.throws(() => run("delete chain ip f z"), /Device or resource busy/);
+    });
+
+  it("a map names counters that were made after it", async () => {
+    const run = await inForce("add table ip f", "add map ip f m { type inet_service : counter; }");
+    run("add counter ip f b");
+    run('add element ip f m { 81 : "b" }');
+    assert.equal(elements(run("list map ip f m")), '81 : "b"');
+  });
+
+  it("a text that names what is not there changes nothing, in no set", async () => {
+    const run = await inForce("table ip f {\n set s { type ipv4_addr; }\n map m { type inet_service : verdict; }\n}");
+    assert.throws(() => run("add element ip f s { 1.1.1.1 }\nadd element ip f m { 80 : jump nowhere }"));
+    assert.equal(elements(run("list set ip f s")), undefined);
+    assert.equal(elements(run("list map ip f m")), undefined);
+  });
+});
+
 for (const build of BUILDS)
   describe(`a firewall's listing (${build})`, () => {
     it("chains of a rule's own count, return, drop, and go with their rule", async () => {

@@ -86,7 +86,7 @@ export type StatementNode = At &
     | { readonly k: "verdict"; readonly verdict: VerdictNode }
     /** A chain without a name, of this rule alone. */
     | { readonly k: "bind"; readonly code: "jump" | "goto"; readonly rules: readonly RuleNode[] }
-    | { readonly k: "match"; readonly op: RelationOp; readonly l: Node; readonly r: Node; readonly mask?: Node }
+    | { readonly k: "match"; readonly op: RelationOp; readonly by?: Span; readonly l: Node; readonly r: Node; readonly mask?: Node }
     | { readonly k: "vmap"; readonly e: Node; readonly mappings: Mappings }
     | { readonly k: "mangle"; readonly target: SelectorNode; readonly value: Node }
     | { readonly k: "objref"; readonly type: string; readonly name: Node }

@@ -34,6 +34,11 @@ const FAMILIES: ReadonlyMap<string, bigint> = new Map([
 /** What a socket is or is not. */
 const SWITCHES = new Set(["transparent", "wildcard"]);
 const TERMINAL = new Set(["bind", "reject", "nat", "masquerade", "redirect", "queue"]);
+type MatchNode = StatementNode & { readonly k: "match" };
+/** Operators for which one side has to be the smaller one. */
+const ORDERS: ReadonlySet<string> = new Set(["<", ">", "<=", ">="]);
+const undefinedFor = (each: MatchNode, what: string): Fault =>
+  new Fault(each.r.at, `Relational expression (${each.op}) is undefined for ${what} expressions`, each.by);
 const isTerminal = (each: StatementNode): boolean => TERMINAL.has(each.k) || (each.k === "verdict" && each.verdict.code !== "continue");
 
 export function evaluateRule(rule: RuleNode, scope: RuleScope): EvaluatedRule {
@@ -182,11 +187,11 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     this.out.push({ k: "queue", flags: each.flags, ...(num ? { num } : {}) });
   }
 
-  private match(each: StatementNode & { k: "match" }): void {
+  private match(each: MatchNode): void {
     const l = value(each.l, this.headers, this.scope);
     const r = resolve(each.r, this.scope);
     this.checkTracked(each.l, l, r);
-    if (each.op === "!" && l.k === "binary") throw new Fault(each.l.at, "cannot combine negation with binary expression");
+    this.checkOperator(each, l, r);
     if (each.mask) {
       this.masked(l, each);
       return;
@@ -206,6 +211,7 @@ export class RuleEvaluator implements ElementContext, Evaluation {
       return;
     }
     const found = constant(each.r, l, this.scope);
+    if (ORDERS.has(each.op) && found.form !== "value") throw undefinedFor(each, found.form);
     // In a table of one family that says nothing.
     const { family } = this.scope;
     if (l.k === "meta" && l.key === "protocol" && FAMILIES.get(family) === found.from && each.op !== "!=" && !this.isAlone) return;
@@ -216,6 +222,17 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     }
     if (l.k === "socket" && SWITCHES.has(l.key) && found.to > 1n) throw new Fault(r.at, `Value ${found.to} exceeds valid range 0-1`);
     this.compare(l, found, each.op);
+  }
+  /** Which operators there are for what stands on both sides. */
+  private checkOperator(each: MatchNode, l: Value, r: Node): void {
+    if (each.op === "!") {
+      if (l.k === "binary") throw new Fault(each.l.at, "cannot combine negation with binary expression", each.r.at);
+      const single = r.k === "set" && r.items.length === 1 ? r.items[0].at : each.r.at;
+      const isFlags = l.type.kind === "bitmask" && r.k !== "setref" && !(r.k === "set" && r.items.length > 1);
+      if (!isFlags && !each.mask) throw new Fault(each.l.at, "negation can only be used with singleton bitmask values", single);
+    }
+    if (each.mask && (each.op === "!" || ORDERS.has(each.op))) throw new Fault(each.at, "either == or != is allowed");
+    if (r.k === "setref" && ORDERS.has(each.op)) throw undefinedFor(each, "set reference");
   }
   /** Addresses and ports of connections have a type only where the rule or the other side tells it. */
   private checkTracked(node: Node, l: Value, r: Node): void {
@@ -245,17 +262,17 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     else if (left.k === "meta" || left.k === "payload") this.headers.learnSome(left);
   }
   /** `tcp flags syn / syn,ack`: these flags of those. */
-  private masked(l: Value, each: StatementNode & { k: "match" }): void {
+  private masked(l: Value, each: MatchNode): void {
     if (l.type.kind !== "bitmask") throw new Fault(each.at, `${l.type.title} has no flags to be masked`);
     const mask = constant(each.mask as Node, l, this.scope);
     const r = constant(each.r, l, this.scope);
     const masked: Value = { k: "binary", op: "&", l, r: mask, type: l.type, bits: l.bits, order: l.order };
     this.out.push({ k: "match", op: each.op === "!=" ? "!=" : "==", l: masked, r });
   }
-  private inSet(l: Value, node: SetNode, op: RelationOp, each: StatementNode & { k: "match" }): void {
+  private inSet(l: Value, node: SetNode, op: RelationOp, each: MatchNode): void {
     const parts = partsOf(l);
-    if (op !== "implicit" && op !== "==" && op !== "!=") throw new Fault(each.r.at, `Cannot use ${op} with sets, only == and !=`);
     const elements = elementsOf(node, parts, undefined, this);
+    if (ORDERS.has(op) && elements.length > 1) throw undefinedFor(each, "set");
     if (elements.length === 0) throw new Fault(node.at, "Set is empty");
     if (elements.length === 1 && l.k !== "concat" && elements[0].key.length === 1) {
       this.compare(l, elements[0].key[0], op);
@@ -269,7 +286,7 @@ export class RuleEvaluator implements ElementContext, Evaluation {
         elements.filter((each) => !isCatchAll(each)).map((each) => each.key[0].from),
       );
   }
-  private inNamedSet(l: Value, name: string, op: RelationOp, each: StatementNode & { k: "match" }): void {
+  private inNamedSet(l: Value, name: string, op: RelationOp, each: MatchNode): void {
     const set = this.namedSet(name, each.r.at);
     if (set.data) throw new Fault(each.r.at, "Set reference is a map, expected a set: use map or vmap");
     sameTypes(partsOf(l), set.parts, each.l.at, each.r.at);

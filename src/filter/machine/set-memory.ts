@@ -75,7 +75,8 @@ export class SetMemory {
   readonly link: SetLink & { stride: number; expiry: number; end: number };
   readonly carried: readonly Expression[];
   private readonly space: Space;
-  private readonly names: Names;
+  /** By the table that it is of now. */
+  names: Names;
   private readonly header: Block;
   /** Of sets with ranges. */
   private blocks: Block[] = [];
@@ -151,6 +152,7 @@ export class SetMemory {
       this.staged = this.build(this.after(removed, added));
       return;
     }
+    for (const element of added) this.valueOf(element);
     if (space.u32(link.address + abi.SET_LEFT) >= added.length) return;
     if (space.engine.plane.sizeSet(link.address, count + added.length) === 0)
       throw new LoomError("ENOMEM", `the rules' memory has no room for set ${spec.name}; raise filterBytes`);
@@ -266,9 +268,7 @@ export class SetMemory {
     const { map } = this.spec;
     if (map?.kind === "data")
       for (let i = 0; i < link.dataWords; i++) space.setU32(at + link.dataOffset + 4 * i, wordAt(element.data ?? NO_DATA, i));
-    if (map?.kind === "verdict")
-      space.setU32(at + link.dataOffset, encodeVerdict(element.verdict ?? { code: "continue" }, this.names.chain));
-    if (map?.kind === "object") space.setU32(at + link.dataOffset, this.names.object(element.object ?? ""));
+    else if (map) space.setU32(at + link.dataOffset, this.valueOf(element));
     if (link.expiry !== 0) {
       const life = BigInt(Math.round((element.timeoutMs ?? this.spec.timeoutMs ?? 0) * MILLISECOND));
       const left = element.expiresMs === undefined ? life : BigInt(Math.round(element.expiresMs * MILLISECOND));
@@ -280,6 +280,13 @@ export class SetMemory {
       if (own !== undefined || this.spec.expressions !== undefined) space.u8.set(this.stateBytes(own ?? []), at + link.expressionsOffset);
       else space.setU32(at + link.expressionsOffset, 0);
     }
+  }
+
+  /** The number of what an element of a map of verdicts or objects names; throws when there is no such thing. */
+  private valueOf({ verdict, object }: SetElement): number {
+    const { map } = this.spec;
+    if (map?.kind === "verdict") return encodeVerdict(verdict ?? { code: "continue" }, this.names.chain);
+    return map?.kind === "object" ? this.names.object(object ?? "") : 0;
   }
 
   /** A set with ranges beside the one in force; throws when there is no memory for it. */

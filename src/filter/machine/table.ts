@@ -220,9 +220,15 @@ export class LoadedTable implements User {
 
   // ── In force and out of it ──────────────────────────────────────────────────────────────────────
 
-  /** Makes sure of room for what changes in the sets that stay; throws where there is none, and then nothing has changed. */
+  /** Makes sure of room for what changes in the sets that stay, and that what they name is there; throws where it is not, and then nothing has changed. */
   prepare(): void {
+    this.nameSets();
     for (const { set, removed, added } of this.changes) set.prepare(removed, added);
+  }
+
+  /** What sets name (chains, objects) is looked up in this table: those that stay have known another. */
+  private nameSets(): void {
+    for (const set of this.sets.values()) set.names = this.names(set.spec);
   }
 
   /** Changes the sets that stay. */
@@ -251,6 +257,7 @@ export class LoadedTable implements User {
   /** Gives back what was made for a table that does not come into force. */
   abandon(): void {
     for (const { set } of this.changes) set.discard();
+    this.before?.nameSets();
     this.releaseAllBut(this.before);
   }
 
