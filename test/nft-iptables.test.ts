@@ -242,12 +242,38 @@ COMMIT
       ["-m ttl ! --ttl-lt 5 -j DROP", /"!" before --ttl-lt is not translated/],
       ["! -j DROP", /"!" before -j is not translated/],
       ["-j DROP !", /"!" before nothing is not translated/],
+      ["! -s 10.0.0.0/8,192.168.0.0/16 -j ACCEPT", /! is not allowed with several addresses behind -s/],
+      ["! -i lo -m recent --set -j DROP", /the match "recent" is not translated/],
     ] as const)
       assert.throws(() => translateIptables(`iptables -A INPUT ${command}`), why);
     assert.match(translateIptables("iptables -A INPUT -m limit -j ACCEPT"), /limit rate 3\/hour burst 5 packets counter accept/);
     assert.match(translateIptables("iptables -A INPUT -m rpfilter -j ACCEPT"), /fib saddr \. iif oif exists counter accept/);
     assert.throws(() => translateIptables("iptables -I INPUT last -j DROP"), /-I is "last"; expected a number/);
     assert.throws(() => translateIptables("iptables -A INPUT --dport 5 -j DROP"), /--dport needs a protocol before it/);
+  });
+  it("the ways in which options are written", () => {
+    const rules = (command: string) =>
+      translateIptables(`iptables ${command}`)
+        .split("\n")
+        .flatMap((line) => /^add rule ip \S+ \S+ (.*)$/.exec(line)?.[1] ?? []);
+    for (const [command, ...expected] of [
+      ["-tnat -A PREROUTING -p tcp --dport=80 -j DNAT --to 10.0.0.1:80", "tcp dport 80 counter dnat to 10.0.0.1:80"],
+      ["-t nat -A PREROUTING -p tcp --dport 80 -j REDIRECT --to 3128", "tcp dport 80 counter redirect to :3128"],
+      ["-t nat -A POSTROUTING -o eth0 -j SNAT --to 1.2.3.4", 'oifname "eth0" counter snat to 1.2.3.4'],
+      ["-A INPUT -p tcp -m multiport --dport 80,443 -j ACCEPT", "ip protocol tcp tcp dport { 80, 443 } counter accept"],
+      ["-w 5 -W 100000 -v -A INPUT -mstate --state=NEW -j LOG --log-prefix=x", 'ct state new counter log prefix "x"'],
+      ["-A INPUT -p tcp --dport http:https -j ACCEPT", "tcp dport 80-443 counter accept"],
+      ["-A INPUT -p tcp --dport ftp-data:ftp -j ACCEPT", "tcp dport 20-21 counter accept"],
+      ["-t mangle -A PREROUTING -j CONNMARK --save-mark --nfmask 0xffff --ctmask 0xffffffff", "counter ct mark set mark and 0xffff"],
+      ["-t mangle -A POSTROUTING -p udp --dport 68 -j CHECKSUM --checksum-fill", "udp dport 68 counter"],
+      ["-A INPUT -m conntrack ! --ctstate RELATED,DNAT -j DROP", "ct state ! related ct status ! dnat counter drop"],
+      [
+        "-A INPUT -m conntrack --ctstate RELATED,DNAT -j ACCEPT",
+        "ct state related counter accept",
+        "ct state ! related ct status dnat counter accept",
+      ],
+    ])
+      assert.deepEqual(rules(command), expected, command);
   });
   it("matches and targets that iptables-translate leaves out become rules, too", () => {
     for (const [command, rule] of [

@@ -81,7 +81,8 @@ export function mergeIntervals(elements: readonly Element[]): readonly Element[]
   for (const next of sorted) {
     const last = merged[merged.length - 1];
     if (last && next.key[0].from <= last.key[0].to + 1n) {
-      if (next.key[0].to > last.key[0].to) merged[merged.length - 1] = { ...last, key: [joined(last.key[0], next.key[0])], live: undefined };
+      if (next.key[0].to > last.key[0].to)
+        merged[merged.length - 1] = { ...last, key: [joined(last.key[0], next.key[0])], live: undefined };
     } else merged.push(next);
   }
   return [...merged, ...elements.filter(isCatchAll)];

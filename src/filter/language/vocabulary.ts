@@ -56,9 +56,7 @@ const RESERVED = new Set(
 export const isReserved = (word: string) => RESERVED.has(word);
 /** Reserved words that may be values all the same: of types, protocols, and what is there or not. */
 const VALUES = new Set(
-  (
-    "ah arp comp dccp dnat ecn esp ether exists icmp icmpv6 igmp ip ip6 missing redirect reset sctp snat tcp udp udplite vlan"
-  ).split(" "),
+  "ah arp comp dccp dnat ecn esp ether exists icmp icmpv6 igmp ip ip6 missing redirect reset sctp snat tcp udp udplite vlan".split(" "),
 );
 export const isValue = (word: string) => word !== "neq" && (!RESERVED.has(word) || VALUES.has(word));
 export const isProtocol = (word: string) => PROTOCOLS.has(word);

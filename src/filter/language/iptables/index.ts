@@ -129,8 +129,8 @@ class Translator {
     /** Words of a rule, and commands. */
     const parts: Word[] = [];
     const commands: Word[] = [];
-    for (let word = words.take(); word; word = words.take()) {
-      const name = ALIASES.get(word.text) ?? word.text;
+    for (let word = words.option(); word; word = words.option()) {
+      const name = nameOf(word, state);
       if (name === "!") {
         not = true;
         continue;
@@ -203,18 +203,18 @@ class Translator {
     for (const [i, { text, at }] of all.entries()) {
       if (text !== "!") continue;
       const [without, whole] = [all.filter((_, k) => k !== i), all].map((words) => this.trial(words));
-      if (without === whole) throw new Fault(at, `"!" before ${all[i + 1]?.text ?? "nothing"} is not translated`);
+      if (whole !== undefined && without === whole) throw new Fault(at, `"!" before ${all[i + 1]?.text ?? "nothing"} is not translated`);
     }
   }
-  /** What a command alone becomes here; what is wrong with it is another's to say. */
-  private trial(words: readonly Word[]): string {
+  /** What a command alone becomes here, if anything; what is wrong with it is another's to say. */
+  private trial(words: readonly Word[]): string | undefined {
     const other = new Translator(this.family);
     Object.assign(other, { table: this.table, isTrial: true });
     try {
       // What is looked for, or deleted, is written as if it were added.
       other.command(words.map((word) => (LOOKING.has(word.text) ? { ...word, text: "-A" } : word)));
-    } catch (error) {
-      return String(error);
+    } catch {
+      return undefined;
     }
     return other.lines.join("\n");
   }
@@ -226,8 +226,9 @@ class Translator {
     } else if (name === "-c") {
       words.value(word);
       words.value(word);
-    } else if (name === "-w" || name === "--wait") words.maybe();
-    else if (!state.target?.take(word, words)) {
+    } else if (WAITS.includes(name)) words.maybe();
+    else if (NO_MATTER.has(name)) return;
+    else if (!state.target?.take({ ...word, text: name }, words)) {
       const option = BASICS[name] ?? (name === "--mark" ? markOption(state.module) : MATCHES[name]);
       if (!option) throw new Fault(word.at, `unknown option ${word.text}, or one that is not translated`);
       option(rule, words, word, not);
@@ -280,6 +281,20 @@ class Translator {
   }
 }
 
+/** An option's one name: of others for the same, of what is short for it alone, and of ports where `multiport` asks for several. */
+function nameOf({ text }: Word, { modules, target }: RuleState): string {
+  if (!text.startsWith("--")) return text;
+  const isMultiport = modules.at(-1)?.name === "multiport";
+  if (isMultiport && Object.hasOwn(MATCHES, `${text}s`)) return `${text}s`;
+  const all = [target?.optionNames ?? [], [...ALIASES.keys(), ...Object.keys(MATCHES), ...Object.keys(ELSEWHERE), "--mark", ...WAITS]];
+  for (const names of all) {
+    if (names.includes(text)) return ALIASES.get(text) ?? text;
+    // The shortest of several is one that the others only say longer (--to-port, --to-ports), or they are different ones.
+    const begun = names.filter((name) => name.startsWith(text)).sort((a, b) => a.length - b.length);
+    if (begun.length > 0 && begun.every((name) => name.startsWith(begun[0]))) return ALIASES.get(begun[0]) ?? begun[0];
+  }
+  return text;
+}
 function tableName({ text, at }: Word): string {
   if (!isTable(text)) throw new Fault(at, `there is no table ${text}, expected ${TABLES.join(", ")}`);
   return text;
@@ -296,7 +311,10 @@ function orderOf(verb: Order["verb"], word: Word, words: Words): Order {
 const CHAIN_COMMANDS: Readonly<Record<string, number>> = { "-N": 1, "-X": 1, "-F": 1, "-P": 2, "-E": 2 };
 /** Options that may not stand twice, and those that say nothing of a rule. */
 const ONCE: ReadonlySet<string> = new Set(["-s", "-d", "-p", "-i", "-o", "-j", "-g"]);
-const NO_PARTS: ReadonlySet<string> = new Set(["-w", "--wait", "-c"]);
+const WAITS = ["-w", "-W", "--wait", "--wait-interval"];
+/** Of listings, which no command here is. */
+const NO_MATTER: ReadonlySet<string> = new Set(["-v", "--verbose", "-n", "--numeric", "-x", "--exact", "--line-numbers"]);
+const NO_PARTS: ReadonlySet<string> = new Set([...WAITS, ...NO_MATTER, "-c"]);
 const LOOKING: ReadonlySet<string> = new Set(["-D", "--delete", "-C", "--check"]);
 const LISTS = "shows rules, which `nft list ruleset` does here";
 const ELSEWHERE: Readonly<Record<string, string>> = {

@@ -1,5 +1,6 @@
 /** Matches of iptables (`-m …`) as nft's: option, then what it becomes. */
 import { Fault } from "../faults.ts";
+import { SERVICES } from "../services.ts";
 import { MORE_MATCHES } from "./more-matches.ts";
 import { address, eq, fourBytes, type Gathered, interfaceName, match, type Option, protocolName, ranges } from "./rule.ts";
 import { hex, number, type Word, type Words } from "./words.ts";
@@ -9,12 +10,18 @@ const transport = (rule: Gathered, option: Word): string => {
   if (!name || rule.protocol?.not) throw new Fault(option.at, `${option.text} needs a protocol before it: -p tcp or -p udp`);
   return name;
 };
-/** Numbers as they are meant; names stay. */
+/** Numbers as they are meant, and those of names, which may have hyphens. */
+const portNumber = (text: string, option: Word): string => {
+  if (text === "" || /^\d+$/.test(text)) return text === "" ? "" : `${number(text, option)}`;
+  const port = SERVICES.get(text);
+  if (port === undefined) throw new Fault(option.at, `${option.text}: there is no service "${text}"`);
+  return `${port}`;
+};
 const portRange = (text: string, option: Word): string =>
   ranges(
     text
       .split(":")
-      .map((end) => (/^\d+$/.test(end) ? `${number(end, option)}` : end))
+      .map((end) => portNumber(end, option))
       .join(":"),
   );
 const port =
@@ -43,8 +50,6 @@ function eitherPort(rule: Gathered, words: Words, option: Word, not: boolean): v
     .map((each) => portRange(each, option));
   const name = transport(rule, option);
   const isPlain = !list.some((each) => AT_AN_END.test(each)) && (list.length === 1 || list.every((each) => !each.includes("-")));
-  if (!isPlain && !list.every((each) => /^\d+(-\d+)?$/.test(each)))
-    throw new Fault(option.at, `${option.text} of names and ranges is not translated; expected numbers`);
   const pairs = isPlain ? list.flatMap((each) => [`0-65535 . ${each}`, `${each} . 0-65535`]) : apart(list);
   rule.matches.push(`${name} sport . ${name} dport ${eq(not)}{ ${pairs.join(", ")} }`);
 }
@@ -78,8 +83,14 @@ function states(rule: Gathered, words: Words, option: Word, not: boolean): void 
   const names = words.value(option).toLowerCase().split(",");
   const virtual = names.filter((name) => name === "snat" || name === "dnat");
   const real = names.filter((name) => name !== "snat" && name !== "dnat");
-  if (virtual.length > 0 && real.length > 0) throw new Fault(option.at, "states and SNAT or DNAT cannot be listed in one match");
-  rule.matches.push(`ct ${virtual.length > 0 ? "status" : "state"} ${not ? "! " : ""}${names.join(",")}`);
+  const said = (key: string, list: readonly string[], negated: boolean) =>
+    list.length === 0 ? "" : `ct ${key} ${negated ? "! " : ""}${list.join(",")}`;
+  if (not || virtual.length === 0 || real.length === 0) {
+    rule.matches.push(...[said("state", real, not), said("status", virtual, not)].filter((each) => each !== ""));
+    return;
+  }
+  // Of one or the other: a rule each, the second for what the first does not match.
+  rule.ways = [said("state", real, false), `${said("state", real, true)} ${said("status", virtual, false)}`];
 }
 const TCP_FLAGS: Readonly<Record<string, string>> = { ALL: "fin,syn,rst,psh,ack,urg", NONE: "0x0" };
 const flagList = (text: string): string => TCP_FLAGS[text] ?? text.toLowerCase();
@@ -305,17 +316,18 @@ function interfaceOf(words: Words, option: Word, not: boolean): string | undefin
   if (not) throw new Fault(option.at, `! ${option.text} + matches nothing`);
   return undefined;
 }
-const addressList = (words: Words, option: Word): readonly string[] =>
-  words
-    .value(option)
-    .split(",")
-    .map((each) => address(each, option));
+/** Several make a rule each; not one of several is what none of these rules says. */
+function addressList(words: Words, option: Word, not: boolean): readonly string[] {
+  const list = words.value(option).split(",");
+  if (not && list.length > 1) throw new Fault(option.at, `! is not allowed with several addresses behind ${option.text}`);
+  return list.map((each) => address(each, option));
+}
 export const BASICS: Readonly<Record<string, Option>> = {
   "-s": (rule, words, option, not) => {
-    Object.assign(rule, { sources: addressList(words, option), notSource: not });
+    Object.assign(rule, { sources: addressList(words, option, not), notSource: not });
   },
   "-d": (rule, words, option, not) => {
-    Object.assign(rule, { destinations: addressList(words, option), notDestination: not });
+    Object.assign(rule, { destinations: addressList(words, option, not), notDestination: not });
   },
   "-p": (rule, words, option, not) => {
     const name = protocolName(words.value(option));

@@ -15,6 +15,8 @@ export interface Gathered {
   /** Matches of the protocol itself make `ip protocol …` needless. */
   protocolUsed: boolean;
   readonly matches: string[];
+  /** One of these as well: a rule for each, no packet meets two. */
+  ways: readonly string[];
   comment?: string;
   target: string;
   /** Sets that the rule keeps something in: a name of this text's own, and what it holds. */
@@ -46,6 +48,7 @@ export const gathered = (family: "ip" | "ip6", setName: (kind: string) => string
   notDestination: false,
   protocolUsed: false,
   matches: [],
+  ways: [""],
   target: "",
   said: new Map(),
   late: [],
@@ -109,7 +112,7 @@ export function ranges(text: string, most = 65_535): string {
   return `${from || 0}-${to || most}`;
 }
 
-/** One rule for each pair of a source and a destination. */
+/** One rule for each pair of a source and a destination, and each of the ways. */
 export function written(rule: Gathered): readonly string[] {
   const { family, protocol } = rule;
   const before = [
@@ -128,8 +131,8 @@ export function written(rule: Gathered): readonly string[] {
     rule.comment === undefined ? "" : `comment "${rule.comment}"`,
   ];
   return side(rule.sources, "saddr", rule.notSource).flatMap((source) =>
-    side(rule.destinations, "daddr", rule.notDestination).map((destination) =>
-      [...before, source, destination, ...after].filter((part) => part !== "").join(" "),
+    side(rule.destinations, "daddr", rule.notDestination).flatMap((destination) =>
+      rule.ways.map((way) => [...before, source, destination, way, ...after].filter((part) => part !== "").join(" ")),
     ),
   );
 }

@@ -227,6 +227,8 @@ const TARGETS: Readonly<Record<string, Target>> = {
     },
   },
   TRACE: plain("meta nftrace set 1"),
+  // Checksums are complete whenever a packet leaves.
+  CHECKSUM: { switches: ["--checksum-fill"], write: () => "" },
   AUDIT: {
     values: ["--type"],
     write: (options, _rule, word) => {
@@ -248,9 +250,13 @@ const TARGETS: Readonly<Record<string, Target>> = {
     values: [...MARKS, "--nfmask", "--ctmask", "--mask"],
     switches: ["--save-mark", "--restore-mark"],
     write: (options, rule, word) => {
-      if ([...options.keys()].some((each) => each.endsWith("mask"))) throw new Fault(word.at, "CONNMARK with a mask is not translated");
-      if (options.has("--save-mark")) return "ct mark set mark";
-      return options.has("--restore-mark") ? "meta mark set ct mark" : connmark(options, rule, word);
+      if (!options.has("--save-mark") && !options.has("--restore-mark")) return connmark(options, rule, word);
+      const mask = (name: string) => number(text(options, name) ?? text(options, "--mask") ?? "0xffffffff", { ...word, text: name });
+      const [own, other] = options.has("--save-mark") ? [mask("--ctmask"), mask("--nfmask")] : [mask("--nfmask"), mask("--ctmask")];
+      // What is kept of the one and what is taken of the other are two marks, and nft computes with one at a time.
+      if (own !== 0xffffffff) throw new Fault(word.at, "CONNMARK that keeps bits of the mark it sets is not translated");
+      const from = options.has("--save-mark") ? "mark" : "ct mark";
+      return `${options.has("--save-mark") ? "ct" : "meta"} mark set ${from}${other === 0xffffffff ? "" : ` and ${written(other)}`}`;
     },
   },
   SNAT: { values: ["--to-source"], switches: NAT_SWITCHES, write: address("snat", "--to-source") },
@@ -278,6 +284,10 @@ export class ChosenTarget {
   private get target(): Target | undefined {
     return this.jump === "goto" ? undefined : TARGETS[this.word.text];
   }
+  /** Options that it has. */
+  get optionNames(): readonly string[] {
+    return [...(this.target?.values ?? []), ...(this.target?.switches ?? [])];
+  }
   /** Whether the option is the target's. */
   take(option: Word, words: Words): boolean {
     const { target } = this;
@@ -296,6 +306,4 @@ export class ChosenTarget {
   }
 }
 /** Targets that exist and are not chains. */
-const KERNEL_TARGETS = new Set(
-  "CHECKSUM CLUSTERIP CONNSECMARK DNPT ECN HMARK IDLETIMER LED RATEEST SECMARK SET SNPT TPROXY ULOG".split(" "),
-);
+const KERNEL_TARGETS = new Set("CLUSTERIP CONNSECMARK DNPT ECN HMARK IDLETIMER LED RATEEST SECMARK SET SNPT TPROXY ULOG".split(" "));

@@ -56,12 +56,24 @@ export const hex = (text: string, option: Word): string => `0x${number(text, opt
 /** Words read one by one; what is missing is said with the option that misses it. */
 export class Words {
   private next = 0;
-  constructor(private readonly words: readonly Word[]) {}
+  private readonly words: Word[];
+  constructor(words: readonly Word[]) {
+    this.words = [...words];
+  }
   get current(): Word | undefined {
     return this.words[this.next];
   }
   take(): Word | undefined {
     return this.words[this.next++];
+  }
+  /** The next word, where an option may stand: `--dport=80` and `-mstate` are two. */
+  option(): Word | undefined {
+    const word = this.take();
+    const [, name, sign, value] = /^(--[a-z0-9-]+(?==)|-[ptsdiojgmAIDCNXFPE](?=.))(=?)(.*)$/.exec(word?.text ?? "") ?? [];
+    if (!word || name === undefined) return word;
+    const middle = word.at.start + name.length;
+    this.words.splice(this.next, 0, { text: value, at: { start: middle + sign.length, end: word.at.end } });
+    return { text: name, at: { start: word.at.start, end: middle } };
   }
   value(option: Word): string {
     return this.word(option).text;
