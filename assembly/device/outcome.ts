@@ -31,8 +31,8 @@ export function largestPiece(d: usize, l3: u32): u32 {
   const whole = load<u32>(d, DESC_PACKET_LENGTH) - l3;
   if (gso == 0) return whole;
   const l4 = <u32>load<u16>(d, DESC_L4), kind = <u32>load<u16>(d, DESC_GSO_KIND);
-  if (l4 + 13 > load<u32>(d, DESC_LENGTH)) return whole;
   const tcp = kind == GSO_TCP4 || kind == GSO_TCP6;
+  if (tcp && l4 + 13 > load<u32>(d, DESC_LENGTH)) return whole;
   const header = tcp ? <u32>(load<u8>(<usize>load<u32>(d, DESC_DATA) + l4, 12) >>> 4) << 2 : 8;
   return min<u32>(whole, l4 - l3 + header + gso);
 }

@@ -172,6 +172,7 @@ export abstract class DatagramEndpoint {
   /** From now on only this peer is heard, and its errors are reported (RFC 1122 §4.1.3.3). A link-local peer is on one interface. */
   connect(to: IpAddress, port: number, zone?: NetInterface): void {
     const remote = this.specified(to);
+    this.checkFamilies(remote, this.local);
     if (remote.family === 6 && remote.isLinkLocal) this.device ??= zone ?? this.stack.pathTo(remote).iface;
     const path = this.stack.pathTo(remote, this.device);
     const { iface } = path;
@@ -202,12 +203,20 @@ export abstract class DatagramEndpoint {
     return this.local.isUnspecified ? LOOPBACK[to.family] : this.local;
   }
 
+  /** What is bound to an address of one family, or to IPv6 alone, does not speak the other. */
+  private checkFamilies(to: IpAddress, from: IpAddress): void {
+    if (to.family === 4 && this.local.family === 6 && this.options.v6Only)
+      throw new LoomError("ENETUNREACH", `${to} is of IPv4, and the socket is for IPv6 alone`);
+    if (from.family !== to.family && !from.isUnspecified) throw new LoomError("EINVAL", `${from} and ${to} are of different families`);
+  }
+
   protected envelope(given: IpAddress | undefined, port: number, segmentSize: number, options: SendOptions | undefined): Envelope {
     this.throwPending();
     this.throwIfClosed();
     if (!given) throw new LoomError("ENOTCONN", "the socket is not connected and no destination was given");
     const to = this.specified(given);
     this.checkPort(port);
+    this.checkFamilies(to, options?.source ?? this.local);
     const { stack } = this;
     stack.touch();
     const group = to.isMulticast;

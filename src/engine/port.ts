@@ -48,8 +48,8 @@ export interface OffloadFlags {
   readonly partialChecksum: boolean;
 }
 
-/** Longest frame that can be received: 64 KiB of IP behind an Ethernet header. */
-export const MOST_FRAME = 65_550;
+/** Longest frame that can be received: what IPv6 can carry (RFC 8200 §3: 65,535 bytes behind 40) behind an Ethernet header with a tag. */
+export const MOST_FRAME = 65_535 + 40 + 18;
 
 /** One frame that left the engine; `bytes` are valid until the callback returns. */
 export type FrameHandler = (bytes: Uint8Array) => void;
@@ -298,7 +298,7 @@ export class Port {
   /** Throws away what waits in the rings: nothing old may leave or arrive later. Threads' own received frames stay theirs. */
   drain(): void {
     const { memory, plane } = this;
-    if (!this.isJoined) this.takeTransmitted(() => {}, Number.POSITIVE_INFINITY);
+    if (!this.isJoined) while (this.takeTransmitted(() => {}, Number.POSITIVE_INFINITY) > 0);
     const ring = memory.getU32(memory.port(this.index) + abi.PORT_RX);
     for (let n = 1; n > 0; ) {
       n = plane.ringPop(ring, this.scratch, abi.BURST);

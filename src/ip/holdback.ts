@@ -59,7 +59,8 @@ export class Holdback {
   constructor(engine: Engine) {
     this.engine = engine;
     this.promised = new Uint32Array(engine.memory.layout.sizes.ports);
-    this.most = Math.min(engine.memory.layout.sizes.ringCapacity - RESERVED_PLACES, MOST_WAITING);
+    const { ringCapacity } = engine.memory.layout.sizes;
+    this.most = Math.min(Math.max(ringCapacity - RESERVED_PLACES, ringCapacity / 2), MOST_WAITING);
     this.lines = Array.from(this.promised, () => new Line());
   }
 

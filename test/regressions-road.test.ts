@@ -1,0 +1,153 @@
+/** Faults of what stands between hosts that reviews found in scenarios, each by its shortest trigger. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { IpAddress, joinPorts, Lab } from "../src/index.ts";
+import { serializeEthernet, serializeIpv6, serializeUdp } from "../src/wire/index.ts";
+
+const six = (text: string) => IpAddress.parse(text).bytes();
+const TRACKED = `table inet f {
+  chain c { type filter hook forward priority 0; ct state invalid drop; }
+  chain d { type filter hook input priority 0; ct state invalid drop; }
+}
+`;
+
+describe("IPv6 datagrams of more than 64 KiB with their headers (RFC 8200 allows 65,535 bytes behind 40)", () => {
+  for (const [what, to] of [
+    ["forwarded", "2001:db8::2"],
+    ["for this host", "fd00::1"],
+  ])
+    it(`are put together where flows are tracked: ${what}`, async () => {
+      const lab = await Lab.create({ interfaces: 4, hosts: 4, memory: { flows: 1024, filterBytes: 4 << 20 } });
+      const interfaces = [
+        { name: "lan", addresses: ["fd00::1/64"] },
+        { name: "wan", addresses: ["2001:db8::1/64"] },
+      ];
+      const router = await lab.host({ forwarding: true, ruleset: TRACKED, interfaces });
+      const far = await lab.host({ interfaces: [{ addresses: ["2001:db8::2/64"], gateway: "2001:db8::1" }] });
+      lab.link(router, far, {}, ["wan", "eth0"]);
+      await lab.run(3000);
+      const { port } = router.ip.interface("lan");
+      const inbox = (to === "fd00::1" ? router : far).datagram({ port: 2 });
+      for (const size of [65_507, 65_527]) {
+        const sent = new Uint8Array(size).map((_, i) => i * 7);
+        const udp = serializeUdp({ sourcePort: 1, destinationPort: 2, payload: sent }, { source: six("fd00::9"), destination: six(to) });
+        for (let at = 0; at < udp.length; at += 1448) {
+          const bytes = new Uint8Array(8);
+          new DataView(bytes.buffer).setUint16(2, at | Number(at + 1448 < udp.length));
+          new DataView(bytes.buffer).setUint32(4, size);
+          const fields = { source: six("fd00::9"), destination: six(to), protocol: 17, extensions: [{ type: 44, bytes }] };
+          const payload = serializeIpv6({ ...fields, payload: udp.subarray(at, at + 1448) });
+          const link = { destination: port.macBytes, source: Uint8Array.of(2, 0, 0, 0, 0, 9), type: 0x86dd };
+          port.receive(serializeEthernet({ ...link, payload }));
+          await lab.run(1);
+        }
+        const got = inbox.receive();
+        await lab.run(100);
+        assert.deepEqual((await got).data, sent);
+      }
+      await lab.engine.close();
+    });
+});
+
+describe("runs of datagrams from a host that is joined to a router", () => {
+  for (const [family, address] of [
+    [4, "192.0.2.2"],
+    [6, "2001:db8::2"],
+  ] as const)
+    it(`IPv${family}: are cut on their way, however long they are together`, async () => {
+      const lab = await Lab.create({ interfaces: 6, hosts: 4 });
+      const near = await lab.host({ interfaces: [{ addresses: ["10.0.0.2/24", "fd00::2/64"], gateway: ["10.0.0.1", "fd00::1"] }] });
+      const interfaces = [
+        { name: "lan", addresses: ["10.0.0.1/24", "fd00::1/64"] },
+        { name: "wan", addresses: ["192.0.2.1/24", "2001:db8::1/64"] },
+      ];
+      const router = await lab.host({ forwarding: true, interfaces });
+      const far = await lab.host({
+        interfaces: [{ addresses: ["192.0.2.2/24", "2001:db8::2/64"], gateway: ["192.0.2.1", "2001:db8::1"] }],
+      });
+      joinPorts(lab.engine, near.ip.interface("eth0").port, router.ip.interface("lan").port);
+      lab.link(router, far, { delay: 1 }, ["wan", "eth0"]);
+      await lab.run(2000);
+      const inbox = far.datagram({ port: 1500 });
+      const sizes: number[] = [];
+      void (async () => {
+        for (;;) sizes.push((await inbox.receive()).data.length);
+      })().catch(() => {});
+      const out = near.datagram();
+      const to = { address, port: 1500 };
+      for (let i = 0; i < 5; i++) {
+        out.send(new Uint8Array(9500), to, { segmentSize: 1000 });
+        out.sendMany(
+          Array.from({ length: 10 }, () => new Uint8Array(1000)),
+          to,
+        );
+        await lab.run(50);
+      }
+      assert.equal(sizes.length, 100);
+      assert.equal(sizes.filter((size) => size === 1000).length, 95);
+      await lab.engine.close();
+    });
+});
+
+describe("a datagram socket of one family", () => {
+  it("does not send to the other", async () => {
+    const lab = await Lab.create();
+    const host = await lab.host({ interfaces: [{ addresses: ["10.0.0.1/24", "fd00::a:b/64"] }] });
+    await lab.run(2000);
+    for (const [hostname, address] of [
+      ["fd00::a:b", "10.0.0.2"],
+      ["10.0.0.1", "fd00::2"],
+    ]) {
+      const socket = host.datagram({ hostname });
+      assert.throws(() => socket.send(new Uint8Array(8), { address, port: 9 }), { code: "EINVAL" });
+      assert.throws(() => socket.send(new Uint8Array(3000), { address, port: 9 }), /of different families/);
+      assert.throws(() => socket.connect({ address, port: 9 }), { code: "EINVAL" });
+      socket.close();
+    }
+    const alone = host.datagram({ hostname: "::", v6Only: true });
+    assert.throws(() => alone.send(new Uint8Array(8), { address: "10.0.0.2", port: 9 }), { code: "ENETUNREACH" });
+    await lab.engine.close();
+  });
+});
+
+describe("a port that gets another owner", () => {
+  it("keeps nothing of what waited for its device, however much that was", async () => {
+    const lab = await Lab.create({ interfaces: 2, hosts: 2 });
+    const old = await lab.host({ interfaces: [{ port: lab.engine.port(0), addresses: ["10.0.0.1/24"] }] });
+    old.ip.neighbours.setPermanent(old.ip.interface("eth0"), IpAddress.parse("10.0.0.2"), Uint8Array.of(2, 0, 0, 0, 0, 9));
+    const socket = old.datagram();
+    for (let i = 0; i < 1000; i++) socket.send(new Uint8Array(100), { address: "10.0.0.2", port: 9 });
+    await lab.run(100);
+    assert.ok(lab.engine.pool().inFlight >= 1000);
+    await old.close();
+    await lab.run(100);
+    assert.equal(lab.engine.pool().inFlight, 0);
+    await lab.engine.close();
+  });
+});
+
+describe("TCP over small rings", () => {
+  for (const ringCapacity of [16, 128, 256])
+    it(`of ${ringCapacity}: everything arrives`, async () => {
+      const lab = await Lab.create({ seed: 3, interfaces: 2, hosts: 2, memory: { ringCapacity } });
+      const [a, b] = [
+        await lab.host({ interfaces: [{ addresses: ["10.0.0.1/24"] }] }),
+        await lab.host({ interfaces: [{ addresses: ["10.0.0.2/24"] }] }),
+      ];
+      lab.link(a, b, { delay: 1 });
+      const listener = b.listen({ port: 80 });
+      const accepting = listener.accept();
+      const connecting = a.connect({ hostname: "10.0.0.2", port: 80 });
+      await lab.run(1000);
+      const [near, far] = [await connecting, await accepting];
+      let got = 0;
+      void (async () => {
+        const space = new Uint8Array(65_536);
+        for (let n = await far.read(space); n !== null; n = await far.read(space)) got += n;
+      })();
+      void near.write(new Uint8Array(100_000)).then(() => near.closeWrite());
+      await lab.run(60_000);
+      assert.equal(got, 100_000);
+      await lab.engine.close();
+    });
+});
