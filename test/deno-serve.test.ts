@@ -11,6 +11,12 @@ import { type Pair, pair } from "./node/places.ts";
 const text = (value: string) => new TextEncoder().encode(value);
 const words = (value: Uint8Array) => new TextDecoder().decode(value);
 
+async function readOne(body: ReadableStream<Uint8Array>, cancels: boolean): Promise<void> {
+  const reader = body.getReader();
+  await reader.read();
+  if (cancels) await reader.cancel();
+}
+
 describe("Deno's TLS, serve and Unix domain sockets", { timeout: 60_000 }, () => {
   let hosts: Pair;
   before(async () => {
@@ -182,13 +188,104 @@ describe("Deno's TLS, serve and Unix domain sockets", { timeout: 60_000 }, () =>
     assert.equal(isGone, true);
   });
 
+  for (const [what, handler, status] of [
+    ["cancels it", async (body: ReadableStream<Uint8Array>) => await readOne(body, true), 200],
+    [
+      "leaves its loop",
+      async (body: ReadableStream<Uint8Array>) => {
+        for await (const _ of body) break;
+      },
+      200,
+    ],
+    [
+      "throws",
+      async (body: ReadableStream<Uint8Array>) => {
+        await readOne(body, false);
+        throw new Error("not this one");
+      },
+      500,
+    ],
+  ] as const)
+    it(`serve: a handler that reads a part of the body and ${what} leaves the connection to the next request`, async () => {
+      const server = forHost(hosts.server).serve({ hostname: "10.0.0.2", port: 8100 }, async (request) => {
+        await handler(request.body as ReadableStream<Uint8Array>);
+        return new Response("ok");
+      });
+      const client = nodeForHost(hosts.client).http;
+      const agent = new client.Agent({ keepAlive: true, maxSockets: 1 });
+      const post = async () => {
+        const request = client.request({ host: "10.0.0.2", port: 8100, method: "POST", agent });
+        request.end(Buffer.alloc(2_000_000));
+        const [response] = (await once(request, "response")) as [http.IncomingMessage];
+        response.resume();
+        await once(response, "end");
+        return response.statusCode;
+      };
+      assert.deepEqual([await post(), await post()], [status, status]);
+      await server.shutdown();
+      agent.destroy();
+    });
+
+  it("serve: shutdown ends connections that ask for nothing, whatever they have said", async () => {
+    for (const said of ["", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHo"]) {
+      const server = forHost(hosts.server).serve({ hostname: "10.0.0.2", port: 8101 }, () => new Response("ok"));
+      const conn = await hosts.client.connect({ hostname: "10.0.0.2", port: 8101 });
+      if (said !== "") await conn.write(text(said));
+      if (said.endsWith("\r\n\r\n")) await conn.read(new Uint8Array(1000));
+      await server.shutdown();
+      await conn.close();
+    }
+  });
+
+  it("serve: what cannot be sent is the handler's mistake; who makes a body hears that nobody is there any more", async () => {
+    const used = new Response("used");
+    await used.text();
+    const answers: unknown[] = [undefined, Response.error(), used];
+    const told: unknown[] = [];
+    let gone: (reason: unknown) => void = () => {};
+    const cancelled = new Promise((resolve) => {
+      gone = resolve;
+    });
+    const server = forHost(hosts.server).serve({
+      hostname: "10.0.0.2",
+      port: 8102,
+      onError: (error) => {
+        told.push((error as Error).name);
+        return new Response("mistake", { status: 500 });
+      },
+      handler: () =>
+        answers.length > 0
+          ? (answers.shift() as Response)
+          : new Response(new ReadableStream({ pull: () => new Promise(() => {}), cancel: gone })),
+    });
+    const client = nodeForHost(hosts.client).http;
+    const get = async () => {
+      const [response] = (await once(client.get({ host: "10.0.0.2", port: 8102 }), "response")) as [http.IncomingMessage];
+      return response;
+    };
+    for (let i = 0; i < 3; i++) {
+      const response = await get();
+      assert.equal(response.resume().statusCode, 500);
+    }
+    assert.deepEqual(told, ["TypeError", "TypeError", "TypeError"]);
+    const conn = await hosts.client.connect({ hostname: "10.0.0.2", port: 8102 });
+    await conn.write(text("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    conn.abort();
+    await cancelled;
+    await server.shutdown();
+  });
+
   it("serve: over TLS and over a Unix domain socket", async () => {
     const { serve } = forHost(hosts.server);
     const secure = serve({ port: 8443, hostname: "10.0.0.2", cert: CERTIFICATE, key: KEY }, (request) => new Response(request.url));
     const { https } = nodeForHost(hosts.client);
-    const [answer] = await once(https.get({ host: "10.0.0.2", port: 8443, path: "/s", ca: CERTIFICATE, agent: false }), "response");
+    const request = https.get({ host: "10.0.0.2", port: 8443, path: "/s", ca: CERTIFICATE, agent: false });
+    const gone = new Promise((resolve) => request.once("socket", (socket) => socket.once("close", resolve)));
+    const [answer] = await once(request, "response");
     assert.equal(String((await once(answer, "data"))[0]), "https://10.0.0.2:8443/s");
     await secure.shutdown();
+    await gone;
     const local = serve({ path: "/run/web", handler: (_, { remoteAddr }) => new Response(remoteAddr.transport) });
     const [over] = await once(nodeForHost(hosts.server).http.get({ socketPath: "/run/web", path: "/" }), "response");
     assert.equal(String((await once(over, "data"))[0]), "unix");

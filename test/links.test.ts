@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import fc from "fast-check";
 import { type WebSocket as Socket, WebSocket, WebSocketServer } from "ws";
+import { MOST_FRAME } from "../src/engine/index.ts";
 import {
   type ByteDuplex,
   channelLink,
@@ -124,8 +125,8 @@ describe("frames in a stream", () => {
     });
     fc.assert(property, runs);
     for (const [length, refused] of [
-      [65_550, false],
-      [65_551, true],
+      [MOST_FRAME, false],
+      [MOST_FRAME + 1, true],
       [0x7fffffff, true],
       [0xffffffff, true],
       [0, false],
@@ -192,7 +193,7 @@ describe("a link over a stream", () => {
     assert.ok(link().carrier);
     void writer.write(new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n")).catch(() => {});
     await until(() => failure !== undefined, "the end");
-    assert.match(String(failure), /a frame of 1195725856 bytes was announced; expected 65550 at most/);
+    assert.match(String(failure), /a frame of 1195725856 bytes was announced; expected 65593 at most/);
     await until(() => !link().carrier, "no carrier");
     hosts[0].datagram().send(Uint8Array.of(1), { address: "10.0.0.9", port: 1 });
     await until(() => link().stats.tx.carrier > 0, "what is sent then is counted");
@@ -287,7 +288,7 @@ describe("a link over a WebSocket", () => {
     const answer = got.find((frame) => frame.readUInt16BE(12) === 0x806 && frame.readUInt16BE(20) === 2) as Buffer;
     assert.equal(answer.subarray(0, 6).toString("hex"), "020000000007");
     assert.equal(answer.subarray(28, 32).toString("hex"), "0a000001");
-    for (const bad of ["text", Buffer.alloc(13), Buffer.alloc(65_551), Buffer.alloc(0)]) socket.send(bad);
+    for (const bad of ["text", Buffer.alloc(13), Buffer.alloc(MOST_FRAME + 1), Buffer.alloc(0)]) socket.send(bad);
     await until(() => hosts[0].links()[0].stats.rx.errors === 4, "four errors");
     assert.ok(hosts[0].links()[0].carrier);
     await end();

@@ -223,6 +223,23 @@ for (const make of [ofNode, ofPacketloom]) {
       second.server.close();
     });
 
+    test("says that what was ended is out before the answer to it is here", async () => {
+      const server = await serve({ allowHalfOpen: true }, (socket) => {
+        socket.on("end", () => socket.end("answer")).resume();
+      });
+      for (let i = 0; i < 20; i++) {
+        const socket = dial(server);
+        await once(socket, "connect");
+        const events = record(socket, []);
+        socket.end("request", (error?: NodeJS.ErrnoException) => events.push(`ended ${error?.code}`));
+        let text = "";
+        for await (const chunk of socket) text += chunk;
+        if (!socket.closed) await once(socket, "close");
+        assert.deepEqual([text, ...events], ["answer", "ended undefined", "finish", "end", "close false"]);
+      }
+      server.close();
+    });
+
     test("fails writes after the end and after destroy as Node does", async () => {
       const { server, near, far } = await joined();
       far.resume();

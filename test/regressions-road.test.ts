@@ -151,3 +151,31 @@ describe("TCP over small rings", () => {
       await lab.engine.close();
     });
 });
+
+describe("hosts on an engine with room for rules", () => {
+  it("give back their network, their rules' memory and their flows when they are closed", async () => {
+    const lab = await Lab.create({ interfaces: 2, hosts: 4, memory: { flows: 1024, filterBytes: 1 << 20 } });
+    const elements = Array.from({ length: 5000 }, (_, i) => `10.${i >> 8}.${i & 255}.1`).join(", ");
+    const ruleset = `table ip t {
+  set s { type ipv4_addr; elements = { ${elements} }; }
+  chain c { type filter hook input priority 0; ip saddr @s counter drop; ct state invalid drop; }
+  chain n { type nat hook postrouting priority srcnat; masquerade; }
+}
+`;
+    const stays = await lab.host({ interfaces: [{ port: lab.engine.port(1), addresses: ["10.0.0.2/24"] }] });
+    for (let i = 0; i < 70; i++) {
+      const host = await lab.host({ interfaces: [{ port: lab.engine.port(0), addresses: ["10.0.0.1/24"] }], ruleset });
+      const link = lab.link(host, stays);
+      await lab.run(20);
+      const pinging = host.ping("10.0.0.2");
+      await lab.run(50);
+      await pinging;
+      assert.equal(host.conntrack.count, 1, `host ${i}`);
+      lab.unlink(link);
+      await host.close();
+      await lab.run(20);
+    }
+    assert.equal(stays.conntrack.count, 0);
+    await lab.engine.close();
+  });
+});

@@ -33,6 +33,22 @@ describe("the Sockets API", () => {
   };
   const readAll = async (far: TcpSocket) => words(new Uint8Array(await new Response(far.readable).arrayBuffer()));
 
+  for (const allowHalfOpen of [false, true])
+    it(`gives everything that has arrived, also when both sides have ended since (allowHalfOpen ${allowHalfOpen})`, async () => {
+      const { socket, far } = await connected(17, { allowHalfOpen });
+      const writer = socket.writable.getWriter();
+      await writer.write("request");
+      await writer.close();
+      const request = await readAll(far);
+      await far.write(new Uint8Array(200_000).fill(7));
+      await far.closeWrite();
+      await far.closed;
+      await socket.closed;
+      const got = new Uint8Array(await new Response(socket.readable).arrayBuffer());
+      assert.deepEqual([request, got.length, got.every((byte) => byte === 7)], ["request", 200_000, true]);
+      assert.equal(hosts.engine.slabs.available, hosts.engine.slabs.total);
+    });
+
   it("gives a socket at once, which takes bytes before it is open, and says where it is", async () => {
     const listener = hosts.server.listen({ port: 7 });
     const socket = sockets.connect("10.0.0.2:7");

@@ -32,6 +32,18 @@ describe("sockets", () => {
     return { near, far, listener };
   };
 
+  it("a stream that is asked for after a reset says so", async () => {
+    for (const sent of [0, 4]) {
+      const { near, far, listener } = await accepted(8);
+      if (sent > 0) await near.write(new Uint8Array(sent));
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      near.abort();
+      await assert.rejects(far.closed, { code: "ECONNRESET" });
+      await assert.rejects(far.readable.getReader().read(), { code: "ECONNRESET" });
+      listener.close();
+    }
+  });
+
   it("pipe a stream back to its sender, end and all", async () => {
     const { near, far, listener } = await accepted(7);
     const echoing = far.readable.pipeTo(far.writable);

@@ -76,6 +76,12 @@ function waitForReaders(arena: usize, index: u32): u32 {
   return split(arena, index);
 }
 
+/** What was retired comes back, as far as readers move on within that time: for the control thread, before it makes do without. */
+export function settle(arena: usize): void {
+  advanceEpoch();
+  for (let turn: u32 = 0; turn < PATIENCE && load<u32>(arena, ARENA_LIMBO_HEAD) != load<u32>(arena, ARENA_LIMBO_TAIL); turn++) collect(arena);
+}
+
 /** True when every reader that might have seen what was unpublished at `epoch` has moved on. */
 export function hasPassed(epoch: u32): bool {
   return <i32>(oldestReader() - epoch) > 0;

@@ -1,7 +1,9 @@
 /** Sets and maps of rules, whatever their kind: by the address of their header (SET_* in abi.ts). */
 import {
-  SET_CATCH_ALL, SET_COUNT, SET_DATA, SET_EXPIRY, SET_GROUP, SET_HASH, SET_KIND, SET_LIFE, SET_MASK,
+  SET_CATCH_ALL, SET_COUNT, SET_DATA, SET_EXPIRY, SET_GROUP, SET_HASH, SET_KIND, SET_LIFE, SET_MASK, REGION_FILTER,
 } from "../abi";
+import { settle } from "../core/arena";
+import { region } from "../core/layout";
 import { clearHashed, expire, findHashed, hasExpired, insertHashed, removeHashed, resize } from "./set-hash";
 import { findInterval } from "./set-intervals";
 
@@ -24,11 +26,15 @@ export function removeSet(set: usize, key: usize, now: u64): u32 {
   return load<u8>(set, SET_KIND) == SET_HASH && removeHashed(set, key, now) ? 1 : 0;
 }
 
-/** Makes room for that many elements of a hash set, after the expired have gone; 0 without memory. */
+/** Makes room for that many elements of a hash set, after the expired have gone; 0 without memory. For the control thread, which may wait for readers. */
 export function sizeSet(set: usize, elements: u32): u32 {
   let groups: u32 = 1;
   while (groups * (SET_GROUP - 2) < elements && groups < 1 << 26) groups <<= 1;
-  return load<u8>(set, SET_KIND) == SET_HASH && resize(set, max<u32>(groups, load<u32>(set, SET_COUNT) == 0 ? 1 : load<u32>(set, SET_MASK) + 1)) ? 1 : 0;
+  if (load<u8>(set, SET_KIND) != SET_HASH) return 0;
+  groups = max<u32>(groups, load<u32>(set, SET_COUNT) == 0 ? 1 : load<u32>(set, SET_MASK) + 1);
+  if (resize(set, groups)) return 1;
+  settle(region(REGION_FILTER));
+  return resize(set, groups) ? 1 : 0;
 }
 
 export function freeSet(set: usize): void {

@@ -3,6 +3,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Host } from "../host/host.ts";
 import { duplexOf, nodeModule } from "./duplex-node.ts";
+import { errors } from "./errors.ts";
 import { listen, type NetAddr, type TcpConn } from "./tcp.ts";
 import { secured } from "./tls-node.ts";
 import { listenUnix, type UnixAddr, type UnixConn } from "./unix.ts";
@@ -48,7 +49,8 @@ export class HttpServer implements AsyncDisposable {
   private readonly secure: ((conn: TcpConn | UnixConn) => Promise<Duplex>) | undefined;
   private readonly options: ServeOptions;
   private readonly handler: ServeHandler;
-  private readonly open = new Set<Duplex>();
+  /** Connections, and how many requests of each are being answered. */
+  private readonly open = new Map<Duplex, number>();
   private server: Server | undefined;
   private isClosing = false;
   private settle = () => {};
@@ -76,6 +78,8 @@ export class HttpServer implements AsyncDisposable {
     try {
       const { createServer } = await nodeModule(() => import("node:http"), "HTTP (node:http)");
       this.server = createServer((request, response) => void this.serve(request, response));
+      // From then on it knows its connections, and watches over how long they take.
+      this.server.emit("listening");
       // What is no HTTP is answered with status 400 by Node, and ends.
       for await (const conn of this.listener) void this.take({ conn, stream: this.secure ? this.secure(conn) : duplexOf(conn) });
     } catch (error) {
@@ -90,8 +94,9 @@ export class HttpServer implements AsyncDisposable {
     try {
       const made = await stream;
       made.on("error", () => {});
+      addTimeout(made);
       (made as Remote).remoteAddr = conn.remoteAddr;
-      this.open.add(made);
+      this.open.set(made, 0);
       made.once("close", () => {
         this.open.delete(made);
         this.endIfIdle();
@@ -113,20 +118,40 @@ export class HttpServer implements AsyncDisposable {
     });
     completed.catch(() => {});
     const remoteAddr = (incoming.socket as Remote).remoteAddr as NetAddr | UnixAddr;
+    const body = new RequestBody(incoming);
+    this.count(incoming.socket, 1);
     try {
-      const response = await this.answer(() => requestOf(incoming, this.secure !== undefined, gone.signal), { remoteAddr, completed });
+      const response = await this.answer(() => requestOf(incoming, body, this.secure !== undefined, gone.signal), {
+        remoteAddr,
+        completed,
+      });
       if (this.isClosing) outgoing.setHeader("connection", "close");
       await send(response, outgoing, incoming.method === "HEAD");
     } catch {
       outgoing.destroy();
     }
-    if (this.isClosing) this.server?.closeIdleConnections();
+    // The next request stands behind what nobody has read.
+    await body.end();
+    this.count(incoming.socket, -1);
+    if (this.isClosing) this.endIdle();
+  }
+
+  private count(stream: Duplex, by: 1 | -1): void {
+    const requests = this.open.get(stream);
+    if (requests !== undefined) this.open.set(stream, requests + by);
+  }
+
+  /** Connections without a request that is being answered. */
+  private endIdle(): void {
+    for (const [stream, requests] of this.open) if (requests === 0) stream.end(() => stream.destroy());
   }
 
   private async answer(request: () => Request, info: ServeInfo): Promise<Response> {
     const { onError } = this.options;
     try {
-      return await this.handler(request(), info);
+      const response = await this.handler(request(), info);
+      checkResponse(response);
+      return response;
     } catch (error) {
       return onError ? onError(error) : new Response("Internal Server Error", { status: 500 });
     }
@@ -135,14 +160,14 @@ export class HttpServer implements AsyncDisposable {
   /** No more connections; requests that are being answered are finished. */
   async shutdown(): Promise<void> {
     this.shut();
-    this.server?.closeIdleConnections();
+    this.endIdle();
     this.endIfIdle();
     await this.finished;
   }
 
   private abort(): void {
     this.shut();
-    for (const stream of this.open) stream.destroy();
+    for (const stream of this.open.keys()) stream.destroy();
     this.endIfIdle();
   }
 
@@ -172,31 +197,100 @@ export class HttpServer implements AsyncDisposable {
   }
 }
 
-function requestOf(incoming: IncomingMessage, isSecure: boolean, signal: AbortSignal): Request {
+/** Streams of Node's that are no sockets have no `setTimeout`, by which its HTTP server ends idle connections. */
+function addTimeout(stream: Duplex): void {
+  const timed = stream as Duplex & { setTimeout?(ms: number, callback?: () => void): Duplex };
+  if (timed.setTimeout) return;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  timed.setTimeout = (ms, callback) => {
+    clearTimeout(timer);
+    if (callback) stream.once("timeout", callback);
+    if (ms > 0) timer = setTimeout(() => stream.emit("timeout"), ms);
+    (timer as { unref?(): void } | undefined)?.unref?.();
+    return stream;
+  };
+  stream.once("close", () => clearTimeout(timer));
+}
+
+/** What a handler gives that cannot be sent is its mistake. */
+function checkResponse(response: unknown): asserts response is Response {
+  if (!(response instanceof Response)) throw new TypeError("the handler of serve gave no Response");
+  if (response.type === "error") throw new TypeError("the handler of serve gave a Response.error(), which cannot be sent");
+  if (response.bodyUsed || response.body?.locked) throw new TypeError("the handler of serve gave a Response whose body was read already");
+}
+
+function requestOf(incoming: IncomingMessage, body: RequestBody, isSecure: boolean, signal: AbortSignal): Request {
   const { method = "GET", url = "/", rawHeaders } = incoming;
   const headers = new Headers();
   for (let i = 0; i < rawHeaders.length; i += 2) headers.append(rawHeaders[i], rawHeaders[i + 1]);
   const base = `${isSecure ? "https" : "http"}://${headers.get("host") ?? "localhost"}`;
   const address = /^https?:\/\//i.test(url) ? url : `${base}${url.startsWith("/") ? url : `/${url}`}`;
   const hasBody = method !== "GET" && method !== "HEAD";
-  const init = { method, headers, signal, ...(hasBody && { body: bodyOf(incoming), duplex: "half" }) };
+  const init = { method, headers, signal, ...(hasBody && { body: body.stream, duplex: "half" }) };
   return new Request(address, init as RequestInit);
 }
 
-/** What a request brings, no faster than it is read. */
-function bodyOf(incoming: IncomingMessage): ReadableStream<Uint8Array> {
-  const chunks = incoming[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
-  return new ReadableStream<Uint8Array>(
-    {
-      pull: async (controller) => {
-        const { done, value } = await chunks.next();
-        if (done) controller.close();
-        else controller.enqueue(new Uint8Array(value));
-      },
-      cancel: () => void incoming.resume(),
-    },
-    { highWaterMark: 0 },
-  );
+/** What a request brings, no faster than it is read; what is left of it can be thrown away. */
+class RequestBody {
+  private readonly incoming: IncomingMessage;
+  private isDiscarded = false;
+
+  constructor(incoming: IncomingMessage) {
+    this.incoming = incoming;
+  }
+
+  get stream(): ReadableStream<Uint8Array> {
+    return new ReadableStream<Uint8Array>(
+      { pull: (controller) => this.pull(controller), cancel: () => this.discard() },
+      { highWaterMark: 0 },
+    );
+  }
+
+  private async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    const { incoming } = this;
+    for (;;) {
+      const chunk = this.isDiscarded ? null : (incoming.read() as Uint8Array | null);
+      if (chunk) {
+        controller.enqueue(new Uint8Array(chunk));
+        return;
+      }
+      if (incoming.errored) throw incoming.errored;
+      if (incoming.readableEnded || this.isDiscarded) {
+        controller.close();
+        return;
+      }
+      if (incoming.destroyed) throw new errors.ConnectionReset("the connection ended before the request");
+      await changeOf(incoming);
+    }
+  }
+
+  /** When all of it has come, read or not. */
+  async end(): Promise<void> {
+    const { incoming } = this;
+    this.discard();
+    while (!incoming.readableEnded && !incoming.destroyed) await changeOf(incoming, ["end", "close", "error"]);
+  }
+
+  /** The rest goes by unread. */
+  private discard(): void {
+    const { incoming } = this;
+    if (this.isDiscarded || incoming.readableEnded || incoming.destroyed) return;
+    this.isDiscarded = true;
+    incoming.removeAllListeners("readable");
+    // Node forgets that somebody listened in a later tick.
+    setTimeout(() => incoming.on("data", () => {}).resume(), 0);
+  }
+}
+
+/** Something can be read of a stream, or never will be. */
+function changeOf(stream: IncomingMessage, names = ["readable", "end", "close", "error"]): Promise<void> {
+  return new Promise((resolve) => {
+    const over = () => {
+      for (const name of names) stream.off(name, over);
+      resolve();
+    };
+    for (const name of names) stream.on(name, over);
+  });
 }
 
 async function send(response: Response, outgoing: ServerResponse, isHead: boolean): Promise<void> {
@@ -205,6 +299,10 @@ async function send(response: Response, outgoing: ServerResponse, isHead: boolea
   if (response.statusText) outgoing.writeHead(response.status, response.statusText, headers);
   else outgoing.writeHead(response.status, headers);
   const reader = isHead ? undefined : response.body?.getReader();
+  // Nobody is there any more: whoever makes the body hears of it at once, not with its next part.
+  outgoing.once("close", () => {
+    if (!outgoing.writableFinished) reader?.cancel().catch(() => {});
+  });
   if (isHead) await response.body?.cancel();
   /** An event, or the end: nothing is left behind by a wait. */
   const event = (name: "drain" | "finish") =>
@@ -218,10 +316,7 @@ async function send(response: Response, outgoing: ServerResponse, isHead: boolea
       outgoing.on("close", over);
     });
   for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
-    if (outgoing.destroyed) {
-      await reader?.cancel();
-      return;
-    }
+    if (outgoing.destroyed) return;
     if (!outgoing.write(part.value)) await event("drain");
   }
   if (outgoing.destroyed) return;

@@ -126,7 +126,9 @@ export class Engine {
   rounds = 0;
   /** It was started or polled, if only once. */
   private hasRun = false;
+  /** So many networks with rules were ever made, and those of them that are nobody's any more. */
   private networks = 0;
+  private readonly freeNetworks: number[] = [];
   private readonly firstRun: (() => void)[] = [];
   /** Tables that were given back: empty, their numbers and memory wait for the next of their family. */
   private readonly spare: RouteTable[] = [];
@@ -231,8 +233,20 @@ export class Engine {
 
   /** A network with rules: ports that are added to it meet them. */
   createNetwork(): Network {
-    if (this.networks >= MOST_NETWORKS) throw new LoomError("ENOMEM", `all ${MOST_NETWORKS} networks with rules are in use`);
+    const free = this.freeNetworks.shift();
+    if (free !== undefined) return new Network(this.memory, free);
+    if (this.networks >= MOST_NETWORKS)
+      throw new LoomError(
+        "ENOMEM",
+        `all ${MOST_NETWORKS} networks with rules of this engine are in use; hosts that were closed give theirs back`,
+      );
     return new Network(this.memory, this.networks++);
+  }
+
+  /** Takes a network back for a later `createNetwork`, that one last. Its rules are gone, and its flows. */
+  releaseNetwork(network: Network): void {
+    network.release();
+    this.freeNetworks.push(network.index);
   }
 
   createBridge(options: BridgeOptions = {}): Bridge {

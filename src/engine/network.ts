@@ -102,6 +102,12 @@ export class Network {
     return this;
   }
 
+  /** Nothing is known of it any more, and no port is in it. */
+  release(): void {
+    for (const port of [...this.ports]) this.remove(port);
+    this.memory.u8.fill(0, this.at, this.at + abi.NETNS_SIZE);
+  }
+
   /** Switches of whoever owns the network; those of tracking are one asker's among others (`track`). */
   configure({ track, defrag = false, nat, balance, helpers, proxies, zones }: NetworkOptions): this {
     if (track !== undefined) this.track("owner", { 4: track, 6: track, defrag });

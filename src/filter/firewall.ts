@@ -185,6 +185,12 @@ export class Firewall {
     return rulesetJson(this.live(this.ruleset.tables), this.ruleset.names);
   }
 
+  /** No rules any more: what they held of the engine's memory is free again when no worker can see it. */
+  close(): void {
+    this.ruleset = this.ruleset.empty();
+    this.machine.close();
+  }
+
   has(family: Family, table: string): boolean {
     return this.ruleset.tables.some((each) => each.family === family && each.name === table);
   }

@@ -74,6 +74,14 @@ export class HostRules {
     return flows > 0 || filterBytes > 0 ? new HostRules(engine, ip, random) : undefined;
   }
 
+  /** When the host has no interface any more: rules, flows and the network go. */
+  close(): void {
+    this.firewall?.close();
+    this.conntrack?.flush();
+    this.conntrack?.mappings.removeOf();
+    this.engine.releaseNetwork(this.network);
+  }
+
   hasFirewall(): this is HostRules & { firewall: Firewall } {
     return this.firewall !== undefined;
   }

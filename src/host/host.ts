@@ -671,6 +671,7 @@ export class Host {
     engine.drainDevices();
     this.rules?.queues.close();
     ip.close();
+    this.rules?.close();
     for (const device of [...this.devices.values(), this.clockwork]) engine.detach(device);
     this.devices.clear();
     this.forget();

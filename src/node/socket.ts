@@ -249,8 +249,8 @@ export class Socket extends Duplex {
       return;
     }
     this.#handle?.shutdown();
-    // As a system call's answer does, it comes in a later turn: an error in this one is still told.
-    setImmediate(done);
+    // After whatever the program does about what is told now (it may write, and is told an error), before the peer can have answered.
+    queueMicrotask(() => process.nextTick(done));
   }
 
   /** The peer has ended and half-open is not allowed: what is written now says why it fails. */

@@ -482,7 +482,8 @@ export class TcpSocket {
       this.whenClosed?.reject(error);
       this.connecting?.reject(error);
       this.connecting = undefined;
-      if (!this.readEnded) {
+      // A stream that is asked for later says the same.
+      if (!this.readEnded && this.readableStream) {
         this.readEnded = true;
         this.reader?.error(error);
       }

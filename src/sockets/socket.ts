@@ -151,8 +151,13 @@ export class Socket {
 
   private finish(): void {
     this.isClosed = true;
-    this.transport?.close();
+    this.letGo();
     this.whenClosed.resolve(undefined);
+  }
+
+  /** The connection is let go when nobody uses it any more, in either direction: what it holds unread goes with it. */
+  private letGo(): void {
+    if (this.isClosed && this.isReadOver && !this.isUpgraded) this.transport?.close();
   }
 
   private makeReadable(): ReadableStream<Uint8Array<ArrayBuffer>> {
@@ -163,6 +168,7 @@ export class Socket {
       pull: () => this.pull(),
       cancel: () => {
         this.isReadOver = true;
+        this.letGo();
       },
     };
     return new ReadableStream(source, { highWaterMark: 0 });
@@ -199,6 +205,7 @@ export class Socket {
     } catch (error) {
       if (this.isReadOver) return;
       this.isReadOver = true;
+      this.letGo();
       throw socketError(error);
     }
   }
@@ -213,6 +220,7 @@ export class Socket {
   private endReading(): void {
     if (this.isReadOver) return;
     this.isReadOver = true;
+    this.letGo();
     this.reader.close();
   }
 

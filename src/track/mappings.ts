@@ -152,12 +152,12 @@ export class Mappings {
     return this.engine.plane.flowEnd(0, id, this.ticks) !== 0;
   }
 
-  /** Ends those under an outer address that is nobody's any more, and what belongs to them. */
-  removeOf(address: IpAddress): void {
+  /** Ends those under an outer address that is nobody's any more (without one: all), and what belongs to them. */
+  removeOf(address?: IpAddress): void {
     for (let id = 1; id < this.word(abi.FLOWS_FRESH) && this.word(abi.FLOWS_MAPPINGS) > 0; id++) {
       const hot = this.word(abi.FLOWS_HOT) + id * abi.FLOW_SIZE;
       if (!this.isOne(hot)) continue;
-      if (this.tuple(id, 1).dst.equals(address)) this.remove(id);
+      if (!address || this.tuple(id, 1).dst.equals(address)) this.remove(id);
     }
   }
 }

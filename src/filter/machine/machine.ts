@@ -19,7 +19,7 @@ import { HELPER_NAME } from "./ct.ts";
 import type { Places, PlaneFunction } from "./link.ts";
 import { arrange, checkJumps } from "./order.ts";
 import { Registry, type Statement } from "./registry.ts";
-import { Space } from "./space.ts";
+import { type Block, Space } from "./space.ts";
 import type { ObjectState, RuleState, TableName } from "./state.ts";
 import { LoadedTable } from "./table.ts";
 
@@ -51,6 +51,9 @@ export class Machine {
   private readonly space: Space;
   private readonly places: Places;
   private readonly listeners: { readonly address: number };
+  /** Blocks that programs refer to, whatever the ruleset. */
+  private readonly own: Block[] = [];
+  private isClosed = false;
   private readonly registry = new Registry();
   private tables = new Map<string, LoadedTable>();
   private entries = new Map<number, number>();
@@ -64,15 +67,20 @@ export class Machine {
     this.families = options.families ?? ALL;
     this.functions = { socketField: () => 0, ...(engine.plane as unknown as Record<string, unknown>), ...options.plane };
     this.space = new Space(engine);
-    this.listeners = this.space.allocate(16);
+    this.listeners = this.keep(this.space.allocate(16));
     this.places = this.place(options.random);
+  }
+
+  private keep(block: Block): Block {
+    this.own.push(block);
+    return block;
   }
 
   /** What every program refers to. */
   private place(random: Random | undefined): Places {
     const { memory } = this.engine;
     const { space } = this;
-    const seed = space.allocate(16);
+    const seed = this.keep(space.allocate(16));
     const bytes = random ? random.fill(new Uint8Array(8)) : secret(8);
     bytes[0] |= 1;
     space.u8.set(bytes, seed.address);
@@ -82,10 +90,10 @@ export class Machine {
       interfaces: memory.base(abi.REGION_IFACES),
       ports: memory.layout.sizes.ports,
       flows: memory.base(abi.REGION_FLOWS),
-      nothing: space.allocate(abi.IFACE_SIZE).address,
+      nothing: this.keep(space.allocate(abi.IFACE_SIZE)).address,
       listeners: this.listeners.address,
-      states: space.place(STATES).address,
-      helpers: space.place(helperNames()).address,
+      states: this.keep(space.place(STATES)).address,
+      helpers: this.keep(space.place(helperNames())).address,
       random: seed.address,
       epoch: seed.address + 8,
     };
@@ -95,12 +103,12 @@ export class Machine {
 
   /** How many listen to queues: while nobody does, `queue flags bypass` sends nothing to wait. */
   listening(count: number): void {
-    this.space.setU32(this.listeners.address, count);
+    if (!this.isClosed) this.space.setU32(this.listeners.address, count);
   }
 
   /** Whether somebody hears of packets that are followed: while nobody does, rules are compiled as if none followed any. */
   tracing(isHeard: boolean): void {
-    if (isHeard === this.traced) return;
+    if (isHeard === this.traced || this.isClosed) return;
     this.traced = isHeard;
     const tables = [...this.tables.values()];
     if (!tables.some(mayTrace)) return;
@@ -144,6 +152,7 @@ export class Machine {
    * whose elements the ruleset has as they shall be; of others only what differs from the last ruleset is changed.
    */
   load(ruleset: RulesetSpec, touched: ReadonlySet<string> = new Set()): void {
+    if (this.isClosed) throw new LoomError("ENETDOWN", "these rules are closed, with the host that they were of");
     const tables = new Map<string, LoadedTable>();
     try {
       const programs = this.make(ruleset, touched, tables);
@@ -179,6 +188,14 @@ export class Machine {
   /** No rules any more. */
   flush(): void {
     this.load({ tables: [] });
+  }
+
+  /** No rules any more, and none to come: what programs refer to is given back as well. */
+  close(): void {
+    if (this.isClosed) return;
+    this.flush();
+    this.isClosed = true;
+    this.space.retire(this.own);
   }
 
   /** Compiles; functions by segment. */
