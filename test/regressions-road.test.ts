@@ -1,8 +1,13 @@
 /** Faults of what stands between hosts that reviews found in scenarios, each by its shortest trigger. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { Balancer } from "../src/balance/index.ts";
+import { VirtualClock } from "../src/base/index.ts";
 import { IpAddress, joinPorts, Lab } from "../src/index.ts";
+import { Router } from "../src/router/index.ts";
 import { serializeEthernet, serializeIpv6, serializeUdp } from "../src/wire/index.ts";
+
+import { engineOf } from "./support.ts";
 
 const six = (text: string) => IpAddress.parse(text).bytes();
 const TRACKED = `table inet f {
@@ -176,6 +181,86 @@ describe("hosts on an engine with room for rules", () => {
       await lab.run(20);
     }
     assert.equal(stays.conntrack.count, 0);
+    await lab.engine.close();
+  });
+});
+
+describe("a balancer's configuration that there is no room for", () => {
+  it("changes nothing", async () => {
+    const engine = await engineOf("plain", { ports: 1, services: 2, backends: 4, clock: new VirtualClock() });
+    const balancer = new Balancer({ engine });
+    const service = (...hosts: readonly number[]) => [
+      { address: "192.0.2.80", port: 80, backends: hosts.map((h) => ({ address: `10.0.0.${h}` })) },
+    ];
+    const names = () => [...balancer.service("tcp 192.0.2.80:80").backends.keys()];
+    balancer.apply(service(1, 2, 3));
+    assert.throws(() => balancer.apply(service(3, 4, 5, 6, 7)), /4 backends are new and there is room for 1/);
+    assert.throws(() => balancer.apply(service(3, 4).map((each) => ({ ...each, slowStartMs: 5 }))), { code: "ENOMEM" });
+    assert.deepEqual(names(), ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]);
+    balancer.apply(service(2, 4));
+    assert.deepEqual(names(), ["10.0.0.2:80", "10.0.0.4:80"]);
+    balancer.close();
+  });
+
+  it("comes from others that are closed: what their flows remember is free when those end", async () => {
+    const lab = await Lab.create({ interfaces: 8, hosts: 4, memory: { flows: 1024, services: 2, backends: 8, clients: 16 } });
+    const interfaces = [
+      { name: "c", addresses: ["10.0.0.1/24"] },
+      { name: "s", addresses: ["10.1.0.1/24", "203.0.113.80/32"] },
+    ];
+    const router = await lab.host({ forwarding: true, interfaces });
+    router.network?.configure({ track: true, balance: true });
+    const client = await lab.host({ interfaces: [{ addresses: ["10.0.0.2/24"], gateway: "10.0.0.1" }] });
+    const server = await lab.host({ interfaces: [{ addresses: ["10.1.0.2/24"], gateway: "10.1.0.1" }] });
+    lab.link(client, router, {}, ["eth0", "c"]);
+    lab.link(server, router, {}, ["eth0", "s"]);
+    const backends = Array.from({ length: 4 }, (_, i) => ({ address: "10.1.0.2", port: 9000 + i }));
+    for (let round = 0; round < 4; round++) {
+      const balancer = new Balancer({ engine: lab.engine, clock: lab.clock });
+      balancer.add({ address: "203.0.113.80", port: 80, protocol: "udp", scheduler: "round-robin", backends });
+      for (let i = 0; i < 4; i++) {
+        client.datagram().send(new Uint8Array(1), { address: "203.0.113.80", port: 80 });
+        await lab.run(10);
+      }
+      balancer.close();
+      await lab.run(1_000_000);
+    }
+    await lab.engine.close();
+  });
+});
+
+describe("a router's queue that a reload changes", () => {
+  it("hands over what waits", async () => {
+    const lab = await Lab.create({ interfaces: 8, hosts: 4, memory: { queueBytes: 4 << 20, flows: 1024, filterBytes: 4 << 20 } });
+    const a = await lab.host({ interfaces: [{ addresses: ["10.0.0.2/24"], gateway: "10.0.0.1" }] });
+    const b = await lab.host({ interfaces: [{ addresses: ["192.0.2.2/24"], gateway: "192.0.2.1" }] });
+    const config = (qdisc: string) => ({
+      interfaces: [
+        { name: "lan", addresses: ["10.0.0.1/24"] },
+        { name: "wan", addresses: ["192.0.2.1/24"], qdisc },
+      ],
+    });
+    const ports = { lan: lab.engine.port(2), wan: lab.engine.port(3) };
+    const router = await Router.create(config("tbf rate 1mbit burst 3000 latency 10s"), { engine: lab.engine, ports });
+    lab.link(a, router.host, {}, ["eth0", "lan"]);
+    lab.link(router.host, b, {}, ["wan", "eth0"]);
+    const inbox = b.datagram({ port: 9 });
+    const out = a.datagram();
+    let got = 0;
+    void (async () => {
+      for (;;) {
+        await inbox.receive();
+        got++;
+      }
+    })().catch(() => {});
+    out.send(new Uint8Array(10), { address: "192.0.2.2", port: 9 });
+    await lab.run(100);
+    for (let i = 0; i < 100; i++) out.send(new Uint8Array(1000), { address: "192.0.2.2", port: 9 });
+    await lab.run(50);
+    await router.reload(config("tbf rate 2mbit burst 3000 latency 10s"));
+    await lab.run(20_000);
+    assert.equal(got, 101);
+    await router.close();
     await lab.engine.close();
   });
 });

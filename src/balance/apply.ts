@@ -2,7 +2,7 @@
  * A whole configuration in place of what there is: what is the same stays as it is, with its states, counts and flows; what is gone takes
  * no new flows; mistakes are found before anything is changed.
  */
-import { invalid } from "../base/errors.ts";
+import { invalid, LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import { type BackendOptions, backendName, checkBackend, checkService, type ServiceOptions, serviceName } from "./options.ts";
 import type { Service } from "./service.ts";
@@ -19,6 +19,7 @@ export interface Changes {
 
 export interface Services {
   readonly services: ReadonlyMap<string, Service>;
+  readonly room: { readonly services: number; readonly backends: number };
   add(options: ServiceOptions): Service;
   remove(name: string): void;
 }
@@ -27,6 +28,7 @@ export function applyServices(balancer: Services, list: readonly ServiceOptions[
   const wanted = named(list);
   const removed = [...balancer.services.keys()].filter((name) => !wanted.has(name));
   const changes = { added: [] as string[], removed, renewed: [] as string[], changed: [] as string[] };
+  checkRoom(balancer, wanted);
   const before = new Map([...balancer.services].map(([name, { options }]) => [name, options]));
   try {
     change(balancer, wanted, changes);
@@ -39,13 +41,38 @@ export function applyServices(balancer: Services, list: readonly ServiceOptions[
   return changes;
 }
 
+/** Is the service the same but for its backends? */
+const isKept = (service: Service | undefined, options: ServiceOptions): service is Service =>
+  service !== undefined && isSame({ ...service.options, backends: 0 }, { ...options, backends: 0 });
+
+/** What is taken out gives no room at once: flows remember its backends for as long as they live. */
+function checkRoom(balancer: Services, wanted: ReadonlyMap<string, ServiceOptions>): void {
+  let needed = 0;
+  for (const [name, options] of wanted) {
+    const service = balancer.services.get(name);
+    const backends = options.backends ?? [];
+    if (!isKept(service, options)) needed += backends.length;
+    else needed += backends.filter((each) => !service.backends.has(nameOf(service, each))).length;
+  }
+  const { room } = balancer;
+  if (needed > room.backends) {
+    const why = "flows still remember those that are gone; raise backends, or try again later";
+    throw new LoomError("ENOMEM", `${needed} backends are new and there is room for ${room.backends}: ${why}`);
+  }
+  const more = wanted.size - balancer.services.size;
+  if (more > room.services)
+    throw new LoomError("ENOMEM", `${more} services are new and there is room for ${room.services}; raise services`);
+}
+
+const nameOf = (service: Service, each: BackendOptions): string => backendName(IpAddress.parse(each.address), each, service.options);
+
 type Mutable = { readonly [K in keyof Changes]: string[] };
 
 function change(balancer: Services, wanted: ReadonlyMap<string, ServiceOptions>, changes: Mutable): void {
   for (const name of changes.removed) balancer.remove(name);
   for (const [name, options] of wanted) {
     const service = balancer.services.get(name);
-    if (service && isSame({ ...service.options, backends: 0 }, { ...options, backends: 0 })) {
+    if (isKept(service, options)) {
       if (setBackends(service, options.backends ?? [])) changes.changed.push(name);
       continue;
     }
@@ -57,8 +84,7 @@ function change(balancer: Services, wanted: ReadonlyMap<string, ServiceOptions>,
 
 /** These and no others, with these weights; who stays keeps its state. True when that changed something. */
 function setBackends(service: Service, list: readonly BackendOptions[]): boolean {
-  const nameOf = (each: BackendOptions) => backendName(IpAddress.parse(each.address), each, service.options);
-  const wanted = new Map(list.map((each) => [nameOf(each), each]));
+  const wanted = new Map(list.map((each) => [nameOf(service, each), each]));
   const gone = [...service.backends.keys()].filter((name) => !wanted.has(name));
   const different = [...wanted].filter(([name, { weight = 1, nextHop = 0 }]) => {
     const backend = service.backends.get(name);

@@ -80,6 +80,12 @@ export class Balancer {
     return applyServices(this, services);
   }
 
+  /** Services and backends that can still be added. */
+  get room(): { readonly services: number; readonly backends: number } {
+    this.release();
+    return this.plane.room;
+  }
+
   /** New flows to its address are not balanced any more; established ones live on. */
   remove(name: string): void {
     const service = this.service(name);
@@ -91,6 +97,7 @@ export class Balancer {
   close(): void {
     for (const name of [...this.known.keys()]) this.remove(name);
     this.stopTimer?.();
+    for (const { number } of this.departing.splice(0)) this.plane.abandonBackend(number);
   }
 
   private tick(): void {

@@ -40,6 +40,10 @@ class Supply {
   give(index: number, epoch: number | undefined): void {
     this.free.push({ index, epoch });
   }
+
+  get room(): number {
+    return this.free.length;
+  }
 }
 
 const planes = new WeakMap<EngineMemory, EnginePlane>();
@@ -60,6 +64,8 @@ export class EnginePlane implements BalancePlane {
   private readonly tables: Supply;
   /** Backends without a place in a table, and the epoch in which they lost it. */
   private readonly retired = new Map<number, number>();
+  /** Those of them that nobody looks after. */
+  private readonly abandoned = new Set<number>();
 
   constructor(engine: Engine) {
     const { sizes } = engine.memory.layout;
@@ -126,7 +132,21 @@ export class EnginePlane implements BalancePlane {
 
   // ── Backends ──────────────────────────────────────────────────────────────────────────────────
 
+  get room() {
+    this.sweep();
+    return { services: this.services.room, backends: this.backends.room };
+  }
+
+  private sweep(): void {
+    for (const backend of this.abandoned) if (this.isForgotten(backend)) this.removeBackend(backend);
+  }
+
+  abandonBackend(backend: number): void {
+    this.abandoned.add(backend);
+  }
+
   addBackend(record: BackendRecord): number {
+    this.sweep();
     const backend = this.backends.take(this.passed);
     const at = this.backendAt(backend);
     this.memory.u8.fill(0, at, at + abi.BACKEND_SIZE);
@@ -162,6 +182,7 @@ export class EnginePlane implements BalancePlane {
 
   removeBackend(backend: number): void {
     this.retired.delete(backend);
+    this.abandoned.delete(backend);
     this.backends.give(backend, undefined);
   }
 

@@ -52,6 +52,14 @@ export class LocalPlane implements BalancePlane {
     this.service(service).scheduler = scheduler;
   }
 
+  get room() {
+    return { services: Number.POSITIVE_INFINITY, backends: NOBODY - this.backends.size };
+  }
+
+  abandonBackend(backend: number): void {
+    this.removeBackend(backend);
+  }
+
   addBackend(record: BackendRecord): number {
     if (this.backends.size >= NOBODY) throw new LoomError("ENOMEM", `there are ${NOBODY} backends already`);
     while (this.backends.has(this.nextBackend)) this.nextBackend = (this.nextBackend + 1) % NOBODY;

@@ -67,6 +67,8 @@ export interface BalancePlane {
   removeService(service: number): void;
   /** The scheduler changed: who takes new flows from now on. */
   schedule(service: number, scheduler: Scheduler): void;
+  /** Services and backends that can still be added. */
+  readonly room: { readonly services: number; readonly backends: number };
   addBackend(record: BackendRecord): number;
   writeBackend(backend: number, record: BackendRecord): void;
   /** It has no place in a schedule any more; flows may remember it. */
@@ -75,6 +77,8 @@ export interface BalancePlane {
   isForgotten(backend: number): boolean;
   /** Its number is free for another. */
   removeBackend(backend: number): void;
+  /** Nobody will say so of a retired one: its number is free when no flow remembers it. */
+  abandonBackend(backend: number): void;
   /** The backend for a new flow, or NOBODY. */
   choose(service: number, client: IpAddress, port: number): number;
   opened(service: number, backend: number): void;

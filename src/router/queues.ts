@@ -69,8 +69,10 @@ export class Queues {
       } else if (this.applied.get(name) !== qdisc || !isThere) {
         // From here on it is neither what it was nor what it shall be.
         this.applied.delete(name);
-        if (isThere) this.run(["qdisc", "del", "dev", name, "root"]);
-        for (const [object, verb, ...rest] of commandsOf(qdisc)) this.run([object, verb, "dev", name, ...rest]);
+        const commands = commandsOf(qdisc);
+        // What is replaced hands over what waits; lines that do not begin so find nothing there.
+        if (isThere && commands[0]?.[1] !== "replace") this.run(["qdisc", "del", "dev", name, "root"]);
+        for (const [object, verb, ...rest] of commands) this.run([object, verb, "dev", name, ...rest]);
         this.applied.set(name, qdisc);
       }
     }

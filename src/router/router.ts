@@ -199,7 +199,7 @@ function sizesOf({ interfaces, routes, policyRules, balancers = [], conntrack = 
     flowEvents: conntrack.events ?? 4096,
     flowAccounting: (conntrack.accounting ?? true) ? 1 : 0,
     services: Math.max(4, 2 * balancers.length),
-    backends: Math.max(64, 2 * backends),
+    backends: Math.max(256, 4 * backends),
     clients: 4096,
     generatorBytes: isGenerating.length * (4 << 20),
     ...sizes,
