@@ -5,7 +5,7 @@ import { Balancer } from "../src/balance/index.ts";
 import { VirtualClock } from "../src/base/index.ts";
 import { IpAddress, joinPorts, Lab } from "../src/index.ts";
 import { Router } from "../src/router/index.ts";
-import { serializeEthernet, serializeIpv6, serializeUdp } from "../src/wire/index.ts";
+import { checksum, pseudoSum, serializeEthernet, serializeIpv6, serializeUdp } from "../src/wire/index.ts";
 
 import { engineOf } from "./support.ts";
 
@@ -262,5 +262,72 @@ describe("a router's queue that a reload changes", () => {
     assert.equal(got, 101);
     await router.close();
     await lab.engine.close();
+  });
+});
+
+describe("large packets in the hands of the host", () => {
+  const between = async (ruleset: string) => {
+    const lab = await Lab.create({ interfaces: 6, hosts: 4, memory: { flows: 1024, filterBytes: 4 << 20 } });
+    const client = await lab.host({ interfaces: [{ addresses: ["10.0.0.2/24"], gateway: "10.0.0.1" }] });
+    const interfaces = [
+      { name: "lan", addresses: ["10.0.0.1/24"] },
+      { name: "wan", addresses: ["192.0.2.1/24"] },
+    ];
+    const router = await lab.host({ forwarding: true, interfaces, ruleset });
+    const server = await lab.host({ interfaces: [{ addresses: ["192.0.2.2/24"], gateway: "192.0.2.1" }] });
+    lab.link(client, router, { delay: 1 }, ["eth0", "lan"]);
+    lab.link(router, server, { delay: 1 }, ["wan", "eth0"]);
+    return { lab, client, router, server };
+  };
+  /** Milliseconds that so many bytes take from the server to the client. */
+  const fetched = async ({ lab, client, server }: Awaited<ReturnType<typeof between>>, port: number, size: number) => {
+    const sent = new Uint8Array(size).map((_, i) => i * 7);
+    const listener = server.listen({ port });
+    void (async () => {
+      const socket = await listener.accept();
+      await socket.write(sent);
+      await socket.closeWrite();
+    })();
+    const start = lab.clock.now();
+    let took: number | undefined;
+    const reading = (async () => {
+      const socket = await client.connect({ hostname: "192.0.2.2", port });
+      const got = new Uint8Array(await new Response(socket.readable).arrayBuffer());
+      took = lab.clock.now() - start;
+      return got;
+    })();
+    await lab.run(20_000, () => took !== undefined);
+    assert.deepEqual(await reading, sent);
+    listener.close();
+    return took as number;
+  };
+
+  it("a program that gives back the bytes it was given changes nothing", async () => {
+    const rig = await between("table ip f { chain c { type filter hook forward priority 0; queue to 1; }; }");
+    let large = 0;
+    let broken = 0;
+    rig.router.onQueue(1, ({ bytes }) => {
+      if (bytes.length > 1500) large++;
+      const segment = bytes.subarray(20);
+      if (checksum(segment, pseudoSum(bytes.subarray(12, 16), bytes.subarray(16, 20), bytes[9], segment.length)) !== 0) broken++;
+      return { bytes };
+    });
+    await fetched(rig, 80, 1_000_000);
+    assert.ok(large > 10);
+    assert.equal(broken, 0);
+    assert.equal(rig.lab.engine.counters().drops.l4_bad_checksum, undefined);
+    await rig.lab.engine.close();
+  });
+
+  it("flows with a helper are as fast as others", async () => {
+    const helped = `table ip f {
+  ct helper ftp-standard { type "ftp" protocol tcp; }
+  chain p { type filter hook prerouting priority 0; tcp dport 21 ct helper set "ftp-standard"; }
+}
+`;
+    const rig = await between(helped);
+    const plain = await fetched(rig, 80, 100_000);
+    assert.ok((await fetched(rig, 21, 100_000)) <= plain + 1);
+    await rig.lab.engine.close();
   });
 });

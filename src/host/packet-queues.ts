@@ -10,6 +10,7 @@ import * as abi from "../../assembly/abi.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import { SEGMENTS } from "../engine/network.ts";
+import { completeSum, keepSegments } from "../ip/whole.ts";
 
 export interface QueuedPacket {
   readonly queue: number;
@@ -138,6 +139,7 @@ export class PacketQueues {
       bytes.set(memory.u8.subarray(scratch, scratch + n), done);
       done += n;
     }
+    completeSum(memory, id, bytes);
     const hook = SEGMENTS[memory.u8[d + abi.PARKED_SEGMENT]].replace(/_.*$/, "");
     const mark = memory.getU32(d + abi.DESC_MARK);
     return { queue, hook, in: this.nameAt(d + abi.DESC_INGRESS), out: this.nameAt(d + abi.PARKED_OUT), bytes, mark };
@@ -193,7 +195,7 @@ export class PacketQueues {
     const l4 = version === 4 ? l3 + 4 * (bytes[0] & 15) : memory.getU16(d + abi.DESC_L4);
     memory.setU16(f + abi.DESC_L4, l4);
     memory.setU32(f + abi.DESC_FLAGS, memory.getU32(d + abi.DESC_FLAGS) & ~(abi.FLAG_CSUM_PARTIAL | abi.FLAG_CSUM_GOOD));
-    memory.setU32(f + abi.DESC_GSO_SIZE, 0);
+    keepSegments(memory, id, fresh, bytes.length);
     memory.setU32(d + abi.PARKED_FLOW, 0);
     plane.packetRelease(0, id);
     return fresh;

@@ -8,6 +8,7 @@ import { upperLayer } from "./extensions.ts";
 import type { IcmpIo } from "./icmp-io.ts";
 import { aboutOf, destinationOf, sourceOf } from "./packet-io.ts";
 import type { Reassembly } from "./reassembly.ts";
+import { completeSum, keepSegments } from "./whole.ts";
 import type { World } from "./world.ts";
 
 const ETHERNET = 14;
@@ -80,6 +81,7 @@ export class Verdicts {
     const { world } = this;
     const { memory } = world.engine;
     const packet = world.packetBytes(id);
+    completeSum(memory, id, packet);
     const hop = memory.getU16(memory.descriptor(id) + abi.DESC_NEXT_HOP);
     const out = this.listener.help?.(packet, flow) ?? packet;
     const fresh = world.chainOf(out);
@@ -87,6 +89,7 @@ export class Verdicts {
     const d = memory.descriptor(fresh);
     this.mark(d, abi.FLAG_PASSED | abi.FLAG_FORWARDED);
     memory.setU16(d + abi.DESC_INGRESS, memory.getU16(memory.descriptor(id) + abi.DESC_INGRESS));
+    keepSegments(memory, id, fresh, out.length);
     world.route(fresh, out[0] >>> 4 === 4 ? 4 : 6, hop);
   }
 
