@@ -80,6 +80,7 @@ for (const make of [ofNode, ofPacketloom]) {
       assert.deepEqual(client.remoteAddress(), { address: place.address, family: "IPv4", port: server.address().port });
       assert.throws(() => client.connect(1), { code: "ERR_SOCKET_DGRAM_IS_CONNECTED" });
       assert.throws(() => client.send("x", 0, 1, 5, place.address), { code: "ERR_SOCKET_DGRAM_IS_CONNECTED" });
+      assert.throws(() => client.send("x", 5, place.address, () => {}), { code: "ERR_SOCKET_DGRAM_IS_CONNECTED" });
       client.send("to the one");
       assert.equal(String((await next(server))[0]), "to the one");
       client.send(Buffer.from("0123"), 1, 2);

@@ -49,6 +49,26 @@ describe("modules of Node and npm over hosts", { timeout: 60_000 }, () => {
   const closing = (server: { close(done: () => void): unknown }) => new Promise<void>((resolve) => server.close(() => resolve()));
   const answerOf = (made: nodeHttp.ClientRequest) => once(made, "response").then(([response]) => response as nodeHttp.IncomingMessage);
 
+  test("servers of Node's end once, however they are asked to", async () => {
+    const servers: [string, () => NodeServer][] = [
+      ["http", () => far.http.createServer() as NodeServer],
+      ["https", () => far.https.createServer({ cert: CERTIFICATE, key: KEY }) as NodeServer],
+      ["tls", () => far.tls.createServer({ cert: CERTIFICATE, key: KEY }) as NodeServer],
+      ["http2", () => far.http2.createServer() as unknown as NodeServer],
+    ];
+    for (const [name, make] of servers)
+      for (const end of ["close", "dispose"]) {
+        const server = make();
+        let ends = 0;
+        server.on("close", () => ends++);
+        await listening(server);
+        if (end === "close") await closing(server);
+        else await (server as unknown as AsyncDisposable)[Symbol.asyncDispose]();
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        assert.deepEqual([name, end, ends, server.listening], [name, end, 1, false]);
+      }
+  });
+
   test("http: requests, bodies both ways, keep-alive over one connection", async () => {
     const server = far.http.createServer((incoming, response) => {
       const hash = createHash("sha256");

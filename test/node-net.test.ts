@@ -239,6 +239,19 @@ for (const make of [ofNode, ofPacketloom]) {
       server.close();
     });
 
+    test("a write behind the peer's end and its reset is EPIPE", async () => {
+      const { server, near, far } = await joined({ allowHalfOpen: true });
+      far.resume();
+      near.destroy();
+      await once(far, "end");
+      const failed = once(far, "error");
+      far.write("1");
+      await sleep(30);
+      far.write("2");
+      assert.equal(((await failed)[0] as Error).message, "write EPIPE");
+      server.close();
+    });
+
     test("fails writes after the end and after destroy as Node does", async () => {
       const { server, near, far } = await joined();
       far.resume();

@@ -14,7 +14,9 @@ export function completeSum(memory: EngineMemory, id: number, packet: Uint8Array
   const { protocol, offset } = is4 ? { protocol: packet[9], offset: (packet[0] & 15) * 4 } : upperLayer(packet);
   const at = offset + (protocol === TCP ? 16 : 6);
   if ((protocol !== TCP && protocol !== UDP) || at + 2 > packet.length) return;
-  const [source, destination] = is4 ? [packet.subarray(12, 16), packet.subarray(16, 20)] : [packet.subarray(8, 24), packet.subarray(24, 40)];
+  const [source, destination] = is4
+    ? [packet.subarray(12, 16), packet.subarray(16, 20)]
+    : [packet.subarray(8, 24), packet.subarray(24, 40)];
   packet.fill(0, at, at + 2);
   const sum = l4Checksum(source, destination, protocol, packet.subarray(offset)) || (protocol === UDP ? 0xffff : 0);
   packet[at] = sum >>> 8;

@@ -11,7 +11,7 @@ import type { Socket } from "./socket.ts";
 /** What Node's constructors leave on a server for the sockets that it accepts. */
 type Settings = ServerOptions & { maxConnections?: number };
 
-type Loose = { [name: string]: unknown };
+type Loose = { [name: string | symbol]: unknown };
 
 /** Makes `server` listen on the host from now on; returns it. */
 export function adopt<S extends NodeServer>(context: Context, server: S): S {
@@ -19,34 +19,32 @@ export function adopt<S extends NodeServer>(context: Context, server: S): S {
   inner.maxConnections = server.maxConnections;
   const emit = server.emit.bind(server) as (event: string | symbol, ...args: unknown[]) => boolean;
   const nodeClose = server.close.bind(server) as (callback?: (error?: Error) => void) => unknown;
-  // While sockets are open, what Node's part says of its end is too early.
-  let isOpen = false;
+  // The end is for the inner server to tell; Node's part tells only of those that were asked for while nothing was open.
+  let ends = 0;
   inner.on("connection", (socket: Socket) => {
     emit("connection", socket);
   });
   inner.on("listening", () => emit("listening"));
   inner.on("drop", (dropped) => emit("drop", dropped));
-  inner.on("error", (error) => {
-    isOpen = false;
-    emit("error", error);
-  });
-  inner.on("close", () => {
-    isOpen = false;
-    emit("close");
-  });
+  inner.on("error", (error) => emit("error", error));
+  inner.on("close", () => emit("close"));
 
   const overrides: Loose = {
-    emit: (event: string | symbol, ...args: unknown[]) => (event === "close" && isOpen ? false : emit(event, ...args)),
+    emit(event: string | symbol, ...args: unknown[]) {
+      if (event === "close" && ends === 0) return false;
+      if (event === "close") ends--;
+      return emit(event, ...args);
+    },
     listen(...args: unknown[]) {
       const callback = args.at(-1);
       const isCallback = typeof callback === "function";
       inner.listen(...((isCallback ? args.slice(0, -1) : args) as []));
       if (isCallback) server.once("listening", callback as () => void);
-      isOpen = true;
       return server;
     },
     close(callback?: (error?: Error) => void) {
       if (!inner.listening) {
+        ends++;
         nodeClose(callback);
         return server;
       }
@@ -55,6 +53,9 @@ export function adopt<S extends NodeServer>(context: Context, server: S): S {
       // Idle connections, sessions, timers: what the server closes by itself, it closes now.
       nodeClose();
       return server;
+    },
+    async [Symbol.asyncDispose]() {
+      if (inner.listening) await new Promise<void>((resolve) => server.close(() => resolve()));
     },
     address: () => inner.address(),
     getConnections(callback: (error: Error | null, count: number) => void) {
@@ -71,7 +72,8 @@ export function adopt<S extends NodeServer>(context: Context, server: S): S {
     },
   };
   inner.shut = () => void server.close();
-  for (const [name, value] of Object.entries(overrides)) Object.defineProperty(server, name, { value, writable: true, configurable: true });
+  for (const name of Reflect.ownKeys(overrides))
+    Object.defineProperty(server, name, { value: overrides[name], writable: true, configurable: true });
   Object.defineProperty(server, "listening", { get: () => inner.listening, configurable: true, enumerable: true });
   Object.defineProperty(server, "maxConnections", {
     get: () => inner.maxConnections,

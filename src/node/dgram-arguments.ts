@@ -33,8 +33,9 @@ export function sendArguments(args: readonly unknown[], connected: boolean): Sen
   const [port, address] = isPart ? words.slice(2) : words;
   if (address != null && typeof address !== "string") throw wrongType("address", "of type string", address);
   if (connected) {
-    // As Node does: only behind an offset and a length are they noticed.
-    if (isPart && (port || address)) throw nodeError("ERR_SOCKET_DGRAM_IS_CONNECTED", "Already connected");
+    // As Node does: what stands where a port and an address would, behind an offset and a length; a callback there is none of these.
+    const isCallback = isPart && typeof args[3] === "function";
+    if ((args[3] && !isCallback) || args[4]) throw nodeError("ERR_SOCKET_DGRAM_IS_CONNECTED", "Already connected");
     return { bytes, port: undefined, address: undefined, callback };
   }
   return { bytes, port: checkPort(port, "Port", false), address: (address as string | null) ?? undefined, callback };

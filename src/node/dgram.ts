@@ -185,6 +185,7 @@ export class Socket extends ConfiguredSocket {
     const then = typeof address === "function" ? address : callback;
     const name = typeof address === "string" ? address : "";
     if (this.#peer !== "none") throw nodeError("ERR_SOCKET_DGRAM_IS_CONNECTED", "Already connected");
+    this.#check();
     this.#peer = "connecting";
     this.#whenBound(() => {
       if (then) this.once("connect", then);

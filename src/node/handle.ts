@@ -2,7 +2,7 @@
  * One TCP connection as an event loop's handle: reads, writes, end and errors of its control block, told in ticks of
  * their own. `Socket` is a stream around it.
  */
-import type { LoomError } from "../base/errors.ts";
+import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
 import { formatZoned } from "../ip/zone.ts";
@@ -69,7 +69,9 @@ export class TcpHandle extends StreamHandle implements Handle {
       readable: note,
       writable: note,
       closed: (error) => {
-        this.failure = error;
+        // Behind the peer's end a reset is about what is written (tcp_reset): EPIPE.
+        const isPipe = error?.code === "ECONNRESET" && tcb.finReceived && !tcb.finQueued;
+        this.failure = isPipe ? new LoomError("EPIPE", error.message) : error;
         this.unref();
         note();
       },

@@ -24,6 +24,8 @@ export interface InterfaceSources {
 
 const everything = (via: string) => (via.includes(":") ? "::/0" : "0.0.0.0/0");
 
+const DEFAULT_MTU = 1500;
+
 export class Interfaces {
   private readonly host: Host;
   private readonly deviceOf: DeviceMaker;
@@ -94,7 +96,9 @@ export class Interfaces {
     const { name } = config;
     const iface = host.ip.interface(name);
     if (config.master === undefined && iface.master) host.setMaster(name, undefined);
-    if (config.mtu !== undefined && config.mtu !== iface.mtu) host.setMtu(name, config.mtu);
+    // One that is not said any more is what it would be without.
+    const mtu = config.mtu ?? (old.mtu === undefined ? iface.mtu : DEFAULT_MTU);
+    if (mtu !== iface.mtu) host.setMtu(name, mtu);
     if (config.mac !== undefined && config.mac.toLowerCase() !== iface.port.mac) host.setMac(name, config.mac);
     const { gone, fresh } = changed(config.addresses ?? [], old.addresses ?? []);
     // The new ones first: what is sent meanwhile has an address to be sent from.

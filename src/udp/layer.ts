@@ -118,18 +118,18 @@ export class UdpLayer implements Transport, UdpWorld {
     const takers = isForMany
       ? (endpoints ?? []).filter((each) => takes(each, destination, address, port, iface) && this.hears(each, destination, iface, address))
       : this.choose(endpoints, destination, address, port, iface);
+    const length = words[abi.SEG_PAYLOAD_LENGTH / 4];
+    const segmentSize = words[abi.SEG_PIECE / 4];
+    const count = length > segmentSize ? Math.ceil(length / segmentSize) : 1;
     if (takers.length === 0) {
-      this.counters.no_ports++;
+      this.counters.no_ports += count;
       // Never about what went to many (RFC 1122 §3.2.2, RFC 4443 §2.4e): `deservesError` sees to it.
       stack.sendErrorFor(id, "portUnreachable", 0);
       return;
     }
-    const length = words[abi.SEG_PAYLOAD_LENGTH / 4];
-    const segmentSize = words[abi.SEG_PIECE / 4];
     const [trafficClass, hopLimit] = [(words[0] >>> 16) & 255, words[0] >>> 24];
     const data = this.payload(id, length);
     const batch: DatagramBatch = { data, segmentSize, address, port, destination, iface, hopLimit, trafficClass, at: stack.now };
-    const count = length > segmentSize ? Math.ceil(length / segmentSize) : 1;
     for (const endpoint of takers) {
       if (endpoint.deliver(batch)) this.counters.in_datagrams += count;
       else this.counters.rcvbuf_errors += count;
