@@ -32,6 +32,33 @@ describe("sockets", () => {
     return { near, far, listener };
   };
 
+  it("closing ends what waits: reads, a writer that is held; and of two reads in place each gets its own", async () => {
+    const { near, far, listener } = await accepted(9);
+    const writer = near.writable.getWriter();
+    await writer.write(text("abc"));
+    await near.closeWrite();
+    const space = new Uint8Array(8);
+    assert.equal(await far.read(space), 3);
+    assert.equal(await far.read(space), null);
+    const reading = near.read(new Uint8Array(3));
+    void near.close();
+    assert.equal(await reading, null);
+    const second = await Promise.all([client.connect({ hostname: "10.0.0.2", port: 9 }), listener.accept()]);
+    const got: string[] = [];
+    const reads = [0, 1].map(() => second[1].inPlace.read((bytes) => got.push(words(bytes))));
+    for (const word of ["first", "second"]) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      await second[0].write(text(word));
+    }
+    assert.deepEqual(await Promise.all(reads), [5, 6]);
+    assert.deepEqual(got, ["first", "second"]);
+    const last = second[1].inPlace.read(() => {});
+    void second[1].close();
+    assert.equal(await last, null);
+    second[0].abort();
+    listener.close();
+  });
+
   it("a stream that is asked for after a reset says so", async () => {
     for (const sent of [0, 4]) {
       const { near, far, listener } = await accepted(8);

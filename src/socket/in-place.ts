@@ -14,6 +14,8 @@ import * as user from "../tcp/user.ts";
 export interface InPlaceOwner {
   readonly closed: Promise<void>;
   whenReadable(): Promise<unknown>;
+  /** Nothing will be there to be read any more. */
+  readonly hasEnded: boolean;
   whenRoomy(): Promise<void>;
   /** The end of what is read was reached. */
   readToEnd(): void;
@@ -75,14 +77,18 @@ export class InPlace {
    * something. Bytes, or null at the end.
    */
   async read(look: (bytes: Uint8Array) => void, most = SLAB_BYTES): Promise<number | null> {
-    await this.owner.whenReadable();
-    const bytes = user.arrivedInPlace(this.tcb, most);
-    if (!bytes?.length) {
-      this.owner.readToEnd();
-      return null;
+    for (;;) {
+      await this.owner.whenReadable();
+      const bytes = user.arrivedInPlace(this.tcb, most);
+      if (bytes?.length) {
+        look(bytes);
+        return user.discard(this.tcb, bytes.length);
+      }
+      // Another read may have taken what came.
+      if (this.owner.hasEnded) break;
     }
-    look(bytes);
-    return user.discard(this.tcb, bytes.length);
+    this.owner.readToEnd();
+    return null;
   }
 
   private marksOf(): SendMarks {

@@ -120,6 +120,8 @@ export class TcpSocket {
   private error: LoomError | undefined;
   private deadlines: { readonly read: Deadline; readonly write: Deadline } | undefined;
   private readEnded = false;
+  /** This side has closed both directions: who waits for bytes has reached the end. */
+  private isShut = false;
   /** The end is to follow what was written; and the FIN is on its way. */
   private isEnding = false;
   private writeEnded = false;
@@ -246,14 +248,16 @@ export class TcpSocket {
     return user.status(this.tcb);
   }
 
-  /** Sends a FIN when what was written is out; reading goes on (`shutdown(SHUT_WR)`). */
+  /** Sends a FIN when what was written is out; reading goes on (`shutdown(SHUT_WR)`). Whoever holds a writer of `writable` can write no more. */
   closeWrite(): Promise<void> {
-    return this.writableStream ? this.writableStream.close() : this.endWriting();
+    return this.writableStream && !this.writableStream.locked ? this.writableStream.close() : this.endWriting();
   }
 
   /** Ends both directions, the one of writing when what was written is out. Resolves when the connection is closed. */
   async close(): Promise<void> {
     if (this.writing) user.leave(this.tcb);
+    this.isShut = true;
+    this.wake("reader");
     await this.endWriting().catch(() => {});
     if (!this.readEnded) user.close(this.tcb);
     await this.closed.catch(() => {});
@@ -339,7 +343,13 @@ export class TcpSocket {
   /** Something can be read, or nothing ever will. */
   private get isReadable(): boolean {
     const { tcb } = this;
-    return user.readable(tcb) > 0 || tcb.finReceived || this.error !== undefined || tcb.state === CLOSED;
+    return user.readable(tcb) > 0 || this.error !== undefined || this.hasEnded;
+  }
+
+  /** For `InPlace` and reads alone: nothing more will be there, by whichever side's doing. @internal */
+  get hasEnded(): boolean {
+    const { tcb } = this;
+    return this.isShut || tcb.state === CLOSED || (tcb.finReceived && user.readable(tcb) === 0);
   }
 
   /** One promise for a read, however long it waits: who reads small pieces of many connections makes few objects. */
