@@ -6,18 +6,19 @@ import { describe, it } from "node:test";
 
 const main = new URL("node/lifetime.js", import.meta.url).pathname;
 
-/** What it printed, and its exit code; "still alive" after `patience` milliseconds. */
+/** What it printed, and its exit code; "still alive" so many milliseconds after it has printed something. */
 async function live(name: string, patience: number): Promise<[string, number | null | "still alive"]> {
   const child = spawn(process.execPath, [main, name], { stdio: ["ignore", "pipe", "inherit"] });
   let out = "";
+  let isAlive = false;
+  let timer: NodeJS.Timeout | undefined;
   child.stdout.on("data", (chunk) => {
     out += chunk;
+    timer ??= setTimeout(() => {
+      isAlive = true;
+      child.kill();
+    }, patience);
   });
-  let isAlive = false;
-  const timer = setTimeout(() => {
-    isAlive = true;
-    child.kill();
-  }, patience);
   const [code] = await once(child, "close");
   clearTimeout(timer);
   return [out.trim(), isAlive ? "still alive" : code];
