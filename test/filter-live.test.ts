@@ -126,6 +126,27 @@ describe("sets in force that commands change", () => {
       assert.throws(() => run("delete chain ip f z"), /Device or resource busy/);
     });
 
+  it("an element that is added again with another time to live has that", async () => {
+    const run = await inForce(
+      "add table ip f",
+      "add set ip f s { type ipv4_addr; timeout 1h; counter; elements = { 1.1.1.1, 2.2.2.2 } ; }",
+    );
+    run("add element ip f s { 1.1.1.1 timeout 5m, 3.3.3.3 timeout 1d }");
+    run("add element ip f s { 3.3.3.3 }");
+    const shown = elements(run("list set ip f s"))?.replace(/expires \S+?(,|$|(?= ))/g, "expires X$1");
+    assert.equal(
+      shown?.replace(/counter packets 0 bytes 0 /g, ""),
+      "1.1.1.1 timeout 5m expires X, 2.2.2.2 expires X, 3.3.3.3 timeout 1d expires X",
+    );
+  });
+
+  it("a rule that takes another's place has its handle", async () => {
+    const run = await inForce("add table ip f", "add chain ip f c", "add rule ip f c tcp dport 1 accept");
+    run("replace rule ip f c handle 2 tcp dport 2 accept");
+    run("replace rule ip f c handle 2 tcp dport 3 accept");
+    assert.match(run("list chain ip f c"), /tcp dport 3 accept/);
+  });
+
   it("a map names counters that were made after it", async () => {
     const run = await inForce("add table ip f", "add map ip f m { type inet_service : counter; }");
     run("add counter ip f b");

@@ -152,7 +152,8 @@ export class Transaction {
     const set = table.sets.get(this.text(command.name)) ?? missing(command.name.at);
     const asked = writtenElements({ ...set, data: undefined }, command.elements, this.scope(found));
     const elements = asked.map((each) => set.elements.find((held) => holds(held, each)) ?? missing(command.elements.at));
-    const part = { ...table, objects: new Map(), chains: new Map(), sets: new Map([[set.name, { ...set, elements }]]) };
+    const sets = new Map([[set.name, { ...set, comment: undefined, elements }]]);
+    const part = { ...table, comment: undefined, flags: [], objects: new Map(), chains: new Map(), sets };
     this.show({ tables: [part], show: "parts" });
   }
   private included(path: string, at: Span, read: (source: Source) => void): void {
@@ -336,10 +337,12 @@ export class Transaction {
     if (!table.chains.has(name)) throw new Fault(command?.name.at ?? node.at, KERNEL_MISSING);
     const chain = this.draft.writeChain(table, name);
     const rule = evaluateRule(node, this.scope(table));
-    table.nextHandle += rule.sets.length;
-    const held = { handle: table.nextHandle++, rule };
-    this.places.set(held, { source: this.source, at: node.at });
     const { op = "add", position } = command ?? {};
+    const isReplaced = op === "replace" && position?.by === "handle";
+    table.nextHandle += rule.sets.length;
+    // What takes another's place has its number.
+    const held = { handle: isReplaced ? position.at : table.nextHandle++, rule };
+    this.places.set(held, { source: this.source, at: node.at });
     if (!position) {
       if (op === "replace") throw new Fault(node.at, "replace needs the handle of a rule: replace rule … handle N");
       if (op === "insert") chain.rules.unshift(held);

@@ -358,7 +358,8 @@ export function selectionJson({ tables, show }: Selection, names: Names, options
   const metainfo = { metainfo: { version: "1.0.6", release_name: "Lester Gooch #5", json_schema_version: 1 } };
   const writer = new Writer({ ...names, wording: options });
   const head = (table: HeldTable) => (show === "parts" ? [] : [headJson(table)]);
-  const parts = (table: HeldTable) => (show === "names" ? [] : partsJson(options.terse ? withoutElements(table) : table, writer));
+  const parts = (table: HeldTable) =>
+    show === "names" ? [] : partsJson(options.terse ? withoutElements(table) : table, writer, show === "parts");
   return { nftables: [metainfo, ...tables.flatMap((table) => [...head(table), ...parts(table)])] };
 }
 function withoutElements(table: HeldTable): HeldTable {
@@ -367,13 +368,13 @@ function withoutElements(table: HeldTable): HeldTable {
 function headJson({ family, name, handle, flags }: HeldTable): Json {
   return { table: { family, name, handle, ...(flags.length > 0 ? { flags: one(flags) } : {}) } };
 }
-function partsJson(table: HeldTable, writer: Writer): readonly Json[] {
+function partsJson(table: HeldTable, writer: Writer, isNamed: boolean): readonly Json[] {
   const { family, name } = table;
   const where = { family, table: name };
   const chains = [...table.chains.values()];
   return [
     ...[...table.objects.values()].map((object) => objectJson(object, where)),
-    ...[...table.sets.values()].filter((set) => !set.meter).map((set) => setJson(set, where, writer)),
+    ...[...table.sets.values()].filter((set) => isNamed || !set.meter).map((set) => setJson(set, where, writer)),
     ...chains.map((chain) => chainJson(chain, where)),
     ...chains.flatMap((chain) =>
       chain.rules.map(({ handle: ruleHandle, rule }) => ({
@@ -399,7 +400,7 @@ function setJson(set: SetDefinition, where: object, writer: Writer): Json {
   const flags = setFlagNames(set).filter((flag) => flag !== "dynamic");
   const value = data?.kind === "data" ? data.parts.map(jsonName).join(" . ") : data?.kind === "object" ? data.type : data?.kind;
   return {
-    [data ? "map" : "set"]: {
+    [set.meter ? "meter" : data ? "map" : "set"]: {
       ...where,
       name: set.name,
       type: one(types),

@@ -48,18 +48,20 @@ class TableWriter {
 export function listRuleset(tables: readonly HeldTable[], names: Names, options: ListOptions = {}): string {
   return listSelection({ tables, show: "whole" }, names, options);
 }
-function listTable(table: HeldTable, names: Names, options: ListOptions, between: string): string {
+/** `isNamed`: parts that were asked for, a meter among them, which stands in its rule otherwise. */
+function listTable(table: HeldTable, names: Names, options: ListOptions, isNamed: boolean): string {
+  const between = isNamed ? "" : "\n";
   const writer = new TableWriter(table, names, options);
   const head = [
     ...(table.comment === undefined ? [] : [`\tcomment "${table.comment}"\n`]),
-    ...(table.flags.length > 0 ? [`\tflags ${table.flags.join(",")}\n\n`] : []),
+    ...(table.flags.length > 0 ? [`\tflags ${table.flags.join(",")}\n`] : []),
   ].join("");
   const blocks = [
     ...[...table.objects.values()].map((object) => objectBlock(object, writer)),
-    ...[...table.sets.values()].filter((set) => !set.meter).map((set) => setBlock(set, writer)),
+    ...[...table.sets.values()].filter((set) => isNamed || !set.meter).map((set) => setBlock(set, writer)),
     ...[...table.chains.values()].map((chain) => chainBlock(chain, writer)),
   ];
-  return `table ${table.family} ${table.name} {${writer.handle(table.handle)}\n${head}${blocks.join(between)}}\n`;
+  return `table ${table.family} ${table.name} {${writer.handle(table.handle)}\n${head}${head !== "" && table.flags.length > 0 && blocks.length > 0 ? "\n" : ""}${blocks.join(between)}}\n`;
 }
 function chainBlock(chain: HeldChain, writer: TableWriter): string {
   const { shower } = writer;
@@ -105,19 +107,23 @@ function setBlock(set: SetDefinition, writer: TableWriter): string {
   const flags = setFlagNames(set);
   // A time to live says by itself that elements have one.
   if (flags.length > 0 && !(set.timeoutMs !== undefined && flags.join() === "timeout")) lines.push(`flags ${flags.join(",")}`);
+  if (set.statements) lines.push(set.statements.map((each) => (each.k === "counter" ? "counter" : shower.statement(each))).join(" "));
+  if (set.autoMerge) lines.push("auto-merge");
   if (set.timeoutMs !== undefined) lines.push(`timeout ${timeText(set.timeoutMs, writer.options)}`);
   if (set.gcIntervalMs !== undefined) lines.push(`gc-interval ${timeText(set.gcIntervalMs, writer.options)}`);
-  if (set.autoMerge) lines.push("auto-merge");
-  if (set.statements) lines.push(set.statements.map((each) => (each.k === "counter" ? "counter" : shower.statement(each))).join(" "));
   if (set.comment !== undefined) lines.push(`comment "${set.comment}"`);
   if (set.elements.length > 0 && !writer.options.terse) lines.push(`elements = { ${elementLines(set, shower.elements(set))} }`);
-  return writer.block(`${set.data ? "map" : "set"} ${set.name}`, set.handle, lines);
+  return writer.block(`${set.meter ? "meter" : set.data ? "map" : "set"} ${set.name}`, set.handle, lines);
 }
-/** Long values stand one to a line, addresses of IPv4 two, small ones five. */
+/** How many elements of a type stand in a line (nft's calculate_delim); of others one. */
+const FIVES: ReadonlySet<string> = new Set(
+  "nf_proto integer hexadecimal arp_op inet_proto inet_service tcp_flag dccp_pkttype mark iface_index classid uid gid ct_dir".split(" "),
+);
+const PAIRS: ReadonlySet<string> = new Set(["ipv4_addr", "ct_state", "ct_status", "pkt_type"]);
+
 function elementLines(set: SetDefinition, elements: readonly string[]): string {
   const [{ type }] = set.parts;
-  const long = set.parts.length > 1 || type.kind === "string" || type.bits > 32;
-  const row = long ? 1 : type.name === "ipv4_addr" ? 2 : 5;
+  const row = set.parts.length > 1 ? 1 : FIVES.has(type.name) ? 5 : PAIRS.has(type.name) ? 2 : 1;
   return elements.map((text, i) => (i === 0 ? text : i % row === 0 ? `,\n\t\t\t     ${text}` : `, ${text}`)).join("");
 }
 const MARKED: readonly ObjectType[] = ["ct helper", "ct timeout", "ct expectation"];
@@ -172,5 +178,5 @@ export function showRule(rule: EvaluatedRule, family: Family, names: Names): str
 /** What a `list` or `reset` command asks for, as text. */
 export function listSelection({ tables, show }: Selection, names: Names, options: ListOptions = {}): string {
   if (show === "names") return tables.map((each) => `table ${each.family} ${each.name}\n`).join("");
-  return tables.map((table) => listTable(table, names, options, show === "whole" ? "\n" : "")).join("");
+  return tables.map((table) => listTable(table, names, options, show === "parts")).join("");
 }

@@ -66,7 +66,9 @@ export function select(command: ListCommand, tables: readonly HeldTable[]): Sele
   if (table !== undefined && found.length === 0) throw new Fault(command.at, KERNEL_MISSING);
   if (kind === "ruleset") return { tables: found, show: "whole" };
   if (kind === "table") return { tables: found, show: all ? "names" : "whole" };
-  const parts = found.map((each) => only(each, wanted, name, command.at));
+  // Of those without any object nothing is shown where objects are asked for.
+  const some = OBJECTS.includes(kind) && table === undefined ? found.filter(({ objects }) => objects.size > 0) : found;
+  const parts = some.map((each) => only(each, wanted, name, command.at));
   // What has nothing that could be reset is not shown then.
   return { tables: command.op === "reset" ? parts.filter(({ chains, objects }) => chains.size + objects.size > 0) : parts, show: "parts" };
 }
@@ -91,7 +93,9 @@ function only(table: HeldTable, { kind, all }: Wanted, name: string | undefined,
     case "map":
     case "meter": {
       const isKind = (set: { data?: unknown; meter?: boolean }) => (set.meter ? "meter" : set.data ? "map" : "set") === kind;
-      return { ...empty, sets: name === undefined ? new Map([...table.sets].filter(([, set]) => isKind(set))) : named(table.sets) };
+      const sets = named(table.sets);
+      if (name !== undefined && ![...sets.values()].every(isKind)) throw new Fault(at, KERNEL_MISSING);
+      return { ...empty, sets: new Map([...sets].filter(([, set]) => isKind(set))) };
     }
     case "flowtable":
       return empty;

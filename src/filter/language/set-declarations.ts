@@ -141,7 +141,7 @@ export function withElements(set: SetDefinition, elements: readonly Element[], a
     throw new Fault(at, "You must add 'flags interval' to your set declaration if you want to add prefix or range elements");
   if (!set.timeouts && added.some(({ timeoutMs, expiresMs }) => timeoutMs !== undefined || expiresMs !== undefined))
     throw new Fault(at, "Could not process rule: Invalid argument");
-  const all = [...set.elements, ...withoutTwins(set, added, at, create)];
+  const all = [...renewed(set, added, create), ...withoutTwins(set, added, at, create)];
   const grown = { ...set, elements: arranged(set, all, at) };
   if (all.length > set.elements.length && isOverfull(grown)) throw new Fault(at, "Could not process rule: Too many open files in system");
   return grown;
@@ -166,6 +166,18 @@ const sortRest = (elements: readonly Element[]): readonly Element[] => [
   ...elements.filter((each) => !isCatchAll(each)),
   ...elements.filter(isCatchAll),
 ];
+/** Elements that are there, with another time to live where one was said for their key (Linux since 6.12). */
+function renewed(set: SetDefinition, added: readonly Element[], create: boolean): readonly Element[] {
+  const timed = new Map(
+    added.filter(({ timeoutMs, expiresMs }) => (timeoutMs ?? expiresMs) !== undefined).map((each) => [keyText(each), each]),
+  );
+  if (create || timed.size === 0) return set.elements;
+  return set.elements.map((each) => {
+    const again = timed.get(keyText(each));
+    if (!again) return each;
+    return { ...each, timeoutMs: again.timeoutMs ?? each.timeoutMs, expiresMs: again.expiresMs, live: undefined };
+  });
+}
 /** Elements that are new. The same key with another value is a mistake. */
 function withoutTwins(set: SetDefinition, added: readonly Element[], at: Span, create: boolean): readonly Element[] {
   const known = new Map(set.elements.map((each) => [keyText(each), each]));
