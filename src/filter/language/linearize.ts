@@ -25,6 +25,12 @@ export function linearize(statements: readonly Statement[]): Expression[] {
 export function payloadShift(offset: number, bits: number): number {
   return (8 - ((offset + bits) % 8)) % 8;
 }
+/** Is a field written together with others: with those of its bytes, or of the word that a checksum is mended by? */
+export function isWrittenTogether(target: Selector & { readonly k: "payload" }): boolean {
+  const checksum = target.raw ? undefined : target.protocol?.checksum;
+  const bytes = ((target.offset % 8) + target.bits + 7) >> 3;
+  return unaligned(target.offset, target.bits) || (checksum !== undefined && bytes % 2 === 1);
+}
 export const unaligned = (offset: number, bits: number): boolean => offset % 8 !== 0 || bits % 8 !== 0;
 /** A field that ends within a byte: compared where it lies, with the constant moved to it. */
 function fieldShift(value: Value): number {
@@ -376,8 +382,7 @@ class Lineariser {
     } as const;
     let offset = target.offset >> 3;
     let len = ((target.offset % 8) + target.bits + 7) >> 3;
-    const whole = !unaligned(target.offset, target.bits);
-    if (whole && (checksum === undefined || len % 2 === 0)) {
+    if (!isWrittenTogether(target)) {
       const sreg = this.value(value, 0);
       this.out.push({ op: "payload-write", sreg, base, offset, len, csum });
       return;
@@ -388,7 +393,7 @@ class Lineariser {
       if (offset % 2 === 1) offset--;
       else shift += 8;
     }
-    if (value.k !== "constant") throw new Error("a field that shares a byte with others is set to constants only");
+    if (value.k !== "constant") throw new Error("what shares a word with other fields is set to a constant");
     const mask = ones(8 * len) ^ (ones(target.bits) << BigInt(shift));
     this.out.push({ op: "payload", dreg: 1, base, offset, len });
     this.bitwise(1, 8 * len, "big", mask, value.from << BigInt(shift));

@@ -5,6 +5,7 @@ import { constant, resolve, type Typing } from "./constants.ts";
 import { constantFor, HeaderContext } from "./context.ts";
 import { binary, concat, partsOf, selector, transfer, value, verdict } from "./evaluate.ts";
 import { Fault } from "./faults.ts";
+import { isWrittenTogether } from "./linearize.ts";
 import { mergePayloads } from "./merge.ts";
 import type { Constant, Element, EvaluatedRule, MatchOp, Part, Selector, SetData, SetDefinition, Statement, Value } from "./model.ts";
 import { natStatement, portsStatement, tproxyStatement } from "./nat.ts";
@@ -383,6 +384,8 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     if (!isSettable(target)) throw new Fault(at, `${titleOf(node)} cannot be set`);
     const argument = this.argument(written, target);
     assignable(target, argument, written.at, node.at);
+    if (argument.k !== "constant" && target.k === "payload" && isWrittenTogether(target))
+      throw new Fault(node.at, "this field is written together with others: it takes a constant alone", written.at);
     const type = target.k === "payload" && target.field ? typeOf(target.field.type) : target.type;
     this.out.push({ k: "mangle", target: { ...target, type }, value: argument.k === "constant" ? { ...argument, type } : argument });
   }
