@@ -154,6 +154,17 @@ describe("sets in force that commands change", () => {
     assert.equal(elements(run("list map ip f m")), '81 : "b"');
   });
 
+  it("what nft finds wrong with a line of iptables is said of that line", async () => {
+    const engine = await engineOf("plain", { ports: 1, filterBytes: 1 << 20 });
+    const firewall = new Firewall(engine, engine.createNetwork().add(engine.port(0)));
+    const text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\n-A INPUT -j nowhere\nCOMMIT\n";
+    assert.throws(
+      () => firewall.applyIptables(text, { file: "rules.v4", restore: true }),
+      /^NftError: rules\.v4:4:1-19: Error: .*\n-A INPUT -j nowhere\n/,
+    );
+    assert.equal(firewall.list(), "");
+  });
+
   it("a text that names what is not there changes nothing, in no set", async () => {
     const run = await inForce("table ip f {\n set s { type ipv4_addr; }\n map m { type inet_service : verdict; }\n}");
     assert.throws(() => run("add element ip f s { 1.1.1.1 }\nadd element ip f m { 80 : jump nowhere }"));

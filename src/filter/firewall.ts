@@ -19,13 +19,14 @@ import {
   existingRules,
   type ListOptions,
   listRuleset,
+  NftError,
   Ruleset,
   type RulesetJson,
   type RulesetOptions,
   rulesetJson,
   type Source,
   type TranslateOptions,
-  translateIptables,
+  translated,
 } from "./language/index.ts";
 import { showRule } from "./language/list.ts";
 import type { SetDefinition } from "./language/model.ts";
@@ -127,8 +128,12 @@ export class Firewall {
    */
   applyIptables(text: string, options: IptablesOptions = {}): void {
     const { check, ...rest } = options;
-    const commands = translateIptables(text, { ...rest, existing: existingRules(this.ruleset) });
-    this.apply(commands, { check, file: options.file ?? "iptables" });
+    const commands = translated(text, { ...rest, existing: existingRules(this.ruleset) });
+    try {
+      this.apply(commands.text, { check, file: options.file ?? "iptables" });
+    } catch (error) {
+      throw error instanceof NftError ? commands.blame(error) : error;
+    }
   }
 
   /** Only of a set that is the very one in force: what this text has made or changed already is as it says. */

@@ -5,7 +5,7 @@
 export type { Command } from "./ast.ts";
 export { NftError, type Source } from "./faults.ts";
 export { type Existing, existingRules } from "./iptables/existing.ts";
-export { type TranslateOptions, translateIptables } from "./iptables/index.ts";
+export { type TranslateOptions, translated, translateIptables } from "./iptables/index.ts";
 export { type RulesetJson, rulesetJson } from "./json.ts";
 export { type ListOptions, listRuleset } from "./list.ts";
 export { type Parsed, parseRuleset } from "./parse.ts";

@@ -2,7 +2,7 @@
  * iptables into nft: what `iptables-save` prints, or single commands as they are typed. What has no translation is refused with its
  * place, never left out.
  */
-import { Fault, located, type Source } from "../faults.ts";
+import { Fault, located, type NftError, type Source } from "../faults.ts";
 import { isBuiltIn, isForeign, isTable, TABLES } from "./chains.ts";
 import type { Existing, Place } from "./existing.ts";
 import { BASICS, bareLimit, MATCHES, markOption } from "./matches.ts";
@@ -82,13 +82,14 @@ class Translator {
     this.script = new Script(options.existing);
   }
 
-  get lines(): readonly string[] {
-    return this.script.lines;
+  get commands(): Script["commands"] {
+    return this.script.commands;
   }
   line(line: string, offset: number): void {
     const all = wordsOf(line, offset);
     const [first] = all;
     if (!first || first.text.startsWith("#")) return;
+    this.script.at = { start: first.at.start, end: all[all.length - 1].at.end };
     if (first.text === "COMMIT") this.section = undefined;
     else if (first.text.startsWith("*")) this.begin({ text: first.text.slice(1), at: first.at });
     else if (first.text.startsWith(":")) this.declare(first, all[1]);
@@ -216,7 +217,7 @@ class Translator {
     } catch {
       return undefined;
     }
-    return other.lines.join("\n");
+    return other.commands.map(({ text }) => text).join("\n");
   }
   private option(name: string, word: Word, words: Words, rule: Gathered, state: RuleState, not: boolean): void {
     if (name === "-m") this.match(word, words, rule, state);
@@ -330,6 +331,11 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 
 /** Commands of nft, one a line, that do what the text of iptables does. Throws an {@link NftError} with the place of what has no translation. */
 export function translateIptables(text: string, options: TranslateOptions = {}): string {
+  return translated(text, options).text;
+}
+
+/** The same; and what is wrong with a line of the translation, said of the line that it comes from. */
+export function translated(text: string, options: TranslateOptions = {}): { readonly text: string; blame(error: NftError): NftError } {
   const source: Source = { name: options.file ?? "iptables", text };
   const translator = new Translator(options.family ?? "ip", options);
   let offset = 0;
@@ -343,5 +349,9 @@ export function translateIptables(text: string, options: TranslateOptions = {}):
     if (error instanceof Fault) throw located(source, error);
     throw error;
   }
-  return translator.lines.map((line) => `${line}\n`).join("");
+  const { commands } = translator;
+  return {
+    text: commands.map((command) => `${command.text}\n`).join(""),
+    blame: (error) => located(source, { at: commands[error.line - 1]?.at ?? { start: 0, end: text.length }, message: error.reason }),
+  };
 }

@@ -3,6 +3,7 @@
  * both mean the rules as they are at that point of the text.
  */
 import { baseChain, isBuiltIn, quoted } from "./chains.ts";
+import type { Span } from "../vocabulary.ts";
 import type { Existing, Place } from "./existing.ts";
 
 type Family = Place["family"];
@@ -29,7 +30,9 @@ function ruleLine({ target, text, isAppended, index, before, behind }: Rule): st
 const targetOf = ({ family, table, chain }: Place): string => `${family} ${table} ${quoted(chain)}`;
 
 export class Script {
-  private readonly written: (string | Rule)[] = [];
+  private readonly written: { readonly line: string | Rule; readonly at: Span }[] = [];
+  /** Where the command stands that is being translated. */
+  at: Span = { start: 0, end: 0 };
   /** Rules of chains that were named, in order: handles of those that are there, and this text's own. */
   private readonly rules = new Map<string, (number | Rule)[]>();
   /** Tables and chains that this text has made. */
@@ -48,11 +51,15 @@ export class Script {
 
   constructor(private readonly existing?: Existing) {}
 
-  get lines(): readonly string[] {
-    return this.written.flatMap((line) => (typeof line === "string" ? [line] : line.isGone ? [] : [ruleLine(line)]));
+  /** Commands of nft, each with the place of what it comes from. */
+  get commands(): readonly { readonly text: string; readonly at: Span }[] {
+    return this.written.flatMap(({ line, at }) => {
+      if (typeof line === "string") return [{ text: line, at }];
+      return line.isGone ? [] : [{ text: ruleLine(line), at }];
+    });
   }
-  private write(...lines: readonly string[]): void {
-    this.written.push(...lines);
+  private write(...lines: readonly (string | Rule)[]): void {
+    for (const line of lines) this.written.push({ line, at: this.at });
   }
 
   // ── Tables ──────────────────────────────────────────────────────────────────────────────────────
@@ -188,7 +195,7 @@ export class Script {
       const at = index ?? there.length;
       const [before, behind] = isAppended || at === 0 ? [[], []] : [there.slice(0, at), there.slice(at)];
       const rule: Rule = { target: targetOf(place), text, isAppended, index: at, before, behind, isGone: false };
-      this.written.push(rule);
+      this.write(rule);
       there.splice(at, 0, rule);
     }
   }
