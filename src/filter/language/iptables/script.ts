@@ -2,8 +2,9 @@
  * The commands of nft that a text of iptables becomes, and what the tables hold behind them: rules are named by their numbers, or by what they say, and
  * both mean the rules as they are at that point of the text.
  */
-import { baseChain, isBuiltIn, quoted } from "./chains.ts";
+
 import type { Span } from "../vocabulary.ts";
+import { baseChain, isBuiltIn, quoted } from "./chains.ts";
 import type { Existing, Place } from "./existing.ts";
 
 type Family = Place["family"];
