@@ -1,5 +1,5 @@
 /** Connections as Node's streams, and back: what Node's TLS and HTTP stand on, in Node and in Deno. */
-import type { Duplex } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
 import { errors } from "./errors.ts";
 import type { TcpConn } from "./tcp.ts";
 import type { UnixConn } from "./unix.ts";
@@ -45,6 +45,17 @@ export async function duplexOf(conn: Conn): Promise<Duplex> {
   return stream;
 }
 
+/** Something can be read of a stream, or never will be. */
+export function changeOf(stream: Readable, names = ["readable", "end", "close", "error"]): Promise<void> {
+  return new Promise((resolve) => {
+    const over = () => {
+      for (const name of names) stream.off(name, over);
+      resolve();
+    };
+    for (const name of names) stream.on(name, over);
+  });
+}
+
 /** Reads from a stream of Node's as from a connection of Deno's. */
 export class StreamReader {
   private readonly stream: Duplex;
@@ -71,19 +82,7 @@ export class StreamReader {
       }
       if (this.failure) throw this.failure;
       if (this.stream.readableEnded || this.stream.destroyed) return null;
-      await this.change();
+      await changeOf(this.stream);
     }
-  }
-
-  private change(): Promise<void> {
-    const { stream } = this;
-    return new Promise((resolve) => {
-      const names = ["readable", "end", "close", "error"];
-      const wake = () => {
-        for (const name of names) stream.off(name, wake);
-        resolve();
-      };
-      for (const name of names) stream.on(name, wake);
-    });
   }
 }

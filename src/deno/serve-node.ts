@@ -2,7 +2,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Host } from "../host/host.ts";
-import { duplexOf, nodeModule } from "./duplex-node.ts";
+import { changeOf, duplexOf, nodeModule } from "./duplex-node.ts";
 import { errors } from "./errors.ts";
 import { listen, type NetAddr, type TcpConn } from "./tcp.ts";
 import { secured } from "./tls-node.ts";
@@ -276,21 +276,13 @@ class RequestBody {
     const { incoming } = this;
     if (this.isDiscarded || incoming.readableEnded || incoming.destroyed) return;
     this.isDiscarded = true;
-    incoming.removeAllListeners("readable");
-    // Node forgets that somebody listened in a later tick.
-    setTimeout(() => incoming.on("data", () => {}).resume(), 0);
+    if (incoming.listenerCount("readable") === 0) incoming.resume();
+    else {
+      incoming.removeAllListeners("readable");
+      // Node forgets that somebody listened in a later tick.
+      setTimeout(() => incoming.resume(), 0);
+    }
   }
-}
-
-/** Something can be read of a stream, or never will be. */
-function changeOf(stream: IncomingMessage, names = ["readable", "end", "close", "error"]): Promise<void> {
-  return new Promise((resolve) => {
-    const over = () => {
-      for (const name of names) stream.off(name, over);
-      resolve();
-    };
-    for (const name of names) stream.on(name, over);
-  });
 }
 
 async function send(response: Response, outgoing: ServerResponse, isHead: boolean): Promise<void> {
