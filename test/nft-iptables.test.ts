@@ -246,6 +246,21 @@ COMMIT
       ["! -i lo -m recent --set -j DROP", /the match "recent" is not translated/],
     ] as const)
       assert.throws(() => translateIptables(`iptables -A INPUT ${command}`), why);
+    // A device that no packet has there: iptables-nft 1.8.9 says "Can't use -o with INPUT".
+    for (const [chain, option] of [
+      ["INPUT", "-o"],
+      ["-t nat PREROUTING", "--out-interface"],
+      ["OUTPUT", "-i"],
+      ["-t nat POSTROUTING", "--in-interface"],
+    ]) {
+      const [name] = chain.split(" ").reverse();
+      const command = `iptables ${chain.replace(name, "")} -A ${name} ${option} eth0 -j ACCEPT`;
+      assert.throws(
+        () => translateIptables(command),
+        new RegExp(`chain ${name} has no packets with a device for ${option.replace(/^-(-.).*/, "$1")}`),
+      );
+    }
+    translateIptables("iptables -N INSIDE\niptables -A INSIDE -i eth0 -o eth1 -j ACCEPT");
     assert.match(translateIptables("iptables -A INPUT -m limit -j ACCEPT"), /limit rate 3\/hour burst 5 packets counter accept/);
     assert.match(translateIptables("iptables -A INPUT -m rpfilter -j ACCEPT"), /fib saddr \. iif oif exists counter accept/);
     assert.throws(() => translateIptables("iptables -I INPUT last -j DROP"), /-I is "last"; expected a number/);

@@ -25,6 +25,11 @@ export const isTable = (table: string): boolean => Object.hasOwn(CHAINS, table);
 export const isBuiltIn = (table: string, chain: string): boolean => CHAINS[table].includes(chain);
 /** A name that some table has, if not this one. */
 export const isForeign = (table: string, chain: string): boolean => Object.hasOwn(HOOKS, chain) && !isBuiltIn(table, chain);
+/** The option that names the device a packet has not come from yet, or has not been sent to. */
+export function deviceUnknown(chain: string): "-i" | "-o" | undefined {
+  if (chain === "PREROUTING" || chain === "INPUT") return "-o";
+  return chain === "OUTPUT" || chain === "POSTROUTING" ? "-i" : undefined;
+}
 
 /** A base chain: hook, type and priority follow from both names. Without a policy it has the one it had, or accepts. */
 export function baseChain(table: string, chain: string, policy?: string): string {

@@ -3,7 +3,7 @@
  * place, never left out.
  */
 import { Fault, located, type NftError, type Source } from "../faults.ts";
-import { isBuiltIn, isForeign, isTable, TABLES } from "./chains.ts";
+import { deviceUnknown, isBuiltIn, isForeign, isTable, TABLES } from "./chains.ts";
 import type { Existing, Place } from "./existing.ts";
 import { BASICS, bareLimit, MATCHES, markOption } from "./matches.ts";
 import { emptyMatch, missingProtocol } from "./modules.ts";
@@ -170,6 +170,8 @@ class Translator {
     const { verb, word, chain, place } = order;
     const { script } = this;
     if (isForeign(table, chain.text)) throw new Fault(chain.at, `table ${table} has no chain ${chain.text}`);
+    const unknown = deviceUnknown(chain.text);
+    if (unknown && state.taken.has(unknown)) throw new Fault(chain.at, `chain ${chain.text} has no packets with a device for ${unknown}`);
     const where = { family: this.family, table, chain: chain.text };
     script.needChain(where);
     if (verb === "-D" && place !== undefined) {
