@@ -4,7 +4,7 @@ import { runInNewContext } from "node:vm";
 import { Host } from "../src/host/host.ts";
 import { Engine, joinPorts } from "../src/index.ts";
 import type { TcpSocket } from "../src/socket/stream.ts";
-import { type Context, type Profile, result } from "./harness.ts";
+import { type Profile, result } from "./harness.ts";
 import { ADDRESS, several, twoHosts } from "./transport.ts";
 
 const FLOWS = 100;
@@ -24,10 +24,11 @@ async function connect(a: Host, b: Host, port: number): Promise<{ near: TcpSocke
   return { near, far };
 }
 
+const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+
 /** Jain's index: 1 when all got the same, 1/n when one got everything. */
 function jain(shares: readonly number[]): number {
-  const sum = shares.reduce((a, b) => a + b, 0);
-  return (sum * sum) / (shares.length * shares.reduce((a, b) => a + b * b, 0));
+  return sum(shares) ** 2 / (shares.length * shares.reduce((a, b) => a + b * b, 0));
 }
 
 /** A stream that never ends, by plain reads and writes of 64 KiB; all of them send the same bytes. Gbit/s of what arrived. */
@@ -50,35 +51,39 @@ function plain(from: TcpSocket, to: TcpSocket): (ms: number) => Promise<number> 
   };
 }
 
-/** 100 flows at once against one alone, both over real segments: what of its rate they reach together, and how fairly. */
+/**
+ * 100 flows at once against one alone, both over real segments: what of its rate they reach together, and how fairly. The two take turns, so
+ * that each round's ratio is of the same second or so of the machine.
+ */
 const flows: Profile = async (context) => {
-  const alone = await oneFlow(context);
-  const { a, b, engine } = await twoHosts(true);
-  const pairs = await Promise.all(Array.from({ length: FLOWS }, (_, i) => connect(a, b, 1000 + i)));
-  const measures = pairs.map(({ near, far }) => plain(near, far));
+  const [one, hundred] = [await endless(1), await endless(FLOWS)];
   const fairness: number[] = [];
+  const alone: number[] = [];
   const rates = await several(context, async () => {
-    const each = await Promise.all(measures.map((measure) => measure(Math.max(context.ms, 1000))));
+    const ms = Math.max(context.ms, 1000);
+    alone.push(sum(await one.measure(ms)));
+    const each = await hundred.measure(ms);
     fairness.push(jain(each));
-    return each.reduce((sum, rate) => sum + rate, 0);
+    return sum(each);
   });
-  await engine.close();
+  await one.close();
+  await hundred.close();
+  const ratios = rates.map((rate, i) => rate / alone[i + 1]);
   return [
     result("tcp-100", "Gbit/s", rates, {
-      vs: { "one flow": result("", "", rates).value / alone },
-      note: `one flow ${alone.toFixed(1)} Gbit/s; Jain index ${Math.min(...fairness).toFixed(3)} at the least`,
+      vs: { "one flow": result("", "", ratios).value },
+      note: `one flow ${result("", "", alone.slice(1)).value.toFixed(1)} Gbit/s; Jain index ${Math.min(...fairness).toFixed(3)} at the least`,
     }),
     result("tcp-100-fairness", "Jain index", fairness.slice(1)),
   ];
 };
 
-async function oneFlow(context: Context): Promise<number> {
+/** Two hosts with so many flows between them; `measure` runs them all for some milliseconds, and says Gbit/s of each. */
+async function endless(count: number) {
   const { a, b, engine } = await twoHosts(true);
-  const { near, far } = await connect(a, b, 80);
-  const measure = plain(near, far);
-  const rates = await several(context, () => measure(context.ms));
-  await engine.close();
-  return result("", "", rates).value;
+  const pairs = await Promise.all(Array.from({ length: count }, (_, i) => connect(a, b, 1000 + i)));
+  const measures = pairs.map(({ near, far }) => plain(near, far));
+  return { measure: (ms: number) => Promise.all(measures.map((measure) => measure(ms))), close: () => engine.close() };
 }
 
 /** 100,000 connections that do nothing but keep alive: memory of each end, and what their timers cost. */
