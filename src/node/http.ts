@@ -5,7 +5,7 @@ import type { TLSSocket } from "node:tls";
 import { adopt } from "./adopt.ts";
 import type { Context } from "./context.ts";
 import type { HostNet } from "./net.ts";
-import { named, nameSockets } from "./tls.ts";
+import { nameSockets, overDialed } from "./tls-socket.ts";
 
 type Listener = http.RequestListener;
 type Callback = (response: http.IncomingMessage) => void;
@@ -21,6 +21,7 @@ export interface HostHttp
     typeof http,
     | "METHODS"
     | "STATUS_CODES"
+    | "ClientRequest"
     | "maxHeaderSize"
     | "IncomingMessage"
     | "OutgoingMessage"
@@ -62,7 +63,7 @@ export function httpOf(context: Context, net: HostNet): HostHttp {
     }
   }
   const globalAgent = new Agent(SHARED);
-  const { METHODS, STATUS_CODES, maxHeaderSize, IncomingMessage, OutgoingMessage, ServerResponse } = http;
+  const { METHODS, STATUS_CODES, ClientRequest, maxHeaderSize, IncomingMessage, OutgoingMessage, ServerResponse } = http;
   const { validateHeaderName, validateHeaderValue } = http;
   return {
     Agent,
@@ -72,6 +73,7 @@ export function httpOf(context: Context, net: HostNet): HostHttp {
     ...requests(http.request, globalAgent, () => new Agent()),
     METHODS,
     STATUS_CODES,
+    ClientRequest,
     maxHeaderSize,
     IncomingMessage,
     OutgoingMessage,
@@ -85,8 +87,9 @@ export function httpsOf(context: Context, net: HostNet): HostHttps {
   class Agent extends https.Agent {}
   const { createConnection } = https.Agent.prototype as unknown as Connect;
   (Agent.prototype as unknown as Connect).createConnection = function (this: Connect, options, callback) {
-    const raw = net.connect(options as never);
-    return named(createConnection.call(this, { ...options, socket: raw }, callback) as TLSSocket, raw);
+    const { timeout } = options as { timeout?: number };
+    const raw = net.connect({ ...options, timeout: undefined } as never);
+    return overDialed(createConnection.call(this, { ...options, socket: raw }, callback) as TLSSocket, raw, timeout);
   };
   class Server extends https.Server {
     constructor(options?: https.ServerOptions | Listener, listener?: Listener) {

@@ -5,7 +5,8 @@ import { adopt } from "./adopt.ts";
 import type { Context } from "./context.ts";
 import type { HostNet } from "./net.ts";
 import { Socket } from "./socket.ts";
-import { type HostTls, nameSockets } from "./tls.ts";
+import type { HostTls } from "./tls.ts";
+import { nameSockets } from "./tls-socket.ts";
 
 type SessionListener = (session: http2.ClientHttp2Session, socket: unknown) => void;
 type SessionOptions = http2.ClientSessionOptions | http2.SecureClientSessionOptions;
