@@ -191,15 +191,25 @@ describe("PCP (RFC 6887)", () => {
   });
 
   it("gives no more than there may be, and again when some ended", async () => {
-    const { router } = await world();
+    const { lab, router } = await world();
     const mapper = new PortMapper(router.host, { external: "wan", masquerades: true, most: 3 });
-    const ask4 = (i: number) =>
-      mapper.map({ kind: "pcp", protocol: 17, inner: { address: IpAddress.parse(`10.0.0.${10 + i}`), port: 5000 }, seconds: 3600 });
+    const ask4 = (i: number, seconds = 3600) =>
+      mapper.map({ kind: "pcp", protocol: 17, inner: { address: IpAddress.parse(`10.0.0.${10 + i}`), port: 5000 }, seconds });
     for (let i = 0; i < 3; i++) assert.equal(typeof ask4(i), "object");
     assert.equal(ask4(3), "no-room");
     assert.equal(typeof ask4(1), "object", "who has one keeps it");
     mapper.end(mapper.entries()[0]);
-    assert.equal(typeof ask4(3), "object");
+    assert.equal(typeof ask4(3, 120), "object");
+    assert.equal(ask4(4), "no-room");
+    await lab.run(121_000);
+    assert.equal(typeof ask4(4), "object", "one has run out");
+    const second = mapper.at(1, () => true);
+    assert.deepEqual(second, mapper.entries()[1]);
+    assert.equal(
+      mapper.at(3, () => true),
+      undefined,
+    );
+    assert.equal(mapper.at(0, ({ inner }) => inner.address.equals(IpAddress.parse("10.0.0.14")))?.inner.port, 5000);
     mapper.close();
     assert.deepEqual([...router.host.conntrack.mappings.list()], []);
   });

@@ -100,8 +100,7 @@ const valuesOf = ({ inner, description, seconds }: Entry): Values => ({
 });
 
 /** What UPnP has words for. */
-const told = (mapper: PortMapper) =>
-  mapper.entries().filter(({ protocol, inner }) => protocolName(protocol) !== undefined && inner.address.family === 4);
+const isTold = ({ protocol, inner }: Omit<Entry, "seconds">) => protocolName(protocol) !== undefined && inner.address.family === 4;
 
 function addPortMapping(values: Values, context: Context): Values {
   const { mapper, client } = context;
@@ -156,7 +155,7 @@ function find(values: Values, context: Context): Entry {
 }
 
 function genericEntry(values: Values, { mapper }: Context): Values {
-  const found = told(mapper)[number(values.NewPortMappingIndex, 65_535)];
+  const found = mapper.at(number(values.NewPortMappingIndex, 65_535), isTold);
   if (!found) throw new UpnpError(713, "SpecifiedArrayIndexInvalid");
   const { outer, protocol } = found;
   return { NewRemoteHost: "", NewExternalPort: String(outer.port), NewProtocol: protocolName(protocol) as string, ...valuesOf(found) };
