@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { checkConfig, parseConfig } from "../src/router/index.ts";
+import { checkRules } from "../src/router/ruleset.ts";
 
 const LAN = "interfaces:\n  - name: lan\n    addresses: [10.0.0.1/24]\n";
 
@@ -274,5 +275,26 @@ metrics: 127.0.0.1:9100
 `);
     assert.equal(config.interfaces.length, 2);
     assert.deepEqual(config.forwards?.[1].protocol, "both");
+  });
+
+  it("mistakes of rules are told at their line of the configuration, in whatever language they are", () => {
+    const config = (rules: string) => parseConfig(`interfaces:\n  - name: lan\n${rules}`, "gw.yaml");
+    const cases = [
+      ["ruleset: |\n  table ip t {\n    chain c { typ x }\n  }\n", /^gw\.yaml:5:15-17: Error: syntax error/],
+      [
+        "iptables: |\n  *filter\n  -A INPUT -p tcp --dport 80 -j ACCEPT\n  -A INPUT --dprt 80 -j ACCEPT\n  COMMIT\n",
+        /^gw\.yaml:6:12-17: Error: unknown option/,
+      ],
+      // What nft alone finds: the translation's line is not told.
+      ["iptables: |\n  *filter\n  -A FORWARD -j nowhere\n  COMMIT\n", /^gw\.yaml:5:3-23: Error: /],
+      ["ip6tables: |\n  *filter\n  -A INPUT -s 192.0.2.1 -j DROP\n  COMMIT\n", /^gw\.yaml:5:/],
+    ] as const;
+    for (const [rules, wanted] of cases)
+      assert.throws(
+        () => checkRules(config(rules)),
+        (error: Error) => wanted.test(error.message) || assert.fail(error.message),
+      );
+    checkRules(config(`iptables: "-A INPUT -m comment --comment ${"a".repeat(255)} -j DROP"\n`));
+    assert.throws(() => checkRules(config(`iptables: "-A INPUT -m comment --comment ${"a".repeat(256)} -j DROP"\n`)), /255 characters/);
   });
 });

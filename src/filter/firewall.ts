@@ -19,7 +19,7 @@ import {
   existingRules,
   type ListOptions,
   listRuleset,
-  NftError,
+  parseRuleset,
   Ruleset,
   type RulesetJson,
   type RulesetOptions,
@@ -101,11 +101,8 @@ export class Firewall {
     const next = replace ? this.ruleset.empty() : this.ruleset.fork();
     const sources = typeof text === "string" ? [{ name: file, text }] : text;
     const applied = sources.map((source) =>
-      next.apply(source.text, {
+      next.apply(parseRuleset(source), {
         ...listing,
-        file: source.name,
-        lines: source.lines,
-        columns: source.columns,
         json,
         live: (tables) => this.live(tables),
         current: (table, set) => this.current(table, set),
@@ -128,12 +125,7 @@ export class Firewall {
    */
   applyIptables(text: string, options: IptablesOptions = {}): void {
     const { check, ...rest } = options;
-    const commands = translated(text, { ...rest, existing: existingRules(this.ruleset) });
-    try {
-      this.apply(commands.text, { check, file: options.file ?? "iptables" });
-    } catch (error) {
-      throw error instanceof NftError ? commands.blame(error) : error;
-    }
+    this.apply([translated(text, { ...rest, existing: existingRules(this.ruleset) })], { check });
   }
 
   /** Only of a set that is the very one in force: what this text has made or changed already is as it says. */

@@ -69,23 +69,29 @@ export function parseConfig(source: string, file = "router.yaml", isRead = false
       ),
     );
   const value = plainOf(document, file);
-  for (const name of isRead ? [] : ["ruleset", "iptables", "ip6tables"]) {
+  for (const name of isRead ? [] : RULES_KEYS) {
     const other = `${name}File`;
     if (!document.has(name) || !document.has(other)) continue;
     const place = placeOf(document, { path: [other], message: "" });
     throw told([() => `${at(place)}: ${other}: there is "${name}" already; expected one of the two`]);
   }
   const config = checked(value, (mistake) => `${at(placeOf(document, mistake))}: ${mistake.message}`);
-  const place = blockOf(document.getIn(["ruleset"], true) as Node | undefined, source, lines);
-  return place ? ({ ...config, [RULES]: { name: file, ...place } } as RouterConfig) : config;
+  const places: Places = {};
+  for (const key of RULES_KEYS) {
+    const place = blockOf(document.getIn([key], true) as Node | undefined, source, lines);
+    if (place) places[key] = { name: file, ...place };
+  }
+  return { ...config, [RULES]: places } as RouterConfig;
 }
 
+const RULES_KEYS = ["ruleset", "iptables", "ip6tables"] as const;
+export type RulesKey = (typeof RULES_KEYS)[number];
 /** Where rules that stand in a configuration begin in it: not an option, but what its text says by itself. */
-const RULES = Symbol("place of the rules");
-type Placed = Omit<Source, "text">;
+const RULES = Symbol("places of the rules");
+type Places = { [Key in RulesKey]?: Omit<Source, "text"> };
 
-export function placeOfRules(config: RouterConfig): Placed {
-  return (config as { readonly [RULES]?: Placed })[RULES] ?? { name: "ruleset" };
+export function placeOfRules(config: RouterConfig, key: RulesKey): Omit<Source, "text"> {
+  return (config as { readonly [RULES]?: Places })[RULES]?.[key] ?? { name: key };
 }
 
 /** Lines in front of a literal block (`ruleset: |`), and how far its lines are indented; of other texts the lines are not their own. */

@@ -4,9 +4,9 @@
  */
 import { invalid } from "../base/errors.ts";
 import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
-import { checkSupported, Ruleset, type Source, translateIptables } from "../filter/index.ts";
+import { checkSupported, parseRuleset, Ruleset, type Source, translated } from "../filter/index.ts";
 import type { AddressInfo } from "../ip/addresses.ts";
-import { placeOfRules } from "./config.ts";
+import { placeOfRules, type RulesKey } from "./config.ts";
 import { egressPolicy } from "./egress.ts";
 import type { ForwardConfig, RouterConfig } from "./schema.ts";
 import { isAddress, parseEndpoint } from "./schema-parts.ts";
@@ -117,12 +117,15 @@ function end(text: string, anyName = false) {
 /** The user's rules, with what they are called in messages: their file, where they are in one of their own, or where they stand in another. */
 export function rulesOf(config: RouterConfig): readonly Source[] {
   const { ruleset = "", rulesetFile, iptables, iptablesFile, ip6tables, ip6tablesFile } = config;
-  const translated = (text: string | undefined, family: "ip" | "ip6", file: string): readonly Source[] =>
-    text === undefined ? [] : [{ name: file, text: translateIptables(text, { family, file }) }];
+  const placed = (key: RulesKey, file: string | undefined) => (file === undefined ? placeOfRules(config, key) : { name: file });
+  const iptablesOf = (key: RulesKey, text: string | undefined, file: string | undefined, family: "ip" | "ip6") => {
+    const { name, ...place } = placed(key, file);
+    return text === undefined ? [] : [translated(text, { family, file: name, ...place })];
+  };
   return [
-    { ...(rulesetFile === undefined ? placeOfRules(config) : { name: rulesetFile }), text: ruleset },
-    ...translated(iptables, "ip", iptablesFile ?? "iptables"),
-    ...translated(ip6tables, "ip6", ip6tablesFile ?? "ip6tables"),
+    { ...placed("ruleset", rulesetFile), text: ruleset },
+    ...iptablesOf("iptables", iptables, iptablesFile, "ip"),
+    ...iptablesOf("ip6tables", ip6tables, ip6tablesFile, "ip6"),
   ];
 }
 
@@ -148,7 +151,7 @@ export function transaction(
 export function checkRules(config: RouterConfig): void {
   const indexOf = (name: string) => config.interfaces.findIndex((each) => each.name === name) + 1 || (name === "lo" ? 0xffff : undefined);
   const ruleset = new Ruleset({ interfaceIndex: indexOf });
-  for (const { text, name: file, ...place } of rulesOf(config)) ruleset.apply(text, { file, ...place });
+  for (const source of rulesOf(config)) ruleset.apply(parseRuleset(source));
   for (const own of ownTables(config, []).values()) ruleset.apply(own, { file: "packetloom" });
   checkSupported(ruleset.spec(), true, (rule, why) => ruleset.blame(rule, why));
 }

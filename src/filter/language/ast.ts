@@ -72,9 +72,10 @@ export type ElementNode = At & {
   readonly options: readonly ElementOption[];
   readonly data?: Node;
 };
+export type Comment = At & { readonly text: string };
 export type ElementOption =
   | { readonly o: "timeout" | "expires"; readonly ms: number }
-  | { readonly o: "comment"; readonly text: string }
+  | { readonly o: "comment"; readonly comment: Comment }
   | { readonly o: "statement"; readonly statement: StatementNode };
 
 interface Target {
@@ -144,7 +145,7 @@ export type ChainItem = At &
     | { readonly c: "hook"; readonly hook: HookNode; readonly policy?: "accept" | "drop" | VariableNode }
     | { readonly c: "policy"; readonly policy: "accept" | "drop" | VariableNode }
     | { readonly c: "flags"; readonly flags: readonly string[] }
-    | { readonly c: "comment"; readonly text: string }
+    | { readonly c: "comment"; readonly comment: Comment }
     | { readonly c: "rule"; readonly rule: RuleNode }
   );
 export type SetItem = At &
@@ -162,7 +163,7 @@ export type SetItem = At &
     | { readonly s: "size"; readonly size: number; readonly at: Span }
     | { readonly s: "policy"; readonly policy: string; readonly at: Span }
     | { readonly s: "auto-merge" }
-    | { readonly s: "comment"; readonly text: string }
+    | { readonly s: "comment"; readonly comment: Comment }
     | { readonly s: "elements"; readonly elements: SetNode | VariableNode }
     | { readonly s: "statement"; readonly statement: StatementNode }
   );
@@ -171,7 +172,7 @@ export type TableItem = At &
   (
     | Definition
     | { readonly c: "flags"; readonly flags: readonly string[] }
-    | { readonly c: "comment"; readonly text: string }
+    | { readonly c: "comment"; readonly comment: Comment }
     | { readonly c: "chain"; readonly name: Named; readonly block: readonly ChainItem[] }
     | { readonly c: "set" | "map"; readonly name: Named; readonly block: readonly SetItem[] }
     | { readonly c: "flowtable"; readonly name: Named }

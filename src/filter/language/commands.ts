@@ -1,6 +1,19 @@
 /** Commands, run one after the other on a draft. What they may refer to is what stands before them, and the tables. */
 import type { Family, Hook } from "../expressions.ts";
-import type { AddCommand, ChainItem, Command, HookNode, InTable, Named, Node, RuleNode, SetItem, TableItem, VariableNode } from "./ast.ts";
+import type {
+  AddCommand,
+  ChainItem,
+  Command,
+  Comment,
+  HookNode,
+  InTable,
+  Named,
+  Node,
+  RuleNode,
+  SetItem,
+  TableItem,
+  VariableNode,
+} from "./ast.ts";
 import { resolve } from "./constants.ts";
 import { deleteCommand, flushCommand } from "./deletions.ts";
 import { Fault, type Source } from "./faults.ts";
@@ -14,6 +27,7 @@ import { KERNEL_MISSING, KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope
 import { joined, type Run, runsOf } from "./runs.ts";
 import { type Selection, select } from "./select.ts";
 import { addElements, declareSet, withElements, writtenElements } from "./set-declarations.ts";
+import { commentOf } from "./sets.ts";
 import { evaluateRule } from "./statements.ts";
 import { type Draft, type DraftTable, type HeldChain, type HeldRule, type HeldTable, objectKey, tableKey } from "./tables.ts";
 import type { Names } from "./types.ts";
@@ -237,12 +251,13 @@ export class Transaction {
   }
   /** Chains come first, rules last, so that all a rule may name is there. */
   private tableBlock(table: DraftTable, items: readonly TableItem[]): void {
+    const comment = commentOf(items.map((item) => (item.c === "comment" ? item.comment : undefined)));
+    if (comment !== undefined) table.comment = comment;
     for (const item of items) {
       if (item.c === "define") this.variables.define(item);
       else if (item.c === "undefine") this.variables.remove(item.name, item.at);
       else if (item.c === "include") this.included(item.path, item.at, (source) => this.tableBlock(table, parseTableBlock(source).items));
       else if (item.c === "flags") table.flags = tableFlags(item);
-      else if (item.c === "comment") table.comment = item.text;
       else if (item.c === "flowtable") throw new Fault(item.at, "flowtables are not supported: flows are not offloaded to hardware here");
     }
     for (const item of items) if (item.c === "chain") this.declareChain(table, item.name, item.block);
@@ -260,11 +275,10 @@ export class Transaction {
     const name = this.text(named);
     const found = table.chains.get(name);
     let base = found?.base;
-    let comment = found?.comment;
+    const comment = commentOf(items.map((item) => (item.c === "comment" ? item.comment : undefined))) ?? found?.comment;
     const isPlain = found !== undefined && !base;
     for (const item of items) {
       if (item.c === "hook") base = { ...this.hook(item.hook, table.family), policy: this.policy(item.policy) ?? base?.policy ?? "accept" };
-      else if (item.c === "comment") comment = item.text;
       else if (item.c === "policy") {
         if (!base) throw new Fault(item.at, "a policy is for base chains only: chains with type, hook and priority");
         base = { ...base, policy: this.policy(item.policy) ?? "accept" };
@@ -387,7 +401,7 @@ export class Transaction {
       if (type === "quota" || type === "synproxy") table.objects.set(key, { ...found, spec: objectSpec(type, name, block, named.at) });
       return;
     }
-    const comment = block.find((each) => "comment" in each)?.comment as string | undefined;
+    const comment = commentOf(block.map((each) => each.comment as Comment | undefined));
     table.objects.set(key, {
       handle: table.nextHandle++,
       spec: objectSpec(type, name, block, named.at),

@@ -12,6 +12,8 @@ export interface Source {
   /** Where it stands in what has that name: lines in front of it, and columns in front of each of its lines. Default 0. */
   readonly lines?: number;
   readonly columns?: number;
+  /** It was translated: what is wrong with it, said of what it was translated from. */
+  readonly blame?: (error: NftError) => NftError;
 }
 /** Thrown inside; {@link located} makes the error for people of it. */
 export class Fault extends Error {
@@ -57,7 +59,7 @@ export function located(source: Source, fault: { readonly at: Span; readonly mes
   const cut = line.length > LONGEST_LINE ? Math.max(0, from - 1 - LONGEST_LINE / 2) : 0;
   const shown = line.length > LONGEST_LINE ? line.slice(cut, cut + LONGEST_LINE) : line;
   const where = `${name === "" ? "" : `${name}:${row + lines}:${from + columns}-${to + columns}: `}Error: ${fault.message}`;
-  return new NftError(
+  const error = new NftError(
     `${where}\n${shown}\n${marks
       .slice(cut, cut + shown.length + 1)
       .join("")
@@ -67,4 +69,5 @@ export function located(source: Source, fault: { readonly at: Span; readonly mes
     to + columns,
     fault.message,
   );
+  return source.blame ? source.blame(error) : error;
 }

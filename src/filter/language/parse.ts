@@ -9,6 +9,9 @@ export interface Parsed<T> {
   readonly source: Source;
   readonly items: readonly T[];
 }
+/** Bytes. What was translated from iptables may have what iptables takes. */
+const LONGEST_COMMENT = 128;
+const LONGEST_OF_IPTABLES = 255;
 type StartRule = "Ruleset" | "TableBlock" | "ChainBlock";
 
 /**
@@ -18,11 +21,12 @@ type StartRule = "Ruleset" | "TableBlock" | "ChainBlock";
 function run<T>(source: Source, startRule: StartRule): Parsed<T> {
   const text = source.text.endsWith("\n") ? source.text : `${source.text}\n`;
   const whole = { ...source, text };
+  const options = { startRule, longestComment: source.blame ? LONGEST_OF_IPTABLES : LONGEST_COMMENT };
   try {
-    return { source: whole, items: generated(text, { startRule, peg$silentFails: 1 }) as readonly T[] };
+    return { source: whole, items: generated(text, { ...options, peg$silentFails: 1 }) as readonly T[] };
   } catch {
     try {
-      return { source: whole, items: generated(text, { startRule }) as readonly T[] };
+      return { source: whole, items: generated(text, options) as readonly T[] };
     } catch (error) {
       throw syntaxError(whole, error);
     }

@@ -22,10 +22,8 @@ export interface RulesetOptions {
   readonly include?: (path: string) => readonly Source[];
 }
 export interface ApplyOptions extends Listing {
-  /** What errors call the text, and where it stands in what is called so. */
+  /** What errors call the text. */
   readonly file?: string;
-  readonly lines?: number;
-  readonly columns?: number;
 }
 /** What came of a text. */
 export interface Applied {
@@ -98,10 +96,7 @@ export class Ruleset {
 
   /** Applies every command of the text, or, when one fails, none. */
   apply(text: string | Parsed<Command>, options: ApplyOptions = {}): Applied {
-    const parsed =
-      typeof text === "string"
-        ? parseRuleset({ name: options.file ?? "ruleset", text, lines: options.lines, columns: options.columns })
-        : text;
+    const parsed = typeof text === "string" ? parseRuleset({ name: options.file ?? "ruleset", text }) : text;
     const draft = new Draft(this.held);
     const transaction = new Transaction(draft, this.names, parsed.source, this.options.include, options);
     for (const run of runsOf(parsed.items)) {

@@ -8,6 +8,7 @@ import { Fault } from "./faults.ts";
 import type { Element, Part, SetData, SetDefinition, Statement } from "./model.ts";
 import { KERNEL_UNSUPPORTED, type RuleScope } from "./rule-scope.ts";
 import {
+  commentOf,
   type ElementContext,
   elementsOf,
   isCatchAll,
@@ -72,6 +73,8 @@ export function declareSet(
   };
   const statements: Statement[] = [];
   const written: (SetNode | VariableNode)[] = [];
+  const comment = commentOf(items.map((item) => ("s" in item && item.s === "comment" ? item.comment : undefined)));
+  if (comment !== undefined) set.comment = comment;
   for (const item of items) {
     if (!("s" in item)) continue;
     if (item.s === "type") Object.assign(set, { parts: item.key.map(part), data: dataOf(item.data, item.interval) });
@@ -90,7 +93,6 @@ export function declareSet(
     else if (item.s === "size") set.size = sizeOf(item);
     else if (item.s === "policy") set.policy = policyOf(item);
     else if (item.s === "auto-merge") set.autoMerge = true;
-    else if (item.s === "comment") set.comment = item.text;
     else if (item.s === "statement") statements.push(plain(item.statement));
     else if (item.s === "elements") written.push(item.elements);
   }

@@ -1,6 +1,6 @@
 /** Sets and maps: elements from what was written, and the form the machine takes. */
 import type { ObjectType, SetElement, SetSpec } from "../expressions.ts";
-import type { ElementNode, Node, SetNode, StatementNode } from "./ast.ts";
+import type { Comment, ElementNode, Node, SetNode, StatementNode } from "./ast.ts";
 import { bytesOf, constant, numberOf, ones, resolve, type Scope } from "./constants.ts";
 import { Fault } from "./faults.ts";
 import { linearize } from "./linearize.ts";
@@ -39,19 +39,26 @@ const withData = (node: SetNode, data: Node): SetNode => ({
   ...node,
   items: node.items.map((item) => ({ ...item, data: item.data ?? data })),
 });
+/** The comment among what a block or an element says, which says it once. */
+export function commentOf(all: readonly (Comment | undefined)[]): string | undefined {
+  const [first, second] = all.filter((each) => each !== undefined);
+  if (second) throw new Fault(second.at, "You can only specify this once. This statement is duplicated.");
+  return first?.text;
+}
 function element(item: ElementNode, parts: readonly Part[], data: SetData | undefined, context: ElementContext): Element {
-  const options: { timeoutMs?: number; expiresMs?: number; comment?: string } = {};
+  const options: { timeoutMs?: number; expiresMs?: number } = {};
+  const comment = commentOf(item.options.map((option) => (option.o === "comment" ? option.comment : undefined)));
   const statements: Statement[] = [];
   for (const option of item.options) {
     if (option.o === "timeout") options.timeoutMs = option.ms;
     else if (option.o === "expires") options.expiresMs = option.ms;
-    else if (option.o === "comment") options.comment = option.text;
     else if (option.o === "statement") statements.push(context.elementStatement(option.statement));
   }
   return {
     key: resolve(item.key, context).k === "wild" ? [] : fields(item.key, parts, context),
     ...(item.data && data ? { data: dataOf(item.data, data, context) } : {}),
     ...options,
+    ...(comment === undefined ? {} : { comment }),
     ...(statements.length > 0 ? { statements } : {}),
   };
 }

@@ -159,6 +159,11 @@ export function wholeNumber(text: string, at: Span): number {
   if (!Number.isSafeInteger(value)) throw tooLarge("the number", at);
   return value;
 }
+const utf8 = new TextEncoder();
+export function comment(text: string, at: Span, longest: number): string {
+  if (utf8.encode(text).length > longest) throw new SyntaxFault(at, `comment too long, ${longest} characters maximum allowed`);
+  return text;
+}
 /** Milliseconds of a span of time: some thousands of years at most. */
 export function span(text: string, at: Span): number {
   const value = milliseconds(text);

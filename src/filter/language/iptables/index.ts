@@ -2,7 +2,7 @@
  * iptables into nft: what `iptables-save` prints, or single commands as they are typed. What has no translation is refused with its
  * place, never left out.
  */
-import { Fault, located, type NftError, type Source } from "../faults.ts";
+import { Fault, located, type Source } from "../faults.ts";
 import { deviceUnknown, isBuiltIn, isForeign, isTable, TABLES } from "./chains.ts";
 import type { Existing, Place } from "./existing.ts";
 import { BASICS, bareLimit, MATCHES, markOption } from "./matches.ts";
@@ -17,7 +17,10 @@ type IpFamily = "ip" | "ip6";
 export interface TranslateOptions {
   /** `ip6`: the text is of ip6tables. Commands that begin with a program's name say it themselves. */
   readonly family?: IpFamily;
+  /** What errors call the text, and where it stands in that ({@link Source}). */
   readonly file?: string;
+  readonly lines?: number;
+  readonly columns?: number;
   /** As iptables-restore does it: a table that the text names holds nothing but what the text says. */
   readonly restore?: boolean;
   /** Rules that are there, for `-D`, `-C` and `-X`. */
@@ -337,8 +340,9 @@ export function translateIptables(text: string, options: TranslateOptions = {}):
 }
 
 /** The same; and what is wrong with a line of the translation, said of the line that it comes from. */
-export function translated(text: string, options: TranslateOptions = {}): { readonly text: string; blame(error: NftError): NftError } {
-  const source: Source = { name: options.file ?? "iptables", text };
+export function translated(text: string, options: TranslateOptions = {}): Source {
+  const { file: name = "iptables", lines, columns } = options;
+  const source: Source = { name, text, lines, columns };
   const translator = new Translator(options.family ?? "ip", options);
   let offset = 0;
   try {
@@ -353,6 +357,7 @@ export function translated(text: string, options: TranslateOptions = {}): { read
   }
   const { commands } = translator;
   return {
+    name,
     text: commands.map((command) => `${command.text}\n`).join(""),
     blame: (error) => located(source, { at: commands[error.line - 1]?.at ?? { start: 0, end: text.length }, message: error.reason }),
   };
