@@ -260,6 +260,26 @@ describe("a router in a lab", () => {
     );
   });
 
+  it("nft -j takes commands as JSON, -D defines what a text names", async () => {
+    const commands = {
+      nftables: [{ add: { table: { family: "ip", name: "read" } } }, { list: { table: { family: "ip", name: "read" } } }],
+    };
+    const { stdout } = await runCommand(router, { tool: "nft", words: ["-j", "-f", "read.json"], input: JSON.stringify(commands) });
+    assert.match(stdout ?? "", /"table":\{"family":"ip","name":"read"/);
+    const wrong = { nftables: [{ add: { chain: { family: "ip", table: "read" } } }] };
+    const { stderr } = await runCommand(router, { tool: "nft", words: ["-jf", "read.json"], input: JSON.stringify(wrong) });
+    assert.match(stderr ?? "", /^read\.json: nftables\[0\]: Error: add: chain: name is missing; expected a name/);
+    await runCommand(router, { tool: "nft", words: ["-D", "name=c", "-f", "x.nft"], input: "add chain ip read $name" });
+    assert.match((await run("nft", "list table ip read")).stdout ?? "", /chain c \{/);
+    assert.match((await run("nft", "-D", "name=c", "add chain ip read $name")).stderr ?? "", /-D\/--define can only be used with -f/);
+    const text = "table ip read {\n  chain c { nonsense }\n}\n";
+    const { stderr: told } = await runCommand(router, { tool: "nft", words: ["-D", "a=1", "--define", "b=2", "-f", "x.nft"], input: text });
+    assert.match(told ?? "", /^x\.nft:2:/);
+    assert.match((await run("nft", "-D", "nothing", "list tables")).stderr ?? "", /^Error: -D nothing; expected NAME=VALUE/);
+    assert.match((await run("nft", "--constructor", "list tables")).stderr ?? "", /unknown option --constructor/);
+    await run("nft", "delete table ip read");
+  });
+
   it("nft monitor trace: what rules do with the packets that they follow", async () => {
     await run("nft", "add table ip follow");
     await run("nft", "add chain ip follow pre { type filter hook prerouting priority -300; }");

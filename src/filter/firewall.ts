@@ -17,6 +17,8 @@ import type { Network, Tracked } from "../engine/network.ts";
 import type { Expression, Family, LogSpec, RulesetSpec, SetElement } from "./expressions.ts";
 import {
   existingRules,
+  fromJson,
+  isJson,
   type ListOptions,
   listRuleset,
   parseRuleset,
@@ -57,7 +59,7 @@ export interface FirewallOptions extends RulesetOptions {
 export interface FirewallApplyOptions extends ListOptions {
   /** What errors call the text. */
   readonly file?: string;
-  /** Listings as JSON (`nft -j`). */
+  /** Commands may be JSON, and listings are (`nft -j`). */
   readonly json?: boolean;
   /** Only find out whether it could be applied (`nft -c`). */
   readonly check?: boolean;
@@ -101,7 +103,7 @@ export class Firewall {
     const next = replace ? this.ruleset.empty() : this.ruleset.fork();
     const sources = typeof text === "string" ? [{ name: file, text }] : text;
     const applied = sources.map((source) =>
-      next.apply(parseRuleset(source), {
+      next.apply(parseRuleset(json && isJson(source.text) ? fromJson(source) : source), {
         ...listing,
         json,
         live: (tables) => this.live(tables),

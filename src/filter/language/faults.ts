@@ -14,6 +14,8 @@ export interface Source {
   readonly columns?: number;
   /** It was translated: what is wrong with it, said of what it was translated from. */
   readonly blame?: (error: NftError) => NftError;
+  /** Bytes that a comment in it may have. Default 128. */
+  readonly longestComment?: number;
 }
 /** Thrown inside; {@link located} makes the error for people of it. */
 export class Fault extends Error {

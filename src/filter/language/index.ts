@@ -4,6 +4,7 @@
  */
 export type { Command } from "./ast.ts";
 export { NftError, type Source } from "./faults.ts";
+export { fromJson, isJson } from "./from-json.ts";
 export { type Existing, existingRules } from "./iptables/existing.ts";
 export { type TranslateOptions, translated, translateIptables } from "./iptables/index.ts";
 export { type RulesetJson, rulesetJson } from "./json.ts";

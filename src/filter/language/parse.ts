@@ -9,9 +9,8 @@ export interface Parsed<T> {
   readonly source: Source;
   readonly items: readonly T[];
 }
-/** Bytes. What was translated from iptables may have what iptables takes. */
+/** Bytes. */
 const LONGEST_COMMENT = 128;
-const LONGEST_OF_IPTABLES = 255;
 type StartRule = "Ruleset" | "TableBlock" | "ChainBlock";
 
 /**
@@ -21,7 +20,7 @@ type StartRule = "Ruleset" | "TableBlock" | "ChainBlock";
 function run<T>(source: Source, startRule: StartRule): Parsed<T> {
   const text = source.text.endsWith("\n") ? source.text : `${source.text}\n`;
   const whole = { ...source, text };
-  const options = { startRule, longestComment: source.blame ? LONGEST_OF_IPTABLES : LONGEST_COMMENT };
+  const options = { startRule, longestComment: source.longestComment ?? LONGEST_COMMENT };
   try {
     return { source: whole, items: generated(text, { ...options, peg$silentFails: 1 }) as readonly T[] };
   } catch {

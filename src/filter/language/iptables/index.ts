@@ -14,6 +14,8 @@ import { ChosenTarget } from "./targets.ts";
 import { number, type Word, Words, wordsOf } from "./words.ts";
 
 type IpFamily = "ip" | "ip6";
+/** Bytes of `-m comment`. */
+const LONGEST_COMMENT = 255;
 export interface TranslateOptions {
   /** `ip6`: the text is of ip6tables. Commands that begin with a program's name say it themselves. */
   readonly family?: IpFamily;
@@ -358,6 +360,7 @@ export function translated(text: string, options: TranslateOptions = {}): Source
   const { commands } = translator;
   return {
     name,
+    longestComment: LONGEST_COMMENT,
     text: commands.map((command) => `${command.text}\n`).join(""),
     blame: (error) => located(source, { at: commands[error.line - 1]?.at ?? { start: 0, end: text.length }, message: error.reason }),
   };
