@@ -40,6 +40,16 @@ const trafficClass: SocketOption<InetSocket> = {
   },
 };
 
+/** The low eight bits of whatever number it is. */
+const typeOfService: SocketOption<InetSocket> = {
+  get: trafficClass.get,
+  set(socket, value) {
+    if (!value.isInt) return -EINVAL;
+    socket.trafficClass = value.int & 255;
+    return 0;
+  },
+};
+
 /** An option that only datagram sockets have a mechanism for. */
 function forDatagrams(option: SocketOption<DatagramSocket>): SocketOption<InetSocket> {
   return {
@@ -203,7 +213,7 @@ export const UDP_OPTIONS: OptionTable<UdpSocket> = {
 
 export const IP_OPTIONS: OptionTable<InetSocket> = {
   ...MULTICAST4,
-  [c.IP_TOS]: trafficClass,
+  [c.IP_TOS]: typeOfService,
   [c.IP_RECVERR]: receiveErrors,
   [c.IP_MTU_DISCOVER]: discovery,
   [c.IP_FREEBIND]: freeBind,

@@ -64,6 +64,7 @@ import {
   EAGAIN,
   EALREADY,
   ECONNABORTED,
+  ECONNRESET,
   EINPROGRESS,
   EINVAL,
   EISCONN,
@@ -380,6 +381,7 @@ export class TcpSocket extends InetSocket {
       return -EINPROGRESS;
     });
     if (!this.tcb || result !== -EINPROGRESS) return result === -EADDRINUSE ? -EADDRNOTAVAIL : result;
+    this.error = 0;
     this.shut = 0;
     this.port ||= this.tcb.localPort;
     return result;
@@ -388,8 +390,10 @@ export class TcpSocket extends InetSocket {
   /** connect(AF_UNSPEC): the connection is reset, the socket is as new. */
   private disconnect(): number {
     if (this.listener) this.stopListening();
-    if (this.tcb && this.state !== CLOSED) abort(this.tcb);
-    this.error = 0;
+    const { error, state } = this;
+    if (this.tcb && state !== CLOSED) abort(this.tcb);
+    // The error that waits stays, and one tells of what has been broken off (tcp_disconnect).
+    this.error = state >= SYN_SENT && state <= CLOSE_WAIT ? ECONNRESET : error;
     this.reset();
     // tcp_disconnect: these two are the connection's, and not the socket's.
     const { rtoMin, ackDelay } = DEFAULT_OPTIONS;

@@ -128,6 +128,8 @@ export class UnixSocket extends Socket {
     message.flags = 0;
     if (flags & MSG_OOB) return -EOPNOTSUPP;
     if (this.type !== SOCK_DGRAM && !endpoint.isConnected) return this.type === SOCK_STREAM ? -EINVAL : -ENOTCONN;
+    // An error is told before what still lies in the queue, of a stream behind it.
+    if (this.type !== SOCK_STREAM && endpoint.error) return this.takeError();
     const parcel = endpoint.first();
     if (!parcel) return this.takeError() || (endpoint.receiveEnded ? 0 : -EAGAIN);
     if (!message.nameless) message.name = parcel.from === "" ? undefined : { family: AF_UNIX, path: parcel.from };
@@ -208,7 +210,7 @@ export class UnixSocket extends Socket {
   override ioctl(request: number, _argument: number): number {
     if (this.endpoint.isListening) return -EINVAL;
     if (request === FIONREAD) return this.endpoint.available;
-    return request === TIOCOUTQ ? this.settings.sendBuffer || 0 : -ENOTTY;
+    return request === TIOCOUTQ ? this.endpoint.outstanding : -ENOTTY;
   }
 
   localName(): SocketName {

@@ -21,6 +21,8 @@ const OVERHEAD = 32;
 interface SentParcel extends Parcel {
   readonly sender: UnixEndpoint;
   cost: number;
+  /** What the kernel would count for it until the last of it has been read. */
+  readonly size: number;
 }
 
 export class UnixEndpoint {
@@ -45,6 +47,8 @@ export class UnixEndpoint {
   private queued = 0;
   /** What of ours waits to be read, wherever it was sent to (sk_wmem_alloc). */
   private unread = 0;
+  /** The same as the kernel counts it, of streams too (TIOCOUTQ). */
+  outstanding = 0;
   /** Senders that found the queue full, or looked whether it is: they hear when it is not. */
   private readonly waitingSenders = new Set<UnixEndpoint>();
   /** Of a listener: most connections that wait, and those. */
@@ -196,8 +200,10 @@ export class UnixEndpoint {
   }
 
   private put(data: Uint8Array, passengers: readonly Passenger[], from: UnixEndpoint): void {
-    const cost = this.kind === "stream" ? data.length : messageCost(data.length);
-    this.queue.push({ data, from: from.name, credentials: from.credentials, passengers, sender: from, cost });
+    const size = messageCost(data.length);
+    const cost = this.kind === "stream" ? data.length : size;
+    this.queue.push({ data, from: from.name, credentials: from.credentials, passengers, sender: from, cost, size });
+    from.outstanding += size;
     this.queued += data.length;
     from.unread += cost;
     this.onEvent?.("readable");
@@ -238,6 +244,7 @@ export class UnixEndpoint {
       this.queue.shift();
       this.queued -= parcel.data.length;
       parcel.sender.unread -= parcel.cost;
+      parcel.sender.outstanding -= parcel.size;
     }
     parcel.sender.onEvent?.("writable");
     this.tellSenders();
@@ -296,8 +303,9 @@ export class UnixEndpoint {
   private end(hadUnread: boolean): void {
     this.isClosed = true;
     this.namespace.leave(this);
-    for (const { passengers, sender, cost } of this.queue.splice(0)) {
+    for (const { passengers, sender, cost, size } of this.queue.splice(0)) {
       sender.unread -= cost;
+      sender.outstanding -= size;
       if (sender !== this.peer) sender.onEvent?.("writable");
       for (const passenger of passengers) passenger.drop();
     }

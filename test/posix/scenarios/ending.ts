@@ -135,4 +135,32 @@ export const ENDING: Record<string, string> = {
     poll $a ${ALL}
     close $a
     close $c`,
+  "tcp: what breaking a connection off by AF_UNSPEC leaves": `
+    l = tcp4
+    bind $l 4:127.0.0.1:0
+    listen $l 5
+    p = port $l
+    s = tcp4
+    connect $s 4:127.0.0.1:1
+    settle
+    connect $s nobody
+    getsockopt $s SOL_SOCKET SO_ERROR 4
+    connect $s 4:127.0.0.1:$p
+    settle
+    a = accept4 $l SOCK_NONBLOCK
+    connect $s nobody
+    settle
+    getsockopt $s SOL_SOCKET SO_ERROR 4
+    recv $s 5
+    send $s "x"
+    getsockopt $a SOL_SOCKET SO_ERROR 4
+    connect $s 4:127.0.0.1:$p
+    settle
+    getsockopt $s SOL_SOCKET SO_ERROR 4
+    connect $s nobody
+    connect $s 4:127.0.0.1:$p
+    settle
+    recv $s 5
+    connect $l nobody
+    getsockopt $l SOL_SOCKET SO_ERROR 4`,
 };

@@ -193,4 +193,21 @@ export const OPTIONS: Record<string, string> = {
     length $u SOL_SOCKET SO_MEMINFO 100
     x = stream
     length $x SOL_SOCKET SO_MEMINFO 36`,
+  "type of service: its low eight bits, without those of ECN for streams": `
+    s = tcp4
+    setsockopt $s IPPROTO_IP IP_TOS int:256
+    getsockopt $s IPPROTO_IP IP_TOS 4
+    setsockopt $s IPPROTO_IP IP_TOS int:511
+    getsockopt $s IPPROTO_IP IP_TOS 4
+    setsockopt $s IPPROTO_IP IP_TOS int:-1
+    getsockopt $s IPPROTO_IP IP_TOS 4
+    u = udp4
+    setsockopt $u IPPROTO_IP IP_TOS int:511
+    getsockopt $u IPPROTO_IP IP_TOS 4
+    t = tcp6
+    setsockopt $t IPPROTO_IPV6 IPV6_TCLASS int:256
+    setsockopt $t IPPROTO_IPV6 IPV6_TCLASS int:255
+    getsockopt $t IPPROTO_IPV6 IPV6_TCLASS 4
+    setsockopt $t IPPROTO_IPV6 IPV6_TCLASS int:-1
+    getsockopt $t IPPROTO_IPV6 IPV6_TCLASS 4`,
 };

@@ -148,4 +148,40 @@ export const UNIX: Record<string, string> = {
   "unix: automatic name": `
     a = dgram
     bind $a nobody`,
+  "unix: what waits to be read, as the kernel counts it": `
+    a b = socketpair AF_UNIX SOCK_STREAM|SOCK_NONBLOCK
+    ioctl $a TIOCOUTQ
+    send $a "one"
+    ioctl $a TIOCOUTQ
+    send $a "two"
+    ioctl $a TIOCOUTQ
+    recv $b 2
+    ioctl $a TIOCOUTQ
+    recv $b 10
+    ioctl $a TIOCOUTQ
+    ioctl $b TIOCOUTQ
+    c d = socketpair AF_UNIX SOCK_DGRAM|SOCK_NONBLOCK
+    send $c "one"
+    send $c "two"
+    ioctl $c TIOCOUTQ
+    recv $d 2
+    ioctl $c TIOCOUTQ
+    close $d
+    ioctl $c TIOCOUTQ`,
+  "unix seqpacket: an error comes before what lies in the queue": `
+    a b = socketpair AF_UNIX SOCK_SEQPACKET|SOCK_NONBLOCK
+    send $a "one"
+    send $b "two"
+    close $b
+    recv $a 10
+    recv $a 10
+    recv $a 10
+    send $a "x"
+    c d = socketpair AF_UNIX SOCK_STREAM|SOCK_NONBLOCK
+    send $c "one"
+    send $d "two"
+    close $d
+    recv $c 10
+    recv $c 10
+    recv $c 10`,
 };
