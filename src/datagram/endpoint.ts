@@ -314,10 +314,20 @@ export abstract class DatagramEndpoint {
     if (this.closed) throw this.over ?? new LoomError("EPIPE", "the socket is closed");
   }
 
-  private throwPending(): void {
+  /** The host has ended it. */
+  get isOver(): boolean {
+    return this.over !== undefined;
+  }
+
+  /** What came back for a connected socket, once; that the host has ended, always. */
+  takeError(): LoomError | undefined {
     const { error } = this;
-    // What the host's end says, it says always.
     this.error = this.over;
+    return error;
+  }
+
+  private throwPending(): void {
+    const error = this.takeError();
     if (error) throw error;
   }
 

@@ -286,14 +286,13 @@ export abstract class DatagramSocket<E extends DatagramEndpoint = DatagramEndpoi
     return flags & MSG_TRUNC ? data.length : n;
   }
 
-  /** Takes the next datagram, or the error in front of it, out of the endpoint. */
+  /** Takes the next datagram out of the endpoint, and the error, which is told first, however late it came. */
   private fill(): void {
-    if (this.next || this.error || !this.endpoint.readable) return;
-    try {
-      this.next = this.tells.batches ? this.endpoint.readBatch() : this.endpoint.read();
-    } catch (error) {
-      this.error = errnoOf(error);
-    }
+    if (!this.endpoint.readable) return;
+    const error = this.endpoint.takeError();
+    if (error) this.error ||= errnoOf(error);
+    if (this.next || this.endpoint.nextLength < 0 || this.endpoint.isOver) return;
+    this.next = this.tells.batches ? this.endpoint.readBatch() : this.endpoint.read();
   }
 
   private receiveError(message: Message): number {

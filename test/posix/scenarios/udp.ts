@@ -341,4 +341,27 @@ export const UDP: Record<string, string> = {
     sendto $d "six" 0 6:::1:$q
     settle
     recv $t 20`,
+  "udp: an error is told before datagrams that came before it, which are there all the same": `
+    a = udp4
+    bind $a 4:127.0.0.1:0
+    p = port $a
+    b = udp4
+    bind $b 4:127.0.0.1:0
+    q = port $b
+    connect $a 4:127.0.0.1:$q
+    connect $b 4:127.0.0.1:$p
+    send $b "one"
+    send $b "two"
+    settle
+    ioctl $a FIONREAD
+    close $b
+    send $a "three"
+    settle
+    poll $a POLLIN|POLLOUT|POLLERR|POLLHUP
+    ioctl $a FIONREAD
+    recv $a 10
+    poll $a POLLIN|POLLOUT|POLLERR|POLLHUP
+    recv $a 10
+    recv $a 10
+    recv $a 10`,
 };
