@@ -707,6 +707,68 @@ for (const make of [ofNode, ofPacketloom]) {
       server.close();
     });
 
+    test("a signal that is aborted already, or later: no connection is left", async () => {
+      let connections = 0;
+      const server = await serve((socket) => {
+        connections++;
+        socket.on("error", () => {});
+        socket.resume();
+      });
+      const { port } = server.address() as AddressInfo;
+      const early = place.near.net.connect({ port, host: place.address, signal: AbortSignal.abort() } as never);
+      const told: string[] = [];
+      for (const event of ["connect", "error", "close"]) early.on(event, (error) => told.push(`${event} ${error?.code ?? ""}`));
+      await closed(early);
+      const stop = new AbortController();
+      const late = place.near.net.connect({ port, host: place.address, signal: stop.signal } as never);
+      await once(late, "connect");
+      const failed = once(late, "error");
+      stop.abort();
+      assert.equal((await failed)[0].code, "ABORT_ERR");
+      assert.deepEqual([told, early.destroyed, late.destroyed, connections], [["error ABORT_ERR", "close "], true, true, 1]);
+      server.close();
+    });
+
+    test("the peer's end is no silence; a reset is told of reading, not of what was being written", async () => {
+      const server = await serve((socket) => {
+        socket.on("error", () => {});
+        socket.once("data", (chunk) => {
+          if (String(chunk) === "end") setTimeout(() => socket.end(), 150);
+          else {
+            socket.pause();
+            setTimeout(() => socket.resetAndDestroy(), 100);
+          }
+        });
+      });
+      const { port } = server.address() as AddressInfo;
+      const near = place.near.net.connect({ port, host: place.address, allowHalfOpen: true });
+      await once(near, "connect");
+      near.resume().write("end");
+      near.setTimeout(300);
+      const from = Date.now();
+      await once(near, "timeout");
+      assert.ok(Date.now() - from >= 430, `${Date.now() - from} ms`);
+      near.destroy();
+      const other = place.near.net.connect(port, place.address);
+      const told: string[] = [];
+      other.on("error", (error) => told.push(error.message));
+      other.write(Buffer.alloc(20_000_000, "x"), (error) => told.push(`written ${error}`));
+      await closed(other);
+      assert.deepEqual(told.sort(), ["read ECONNRESET", "written undefined"]);
+      server.close();
+    });
+
+    test("one that resets as soon as it is connected is accepted, and then broken", async () => {
+      const broken = new Promise((resolve) => {
+        void serve((socket) => socket.on("error", resolve).resume()).then((server) => {
+          const near = dial(server);
+          near.once("connect", () => near.resetAndDestroy());
+          near.once("close", () => server.close());
+        });
+      });
+      assert.equal(((await broken) as Error).message, "read ECONNRESET");
+    });
+
     test("destroySoon lets what was written go out", async () => {
       const { server, near, far } = await joined();
       let n = 0;

@@ -95,7 +95,12 @@ async function play(place: Place, program: (stage: Stage) => Promise<void>): Pro
   };
   await program(stage);
   for (const each of servers) each.close();
-  return { client: client.lines, server: server.lines };
+  return { client: directions(client), server: directions(server) };
+}
+
+/** "finish" is of the other direction than the rest: when it comes among that is chance. */
+function directions({ lines }: Log): string[] {
+  return [...lines.filter((line) => line !== "finish"), ...lines.filter((line) => line === "finish")];
 }
 
 const PROGRAMS: Record<string, (stage: Stage) => Promise<void>> = {
@@ -179,6 +184,27 @@ const PROGRAMS: Record<string, (stage: Stage) => Promise<void>> = {
     const socket = dial(await serve((each) => each.resume()), { rejectUnauthorized: true });
     await gone(socket);
     client.note(socket.authorized, socket.authorizationError);
+  },
+  "aborted in the middle": async ({ serve, dial, gone }) => {
+    const stop = new AbortController();
+    const socket = dial(await serve((each) => each.resume()), { signal: stop.signal } as nodeTls.ConnectionOptions);
+    socket.once("secureConnect", () => setTimeout(() => stop.abort(), 20));
+    await gone(socket);
+  },
+  "options that are none": async ({ far, address, near, client }) => {
+    let connections = 0;
+    const server = far.net.createServer(() => connections++).listen(0, address);
+    await once(server, "listening");
+    const { port } = server.address() as nodeNet.AddressInfo;
+    for (const options of [{ cert: "nonsense", key: "nonsense" }, { minVersion: "TLSv9" as nodeTls.SecureVersion }])
+      try {
+        near.tls.connect({ port, host: address, ...options });
+      } catch (error) {
+        client.note((error as NodeJS.ErrnoException).code);
+      }
+    await sleep(50);
+    client.note(connections);
+    server.close();
   },
   "a timeout among the options": async ({ serve, dial, gone, client }) => {
     const socket = dial(await serve((each) => each.resume()), { timeout: 100 });
@@ -302,6 +328,16 @@ describe("TLS of hosts tells what Node's tells", { timeout: 60_000 }, () => {
       assert.deepEqual(await play(ours, program), wanted);
     });
   }
+
+  // Not compared: Node's own connects all the same, and may end the process.
+  it("one that is aborted before it begins does not connect", async () => {
+    const stage = await play(ours, async ({ serve, dial, gone, client }) => {
+      const socket = dial(await serve((each) => each.resume()), { signal: AbortSignal.abort() } as nodeTls.ConnectionOptions);
+      await gone(socket);
+      client.note(socket.connecting);
+    });
+    assert.deepEqual(stage, { client: ["error ABORT_ERR The operation was aborted", "close ", "false"], server: [] });
+  });
 
   it("a host that closes under connections ends them with an error that their owners are told", async () => {
     const { client, server, close } = await pair();

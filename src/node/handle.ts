@@ -87,9 +87,9 @@ export class TcpHandle extends StreamHandle implements Handle {
   protected tellAll(): void {
     if (!this.toldOpen && !this.tellOpen()) return;
     if (this.reading) this.tellData();
-    if (this.writing) this.advance();
-    // A socket that does not read hears of a reset when it reads; of its host's end, at once.
+    // A socket that reads hears of a reset by that, and not by what it writes; one that does not, when it reads; of its host's end, at once.
     if (this.failure && (this.reading || this.failure.code === "ENETDOWN")) this.fail(this.failure);
+    else if (this.writing) this.advance();
   }
 
   /** False while there is no connection. */

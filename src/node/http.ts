@@ -87,9 +87,8 @@ export function httpsOf(context: Context, net: HostNet): HostHttps {
   class Agent extends https.Agent {}
   const { createConnection } = https.Agent.prototype as unknown as Connect;
   (Agent.prototype as unknown as Connect).createConnection = function (this: Connect, options, callback) {
-    const { timeout } = options as { timeout?: number };
-    const raw = net.connect({ ...options, timeout: undefined } as never);
-    return overDialed(createConnection.call(this, { ...options, socket: raw }, callback) as TLSSocket, raw, timeout);
+    const dial = (to: object) => net.connect(to as never);
+    return overDialed(options, dial, (ready) => createConnection.call(this, ready, callback) as TLSSocket);
   };
   class Server extends https.Server {
     constructor(options?: https.ServerOptions | Listener, listener?: Listener) {

@@ -1,8 +1,10 @@
 /** `http2` of a host: Node's own sessions, over the host's sockets. */
 import * as http2 from "node:http2";
 import { isIP, type Server as NodeServer } from "node:net";
+import type { Duplex } from "node:stream";
 import { adopt } from "./adopt.ts";
 import type { Context } from "./context.ts";
+import { nodeError } from "./errors.ts";
 import type { HostNet } from "./net.ts";
 import { Socket } from "./socket.ts";
 import type { HostTls } from "./tls.ts";
@@ -40,8 +42,15 @@ export function http2Of(context: Context, net: HostNet, tls: HostTls): HostHttp2
   const connect = (authority: string | URL, ...args: unknown[]) => {
     const options = (args.find((each) => typeof each === "object" && each !== null) ?? {}) as http2.SecureClientSessionOptions;
     const listener = args.find((each) => typeof each === "function") as (() => void) | undefined;
-    const createConnection = options.createConnection ?? ((url: URL) => dial(net, tls, url, options));
-    return http2.connect(authority, { ...options, createConnection }, listener as never);
+    const create = options.createConnection ?? ((url: URL) => dial(net, tls, url, options));
+    let raw: unknown;
+    const createConnection = (...given: [URL, http2.SessionOptions]) => {
+      raw = create(...given);
+      return raw as Duplex;
+    };
+    const session = http2.connect(authority, { ...options, createConnection }, listener as never);
+    nameSession(session, raw);
+    return session;
   };
   const { constants, getDefaultSettings, getPackedSettings, getUnpackedSettings, sensitiveHeaders } = http2;
   const { Http2ServerRequest, Http2ServerResponse } = http2;
@@ -61,24 +70,31 @@ export function http2Of(context: Context, net: HostNet, tls: HostTls): HostHttp2
 
 function dial(net: HostNet, tls: HostTls, url: URL, options: http2.SecureClientSessionOptions) {
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1") || "localhost";
-  if (url.protocol !== "https:") return net.connect({ port: url.port || 80, host });
+  if (url.protocol === "http:") return net.connect({ port: url.port || 80, host });
+  if (url.protocol !== "https:") throw nodeError("ERR_HTTP2_UNSUPPORTED_PROTOCOL", `protocol "${url.protocol}" is unsupported.`);
   const servername = isIP(host) ? undefined : host;
   return tls.connect({ ALPNProtocols: ["h2"], servername, ...options, port: Number(url.port || 443), host });
 }
 
-/** Where the peer of a session without TLS is: Node's wrapper of the stream is told, as it cannot ask. */
+/** Where the ends of a session without TLS are: Node's wrapper of the stream is told, as it cannot ask. */
+function nameSession({ socket }: http2.Http2Session, raw: unknown): void {
+  const { _handle: handle } = socket as unknown as { _handle: Record<string, (out: object) => number> };
+  if (!(raw instanceof Socket)) return;
+  // Asked before there is a connection, it is kept all the same: what it says is looked up when it is read.
+  const tell = (which: "local" | "remote") => (out: object) => {
+    const value = (name: "Address" | "Port" | "Family") => ({ get: () => raw[`${which}${name}`], enumerable: true });
+    Object.defineProperties(out, { address: value("Address"), port: value("Port"), family: value("Family") });
+    return 0;
+  };
+  handle.getsockname = tell("local");
+  handle.getpeername = tell("remote");
+}
+
 function nameSessions(server: NodeServer): NodeServer {
   let raw: unknown;
   server.prependListener("connection", (socket) => {
     raw = socket;
   });
-  server.prependListener(
-    "session" as never,
-    ((session: http2.ServerHttp2Session) => {
-      if (!(raw instanceof Socket)) return;
-      const { remoteAddress: address, remotePort: port, remoteFamily: family } = raw;
-      (session.socket as unknown as { _peername: object })._peername = { address, port, family };
-    }) as never,
-  );
+  server.prependListener("session" as never, ((session: http2.ServerHttp2Session) => nameSession(session, raw)) as never);
   return server;
 }

@@ -3,7 +3,7 @@
  * properties and errors are those that Node documents for its own.
  */
 import process from "node:process";
-import { Duplex, type DuplexOptions } from "node:stream";
+import { addAbortSignal, Duplex, type DuplexOptions } from "node:stream";
 import { Timer } from "../base/timers.ts";
 import { type ConnectArguments, type ConnectOptions, connectArguments, type Dial, type Dialer, dial } from "./connect.ts";
 import type { Context } from "./context.ts";
@@ -44,6 +44,7 @@ export class Socket extends Duplex {
   readonly #context: Context;
   readonly #onread: SocketOptions["onread"];
   readonly #left: (() => void) | undefined;
+  readonly #signal: AbortSignal | undefined;
   #handle: Handle | undefined;
   #dialing: Dial | undefined;
   /** On the host's clock. */
@@ -63,7 +64,9 @@ export class Socket extends Duplex {
 
   constructor(context: Context, options: SocketOptions = {}, accepted?: Accepted) {
     checkOptions(options);
-    super({ ...options, allowHalfOpen: Boolean(options.allowHalfOpen), emitClose: false, autoDestroy: true, decodeStrings: true });
+    const { signal, ...others } = options;
+    super({ ...others, allowHalfOpen: Boolean(options.allowHalfOpen), emitClose: false, autoDestroy: true, decodeStrings: true });
+    this.#signal = signal;
     this.#context = context;
     this.#onread = options.onread;
     this.#left = accepted?.left;
@@ -71,6 +74,8 @@ export class Socket extends Duplex {
     this.#keepAlive = Boolean(options.keepAlive);
     this.#keepAliveSeconds = Math.trunc(Math.max(options.keepAliveInitialDelay ?? 0, 0) / 1000);
     this.on("end", () => this.#refuseWrites());
+    // Here and not by the Duplex: one that is aborted already destroys at once.
+    if (signal) addAbortSignal(signal, this);
     if (!accepted) return;
     this.#handle = accepted.handle(this.#ears());
     this.#applyOptions();
@@ -84,6 +89,7 @@ export class Socket extends Duplex {
       opened: () => {},
       readable: (bytes) => this.#take(bytes),
       ended: () => {
+        this.#touchTimer();
         this.push(null);
         // Without this a socket that nobody reads would never see its end.
         this.read(0);
@@ -97,6 +103,7 @@ export class Socket extends Duplex {
   connect(...args: ConnectArguments): this {
     const [options, callback] = connectArguments(args);
     if (callback) this.once("connect", callback);
+    if (this.#signal?.aborted) return this;
     if (this.destroyed) this.#revive();
     if (this.#dialing || this.#handle) {
       process.nextTick(() => this.#connectTwice(options));

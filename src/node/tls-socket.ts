@@ -1,7 +1,9 @@
 /**
  * What Node's TLS sockets cannot know of a stream below them that is not Node's own: where it is, that it connects, when it may go.
  */
+import type { Socket as NodeSocket } from "node:net";
 import type * as tls from "node:tls";
+import { createSecureContext } from "node:tls";
 import { nodeError } from "./errors.ts";
 import { Socket } from "./socket.ts";
 
@@ -19,8 +21,34 @@ export function overGiven(socket: tls.TLSSocket, raw: unknown): tls.TLSSocket {
   return socket;
 }
 
-/** A TLS socket over one that was made for it, and that nobody else knows: what that one tells is the TLS socket's to tell. */
-export function overDialed(socket: tls.TLSSocket, raw: Socket, timeout?: number): tls.TLSSocket {
+type Options = tls.ConnectionOptions & { timeout?: number; signal?: AbortSignal };
+
+/**
+ * A TLS socket (`secure`) over one that is made for it (`dial`), and that nobody else knows: what that one tells is the TLS socket's to
+ * tell. What is wrong with the options throws before anybody is called.
+ */
+export function overDialed(
+  options: Options,
+  dial: (options: Options) => Socket,
+  secure: (options: Options) => tls.TLSSocket,
+): tls.TLSSocket {
+  const secureContext = options.secureContext ?? createSecureContext(options);
+  const raw = dial({ ...options, timeout: undefined, signal: undefined });
+  try {
+    const socket = joined(secure({ ...options, secureContext, socket: raw as unknown as NodeSocket }), raw, options.timeout);
+    // One that was aborted before it began does nothing to what is below.
+    if (options.signal?.aborted) {
+      raw.removeAllListeners("close").destroy();
+      (socket as { connecting: boolean }).connecting = false;
+    }
+    return socket;
+  } catch (error) {
+    raw.on("error", () => {}).destroy();
+    throw error;
+  }
+}
+
+function joined(socket: tls.TLSSocket, raw: Socket, timeout: number | undefined): tls.TLSSocket {
   overGiven(socket, raw);
   for (const event of DIALING) raw.on(event, (...rest) => socket.emit(event, ...rest));
   raw.once("ready", () => socket.emit("ready"));
@@ -35,7 +63,7 @@ function awaitConnection(socket: tls.TLSSocket, raw: Socket): void {
   state.connecting = true;
   raw.once("connect", () => {
     state.connecting = false;
-    socket.emit("connect");
+    if (!socket.destroyed) socket.emit("connect");
   });
 }
 

@@ -42,8 +42,8 @@ export function tlsOf(context: Context, net: HostNet): HostTls {
     const host = args.slice(1).find((each) => typeof each === "string");
     const wanted: tls.ConnectionOptions = { ...(options !== args[0] && { port: Number(args[0]), host: host as string }), ...options };
     if (wanted.socket) return overGiven(tls.connect(wanted, callback), wanted.socket);
-    const raw = net.connect({ ...wanted, port: wanted.port ?? "", timeout: undefined } as never);
-    return overDialed(tls.connect({ ...wanted, socket: raw as unknown as NodeSocket }, callback), raw, wanted.timeout);
+    const dial = (to: object) => net.connect({ ...to, port: wanted.port ?? "" } as never);
+    return overDialed(wanted, dial, (ready) => tls.connect(ready, callback));
   };
   class TLSSocket extends tls.TLSSocket {
     constructor(socket: NodeSocket, options?: tls.TLSSocketOptions) {

@@ -51,6 +51,8 @@ export function abort(tcb: Tcb, code: LoomErrorCode = "ECONNABORTED", message = 
   tcb.orphan = true;
   if (tcb.state === CLOSED) tcb.inbox?.clear();
   if (tcb.state >= SYN_RECEIVED && tcb.state !== TIME_WAIT) {
+    // A handshake that waits for something to go along with is finished first: else the peer never learns that there was a connection.
+    if (tcb.nxt === ((tcb.iss + 1) | 0) && (tcb.ackSoon || tcb.flight.ackTimer.armed)) transmit(tcb, tcb.nxt, 0, ACK);
     transmit(tcb, tcb.nxt, 0, RST | ACK);
     tcb.world.counters.out_rsts++;
     tcb.world.stack.flush();
