@@ -718,14 +718,16 @@ for (const make of [ofNode, ofPacketloom]) {
       const early = place.near.net.connect({ port, host: place.address, signal: AbortSignal.abort() } as never);
       const told: string[] = [];
       for (const event of ["connect", "error", "close"]) early.on(event, (error) => told.push(`${event} ${error?.code ?? ""}`));
-      await closed(early);
+      await new Promise((resolve) => early.once("close", resolve));
       const stop = new AbortController();
       const late = place.near.net.connect({ port, host: place.address, signal: stop.signal } as never);
       await once(late, "connect");
       const failed = once(late, "error");
       stop.abort();
       assert.equal((await failed)[0].code, "ABORT_ERR");
-      assert.deepEqual([told, early.destroyed, late.destroyed, connections], [["error ABORT_ERR", "close "], true, true, 1]);
+      assert.deepEqual([told.slice(0, 2), late.destroyed], [["error ABORT_ERR", "close "], true]);
+      // Node's own connects behind its close.
+      if (make !== ofNode) assert.deepEqual([told.length, early.destroyed, connections], [2, true, 1]);
       server.close();
     });
 
@@ -752,9 +754,9 @@ for (const make of [ofNode, ofPacketloom]) {
       const other = place.near.net.connect(port, place.address);
       const told: string[] = [];
       other.on("error", (error) => told.push(error.message));
-      other.write(Buffer.alloc(20_000_000, "x"), (error) => told.push(`written ${error}`));
-      await closed(other);
-      assert.deepEqual(told.sort(), ["read ECONNRESET", "written undefined"]);
+      other.write(Buffer.alloc(20_000_000, "x"), (error) => told.push(`written ${error ?? "well"}`));
+      await new Promise((resolve) => other.once("close", resolve));
+      assert.deepEqual(told.sort(), ["read ECONNRESET", "written well"]);
       server.close();
     });
 
