@@ -661,6 +661,7 @@ for (const make of [ofNode, ofPacketloom]) {
     test("can be destroyed at any moment of connecting", async () => {
       const server = await serve((socket) => socket.on("error", () => {}).resume());
       const early = dial(server);
+      early.destroy();
       await once(early, "close");
       const ticking = dial(server);
       process.nextTick(() => ticking.destroy());
@@ -726,7 +727,6 @@ for (const make of [ofNode, ofPacketloom]) {
       assert.equal((await failed)[0].code, "ABORT_ERR");
       assert.deepEqual([told.slice(0, 2), late.destroyed], [["error ABORT_ERR", "close "], true]);
       // Node's own connects behind its close.
-      early.destroy();
       if (make !== ofNode) assert.deepEqual([told.length, early.destroyed, connections < 2], [2, true, true]);
       early.destroy();
       server.close();
