@@ -5,7 +5,7 @@ import * as abi from "../assembly/abi.ts";
 import { IpAddress } from "../src/base/ip-address.ts";
 import { mapEnds, mapSession, parseSip, sipText, withBody } from "../src/track/helpers/sip-text.ts";
 import { flowText } from "../src/track/index.ts";
-import { helperRules, lanAndServer } from "./nat-rig.ts";
+import { helperRules, lanAndServer, until } from "./nat-rig.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const bytes = (words: string) => new TextEncoder().encode(words);
@@ -93,6 +93,22 @@ describe("the text of SIP", () => {
   it("takes what is no whole message for none", () => {
     for (const wrong of ["", "\r\n\r\n", "INVITE sip:a SIP/2.0\r\n", "GET / HTTP/1.1\r\n\r\n", `SIP/2.0 2000 OK\r\n\r\n`])
       assert.equal(parseSip(wrong), undefined);
+  });
+});
+
+describe("FTP over IPv6 through a router that masquerades", () => {
+  it("data connections that were announced come in, and are of the one that announced them", async () => {
+    const { lab, client, router, server } = await lanAndServer(helperRules("ftp", "tcp", 21).replace("table ip t", "table inet t"));
+    const control = server.listen({ port: 21 });
+    const [, near] = await until(lab, Promise.all([control.accept(), client.connect({ hostname: "2001:db8::2", port: 21 })]));
+    const data = client.listen({ port: 4000 });
+    await near.write(bytes("EPRT |2|fd00::2|4000|\r\n"));
+    await lab.run(200);
+    const [expected] = [...router.conntrack.expectations()];
+    assert.equal(`${expected.dst} ${expected.dport}`, "2001:db8::1 4000");
+    const [came] = await until(lab, Promise.all([data.accept(), server.connect({ hostname: "2001:db8::1", port: 4000 })]));
+    assert.equal(came.remoteAddress.address, "2001:db8::2");
+    assert.deepEqual([...router.conntrack.expectations()], []);
   });
 });
 

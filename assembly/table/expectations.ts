@@ -8,13 +8,14 @@ import {
   KIND_IP6,
 } from "../abi";
 import { lock, unlock } from "../core/sync";
-import { flows, hash4, hash6 } from "./flow";
+import { flows, hash4 } from "./flow";
 
 /** Of destination, its port, protocol and zone: what every expectation names. Never 0. */
 function hashOf(tuple: usize): u32 {
   const kind = load<u32>(tuple, TUPLE_KIND), port = load<u32>(tuple, TUPLE_PORTS) & 0xffff0000;
   if ((kind & KIND_IP6) == 0) return max<u32>(hash4(<u64>load<u32>(tuple, 4) << 32, port, kind), 1);
-  return max<u32>(hash6(tuple + 16, port, kind) ^ kind, 1);
+  // Of the destination alone: what lies behind it is the source port, which nobody announces.
+  return max<u32>(hash4(load<u64>(tuple, 16), port, kind) ^ hash4(load<u64>(tuple, 24), kind, port), 1);
 }
 
 @inline
