@@ -83,6 +83,14 @@ describe("tc", () => {
     assert.match(text, /class htb 1:30 .*\n Sent 1000 bytes 1 pkt/);
     assert.match(tc.run("tc -s qdisc show dev lo"), /qdisc fq_codel 10: parent 1:10 limit 1000p .*target 3ms.*\n Sent 3000 bytes 3 pkt/);
     assert.match(tc.run("tc filter show dev lo"), /mark 0x6\/0xff/);
+    // One without a priority comes before those that are there; 1 is the lowest.
+    assert.deepEqual(tc.run("tc filter show dev lo").match(/pref \d+/g), ["pref 1", "pref 1", "pref 2"]);
+    assert.throws(() => tc.run("tc filter del dev lo parent 1: prio 77"), /there is no filter with priority 77/);
+    tc.run("tc filter add dev lo parent 1: prio 9 matchall flowid 1:30");
+    tc.run("tc filter add dev lo parent 1: prio 5 matchall flowid 1:10");
+    assert.deepEqual(tc.run("tc filter show dev lo").match(/pref \d+/g), ["pref 1", "pref 1", "pref 2", "pref 5", "pref 9"]);
+    tc.run("tc filter del dev lo parent 1: prio 5");
+    tc.run("tc filter del dev lo parent 1: prio 9");
     tc.run("tc class change dev lo parent 1:1 classid 1:10 htb rate 2mbit ceil 5mbit");
     assert.match(tc.run("tc -s class show dev lo"), /1:10 .* rate 2Mbit ceil 5Mbit.*\n Sent 3000 bytes 3 pkt/);
     assert.throws(() => tc.run("tc class del dev lo classid 1:1"), /classes below it/);

@@ -10,12 +10,13 @@ const FAMILIES: Record<string, 4 | 6 | undefined> = { ip: 4, ipv6: 6, all: undef
 
 export interface ReadFilter {
   match: Match;
+  prio?: number;
   target?: { major: number; minor: number };
   police?: PolicerOptions;
 }
 
 export function readFamily(word: string): 4 | 6 | undefined {
-  if (!(word in FAMILIES)) throw invalid(`tc: "${word}" is no protocol of filters; expected ip, ipv6 or all`);
+  if (!Object.hasOwn(FAMILIES, word)) throw invalid(`tc: "${word}" is no protocol of filters; expected ip, ipv6 or all`);
   return FAMILIES[word];
 }
 

@@ -38,6 +38,8 @@ export interface Match {
 export interface Filter {
   match: Match;
   class: number;
+  /** What tc calls it by (`pref`), 1 to 65,535: filters are looked at in the order of the list, in which tc keeps those with lower numbers first. */
+  prio?: number;
 }
 
 interface Handled {
@@ -191,7 +193,7 @@ export const matchOptions: Expectation = (value) => {
 };
 
 const filters = listOf((value) => {
-  checkOptions("filter", { match: matchOptions, class: classId }, value, ["match", "class"]);
+  checkOptions("filter", { match: matchOptions, class: classId, prio: whole(1, 65_535) }, value, ["match", "class"]);
   return undefined;
 });
 const inner: Expectation = (value) => {

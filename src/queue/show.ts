@@ -101,6 +101,7 @@ function showMatch(match: Match): string {
 }
 
 const familyOf = (match: Match) => (match.family === undefined ? "all" : match.family === 4 ? "ip" : "ipv6");
+const prefOf = (prio: number | undefined) => (prio === undefined ? "" : `pref ${prio} `);
 const filtersOf = (options: QdiscOptions) => (options.kind === "htb" || options.kind === "prio" ? (options.filters ?? []) : []);
 
 export function showFilters(
@@ -110,13 +111,13 @@ export function showFilters(
 ): string {
   const classes = report.flatMap(({ handle, options }) =>
     filtersOf(options).map(
-      ({ match, class: id }) =>
-        `filter parent ${formatId(handle)} protocol ${familyOf(match)} flower classid ${formatId(handle, id)}\n${showMatch(match)}`,
+      ({ match, class: id, prio }) =>
+        `filter parent ${formatId(handle)} protocol ${familyOf(match)} ${prefOf(prio)}flower classid ${formatId(handle, id)}\n${showMatch(match)}`,
     ),
   );
   const polices = (["in", "out"] as const).flatMap((side) =>
-    policers[side].filters.map(({ match, police }, i) => {
-      const head = `filter ${side === "in" ? "ingress" : "egress"} protocol ${familyOf(match)} flower\n${showMatch(match)}`;
+    policers[side].filters.map(({ match, police, prio }, i) => {
+      const head = `filter ${side === "in" ? "ingress" : "egress"} protocol ${familyOf(match)} ${prefOf(prio)}flower\n${showMatch(match)}`;
       const stats = policers[side].attached?.stats()[i];
       const rate = `  police rate ${formatRate(police?.rateBps ?? 0)} burst ${formatSize(police?.burstBytes ?? 0)} action ${police?.red ?? "drop"}\n`;
       if (!statistics || !stats) return head + rate;

@@ -178,21 +178,22 @@ export class Tc {
     let family: 4 | 6 | undefined;
     let kind: string | undefined;
     let mark: string | undefined;
+    let prio: number | undefined;
     while (kind === undefined && words.next !== undefined) {
       if (words.takeIf("parent")) parent = parseId(words.take("the parent")).major;
       else if (words.takeIf("ingress")) side = "in";
       else if (words.takeIf("egress")) side = "out";
       else if (words.takeIf("protocol")) family = readFamily(words.take("the protocol"));
-      else if (words.takeIf("prio", "pref")) parseNumber(words.take("the priority"));
+      else if (words.takeIf("prio", "pref")) prio = parseNumber(words.take("the priority"));
       else if (words.takeIf("handle")) mark = words.take("the handle");
       else kind = words.take("the classifier");
     }
     if (isRemoval(verb)) {
-      if (side) this.police(state, side, []);
+      if (side) this.police(state, side, without(state.policers[side].filters, prio));
       else
         this.apply(
           state,
-          edit(state, parent, (qdisc) => ({ ...classful(qdisc), filters: [] })),
+          edit(state, parent, (qdisc) => ({ ...classful(qdisc), filters: without(classful(qdisc).filters ?? [], prio) })),
         );
       return;
     }
@@ -201,15 +202,15 @@ export class Tc {
     if (mark !== undefined && kind === "fw") setMark(mark, read.match);
     if (side) {
       if (!read.police) throw invalid(`tc: a filter at ${side === "in" ? "ingress" : "egress"} needs "action police" here`);
-      this.police(state, side, [...state.policers[side].filters, read]);
+      this.police(state, side, inOrder(state.policers[side].filters, { ...read, prio }));
       return;
     }
     const { target } = read;
     if (!target) throw invalid("tc: the filter sends nowhere; expected flowid MAJOR:MINOR");
-    const filter: Filter = { match: read.match, class: target.minor };
+    const filter: Filter = { match: read.match, class: target.minor, prio };
     this.apply(
       state,
-      edit(state, parent, (qdisc) => ({ ...classful(qdisc), filters: [...(classful(qdisc).filters ?? []), filter] })),
+      edit(state, parent, (qdisc) => ({ ...classful(qdisc), filters: inOrder(classful(qdisc).filters ?? [], filter) })),
     );
   }
 
@@ -219,6 +220,23 @@ export class Tc {
     if (list.length === 0) there.attached?.remove();
     state.policers[side] = { filters, attached: list.length === 0 ? undefined : attachPolicers(this.engine, state.port, side, list) };
   }
+}
+
+/** What the kernel gives the first filter that names no priority; later ones come before it. */
+const FIRST_PRIO = 0xc000;
+
+/** With one more, those with lower priorities first; of one priority, as they were added. */
+function inOrder<Kind extends { prio?: number }>(filters: readonly Kind[], added: Kind): Kind[] {
+  const lowest = filters.reduce((least, { prio = FIRST_PRIO }) => Math.min(least, prio), FIRST_PRIO + 1);
+  const one = { ...added, prio: added.prio || Math.max(1, lowest - 1) };
+  return [...filters, one].sort((a, b) => (a.prio ?? FIRST_PRIO) - (b.prio ?? FIRST_PRIO));
+}
+
+function without<Kind extends { prio?: number }>(filters: readonly Kind[], prio: number | undefined): Kind[] {
+  if (prio === undefined) return [];
+  const left = filters.filter((each) => each.prio !== prio);
+  if (left.length === filters.length) throw new LoomError("ENOENT", `tc: there is no filter with priority ${prio}`);
+  return left;
 }
 
 const isRemoval = (verb: string) => verb === "del" || verb === "delete";
