@@ -4,7 +4,7 @@
  *   const host = await Host.create({ interfaces: [{ name: "eth0", device, addresses: ["192.0.2.2/24"], gateway: "192.0.2.1" }] });
  *   const socket = await host.connect({ hostname: "192.0.2.1", port: 80 });
  */
-import { parsePrefix } from "../base/address.ts";
+import { formatPrefix, parsePrefix } from "../base/address.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
@@ -21,6 +21,7 @@ import type { TraceEntry } from "../filter/trace.ts";
 import type { AddressInfo, AddressOptions } from "../ip/addresses.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import { MAIN_TABLE } from "../ip/policy-routing.ts";
+import type { Route } from "../ip/routes.ts";
 import { IpStack } from "../ip/stack.ts";
 import { EchoLayer } from "../raw/echo.ts";
 import { RawLayer } from "../raw/layer.ts";
@@ -421,6 +422,25 @@ export class Host {
 
   /** `ip route add`. */
   addRoute(route: RouteOptions): void {
+    this.ip.rules.table(route.table ?? MAIN_TABLE).add(this.routeOf(route));
+  }
+
+  /** `ip route replace`: in place of the one to the same prefix with the same metric, if there is one. What cannot be leaves that as it is. */
+  replaceRoute(route: RouteOptions): void {
+    const made = this.routeOf(route);
+    const routes = this.ip.rules.table(route.table ?? MAIN_TABLE);
+    const name = formatPrefix(made.prefix);
+    const before = routes.list().find(({ prefix, metric }) => metric === made.metric && formatPrefix(prefix) === name);
+    if (before) routes.delete(before.prefix, before.metric);
+    try {
+      routes.add(made);
+    } catch (error) {
+      if (before) routes.add(before);
+      throw error;
+    }
+  }
+
+  private routeOf(route: RouteOptions): Route {
     checkOptions("route", ROUTE satisfies Shape<RouteOptions>, route, ["to"]);
     const hops = route.nextHops ?? (route.via || route.interface ? [{ via: route.via, interface: route.interface }] : []);
     const nextHops = hops.map((hop) => {
@@ -428,9 +448,7 @@ export class Host {
       const iface = hop.interface === undefined ? (zone ?? this.interfaceTo(via)) : this.ip.interface(hop.interface);
       return { via, iface, weight: "weight" in hop ? (hop.weight as number | undefined) : undefined };
     });
-    const prefix = parsePrefix(route.to);
-    const routes = this.ip.rules.table(route.table ?? MAIN_TABLE);
-    routes.add({ prefix, kind: route.kind ?? "unicast", nextHops, metric: route.metric ?? 0, protocol: "static" });
+    return { prefix: parsePrefix(route.to), kind: route.kind ?? "unicast", nextHops, metric: route.metric ?? 0, protocol: "static" };
   }
 
   /** `ip rule add`: a rule for what the host sends and what it forwards. */

@@ -14,7 +14,7 @@ export function neighbour({ host }: Router, [verb, ...words]: readonly string[],
   if (verb === "add" || verb === "change" || verb === "replace") return setNeighbour(host, verb, words);
   const isOne = verb === "del" || verb === "delete";
   if (!isOne && verb !== "flush" && !isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip neigh help".`);
-  const [, named] = takeWord(words, "nud");
+  const [state, named] = takeWord(words, "nud");
   const device = isOne ? takeWord(words, "dev")[0] : deviceOf(named);
   if (device && !host.ip.interfaces.some(({ name }) => name === device)) throw usage(`Cannot find device "${device}"`);
   const { neighbours } = host.ip;
@@ -26,7 +26,7 @@ export function neighbour({ host }: Router, [verb, ...words]: readonly string[],
   if (!device) throw usage(isOne ? "Device and destination are required arguments." : "Flush requires arguments.");
   const found = isOne
     ? wanted.filter(({ address: own }) => own.equals(addressIn(words)))
-    : wanted.filter(({ state }) => state !== "PERMANENT");
+    : wanted.filter((each) => (state === undefined ? each.state !== "PERMANENT" : state === "all" || each.state === state.toUpperCase()));
   if (isOne && found.length === 0) throw usage("RTNETLINK answers: No such file or directory");
   for (const each of found) neighbours.remove(each);
   return done;

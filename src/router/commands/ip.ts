@@ -1,9 +1,10 @@
 /** `ip [-4|-6|-s] addr|link|route|neigh|rule …`: ip(8) against the router. */
-import { type Prefix, tryParsePrefix } from "../../base/address.ts";
+import { formatPrefix, type Prefix, parsePrefix, tryParsePrefix } from "../../base/address.ts";
 import { LoomError } from "../../base/errors.ts";
 import { IpAddress } from "../../base/ip-address.ts";
 import type { LinkInfo, RouteOptions, RuleOptions } from "../../host/host.ts";
 import { ruleOf as madeRule } from "../../host/rule-options.ts";
+import type { AddressOptions } from "../../ip/addresses.ts";
 import { MAIN_TABLE } from "../../ip/policy-routing.ts";
 import type { Route } from "../../ip/routes.ts";
 import type { Rule } from "../../ip/rule.ts";
@@ -70,17 +71,32 @@ function link(router: Router, [verb, ...words]: readonly string[], asked: Asked)
   }
   const [named, others] = takeWord(words, "dev");
   const [name, ...rest] = named === undefined ? words : [named, ...others];
+  if (!name) throw usage('Not enough information: "dev" argument is required.');
   devices(router, name);
+  // All words are understood before one of them is done.
+  const changes: (() => void)[] = [];
   for (let i = 0; i < rest.length; i++) {
     const word = rest[i];
-    if (word === "up" || word === "down") router.host.setUp(name, word === "up");
-    else if (word === "mtu") router.host.setMtu(name, Number(rest[++i]));
-    else if (word === "master") enslave(router, name, rest[++i] ?? "");
-    else if (word === "nomaster") router.host.setMaster(name, undefined);
-    else if (word === "address") router.host.setMac(name, rest[++i] ?? "");
-    else throw usage(`Error: either "dev" is duplicate, or "${word}" is a garbage.`);
+    const value = () => rest[++i] ?? missing(word);
+    if (word === "up" || word === "down") changes.push(() => router.host.setUp(name, word === "up"));
+    else if (word === "nomaster") changes.push(() => router.host.setMaster(name, undefined));
+    else if (word === "mtu") {
+      const mtu = numberOf(value(), "mtu");
+      changes.push(() => router.host.setMtu(name, mtu));
+    } else if (word === "master") {
+      const master = value();
+      changes.push(() => enslave(router, name, master));
+    } else if (word === "address") {
+      const mac = value();
+      changes.push(() => router.host.setMac(name, mac));
+    } else throw usage(`Error: either "dev" is duplicate, or "${word}" is a garbage.`);
   }
+  for (const change of changes) change();
   return done;
+}
+
+function missing(word: string): never {
+  throw usage(`Command line is not complete. Try option "help": ${word} has no value`);
 }
 
 function enslave({ host }: Router, name: string, master: string): void {
@@ -91,11 +107,11 @@ function enslave({ host }: Router, name: string, master: string): void {
 function address(router: Router, [verb, ...words]: readonly string[], asked: Asked): Output {
   const { host } = router;
   if (verb === "add" || verb === "del" || verb === "delete") {
-    const [name, [given]] = takeWord(words, "dev");
-    if (name === undefined) throw usage('Not enough information: "dev" argument is required.');
+    const [name, [given = missing("local"), ...rest]] = takeWord(words, "dev");
+    if (!name) throw usage('Not enough information: "dev" argument is required.');
     devices(router, name);
-    if (verb === "add") host.addAddress(name, given ?? "");
-    else host.removeAddress(name, given ?? "");
+    if (verb === "add") host.addAddress(name, given, lifetimesOf(rest));
+    else removeAddress(router, name, given, rest);
     return done;
   }
   if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip address help".`);
@@ -114,6 +130,32 @@ function address(router: Router, [verb, ...words]: readonly string[], asked: Ask
         : addressText(router, each, own, family),
     ([each, own]) => addressJson(router, each, own, family),
   );
+}
+
+/** `valid_lft` and `preferred_lft`, in seconds or "forever"; `brd +` is what every address has. */
+function lifetimesOf(words: readonly string[]): AddressOptions {
+  const options: AddressOptions = {};
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i];
+    const value = words[++i] ?? missing(word);
+    const ms = () => (value === "forever" ? Number.POSITIVE_INFINITY : numberOf(value, word) * 1000);
+    if (word === "valid_lft") options.validMs = ms();
+    else if (word === "preferred_lft") options.preferredMs = ms();
+    else if (!((word === "brd" || word === "broadcast") && value === "+"))
+      throw usage(`Error: either "local" is duplicate, or "${word}" is a garbage.`);
+  }
+  return options;
+}
+
+/** With a length, the one of that length. */
+function removeAddress({ host }: Router, name: string, given: string, [extra]: readonly string[]): void {
+  if (extra !== undefined) throw usage(`Error: either "local" is duplicate, or "${extra}" is a garbage.`);
+  const [text, length] = given.split("/");
+  const address = IpAddress.parse(text);
+  const own = host.addresses().filter((each) => each.interface === name && IpAddress.parse(each.address).equals(address));
+  if (!own.some((each) => length === undefined || String(each.length) === length))
+    throw usage(`Error: ipv${address.family}: ${address.family === 4 ? "Address" : "address"} not found.`);
+  host.removeAddress(name, text);
 }
 
 function route(router: Router, [verb, ...words]: readonly string[], asked: Asked): Output {
@@ -159,7 +201,8 @@ const NO_WAY: Readonly<Record<string, string>> = {
 };
 
 /** `ip route get`: where a packet of this router's own would go. */
-function routeTo({ host }: Router, [word = ""]: readonly string[], { json }: Asked): Output {
+function routeTo({ host }: Router, [word = missing("get"), extra]: readonly string[], { json }: Asked): Output {
+  if (extra !== undefined) throw usage(`Error: ip route get ${word} ${extra}: "${extra}" is not known here; expected an address alone`);
   const prefix = tryParsePrefix(word);
   if (typeof prefix === "string" || word.includes("/")) throw usage(`Error: any valid address is expected rather than "${word}".`);
   const to = IpAddress.parse(word);
@@ -197,7 +240,7 @@ function byPrefix({ prefix: a }: Route, { prefix: b }: Route): number {
 function changeRoute({ host }: Router, verb: string, words: readonly string[], family: 4 | 6 | undefined): Output {
   const kinds = ["unicast", "blackhole", "unreachable", "prohibit"] as const;
   const kind = kinds.find((each) => each === words[0]);
-  const [to = "", ...rest] = kind ? words.slice(1) : words;
+  const [to = missing(`route ${verb}`), ...rest] = kind ? words.slice(1) : words;
   let options: readonly string[] = rest;
   const value = (name: string) => {
     const [found, left] = takeWord(options, name);
@@ -222,13 +265,33 @@ function changeRoute({ host }: Router, verb: string, words: readonly string[], f
     ...(number !== undefined && { table: number }),
     ...(hops && { nextHops: hops }),
   };
-  const remove = () => host.removeRoute(prefix, metric === undefined ? undefined : numberOf(metric, "metric"), number);
-  if (verb.startsWith("del")) remove();
-  else {
-    if (verb === "replace" || verb === "change") attempt(remove);
-    host.addRoute(route);
-  }
+  const alike = host.ip.rules
+    .table(number ?? MAIN_TABLE)
+    .list()
+    .filter((each) => formatPrefix(each.prefix) === formatPrefix(parsePrefix(prefix)));
+  if (verb.startsWith("del")) {
+    const found = alike.find((each) => isMeant(each, route));
+    if (!found) throw usage("RTNETLINK answers: No such process");
+    host.removeRoute(prefix, found.metric, number);
+  } else if (verb === "replace" || verb === "change") {
+    const isThere = alike.some((each) => each.metric === (route.metric ?? 0));
+    if (verb === "change" && !isThere) throw usage("RTNETLINK answers: No such file or directory");
+    host.replaceRoute(route);
+  } else host.addRoute(route);
   return done;
+}
+
+/** Is a route what the words say of one to be deleted? What they do not say may be anything. */
+function isMeant({ kind, metric, nextHops }: Route, wanted: RouteOptions): boolean {
+  if (kind === "local" || (wanted.kind !== undefined && kind !== wanted.kind)) return false;
+  if (wanted.metric !== undefined && metric !== wanted.metric) return false;
+  const hops = wanted.nextHops ?? (wanted.via === undefined && wanted.interface === undefined ? [] : [wanted]);
+  return hops.every(({ via, interface: device }) =>
+    nextHops.some(
+      (each) =>
+        (via === undefined || each.via?.equals(IpAddress.parse(via)) === true) && (device === undefined || each.iface.name === device),
+    ),
+  );
 }
 
 function numberOf(word: string, what: string): number {
@@ -243,17 +306,15 @@ function hopsOf(words: readonly string[]) {
     .slice(1)
     .map((text) => {
       const given = text.trim().split(" ");
-      const [via, device, weight] = ["via", "dev", "weight"].map((name) => takeWord(given, name)[0]);
-      return { via, interface: device, ...(weight && { weight: Number(weight) }) };
+      let left: readonly string[] = given;
+      const [via, device, weight] = ["via", "dev", "weight"].map((name) => {
+        const [value, others] = takeWord(left, name);
+        left = others;
+        return value;
+      });
+      if (left.length > 0) throw usage(`Error: "nexthop" or end of line is expected instead of "${left[0]}"`);
+      return { via, interface: device, ...(weight && { weight: numberOf(weight, "weight") }) };
     });
-}
-
-function attempt(action: () => void): void {
-  try {
-    action();
-  } catch {
-    // There was none to replace.
-  }
 }
 
 function rule({ host }: Router, [verb, ...words]: readonly string[], asked: Asked): Output {
@@ -277,6 +338,8 @@ function rule({ host }: Router, [verb, ...words]: readonly string[], asked: Aske
     return done;
   }
   if (verb === "add") {
+    if (rest.length === 0 && given === undefined) throw usage('"ip rule add" requires arguments.');
+    if (given !== undefined) numberOf(given, "preference");
     if (rest.length > 0 && alike().length > 0) throw new LoomError("EEXIST", "RTNETLINK answers: File exists");
     const lowest = Math.min(...rules.list().map(({ priority }) => priority));
     host.addRule(ruleOf(rest, given === undefined ? lowest - 1 : Number(given)));
@@ -300,7 +363,7 @@ const SELECTORS: Readonly<Record<string, (value: string) => Partial<RuleOptions>
   dev: (value) => ({ interface: value }),
   oif: (value) => ({ boundTo: value }),
   fwmark: (value) => {
-    const [mark, markMask] = value.split("/").map(Number);
+    const [mark, markMask] = value.split("/").map((each) => maskOf(each));
     return { mark, ...(markMask !== undefined && { markMask }) };
   },
   ipproto: (value) => ({ protocol: (/^\d+$/.test(value) ? Number(value) : value) as RuleOptions["protocol"] }),
@@ -310,8 +373,13 @@ const SELECTORS: Readonly<Record<string, (value: string) => Partial<RuleOptions>
   table: (value) => ({ table: tableNumber(value) }),
 };
 
+/** Decimal, or hexadecimal behind 0x. */
+function maskOf(word: string): number {
+  return /^0x[0-9a-f]{1,8}$/i.test(word) ? Number(word) : numberOf(word, "fwmark");
+}
+
 function portsOf(value: string): number | [number, number] {
-  const [low, high] = value.split("-").map(Number);
+  const [low, high] = value.split("-").map((each) => numberOf(each, "port"));
   return high === undefined ? low : [low, high];
 }
 
@@ -324,7 +392,7 @@ function ruleOf(words: readonly string[], priority: number): RuleOptions {
     else {
       const selector = Object.hasOwn(SELECTORS, word) ? SELECTORS[word] : undefined;
       if (!selector) throw usage(`Error: argument "${word}" is wrong: Failed to parse rule type`);
-      made = { ...made, ...selector(words[++i] ?? "") };
+      made = { ...made, ...selector(words[++i] ?? missing(word)) };
     }
   }
   return made;

@@ -38,7 +38,7 @@ export const lb: Command = ({ balancer }, words) => {
     };
   }
   if (verb === "help") return { stdout: HELP };
-  if (!(verb in OPTIONS)) throw usage(WAYS);
+  if (!Object.hasOwn(OPTIONS, verb)) throw usage(WAYS);
   if (rest.length === 0) throw usage(`lb ${verb}: expected a service, such as 192.0.2.80:80 or udp 192.0.2.80:53`);
   const named = /^(tcp|udp|sctp)$/.test(rest[0] ?? "") ? rest.splice(0, 2).join(" ") : `tcp ${rest.splice(0, 1)[0] ?? ""}`;
   const service = balancer.service(named);
