@@ -67,6 +67,19 @@ describe("egress policy", () => {
     ]);
     assert.deepEqual(policy.openings("evil.org", [A("198.51.100.4", 60)]), []);
   });
+
+  it("a private address stays shut behind a prefix of translators, too", () => {
+    const pref64 = { prefix: IpAddress.parse("2001:db8:64::"), length: 48 };
+    const behind = egressPolicy({ interfaces: ["lan"], allow: ["example.com"] }, pref64);
+    const opened = (which: typeof policy, address: string) => which.openings("example.com", [A(address, 60)]).length;
+    for (const address of ["10.0.0.1", "fc00::1", "64:ff9b::10.0.0.1", "64:ff9b::127.0.0.1", "2002:a00:1::1", "2002:c0a8:101::"])
+      assert.equal(opened(policy, address), 0, address);
+    for (const address of ["64:ff9b::198.51.100.1", "2002:c633:6401::1"]) assert.equal(opened(policy, address), 1, address);
+    // RFC 6052 §2.4: 192.0.2.33 and 10.0.0.1 behind 48 bits.
+    assert.deepEqual([opened(behind, "2001:db8:64:c000:2:2100::"), opened(behind, "2001:db8:64:a00:0:100::")], [1, 0]);
+    const trusting = egressPolicy({ interfaces: ["lan"], allow: ["example.com"], privateAddresses: true });
+    assert.deepEqual([opened(trusting, "64:ff9b::10.0.0.1"), opened(trusting, "64:ff9b::127.0.0.1")], [1, 0]);
+  });
 });
 
 describe("egress policy, in a network", () => {
@@ -158,6 +171,24 @@ describe("egress policy, in a network", () => {
         assert.equal(open(), 0);
       }
     }
+
+    // Other rules leave open what was opened; another policy leaves what it allows.
+    const again = () => over(inside.names.newResolver({ servers: ["10.0.0.1"] }).resolve("allowed.test", "A"), 100);
+    await again();
+    const { config } = router;
+    const reload = (more: object) => over(router.reload({ ...config, ...more } as typeof config), 100);
+    await reload({ ruleset: "table ip other {\n}\n" });
+    assert.deepEqual([open(), await tries(OUT[4], 8443)], [1, "open"], "behind other rules");
+    await reload({
+      egress: { interfaces: ["lan"], allow: ["allowed.test:8443", "box.test"] },
+      dns: { ...config.dns, records: { "box.test": OUT[6] } },
+    });
+    assert.deepEqual([await tries(OUT[4], 8443), await tries(OUT[4], 443)], ["open", "ECONNREFUSED"], "a port of it alone");
+    assert.equal(await tries(OUT[6], 443), "ECONNREFUSED");
+    assert.notEqual(typeof (await over(inside.names.newResolver({ servers: ["10.0.0.1"] }).resolve("box.test", "AAAA"), 100)), "string");
+    assert.equal(await tries(OUT[6], 443), "open", "a record of the router's own");
+    await reload({ egress: { interfaces: ["lan"], allow: ["*.port.test:443"] } });
+    assert.deepEqual([open(), await tries(OUT[4], 8443)], [0, "ECONNREFUSED"], "taken back");
     await router.close();
     await lab.engine.close();
   });

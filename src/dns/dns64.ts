@@ -23,6 +23,15 @@ export function embedded(address: IpAddress, { prefix, length }: Pref64): IpAddr
   return IpAddress.fromBytes(bytes);
 }
 
+/** The IPv4 address that one of IPv6 stands for behind a prefix; undefined where it is not behind it. */
+export function extracted(address: IpAddress, { prefix, length }: Pref64): IpAddress | undefined {
+  const bytes = address.bytes();
+  if (prefix.bytes().some((byte, i) => i < length / 8 && byte !== bytes[i])) return undefined;
+  const inside: number[] = [];
+  for (let at = length / 8; inside.length < 4; at++) if (at !== 8) inside.push(bytes[at]);
+  return IpAddress.fromBytes(Uint8Array.from(inside));
+}
+
 /** IPv4-mapped addresses are nobody's (§5.1.4): a name that has no others has none. */
 const isReal = (record: DnsRecord) => record.type === "AAAA" && IpAddress.parse(record.address).family === 6;
 

@@ -5,7 +5,7 @@
 export type { Answer } from "./answer.ts";
 export * from "./cache.ts";
 export { type KnownType, type QuestionType, RCODE, type RecordType, rcodeName, TYPES, type UnknownType } from "./codes.ts";
-export { dns64, embedded, type Pref64 } from "./dns64.ts";
+export { dns64, embedded, extracted, type Pref64 } from "./dns64.ts";
 export type { ExchangeCounters } from "./exchange.ts";
 export { Hosts } from "./hosts.ts";
 export { asciiName, type LookupAddress, type LookupOptions, type LookupWorld, literal, lookup } from "./lookup.ts";

@@ -185,6 +185,11 @@ export class Resolver {
     return dots >= (this.options.ndots ?? 1) ? [name, ...longer] : [...longer, name];
   }
 
+  /** Is the answer in the cache? */
+  knows(question: Question): boolean {
+    return this.cache.get(question) !== undefined;
+  }
+
   /** The answer to one question, from the cache or from a server: also when it says that there is nothing. */
   async query(question: Question, options: QueryOptions = {}): Promise<Answer> {
     const { signal } = options;

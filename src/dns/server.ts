@@ -29,13 +29,25 @@ export interface DnsServerOptions {
   streams?: number;
   /** Streams of one client address at most (RFC 7766 §6.2.2). Default 8. */
   streamsPerClient?: number;
+  /** Questions of one client address under way to other servers at most. Default a quarter of `forwards`. */
+  forwardsPerClient?: number;
+  /** Hears of every answer before it goes to who asked. */
+  answered?: (question: Question, answers: readonly DnsRecord[]) => void;
   /** Default: the runtime's timers. */
   alarms?: Alarms;
 }
 
+interface ServerDatagram {
+  readonly data: Uint8Array;
+  readonly address: string;
+  readonly port: number;
+  /** The address that was asked, which the answer comes from (RFC 2181 §4.1); where a socket does not say, it chooses. */
+  readonly destination?: string;
+}
+
 /** A bound datagram socket of a server; `host.datagram({ port: 53 })` is one. */
-export interface ServerDatagrams extends AsyncIterable<{ readonly data: Uint8Array; readonly address: string; readonly port: number }> {
-  send(data: Uint8Array, to: { readonly address: string; readonly port: number }): void;
+export interface ServerDatagrams extends AsyncIterable<ServerDatagram> {
+  send(data: Uint8Array, to: { readonly address: string; readonly port: number }, options?: { readonly source?: IpAddress }): void;
 }
 
 export interface ServerCounters {
@@ -78,6 +90,8 @@ export class DnsServer {
   private readonly options: DnsServerOptions;
   private readonly alarms: Alarms;
   private forwarding = 0;
+  /** The same of each address that asks. */
+  private readonly asking = new Map<string, number>();
   private streams = 0;
   /** Streams of each address that has one. */
   private readonly clients = new Map<string, number>();
@@ -91,13 +105,15 @@ export class DnsServer {
 
   /** Answers what comes in until the socket is closed. */
   async serveDatagrams(socket: ServerDatagrams): Promise<void> {
-    for await (const { data, address, port } of socket) void this.answerDatagram(socket, data, { address, port });
+    for await (const datagram of socket) void this.answerDatagram(socket, datagram);
   }
 
-  private async answerDatagram(socket: ServerDatagrams, data: Uint8Array, from: { address: string; port: number }): Promise<void> {
+  private async answerDatagram(socket: ServerDatagrams, { data, address, port, destination }: ServerDatagram): Promise<void> {
     try {
-      const answer = await this.answer(data, false);
-      if (answer) socket.send(answer, from);
+      const answer = await this.answer(data, false, address);
+      const asked = destination === undefined ? undefined : IpAddress.parse(destination.split("%")[0]);
+      // Nobody sends from a group.
+      if (answer) socket.send(answer, { address, port }, asked && !asked.isMulticast ? { source: asked } : undefined);
     } catch {
       this.counters.send_errors++;
     }
@@ -121,7 +137,7 @@ export class DnsServer {
     try {
       for await (const query of messagesOf(stream)) {
         idle();
-        const work = this.answer(query, true)
+        const work = this.answer(query, true, client)
           .then((answer) => answer && writer.write(answer))
           .then(idle, () => {})
           .finally(() => running.delete(work));
@@ -155,8 +171,8 @@ export class DnsServer {
     else this.clients.delete(client);
   }
 
-  /** The answer to a message, or undefined when it deserves none. Never rejects. */
-  async answer(bytes: Uint8Array, overStream: boolean): Promise<Uint8Array | undefined> {
+  /** The answer to a message, or undefined when it deserves none. Never rejects. `client`: the address that it comes from. */
+  async answer(bytes: Uint8Array, overStream: boolean, client = ""): Promise<Uint8Array | undefined> {
     const query = readQuery(bytes);
     if (query === "answer") {
       this.counters.ignored++;
@@ -169,20 +185,22 @@ export class DnsServer {
     const limit = overStream ? 65_535 : Math.max(PLAIN_SIZE, Math.min(query.edns?.udpSize ?? PLAIN_SIZE, EDNS_SIZE));
     const head = { ...headOf(query), recursionAvailable: this.options.forward !== undefined, edns };
     try {
-      return encodeMessage({ ...head, ...(await this.reply(query)) }, limit);
+      const reply = await this.reply(query, client);
+      this.options.answered?.(query.questions[0], reply.answers ?? []);
+      return encodeMessage({ ...head, ...reply }, limit);
     } catch {
       // A name in the hosts file that the DNS cannot hold.
       return bareAnswer(bytes, RCODE.SERVFAIL);
     }
   }
 
-  private async reply(query: ParsedMessage): Promise<Reply> {
+  private async reply(query: ParsedMessage, client: string): Promise<Reply> {
     const [question] = query.questions;
     if ((query.edns?.version ?? 0) > 0) return { rcode: RCODE.BADVERS };
     const own = question.class === CLASS_IN || question.class === CLASS_ANY ? this.own(question) : undefined;
-    if (!own) return this.forward(query, question);
+    if (!own) return this.forward(query, question, client);
     this.counters.own++;
-    return query.recursionDesired ? this.continued(own, question) : own;
+    return query.recursionDesired ? this.continued(own, question, client) : own;
   }
 
   /** What this server knows by itself. */
@@ -212,29 +230,34 @@ export class DnsServer {
   }
 
   /** Behind an alias that leads out of a zone the resolver goes on. */
-  private async continued(own: ZoneAnswer, question: Question): Promise<Reply> {
+  private async continued(own: ZoneAnswer, question: Question, client: string): Promise<Reply> {
     const last = own.answers[own.answers.length - 1];
     const { forward } = this.options;
     if (!forward || question.type === "CNAME" || question.type === "ANY" || last?.type !== "CNAME" || own.authorities.length) return own;
-    const rest = this.own({ ...question, name: last.target }) ?? (await this.ask(forward, { ...question, name: last.target }));
+    const rest = this.own({ ...question, name: last.target }) ?? (await this.ask(forward, { ...question, name: last.target }, client));
     return { ...own, rcode: rest.rcode, answers: [...own.answers, ...(rest.answers ?? [])], authorities: rest.authorities };
   }
 
-  private async forward(query: ParsedMessage, question: Question): Promise<Reply> {
+  private async forward(query: ParsedMessage, question: Question, client: string): Promise<Reply> {
     const { forward } = this.options;
     if (!forward || !query.recursionDesired || question.class !== CLASS_IN || question.type === "AXFR" || question.type === "IXFR") {
       this.counters.refused++;
       return { rcode: RCODE.REFUSED };
     }
-    return this.ask(forward, question);
+    return this.ask(forward, question, client);
   }
 
-  private async ask(forward: Resolver, question: Question): Promise<Reply> {
-    if (this.forwarding >= (this.options.forwards ?? 256)) {
+  /** One that asks for what nobody answers waits for itself: neither others' questions nor what is known already do. */
+  private async ask(forward: Resolver, question: Question, client: string): Promise<Reply> {
+    const { forwards = 256, forwardsPerClient = Math.ceil(forwards / 4) } = this.options;
+    const own = this.asking.get(client) ?? 0;
+    const isOver = this.forwarding >= forwards || (client !== "" && own >= forwardsPerClient);
+    if (isOver && !forward.knows(question)) {
       this.counters.over_limit++;
       return { rcode: RCODE.SERVFAIL };
     }
     this.forwarding++;
+    this.asking.set(client, own + 1);
     this.counters.forwarded++;
     try {
       const { rcode, records, authority } = await forward.query({ name: question.name, type: question.type });
@@ -243,6 +266,9 @@ export class DnsServer {
       return { rcode: RCODE.SERVFAIL };
     } finally {
       this.forwarding--;
+      const left = (this.asking.get(client) ?? 1) - 1;
+      if (left > 0) this.asking.set(client, left);
+      else this.asking.delete(client);
     }
   }
 }

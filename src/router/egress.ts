@@ -11,6 +11,7 @@
 import { formatPrefix, tryParsePrefix } from "../base/address.ts";
 import { invalid } from "../base/errors.ts";
 import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
+import { extracted, type Pref64 } from "../dns/dns64.ts";
 import { nameKey } from "../dns/hosts.ts";
 import type { DnsRecord } from "../dns/records.ts";
 
@@ -48,6 +49,12 @@ const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10
 /** Names that stand for other networks of one's own are how those are reached from outside ("DNS rebinding"). */
 const isPrivate = (address: IpAddress) =>
   PRIVATE.some(({ address: network, length }) => network.family === address.family && networkOf(address, length).equals(network));
+
+/** Prefixes behind which others than this router may reach IPv4: the well-known one (RFC 6052), and 6to4's (RFC 3056). */
+const TRANSLATED: readonly Pref64[] = [
+  { prefix: IpAddress.parse("64:ff9b::"), length: 96 },
+  { prefix: IpAddress.parse("2002::"), length: 16 },
+];
 
 export function parseAllow(text: string): Allowed {
   const [, bracketed, rest] = /^\[([^\]]+)\](.*)$/.exec(text) ?? [];
@@ -94,7 +101,16 @@ export interface EgressPolicy {
   openings(name: string, records: readonly DnsRecord[]): Opening[];
 }
 
-export function egressPolicy(options: EgressOptions): EgressPolicy {
+/** `pref64`: behind it this router itself reaches IPv4. */
+export function egressPolicy(options: EgressOptions, pref64?: Pref64): EgressPolicy {
+  const prefixes = pref64 ? [...TRANSLATED, pref64] : TRANSLATED;
+  /** The address, and those of IPv4 that it may stand for. */
+  const meanings = (address: IpAddress) => {
+    const inside = address.family === 6 ? prefixes.map((each) => extracted(address, each)) : [];
+    return [address, ...inside.filter((each) => each !== undefined)];
+  };
+  const mayOpen = (address: IpAddress) =>
+    meanings(address).every((each) => isOutside(each) && (options.privateAddresses || !isPrivate(each)));
   const allowed = options.allow.map(parseAllow);
   const names = allowed.filter((each) => each.kind === "name");
   const covers = (name: string) => {
@@ -111,7 +127,7 @@ export function egressPolicy(options: EgressOptions): EgressPolicy {
         if (record.type !== "A" && record.type !== "AAAA") return [];
         const address = IpAddress.parse(record.address);
         const { family } = address;
-        if (!isOutside(address) || (isPrivate(address) && !options.privateAddresses)) return [];
+        if (!mayOpen(address)) return [];
         const timeoutSeconds = Math.min(Math.max(record.ttl, LEAST_TTL), MOST_TTL);
         return entries.map(({ port }) =>
           port === undefined

@@ -19,7 +19,7 @@ import { same } from "./changes.ts";
 import { checkConfig } from "./config.ts";
 import { egressPolicy } from "./egress.ts";
 import { type InterfaceSources, Interfaces } from "./interfaces.ts";
-import { NAT64_INTERFACE, Nat64 } from "./nat64.ts";
+import { NAT64_INTERFACE, Nat64, pref64Of } from "./nat64.ts";
 import { PortMapping } from "./port-mapping.ts";
 import { Queues } from "./queues.ts";
 import { Routing } from "./routing.ts";
@@ -142,9 +142,10 @@ export class Router {
     this.routing.set(next, before);
     this.queues.set(next.interfaces);
     this.balancer?.apply((next.balancers ?? []).map(serviceOf));
-    const policy = next.egress && egressPolicy(next.egress);
+    const policy = next.egress && egressPolicy(next.egress, next.nat64 && pref64Of(next));
+    this.rules.setPolicy(policy);
     this.portMapping.set(next);
-    this.services.set(next, before, policy, (elements) => this.rules.open(elements));
+    this.services.set(next, before, policy, (name, records) => this.rules.answered(name, records));
   }
 
   [INSPECT](depth: number, options: object, inspect: Inspect): string {

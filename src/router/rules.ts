@@ -1,15 +1,21 @@
 /** A router's rules and what it tracks: the user's ruleset, the tables of the shortcuts, names that were opened by answers. */
 
 import { LoomError } from "../base/errors.ts";
+import type { DnsRecord } from "../dns/records.ts";
 import { DEFAULT_TIMEOUTS } from "../engine/flows.ts";
 import type { Firewall } from "../filter/firewall.ts";
 import type { Host } from "../host/host.ts";
 import type { AddressListener } from "../ip/addresses.ts";
 import type { Conntrack } from "../track/conntrack.ts";
-import { EGRESS_TABLE, type Opening, openingKey } from "./egress.ts";
+import { EGRESS_TABLE, type EgressPolicy, type Opening, openingKey } from "./egress.ts";
 import { firewallOf, trackingOf } from "./ports.ts";
 import { ownTables, rulesOf, transaction } from "./ruleset.ts";
 import type { RouterConfig } from "./schema.ts";
+
+type AddressRecord = DnsRecord & { readonly type: "A" | "AAAA" };
+/** As many as a set of the policy holds. */
+const MOST_ANSWERS = 65_535;
+const OPENED_SETS = ["names4", "names6", "ports4", "ports6"];
 
 export class Rules {
   readonly engine: Firewall | undefined;
@@ -22,6 +28,9 @@ export class Rules {
   private user: string | undefined;
   private tables: ReadonlyMap<string, string> = new Map();
   private isWaiting = false;
+  private policy: EgressPolicy | undefined;
+  /** What answers have brought, by name and address, while they live. */
+  private readonly answers = new Map<string, { name: string; record: AddressRecord; until: number }>();
   private readonly listener: AddressListener = () => this.later();
 
   constructor(host: Host) {
@@ -56,9 +65,11 @@ export class Rules {
     const there = new Map([...this.tables].filter(([name]) => this.engine?.has("inet", name) ?? false));
     const changed = user !== (this.user ?? "");
     const sources = transaction(changed ? source : undefined, tables, there);
-    if (changed || sources.length > 0) this.use().apply(sources, { replace: changed });
+    const isNew = changed || sources.length > 0;
+    if (isNew) this.use().apply(sources, { replace: changed });
     this.user = user;
     this.tables = tables;
+    if (isNew) this.reopen();
   }
 
   private use(): Firewall {
@@ -81,11 +92,44 @@ export class Rules {
     });
   }
 
-  /**
-   * Addresses that an answer allowed, for as long as it says; those that are open already stay so for that long from now. A full set
-   * opens no more: who asked gets the answer and is refused.
-   */
-  open(openings: readonly Opening[]): void {
+  /** The policy for names from now on. What answers have opened stays so for as long as they said, as far as it allows their names. */
+  setPolicy(policy: EgressPolicy | undefined): void {
+    this.policy = policy;
+    this.reopen();
+  }
+
+  /** An answer to a question for a name: what it allows is open for as long as it says, before it goes to who asked. */
+  answered(name: string, records: readonly DnsRecord[]): void {
+    if (!this.policy?.allows(name)) return;
+    const now = this.host.engine.clock.now();
+    for (const record of records) {
+      if (record.type !== "A" && record.type !== "AAAA") continue;
+      if (this.answers.size >= MOST_ANSWERS) this.forget(now);
+      if (this.answers.size < MOST_ANSWERS) this.answers.set(`${name} ${record.address}`, { name, record, until: now + record.ttl * 1000 });
+    }
+    this.open(this.policy.openings(name, records));
+  }
+
+  private forget(now: number): void {
+    for (const [key, { until, name }] of this.answers) if (until <= now || !this.policy?.allows(name)) this.answers.delete(key);
+  }
+
+  /** Sets of the policy hold what is allowed now, and nothing else: rules that were made anew know of no answers, and others of too many. */
+  private reopen(): void {
+    const { engine, policy } = this;
+    if (!engine?.has("inet", EGRESS_TABLE)) return;
+    for (const set of OPENED_SETS) {
+      const where = { family: "inet", table: EGRESS_TABLE, set } as const;
+      engine.deleteElements(where, engine.elements(where));
+    }
+    const now = this.host.engine.clock.now();
+    this.forget(now);
+    for (const { name, record, until } of this.answers.values())
+      this.open(policy?.openings(name, [{ ...record, ttl: Math.ceil((until - now) / 1000) }]) ?? []);
+  }
+
+  /** Those that are open already stay so for that long from now. A full set opens no more: who asked gets the answer and is refused. */
+  private open(openings: readonly Opening[]): void {
     for (const opening of openings) {
       const elements = [{ key: openingKey(opening), timeoutMs: opening.timeoutSeconds * 1000 }];
       try {

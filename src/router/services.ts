@@ -5,17 +5,19 @@ import type { Dhcp6Server } from "../dhcp/server6.ts";
 import { RCODE } from "../dns/codes.ts";
 import { dns64, type Pref64 } from "../dns/dns64.ts";
 import { Hosts } from "../dns/hosts.ts";
+import type { Question } from "../dns/message.ts";
+import type { DnsRecord } from "../dns/records.ts";
 import { DnsServer } from "../dns/server.ts";
 import { type RunningDhcpServer, serveDhcp, serveDhcp6 } from "../host/dhcp-server.ts";
 import type { Host } from "../host/host.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import { same } from "./changes.ts";
-import type { EgressPolicy, Opening } from "./egress.ts";
+import type { EgressPolicy } from "./egress.ts";
 import { pref64Of } from "./nat64.ts";
 import type { DhcpConfig, RouterConfig } from "./schema.ts";
 
 /** Opens what an answer allows, before the answer is sent. */
-export type Opener = (openings: readonly Opening[]) => void;
+export type Opener = (name: string, records: readonly DnsRecord[]) => void;
 
 const DNS_PORT = 53;
 
@@ -130,13 +132,12 @@ export class Services {
       if (policy && !policy.allows(question.name)) return { rcode: RCODE.REFUSED, found: false, records: [], authority: [] } as never;
       // What DHCP or routers told since then.
       if (!config.upstreams) resolver.servers = host.resolver.servers;
-      const answer = pref64 ? await dns64(question, pref64, (each) => ask(each, options)) : await ask(question, options);
-      if (policy) open(policy.openings(question.name, answer.records));
-      return answer;
+      return pref64 ? dns64(question, pref64, (each) => ask(each, options)) : ask(question, options);
     };
     const hosts = new Hosts();
     for (const [name, addresses] of Object.entries(config.records ?? {})) for (const each of [addresses].flat()) hosts.add(each, name);
-    const server = new DnsServer({ hosts, forward: resolver, alarms: host.names.alarms });
+    const answered = policy && (({ name }: Question, records: readonly DnsRecord[]) => open(name, records));
+    const server = new DnsServer({ hosts, forward: resolver, answered, alarms: host.names.alarms });
     const places = config.listen ?? [undefined];
     const sockets = places.map((name) => host.datagram({ port: DNS_PORT, interface: name }));
     const listeners = places.map((name) => host.listen({ port: DNS_PORT, interface: name }));
