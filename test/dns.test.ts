@@ -166,6 +166,30 @@ describe("a host and its name server", () => {
     assert.deepEqual([record.name, record.ttl, seen.length], ["far.other.test", 50, 1]);
     await lab.engine.close();
   });
+
+  it("answers from the address that was asked; who asks what nobody answers waits for itself", async () => {
+    const lab = await Lab.create({ seed: 6, hosts: 3 });
+    const addresses = ["10.0.0.2/24", "10.0.0.3/24", "fd00::2/64", "fd00::3/64"];
+    const server = await lab.host({ interfaces: [{ addresses, gateway: "10.0.0.99" }, { addresses: ["10.1.0.1/24"] }], dns: ["10.9.9.9"] });
+    const client = await lab.host({ interfaces: [{ addresses: ["10.0.0.1/24", "fd00::1/64"] }] });
+    const other = await lab.host({ interfaces: [{ addresses: ["10.1.0.2/24"] }] });
+    lab.link(client, server, { delay: 1 });
+    lab.link(server, other, { delay: 1 }, ["eth1", "eth0"]);
+    const running = serveDns(server, { forward: true, zones: [zone()], forwards: 8, forwardsPerClient: 4 });
+    for (const to of ["10.0.0.3", "10.0.0.2", "fd00::3"]) {
+      const resolver = client.names.newResolver({ servers: [to], timeout: 500, attempts: 1 });
+      await wait(lab, resolver.resolve("www.example.test", "A"));
+    }
+    const asking = client.names.newResolver({ servers: ["10.0.0.2"], timeout: 20_000, attempts: 1 });
+    for (let i = 0; i < 30; i++) asking.query({ name: `silent${i}.other.test`, type: "A" }).catch(() => {});
+    await lab.run(100);
+    assert.equal(running.server.counters.over_limit, 26);
+    const neighbour = other.names.newResolver({ servers: ["10.1.0.1"], timeout: 300, attempts: 1 });
+    neighbour.query({ name: "silent.other.test", type: "A" }).catch(() => {});
+    await lab.run(100);
+    assert.deepEqual([running.server.counters.over_limit, running.server.counters.forwarded], [26, 5]);
+    await lab.engine.close();
+  });
 });
 
 describe("the resolver", () => {

@@ -397,3 +397,44 @@ describe("fragments", () => {
     assert.equal(add(65_512, 3, false)?.length, 65_535);
   });
 });
+
+it("ways that take less than 552 bytes: what goes there is cut on the way, and arrives", async () => {
+  for (const mtu of [296, 68]) {
+    const lab = await Lab.create({ interfaces: 4, hosts: 3, seed: mtu });
+    const near = await lab.host({ interfaces: [{ addresses: ["10.0.1.2/24"], gateway: "10.0.1.1" }] });
+    const router = await lab.host({
+      forwarding: true,
+      interfaces: [{ addresses: ["10.0.1.1/24"] }, { addresses: ["10.0.2.1/24"], mtu }],
+    });
+    const far = await lab.host({ interfaces: [{ addresses: ["10.0.2.2/24"], gateway: "10.0.2.1" }] });
+    lab.link(near, router, { delay: 5 });
+    lab.link(router, far, { delay: 5 }, ["eth1", "eth0"]);
+    const [inbox, out] = [far.datagram({ port: 53 }), near.datagram()];
+    const arrived: (number | undefined)[] = [];
+    for (const bytes of [400, 400, 1000, 400]) {
+      out.send(new Uint8Array(bytes), { address: "10.0.2.2", port: 53 });
+      await lab.run(1000);
+      arrived.push(inbox.tryReceive()?.data.length);
+    }
+    // The first one tells what the way takes, as in Linux.
+    assert.deepEqual(arrived, [undefined, 400, 1000, 400], `${mtu} bytes`);
+    const listener = far.listen({ port: 80 });
+    const received = listener.accept().then(async (socket) => {
+      let sum = 0;
+      for await (const chunk of socket.readable) sum += chunk.length;
+      return sum;
+    });
+    const sent = near.connect({ hostname: "10.0.2.2", port: 80 }).then(async (socket) => {
+      await socket.write(new Uint8Array(20_000));
+      await socket.closeWrite();
+    });
+    let sum = 0;
+    void received.then((bytes) => {
+      sum = bytes;
+    });
+    await lab.run(10_000, () => sum > 0);
+    await sent;
+    assert.equal(sum, 20_000, `${mtu} bytes`);
+    await lab.engine.close();
+  }
+});

@@ -5,7 +5,7 @@ import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import { checkOptions, oneOf, text, whole } from "../src/base/options.ts";
 import { CONNECT } from "../src/host/option-shapes.ts";
-import { Engine, Host, joinPorts, Lab, serveDhcp, serveDns } from "../src/index.ts";
+import { Engine, Host, joinPorts, Lab, serveDhcp, serveDhcp6, serveDns } from "../src/index.ts";
 
 const EINVAL = (message: string | RegExp) => ({ name: "LoomError", code: "EINVAL", message });
 /** What a program without types may pass. */
@@ -101,6 +101,52 @@ describe("wrong options", () => {
     assert.throws(() => host.addRoute(any({ via: "10.0.0.2" })), EINVAL("route: to is missing; expected an object with to"));
     assert.throws(() => serveDhcp(host, any({})), EINVAL("serveDhcp: pools is missing; expected an object with pools"));
     assert.throws(() => serveDns(host, any({ zone: [] })), EINVAL('there is no serveDns option "zone"; did you mean "zones"?'));
+  });
+
+  it("are refused by serveDhcp and serveDhcp6, down to their pools", () => {
+    const pool = { subnet: "10.0.0.0/24", range: ["10.0.0.100", "10.0.0.200"] };
+    for (const [more, message] of [
+      [{ dns: ["fd00::1"] }, 'pool: dns is a list of 1; expected a list, each an IPv4 address (one is "fd00::1")'],
+      [{ routers: "10.0.0.1" }, 'pool: routers is "10.0.0.1"; expected a list'],
+      [{ router: ["10.0.0.1"] }, 'there is no pool option "router"; did you mean "routers"?'],
+      [{ leaseSeconds: -4 }, "pool: leaseSeconds is -4; expected a whole number from 1 to 4294967295"],
+      [{ fixed: [{ mac: "02:00:00:00:00:01" }] }, /^fixed address: address is missing/],
+    ] as const)
+      assert.throws(() => serveDhcp(host, any({ pools: [{ ...pool, ...more }] })), EINVAL(message));
+    for (const [options, message] of [
+      [{ dns: ["x"] }, /^serveDhcp6: dns .* IPv6 address \(one is "x"\)$/],
+      [{ dnss: [] }, 'there is no serveDhcp6 option "dnss"; did you mean "dns"?'],
+      [{ validSeconds: -1 }, /^serveDhcp6: validSeconds is -1/],
+      [{ delegate: { prefix: "2001:db8::/48", lenght: 56 } }, 'there is no delegate option "lenght"; did you mean "length"?'],
+    ] as const)
+      assert.throws(() => serveDhcp6(host, any(options)), EINVAL(message));
+  });
+
+  it("are refused by conntrack and the firewall: what is misspelt does not mean everything", async () => {
+    const lab = await Lab.create({ memory: { flows: 64, filterBytes: 1 << 20 } });
+    const { conntrack, firewall } = await lab.host({ interfaces: [{ addresses: ["10.0.0.1/24"] }] });
+    for (const act of [
+      () => conntrack.delete(any({ proto: "udp" })),
+      () => conntrack.list(any({ proto: "udp" })),
+      () => conntrack.update(any({ proto: "udp" }), { mark: 7 }),
+    ])
+      assert.throws(act, EINVAL(/^there is no filter option "proto"/));
+    assert.throws(() => conntrack.list(any({ dport: "7" })), EINVAL('filter: dport is "7"; expected a whole number from 0 to 65535'));
+    assert.throws(() => conntrack.update({}, any({ marc: 9 })), EINVAL('there is no change option "marc"; did you mean "mark"?'));
+    assert.throws(
+      () => conntrack.configure(any({ tcploose: false })),
+      EINVAL('there is no conntrack option "tcploose"; did you mean "tcpLoose"?'),
+    );
+    assert.throws(
+      () => firewall.apply("add table ip gone", any({ chck: true })),
+      EINVAL('there is no apply option "chck"; did you mean "check"?'),
+    );
+    assert.throws(
+      () => firewall.applyIptables("", any({ restor: true })),
+      EINVAL('there is no applyIptables option "restor"; did you mean "restore"?'),
+    );
+    assert.equal(firewall.list(), "");
+    await lab.engine.close();
   });
 
   it("are refused by datagrams, which are bytes for an address", () => {

@@ -12,6 +12,7 @@
 import * as abi from "../../assembly/abi.ts";
 import type { Clock } from "../base/clock.ts";
 import { LoomError } from "../base/errors.ts";
+import { anything, checkOptions, oneOf, type Shape, text, yesNo } from "../base/options.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Network, Tracked } from "../engine/network.ts";
 import type { Expression, Family, LogSpec, RulesetSpec, SetElement } from "./expressions.ts";
@@ -72,6 +73,30 @@ export interface IptablesOptions extends Omit<TranslateOptions, "existing"> {
   readonly check?: boolean;
 }
 
+const APPLY: Shape<FirewallApplyOptions> = {
+  file: text,
+  json: yesNo,
+  check: yesNo,
+  replace: yesNo,
+  handles: yesNo,
+  stateless: yesNo,
+  terse: yesNo,
+  numeric: yesNo,
+  numericPriority: yesNo,
+  numericTime: yesNo,
+  numericProtocol: yesNo,
+  userNames: yesNo,
+  serviceNames: yesNo,
+};
+const IPTABLES: Shape<IptablesOptions> = {
+  check: yesNo,
+  family: oneOf("ip", "ip6"),
+  file: text,
+  lines: anything,
+  columns: anything,
+  restore: yesNo,
+};
+
 export class Firewall {
   private readonly clock: Clock;
   private readonly hasBridges: boolean;
@@ -98,10 +123,11 @@ export class Firewall {
    * Commands as nft takes them, of one text or several, all or none. Returns what `list` and `reset` commands among them print. Throws an {@link NftError}
    * (EINVAL) of nft's own kind.
    */
-  apply(text: string | readonly Source[], options: FirewallApplyOptions = {}): string {
+  apply(commands: string | readonly Source[], options: FirewallApplyOptions = {}): string {
+    checkOptions("apply", APPLY, options);
     const { file = "ruleset", json, check, replace, ...listing } = options;
     const next = replace ? this.ruleset.empty() : this.ruleset.fork();
-    const sources = typeof text === "string" ? [{ name: file, text }] : text;
+    const sources = typeof commands === "string" ? [{ name: file, text: commands }] : commands;
     const applied = sources.map((source) =>
       next.apply(parseRuleset(json && isJson(source.text) ? fromJson(source) : source), {
         ...listing,
@@ -125,9 +151,10 @@ export class Firewall {
    * Commands as iptables or ip6tables takes them, or what iptables-save prints: all or none. `-D`, `-C` and `-X` mean the rules in force. Throws an
    * {@link NftError} (EINVAL) with the place of what cannot be translated, or is not there.
    */
-  applyIptables(text: string, options: IptablesOptions = {}): void {
+  applyIptables(commands: string, options: IptablesOptions = {}): void {
+    checkOptions("applyIptables", IPTABLES, options);
     const { check, ...rest } = options;
-    this.apply([translated(text, { ...rest, existing: existingRules(this.ruleset) })], { check });
+    this.apply([translated(commands, { ...rest, existing: existingRules(this.ruleset) })], { check });
   }
 
   /** Only of a set that is the very one in force: what this text has made or changed already is as it says. */

@@ -8,7 +8,7 @@ import { Dhcp6Server, type Dhcp6ServerOptions } from "../dhcp/server6.ts";
 import { EVERYBODY, LIMITED_BROADCAST, listenOn, sendRaw, sendRouted } from "./dhcp-link.ts";
 import { duidOf, SERVERS6 } from "./dhcp6.ts";
 import type { Host } from "./host.ts";
-import { SERVE_DHCP } from "./option-shapes.ts";
+import { SERVE_DHCP, SERVE_DHCP6 } from "./option-shapes.ts";
 
 export interface ServeDhcpOptions extends Omit<Dhcp4ServerOptions, "address" | "alarms" | "reply" | "inUse" | "mtu"> {
   /** Default: the first one. */
@@ -66,6 +66,7 @@ export interface ServeDhcp6Options extends Omit<Dhcp6ServerOptions, "duid" | "al
 
 /** Serves DHCPv6 on an interface: addresses, prefixes, or name servers alone. */
 export function serveDhcp6(host: Host, options: ServeDhcp6Options = {}): RunningDhcpServer<Dhcp6Server> {
+  checkOptions("serveDhcp6", SERVE_DHCP6 satisfies Shape<ServeDhcp6Options>, options);
   const { interface: name, duid, reconfigure = false, ...rest } = options;
   const { ip } = host;
   const iface = name === undefined ? ip.interfaces[0] : ip.interface(name);

@@ -1,4 +1,6 @@
 /** What the options of a host's calls have to be; `host.ts` says what they mean, and that none is forgotten (`satisfies`). */
+
+import { IpAddress } from "../base/ip-address.ts";
 import {
   abortSignal,
   amount,
@@ -6,6 +8,7 @@ import {
   anything,
   bytes,
   callback,
+  type Expectation,
   either,
   having,
   listOf,
@@ -17,6 +20,7 @@ import {
   whole,
   yesNo,
 } from "../base/options.ts";
+import type { Pool4Options } from "../dhcp/leases4.ts";
 import type { LookupOptions } from "../dns/lookup.ts";
 import type { ResolverOptions } from "../dns/resolver.ts";
 import type { AddressOptions } from "../ip/addresses.ts";
@@ -222,10 +226,59 @@ export const DHCP = {
   reconfigure: yesNo,
 };
 
+const addressOf =
+  (family: 4 | 6): Expectation =>
+  (value) =>
+    familyOf(value) === family ? undefined : `an IPv${family} address`;
+function familyOf(value: unknown): number | undefined {
+  try {
+    return typeof value === "string" ? IpAddress.parse(value).family : undefined;
+  } catch {
+    return undefined;
+  }
+}
+const address4 = addressOf(4);
+const addresses4 = listOf(address4);
+/** What a lease lives; 0xffffffff is for ever (RFC 2131 §3.3). */
+const lifeSeconds = whole(1, 0xffff_ffff);
+const POOL4: Shape<Pool4Options> = {
+  subnet: text,
+  range: addresses4,
+  leaseSeconds: lifeSeconds,
+  fixed: listOf(shaped("fixed address", { mac: text, clientId: text, address: address4, hostname: text }, ["address"])),
+  options: anything,
+  prefixLength: whole(0, 32),
+  routers: addresses4,
+  dns: addresses4,
+  domain: text,
+  search: texts,
+  mtu: whole(68, 65_535),
+  broadcast: address4,
+  ntp: addresses4,
+  routes: listOf(shaped("route", { to: text, via: address4 }, ["to", "via"])),
+};
+const address6 = addressOf(6);
+
+export const SERVE_DHCP6 = {
+  interface: text,
+  duid: bytes,
+  reconfigure: yesNo,
+  range: listOf(address6),
+  delegate: shaped("delegate", { prefix: text, length: whole(1, 128) }, ["prefix", "length"]),
+  preferredSeconds: lifeSeconds,
+  validSeconds: lifeSeconds,
+  dns: listOf(address6),
+  search: texts,
+  preference: whole(0, 255),
+  rapidCommit: yesNo,
+  leases: whole(0),
+  leased: callback,
+};
+
 export const SERVE_DHCP = {
   interface: text,
   pingMs: amount("milliseconds"),
-  pools: listOf(having("an object with subnet and range")),
+  pools: listOf(shaped("pool", POOL4, ["subnet"])),
   authoritative: yesNo,
   relays: texts,
   leased: callback,
@@ -238,6 +291,8 @@ export const SERVE_DNS = {
   zones: listOf(having('a Zone of "packetloom/dns"')),
   hosts: anything,
   forwards: whole(0),
+  forwardsPerClient: whole(0),
+  answered: callback,
   streams: whole(0),
   streamsPerClient: whole(0),
 };

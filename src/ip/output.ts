@@ -41,7 +41,8 @@ export class Output {
     if (iface && !path.isLocal && path.iface !== iface) path = this.pathBy(to, iface);
     if (path.isLocal) return path;
     const mtu = world.mtus.get(to, path.mtu);
-    return mtu === path.mtu ? path : { ...path, mtu };
+    const mayBeCut = world.mtus.isLocked(to);
+    return mtu === path.mtu && !mayBeCut ? path : { ...path, mtu, mayBeCut };
   }
 
   /** By one interface, whatever is better elsewhere (SO_BINDTODEVICE). */
@@ -79,13 +80,22 @@ export class Output {
     const iface = meaning && "iface" in meaning ? meaning.iface : undefined;
     const neighbour = meaning?.kind === "neighbour" ? meaning.neighbour : undefined;
     const mtu = isLocal ? 65_535 : (iface?.mtuFor(family) ?? 0);
-    return { generation: this.world.routes.generation, hop: meaning ? hop : 0, iface, isLocal, mtu, linkMtu: mtu, neighbour };
+    return {
+      generation: this.world.routes.generation,
+      hop: meaning ? hop : 0,
+      iface,
+      isLocal,
+      mtu,
+      linkMtu: mtu,
+      mayBeCut: false,
+      neighbour,
+    };
   }
 
   private scopedPath(to: IpAddress, iface: NetInterface | undefined): Path {
     const { routes, neighbours } = this.world;
     const mtu = iface?.mtuFor(to.family) ?? 0;
-    const none = { generation: routes.generation, hop: 0, iface, isLocal: false, mtu, linkMtu: mtu, neighbour: undefined };
+    const none = { generation: routes.generation, hop: 0, iface, isLocal: false, mtu, linkMtu: mtu, mayBeCut: false, neighbour: undefined };
     if (!iface || !this.world.interfaces.includes(iface)) return none;
     if (iface.owns(to)) return { ...none, hop: routes.endHop(to.family, "local"), isLocal: true, mtu: 65_535, linkMtu: 65_535 };
     const neighbour = neighbours.entry(iface, to);

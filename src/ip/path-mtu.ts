@@ -11,7 +11,7 @@ const PLATEAUS = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 552];
 const MOST = 4096;
 
 export class PathMtus {
-  private readonly known = new Map<string, { mtu: number; until: number }>();
+  private readonly known = new Map<string, { mtu: number; isLocked: boolean; until: number }>();
   private readonly timers: Timers;
   private readonly timer: Timer;
 
@@ -38,12 +38,22 @@ export class PathMtus {
     return entry ? Math.min(mtu, entry.mtu) : mtu;
   }
 
+  /**
+   * Does the way take less than packets are ever made for its sake? They go without DF then, and routers cut them, as Linux has it ("mtu lock"): whoever
+   * may write an ICMP message does not choose how small packets are.
+   */
+  isLocked(to: IpAddress): boolean {
+    return this.known.size !== 0 && (this.known.get(to.key)?.isLocked ?? false);
+  }
+
   /** A router wants packets of at most `said` bytes (0: it did not say). True when that is news. */
   learn(to: IpAddress, said: number, before: number, now: number): boolean {
-    const mtu = Math.max(said || (PLATEAUS.find((plateau) => plateau < before) ?? SMALLEST[to.family]), SMALLEST[to.family]);
-    if (mtu >= before) return false;
+    const least = SMALLEST[to.family];
+    const mtu = Math.max(said || (PLATEAUS.find((plateau) => plateau < before) ?? least), least);
+    const isLocked = to.family === 4 && (said === 0 ? mtu >= before : said < least);
+    if (mtu >= before && (!isLocked || this.isLocked(to))) return false;
     if (this.known.size >= MOST) this.known.delete(this.known.keys().next().value as string);
-    this.known.set(to.key, { mtu, until: now + LIFETIME });
+    this.known.set(to.key, { mtu: Math.min(mtu, before), isLocked, until: now + LIFETIME });
     if (!this.timer.armed) this.timers.arm(this.timer, now + LIFETIME);
     return true;
   }

@@ -102,6 +102,8 @@ export interface Path {
   /** What the whole way takes, as far as is known; and what the interface does, which is what can be received. */
   mtu: number;
   linkMtu: number;
+  /** Routers may cut what goes there: the way takes less than packets are made for its sake (IPv4). */
+  mayBeCut: boolean;
   /** Whom packets are handed to, once that is known. */
   neighbour: Neighbour | undefined;
 }

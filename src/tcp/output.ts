@@ -101,6 +101,7 @@ export function addresses(
   localPort: number,
   remotePort: number,
   hopLimit: number,
+  mayBeCut = false,
 ): void {
   const { out } = stack;
   out[abi.SEG_FAMILY / 4] = remote.family | (6 << 8) | (hopLimit << 24);
@@ -109,7 +110,9 @@ export function addresses(
   remote.write(out, abi.SEG_DESTINATION / 4);
   out[abi.SEG_SOURCE_PORT / 4] = localPort;
   out[abi.SEG_DESTINATION_PORT / 4] = remotePort;
-  out[abi.OUT_IDENTIFICATION / 4] = remote.family === 4 ? stack.identifications.nextAtomic(local, remote) : 0;
+  const { identifications } = stack;
+  if (mayBeCut) out[abi.OUT_IDENTIFICATION / 4] = (identifications.next(local, remote, 6) & 0xffff) | abi.OUT_MAY_BE_CUT;
+  else out[abi.OUT_IDENTIFICATION / 4] = remote.family === 4 ? identifications.nextAtomic(local, remote) : 0;
   out[abi.OUT_SEGMENT_SIZE / 4] = 0;
   out[abi.OUT_PIECES / 4] = 0;
   out[abi.OUT_URGENT / 4] = 0;
@@ -201,7 +204,7 @@ export function transmit(tcb: Tcb, seq: number, length: number, flags: number, s
   // A segment that reflects has its ECN flags already.
   const isPlain = (flags & (SYN | ECN_FLAGS)) === 0;
   if (isPlain && tcb.ecn) flags |= departing(tcb, seq, length);
-  addresses(stack, tcb.local, tcb.remote, tcb.localPort, tcb.remotePort, hopLimitOf(tcb));
+  addresses(stack, tcb.local, tcb.remote, tcb.localPort, tcb.remotePort, hopLimitOf(tcb), path.mayBeCut);
   const traffic = tcb.options.trafficClass | (tcb.ecn && (flags & SYN) === 0 ? departingField : 0);
   if (traffic !== 0) out[abi.SEG_FAMILY / 4] |= traffic << 16;
   const words = writeOptions(tcb, flags) + signatureWords(tcb);

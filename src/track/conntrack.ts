@@ -8,6 +8,7 @@
 import * as abi from "../../assembly/abi.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import { type IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
+import { amount, anyPort, anything, checkOptions, either, having, oneOf, type Shape, text, whole, yesNo } from "../base/options.ts";
 import type { Engine } from "../engine/engine.ts";
 import { TIMEOUT_NAMES } from "../engine/flows.ts";
 import {
@@ -138,6 +139,43 @@ const SWITCHES = [
   ["checksum", abi.FLOWS_CHECKSUM],
 ] as const;
 
+const named = either(text, having("an IpAddress", "bytes"));
+const translated = either(oneOf(true), named);
+const u32 = whole(0, 0xffff_ffff);
+const FILTER: Shape<FlowFilter> = {
+  family: oneOf(4, 6),
+  protocol: either(whole(0, 255), text),
+  state: text,
+  zone: anyPort,
+  zoneOf: oneOf("original", "reply"),
+  src: named,
+  dst: named,
+  sport: anyPort,
+  dport: anyPort,
+  replySrc: named,
+  replyDst: named,
+  replySport: anyPort,
+  replyDport: anyPort,
+  srcNat: translated,
+  dstNat: translated,
+  anyNat: translated,
+  icmpType: whole(0, 255),
+  icmpCode: whole(0, 255),
+  icmpId: anyPort,
+  mark: u32,
+  markMask: u32,
+  status: u32,
+  notStatus: u32,
+};
+const CHANGE: Shape<FlowChange> = { mark: u32, markMask: u32, timeoutMs: amount("milliseconds", 1) };
+const TRACK: Shape<TrackOptions> = {
+  tcpBeLiberal: yesNo,
+  tcpLoose: yesNo,
+  tcpIgnoreInvalidRst: yesNo,
+  checksum: yesNo,
+  timeouts: anything,
+};
+
 export class Conntrack {
   /** What inner addresses and ports are known by outside, whatever they talk to. */
   readonly mappings: Mappings;
@@ -173,7 +211,12 @@ export class Conntrack {
   }
 
   /** Every flow that fits, in no order; what begins or ends meanwhile may be there or not. */
-  *list(filter: FlowFilter = {}): Generator<Flow> {
+  list(filter: FlowFilter = {}): Generator<Flow> {
+    checkOptions("filter", FILTER, filter);
+    return this.matching(filter);
+  }
+
+  private *matching(filter: FlowFilter): Generator<Flow> {
     const fits = flowMatcher(filter);
     const scratch = this.engine.memory.base(abi.REGION_HOST);
     for (let id = 1; id < this.word(abi.FLOWS_FRESH); id++) {
@@ -204,7 +247,9 @@ export class Conntrack {
   }
 
   /** Marks the flows that fit, or lets them end at another time; their number (`conntrack -U`). */
-  update(filter: FlowFilter, { mark, markMask = 0xffff_ffff, timeoutMs }: FlowChange): number {
+  update(filter: FlowFilter, change: FlowChange): number {
+    checkOptions("change", CHANGE, change);
+    const { mark, markMask = 0xffff_ffff, timeoutMs } = change;
     if (timeoutMs !== undefined && !(timeoutMs >= 1 && timeoutMs <= 0x7fff_ffff))
       throw invalid(`a timeout of ${timeoutMs} ms; expected 1 to 2147483647`);
     let changed = 0;
@@ -311,7 +356,9 @@ export class Conntrack {
   }
 
   /** Changes switches and timeouts; flows that live keep the time they have. */
-  configure({ timeouts, ...options }: TrackOptions): this {
+  configure(given: TrackOptions): this {
+    checkOptions("conntrack", TRACK, given);
+    const { timeouts, ...options } = given;
     const { memory } = this.engine;
     let flags = this.word(abi.FLOWS_FLAGS);
     for (const [name, bit] of SWITCHES) if (options[name] !== undefined) flags = options[name] ? flags | bit : flags & ~bit;

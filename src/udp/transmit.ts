@@ -60,7 +60,7 @@ export class Transmitter {
     this.counters.out_datagrams += segmentSize === 0 ? 1 : Math.ceil(length / segmentSize);
   }
 
-  private describe({ to, source, sourcePort, port, hopLimit, trafficClass, segmentSize, mayBeCut }: Envelope): void {
+  private describe({ to, source, sourcePort, port, hopLimit, trafficClass, segmentSize, mayBeCut, path }: Envelope): void {
     const { stack } = this;
     const { out } = stack;
     out[abi.SEG_FAMILY / 4] = to.family | (17 << 8) | (trafficClass << 16) | (hopLimit << 24);
@@ -70,7 +70,7 @@ export class Transmitter {
     out[abi.SEG_SOURCE_PORT / 4] = sourcePort;
     out[abi.SEG_DESTINATION_PORT / 4] = port;
     out[abi.OUT_IDENTIFICATION / 4] =
-      to.family === 6 ? 0 : mayBeCut ? this.cuttable(source, to) : stack.identifications.nextAtomic(source, to);
+      to.family === 6 ? 0 : mayBeCut || path.mayBeCut ? this.cuttable(source, to) : stack.identifications.nextAtomic(source, to);
     out[abi.OUT_SEGMENT_SIZE / 4] = segmentSize;
   }
 
