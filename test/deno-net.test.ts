@@ -73,4 +73,17 @@ describe("names for Deno's calls", () => {
     assert.ok(!(error instanceof errors.ConnectionRefused));
     assert.match(error.message, /no name server/);
   });
+
+  it("refuses ports that are none, in Deno's words", async () => {
+    const { listen, connect } = forHost(hosts.client);
+    for (const [port, error] of [
+      [99_999, { name: "RangeError", message: "Invalid port (out of range): 99999" }],
+      [-1, { name: "RangeError", message: "Invalid port (out of range): -1" }],
+      ["x", { name: "TypeError", message: "Invalid port: 'x'" }],
+      [1.5, { name: "TypeError", message: "Invalid port: 1.5" }],
+    ] as const) {
+      assert.throws(() => listen({ port: port as never }), error);
+      await assert.rejects(connect({ hostname: "10.0.0.2", port: port as never }), error);
+    }
+  });
 });

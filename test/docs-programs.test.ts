@@ -5,7 +5,12 @@ import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 
 const PAGES: Readonly<Record<string, readonly RegExp[]>> = {
-  balance: [/^10\.0\.0\.1:8080: up → draining$/m, /^(one|two)$/m, /^10\.0\.0\.1:80 is down: .*refused.*\n10\.0\.0\.1:80 is up: good$/m],
+  balance: [
+    /^10\.0\.0\.1:8080: up → draining$/m,
+    /^connected\nfrom 192\.0\.2\.9$/m,
+    /^(one|two)$/m,
+    /^10\.0\.0\.1:80 is down: .*refused.*\n10\.0\.0\.1:80 is up: good$/m,
+  ],
   filter: [
     /^\{ waiting: 0, accepted: 0, dropped: 0, lost: 0 \}$/m,
     /^trace id 9e3779b1 inet t in rule icmp type echo-request accept \(verdict accept\)$/m,

@@ -14,6 +14,26 @@ const CONFIG: RouterConfig = {
   forwards: [{ listen: "wan:8080", to: "10.0.0.2:80" }],
 };
 
+describe("a configuration's own rules", () => {
+  it("that somebody has flushed come back with a reload, and not with an address", async () => {
+    const lab = await Lab.create({ seed: 5, memory: { flows: 1024, filterBytes: 8 << 20 } });
+    const ruleset = "table ip own {\n\tchain c {\n\t\ttype filter hook forward priority 0; policy drop;\n\t}\n}\n";
+    const config: RouterConfig = { interfaces: [{ name: "lan", addresses: ["10.0.0.1/24"] }], nat: { masquerade: ["lan"] }, ruleset };
+    const router = await Router.create(config, { engine: lab.engine });
+    const has = (name: string) => router.rules.engine?.list().includes(name);
+    assert.deepEqual([has("table ip own"), has("packetloom")], [true, true]);
+    await runCommand(router, { tool: "nft", words: ["flush", "ruleset"] });
+    assert.deepEqual([has("table ip own"), has("packetloom")], [false, false]);
+    router.host.addAddress("lan", "10.0.1.1/24");
+    await lab.run(10);
+    assert.deepEqual([has("table ip own"), has("packetloom")], [false, true], "what an address may change");
+    await router.reload(config);
+    assert.deepEqual([has("table ip own"), has("packetloom")], [true, true]);
+    await router.close();
+    await lab.engine.close();
+  });
+});
+
 describe("shortcuts", () => {
   it("are rules beside the user's own, made again when an address comes", async () => {
     const lab = await Lab.create({ seed: 5, memory: { flows: 1024, filterBytes: 8 << 20 } });

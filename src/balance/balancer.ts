@@ -17,6 +17,7 @@ import { invalid, LoomError } from "../base/errors.ts";
 import { checkOptions } from "../base/options.ts";
 import { Random, secret } from "../base/random.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { Network } from "../engine/network.ts";
 import { after } from "./after.ts";
 import { applyServices, type Changes } from "./apply.ts";
 import { enginePlane } from "./engine-plane.ts";
@@ -29,6 +30,8 @@ import { Service, type ServiceWorld } from "./service.ts";
 
 export interface BalancerOptions {
   readonly engine?: Engine;
+  /** Whose connections are balanced: `host.network`. Flows are tracked there from now on. */
+  readonly network?: Network;
   /** Default: the engine's, else the runtime's. */
   readonly clock?: Clock;
   /** For the moments of health checks. */
@@ -49,7 +52,8 @@ export class Balancer {
 
   constructor(options: BalancerOptions = {}) {
     checkOptions("balancer", BALANCER, options);
-    const { engine, connect } = options;
+    const { engine, connect, network } = options;
+    network?.configure({ track: true, defrag: true, balance: true });
     if (options.secret && options.secret.length < 8) throw invalid(`balancer: secret has ${options.secret.length} bytes; expected 8`);
     this.clock = options.clock ?? engine?.clock ?? realClock;
     this.plane = engine ? enginePlane(engine) : new LocalPlane(this.clock, options.secret ?? secret(8));

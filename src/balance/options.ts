@@ -9,6 +9,7 @@ import {
   callback,
   checkOptions,
   either,
+  having,
   listOf,
   oneOf,
   peerPort,
@@ -100,7 +101,14 @@ const SERVICE = {
   backends: listOf(anything),
 };
 
-export const BALANCER = { engine: anything, clock: anything, random: anything, secret: bytes, connect: callback };
+export const BALANCER = {
+  network: having("a network, such as host.network", "configure"),
+  engine: anything,
+  clock: anything,
+  random: anything,
+  secret: bytes,
+  connect: callback,
+};
 
 function withPort(address: IpAddress, port: number): string {
   return address.family === 6 ? `[${address}]:${port}` : `${address}:${port}`;

@@ -73,12 +73,14 @@ export class TcpListener extends StreamListener<TcpConn, TcpSocket, NetAddr> {
 export async function connect(host: Host, options: ConnectOptions): Promise<TcpConn> {
   const { port, hostname = "127.0.0.1", transport = "tcp", signal } = options;
   checkTransport(transport, "tcp");
+  checkPort(port);
   return new TcpConn(host, await rejecting(holding(host.engine, host.connect({ hostname, port, signal }))));
 }
 
 export function listen(host: Host, options: TcpListenOptions): TcpListener {
   const { port = 0, hostname = "0.0.0.0", transport = "tcp", reusePort } = options;
   checkTransport(transport, "tcp");
+  checkPort(port);
   return throwing(() => {
     const { address, iface } = host.ip.parse(addressOf(hostname));
     const listener = host.tcp.listen(address, port, undefined, {}, { reusePort, device: iface });
@@ -89,6 +91,13 @@ export function listen(host: Host, options: TcpListenOptions): TcpListener {
 /** Names are looked up by waiting, which `listen` cannot. */
 export function addressOf(hostname: string): string {
   return hostname === "localhost" ? "127.0.0.1" : hostname;
+}
+
+/** As Deno words it; a port may be text of digits. */
+export function checkPort(port: unknown): void {
+  const number = typeof port === "string" && /^\d+$/.test(port) ? Number(port) : port;
+  if (!Number.isInteger(number)) throw new TypeError(`Invalid port: ${typeof port === "string" ? `'${port}'` : String(port)}`);
+  if ((number as number) < 0 || (number as number) > 65_535) throw new RangeError(`Invalid port (out of range): ${port}`);
 }
 
 export function checkTransport(transport: string, expected: string): void {

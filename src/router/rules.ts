@@ -3,6 +3,7 @@
 import { LoomError } from "../base/errors.ts";
 import type { DnsRecord } from "../dns/records.ts";
 import { DEFAULT_TIMEOUTS } from "../engine/flows.ts";
+import type { Family } from "../filter/expressions.ts";
 import type { Firewall } from "../filter/firewall.ts";
 import type { Host } from "../host/host.ts";
 import type { AddressListener } from "../ip/addresses.ts";
@@ -26,6 +27,7 @@ export class Rules {
   private readonly host: Host;
   private config: RouterConfig = { interfaces: [] };
   private user: string | undefined;
+  private userTables: readonly { readonly family: Family; readonly name: string }[] = [];
   private tables: ReadonlyMap<string, string> = new Map();
   private isWaiting = false;
   private policy: EgressPolicy | undefined;
@@ -48,25 +50,28 @@ export class Rules {
       tcpLoose: tcpLoose ?? true,
       timeouts: { ...DEFAULT_TIMEOUTS, ...(timeouts as Record<string, number> | undefined) },
     });
-    this.apply(config);
+    this.apply(config, true);
     this.config = config;
   }
 
   /** Made again where they name addresses that changed. */
   refresh(): void {
-    this.apply(this.config);
+    this.apply(this.config, false);
   }
 
-  private apply(config: RouterConfig): void {
+  /** `whole`: the user's tables that somebody has taken away by hand come back, too. */
+  private apply(config: RouterConfig, whole: boolean): void {
     const tables = ownTables(config, this.host.addresses());
     const source = rulesOf(config);
     const user = source.map(({ text }) => text).join("");
     // Tables of the shortcuts that somebody has taken away by hand (`nft flush ruleset`) come back.
     const there = new Map([...this.tables].filter(([name]) => this.engine?.has("inet", name) ?? false));
-    const changed = user !== (this.user ?? "");
+    const isGone = whole && this.userTables.some(({ family, name }) => !this.engine?.has(family, name));
+    const changed = isGone || user !== (this.user ?? "");
     const sources = transaction(changed ? source : undefined, tables, there);
     const isNew = changed || sources.length > 0;
     if (isNew) this.use().apply(sources, { replace: changed });
+    if (changed) this.userTables = this.use().spec.tables.filter(({ family, name }) => family !== "inet" || !tables.has(name));
     this.user = user;
     this.tables = tables;
     if (isNew) this.reopen();
