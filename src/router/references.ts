@@ -9,6 +9,7 @@ import { NAT64_INTERFACE } from "./nat64.ts";
 import { checkWords } from "./queues.ts";
 import type { RouterConfig } from "./schema.ts";
 import { parseEndpoint } from "./schema-parts.ts";
+import { serviceMistakes } from "./service-references.ts";
 
 const familyOf = (address: string) => IpAddress.parse(address).family;
 
@@ -48,6 +49,14 @@ export function references(config: RouterConfig): Mistake[] {
     known(master, "interfaces", i, "master");
     for (const [key, message] of portFaults(config, master, { device, advertise, ...rest }))
       add(["interfaces", i, key], `interfaces[${i}].${key} ${message}`);
+    rest.addresses?.forEach((text, j) => {
+      const { address } = parseInterfaceAddress(text);
+      if (address.isUnspecified || address.isMulticast)
+        add(
+          ["interfaces", i, "addresses", j],
+          `interfaces[${i}].addresses[${j}] is ${text}; expected an address that an interface can have`,
+        );
+    });
     const first = names.indexOf(name);
     if (first !== i) add(["interfaces", i, "name"], `interfaces[${i}].name is "${name}"; interfaces[${first}] is called that already`);
     if (qdisc !== undefined) tries(["interfaces", i, "qdisc"], () => checkWords(qdisc));
@@ -167,6 +176,7 @@ export function references(config: RouterConfig): Mistake[] {
   config.egress?.allow.forEach((each, i) => {
     tries(["egress", "allow", i], () => parseAllow(each));
   });
+  serviceMistakes(config, add, tries);
   if (config.egress && !config.dns) add(["egress"], "egress: names are allowed by the answers of the DNS forwarder; expected dns: with it");
   return mistakes;
 }

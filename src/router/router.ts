@@ -24,6 +24,7 @@ import { PortMapping } from "./port-mapping.ts";
 import { Queues } from "./queues.ts";
 import { Routing } from "./routing.ts";
 import { Rules } from "./rules.ts";
+import { checkRules } from "./ruleset.ts";
 import type { RouterConfig } from "./schema.ts";
 import { Services } from "./services.ts";
 import { type RouterStatus, statusOf } from "./status.ts";
@@ -113,6 +114,8 @@ export class Router {
   reload(given: RouterConfig): Promise<string[]> {
     const change = this.changing.then(async () => {
       const next = checkConfig(given);
+      // Before anything is touched: what is refused later has to be taken back.
+      checkRules(next);
       const before = this.current;
       try {
         await this.apply(next);
