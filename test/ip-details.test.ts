@@ -438,3 +438,20 @@ it("ways that take less than 552 bytes: what goes there is cut on the way, and a
     await lab.engine.close();
   }
 });
+
+it("links of labs carry what their interfaces' MTU allows", async () => {
+  const lab = await Lab.create({});
+  const [near, far] = [
+    await lab.host({ interfaces: [{ addresses: ["10.0.0.1/24"], mtu: 9000 }] }),
+    await lab.host({ interfaces: [{ addresses: ["10.0.0.2/24"], mtu: 9000 }] }),
+  ];
+  lab.link(near, far, { delay: 1 });
+  const [inbox, out] = [far.datagram({ port: 9 }), near.datagram()];
+  for (const bytes of [1500, 2020, 2100, 5000, 8972, 20_000]) {
+    out.send(new Uint8Array(bytes).fill(bytes), { address: "10.0.0.2", port: 9 });
+    await lab.run(100);
+    assert.deepEqual(inbox.tryReceive()?.data, new Uint8Array(bytes).fill(bytes));
+  }
+  assert.deepEqual(lab.engine.counters().drops, {});
+  await lab.engine.close();
+});

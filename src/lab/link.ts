@@ -147,6 +147,9 @@ class Lane {
   }
 }
 
+/** Ethernet's, with a tag of 802.1Q. */
+const LINK_HEADER = 18;
+
 export class ImpairedLink implements Device {
   readonly name: string;
   /** What is on the way. */
@@ -155,6 +158,8 @@ export class ImpairedLink implements Device {
   readonly ends: readonly [Port, Port];
   private readonly lanes: readonly [Lane, Lane];
 
+  private readonly takesChains = [false, false];
+
   constructor(engine: Engine, a: Port, b: Port, random: Random, impairment: Impairment = {}) {
     this.engine = engine;
     this.name = `link ${a.index}–${b.index}`;
@@ -162,6 +167,7 @@ export class ImpairedLink implements Device {
     const now = () => engine.clock.now();
     this.lanes = [new Lane(b, random, this.timers, now), new Lane(a, random, this.timers, now)];
     this.set(impairment);
+    for (const i of [0, 1] as const) this.makeRoom(i);
   }
 
   /** Changes both directions, or one: 0 from the first port, 1 from the second. */
@@ -177,7 +183,18 @@ export class ImpairedLink implements Device {
 
   poll(budget: number): number {
     let moved = this.timers.run(this.engine.clock.now());
-    for (const i of [0, 1] as const) moved += this.ends[i].transmitted((frame) => this.lanes[i].carry(frame), budget);
+    for (const i of [0, 1] as const) {
+      this.makeRoom(i);
+      moved += this.ends[i].transmitted((frame) => this.lanes[i].carry(frame), budget);
+    }
     return moved;
+  }
+
+  /** Frames that no buffer holds come in several: only where there can be such, for they are put together by hand here. */
+  private makeRoom(i: 0 | 1): void {
+    const port = this.ends[i];
+    if (this.takesChains[i] || port.mtu + LINK_HEADER <= port.frameLimit) return;
+    this.takesChains[i] = true;
+    port.configure({ offload: { chains: true } });
   }
 }
