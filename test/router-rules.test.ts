@@ -1,6 +1,7 @@
 /** Rules that a configuration's shortcuts stand for, and hairpin connections by them. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { IpAddress } from "../src/base/ip-address.ts";
 import { Lab } from "../src/lab/index.ts";
 import { Router, type RouterConfig, runCommand } from "../src/router/index.ts";
 
@@ -29,6 +30,40 @@ describe("a configuration's own rules", () => {
     assert.deepEqual([has("table ip own"), has("packetloom")], [false, true], "what an address may change");
     await router.reload(config);
     assert.deepEqual([has("table ip own"), has("packetloom")], [true, true]);
+    await router.close();
+    await lab.engine.close();
+  });
+});
+
+describe("a reload", () => {
+  it("with other advertisements leaves hosts their router, with another queue clients their mappings", async () => {
+    const lab = await Lab.create({ seed: 7, memory: { flows: 1024, filterBytes: 8 << 20, queueBytes: 1 << 20 } });
+    const host = await lab.host({ interfaces: [{ autoconf: true, addresses: ["10.0.0.2/24"] }] });
+    const lan = { name: "lan", addresses: ["10.0.0.1/24", "fd00::1/64"], advertise: { interval: 60 } };
+    const wan = { name: "wan", addresses: ["192.0.2.1/24"] };
+    const config: RouterConfig = {
+      interfaces: [wan, lan],
+      nat: { masquerade: ["wan"] },
+      portMapping: { external: "wan", interfaces: ["lan"], protocols: ["pcp"] },
+    };
+    const router = await Router.create(config, { engine: lab.engine, ports: { wan: lab.engine.port(6), lan: lab.engine.port(7) } });
+    lab.link(host, router.host, {}, ["eth0", "lan"]);
+    await lab.run(5000);
+    const inner = { address: IpAddress.parse("10.0.0.2"), port: 4000 };
+    assert.equal(typeof router.portMapping.mapper?.map({ kind: "pcp", protocol: 17, inner, seconds: 3600 }), "object");
+    const hasRouter = () =>
+      host.ip.routes.list().some(({ prefix, kind }) => prefix.family === 6 && prefix.length === 0 && kind === "unicast");
+    assert.equal(hasRouter(), true);
+    await router.reload({ ...config, interfaces: [wan, { ...lan, advertise: { interval: 90, preference: "high" }, qdisc: "fq_codel" }] });
+    for (let i = 0; i < 20; i++) {
+      await lab.run(50);
+      assert.equal(hasRouter(), true, `${50 * i} ms behind the reload`);
+    }
+    assert.equal(router.portMapping.mapper?.entries().length, 1);
+    const { advertise: _, ...quiet } = lan;
+    await router.reload({ ...config, interfaces: [wan, quiet] });
+    await lab.run(100);
+    assert.equal(hasRouter(), false, "it has said good-bye");
     await router.close();
     await lab.engine.close();
   });

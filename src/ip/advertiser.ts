@@ -73,10 +73,12 @@ export class Advertiser {
     const interval = options.interval ?? 600;
     if (!(interval >= 4 && interval <= 1800)) throw invalid(`an interval of ${interval} s; expected 4 to 1800`);
     if (options.mtu !== undefined && !(options.mtu >= 1280)) throw invalid(`MTU ${options.mtu}; expected 1280 or more`);
-    this.stop(iface);
+    const before = this.forget(iface);
     const entry: Advertising = { iface, options, sent: 0, lastAt: Number.NEGATIVE_INFINITY, timer: new Timer(() => this.advertise(entry)) };
     // What is wrong with the options is said now, not when the timer fires.
     this.messageOf(entry);
+    // Who goes on with other options was never away.
+    if (before) entry.lastAt = before.lastAt;
     this.active.set(iface, entry);
     this.multicast.want(iface, ALL_ROUTERS, this, EVERYTHING);
     this.world.timers.arm(entry.timer, this.world.now + this.world.random.float() * ANSWER_DELAY_MS);
@@ -84,12 +86,17 @@ export class Advertiser {
 
   /** Says good-bye: hosts turn to other routers at once (RFC 4861 §6.2.5). */
   stop(iface: NetInterface): void {
+    const entry = this.forget(iface);
+    if (entry) for (let i = 0; i < FINAL_COUNT; i++) this.send(iface, { ...this.messageOf(entry), lifetimeSeconds: 0 }, ALL_NODES);
+  }
+
+  private forget(iface: NetInterface): Advertising | undefined {
     const entry = this.active.get(iface);
-    if (!entry) return;
+    if (!entry) return undefined;
     this.active.delete(iface);
     this.world.timers.remove(entry.timer);
     this.multicast.want(iface, ALL_ROUTERS, this, NOTHING);
-    for (let i = 0; i < FINAL_COUNT; i++) this.send(iface, { ...this.messageOf(entry), lifetimeSeconds: 0 }, ALL_NODES);
+    return entry;
   }
 
   private advertise(entry: Advertising): void {

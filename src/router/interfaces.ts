@@ -120,8 +120,8 @@ export class Interfaces {
     const { ip } = host;
     const iface = ip.interface(config.name);
     if (!same(config.advertise, old.advertise)) {
-      ip.advertiser.stop(iface);
       if (config.advertise) ip.advertiser.start(iface, config.advertise === true ? {} : config.advertise);
+      else ip.advertiser.stop(iface);
     }
     if (!same(config.autoconf, old.autoconf)) {
       if (config.autoconf) ip.discovery.start(iface);

@@ -38,7 +38,9 @@ export class PortMapping {
     const parts = ({ portMapping, nat, interfaces }: RouterConfig) => [
       portMapping,
       nat?.masquerade,
-      interfaces.filter(({ name }) => portMapping?.interfaces.includes(name)),
+      interfaces
+        .filter(({ name }) => portMapping?.interfaces.includes(name))
+        .map(({ name, device, addresses, master }) => ({ name, device, addresses, master })),
     ];
     const isSame = this.config && same(parts(next), parts(this.config));
     if (!isSame) this.close();
