@@ -10,6 +10,8 @@ import { LoomError } from "../base/errors.ts";
 import { type Request, run } from "./commands/index.ts";
 import type { Router } from "./router.ts";
 
+/** Bytes that may wait for who follows events. */
+const MOST_UNREAD = 1 << 20;
 /** A ruleset of ten thousand rules fits; a line that never ends does not. */
 const MOST_REQUEST = 64 << 20;
 
@@ -99,7 +101,16 @@ async function answer(router: Router, socket: Socket, line: string): Promise<voi
     send({ stdout, stderr, code });
     return;
   }
-  const stop = follow((text) => send({ stdout: text }));
+  let stop = () => {};
+  stop = follow((text) => {
+    if (socket.writableLength <= MOST_UNREAD) {
+      send({ stdout: text });
+      return;
+    }
+    // What is lost is said, and is the last that is.
+    stop();
+    send({ stderr: "packetloom: events are not read as fast as they come: some are lost\n", code: 1 });
+  });
   socket.once("close", stop);
 }
 
