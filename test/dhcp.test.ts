@@ -322,6 +322,20 @@ describe("the DHCPv4 server", () => {
     assert.equal((await say(TYPE4.REQUEST, 7, [US, wish(102)]))?.type, TYPE4.NAK);
   });
 
+  it("an address that is fixed while another has a lease of it is that one's until the lease ends", async () => {
+    const first = bench();
+    await first.say(TYPE4.DISCOVER, 1);
+    assert.equal((await first.say(TYPE4.REQUEST, 1, [US, wish(101)]))?.type, TYPE4.ACK);
+    const { say, server, pass } = bench({ fixed: [{ mac: "02:00:00:00:00:02", address: "10.0.0.101" }] });
+    server.import(first.server.export());
+    assert.notEqual((await say(TYPE4.DISCOVER, 2))?.message.yiaddr, "10.0.0.101");
+    assert.equal((await say(TYPE4.REQUEST, 2, [wish(101)]))?.type, TYPE4.NAK, "INIT-REBOOT");
+    assert.equal((await say(TYPE4.REQUEST, 1, [], { ciaddr: "10.0.0.101" }))?.type, TYPE4.ACK, "who has it renews it");
+    pass(25 * HOUR);
+    assert.equal((await say(TYPE4.DISCOVER, 2))?.message.yiaddr, "10.0.0.101");
+    assert.equal((await say(TYPE4.REQUEST, 2, [US, wish(101)]))?.type, TYPE4.ACK);
+  });
+
   it("pings before it offers, and keeps its database over a restart", async () => {
     const busy = new Set(["10.0.0.100", "10.0.0.101"]);
     const first = bench({}, { inUse: async (address) => busy.has(address) });

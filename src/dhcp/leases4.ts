@@ -74,9 +74,10 @@ export class Pool4 {
     return (parse4(address) & mask4(this.prefixLength)) >>> 0 === this.network;
   }
 
-  /** The address fixed for a client. */
-  fixedFor(client: string, mac: string): string | undefined {
-    return this.options.fixed?.find((each) => each.clientId?.toLowerCase() === client || each.mac?.toLowerCase() === mac)?.address;
+  /** The address fixed for a client; not while another's lease of it runs, who had it before it was fixed (RFC 2131 §2.2). */
+  fixedFor(client: string, mac: string, now: number): string | undefined {
+    const found = this.options.fixed?.find((each) => each.clientId?.toLowerCase() === client || each.mac?.toLowerCase() === mac)?.address;
+    return found === undefined || this.isHeld(found, client, now) ? undefined : found;
   }
 
   get(client: string): LeaseEntry | undefined {
@@ -89,9 +90,13 @@ export class Pool4 {
 
   /** Whether a client may have an address now. */
   isFree(address: string, client: string, now: number): boolean {
+    return !this.isHeld(address, client, now) && this.isDynamic(address);
+  }
+
+  /** By another. */
+  private isHeld(address: string, client: string, now: number): boolean {
     const entry = this.byAddress.get(address);
-    if (entry && entry.client !== client && entry.expires > now) return false;
-    return this.isDynamic(address);
+    return entry !== undefined && entry.client !== client && entry.expires > now;
   }
 
   /** Of the range, and nobody's for ever. */
@@ -102,7 +107,7 @@ export class Pool4 {
 
   /** An address for a client: fixed, as before, as it wishes, or any that is free; those never used and longest unused come first. */
   choose(client: string, mac: string, wish: string | undefined, now: number): string | undefined {
-    const fixed = this.fixedFor(client, mac);
+    const fixed = this.fixedFor(client, mac, now);
     if (fixed !== undefined) return fixed;
     const before = this.get(client)?.address;
     for (const each of [before, wish]) if (each !== undefined && this.isFree(each, client, now)) return each;

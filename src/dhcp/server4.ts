@@ -218,7 +218,7 @@ export class Dhcp4Server {
     const renewal = message.ciaddr !== NOWHERE;
     const address = renewal ? message.ciaddr : (readAddress(message.options.get(OPTION4.requested)) ?? NOWHERE);
     const { authoritative = true } = this.options;
-    const fixed = pool.fixedFor(client, mac);
+    const fixed = pool.fixedFor(client, mac, this.options.alarms.now());
     const running = known !== undefined && known.state !== "released" && known.address === address;
     // Who was forgotten may have back what nobody else has.
     const free = pool.holds(address) && pool.isFree(address, client, this.options.alarms.now());
