@@ -466,6 +466,17 @@ describe("UPnP's Internet Gateway Device", () => {
     assert.equal(await act(lab, client, gateway, "GetGenericPortMappingEntry", { NewPortMappingIndex: 1 }), 713);
   });
 
+  it("who holds connections open without a word holds eight of them", async () => {
+    const { lab, client, other, router } = await world();
+    const portOf = (answer: string) => Number(/LOCATION: http:\/\/[^:]+:(\d+)/.exec(answer)?.[1]);
+    const [[here], [there]] = [await search(lab, client, IP_CONNECTION), await search(lab, other, IP_CONNECTION)];
+    for (let i = 0; i < 40; i++) client.connect({ hostname: "10.0.0.1", port: portOf(here) }).catch(() => {});
+    await lab.run(200);
+    assert.equal(await act(lab, other, `10.0.1.1:${portOf(there)}`, "FormatDisk"), 401, "another is heard");
+    assert.equal(router.portMapping.counters.refused, 32);
+    await lab.engine.close();
+  });
+
   it("says no by UPnP's numbers, and to HTTP that is none", async () => {
     const { lab, client, router } = await world();
     const [found] = await search(lab, client, IP_CONNECTION);

@@ -162,7 +162,7 @@ export class TcpLayer implements Transport, TcpWorld {
     // "Any" of the addresses to connect to is this host, as the socket is bound or by loopback.
     const remote = to.isUnspecified ? (own ?? LOOPBACK[to.family]) : to;
     if (own && own.family !== remote.family) throw new LoomError("EINVAL", `${own} and ${remote} are of different families`);
-    if (remote.isMulticast) throw new LoomError("EADDRNOTAVAIL", `${remote} cannot be connected to`);
+    if (remote.isMulticast) throw new LoomError("ENETUNREACH", `${remote} is a group; TCP connects to one host`);
     for (const iface of this.stack.interfaces) {
       if (iface.isBroadcast(remote)) throw new LoomError("ENETUNREACH", `${remote} is a broadcast address; TCP connects to one host`);
     }

@@ -39,6 +39,8 @@ export interface GatewayCounters {
 
 const SERVER = "packetloom/1 UPnP/1.1 packetloom/1";
 const MOST_CONNECTIONS = 32;
+/** Of one address: the others are for others. */
+const MOST_OF_CLIENT = 8;
 /** Searches that wait for their answers, each for a second at least a third of the time: some fifty a second. */
 const MOST_ANSWERING = 64;
 const PATIENCE_MS = 10_000;
@@ -53,6 +55,7 @@ export class Gateway {
   private readonly links: Link[] = [];
   private readonly startedAt: number;
   private open = 0;
+  private readonly clients = new Map<string, number>();
   private answering = 0;
   private isOver = false;
 
@@ -127,14 +130,24 @@ export class Gateway {
 
   private async accept(link: Link): Promise<void> {
     for await (const socket of link.listener) {
-      if (this.open >= MOST_CONNECTIONS) {
+      const client = socket.remoteAddress.address;
+      const own = this.clients.get(client) ?? 0;
+      if (this.open >= MOST_CONNECTIONS || own >= MOST_OF_CLIENT) {
         this.counters.refused++;
         socket.abort();
         continue;
       }
       this.open++;
-      void this.serve(link, socket).finally(() => this.open--);
+      this.clients.set(client, own + 1);
+      void this.serve(link, socket);
     }
+  }
+
+  private left(client: string): void {
+    this.open--;
+    const others = (this.clients.get(client) ?? 1) - 1;
+    if (others > 0) this.clients.set(client, others);
+    else this.clients.delete(client);
   }
 
   private async serve(link: Link, socket: TcpSocket): Promise<void> {
@@ -143,6 +156,8 @@ export class Gateway {
     const client = IpAddress.parse(socket.remoteAddress.address);
     const served = answerHttp(socket, SERVER, (request) => this.answer(link, client, request)).catch(() => socket.abort());
     await Promise.race([served, over]);
+    // How long its end takes is TCP's affair.
+    this.left(socket.remoteAddress.address);
     await socket.close().catch(() => {});
   }
 
