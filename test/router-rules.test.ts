@@ -36,6 +36,28 @@ describe("a configuration's own rules", () => {
 });
 
 describe("a reload", () => {
+  it("with another prefix ends what hosts prefer of the old one (RFC 9096)", async () => {
+    const lab = await Lab.create({ seed: 8, memory: { flows: 1024, filterBytes: 8 << 20 } });
+    const host = await lab.host({ interfaces: [{ autoconf: true }] });
+    const lan = { name: "lan", addresses: ["fd00:1::1/64"], advertise: true };
+    const router = await Router.create({ interfaces: [lan] }, { engine: lab.engine, ports: { lan: lab.engine.port(7) } });
+    lab.link(host, router.host, {}, ["eth0", "lan"]);
+    await lab.run(8000);
+    const preferred = () =>
+      host
+        .addresses()
+        .filter(({ address, flags }) => address.startsWith("fd00") && !flags.includes("deprecated"))
+        .map(({ address }) => address.slice(0, 6));
+    assert.ok(preferred().length > 0 && preferred().every((each) => each === "fd00:1"));
+    await router.reload({ interfaces: [{ ...lan, addresses: ["fd00:2::1/64"] }] });
+    await lab.run(8000);
+    assert.ok(preferred().length > 0 && preferred().every((each) => each === "fd00:2"), preferred().join());
+    const old = host.addresses().filter(({ address }) => address.startsWith("fd00:1"));
+    assert.ok(old.length > 0 && old.every(({ validMs }) => validMs > 7_100_000 && validMs <= 7_200_000), "it is there for two hours");
+    await router.close();
+    await lab.engine.close();
+  });
+
   it("with other advertisements leaves hosts their router, with another queue clients their mappings", async () => {
     const lab = await Lab.create({ seed: 7, memory: { flows: 1024, filterBytes: 8 << 20, queueBytes: 1 << 20 } });
     const host = await lab.host({ interfaces: [{ autoconf: true, addresses: ["10.0.0.2/24"] }] });

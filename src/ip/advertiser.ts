@@ -48,12 +48,17 @@ const FINAL_COUNT = 1;
 const MIN_DELAY_MS = 3000;
 const ANSWER_DELAY_MS = 500;
 
+/** Hosts keep an address so long at least, whatever they are told (RFC 4862 §5.5.3). */
+const LAST_SECONDS = 7200;
+
 interface Advertising {
   readonly iface: NetInterface;
   readonly options: AdvertiseOptions;
   readonly timer: Timer;
   sent: number;
   lastAt: number;
+  /** Prefixes that were told, by their text, with when their time is over. */
+  readonly told: Map<string, { prefix: AdvertisedPrefix; until: number }>;
 }
 
 export class Advertiser {
@@ -74,11 +79,16 @@ export class Advertiser {
     if (!(interval >= 4 && interval <= 1800)) throw invalid(`an interval of ${interval} s; expected 4 to 1800`);
     if (options.mtu !== undefined && !(options.mtu >= 1280)) throw invalid(`MTU ${options.mtu}; expected 1280 or more`);
     const before = this.forget(iface);
-    const entry: Advertising = { iface, options, sent: 0, lastAt: Number.NEGATIVE_INFINITY, timer: new Timer(() => this.advertise(entry)) };
+    const entry: Advertising = {
+      iface,
+      options,
+      sent: 0,
+      lastAt: before?.lastAt ?? Number.NEGATIVE_INFINITY,
+      told: before?.told ?? new Map(),
+      timer: new Timer(() => this.advertise(entry)),
+    };
     // What is wrong with the options is said now, not when the timer fires.
     this.messageOf(entry);
-    // Who goes on with other options was never away.
-    if (before) entry.lastAt = before.lastAt;
     this.active.set(iface, entry);
     this.multicast.want(iface, ALL_ROUTERS, this, EVERYTHING);
     this.world.timers.arm(entry.timer, this.world.now + this.world.random.float() * ANSWER_DELAY_MS);
@@ -99,6 +109,19 @@ export class Advertiser {
     return entry;
   }
 
+  /** Addresses came or went: hosts hear of it as soon as they may. */
+  changed(iface: NetInterface): void {
+    const entry = this.active.get(iface);
+    if (entry && !entry.options.prefixes) this.soon(entry);
+  }
+
+  /** Never faster than every three seconds (RFC 4861 §6.2.6). */
+  private soon(entry: Advertising): void {
+    const { world } = this;
+    const at = Math.max(world.now, entry.lastAt + MIN_DELAY_MS) + world.random.float() * ANSWER_DELAY_MS;
+    if (at < entry.timer.at) world.timers.arm(entry.timer, at);
+  }
+
   private advertise(entry: Advertising): void {
     const { world } = this;
     this.send(entry.iface, this.messageOf(entry), ALL_NODES);
@@ -110,7 +133,7 @@ export class Advertiser {
     world.timers.arm(entry.timer, world.now + (entry.sent < INITIAL_COUNT ? Math.min(wait, INITIAL_MS) : wait));
   }
 
-  /** One who asks is answered soon, everybody with it, and never faster than every three seconds (RFC 4861 §6.2.6). */
+  /** One who asks is answered soon, and everybody with it. */
   private solicited({ iface, from, hopLimit, message }: IncomingIcmp): void {
     const { world } = this;
     const entry = iface && this.active.get(iface);
@@ -121,8 +144,7 @@ export class Advertiser {
       return;
     }
     if (mac) world.neighbours.heard(iface, from, mac, false, true, true);
-    const at = Math.max(world.now, entry.lastAt + MIN_DELAY_MS) + world.random.float() * ANSWER_DELAY_MS;
-    if (at < entry.timer.at) world.timers.arm(entry.timer, at);
+    this.soon(entry);
   }
 
   private send(iface: NetInterface, said: RouterAdvertisement, to: IpAddress): void {
@@ -130,7 +152,27 @@ export class Advertiser {
     if (from) this.world.sendIcmp(iface, from, to, ROUTER_ADVERTISEMENT, 0, advertisementWord(said), advertisementData(said), 255);
   }
 
-  private messageOf({ iface, options }: Advertising): RouterAdvertisement {
+  /** Prefixes as they are now; and those that hosts were told and that are none any more, which they prefer no longer (RFC 9096 §3.5). */
+  private prefixesOf({ iface, options, told }: Advertising): AdvertisedPrefix[] {
+    const { now } = this.world;
+    const current = options.prefixes ? options.prefixes.map(prefixOption) : ownPrefixes(iface);
+    const keys = new Set(current.map(keyOf));
+    const gone: AdvertisedPrefix[] = [];
+    for (const [key, { prefix, until }] of told) {
+      if (keys.has(key)) continue;
+      const validSeconds = Math.min(Math.ceil((until - now) / 1000), LAST_SECONDS);
+      if (validSeconds <= 0) told.delete(key);
+      else {
+        told.set(key, { prefix, until: now + validSeconds * 1000 });
+        gone.push({ ...prefix, preferredSeconds: 0, validSeconds });
+      }
+    }
+    for (const prefix of current) told.set(keyOf(prefix), { prefix, until: now + prefix.validSeconds * 1000 });
+    return [...current, ...gone];
+  }
+
+  private messageOf(entry: Advertising): RouterAdvertisement {
+    const { iface, options } = entry;
     const lifetimeSeconds = Math.min(9000, options.lifetime ?? 3 * (options.interval ?? 600));
     const forNames = Math.max(lifetimeSeconds, 3 * (options.interval ?? 600));
     return {
@@ -143,7 +185,7 @@ export class Advertiser {
       retransMs: options.retransMs ?? 0,
       sourceMac: iface.mac,
       mtu: options.mtu,
-      prefixes: options.prefixes ? options.prefixes.map(prefixOption) : ownPrefixes(iface),
+      prefixes: this.prefixesOf(entry),
       routes: (options.routes ?? []).map(({ prefix, preference = "medium", lifetime }) => {
         const { address, length } = parseInterfaceAddress(prefix);
         return { prefix: networkOf(address, length), length, preference, seconds: lifetime ?? lifetimeSeconds };
@@ -153,6 +195,8 @@ export class Advertiser {
     };
   }
 }
+
+const keyOf = ({ prefix, length }: AdvertisedPrefix) => `${prefix}/${length}`;
 
 function prefixOption(given: NonNullable<AdvertiseOptions["prefixes"]>[number]): AdvertisedPrefix {
   const { address, length } = parseInterfaceAddress(given.prefix);

@@ -161,6 +161,7 @@ export class IpStack implements PuntReceiver, World {
     this.addresses.listeners.add((_event, _own, iface) => this.tellAddress(iface));
     this.discovery = new RouterDiscovery(this, this.addresses);
     this.advertiser = new Advertiser(this, this.multicast);
+    this.addresses.listeners.add((_event, { address }, iface) => address.family === 6 && this.advertiser.changed(iface));
     this.output = new Output(this);
     this.redirects = new Redirects(this);
     this.kept = new KeptPackets(this, this.redirects);
