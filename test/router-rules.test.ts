@@ -36,6 +36,31 @@ describe("a configuration's own rules", () => {
 });
 
 describe("a reload", () => {
+  it("that asks whether addresses are in use offers none that is", async () => {
+    const lab = await Lab.create({ seed: 9, interfaces: 10, memory: { bridges: 1, flows: 1024, filterBytes: 8 << 20 } });
+    const standing = await lab.host({ interfaces: [{ addresses: ["10.0.0.100/24"] }] });
+    const asking = await lab.host({ interfaces: [{ dhcp: "v4" }] });
+    const bridge = { name: "br0", device: { kind: "bridge" as const }, addresses: ["10.0.0.1/24"] };
+    const config: RouterConfig = {
+      interfaces: [bridge, { name: "p0", master: "br0" }, { name: "p1", master: "br0" }],
+      dhcpServers: [{ interface: "br0", range: ["10.0.0.100", "10.0.0.101"] }],
+    };
+    const router = await Router.create(config, { engine: lab.engine, ports: { p0: lab.engine.port(6), p1: lab.engine.port(7) } });
+    await router.reload({ ...config, dhcpServers: [{ interface: "br0", range: ["10.0.0.100", "10.0.0.101"], pingMs: 200 }] });
+    lab.link(standing, router.host, {}, ["eth0", "p0"]);
+    lab.link(asking, router.host, {}, ["eth0", "p1"]);
+    await lab.run(20_000);
+    assert.deepEqual(
+      asking
+        .addresses()
+        .filter(({ origin }) => origin === "dhcp")
+        .map(({ address }) => address),
+      ["10.0.0.101"],
+    );
+    await router.close();
+    await lab.engine.close();
+  });
+
   it("with another prefix ends what hosts prefer of the old one (RFC 9096)", async () => {
     const lab = await Lab.create({ seed: 8, memory: { flows: 1024, filterBytes: 8 << 20 } });
     const host = await lab.host({ interfaces: [{ autoconf: true }] });

@@ -180,6 +180,7 @@ const pool = object("DHCP server", {
   dns: optional(list(address4, "addresses")),
   domain: optional(text),
   leaseSeconds: optional(whole(60, 2 ** 31)),
+  pingMs: optional(whole(0, 10_000)),
   fixed: optional(v.record(mac, address4, "expected MAC addresses with an address each")),
 });
 const pool6 = object("DHCPv6 server", {

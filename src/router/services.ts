@@ -56,22 +56,27 @@ export class Services {
 
   /** Leases outlive a server that is changed. */
   private setDhcp(next: RouterConfig): void {
-    const wanted = new Map((next.dhcpServers ?? []).map((config) => [config.interface, this.poolOf(config, next)]));
+    const wanted = new Map(
+      (next.dhcpServers ?? []).map((config) => {
+        const { interface: name, pingMs } = config;
+        return [name, { interface: name, pingMs, pools: [this.poolOf(config, next)] }];
+      }),
+    );
     for (const [name, { config, running, iface }] of this.dhcp) {
       const now = wanted.get(name);
       if (now && same(now, config) && this.isThere(iface)) continue;
       running.close();
       this.dhcp.delete(name);
       if (!now) continue;
-      const fresh = serveDhcp(this.host, { interface: name, pools: [now] });
+      const fresh = serveDhcp(this.host, now);
       fresh.server.import(running.server.export());
       this.dhcp.set(name, { config: now, running: fresh, iface: this.host.ip.interface(name) });
     }
-    for (const [name, pool] of wanted) {
+    for (const [name, options] of wanted) {
       if (!this.dhcp.has(name))
         this.dhcp.set(name, {
-          config: pool,
-          running: serveDhcp(this.host, { interface: name, pools: [pool] }),
+          config: options,
+          running: serveDhcp(this.host, options),
           iface: this.host.ip.interface(name),
         });
     }
