@@ -755,9 +755,10 @@ for (const make of [ofNode, ofPacketloom]) {
       const other = place.near.net.connect(port, place.address);
       const told: string[] = [];
       other.on("error", (error) => told.push(error.message));
-      other.write(Buffer.alloc(20_000_000, "x"), (error) => told.push(`written ${error ?? "well"}`));
+      // What the write is told depends on Node's version.
+      other.write(Buffer.alloc(20_000_000, "x"), () => told.push("written"));
       await new Promise((resolve) => other.once("close", resolve));
-      assert.deepEqual(told.sort(), ["read ECONNRESET", "written well"]);
+      assert.deepEqual(told.sort(), ["read ECONNRESET", "written"]);
       server.close();
     });
 
