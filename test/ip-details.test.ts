@@ -12,6 +12,7 @@ import { PolicyTable } from "../src/ip/policy-table.ts";
 import { Reassembly } from "../src/ip/reassembly.ts";
 import { type Destination, orderDestinations } from "../src/ip/source-address.ts";
 import { Lab } from "../src/lab/lab.ts";
+import { CaptureWriter, readCapture } from "../src/link/pcap.ts";
 import { ETHERTYPE, serializeEthernet, serializeIpv4, serializeIpv6 } from "../src/wire/index.ts";
 import { serializeUdp } from "../src/wire/l4.ts";
 import { SEED } from "./support.ts";
@@ -453,5 +454,28 @@ it("links of labs carry what their interfaces' MTU allows", async () => {
     assert.deepEqual(inbox.tryReceive()?.data, new Uint8Array(bytes).fill(bytes));
   }
   assert.deepEqual(lab.engine.counters().drops, {});
+  await lab.engine.close();
+});
+
+it("links of labs tell what they are given, for captures", async () => {
+  const lab = await Lab.create({ seed: SEED });
+  const near = await lab.host({ interfaces: [{ addresses: ["10.0.0.1/24"] }] });
+  const far = await lab.host({ interfaces: [{ addresses: ["10.0.0.2/24"] }] });
+  const kindOf = (frame: Uint8Array) => (frame[12] << 8) | frame[13];
+  const writer = new CaptureWriter();
+  const from: number[] = [];
+  const stop = lab.link(near, far, { delay: 1 }).tap((frame, end) => {
+    writer.write(frame, BigInt(Math.round(lab.engine.clock.now() * 1e6)));
+    if (kindOf(frame) === ETHERTYPE.ipv4) from.push(end);
+  });
+  void near.ping("10.0.0.2").catch(() => {});
+  await lab.run(50);
+  const kinds = readCapture(writer.bytes(), "link.pcap").packets.map(({ bytes }) => kindOf(bytes));
+  assert.ok(kinds.includes(ETHERTYPE.arp));
+  assert.deepEqual([kinds.filter((kind) => kind === ETHERTYPE.ipv4).length, from], [2, [0, 1]]);
+  stop();
+  void near.ping("10.0.0.2").catch(() => {});
+  await lab.run(50);
+  assert.equal(from.length, 2);
   await lab.engine.close();
 });

@@ -159,6 +159,7 @@ export class ImpairedLink implements Device {
   private readonly lanes: readonly [Lane, Lane];
 
   private readonly takesChains = [false, false];
+  private readonly taps = new Set<(frame: Uint8Array, from: 0 | 1) => void>();
 
   constructor(engine: Engine, a: Port, b: Port, random: Random, impairment: Impairment = {}) {
     this.engine = engine;
@@ -181,11 +182,23 @@ export class ImpairedLink implements Device {
     return this.lanes[direction].counters;
   }
 
+  /**
+   * Hears of every frame that is given to the link, before anything happens to it, and by which end (0: the first); for captures. The bytes are the
+   * link's: who keeps them copies them. Returns how to stop.
+   */
+  tap(hears: (frame: Uint8Array, from: 0 | 1) => void): () => void {
+    this.taps.add(hears);
+    return () => this.taps.delete(hears);
+  }
+
   poll(budget: number): number {
     let moved = this.timers.run(this.engine.clock.now());
     for (const i of [0, 1] as const) {
       this.makeRoom(i);
-      moved += this.ends[i].transmitted((frame) => this.lanes[i].carry(frame), budget);
+      moved += this.ends[i].transmitted((frame) => {
+        for (const hears of this.taps) hears(frame, i);
+        this.lanes[i].carry(frame);
+      }, budget);
     }
     return moved;
   }
