@@ -104,10 +104,10 @@ export function findOption(id: u32, kind: u32, type: u32, work: usize): u32 {
   return at == 0 ? NONE : <u32>load<u16>(d, DESC_L4) + at;
 }
 
-/** The first chunk of a type in an SCTP packet (RFC 9260 §3.2). */
+/** The first chunk of a type in an SCTP packet (RFC 9260 §3.2); as in the kernel, of IPv4 in any fragment. */
 function findChunk(id: u32, type: u32, work: usize): u32 {
   const d = descriptorAt(id);
-  if (!hasTransport(d) || <u32>load<u8>(d, DESC_PROTOCOL) != SCTP) return NONE;
+  if (((load<u32>(d, DESC_FLAGS) & FLAG_IP4) == 0 && !hasTransport(d)) || <u32>load<u8>(d, DESC_PROTOCOL) != SCTP) return NONE;
   for (let at = <u32>load<u16>(d, DESC_L4) + 12, left = MOST_CHUNKS; left != 0 && copyBytes(id, at, work, 4); left--) {
     if (<u32>load<u8>(work) == type) return at;
     const length = <u32>load16(work + 2);

@@ -42,8 +42,9 @@ export function exthdr(packet: Packet, e: Extract<Expression, { op: "exthdr" }>)
 }
 
 /** The first chunk of a type in an SCTP packet. */
+/** Of IPv4 in any fragment, as in the kernel; of IPv6's later ones in none: the kernel looks for their chunks among the addresses. */
 function chunkAt(packet: Packet, type: number): number {
-  if (packet.protocol !== SCTP || packet.l4 < 0) return -1;
+  if (packet.protocol !== SCTP || packet.l4 < 0 || (packet.family === 6 && packet.laterFragment)) return -1;
   for (let at = packet.l4 + 12; has(packet, at, 4); ) {
     if (packet.bytes[at] === type) return at;
     const length = u16(packet.bytes, at + 2);
