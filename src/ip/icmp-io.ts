@@ -228,9 +228,8 @@ export class IcmpIo {
     const wasCut = (memory.getU32(d + abi.DESC_FLAGS) & abi.FLAG_REASSEMBLED) !== 0;
     // To the size that it came in, so that who finds the path's MTU by fragments finds it.
     const mtu = wasCut ? Math.min(most, memory.getU16(d + abi.LARGEST_FRAGMENT) || most) : most;
-    const path = { generation: 0, hop, iface: undefined, isLocal: false, mtu, linkMtu: mtu, mayBeCut: false, neighbour: undefined };
     const cuts = wasCut ? this.world.cuts.of(memory.getU16(d + abi.CUT_NUMBER)) : undefined;
-    this.world.sendFragments(this.world.packetBytes(id), path, { flags: abi.FLAG_PASSED | abi.FLAG_FORWARDED, cuts });
+    this.world.sendFragments(this.world.packetBytes(id), { hop, mtu }, { flags: abi.FLAG_PASSED | abi.FLAG_FORWARDED, cuts });
   }
 
   /** A router cuts what it may cut (RFC 1812 §5.2.6). */
@@ -241,16 +240,7 @@ export class IcmpIo {
     const sum = checksum(packet.subarray(0, (packet[0] & 15) * 4));
     packet[10] = sum >>> 8;
     packet[11] = sum;
-    this.world.sendFragments(packet, {
-      generation: 0,
-      hop,
-      iface: undefined,
-      isLocal: false,
-      mtu,
-      linkMtu: mtu,
-      mayBeCut: false,
-      neighbour: undefined,
-    });
+    this.world.sendFragments(packet, { hop, mtu });
   }
 
   private mtuOf(family: 4 | 6, hop: number): number {

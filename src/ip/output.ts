@@ -150,7 +150,7 @@ export class Output {
     return this.route(id, packet[0] >>> 4 === 4 ? 4 : 6, path.hop, path.iface);
   }
 
-  sendFragments(packet: Uint8Array, path: Path, note?: PacketNote): boolean {
+  sendFragments(packet: Uint8Array, path: Pick<Path, "hop" | "mtu">, note?: PacketNote): boolean {
     const fragmentId = this.world.identifications.next(sourceOf(packet), destinationOf(packet), FRAGMENT);
     let sent = true;
     for (const piece of fragmentPacket(packet, path.mtu, fragmentId, note?.cuts)) {

@@ -501,7 +501,7 @@ export class IpStack implements PuntReceiver, World {
     return this.output.sendPacket(packet, path, note);
   }
 
-  sendFragments(packet: Uint8Array, path: Path, note?: PacketNote): boolean {
+  sendFragments(packet: Uint8Array, path: Pick<Path, "hop" | "mtu">, note?: PacketNote): boolean {
     return this.output.sendFragments(packet, path, note);
   }
 

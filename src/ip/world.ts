@@ -64,7 +64,7 @@ export interface World {
   sourceFor(to: IpAddress, path: Path): IpAddress | undefined;
   sendPacket(packet: Uint8Array, path: Path, note?: PacketNote): boolean;
   /** `flags`: of descriptors, for each piece. */
-  sendFragments(packet: Uint8Array, path: Path, note?: PacketNote): boolean;
+  sendFragments(packet: Uint8Array, path: Pick<Path, "hop" | "mtu">, note?: PacketNote): boolean;
   /** How packets that were put together were cut, by abi.CUT_NUMBER: of the last ones. */
   readonly cuts: Cuts;
   sendFrame(iface: NetInterface, frame: Uint8Array, segment?: number): void;
