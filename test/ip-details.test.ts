@@ -479,3 +479,73 @@ it("links of labs tell what they are given, for captures", async () => {
   assert.equal(from.length, 2);
   await lab.engine.close();
 });
+
+describe("an address that is taken away", () => {
+  for (const [old, other, peer] of [
+    ["10.0.0.1/24", "10.0.0.3/24", "10.0.0.2"],
+    ["2001:db8::1/64", "2001:db8::3/64", "2001:db8::2"],
+  ] as const) {
+    it(`${old}: nothing comes from it any more; connections go on when it is back`, async () => {
+      const lab = await Lab.create({ seed: SEED });
+      const near = await lab.host({ interfaces: [{ addresses: [old, other] }] });
+      const far = await lab.host({ interfaces: [{ addresses: ["10.0.0.2/24", "2001:db8::2/64"] }] });
+      const gone = address(old.split("/")[0]);
+      let heard = 0;
+      lab.link(near, far, { delay: 1 }).tap((frame, end) => {
+        const at = gone.family === 4 ? 26 : 22;
+        const isFrom = gone.bytes().every((byte, i) => frame[at + i] === byte);
+        if (end === 0 && isFrom && ((frame[12] << 8) | frame[13]) !== ETHERTYPE.arp) heard++;
+      });
+      const listener = far.listen({ port: 80 });
+      const opening = near.connect({ hostname: peer, port: 80, localAddress: String(gone) });
+      const [bound, connected] = [near.datagram({ hostname: String(gone) }), near.datagram({ hostname: String(gone) })];
+      connected.connect({ address: peer, port: 9 });
+      await lab.run(100);
+      const [socket, accepted] = [await opening, await listener.accept()];
+      bound.send(Uint8Array.of(1), { address: peer, port: 9 });
+      await lab.run(100);
+      assert.ok(heard >= 3);
+
+      near.removeAddress("eth0", String(gone));
+      await lab.run(10);
+      heard = 0;
+      await socket.write(new Uint8Array(10_000));
+      const refused = { code: "EINVAL", message: `${gone}, which the socket is bound to, is not an address of this host` };
+      assert.throws(() => bound.send(Uint8Array.of(2), { address: peer, port: 9 }), refused);
+      assert.throws(() => connected.send(Uint8Array.of(2)), refused);
+      near.datagram().send(Uint8Array.of(3), { address: peer, port: 9 });
+      await lab.run(5000);
+      assert.equal(heard, 0);
+
+      near.addAddress("eth0", old);
+      let received = 0;
+      const reading = (async () => {
+        for await (const chunk of accepted.readable) {
+          received += chunk.length;
+          if (received === 10_000) return;
+        }
+      })();
+      await lab.run(10_000);
+      await reading;
+      assert.equal(received, 10_000);
+      bound.send(Uint8Array.of(4), { address: peer, port: 9 });
+      await lab.engine.close();
+    });
+  }
+
+  it("addresses that a route says are here can be bound to and sent from (AnyIP)", async () => {
+    const { lab, a, b } = await pair();
+    a.addRoute({ to: "192.0.2.0/24", kind: "local" });
+    b.addRoute({ to: "192.0.2.0/24", via: "10.0.0.1" });
+    const inbox = b.datagram({ port: 9 });
+    const from = a.datagram({ hostname: "192.0.2.7", port: 7 });
+    from.send(Uint8Array.of(1), { address: "10.0.0.2", port: 9 });
+    a.listen({ hostname: "192.0.2.8", port: 80 });
+    const opening = b.connect({ hostname: "192.0.2.8", port: 80 });
+    await lab.run(100);
+    assert.equal(String(inbox.tryReceive()?.address), "192.0.2.7");
+    await opening;
+    assert.throws(() => a.datagram({ hostname: "198.51.100.1" }), { code: "EADDRNOTAVAIL" });
+    await lab.engine.close();
+  });
+});

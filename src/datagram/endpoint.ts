@@ -103,6 +103,8 @@ export abstract class DatagramEndpoint {
   private pathTo: IpAddress | undefined;
   private pathBy: NetInterface | undefined;
   private pathPort = 0;
+  /** The address bound to, if packets can come from it: of what is bound to a group, or to a broadcast address, they come from the best. */
+  private pathSource: IpAddress | undefined;
   private readonly one: Uint8Array[] = [];
 
   constructor(stack: IpStack, protocol: number, local: IpAddress, port: number, options: EndpointOptions = {}) {
@@ -210,22 +212,24 @@ export abstract class DatagramEndpoint {
     if (from.family !== to.family && !from.isUnspecified) throw new LoomError("EINVAL", `${from} and ${to} are of different families`);
   }
 
-  protected envelope(given: IpAddress | undefined, port: number, segmentSize: number, options: SendOptions | undefined): Envelope {
+  protected envelope(destination: IpAddress | undefined, port: number, segmentSize: number, options: SendOptions | undefined): Envelope {
     this.throwPending();
     this.throwIfClosed();
-    if (!given) throw new LoomError("ENOTCONN", "the socket is not connected and no destination was given");
-    const to = this.specified(given);
+    if (!destination) throw new LoomError("ENOTCONN", "the socket is not connected and no destination was given");
+    const to = this.specified(destination);
     this.checkPort(port);
     this.checkFamilies(to, options?.source ?? this.local);
     const { stack } = this;
     stack.touch();
     const group = to.isMulticast;
     const found = this.findPath(to, port, options?.iface ?? this.device ?? (group ? this.multicastInterface : this.unicastInterface));
-    if (found.hop === 0) throw new LoomError("ENETUNREACH", `there is no route to ${to}`);
+    if (found.hop === 0) throw this.unreachable(to);
+    const given = options?.source;
+    if (given && !stack.isSource(given)) throw new LoomError("EINVAL", `${given} is not an address of this host`);
     const path = this.discovery.byLink && found.mtu < found.linkMtu ? { ...found, mtu: found.linkMtu } : found;
     const isBroadcast = !group && (path.iface?.isBroadcast(to) ?? false);
     if (isBroadcast && !this.broadcast) throw new LoomError("EACCES", "broadcast is not allowed on this socket");
-    const source = options?.source ?? (this.local.isUnspecified || this.local.isMulticast ? stack.sourceFor(to, path) : this.local);
+    const source = given ?? this.pathSource ?? stack.sourceFor(to, path);
     if (!source) throw new LoomError("EADDRNOTAVAIL", `no address of this host can reach ${to}`);
     checkReach(source, to, path);
     const usual = group ? this.multicastTtl : (this.hopLimit ?? (to.family === 6 ? (path.iface?.hopLimit ?? 64) : 64));
@@ -255,14 +259,21 @@ export abstract class DatagramEndpoint {
     this.path = undefined;
   }
 
+  private unreachable(to: IpAddress): LoomError {
+    const source = this.pathSource;
+    if (!source || this.stack.isSource(source)) return new LoomError("ENETUNREACH", `there is no route to ${to}`);
+    return new LoomError("EINVAL", `${source}, which the socket is bound to, is not an address of this host`);
+  }
+
   /** Datagrams go in runs to one peer: its path is found once. */
   private findPath(to: IpAddress, port: number, iface: NetInterface | undefined): Path {
     const { stack } = this;
     const isKnown = this.path?.generation === stack.routes.generation && this.pathBy === iface && this.pathPort === port;
     if (!this.path || !isKnown || !this.pathTo?.equals(to)) {
-      const source = this.local.isUnspecified ? undefined : this.local;
+      const { local } = this;
+      this.pathSource = local.isUnspecified || local.isMulticast || stack.isBroadcast(local) ? undefined : local;
       this.path = stack.pathTo(to, iface, {
-        source,
+        source: this.pathSource,
         mark: this.mark || undefined,
         protocol: this.protocol,
         sourcePort: this.port,

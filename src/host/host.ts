@@ -558,7 +558,7 @@ export class Host {
     const { port, localAddress, localPort } = options;
     this.ip.touch();
     const own = localAddress === undefined ? undefined : this.ip.parse(localAddress);
-    if (own && !own.address.isUnspecified && !this.ip.isLocal(own.address))
+    if (own && !own.address.isUnspecified && !this.ip.isSource(own.address))
       throw new LoomError("EADDRNOTAVAIL", `localAddress: ${localAddress} is not an address of this host`);
     const device = zone ?? own?.iface;
     if (own?.address.family === 6 && own.address.isLinkLocal && !(own.iface ?? device)?.find(own.address))

@@ -25,10 +25,14 @@ export class Output {
     this.world = world;
   }
 
-  /** Where packets for an address go. Link-local and group addresses need an interface. */
+  /**
+   * Where packets for an address go. Link-local and group addresses need an interface. From an address that is none of ours, or is not any more,
+   * nothing goes anywhere (RFC 1122 §3.2.1.3, RFC 4862 §5.5.4).
+   */
   pathTo(to: IpAddress, iface?: NetInterface, hint?: PathHint): Path {
     const { world } = this;
     const { family } = to;
+    if (hint?.source && !world.isSource(hint.source)) return this.path(family, 0, undefined);
     if ((family === 6 && to.isLinkLocal) || to.isMulticast || (family === 4 && to.v4 === 0xffffffff)) {
       return this.scopedPath(to, iface ?? this.interfaceFor(to));
     }

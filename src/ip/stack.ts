@@ -310,9 +310,20 @@ export class IpStack implements PuntReceiver, World {
     return address.isLoopback || this.interfaces.some((iface) => iface.owns(address));
   }
 
+  /** May packets of this host come from it: an address of an interface, or one of those that a route says are here? */
+  isSource(address: IpAddress): boolean {
+    if (this.isLocal(address)) return true;
+    const { routes } = this;
+    return routes.meaning(address.family, routes.lookup(address))?.kind === "local" && !this.isBroadcast(address);
+  }
+
   /** May a socket be bound to it: all addresses, a group, one of ours, a broadcast address of our links? */
   isBindable(address: IpAddress): boolean {
-    if (address.isUnspecified || address.isMulticast || this.isLocal(address)) return true;
+    return address.isUnspecified || address.isMulticast || this.isSource(address) || this.isBroadcast(address);
+  }
+
+  /** Is it the broadcast address of one of our links? */
+  isBroadcast(address: IpAddress): boolean {
     return this.interfaces.some((iface) => iface.isBroadcast(address));
   }
 

@@ -48,6 +48,8 @@ export interface World {
   /** Who takes ICMP messages of a type. */
   handleIcmp(family: 4 | 6, type: number, handler: IcmpHandler): void;
   isLocal(address: IpAddress): boolean;
+  /** May packets of this host come from it? */
+  isSource(address: IpAddress): boolean;
   ingress(id: number): NetInterface | undefined;
   /** The packet that is being delivered. */
   inHand: number;

@@ -218,7 +218,7 @@ class Dialing implements Dial {
     const own = localAddress ? host.ip.parse(localAddress) : undefined;
     const source = own?.address;
     const isAny = source?.isUnspecified;
-    if (source && !isAny && !host.ip.isLocal(source)) throw new BindError("EADDRNOTAVAIL", `${source} is not an address of this host`);
+    if (source && !isAny && !host.ip.isSource(source)) throw new BindError("EADDRNOTAVAIL", `${source} is not an address of this host`);
     host.ip.touch();
     const { address: remote, iface } = host.ip.parse(address);
     if (source && source.family !== remote.family) throw new BindError("EINVAL", `${source} and ${remote} are of different families`);

@@ -83,7 +83,7 @@ export function sendOptions(
 
 function pickSource(out: { source?: IpAddress; iface?: SendOptions["iface"] }, source: IpAddress, index: number, host: Host): void {
   if (!source.isUnspecified) {
-    if (!host.ip.isLocal(source)) throw new LoomError("EINVAL", `${source} is not an address of this host`);
+    if (!host.ip.isSource(source)) throw new LoomError("EINVAL", `${source} is not an address of this host`);
     out.source = source;
   }
   if (index !== 0) out.iface = interfaceAt(host, index);

@@ -175,7 +175,10 @@ export class TcpLayer implements Transport, TcpWorld {
       sourcePort: local.port,
       destinationPort: remotePort,
     });
-    if (path.hop === 0) throw new LoomError("ENETUNREACH", `there is no route to ${remote}`);
+    if (path.hop === 0) {
+      if (own && !this.stack.isSource(own)) throw new LoomError("EINVAL", `${own}, which the socket is bound to, is not an address of this host`);
+      throw new LoomError("ENETUNREACH", `there is no route to ${remote}`);
+    }
     const source = own ?? this.stack.sourceFor(remote, path);
     if (!source) throw new LoomError("EADDRNOTAVAIL", `no address of this host can reach ${remote}`);
     // RFC 1122 §3.2.1.3 (g), RFC 4291 §2.5.3: no such address leaves the host.
@@ -339,7 +342,7 @@ export class TcpLayer implements Transport, TcpWorld {
   ): TcpListener {
     if (this.over) throw this.over;
     const address = local ?? ANY;
-    if (local && !local.isUnspecified && !rules.isBound && !this.stack.isLocal(local))
+    if (local && !local.isUnspecified && !rules.isBound && !this.stack.isSource(local))
       throw new LoomError("EADDRNOTAVAIL", `${local} is not an address of this host`);
     const chosen = port || this.freePort();
     const there = this.listeners.get(chosen) ?? [];
