@@ -4,8 +4,18 @@ import { spawnSync } from "node:child_process";
 import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import { checkOptions, oneOf, text, whole } from "../src/base/options.ts";
+import { Zone } from "../src/dns/zone.ts";
 import { CONNECT } from "../src/host/option-shapes.ts";
 import { Engine, Host, joinPorts, Lab, serveDhcp, serveDhcp6, serveDns } from "../src/index.ts";
+import { channelLink } from "../src/link/channel.ts";
+import { CaptureWriter, readCapture } from "../src/link/pcap.ts";
+import { Replay } from "../src/link/replay.ts";
+import { streamLink } from "../src/link/stream.ts";
+import { webSocketLink } from "../src/link/websocket.ts";
+import { PortMapper } from "../src/portmap/index.ts";
+import { attachPolicers } from "../src/queue/index.ts";
+import { Router } from "../src/router/index.ts";
+import { forHost } from "../src/sockets/index.ts";
 
 const EINVAL = (message: string | RegExp) => ({ name: "LoomError", code: "EINVAL", message });
 /** What a program without types may pass. */
@@ -171,6 +181,51 @@ describe("wrong options", () => {
       code: "EBUSY",
       message: "port 2 is joined to another already",
     });
+  });
+
+  it("are refused by links, captures, ports, zones, policers, mappers and routers", async () => {
+    const port = engine.port(1);
+    const taken = new TransformStream<Uint8Array, Uint8Array>();
+    taken.readable.getReader();
+    for (const [make, message] of [
+      [() => webSocketLink(any("ws://x")), /^webSocketLink: socket is "ws:\/\/x"; expected a WebSocket, or a function that makes one$/],
+      [() => channelLink(any(undefined)), "channelLink: channel is undefined; expected a MessagePort or a BroadcastChannel"],
+      [() => streamLink(any({})), /^streamLink: duplex is an object of Object; expected \{ readable, writable \}/],
+      [() => streamLink(taken), /expected streams that nobody else reads or writes \(one is locked\)$/],
+      [
+        () => streamLink(new TransformStream(), any({ hihgWater: 1 })),
+        'there is no streamLink option "hihgWater"; did you mean "highWater"?',
+      ],
+      [() => readCapture(any("lan.pcap")), 'readCapture: bytes is "lan.pcap"; expected a Uint8Array'],
+      [() => new CaptureWriter(any({ format: "snoop" })), 'capture: format is "snoop"; expected one of "pcap", "pcapng"'],
+      [() => new CaptureWriter(any({ snaplen: 96 })), 'there is no capture option "snaplen"; did you mean "snapLength"?'],
+      [() => new Replay(port, [], any({ speed: "slow" })), 'replay: speed is "slow"; expected one of "recorded", "full"'],
+      [() => new Replay(port, [], { speed: "recorded" }), "replay: clock is missing; expected an object with clock"],
+      [() => port.configure(any({ mut: 1400 })), 'there is no port option "mut"; did you mean "mtu"?'],
+      [() => port.configure({ mtu: 40 }), "port: mtu is 40; expected a whole number from 68 to 65535"],
+      [() => port.configure(any({ table4: 0 })), /^port: table4 is 0; expected a routing table of the engine/],
+      [() => engine.createNetwork().configure(any({ tracks: true })), 'there is no network option "tracks"; did you mean "track"?'],
+      [() => new Zone("example", any({ name: "example" })), "zone: records is an object of Object; expected a list"],
+      [() => new Zone("example", [], -1), "zone: ttl is -1; expected a whole number from 0 to 2147483647"],
+      [() => attachPolicers(engine, port, any("both"), []), 'policers: direction is "both"; expected one of "in", "out"'],
+      [() => attachPolicers(engine, port, "in", any({ kind: "srtcm" })), "policers: list is an object of Object; expected a list"],
+      [() => new PortMapper(host, any({ external: "wan" })), /^port mapper: masquerades is missing/],
+      [
+        () => new PortMapper(host, { external: "wan", masquerades: true, ports: [2000, 1000] }),
+        /^port mapper: ports is a list of 2; expected the first and the last port of a range/,
+      ],
+      [() => forHost(host, any({ caCert: [] })), 'there is no sockets option "caCert"; did you mean "caCerts"?'],
+      [
+        () => host.datagram().join("224.0.0.251", any({ iface: "eth0" })),
+        'there is no join option "iface"; expected one of interface, sources',
+      ],
+      [() => host.datagram().configure(any({ ttl: 1 })), /^there is no datagram option "ttl"; /],
+    ] as const)
+      assert.throws(make, EINVAL(message));
+    await assert.rejects(
+      Router.create({ interfaces: [] }, any({ engin: engine })),
+      EINVAL('there is no router option "engin"; did you mean "engine"?'),
+    );
   });
 
   it("are refused by labs and their links", async () => {

@@ -29,13 +29,18 @@ export function checkOptions(
     const expected = Object.hasOwn(shape, name) ? shape[name] : undefined;
     if (!expected) throw unknownOption(what, name, namesOf(shape));
     const value = (given as Record<string, unknown>)[name];
-    const wrong = value === undefined ? undefined : expected(value);
-    if (wrong !== undefined) throw invalid(`${what}: ${name} is ${shown(value)}; expected ${wrong}`);
+    if (value !== undefined) checkArgument(what, name, value, expected);
   }
   for (const name of required) {
     if ((given as Record<string, unknown>)[name] === undefined)
       throw invalid(`${what}: ${name} is missing; expected an object${like(shape, required)}`);
   }
+}
+
+/** The same for one value that stands alone: an argument of `what`. */
+export function checkArgument(what: string, name: string, value: unknown, expected: Expectation): void {
+  const wrong = expected(value);
+  if (wrong !== undefined) throw invalid(`${what}: ${name} is ${shown(value)}; expected ${wrong}`);
 }
 
 /** "there is no host option "adresses"; did you mean "addresses"?" */
@@ -56,7 +61,7 @@ function like(shape: object, required: readonly string[]): string {
   return ` with ${namesOf(shape).slice(0, 3).join(", ")} …`;
 }
 
-/** The known name with the fewest letters changed, if those are few. */
+/** The known name with the fewest letters changed, if those are few; else the only one of which it is the beginning. */
 function nearest(name: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
   let least = Math.max(2, Math.floor(name.length / 3)) + 1;
@@ -64,7 +69,8 @@ function nearest(name: string, known: readonly string[]): string | undefined {
     const n = distance(name.toLowerCase(), each.toLowerCase());
     if (n < least) [best, least] = [each, n];
   }
-  return best;
+  const longer = known.filter((each) => name.length > 2 && each.toLowerCase().startsWith(name.toLowerCase()));
+  return best ?? (longer.length === 1 ? longer[0] : undefined);
 }
 
 /** Letters put in, left out, changed or swapped with their neighbour (Damerau and Levenshtein). */

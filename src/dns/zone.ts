@@ -3,6 +3,7 @@
  * (RFC 1034 §4.3.2, RFC 4592), names that exist only because something is below them (RFC 8020).
  */
 import { invalid } from "../base/errors.ts";
+import { anything, checkArgument, listOf, text, whole } from "../base/options.ts";
 import { MOST_ALIASES } from "./answer.ts";
 import { CLASS_IN, type QuestionType, RCODE } from "./codes.ts";
 import { nameKey } from "./hosts.ts";
@@ -24,6 +25,8 @@ export interface ZoneAnswer {
 
 /** Seconds. */
 const DEFAULT_TTL = 300;
+/** RFC 2181 §8. */
+const seconds = whole(0, 0x7fffffff);
 
 export class Zone {
   readonly origin: string;
@@ -34,6 +37,9 @@ export class Zone {
 
   /** A zone without an SOA record is given one. */
   constructor(origin: string, records: readonly ZoneRecord[] = [], ttl = DEFAULT_TTL) {
+    checkArgument("zone", "origin", origin, text);
+    checkArgument("zone", "records", records, listOf(anything));
+    checkArgument("zone", "ttl", ttl, seconds);
     labelsOf(origin);
     this.origin = nameKey(origin);
     this.ttl = ttl;

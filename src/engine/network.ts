@@ -2,6 +2,7 @@
 import * as abi from "../../assembly/abi.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import { type IpAddress, networkOf } from "../base/ip-address.ts";
+import { checkOptions, type Shape, yesNo } from "../base/options.ts";
 import { namesOf } from "./abi-names.ts";
 import type { EngineMemory } from "./memory.ts";
 import type { Port } from "./port.ts";
@@ -48,6 +49,16 @@ export interface NetworkOptions {
   /** Rules put packets into zones. */
   readonly zones?: boolean;
 }
+
+const NETWORK: Shape<NetworkOptions> = {
+  track: yesNo,
+  defrag: yesNo,
+  nat: yesNo,
+  balance: yesNo,
+  helpers: yesNo,
+  proxies: yesNo,
+  zones: yesNo,
+};
 
 /** A network's prefix inside, and what it is known by beyond a port. */
 export interface PrefixPair {
@@ -109,7 +120,9 @@ export class Network {
   }
 
   /** Switches of whoever owns the network; those of tracking are one asker's among others (`track`). */
-  configure({ track, defrag = false, nat, balance, helpers, proxies, zones }: NetworkOptions): this {
+  configure(options: NetworkOptions): this {
+    checkOptions("network", NETWORK, options);
+    const { track, defrag = false, nat, balance, helpers, proxies, zones } = options;
     if (track !== undefined) this.track("owner", { 4: track, 6: track, defrag });
     if (balance) this.need("services", "balance");
     this.set(abi.NETNS_NAT, nat);

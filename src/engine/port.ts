@@ -3,6 +3,7 @@ import * as abi from "../../assembly/abi.ts";
 import { formatMac, parseMac } from "../base/address.ts";
 import { invalid } from "../base/errors.ts";
 import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
+import { bytes, checkOptions, either, having, oneOf, type Shape, shaped, text, whole, yesNo } from "../base/options.ts";
 import { type PortCounters, readPortCounters } from "./counters.ts";
 import { countLoss, type LinkStats, type LossReason, readLinkStats } from "./link-stats.ts";
 import type { EngineMemory } from "./memory.ts";
@@ -35,6 +36,24 @@ export interface PortOptions {
   table4?: RouteTable;
   table6?: RouteTable;
 }
+
+const TABLE = having("a routing table of the engine, such as engine.createTable(4)", "addNextHop", "lookup");
+const OFFLOAD = { chains: yesNo, segmentation: yesNo, accurateEcn: yesNo, partialChecksum: yesNo };
+const PORT: Shape<PortOptions> = {
+  mac: either(text, bytes),
+  mtu: whole(68, 65_535),
+  up: yesNo,
+  promiscuous: yesNo,
+  rpf: oneOf("off", "strict", "loose"),
+  gro: yesNo,
+  families: yesNo,
+  host: yesNo,
+  untagged: yesNo,
+  puntOptions: yesNo,
+  offload: shaped("offload", OFFLOAD),
+  table4: TABLE,
+  table6: TABLE,
+};
 
 /** What the device behind a port takes as it is. */
 export interface OffloadFlags {
@@ -81,13 +100,11 @@ export class Port {
 
   /** Changes what is given and leaves the rest. Safe while workers run. */
   configure(options: PortOptions): this {
+    checkOptions("port", PORT, options);
     const { memory } = this;
     const at = memory.port(this.index);
     if (options.mac !== undefined) memory.u8.set(macOf(options.mac), at + abi.PORT_MAC);
     if (options.mtu !== undefined) {
-      if (!(Number.isInteger(options.mtu) && options.mtu >= 68 && options.mtu <= 65_535)) {
-        throw invalid(`mtu is ${options.mtu}; expected a whole number from 68 to 65535`);
-      }
       memory.setU32(at + abi.PORT_MTU, options.mtu);
       this.mtuChanged(this.index);
     }

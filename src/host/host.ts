@@ -8,7 +8,7 @@ import { formatPrefix, parsePrefix } from "../base/address.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
-import { checkOptions, type Shape, shown } from "../base/options.ts";
+import { checkArgument, checkOptions, type Shape, shown, yesNo } from "../base/options.ts";
 import { Random, SecretRandom } from "../base/random.ts";
 import type { DatagramEndpoint } from "../datagram/endpoint.ts";
 import { type LookupAddress, type LookupOptions, literal } from "../dns/lookup.ts";
@@ -26,7 +26,8 @@ import { IpStack } from "../ip/stack.ts";
 import { EchoLayer } from "../raw/echo.ts";
 import { RawLayer } from "../raw/layer.ts";
 import { type EchoReply, Pinger } from "../raw/pinger.ts";
-import { type DatagramSettings, DatagramSocket } from "../socket/datagram.ts";
+import { DatagramSocket } from "../socket/datagram.ts";
+import type { DatagramSettings } from "../socket/datagram-options.ts";
 import { TcpListenerSocket } from "../socket/listener.ts";
 import { type SocketAddress, TcpSocket } from "../socket/stream.ts";
 import { UnixListenerSocket, UnixStreamSocket } from "../socket/unix.ts";
@@ -321,7 +322,7 @@ export class Host {
 
   /** `ip link set NAME up` or `down`. What leads out by an interface that is down waits until it is up again. */
   setUp(name: string, up: boolean): void {
-    if (typeof up !== "boolean") throw invalid(`setUp: up is ${shown(up)}; expected true or false`);
+    checkArgument("setUp", "up", up, yesNo);
     const isNew = up && !this.ip.interface(name).up;
     this.change(name, (iface) => this.ip.changes.setUp(iface, up));
     if (isNew) this.dhcpClients.linkUp(name);

@@ -26,7 +26,7 @@ import type { ResolverOptions } from "../dns/resolver.ts";
 import type { AddressOptions } from "../ip/addresses.ts";
 import type { AdvertiseOptions } from "../ip/advertiser.ts";
 import type { AutoconfOptions } from "../ip/slaac.ts";
-import type { DatagramSettings } from "../socket/datagram.ts";
+import { SETTINGS } from "../socket/datagram-options.ts";
 import { TCP_SHAPE } from "../tcp/option-shape.ts";
 import type { RawOptions } from "./raw-options.ts";
 
@@ -124,18 +124,6 @@ export const CONNECT = {
 export const LISTEN = { ...TCP_SHAPE, hostname: text, port: anyPort, interface: text, backlog: whole(0) };
 
 export const UNIX = { path: text };
-
-const SETTINGS: Shape<DatagramSettings> = {
-  hopLimit: whole(0, 255),
-  mark: whole(0, 2 ** 32 - 1),
-  trafficClass: whole(0, 255),
-  broadcast: yesNo,
-  fragment: yesNo,
-  receiveBuffer: whole(1),
-  multicastTtl: whole(0, 255),
-  multicastLoop: yesNo,
-  multicastInterface: text,
-};
 
 export const DATAGRAM = {
   ...SETTINGS,

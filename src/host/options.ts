@@ -7,7 +7,7 @@ import type { OffloadFlags, Port } from "../engine/port.ts";
 import type { AdvertiseOptions } from "../ip/advertiser.ts";
 import type { RouteKind } from "../ip/routes.ts";
 import type { AutoconfOptions } from "../ip/slaac.ts";
-import type { DatagramSettings } from "../socket/datagram.ts";
+import type { DatagramSettings } from "../socket/datagram-options.ts";
 import type { SocketAddress } from "../socket/stream.ts";
 import type { TcpOptions } from "../tcp/tcb.ts";
 import type { NamesOptions } from "./names.ts";

@@ -3,7 +3,7 @@ import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
 import type { RawEndpoint } from "../raw/endpoint.ts";
 import type { RawLayer } from "../raw/layer.ts";
-import type { DatagramSettings } from "../socket/datagram.ts";
+import type { DatagramSettings } from "../socket/datagram-options.ts";
 import { PROTOCOLS } from "./rule-options.ts";
 
 export interface RawOptions extends DatagramSettings {

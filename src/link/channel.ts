@@ -6,7 +6,7 @@
  * the slowest of them. One that says nothing for a second is not waited for.
  */
 
-import { amount, checkOptions, oneOf, type Shape } from "../base/options.ts";
+import { amount, checkArgument, checkOptions, having, oneOf, type Shape } from "../base/options.ts";
 import { secret } from "../base/random.ts";
 import type { Device, Engine } from "../engine/engine.ts";
 import { MOST_FRAME, type Port } from "../engine/port.ts";
@@ -53,6 +53,7 @@ interface Member {
 }
 
 const SHAPE: Shape<ChannelLinkOptions> = { window: amount("bytes"), format: oneOf("batches", "frames") };
+const CHANNEL = having("a MessagePort or a BroadcastChannel", "postMessage", "addEventListener", "removeEventListener");
 /** Silence (ms) after which a receiver is not waited for. */
 const PATIENCE_MS = 1000;
 /** Receivers that are kept in mind. */
@@ -62,6 +63,7 @@ const INBOX_BYTES = 16 << 20;
 
 /** A link over a MessagePort or a BroadcastChannel, as a host's interface wants it for its `device`. */
 export function channelLink(channel: MessageChannelLike, options: ChannelLinkOptions = {}): (engine: Engine, port: Port) => ChannelLink {
+  checkArgument("channelLink", "channel", channel, CHANNEL);
   checkOptions("channelLink", SHAPE, options);
   return (engine, port) => new ChannelLink(engine, port, channel, options);
 }

@@ -5,6 +5,7 @@
  */
 import { concat } from "../base/bytes.ts";
 import { LoomError } from "../base/errors.ts";
+import { checkArgument, checkOptions, bytes as isBytes, oneOf, type Shape, whole } from "../base/options.ts";
 
 export interface CapturedPacket {
   /** 1 for the first packet of the file. */
@@ -39,7 +40,8 @@ const ENHANCED_PACKET = 6;
 /** No link has larger frames (BIG TCP stops at 512 KiB). */
 const LARGEST_PACKET = 1 << 20;
 
-export function readCapture(bytes: Uint8Array, name: string): Capture {
+export function readCapture(bytes: Uint8Array, name = "the capture"): Capture {
+  checkArgument("readCapture", "bytes", bytes, isBytes);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (bytes.length >= 4) {
     for (const little of [true, false]) {
@@ -207,6 +209,8 @@ export interface WriterOptions {
   snapLength?: number;
 }
 
+const WRITER: Shape<WriterOptions> = { format: oneOf("pcap", "pcapng"), linkType: whole(0, 0xffff), snapLength: whole(1, 0x7fffffff) };
+
 /** Collects packets and gives the file's bytes; nanoseconds in both formats. */
 export class CaptureWriter {
   private readonly parts: Uint8Array[] = [];
@@ -214,6 +218,7 @@ export class CaptureWriter {
   private readonly snapLength: number;
 
   constructor(options: WriterOptions = {}) {
+    checkOptions("capture", WRITER, options);
     this.format = options.format ?? "pcap";
     this.snapLength = options.snapLength ?? 262_144;
     const linkType = options.linkType ?? LINKTYPE.ethernet;

@@ -1,5 +1,6 @@
 /** Devices over captures: one replays packets into a port, one records what leaves a port. */
 import type { Clock } from "../base/clock.ts";
+import { checkOptions, having, oneOf, type Shape } from "../base/options.ts";
 import type { Device } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
 import { type CapturedPacket, type CaptureWriter, LINKTYPE } from "./pcap.ts";
@@ -23,6 +24,8 @@ export interface ReplayOptions {
   clock?: Clock;
 }
 
+const REPLAY: Shape<ReplayOptions> = { speed: oneOf("recorded", "full"), clock: having("a clock, such as engine.clock", "now") };
+
 /** Feeds the packets of a capture into a port, each once. */
 export class Replay implements Device {
   readonly name = "replay";
@@ -37,6 +40,7 @@ export class Replay implements Device {
   private readonly options: ReplayOptions;
 
   constructor(port: Port, packets: readonly CapturedPacket[], options: ReplayOptions = {}) {
+    checkOptions("replay", REPLAY, options, options.speed === "recorded" ? ["clock"] : []);
     this.port = port;
     this.packets = packets;
     this.options = options;
@@ -62,7 +66,7 @@ export class Replay implements Device {
 
   private isDue(): boolean {
     const { speed, clock } = this.options;
-    if (speed !== "recorded" || !clock) return true;
+    if (!clock || speed !== "recorded") return true;
     this.started ??= clock.now();
     const offset = Number(this.packets[this.next].timestamp - this.packets[0].timestamp) / 1e6;
     return clock.now() - this.started >= offset;

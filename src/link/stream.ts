@@ -3,6 +3,7 @@
  * in one poll is one chunk and one promise; what comes is read only as fast as the port takes it.
  */
 import { LoomError } from "../base/errors.ts";
+import { amount, callback, checkArgument, checkOptions, type Expectation, type Shape } from "../base/options.ts";
 import type { Device, Engine } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
 import { Inbox, Outbox } from "./frames.ts";
@@ -30,6 +31,14 @@ export interface ByteChannel {
   close(): void;
 }
 
+const SHAPE: Shape<StreamLinkOptions> = { highWater: amount("bytes"), closed: callback };
+/** With streams in both directions, neither of them somebody's already. */
+const DUPLEX: Expectation = (value) => {
+  const { readable, writable } = (value ?? {}) as Partial<ByteDuplex>;
+  const areStreams = typeof readable?.getReader === "function" && typeof writable?.getWriter === "function";
+  if (!areStreams) return "{ readable, writable }, a pair of WHATWG streams";
+  return readable.locked || writable.locked ? "streams that nobody else reads or writes (one is locked)" : undefined;
+};
 const HIGH_WATER = 1 << 20;
 /** Bytes that are read ahead of the port. */
 const READ_AHEAD = 256 << 10;
@@ -128,6 +137,8 @@ export class StreamLink implements Device {
 
 /** A link over a pair of WHATWG byte streams, as a host's interface wants it for its `device`. */
 export function streamLink(duplex: ByteDuplex, options: StreamLinkOptions = {}): (engine: Engine, port: Port) => StreamLink {
+  checkOptions("streamLink", SHAPE, options);
+  checkArgument("streamLink", "duplex", duplex, DUPLEX);
   return (engine, port) => {
     const link = new StreamLink(engine, port, "stream", options);
     const channel = new DuplexChannel(link, duplex);

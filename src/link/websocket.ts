@@ -3,7 +3,7 @@
  * two links of ours, what a port sends in one poll is one message. Takes a browser's WebSocket, Node's own, or a socket of
  * npm's `ws` on either side.
  */
-import { amount, checkOptions, oneOf, type Shape } from "../base/options.ts";
+import { amount, checkArgument, checkOptions, type Expectation, having, oneOf, type Shape } from "../base/options.ts";
 import type { Device, Engine } from "../engine/engine.ts";
 import { MOST_FRAME, type Port } from "../engine/port.ts";
 import { Inbox, LEAST_FRAME, Outbox } from "./frames.ts";
@@ -38,6 +38,8 @@ const SHAPE: Shape<WebSocketLinkOptions> = {
   retry: amount("milliseconds"),
   longestRetry: amount("milliseconds"),
 };
+const isSocket = having("a WebSocket, or a function that makes one", "send", "close", "addEventListener");
+const SOCKET: Expectation = (value) => (typeof value === "function" ? undefined : isSocket(value));
 const OPEN = 1;
 /**
  * A batch begins so, and goes on with frames behind their lengths (32 bits, big-endian). No Ethernet frame for anybody does:
@@ -52,6 +54,7 @@ export function webSocketLink(
   socket: WebSocketLike | (() => WebSocketLike),
   options: WebSocketLinkOptions = {},
 ): (engine: Engine, port: Port) => WebSocketLink {
+  checkArgument("webSocketLink", "socket", socket, SOCKET);
   checkOptions("webSocketLink", SHAPE, options);
   return (engine, port) => {
     const link = new WebSocketLink(engine, port, typeof socket === "function" ? socket : undefined, options);

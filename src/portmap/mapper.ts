@@ -4,6 +4,7 @@
  */
 import { LoomError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip-address.ts";
+import { amount, anyPort, callback, checkOptions, type Shape, text, whole, yesNo } from "../base/options.ts";
 import type { Host } from "../host/host.ts";
 import type { End, Mapping } from "../track/index.ts";
 
@@ -73,6 +74,20 @@ const ALL_PORTS = [1024, 65_535] as const;
 
 const keyOf = (protocol: number, { address, port }: End) => `${protocol} ${address} ${port}`;
 
+const MAPPER: Shape<PortMapperOptions> = {
+  external: text,
+  masquerades: yesNo,
+  ports: (value) => {
+    const [low, high] = Array.isArray(value) && value.length === 2 ? value.map((port) => anyPort(port)) : ["no", "range"];
+    const isRange = low === undefined && high === undefined && (value as number[])[0] <= (value as number[])[1];
+    return isRange ? undefined : "the first and the last port of a range, such as [1024, 65535]";
+  },
+  isTaken: callback,
+  mostPerClient: whole(1),
+  most: whole(1),
+  longest: amount("seconds"),
+};
+
 export class PortMapper {
   readonly options: PortMapperOptions;
   private readonly host: Host;
@@ -84,6 +99,7 @@ export class PortMapper {
   private nextSweep = 0;
 
   constructor(host: Host, options: PortMapperOptions) {
+    checkOptions("port mapper", MAPPER, options, ["external", "masquerades"]);
     if (!host.network) throw new LoomError("ENOTSUP", "this host's engine tracks no connections; create it with `flows`");
     this.host = host;
     this.options = options;

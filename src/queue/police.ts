@@ -5,7 +5,19 @@
  *   police.stats()[0].red.packets;
  */
 import * as abi from "../../assembly/abi.ts";
-import { amount, checkOptions, type Expectation, either, oneOf, shaped, whole, yesNo } from "../base/options.ts";
+import {
+  amount,
+  anything,
+  checkArgument,
+  checkOptions,
+  type Expectation,
+  either,
+  listOf,
+  oneOf,
+  shaped,
+  whole,
+  yesNo,
+} from "../base/options.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
 import { Image } from "./image.ts";
@@ -72,6 +84,8 @@ const attached = new WeakMap<Engine, Map<string, Policers>>();
 
 /** Gives a port policers, instead of those it has in this direction. The first whose match fits decides. */
 export function attachPolicers(engine: Engine, port: Port, direction: "in" | "out", list: readonly PolicerOptions[]): Policers {
+  checkArgument("policers", "direction", direction, oneOf("in", "out"));
+  checkArgument("policers", "list", list, listOf(anything));
   const known = attached.get(engine) ?? new Map<string, Policers>();
   attached.set(engine, known);
   const name = `${port.index} ${direction}`;

@@ -13,6 +13,7 @@
 import { Balancer } from "../balance/balancer.ts";
 import type { BackendOptions, ServiceOptions } from "../balance/options.ts";
 import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
+import { callback, checkOptions, having, type Shape, whole } from "../base/options.ts";
 import type { Engine, EngineOptions } from "../engine/engine.ts";
 import { Host } from "../host/host.ts";
 import { same } from "./changes.ts";
@@ -35,6 +36,15 @@ export interface RouterOptions extends InterfaceSources {
   /** Seed of everything left to chance, for runs that can be repeated. */
   seed?: number;
 }
+
+const ROUTER: Shape<RouterOptions> = {
+  engine: having("an engine (await Engine.create())", "attach", "poll"),
+  seed: whole(0, 2 ** 32 - 1),
+  device: callback,
+  devices: having("an object of devices by interface"),
+  ports: having("an object of ports by interface"),
+  macOf: callback,
+};
 
 /** What a change did not reach, because memory is laid out once. */
 const FIXED = [
@@ -79,6 +89,7 @@ export class Router {
   }
 
   static async create(given: RouterConfig, options: RouterOptions = {}): Promise<Router> {
+    checkOptions("router", ROUTER, options);
     const config = checkConfig(given);
     const { engine, seed } = options;
     const host = await Host.create({

@@ -2,12 +2,13 @@
 import { invalid, type LoomError } from "../base/errors.ts";
 import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { IpAddress } from "../base/ip-address.ts";
-import { shown } from "../base/options.ts";
+import { checkOptions, shown } from "../base/options.ts";
 import { DISCOVERY } from "../datagram/discovery.ts";
 import type { DatagramBatch, DatagramEndpoint, SendOptions, SocketError } from "../datagram/endpoint.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { IpStack } from "../ip/stack.ts";
 import { endText, formatZoned, type ZonedAddress } from "../ip/zone.ts";
+import { type DatagramSettings, MEMBERSHIP, type MembershipOptions, SETTINGS } from "./datagram-options.ts";
 import type { SocketAddress } from "./stream.ts";
 
 export interface ReceivedDatagram extends SocketAddress {
@@ -18,14 +19,6 @@ export interface ReceivedDatagram extends SocketAddress {
   readonly hopLimit: number;
   /** TOS or traffic class: DSCP, and ECN in the low two bits. */
   readonly trafficClass: number;
-}
-
-/** What a group is joined with. */
-export interface MembershipOptions {
-  /** Name of an interface; default: the one that the route to the group names, else the first. */
-  readonly interface?: string;
-  /** Only these sources (RFC 4607). */
-  readonly sources?: readonly string[];
 }
 
 /** Where a datagram goes. Raw sockets know no ports. */
@@ -215,20 +208,23 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
   /** Joins a group: "224.0.0.251", "ff02::fb". */
   join(group: string, options: MembershipOptions = {}): void {
     const { address, iface } = this.stack.parse(group);
-    this.endpoint.join(address, this.membership(options, iface));
+    this.endpoint.join(address, this.membership("join", options, iface));
   }
 
   leave(group: string, options: MembershipOptions = {}): void {
     const { address, iface } = this.stack.parse(group);
-    this.endpoint.leave(address, this.membership(options, iface));
+    this.endpoint.leave(address, this.membership("leave", options, iface));
   }
 
-  private membership({ interface: name, sources }: MembershipOptions, zone: NetInterface | undefined) {
+  private membership(what: string, options: MembershipOptions, zone: NetInterface | undefined) {
+    checkOptions(what, MEMBERSHIP, options);
+    const { interface: name, sources } = options;
     return { iface: name === undefined ? zone : this.stack.interface(name), sources: sources?.map((each) => IpAddress.parse(each)) };
   }
 
   /** Changes what is given: hop limits, TOS, how groups are sent to. */
   configure(options: DatagramSettings): this {
+    checkOptions("datagram", SETTINGS, options);
     const { endpoint } = this;
     if (options.hopLimit !== undefined) endpoint.hopLimit = options.hopLimit;
     if (options.mark !== undefined) endpoint.setMark(options.mark);
@@ -259,19 +255,4 @@ export class DatagramSocket implements AsyncIterable<ReceivedDatagram> {
 export interface ReceiveOptions {
   /** Gives up: rejects with its reason. */
   signal?: AbortSignal;
-}
-
-export interface DatagramSettings {
-  hopLimit?: number;
-  /** What rules and policy routing know its packets by (SO_MARK). */
-  mark?: number;
-  trafficClass?: number;
-  broadcast?: boolean;
-  /** False: what is larger than the path's MTU is an error. */
-  fragment?: boolean;
-  /** Bytes that may wait to be read. */
-  receiveBuffer?: number;
-  multicastTtl?: number;
-  multicastLoop?: boolean;
-  multicastInterface?: string;
 }

@@ -176,7 +176,8 @@ export class TcpLayer implements Transport, TcpWorld {
       destinationPort: remotePort,
     });
     if (path.hop === 0) {
-      if (own && !this.stack.isSource(own)) throw new LoomError("EINVAL", `${own}, which the socket is bound to, is not an address of this host`);
+      if (own && !this.stack.isSource(own))
+        throw new LoomError("EINVAL", `${own}, which the socket is bound to, is not an address of this host`);
       throw new LoomError("ENETUNREACH", `there is no route to ${remote}`);
     }
     const source = own ?? this.stack.sourceFor(remote, path);
