@@ -26,6 +26,8 @@ const WORST_DELAYED_ACK = 200;
 const ANSWER_WITHIN = 40;
 /** Timers of the sender wait this long at least (ms). */
 const SOONEST = 1;
+/** A peer that has thrown away what it had reported is sent it again after half a round trip, and so long (ms) at least. */
+const RENEGING_MS = 10;
 const PERSIST_MIN = 200;
 const PERSIST_MAX = 60_000;
 /** What this host itself could not send is tried again after so long (ms; Linux's TCP_RESOURCE_PROBE_INTERVAL). */
@@ -268,6 +270,12 @@ export function arm(tcb: Tcb, restart: boolean): void {
       tcb.flight.timerMode = "none";
       timers.cancel(tcb.flight.retransmitTimer);
     }
+    return;
+  }
+  if (restart && tcb.sent.first.sacked) {
+    // It acknowledges all up to what it has reported, and not that: it has thrown it away (RFC 2018 §8, Linux's tcp_check_sack_reneging).
+    tcb.flight.timerMode = "rto";
+    timers.arm(tcb.flight.retransmitTimer, tcb.now + Math.max(tcb.rtt.srtt / 2, RENEGING_MS));
     return;
   }
   if (tcb.flight.timerMode === "rack" && tcb.flight.retransmitTimer.armed) return;
