@@ -67,6 +67,30 @@ describe("Packet Too Big (RFC 8201 §4)", () => {
   });
 });
 
+it("routers that name no MTU: the next plateau below the packet that did not fit (RFC 1191 §5, §7.1)", async () => {
+  for (const [bytes, expected] of [
+    [1472, 1492],
+    [1400, 1006],
+    [900, 552],
+    [300, 552],
+  ]) {
+    const { lab, a, b } = await pair();
+    b.datagram({ port: 9 });
+    const socket = a.datagram({ port: 7 });
+    socket.send(new Uint8Array(bytes), { address: "10.0.0.2", port: 9 });
+    await lab.run(100);
+    const [source, destination] = [address("10.0.0.1"), address("10.0.0.2")];
+    const ends = { source: source.bytes(), destination: destination.bytes() };
+    const datagram = serializeUdp({ sourcePort: 7, destinationPort: 9, payload: new Uint8Array(bytes) }, ends);
+    const cited = serializeIpv4({ source: source.v4, destination: destination.v4, protocol: 17, payload: datagram }).subarray(0, 28);
+    const payload = icmpMessage(3, 4, 0, cited, address("10.0.0.254"), source);
+    put(a, serializeIpv4({ source: address("10.0.0.254").v4, destination: source.v4, protocol: 1, payload }));
+    lab.settle();
+    assert.equal(a.ip.pathTo(destination).mtu, expected, `${bytes} bytes`);
+    await lab.engine.close();
+  }
+});
+
 /** The first bytes of a segment that is under way. */
 function tcpHead({ localPort, remotePort, una }: { localPort: number; remotePort: number; una: number }): Uint8Array {
   const out = new Uint8Array(20);

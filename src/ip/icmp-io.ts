@@ -118,7 +118,7 @@ export class IcmpIo {
   private learnMtu(report: IcmpErrorReport, transport: Transport | undefined): void {
     const { world } = this;
     const before = world.pathTo(report.destination).mtu;
-    if (world.mtus.learn(report.destination, report.mtu, before, world.now)) {
+    if (world.mtus.learn(report.destination, report.mtu, before, world.now, report.length)) {
       world.routes.generation++;
       transport?.pathChanged?.(report);
     }

@@ -33,6 +33,8 @@ export interface IcmpErrorReport {
   readonly pointer: number;
   /** Hops that the quoted packet had left; of what this host found out itself 255. */
   readonly hopsLeft?: number;
+  /** Bytes that the quoted packet had. */
+  readonly length?: number;
   /** This host itself found it out. */
   readonly isLocal?: boolean;
   /** By which interface the report came, or the packet should have left. */
@@ -116,6 +118,7 @@ export function parseError(message: Uint8Array, from: IpAddress): IcmpErrorRepor
     destination,
     transport: inner.subarray(header),
     hopsLeft: inner[is4 ? 8 : 7],
+    length: is4 ? (inner[2] << 8) | inner[3] : 40 + ((inner[4] << 8) | inner[5]),
   };
 }
 

@@ -46,10 +46,14 @@ export class PathMtus {
     return this.known.size !== 0 && (this.known.get(to.key)?.isLocked ?? false);
   }
 
-  /** A router wants packets of at most `said` bytes (0: it did not say). True when that is news. */
-  learn(to: IpAddress, said: number, before: number, now: number): boolean {
+  /**
+   * A router wants packets of at most `said` bytes (0: it did not say, so that it is less than `length`, which the packet had, RFC 1191 §5).
+   * True when that is news.
+   */
+  learn(to: IpAddress, said: number, before: number, now: number, length = before): boolean {
     const least = SMALLEST[to.family];
-    const mtu = Math.max(said || (PLATEAUS.find((plateau) => plateau < before) ?? least), least);
+    const tried = Math.min(before, length);
+    const mtu = Math.max(said || (PLATEAUS.find((plateau) => plateau < tried) ?? least), least);
     const isLocked = to.family === 4 && (said === 0 ? mtu >= before : said < least);
     if (mtu >= before && (!isLocked || this.isLocked(to))) return false;
     if (this.known.size >= MOST) this.known.delete(this.known.keys().next().value as string);
