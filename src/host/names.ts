@@ -1,5 +1,6 @@
 /** Names of one host: its hosts file, its resolver and the servers that were configured or learnt; on the host's clock and chance. */
 import { type Alarms, alarmsOn } from "../base/alarms.ts";
+import type { IpAddress } from "../base/ip-address.ts";
 import { Hosts } from "../dns/hosts.ts";
 import { type LookupAddress, type LookupOptions, lookup } from "../dns/lookup.ts";
 import { Resolver, type ResolverOptions, type ResolverWorld } from "../dns/resolver.ts";
@@ -22,6 +23,12 @@ interface Learnt {
   readonly search: readonly string[];
 }
 
+/** The addresses that servers of each family are asked from; without one, the best. */
+export interface Sources {
+  4?: IpAddress;
+  6?: IpAddress;
+}
+
 export class HostNames {
   readonly hosts: Hosts;
   readonly resolver: Resolver;
@@ -29,6 +36,8 @@ export class HostNames {
   readonly alarms: Alarms;
   private readonly world: ResolverWorld;
   private readonly stack: IpStack;
+  private readonly udp: UdpLayer;
+  private readonly tcp: TcpLayer;
   private readonly fixed: { readonly servers: boolean; readonly search: boolean };
   private readonly learnt = new Map<string, Learnt>();
 
@@ -39,7 +48,9 @@ export class HostNames {
     const given: ResolverOptions = Array.isArray(options.dns) ? { servers: options.dns } : ((options.dns ?? {}) as ResolverOptions);
     this.fixed = { servers: (given.servers ?? []).length > 0, search: given.search !== undefined };
     const { random } = stack;
-    this.world = { transport: new HostTransport(udp, tcp), alarms: this.alarms, random };
+    this.udp = udp;
+    this.tcp = tcp;
+    this.world = { transport: new HostTransport(udp, tcp, {}), alarms: this.alarms, random };
     this.resolver = new Resolver(this.world, given);
     stack.discovery.listeners.add((what) => what === "names" && this.learnFromRouters());
   }
@@ -51,9 +62,9 @@ export class HostNames {
     this.learn("routers", { servers, search: searchList });
   }
 
-  /** Another resolver over the host's sockets, with servers and a cache of its own. */
-  newResolver(options: ResolverOptions): Resolver {
-    return new Resolver(this.world, options);
+  /** Another resolver over the host's sockets, with servers and a cache of its own; it asks from `sources`, which may change. */
+  newResolver(options: ResolverOptions, sources: Sources = {}): Resolver {
+    return new Resolver({ ...this.world, transport: new HostTransport(this.udp, this.tcp, sources) }, options);
   }
 
   lookup(name: string, options: LookupOptions = {}): Promise<LookupAddress[]> {
@@ -83,15 +94,17 @@ function hostsOf(given: NonNullable<NamesOptions["hosts"]>): Hosts {
 class HostTransport implements DnsTransport {
   private readonly udp: UdpLayer;
   private readonly tcp: TcpLayer;
+  private readonly sources: Sources;
 
-  constructor(udp: UdpLayer, tcp: TcpLayer) {
+  constructor(udp: UdpLayer, tcp: TcpLayer, sources: Sources) {
     this.udp = udp;
     this.tcp = tcp;
+    this.sources = sources;
   }
 
   datagram(server: Required<ServerAddress>, events: DatagramEvents): DnsDatagram {
-    const endpoint = this.udp.bind(undefined, 0);
     const { address, iface } = this.udp.stack.parse(server.address);
+    const endpoint = this.udp.bind(this.sources[address.family], 0);
     endpoint.connect(address, server.port, iface);
     endpoint.onEvent = () => {
       try {
@@ -106,7 +119,7 @@ class HostTransport implements DnsTransport {
   async stream(server: Required<ServerAddress>): Promise<DnsStream> {
     this.tcp.stack.touch();
     const { address, iface } = this.tcp.stack.parse(server.address);
-    const socket = new TcpSocket(this.tcp.connect(address, server.port, { device: iface }, {}));
+    const socket = new TcpSocket(this.tcp.connect(address, server.port, { address: this.sources[address.family], device: iface }, {}));
     await socket.opened;
     return socket;
   }

@@ -4,10 +4,22 @@
  */
 import { isIP } from "node:net";
 import process from "node:process";
+import { format } from "node:util";
 import { LoomError } from "../base/errors.ts";
+import {
+  checkBoolean,
+  checkFunction,
+  checkInteger,
+  checkNumber,
+  checkPath,
+  checkPort,
+  checkText,
+  isPipeName,
+  wrongType,
+} from "./checks.ts";
 import type { Context } from "./context.ts";
 import type { Lookup, LookupAddress } from "./dns.ts";
-import { attemptsError, checkPath, checkPort, codeOf, nodeError, systemError, wrongType } from "./errors.ts";
+import { attemptsError, codeOf, nodeError, systemError } from "./errors.ts";
 import { type Handle, TcpHandle } from "./handle.ts";
 import type { HandleOwner } from "./held.ts";
 
@@ -32,6 +44,9 @@ export type ConnectArguments =
   | [port: number | string, listener?: () => void]
   | [port: number | string, host: string, listener?: () => void];
 
+/** Milliseconds that a timer of Node's can wait. */
+const MOST_TIMEOUT = 2 ** 31 - 1;
+
 /** What is wanted, whichever way it was said. */
 export function connectArguments(args: readonly unknown[]): [ConnectOptions, (() => void) | undefined] {
   const [first, second] = args;
@@ -42,9 +57,9 @@ export function connectArguments(args: readonly unknown[]): [ConnectOptions, (()
       ? (first as ConnectOptions)
       : ({ port: first, host: typeof second === "string" ? second : undefined } as ConnectOptions);
   // An agent of Node's asks with a path that is null.
-  const path = typeof first === "string" && !/^\s*\d+\s*$/.test(first) ? first : options.path;
-  if (path !== undefined && path !== null) {
-    if (typeof path !== "string") throw wrongType("options.path", "of type string", path);
+  const path = isPipeName(first) ? first : options.path;
+  if (path) {
+    checkText(path, "options.path");
     return [{ ...options, path: checkPath(path) }, callback];
   }
   if (options.port === undefined)
@@ -78,14 +93,19 @@ interface Wanted {
 
 /** Begins to connect. Arguments that are wrong throw; everything else is told to the dialer, later. */
 export function dial(context: Context, options: ConnectOptions, dialer: Dialer): Dial {
-  const { localAddress, localPort = 0, lookup } = options;
-  if (localAddress && !isIP(localAddress)) throw nodeError("ERR_INVALID_IP_ADDRESS", `Invalid IP address: ${localAddress}`, TypeError);
-  if (typeof localPort !== "number") throw wrongType("options.localPort", "of type number", localPort);
+  const { localAddress, localPort: given, lookup, autoSelectFamily, autoSelectFamilyAttemptTimeout } = options;
+  if (localAddress && !isIP(localAddress))
+    throw nodeError("ERR_INVALID_IP_ADDRESS", format("Invalid IP address: %s", localAddress), TypeError);
+  if (given) checkNumber(given, "options.localPort");
+  const localPort = checkPort(given || 0, "options.localPort");
   if (typeof options.port !== "number" && typeof options.port !== "string") {
     throw wrongType("options.port", "one of type number or string", options.port);
   }
-  if (lookup != null && typeof lookup !== "function") throw wrongType("options.lookup", "of type function", lookup);
   const wanted = { host: options.host || "localhost", port: checkPort(options.port, "Port"), localAddress, localPort };
+  if (autoSelectFamily != null) checkBoolean(autoSelectFamily, "options.autoSelectFamily");
+  if (autoSelectFamilyAttemptTimeout != null)
+    checkInteger(autoSelectFamilyAttemptTimeout, "options.autoSelectFamilyAttemptTimeout", 1, MOST_TIMEOUT);
+  if (lookup != null && !isIP(wanted.host)) checkFunction(lookup, "options.lookup");
   return new Dialing(context, options, wanted, dialer);
 }
 

@@ -1,6 +1,7 @@
 /** What `socket.send` is asked for, in all the ways in which Node lets it be said. */
 import { Buffer } from "node:buffer";
-import { checkPort, nodeError, wrongType } from "./errors.ts";
+import { checkPort, wrongType } from "./checks.ts";
+import { nodeError } from "./errors.ts";
 
 export type Payload = string | NodeJS.ArrayBufferView | readonly (string | NodeJS.ArrayBufferView)[];
 type Callback = (error: Error | null, bytes?: number) => void;
@@ -21,7 +22,7 @@ export interface Sending {
   readonly callback: Callback | undefined;
 }
 
-const TYPES = "an instance of Buffer, TypedArray, DataView or string";
+const TYPES = "of type string or an instance of Buffer, TypedArray, or DataView";
 
 export function sendArguments(args: readonly unknown[], connected: boolean): Sending {
   const [message, ...rest] = args;
@@ -43,7 +44,9 @@ export function sendArguments(args: readonly unknown[], connected: boolean): Sen
 
 function whole(message: unknown): Uint8Array {
   if (!Array.isArray(message)) return view(message, "buffer");
-  return Buffer.concat(message.map((each) => view(each, "buffer list arguments")));
+  if (!message.every((each) => typeof each === "string" || ArrayBuffer.isView(each)))
+    throw wrongType("buffer list arguments", TYPES, message);
+  return Buffer.concat(message.map((each) => view(each, "buffer")));
 }
 
 function view(value: unknown, name: string): Uint8Array {

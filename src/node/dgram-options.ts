@@ -6,7 +6,8 @@ import { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { UdpEndpoint } from "../udp/endpoint.ts";
-import { nodeError, systemError, wrongType } from "./errors.ts";
+import { checkNumber, checkText } from "./checks.ts";
+import { nodeError, systemError } from "./errors.ts";
 
 export type Setting = (endpoint: UdpEndpoint) => void;
 
@@ -18,9 +19,10 @@ export abstract class ConfiguredSocket extends EventEmitter {
     this.host = host;
   }
 
-  /** Does it now, or as soon as the socket is bound. */
+  /** Throws EBADF while the socket is not bound. */
   protected abstract configure(what: string, setting: Setting): void;
-  protected abstract needEndpoint(): void;
+  /** Does it now, or as soon as the socket is bound, which it is for that. */
+  protected abstract configureBound(what: string, setting: Setting): void;
 
   setBroadcast(on: boolean): void {
     this.configure("setBroadcast", (endpoint) => {
@@ -29,16 +31,16 @@ export abstract class ConfiguredSocket extends EventEmitter {
   }
 
   setTTL(ttl: number): number {
-    checkTtl(ttl, 1, "setTTL");
+    const hops = checkTtl(ttl, 1, "setTTL");
     this.configure("setTTL", (endpoint) => {
-      endpoint.hopLimit = ttl;
+      endpoint.hopLimit = hops;
     });
     return ttl;
   }
 
   setMulticastTTL(ttl: number): number {
-    checkTtl(ttl, 0, "setMulticastTTL");
-    this.configure("setMulticastTTL", (endpoint) => endpoint.setMulticastTtl(ttl));
+    const hops = checkTtl(ttl, 0, "setMulticastTTL");
+    this.configure("setMulticastTTL", (endpoint) => endpoint.setMulticastTtl(hops));
     return ttl;
   }
 
@@ -48,7 +50,9 @@ export abstract class ConfiguredSocket extends EventEmitter {
   }
 
   setMulticastInterface(name: string): void {
-    if (typeof name !== "string") throw wrongType("interfaceAddress", "of type string", name);
+    checkText(name, "interfaceAddress");
+    // Node takes addresses alone here, libuv a zone with them.
+    if (!isIP(name)) throw systemError("EINVAL", "setMulticastInterface");
     this.configure("setMulticastInterface", (endpoint) => endpoint.setMulticastInterface(this.#interface(name)));
   }
 
@@ -74,9 +78,8 @@ export abstract class ConfiguredSocket extends EventEmitter {
 
   #group(what: string, group: string, change: (endpoint: UdpEndpoint, group: IpAddress) => void): void {
     if (!group) throw nodeError("ERR_MISSING_ARGS", 'The "multicastAddress" argument must be specified', TypeError);
-    if (!isIP(group)) throw systemError("EINVAL", what);
-    this.needEndpoint();
-    this.configure(what, (endpoint) => change(endpoint, IpAddress.parse(group)));
+    if (typeof group !== "string" || !isIP(group)) throw systemError("EINVAL", what);
+    this.configureBound(what, (endpoint) => change(endpoint, IpAddress.parse(group)));
   }
 
   #sources(
@@ -85,7 +88,8 @@ export abstract class ConfiguredSocket extends EventEmitter {
     group: string,
     change: (endpoint: UdpEndpoint, group: IpAddress, sources: IpAddress[]) => void,
   ): void {
-    if (typeof source !== "string") throw wrongType("sourceAddress", "of type string", source);
+    checkText(source, "sourceAddress");
+    checkText(group, "groupAddress");
     if (!isIP(source)) throw systemError("EINVAL", what);
     this.#group(what, group, (endpoint, address) => change(endpoint, address, [IpAddress.parse(source)]));
   }
@@ -108,7 +112,10 @@ export abstract class ConfiguredSocket extends EventEmitter {
   }
 }
 
-function checkTtl(ttl: number, least: number, what: string): void {
-  if (typeof ttl !== "number") throw wrongType("ttl", "of type number", ttl);
-  if (!(ttl >= least && ttl <= 255)) throw systemError("EINVAL", what);
+/** As the system is given it: a whole number. */
+function checkTtl(ttl: number, least: number, what: string): number {
+  checkNumber(ttl, "ttl");
+  const whole = ttl | 0;
+  if (whole < least || whole > 255) throw systemError("EINVAL", what);
+  return whole;
 }

@@ -8,12 +8,13 @@ import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import type { ZonedAddress } from "../ip/zone.ts";
 import type { UdpEndpoint } from "../udp/endpoint.ts";
+import { checkFunction, checkInteger, checkPort, checkSignal } from "./checks.ts";
 import type { Context } from "./context.ts";
 import { type Payload, type SendArguments, sendArguments } from "./dgram-arguments.ts";
 import { ConfiguredSocket, type Setting } from "./dgram-options.ts";
 import { Receiver, shown } from "./dgram-receiver.ts";
 import type { Lookup } from "./dns.ts";
-import { checkPort, codeOf, nodeError, systemError } from "./errors.ts";
+import { codeOf, nodeError, systemError } from "./errors.ts";
 
 export interface SocketOptions {
   type: "udp4" | "udp6";
@@ -48,6 +49,7 @@ interface AddressInfo {
 
 export type MessageListener = (message: Buffer, remote: RemoteInfo) => void;
 
+const MOST_BUFFER = 2 ** 32 - 1;
 /** Linux: net.core.wmem_default. A datagram is sent or refused at once: nothing waits in a send buffer. */
 const SEND_BUFFER = 212_992;
 
@@ -62,7 +64,7 @@ export class Socket extends ConfiguredSocket {
   #waiting: (() => void)[] | undefined;
   #isUnref = false;
   #sendBuffer: number;
-  /** Set before there is an endpoint to set it on. */
+  /** Memberships for when there is an endpoint. */
   readonly #settings: [what: string, setting: Setting][] = [];
 
   constructor(context: Context, options: SocketOptions | SocketOptions["type"], listener?: MessageListener) {
@@ -73,9 +75,14 @@ export class Socket extends ConfiguredSocket {
     if (this.type !== "udp4" && this.type !== "udp6") {
       throw nodeError("ERR_SOCKET_BAD_TYPE", "Bad socket type specified. Valid types are: udp4, udp6", TypeError);
     }
-    this.#sendBuffer = this.#options.sendBufferSize ?? SEND_BUFFER;
+    const { lookup, recvBufferSize, sendBufferSize, signal } = this.#options;
+    if (lookup !== undefined) checkFunction(lookup, "lookup");
+    if (recvBufferSize) checkInteger(recvBufferSize, "options.recvBufferSize", 0, MOST_BUFFER);
+    if (sendBufferSize) checkInteger(sendBufferSize, "options.sendBufferSize", 0, MOST_BUFFER);
+    this.#sendBuffer = sendBufferSize || SEND_BUFFER;
     if (listener) this.on("message", listener);
-    this.#obey(this.#options.signal);
+    if (signal !== undefined) checkSignal(signal, "options.signal");
+    this.#obey(signal);
   }
 
   #obey(signal: AbortSignal | undefined): void {
@@ -128,6 +135,7 @@ export class Socket extends ConfiguredSocket {
     const { host } = this.#context;
     const { reuseAddr, reusePort, ipv6Only, recvBufferSize } = this.#options;
     try {
+      if (ipv6Only && this.type === "udp4") throw new LoomError("EINVAL", "a socket of IPv4 cannot be for IPv6 alone");
       const options = { reuseAddress: reuseAddr, reusePort, v6Only: ipv6Only };
       const { address: local, iface } = host.ip.parse(address);
       this.#receiver = new Receiver(this.#context, host.udp.bind(local, port, options, iface), this);
@@ -330,23 +338,32 @@ export class Socket extends ConfiguredSocket {
   }
 
   getRecvBufferSize(): number {
-    return this.#endpoint.receiveBuffer;
+    return this.#buffered("recv").receiveBuffer;
   }
 
   setRecvBufferSize(size: number): void {
     checkSize(size);
-    this.#endpoint.receiveBuffer = size;
+    this.#buffered("recv").receiveBuffer = size;
   }
 
   getSendBufferSize(): number {
-    this.#check();
+    this.#buffered("send");
     return this.#sendBuffer;
   }
 
   setSendBufferSize(size: number): void {
     checkSize(size);
-    this.#check();
+    this.#buffered("send");
     this.#sendBuffer = size;
+  }
+
+  /** The endpoint, whose buffers are meant. */
+  #buffered(which: "recv" | "send"): UdpEndpoint {
+    this.#check();
+    if (this.#receiver) return this.#receiver.endpoint;
+    const what = `uv_${which}_buffer_size`;
+    const error = nodeError("ERR_SOCKET_BUFFER_SIZE", `Could not get or set buffer size: ${what} returned EBADF (bad file descriptor)`);
+    throw Object.assign(error, { name: "SystemError", syscall: what, errno: systemError("EBADF", what).errno });
   }
 
   /** Nothing waits: a datagram is sent or refused at once. */
@@ -359,18 +376,17 @@ export class Socket extends ConfiguredSocket {
   }
 
   /** A membership needs a socket of the system: an unbound one is bound. */
-  protected override needEndpoint(): void {
+  protected override configureBound(what: string, setting: Setting): void {
     this.#check();
     if (this.#state === "unbound") this.bind({ port: 0 });
+    if (this.#receiver) this.configure(what, setting);
+    else this.#settings.push([what, setting]);
   }
 
-  /** Now, or as soon as there is an endpoint; errors are those of `setsockopt`. */
+  /** Errors are those of `setsockopt`. */
   protected override configure(what: string, setting: Setting): void {
     this.#check();
-    if (!this.#receiver) {
-      this.#settings.push([what, setting]);
-      return;
-    }
+    if (!this.#receiver) throw systemError("EBADF", what);
     try {
       setting(this.#receiver.endpoint);
     } catch (error) {

@@ -2,10 +2,13 @@
 import { isIP } from "node:net";
 import process from "node:process";
 import { IpAddress } from "../base/ip-address.ts";
+import { serviceName } from "../base/services.ts";
 import type { Resolver } from "../dns/resolver.ts";
 import type { Host } from "../host/host.ts";
+import type { Sources } from "../host/names.ts";
+import { checkFunction, checkInteger, checkPort, checkText, wrongType, wrongValue } from "./checks.ts";
 import { QUERIES, type Query } from "./dns-records.ts";
-import { codeOf, describe, nodeError, resolveError, wrongType } from "./errors.ts";
+import { codeOf, nameInfoError, nodeError, resolveError } from "./errors.ts";
 
 export interface DnsResolverOptions {
   /** Milliseconds for one server in the first round; -1: the host's. */
@@ -25,11 +28,14 @@ const CANCELLED = "ECANCELLED";
 class Asker {
   readonly resolver: Resolver;
   private readonly host: Host;
+  private readonly sources: Sources;
   private stop = new AbortController();
 
-  constructor(host: Host, resolver: Resolver) {
+  /** `sources`: where `resolver` looks for the addresses that it asks from. */
+  constructor(host: Host, resolver: Resolver, sources: Sources = {}) {
     this.host = host;
     this.resolver = resolver;
+    this.sources = sources;
   }
 
   async ask(query: Query, hostname: string, options: unknown): Promise<unknown> {
@@ -54,6 +60,28 @@ class Asker {
       throw resolveError(signal.aborted ? CANCELLED : nameOf(codeOf(error)), syscall, hostname);
     } finally {
       this.host.engine.letGo();
+    }
+  }
+
+  /** The name of an address, and that of a port (getnameinfo with NI_NAMEREQD). */
+  async service(address: string, port: number): Promise<{ hostname: string; service: string }> {
+    if (IpAddress.parse(address).isLoopback) return { hostname: "localhost", service: serviceName(port) };
+    const [hostname] = await this.reverse(address).catch(() => []);
+    if (hostname === undefined) throw nameInfoError("ENOTFOUND", address);
+    return { hostname, service: serviceName(port) };
+  }
+
+  /** From where servers are asked from now on: an address of each family, or of one. */
+  setLocalAddress(first: string, second?: string): void {
+    checkText(first, "ipv4");
+    if (second !== undefined) checkText(second, "ipv6");
+    const given = second === undefined ? [first] : [first, second];
+    if (!given.every((each) => isIP(each))) throw nodeError("ERR_INVALID_ARG_VALUE", "Invalid IP address.", TypeError);
+    const [one, other] = given.map((each) => IpAddress.parse(each));
+    if (one.family === other?.family) throw nodeError("ERR_INVALID_ARG_VALUE", `Cannot specify two IPv${one.family} addresses.`, TypeError);
+    for (const family of [4, 6] as const) {
+      const own = [one, other].find((each) => each?.family === family);
+      this.sources[family] = own?.isUnspecified ? undefined : own;
     }
   }
 
@@ -88,8 +116,23 @@ function nameOf(code: string): string {
 }
 
 function checkName(hostname: unknown): string {
-  if (typeof hostname !== "string") throw wrongType("name", "of type string", hostname);
+  checkText(hostname, "name");
   return hostname;
+}
+
+const HIGHEST = 2 ** 31 - 1;
+
+function checkOptions(given: DnsResolverOptions | null | undefined): Required<DnsResolverOptions> {
+  const { timeout = -1, tries = 4 } = given ?? {};
+  checkInteger(timeout, "options.timeout", -1, HIGHEST);
+  checkInteger(tries, "options.tries", 1, HIGHEST);
+  return { timeout, tries };
+}
+
+/** Of `lookupService`, which is a function of the module alone. */
+function checkService(address: unknown, port: unknown): number {
+  if (typeof address !== "string" || isIP(address) === 0) throw wrongValue("address", address);
+  return checkPort(port, "Port");
 }
 
 /** All calls of a resolver as promises; wrong arguments throw at once. */
@@ -97,9 +140,9 @@ function asksOf(asker: Asker): Asks {
   const asks: Record<string, Ask> = {};
   for (const query of QUERIES) asks[query.method] = (hostname, options) => asker.ask(query, checkName(hostname), options);
   asks.resolve = (hostname, rrtype = "A") => {
-    if (typeof rrtype !== "string") throw wrongType("rrtype", "of type string", rrtype);
+    checkText(rrtype, "rrtype");
     const query = QUERIES.find(({ type }) => type === rrtype);
-    if (!query) throw nodeError("ERR_INVALID_ARG_VALUE", `The argument 'rrtype' is invalid. Received ${quoted(rrtype)}`, TypeError);
+    if (!query) throw wrongValue("rrtype", rrtype);
     return asker.ask(query, checkName(hostname), undefined);
   };
   asks.reverse = (address) => {
@@ -110,23 +153,52 @@ function asksOf(asker: Asker): Asks {
   return asks;
 }
 
-const quoted = (value: string) => describe(value).replace(/^type string \((.*)\)$/, "$1");
-
 /** The same with call-backs, which come last and are called in a tick of their own. */
 function withCallbacks(asks: Asks): Record<string, (...args: unknown[]) => unknown> {
   const made: Record<string, (...args: unknown[]) => unknown> = {};
   for (const [name, ask] of Object.entries(asks)) {
     made[name] = (...args) => {
-      const callback = args.at(-1) as Callback;
-      if (typeof callback !== "function") throw wrongType("callback", "of type function", args[args.length > 1 ? args.length - 1 : 1]);
-      ask(...(args.slice(0, -1) as [string])).then(
-        (found) => process.nextTick(callback, null, found),
-        (error) => process.nextTick(callback, error),
-      );
+      const isShort = args.length < 3 || (name === "resolve" && typeof args[1] === "function");
+      const at = isShort ? 1 : 2;
+      const callback = args[at];
+      if (name === "resolve" && typeof args[1] !== "function") checkText(args[1], "rrtype");
+      checkName(args[0]);
+      checkFunction(callback, "callback");
+      tellLater(ask(...(args.slice(0, at) as [string])), callback as Callback);
     };
   }
   return made;
 }
+
+function tellLater(asked: Promise<unknown>, callback: Callback): void {
+  asked.then(
+    (found) => process.nextTick(callback, null, found),
+    (error) => process.nextTick(callback, error),
+  );
+}
+
+/** `lookupService` in both forms. */
+function servicesOf(asker: Asker) {
+  const callbacks = (...args: unknown[]): void => {
+    if (args.length !== 3) throw missing('"address", "port", and "callback"');
+    const [address, port, callback] = args;
+    const checked = checkService(address, port);
+    checkFunction(callback, "callback");
+    const then = callback as (error: Error | null, hostname?: string, service?: string) => void;
+    asker.service(address as string, checked).then(
+      ({ hostname, service }) => process.nextTick(then, null, hostname, service),
+      (error) => process.nextTick(then, error),
+    );
+  };
+  const promises = (...args: unknown[]): Promise<{ hostname: string; service: string }> => {
+    if (args.length !== 2) throw missing('"address" and "port"');
+    const [address, port] = args;
+    return asker.service(address as string, checkService(address, port));
+  };
+  return { callbacks, promises };
+}
+
+const missing = (names: string) => nodeError("ERR_MISSING_ARGS", `The ${names} arguments must be specified`, TypeError);
 
 export interface DnsCalls {
   readonly callbacks: Record<string, unknown>;
@@ -142,26 +214,40 @@ const serversOf = (asker: Asker) => ({
 export function dnsCallsOf(host: Host): DnsCalls {
   const own = new Asker(host, host.resolver);
   const asks = asksOf(own);
-  const fresh = ({ timeout = -1, tries = 4 }: DnsResolverOptions = {}) => {
-    const servers = host.resolver.servers;
-    const options = { servers, attempts: tries, ...(timeout >= 0 && { timeout }) };
-    return new Asker(host, host.names.newResolver(options));
+  const service = servicesOf(own);
+  const fresh = (given?: DnsResolverOptions | null) => {
+    const { timeout, tries } = checkOptions(given);
+    const sources: Sources = {};
+    const options = { servers: host.resolver.servers, attempts: tries, ...(timeout >= 0 && { timeout }) };
+    return new Asker(host, host.names.newResolver(options, sources), sources);
   };
   const classOf = (callsOf: (asker: Asker) => object) =>
     class Resolver {
-      constructor(options?: DnsResolverOptions) {
+      constructor(options?: DnsResolverOptions | null) {
         const asker = fresh(options);
-        Object.assign(this, callsOf(asker), serversOf(asker), { cancel: () => asker.cancel() });
+        const setLocalAddress = (first: string, second?: string) => asker.setLocalAddress(first, second);
+        Object.assign(this, callsOf(asker), serversOf(asker), { cancel: () => asker.cancel(), setLocalAddress });
       }
     };
   return {
-    callbacks: { ...withCallbacks(asks), ...serversOf(own), Resolver: classOf((asker) => withCallbacks(asksOf(asker))) },
-    promises: { ...promised(asks), ...serversOf(own), Resolver: classOf((asker) => promised(asksOf(asker))) },
+    callbacks: {
+      ...withCallbacks(asks),
+      ...serversOf(own),
+      lookupService: service.callbacks,
+      Resolver: classOf((asker) => withCallbacks(asksOf(asker))),
+    },
+    promises: {
+      ...promised(asks),
+      ...serversOf(own),
+      lookupService: service.promises,
+      Resolver: classOf((asker) => promised(asksOf(asker))),
+    },
   };
 }
 
 /** With promises the system's errors reject; wrong arguments throw here too. */
 function promised(asks: Asks): Record<string, Ask> {
   const { reverse, ...rest } = asks;
-  return { ...rest, reverse: async (address) => reverse(address) };
+  const rejecting = async (address: string) => reverse(address);
+  return { ...rest, reverse: (address) => rejecting(checkName(address)) };
 }

@@ -2,10 +2,11 @@
 import * as dns from "node:dns";
 import { isIP } from "node:net";
 import process from "node:process";
-import { inspect } from "node:util";
+import { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
+import { checkBoolean, checkFunction, checkNumber, checkOneOf, checkText, wrongType, wrongValue } from "./checks.ts";
 import { dnsCallsOf } from "./dns-resolver.ts";
-import { codeOf, lookupError, nodeError, wrongType } from "./errors.ts";
+import { codeOf, lookupError } from "./errors.ts";
 
 const { ADDRCONFIG, ALL, V4MAPPED } = dns;
 /** Node's names of errors: `dns.NOTFOUND` and its like, all that the runtime has. */
@@ -17,6 +18,7 @@ type ErrorNames = Pick<
   "NODATA" | "FORMERR" | "SERVFAIL" | "NOTFOUND" | "NOTIMP" | "REFUSED" | "BADNAME" | "BADRESP" | "CONNREFUSED" | "TIMEOUT" | "CANCELLED"
 >;
 type Order = "verbatim" | "ipv4first" | "ipv6first";
+const FAMILIES = [0, 4, 6] as const;
 const ORDERS: readonly Order[] = ["verbatim", "ipv4first", "ipv6first"];
 
 export interface LookupAddress {
@@ -59,6 +61,7 @@ type Resolving = Pick<
   | "resolveSrv"
   | "resolveTxt"
   | "reverse"
+  | "lookupService"
   | "getServers"
   | "setServers"
   | "Resolver"
@@ -86,19 +89,17 @@ export function dnsOf(host: Host): HostDns {
   let usual: Order = "verbatim";
   const ordering: Ordering = {
     setDefaultResultOrder(order) {
-      if (!ORDERS.includes(order)) {
-        const known = ORDERS.map((each) => `'${each}'`).join(", ");
-        throw nodeError("ERR_INVALID_ARG_VALUE", `The argument 'dnsOrder' must be one of: ${known}. Received ${inspect(order)}`, TypeError);
-      }
+      checkOneOf(order, "dnsOrder", ORDERS);
       usual = order;
     },
     getDefaultResultOrder: () => usual,
   };
   const lookup = (hostname: string, options: LookupOptions | number | LookupCallback, then?: LookupCallback) => {
     const callback = typeof options === "function" ? options : then;
-    if (typeof callback !== "function") throw wrongType("callback", "of type function", callback);
+    if (hostname) checkText(hostname, "hostname");
+    checkFunction(callback, "callback");
     const question = read(hostname, typeof options === "function" ? {} : options, usual);
-    if (hostname === "") {
+    if (!hostname) {
       process.nextTick(() => (question.all ? callback(null, []) : callback(null, null, question.family === 6 ? 6 : 4)));
       return;
     }
@@ -115,7 +116,7 @@ export function dnsOf(host: Host): HostDns {
   };
   const promised = async (hostname: string, options: LookupOptions | number = {}) => {
     const question = read(hostname, options, usual);
-    if (hostname === "") return question.all ? [] : { address: null as unknown as string, family: question.family === 6 ? 6 : 4 };
+    if (!hostname) return question.all ? [] : { address: null as unknown as string, family: question.family === 6 ? 6 : 4 };
     const found = await answer(host, hostname, question);
     return question.all ? found : found[0];
   };
@@ -133,21 +134,37 @@ export function dnsOf(host: Host): HostDns {
   };
 }
 
-function read(hostname: string, options: LookupOptions | number, usual: Order): Question {
-  if (typeof hostname !== "string") throw wrongType("hostname", "of type string", hostname);
-  const { family = 0, hints = 0, all = false, order, verbatim } = typeof options === "number" ? { family: options } : (options ?? {});
-  const number = family === "IPv4" ? 4 : family === "IPv6" ? 6 : family;
-  if (number !== 0 && number !== 4 && number !== 6) {
-    throw nodeError("ERR_INVALID_ARG_VALUE", `The argument 'family' must be one of: 0, 4, 6. Received ${number}`, TypeError);
+/** What is asked for; an empty name is nobody's, and is answered with nothing. */
+function read(hostname: unknown, options: LookupOptions | number | null | undefined, usual: Order): Question {
+  if (hostname) checkText(hostname, "hostname");
+  if (typeof options === "number") {
+    checkOneOf(options, "family", FAMILIES);
+    return { family: options, hints: 0, all: false, order: usual };
   }
-  return { family: number, hints, all, order: order ?? (verbatim === undefined ? usual : verbatim ? "verbatim" : "ipv4first") };
+  if (options !== undefined && typeof options !== "object") throw wrongType("options", "of type object or integer", options);
+  const { family, hints, all, order, verbatim } = options ?? {};
+  const number = family === "IPv4" ? 4 : family === "IPv6" ? 6 : (family ?? 0);
+  if (hints != null) checkHints(hints);
+  checkOneOf(number, "options.family", FAMILIES);
+  if (all != null) checkBoolean(all, "options.all");
+  if (verbatim != null) checkBoolean(verbatim, "options.verbatim");
+  if (order != null) checkOneOf(order, "options.order", ORDERS);
+  const said = verbatim == null ? usual : verbatim ? "verbatim" : "ipv4first";
+  return { family: number, hints: (hints ?? 0) >>> 0, all: all ?? false, order: order ?? said };
+}
+
+function checkHints(hints: unknown): void {
+  checkNumber(hints, "options.hints");
+  const bits = hints >>> 0;
+  if ((bits & ~(ADDRCONFIG | ALL | V4MAPPED)) !== 0) throw wrongValue("hints", bits);
 }
 
 async function answer(host: Host, hostname: string, question: Question): Promise<LookupAddress[]> {
   const literal = isIP(hostname);
   if (literal) return [{ address: hostname, family: literal }];
   const { family, hints } = question;
-  let found = await names(host, hostname, family);
+  const number = oldNotation(hostname);
+  let found = number === undefined ? await names(host, hostname, family) : family === 6 ? [] : [{ address: number, family: 4 }];
   // RFC 3493 §6.1: AI_V4MAPPED where there is no IPv6 address, or with AI_ALL beside them.
   if (family === 6 && hints & V4MAPPED && (found.length === 0 || hints & ALL)) {
     const four = await names(host, hostname, 4);
@@ -159,8 +176,21 @@ async function answer(host: Host, hostname: string, question: Question): Promise
   return first === 0 ? found : [...found].sort((a, b) => Number(b.family === first) - Number(a.family === first));
 }
 
+/** An IPv4 address as inet_aton(3) reads them, and getaddrinfo with it: one to four numbers, the last for all bytes that are left; hexadecimal and octal ones. */
+function oldNotation(text: string): string | undefined {
+  if (!/^(0x[\da-f]*|\d+)(\.(0x[\da-f]*|\d+)){0,3}$/i.test(text)) return undefined;
+  const numbers = text.split(".").map((part) => Number.parseInt(part, /^0x/i.test(part) ? 16 : /^0/.test(part) ? 8 : 10) || 0);
+  if (/(^|\.)0\d*[89]/.test(text)) return undefined;
+  const last = numbers.pop() as number;
+  if (numbers.some((each) => each > 255) || last >= 256 ** (4 - numbers.length)) return undefined;
+  const address = numbers.reduce((sum, each, i) => sum + each * 256 ** (3 - i), last);
+  return String(IpAddress.v4(address));
+}
+
 /** Addresses of a name; none when nobody knows it. */
 async function names(host: Host, hostname: string, family: 0 | 4 | 6): Promise<LookupAddress[]> {
+  // In brackets an address is a URL's, not a name's.
+  if (hostname.startsWith("[")) return [];
   // The process waits for an answer, as it does for the system's.
   host.engine.hold();
   try {

@@ -60,7 +60,16 @@ export function explainedError(code: string, syscall: string, where: Where): Sys
 
 /** "getaddrinfo ENOTFOUND db.test". */
 export function lookupError(code: string, hostname: string): SystemError & { hostname: string } {
-  const error = build(`getaddrinfo ${code} ${hostname}`, code, "getaddrinfo", {}) as SystemError & { hostname: string };
+  return nameError("getaddrinfo", code, hostname);
+}
+
+/** "getnameinfo ENOTFOUND 192.0.2.7". */
+export function nameInfoError(code: string, address: string): SystemError & { hostname: string } {
+  return nameError("getnameinfo", code, address);
+}
+
+function nameError(syscall: string, code: string, hostname: string): SystemError & { hostname: string } {
+  const error = build(`${syscall} ${code} ${hostname}`, code, syscall, {}) as SystemError & { hostname: string };
   // Node's own numbers for what is no errno: those of getaddrinfo(3) in libuv.
   error.errno = { ENOTFOUND: -3008, EAI_AGAIN: -3001, EAI_FAIL: -3004 }[code] ?? error.errno;
   error.hostname = hostname;
@@ -90,32 +99,4 @@ export function attemptsError(errors: readonly Error[]): AggregateError & { code
   const error = new AggregateError(errors) as AggregateError & { code?: string };
   error.code = (errors[0] as { code?: string } | undefined)?.code;
   return error;
-}
-
-/** A port number, as text or number; throws ERR_SOCKET_BAD_PORT. */
-export function checkPort(value: unknown, name: string, allowZero = true): number {
-  const isText = typeof value === "string" && value.trim() !== "";
-  const port = typeof value === "number" || isText ? Number(value) : Number.NaN;
-  if (Number.isInteger(port) && port >= (allowZero ? 0 : 1) && port <= 65_535) return port;
-  const range = allowZero ? ">= 0" : "> 0";
-  throw nodeError("ERR_SOCKET_BAD_PORT", `${name} should be ${range} and < 65536. Received ${describe(value)}.`, RangeError);
-}
-
-/** A path of up to 107 bytes, which is what `sun_path` holds (unix(7)); throws EINVAL. */
-export function checkPath(path: string): string {
-  if (new TextEncoder().encode(path).length <= 107) return path;
-  throw systemError("EINVAL", "connect", { address: path });
-}
-
-/** "type number (70000)", for messages. */
-export function describe(value: unknown): string {
-  if (value === undefined || value === null) return String(value);
-  if (typeof value === "function") return `function ${value.name}`;
-  if (typeof value === "object") return `an instance of ${value.constructor?.name ?? "Object"}`;
-  return `type ${typeof value} (${typeof value === "string" ? `'${value}'` : String(value)})`;
-}
-
-export function wrongType(name: string, expected: string, value: unknown): Error {
-  const what = name.includes(" ") ? `The ${name}` : `The "${name}" ${name.includes(".") ? "property" : "argument"}`;
-  return nodeError("ERR_INVALID_ARG_TYPE", `${what} must be ${expected}. Received ${describe(value)}`, TypeError);
 }

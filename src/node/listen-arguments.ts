@@ -1,5 +1,5 @@
 /** What `server.listen` is asked for, in all the ways in which Node lets it be said. */
-import { checkPath, checkPort, nodeError } from "./errors.ts";
+import { checkPath, checkPort, checkSignal, isPipeName, wrongValue } from "./checks.ts";
 
 export interface ListenOptions {
   /** A Unix domain socket of the host, instead of a port. */
@@ -15,6 +15,8 @@ export interface ListenOptions {
   ipv6Only?: boolean;
   /** Closes the server. */
   signal?: AbortSignal;
+  /** Refused (EINVAL): a descriptor is the process's, not the host's. */
+  fd?: number;
 }
 
 type Callback = () => void;
@@ -34,21 +36,25 @@ export function listenArguments(args: readonly unknown[]): [ListenOptions, Callb
   const rest = callback ? args.slice(0, -1) : args;
   const [first] = rest;
   if (typeof first === "object" && first !== null) return [fromOptions(first as Given), callback];
-  const isPath = typeof first === "string" && !/^\s*\d+\s*$/.test(first);
   const host = rest.find((each, i): each is string => i > 0 && typeof each === "string");
   const backlog = rest.find((each, i): each is number => i > 0 && typeof each === "number");
-  if (isPath) return [{ path: checkPath(first), port: 0, backlog }, callback];
-  return [{ port: checkPort(first ?? 0, "options.port"), host, backlog }, callback];
+  if (isPipeName(first)) return [{ path: checkPath(first), port: 0, backlog }, callback];
+  return [
+    fromOptions({ port: first as Given["port"], ...(host !== undefined && { host }), ...(backlog !== undefined && { backlog }) }),
+    callback,
+  ];
 }
 
 function fromOptions(given: Given): ListenOptions {
-  const { port, host, backlog, exclusive, ipv6Only, signal, path } = given;
+  const { port, host, backlog, exclusive, ipv6Only, signal, path, fd } = given;
+  if (signal !== undefined) checkSignal(signal, "options.signal");
+  // A host has none of the process's descriptors.
+  if (typeof fd === "number" && fd >= 0) return { port: 0, fd };
   // A port counts more than a path, as with Node.
   if (typeof path === "string" && path !== "" && (port === undefined || port === null)) {
     return { path: checkPath(path), port: 0, backlog, exclusive, signal };
   }
-  if (!("port" in given)) {
-    throw nodeError("ERR_INVALID_ARG_VALUE", 'The argument \'options\' must have the property "port" or "path".', TypeError);
-  }
+  if (!("port" in given || "path" in given)) throw wrongValue("options", given, 'must have the property "port" or "path"');
+  if (port !== undefined && port !== null && typeof port !== "number" && typeof port !== "string") throw wrongValue("options", given);
   return { port: checkPort(port ?? 0, "options.port"), host, backlog, exclusive, ipv6Only, signal };
 }

@@ -1,9 +1,10 @@
 /** `node:net` of a host: classes that know it, and what does not depend on any. */
 import { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from "node:net";
+import { wrongType } from "./checks.ts";
 import type { ConnectArguments } from "./connect.ts";
 import { connectArguments } from "./connect.ts";
 import type { Context } from "./context.ts";
-import { nodeError, wrongType } from "./errors.ts";
+import { nodeError } from "./errors.ts";
 import { type ConnectionListener, Server, type ServerOptions } from "./server.ts";
 import { Socket, type SocketOptions } from "./socket.ts";
 

@@ -5,8 +5,9 @@ import { promisify } from "node:util";
 import { abort } from "../tcp/end.ts";
 import type { TcpListener } from "../tcp/listener.ts";
 import type { Tcb } from "../tcp/tcb.ts";
+import { checkNumber, wrongType } from "./checks.ts";
 import type { Context } from "./context.ts";
-import { codeOf, explainedError, nodeError, wrongType } from "./errors.ts";
+import { codeOf, explainedError, nodeError } from "./errors.ts";
 import type { Teller } from "./events.ts";
 import { type Handle, TcpHandle } from "./handle.ts";
 import { type HandleOwner, Held } from "./held.ts";
@@ -47,9 +48,7 @@ export class Server extends EventEmitter {
     const onConnection = typeof options === "function" ? options : listener;
     if (onConnection) this.on("connection", onConnection);
     const { keepAliveInitialDelay } = this.#options;
-    if (keepAliveInitialDelay !== undefined && typeof keepAliveInitialDelay !== "number") {
-      throw wrongType("options.keepAliveInitialDelay", "of type number", keepAliveInitialDelay);
-    }
+    if (keepAliveInitialDelay !== undefined) checkNumber(keepAliveInitialDelay, "options.keepAliveInitialDelay");
   }
 
   get listening(): boolean {
@@ -65,6 +64,10 @@ export class Server extends EventEmitter {
     if (callback) this.once("listening", callback);
     const call = ++this.#calls;
     this.#obey(options.signal);
+    if (options.fd !== undefined) {
+      this.#fail(explainedError("EINVAL", "listen", {}));
+      return this;
+    }
     if (options.path !== undefined) {
       this.#openPath(options.path, options.backlog);
       return this;

@@ -5,9 +5,10 @@
 import process from "node:process";
 import { addAbortSignal, Duplex, type DuplexOptions } from "node:stream";
 import { Timer } from "../base/timers.ts";
+import { checkFunction, checkInteger, checkNumber, outOfRange, wrongValue } from "./checks.ts";
 import { type ConnectArguments, type ConnectOptions, connectArguments, type Dial, type Dialer, dial } from "./connect.ts";
 import type { Context } from "./context.ts";
-import { nodeError, systemError, wrongType } from "./errors.ts";
+import { nodeError, systemError } from "./errors.ts";
 import type { Handle, Name } from "./handle.ts";
 import type { HandleOwner } from "./held.ts";
 import { dialPath } from "./pipe.ts";
@@ -62,7 +63,8 @@ export class Socket extends Duplex {
   #written = 0;
   #lastNames: { local?: Name; remote?: Name } = {};
 
-  constructor(context: Context, options: SocketOptions = {}, accepted?: Accepted) {
+  constructor(context: Context, given: SocketOptions | number | null = {}, accepted?: Accepted) {
+    const options: Given = typeof given === "number" ? { fd: given } : { ...given };
     checkOptions(options);
     const { signal, ...others } = options;
     super({ ...others, allowHalfOpen: Boolean(options.allowHalfOpen), emitClose: false, autoDestroy: true, decodeStrings: true });
@@ -309,9 +311,8 @@ export class Socket extends Duplex {
       this.#handle = undefined;
     }
     done(error);
-    const close = () => this.emit("close", Boolean(error));
-    if (handle || dialing) setImmediate(close);
-    else process.nextTick(close);
+    if (handle || dialing) setImmediate(() => this.emit("close", Boolean(error)));
+    else process.nextTick(() => this.emit("close"));
     this.#left?.();
   }
 
@@ -320,10 +321,9 @@ export class Socket extends Duplex {
   /** Emits "timeout" after so many milliseconds without a byte either way; 0 ends it. */
   setTimeout(milliseconds: number, callback?: () => void): this {
     if (this.destroyed) return this;
-    if (typeof milliseconds !== "number") throw wrongType("msecs", "of type number", milliseconds);
-    if (!(milliseconds >= 0 && Number.isFinite(milliseconds)))
-      throw nodeError("ERR_OUT_OF_RANGE", `The value of "msecs" is out of range. Received ${milliseconds}`, RangeError);
-    if (callback !== undefined && typeof callback !== "function") throw wrongType("callback", "of type function", callback);
+    checkNumber(milliseconds, "msecs");
+    if (!(milliseconds >= 0 && Number.isFinite(milliseconds))) throw outOfRange("msecs", "a non-negative finite number", milliseconds);
+    if (callback !== undefined) checkFunction(callback, "callback");
     this.timeout = milliseconds;
     this.#stopTimer();
     if (milliseconds === 0) {
@@ -448,13 +448,16 @@ export class Socket extends Duplex {
   }
 }
 
-function checkOptions(options: SocketOptions): void {
+/** What may be given in place of a new connection: a descriptor of the process, which is none of the host's. */
+type Given = SocketOptions & { readonly fd?: unknown };
+
+function checkOptions(options: Given): void {
   for (const name of ["objectMode", "readableObjectMode", "writableObjectMode"] as const) {
-    if (options[name])
-      throw nodeError("ERR_INVALID_ARG_VALUE", `The property 'options.${name}' is not supported. Received ${options[name]}`, TypeError);
+    if (options[name]) throw wrongValue(`options.${name}`, options[name], "is not supported");
   }
-  const { keepAliveInitialDelay } = options;
-  if (keepAliveInitialDelay !== undefined && typeof keepAliveInitialDelay !== "number") {
-    throw wrongType("options.keepAliveInitialDelay", "of type number", keepAliveInitialDelay);
-  }
+  if (options.keepAliveInitialDelay !== undefined) checkNumber(options.keepAliveInitialDelay, "options.keepAliveInitialDelay");
+  const { fd } = options;
+  if (fd === undefined) return;
+  checkInteger(fd, "fd", 0, 2 ** 31 - 1);
+  throw nodeError("ERR_INVALID_FD_TYPE", "Unsupported fd type: UNKNOWN", TypeError);
 }

@@ -3,9 +3,9 @@
  * whose big-endian bytes are the string, so that constants of all types are compared, masked and joined in one way.
  */
 
+import { SERVICES } from "../../base/services.ts";
 import { formatIpv4, formatIpv6, parseIpv4, parseIpv6 } from "./addresses.ts";
 import { integer } from "./numbers.ts";
-import { SERVICES } from "./services.ts";
 import * as symbols from "./symbols.ts";
 import { formatDate, formatHour, formatTime, milliseconds, parseDate, parseHour } from "./times.ts";
 import type { Order, TypeName } from "./type-names.ts";

@@ -1,6 +1,7 @@
 /** Matches of iptables (`-m …`) as nft's: option, then what it becomes. */
+
+import { SERVICES } from "../../../base/services.ts";
 import { Fault } from "../faults.ts";
-import { SERVICES } from "../services.ts";
 import { MORE_MATCHES } from "./more-matches.ts";
 import { address, eq, fourBytes, type Gathered, interfaceName, match, type Option, protocolName, ranges } from "./rule.ts";
 import { hex, number, type Word, type Words } from "./words.ts";

@@ -42,3 +42,11 @@ export const SERVICES: ReadonlyMap<string, number> = new Map(
       return [name, Number(port)] as const;
     }),
 );
+
+const names = new Map<number, string>();
+for (const [name, port] of SERVICES) if (!names.has(port)) names.set(port, name);
+
+/** The usual name of a port, or its number where it has none. */
+export function serviceName(port: number): string {
+  return names.get(port) ?? String(port);
+}
