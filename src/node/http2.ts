@@ -1,6 +1,7 @@
 /** `http2` of a host: Node's own sessions, over the host's sockets. */
 import * as http2 from "node:http2";
 import { isIP, type Server as NodeServer } from "node:net";
+import process from "node:process";
 import type { Duplex } from "node:stream";
 import { adopt } from "./adopt.ts";
 import type { Context } from "./context.ts";
@@ -50,6 +51,8 @@ export function http2Of(context: Context, net: HostNet, tls: HostTls): HostHttp2
     };
     const session = http2.connect(authority, { ...options, createConnection }, listener as never);
     nameSession(session, raw);
+    if (raw instanceof Socket && raw.connecting) waitFor(session, raw);
+    answerFirst(session);
     return session;
   };
   const { constants, getDefaultSettings, getPackedSettings, getUnpackedSettings, sensitiveHeaders } = http2;
@@ -74,6 +77,38 @@ function dial(net: HostNet, tls: HostTls, url: URL, options: http2.SecureClientS
   if (url.protocol !== "https:") throw nodeError("ERR_HTTP2_UNSUPPORTED_PROTOCOL", `protocol "${url.protocol}" is unsupported.`);
   const servername = isIP(host) ? undefined : host;
   return tls.connect({ ALPNProtocols: ["h2"], servername, ...options, port: Number(url.port || 443), host });
+}
+
+/** Node's wrapper of a stream counts as connected from the start: the session is not told so before the connection is. */
+function waitFor(session: http2.ClientHttp2Session, raw: Socket): void {
+  const { emit } = session;
+  Object.defineProperty(session, "connecting", { get: () => raw.connecting, configurable: true });
+  session.emit = (event: string | symbol, ...args: unknown[]) => {
+    const tell = () => (emit as (event: string | symbol, ...args: unknown[]) => boolean).call(session, event, ...args);
+    if (event !== "connect" || !raw.connecting) return raw.pending && event === "connect" ? false : tell();
+    raw.once("connect", tell);
+    return true;
+  };
+}
+
+/**
+ * A response is told before its data. Node tells it in the next tick, which over sockets of its own comes between two frames, and over a stream
+ * behind all that came with them.
+ */
+function answerFirst(session: http2.ClientHttp2Session): void {
+  const { request } = session;
+  session.request = (...args) => {
+    const stream = request.apply(session, args);
+    const { push } = stream;
+    stream.push = (chunk, encoding) => {
+      process.nextTick(() => stream.destroyed || push.call(stream, chunk, encoding));
+      return true;
+    };
+    stream.prependOnceListener("response", () => {
+      stream.push = push;
+    });
+    return stream;
+  };
 }
 
 /** Where the ends of a session without TLS are: Node's wrapper of the stream is told, as it cannot ask. */
