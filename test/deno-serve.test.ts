@@ -276,6 +276,78 @@ describe("Deno's TLS, serve and Unix domain sockets", { timeout: 60_000 }, () =>
     await server.shutdown();
   });
 
+  it("serve: what is all there goes with its length, a stream in chunks, its head before its first part; failures of bodies are told", async () => {
+    const part = (value: string) => text(value);
+    const told: unknown[] = [];
+    let release = () => {};
+    const bodies: Record<string, () => BodyInit | null> = {
+      text: () => "hello",
+      bytes: () => new Uint8Array(5),
+      nothing: () => null,
+      form: () => new URLSearchParams({ a: "b" }),
+      stream: () =>
+        new ReadableStream({
+          async pull(controller) {
+            await new Promise<void>((resolve) => {
+              release = resolve;
+            });
+            controller.enqueue(part("abc"));
+            controller.close();
+          },
+        }),
+      failing: () => {
+        let parts = 0;
+        return new ReadableStream({
+          pull(controller) {
+            if (parts++ > 0) throw new Error("no more");
+            controller.enqueue(part("abc"));
+          },
+        });
+      },
+    };
+    const server = forHost(hosts.server).serve({
+      hostname: "10.0.0.2",
+      port: 8103,
+      handler: (request) => new Response(bodies[new URL(request.url).pathname.slice(1)]()),
+      onError: (error) => {
+        told.push((error as Error).message);
+        return new Response(null, { status: 500 });
+      },
+    });
+    const client = nodeForHost(hosts.client).http;
+    const head = async (path: string, method = "GET") => {
+      const [response] = await once(
+        client.request({ host: "10.0.0.2", port: 8103, path, method, agent: false as never }).end(),
+        "response",
+      );
+      return response as http.IncomingMessage;
+    };
+    for (const [path, length] of [
+      ["/text", "5"],
+      ["/bytes", "5"],
+      ["/nothing", "0"],
+      ["/form", "3"],
+    ]) {
+      for (const method of ["GET", "HEAD"]) {
+        const { headers } = (await head(path, method)).resume();
+        assert.deepEqual([headers["content-length"], headers["transfer-encoding"]], [length, undefined], `${method} ${path}`);
+      }
+    }
+    const response = await head("/stream");
+    assert.deepEqual([response.headers["content-length"], response.headers["transfer-encoding"]], [undefined, "chunked"]);
+    release();
+    assert.equal(String(Buffer.concat(await response.toArray())), "abc");
+    assert.equal((await head("/stream", "HEAD")).resume().headers["content-length"], undefined);
+    const cut = await head("/failing");
+    let got = "";
+    cut.on("data", (bytes) => {
+      got += bytes;
+    });
+    const [error] = await once(cut, "error");
+    assert.deepEqual([got, error.code, told], ["abc", "ECONNRESET", ["no more"]]);
+    await server.shutdown();
+  });
+
   it("serve: over TLS and over a Unix domain socket", async () => {
     const { serve } = forHost(hosts.server);
     const secure = serve({ port: 8443, hostname: "10.0.0.2", cert: CERTIFICATE, key: KEY }, (request) => new Response(request.url));

@@ -127,8 +127,9 @@ export class HttpServer implements AsyncDisposable {
       });
       if (this.isClosing) outgoing.setHeader("connection", "close");
       await send(response, outgoing, incoming.method === "HEAD");
-    } catch {
+    } catch (error) {
       outgoing.destroy();
+      await this.bodyFailed(error);
     }
     // The next request stands behind what nobody has read.
     await body.end();
@@ -155,6 +156,13 @@ export class HttpServer implements AsyncDisposable {
     } catch (error) {
       return onError ? onError(error) : new Response("Internal Server Error", { status: 500 });
     }
+  }
+
+  /** What has been sent of a response cannot be taken back: whoever looks after errors is told, and asked for no other. */
+  private async bodyFailed(error: unknown): Promise<void> {
+    try {
+      await this.options.onError?.(error);
+    } catch {}
   }
 
   /** No more connections; requests that are being answered are finished. */
@@ -285,17 +293,49 @@ class RequestBody {
   }
 }
 
+/** Parts that a body may have to be told with its length. */
+const MOST_AT_ONCE = 16;
+
+type Part = Awaited<ReturnType<ReadableStreamDefaultReader<Uint8Array>["read"]>>;
+
+/** The end of the turn: what is ready without waiting for anything is ready by then. */
+const turn = () => new Promise<undefined>((resolve) => setImmediate(() => resolve(undefined)));
+
+/** What of a body is ready without waiting; and its next part, unless that was all. */
+async function begin(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<{ parts: Uint8Array[]; rest: Promise<Part> | undefined }> {
+  const parts: Uint8Array[] = [];
+  const end = turn();
+  for (;;) {
+    const rest = reader.read();
+    // Whoever waits for it hears of its failure.
+    rest.catch(() => {});
+    const part = await Promise.race([rest, end]).catch(() => undefined);
+    if (part?.done) return { parts, rest: undefined };
+    if (!part || parts.length === MOST_AT_ONCE) return { parts, rest };
+    parts.push(part.value);
+  }
+}
+
+/** A length may be told of it: not of what has none by its status (RFC 9110 §8.6). */
+function hasLength({ status, headers }: Response): boolean {
+  return status >= 200 && status !== 204 && status !== 304 && !headers.has("content-length") && !headers.has("transfer-encoding");
+}
+
+/** A body that is all there at once, a text or bytes, is told with its length; one that comes bit by bit goes in chunks. */
 async function send(response: Response, outgoing: ServerResponse, isHead: boolean): Promise<void> {
   const headers: string[] = [];
   for (const [name, value] of response.headers) headers.push(name, value);
+  const reader = response.body?.getReader();
+  const { parts, rest } = reader ? await begin(reader) : { parts: [], rest: undefined };
+  if (!rest && hasLength(response)) headers.push("content-length", String(parts.reduce((sum, { length }) => sum + length, 0)));
   if (response.statusText) outgoing.writeHead(response.status, response.statusText, headers);
   else outgoing.writeHead(response.status, headers);
-  const reader = isHead ? undefined : response.body?.getReader();
+  if (rest) outgoing.flushHeaders();
   // Nobody is there any more: whoever makes the body hears of it at once, not with its next part.
   outgoing.once("close", () => {
     if (!outgoing.writableFinished) reader?.cancel().catch(() => {});
   });
-  if (isHead) await response.body?.cancel();
+  if (isHead && rest) await reader?.cancel();
   /** An event, or the end: nothing is left behind by a wait. */
   const event = (name: "drain" | "finish") =>
     new Promise<void>((resolve) => {
@@ -307,9 +347,15 @@ async function send(response: Response, outgoing: ServerResponse, isHead: boolea
       outgoing.on(name, over);
       outgoing.on("close", over);
     });
-  for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
+  const write = async (bytes: Uint8Array) => {
+    if (!isHead && !outgoing.destroyed && !outgoing.write(bytes)) await event("drain");
+  };
+  for (const part of parts) await write(part);
+  // So that it has left before what comes next may turn out to be a failure.
+  if (parts.length > 0 && rest) await turn();
+  for (let part = isHead ? undefined : await rest; part && !part.done; part = await reader?.read()) {
     if (outgoing.destroyed) return;
-    if (!outgoing.write(part.value)) await event("drain");
+    await write(part.value);
   }
   if (outgoing.destroyed) return;
   const finished = event("finish");
