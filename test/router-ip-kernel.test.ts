@@ -113,4 +113,48 @@ describe("ip against the kernel's", { skip: missing("ip", "sysctl") }, () => {
     for (const to of ["10.66.0.1", "10.0.0.1", "10.0.0.5", "10.7.1.1"]) await both(`route get ${to}`);
     await both("-4 addr show dev vx");
   });
+
+  it("texts of tables, filters, one line each; what is refused, and by which exit code", async () => {
+    const more = ["10.0.0.5/24", "10.1.0.5/24", "10.2.0.5/32", "2001:db8::5/64", "2001:db8:1::5/128"].map(
+      (each) => `addr add ${each} dev va`,
+    );
+    const routes = ["-6 route add default via 2001:db8::99", "-6 route add 2001:db8:5::/48 via 2001:db8::7 table 100"];
+    for (const line of [...more, ...routes]) {
+      kernel.ip(...`${line}${/^addr.*db8/.test(line) ? " nodad" : ""}`.split(" "));
+      await ours(line);
+    }
+    await lab.run(3000);
+    /** The loopback device and the pair's other end are the machine's alone; numbers of interfaces, and link-local addresses, are everybody's own. */
+    const plain = (text: string) =>
+      text
+        .split("\n")
+        .filter((line) => !/ dev (lo|vb) |^\d+: (lo|vb)|fe80:/.test(line))
+        .map((line) =>
+          line
+            .replace(/^\d+: va(@\w+)?/, "N: va")
+            .replace(/ nodad/, "")
+            .trimEnd(),
+        )
+        .join("\n");
+    for (const line of [
+      ...["route", "-6 route", "route show table local", "-6 route show table local", "route show table all", "-6 route show table all"],
+      ...["route show root 10.0.0.0/8", "route show match 10.7.0.1", "route show 10.7.0.0/16", "-6 route show default", "rule"],
+      ...["route show proto kernel", "route show scope link", "route show dev va", "route show via 10.0.0.7", "route show type local"],
+      ...["route show type blackhole", "route show table 77", "-4 -o addr show va", "-o link show va", "-o route show 10.9.0.0/16"],
+      ...["link set vx up", "route add 10.3.0.0/24 dev vx", "route add 10.7.0.0/16 via 10.0.0.9 metric 5", "route del 1.2.3.4"],
+      ...[
+        "addr del 1.2.3.4/8 dev va",
+        "addr add 1.2.3.4/8 dev vx",
+        "rule del prio 7",
+        "route flush",
+        "route flush table 100",
+        "route show table 100",
+      ],
+    ]) {
+      const mine = await runCommand(router, { tool: "ip", words: line.split(" ") });
+      const theirs = await kernel.run(`ip ${line}`);
+      assert.equal(plain(mine.stderr ?? mine.stdout ?? ""), plain(theirs.out), line);
+      assert.equal(mine.code ?? 0, theirs.code, `${line}: ${theirs.out}`);
+    }
+  });
 });

@@ -76,7 +76,7 @@ describe("a router in a lab", () => {
         "",
       ].join("\n"),
     );
-    assert.equal(await printed("ip", "rule"), "0:\tfrom all lookup local\n32766:\tfrom all lookup main\n");
+    assert.equal(await printed("ip", "rule"), "0:\tfrom all lookup local\n32766:\tfrom all lookup main\n32767:\tfrom all lookup default\n");
     assert.deepEqual(await run("ip", "route", "add", "10.8.0.0/16", "via", "10.0.0.8", "dev", "lan", "metric", "5"), {});
     assert.match((await printed("ip", "route")) ?? "", /^10\.8\.0\.0\/16 via 10\.0\.0\.8 dev lan metric 5 $/m);
     assert.deepEqual(await run("ip", "route", "del", "10.8.0.0/16"), {});
@@ -95,7 +95,7 @@ describe("a router in a lab", () => {
     assert.deepEqual(await run("ip", "rule", "add", "from", "10.0.0.0/24", "table", "100"), {});
     assert.equal((await run("ip", "rule", "add", "from", "10.0.0.0/24", "table", "100")).stderr, "RTNETLINK answers: File exists\n");
     assert.match((await printed("ip", "rule")) ?? "", /^32765:\tfrom 10\.0\.0\.0\/24 lookup 100$/m);
-    assert.equal((await run("ip", "rule", "del", "from", "10.1.0.0/24", "table", "100")).code, 1);
+    assert.equal((await run("ip", "rule", "del", "from", "10.1.0.0/24", "table", "100")).code, 2);
     assert.deepEqual(await run("ip", "rule", "del", "from", "10.0.0.0/24", "table", "100"), {});
     assert.deepEqual(await run("ip", "rule", "add", "from", "10.0.0.0/24", "table", "100", "pref", "77"), {});
     assert.deepEqual(await run("ip", "rule", "del", "pref", "77"), {});

@@ -60,6 +60,11 @@ export class PolicyRouting {
     return routes;
   }
 
+  /** Tables that there are beside the main one. */
+  numbers(): number[] {
+    return [...this.others.keys()];
+  }
+
   /** The data plane's tables of a family, the main one first. */
   tablesOf(family: 4 | 6): RouteTable[] {
     return [this.mainTables[family], ...[...this.others.values()].map(({ tables }) => tables[family])];

@@ -23,7 +23,7 @@ export const bridge: Command = (router, words) => {
   if (words.includes("help") || options.some((word) => word === "-h" || word === "-help")) return { stdout: HELP };
   const unknown = options.find((word) => !["-j", "-json"].includes(word));
   if (unknown) throw usage(`Option "${unknown}" is unknown, try "bridge help".`);
-  const asked: Asked = { family: undefined, withStats: false, json: options.length > 0, brief: false };
+  const asked: Asked = { family: undefined, withStats: false, json: options.length > 0, brief: false, oneline: false };
   const kind = object === undefined ? undefined : pick(object, ["link", "fdb", "vlan"] as const, "link");
   if (!kind) throw usage(`Object "${object ?? ""}" is unknown, try "bridge help".`);
   const [verb, ...others] = rest;

@@ -19,6 +19,13 @@ export function usage(message: string): LoomError {
   return new LoomError("EINVAL", message);
 }
 
+/** What a kernel would have answered: iproute2 tells that apart from wrong words by its exit code. */
+export class Refused extends LoomError {}
+
+export function refused(message: string): Refused {
+  return new Refused("EINVAL", message);
+}
+
 /** Tools allow their words to be shortened: "a", "addr", "address". */
 export function pick<T extends string>(word: string | undefined, names: readonly T[], other: T): T | undefined {
   if (word === undefined) return other;

@@ -4,7 +4,7 @@ import { parseConfig } from "../config.ts";
 import type { Router } from "../router.ts";
 import { talk } from "../top.ts";
 import { bridge } from "./bridge.ts";
-import { type Command, type Output, usage } from "./command.ts";
+import { type Command, type Output, Refused, usage } from "./command.ts";
 import { conntrack } from "./conntrack.ts";
 import { ip } from "./ip.ts";
 import { ip6tables, ip6tablesRestore, iptables, iptablesRestore } from "./iptables.ts";
@@ -45,7 +45,7 @@ export async function run(router: Router, { tool, words, input }: Request): Prom
     return command(router, words, input);
   } catch (error) {
     if (!(error instanceof LoomError)) throw error;
-    return { stderr: `${error.message}\n`, code: tool === "ip" && error.code === "EEXIST" ? 2 : 1 };
+    return { stderr: `${error.message}\n`, code: error instanceof Refused ? 2 : 1 };
   }
 }
 

@@ -1,12 +1,25 @@
 /** Interfaces, addresses, routes, neighbours and rules as `ip -j` prints them: iproute2's names, in its order. */
 import { formatMac } from "../../base/address.ts";
 import type { LinkInfo } from "../../host/host.ts";
-import type { AddressInfo } from "../../ip/addresses.ts";
 import type { Neighbour } from "../../ip/neighbours.ts";
-import type { NextHopSpec, Route } from "../../ip/routes.ts";
+import { MAIN_TABLE } from "../../ip/policy-routing.ts";
+import type { NextHopSpec } from "../../ip/routes.ts";
 import type { PortRange, Rule } from "../../ip/rule.ts";
 import type { Router } from "../router.ts";
-import { BROADCAST, flagsOf, hex, isUp, protocolName, qdiscOf, sourceOf, tableName, targetOf } from "./ip-show.ts";
+import type { RouteFilter, ShownRoute } from "./ip-routes.ts";
+import {
+  BROADCAST,
+  flagsOf,
+  hex,
+  isScopeTold,
+  isToldOf,
+  isUp,
+  protocolName,
+  qdiscOf,
+  type ShownAddress,
+  tableName,
+  targetOf,
+} from "./ip-show.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -51,12 +64,13 @@ export function linkJson(router: Router, link: LinkInfo, withStats: boolean): Js
 
 const seconds = (ms: number) => (ms === Number.POSITIVE_INFINITY ? FOREVER : Math.max(0, Math.floor(ms / 1000)));
 
-export function addressJson(router: Router, link: LinkInfo, addresses: readonly AddressInfo[], family?: 4 | 6): Json {
-  const info = addresses.map(({ address, length, scope, flags, preferredMs, validMs, interface: name }) => ({
+export function addressJson(router: Router, link: LinkInfo, addresses: readonly ShownAddress[], family?: 4 | 6): Json {
+  const info = addresses.map(({ address, length, scope, flags, preferredMs, validMs, secondary, interface: name }) => ({
     family: address.includes(":") ? "inet6" : "inet",
     local: address,
     prefixlen: length,
     scope,
+    ...(secondary && { secondary }),
     ...Object.fromEntries(flags.filter((flag) => flag !== "permanent").map((flag) => [flag, true])),
     ...(!address.includes(":") && { label: name }),
     valid_life_time: seconds(validMs),
@@ -67,23 +81,23 @@ export function addressJson(router: Router, link: LinkInfo, addresses: readonly 
 
 const hopJson = ({ via, iface }: NextHopSpec): Json => ({ ...(via && { gateway: String(via) }), dev: iface.name });
 
-export function routeJson(route: Route): Json {
-  const { prefix, kind, nextHops, metric, protocol } = route;
+export function routeJson(route: ShownRoute, filter: RouteFilter): Json {
+  const { prefix, type, hops, table, protocol, scope, source, metric } = route;
   const is4 = prefix.family === 4;
-  const isKernels = is4 && protocol === "kernel";
-  const own = isKernels && kind === "unicast" ? sourceOf(route) : undefined;
-  const isMany = nextHops.length > 1;
+  const [hop] = hops.length === 1 ? hops : [];
   return {
-    ...(kind !== "unicast" && { type: kind }),
+    ...(type !== "unicast" && { type }),
     dst: targetOf(prefix),
-    ...(nextHops.length === 1 && hopJson(nextHops[0])),
-    ...(protocol !== "static" && { protocol }),
-    ...(isKernels && { scope: "link" }),
-    ...(own && { prefsrc: String(own) }),
-    ...(metric && { metric }),
+    ...(hop?.via && filter.via === undefined && { gateway: String(hop.via) }),
+    ...(hop && filter.device === undefined && { dev: hop.iface.name }),
+    ...(table !== MAIN_TABLE && filter.table === undefined && { table: tableName(table) }),
+    ...(isToldOf(protocol) && filter.protocol === undefined && { protocol }),
+    ...(is4 && scope !== "global" && isScopeTold(route) && filter.scope === undefined && { scope }),
+    ...(source && { prefsrc: String(source) }),
+    ...((!is4 || metric !== 0) && { metric }),
     flags: [],
     ...(!is4 && { pref: "medium" }),
-    ...(isMany && { nexthops: nextHops.map((hop) => ({ ...hopJson(hop), weight: hop.weight ?? 1, flags: [] })) }),
+    ...(hops.length > 1 && { nexthops: hops.map((each) => ({ ...hopJson(each), weight: each.weight ?? 1, flags: [] })) }),
   };
 }
 

@@ -1,10 +1,9 @@
 /** `ip neigh …`: neighbours, shown and set by hand. */
 import { parseMac, tryParsePrefix } from "../../base/address.ts";
-import { LoomError } from "../../base/errors.ts";
 import { IpAddress } from "../../base/ip-address.ts";
 import type { Neighbour } from "../../ip/neighbours.ts";
 import type { Router } from "../router.ts";
-import { type Output, takeWord, usage } from "./command.ts";
+import { type Output, refused, takeWord, usage } from "./command.ts";
 import { neighbourJson } from "./ip-json.ts";
 import { neighbourText } from "./ip-show.ts";
 import { type Asked, deviceOf, done, isShow, shown } from "./ip-words.ts";
@@ -27,7 +26,7 @@ export function neighbour({ host }: Router, [verb, ...words]: readonly string[],
   const found = isOne
     ? wanted.filter(({ address: own }) => own.equals(addressIn(words)))
     : wanted.filter((each) => (state === undefined ? each.state !== "PERMANENT" : state === "all" || each.state === state.toUpperCase()));
-  if (isOne && found.length === 0) throw usage("RTNETLINK answers: No such file or directory");
+  if (isOne && found.length === 0) throw refused("RTNETLINK answers: No such file or directory");
   for (const each of found) neighbours.remove(each);
   return done;
 }
@@ -58,8 +57,8 @@ function setNeighbour(host: Router["host"], verb: "add" | "change" | "replace", 
   if (mac === undefined) throw usage("Error: No link layer address given.");
   const address = addressIn(words);
   const known = host.ip.neighbours.list().some((each) => each.iface === iface && each.address.equals(address) && each.mac !== undefined);
-  if (verb === "add" && known) throw new LoomError("EEXIST", "RTNETLINK answers: File exists");
-  if (verb === "change" && !known) throw usage("RTNETLINK answers: No such file or directory");
+  if (verb === "add" && known) throw refused("RTNETLINK answers: File exists");
+  if (verb === "change" && !known) throw refused("RTNETLINK answers: No such file or directory");
   host.ip.neighbours.setPermanent(iface, address, parseMac(mac));
   return done;
 }

@@ -1,15 +1,15 @@
 /** Interfaces, addresses, routes, neighbours and rules as ip(8) prints them. */
 import { formatMac, formatPrefix, type Prefix } from "../../base/address.ts";
-import type { IpAddress } from "../../base/ip-address.ts";
 import type { Host, LinkInfo } from "../../host/host.ts";
 import type { AddressInfo } from "../../ip/addresses.ts";
 import type { NetInterface } from "../../ip/interface.ts";
 import type { Neighbour } from "../../ip/neighbours.ts";
 import { MAIN_TABLE } from "../../ip/policy-routing.ts";
-import type { NextHopSpec, Route } from "../../ip/routes.ts";
+import type { NextHopSpec } from "../../ip/routes.ts";
 import type { Rule } from "../../ip/rule.ts";
 import { queueOf } from "../../queue/queue.ts";
 import type { Router } from "../router.ts";
+import type { RouteFilter, ShownRoute } from "./ip-routes.ts";
 
 export const BROADCAST = "ff:ff:ff:ff:ff:ff";
 
@@ -69,40 +69,65 @@ export function linkText(router: Router, link: LinkInfo, withStats: boolean): st
 
 const lifetime = (ms: number) => (ms === Number.POSITIVE_INFINITY ? "forever" : `${Math.max(0, Math.floor(ms / 1000))}sec`);
 
-export function addressText(router: Router, link: LinkInfo, addresses: readonly AddressInfo[], family?: 4 | 6): string {
-  const lines = addresses.map(({ address, length, scope, flags, preferredMs, validMs, interface: name }) => {
-    const is4 = !address.includes(":");
-    const shown = flags.filter((flag) => flag !== "permanent");
-    return [
-      `    ${is4 ? "inet" : "inet6"} ${address}/${length} scope ${scope} ${[...shown, ...(is4 ? [name] : [])].join(" ")}`.trimEnd() +
-        (is4 ? "" : " "),
-      `       valid_lft ${lifetime(validMs)} preferred_lft ${lifetime(preferredMs)}`,
-    ].join("\n");
-  });
-  return [head(router, link, false, family === undefined), ...lines].join("\n");
+export interface ShownAddress extends AddressInfo {
+  /** Another address of the interface is the first of its subnet. */
+  readonly secondary: boolean;
+}
+
+/** What `ip addr` says of an address, in two lines. */
+function addressLines({ address, length, scope, flags, preferredMs, validMs, secondary, interface: name }: ShownAddress): string[] {
+  const is4 = !address.includes(":");
+  const shown = [...(secondary ? ["secondary"] : []), ...flags.filter((flag) => flag !== "permanent"), ...(is4 ? [name] : [])];
+  return [
+    `${`    ${is4 ? "inet" : "inet6"} ${address}/${length} scope ${scope} ${shown.join(" ")}`.trimEnd()}${is4 ? "" : " "}`,
+    `       valid_lft ${lifetime(validMs)} preferred_lft ${lifetime(preferredMs)}`,
+  ];
+}
+
+export function addressText(router: Router, link: LinkInfo, addresses: readonly ShownAddress[], family?: 4 | 6): string {
+  return [head(router, link, false, family === undefined), ...addresses.flatMap(addressLines)].join("\n");
+}
+
+/** `ip -o addr`: a line an address. */
+export function oneLines({ host }: Router, link: LinkInfo, addresses: readonly ShownAddress[]): string[] {
+  const { index } = host.ip.interface(link.name);
+  return addresses.map((each) => `${index}: ${link.name}${addressLines(each).join("\\")}`);
 }
 
 function hopText({ via, iface }: NextHopSpec): string {
   return `${via ? `via ${via} ` : ""}dev ${iface.name}`;
 }
 
-/** A line of `ip route`; more of them for several next hops. */
-export function routeText(route: Route): string {
-  const { prefix, kind, nextHops, metric, protocol } = route;
+/** A line of `ip route`; more of them for several next hops. What was asked for is not repeated. */
+export function routeText(route: ShownRoute, filter: RouteFilter): string {
+  const { prefix, type, hops, table, protocol, scope, source, metric } = route;
   const is4 = prefix.family === 4;
-  const to = targetOf(prefix);
-  const type = kind === "unicast" ? "" : `${kind} `;
-  // As iproute2 has it: who wrote a route by hand is not named.
-  const by = protocol === "static" ? "" : `proto ${protocol} `;
-  const source = is4 && protocol === "kernel" && kind === "unicast" ? sourceOf(route) : undefined;
-  const own = source ? `src ${source} ` : "";
-  const rest = `${by}${is4 && protocol === "kernel" ? "scope link " : ""}${own}${metric ? `metric ${metric} ` : ""}${is4 ? "" : "pref medium"}`;
-  if (nextHops.length > 1) {
-    const hops = nextHops.map((hop) => `\n\tnexthop ${hopText(hop)} weight ${hop.weight ?? 1} `);
-    return `${type}${to} ${rest}${hops.join("")}`;
-  }
-  const [hop] = nextHops;
-  return `${type}${to} ${hop ? `${hopText(hop)} ` : ""}${rest}`;
+  const to = `${type === "unicast" ? "" : `${type} `}${targetOf(prefix)}`;
+  const isOne = hops.length === 1;
+  const rest = [
+    isOne && hops[0].via && filter.via === undefined && `via ${hops[0].via}`,
+    isOne && filter.device === undefined && `dev ${hops[0].iface.name}`,
+    table !== MAIN_TABLE && filter.table === undefined && `table ${tableName(table)}`,
+    isToldOf(protocol) && filter.protocol === undefined && `proto ${protocol}`,
+    is4 && scope !== "global" && isScopeTold(route) && filter.scope === undefined && `scope ${scope}`,
+    source && `src ${source}`,
+    (!is4 || metric !== 0) && `metric ${metric}`,
+    !is4 && "pref medium",
+  ].filter(Boolean);
+  const text = `${to} ${rest.map((each) => `${each} `).join("")}`;
+  const nextHops = isOne ? [] : hops.map((hop) => `\n\tnexthop ${hopText(hop)} weight ${hop.weight ?? 1} `);
+  return `${is4 ? text : text.trimEnd()}${nextHops.join("")}`;
+}
+
+/** As iproute2 has it: who wrote a route by hand is not named. */
+export const isToldOf = (protocol: string) => protocol !== "static";
+
+/** Routes that lead nowhere have a scope of their own, which is none. */
+export const isScopeTold = ({ type }: ShownRoute) => type !== "blackhole" && type !== "unreachable" && type !== "prohibit";
+
+/** Protocols by which `proto` may ask. */
+export function protocolOf(word: string | undefined): string | undefined {
+  return word === "boot" ? "static" : word;
 }
 
 /** What a route leads to, as iproute2 writes it. */
@@ -110,11 +135,6 @@ export function targetOf(prefix: Prefix): string {
   const whole = formatPrefix(prefix);
   const isHost = prefix.length === (prefix.family === 4 ? 32 : 128);
   return prefix.length === 0 ? "default" : isHost ? whole.slice(0, whole.lastIndexOf("/")) : whole;
-}
-
-/** The address that an interface's own route speaks with. */
-export function sourceOf({ prefix, nextHops }: Route): IpAddress | undefined {
-  return nextHops[0]?.iface.addresses.find((each) => each.address.family === 4 && each.length === prefix.length)?.address;
 }
 
 export function neighbourText({ address, iface, mac, state, isRouter }: Neighbour): string {

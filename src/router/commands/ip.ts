@@ -1,28 +1,26 @@
 /** `ip [-4|-6|-s] addr|link|route|neigh|rule …`: ip(8) against the router. */
-import { formatPrefix, type Prefix, parsePrefix, tryParsePrefix } from "../../base/address.ts";
-import { LoomError } from "../../base/errors.ts";
-import { IpAddress } from "../../base/ip-address.ts";
-import type { LinkInfo, RouteOptions, RuleOptions } from "../../host/host.ts";
+import { IpAddress, networkOf } from "../../base/ip-address.ts";
+import type { Host, LinkInfo, RuleOptions } from "../../host/host.ts";
 import { ruleOf as madeRule } from "../../host/rule-options.ts";
-import type { AddressOptions } from "../../ip/addresses.ts";
-import { MAIN_TABLE } from "../../ip/policy-routing.ts";
-import type { Route } from "../../ip/routes.ts";
+import type { AddressInfo, AddressOptions } from "../../ip/addresses.ts";
 import type { Rule } from "../../ip/rule.ts";
 import type { Router } from "../router.ts";
-import { type Command, type Output, pick, takeWord, usage } from "./command.ts";
-import { addressJson, linkJson, routeJson, ruleJson } from "./ip-json.ts";
+import { type Command, type Output, pick, refused, takeWord, usage } from "./command.ts";
+import { addressJson, linkJson, ruleJson } from "./ip-json.ts";
 import { neighbour } from "./ip-neighbour.ts";
-import { addressText, briefText, flagsOf, linkText, routeText, ruleText, tableNumber } from "./ip-show.ts";
-import { type Asked, deviceOf, done, isShow, lines, shown } from "./ip-words.ts";
+import { route } from "./ip-route.ts";
+import { LOCAL_TABLE } from "./ip-routes.ts";
+import { addressText, briefText, flagsOf, linkText, oneLines, ruleText, type ShownAddress, tableNumber } from "./ip-show.ts";
+import { type Asked, deviceOf, done, interfaceOf, isShow, lines, missing, numberOf, shown } from "./ip-words.ts";
 
-const LOCAL_TABLE = 255;
-
-const HELP = `Usage: ip [ -4 | -6 ] [ -s ] [ -j ] [ -br ] OBJECT COMMAND
+const HELP = `Usage: ip [ -4 | -6 ] [ -s ] [ -j ] [ -br ] [ -o ] OBJECT COMMAND
        ip link [ show [ DEV ] ]
        ip link set DEV [ up | down ] [ mtu MTU ] [ address MAC ] [ master BRIDGE | nomaster ]
        ip address [ show [ DEV ] ]
        ip address { add | del } PREFIX dev DEV
-       ip route [ show [ PREFIX ] [ table TABLE ] [ dev DEV ] ] | get ADDRESS
+       ip route { show | flush } [ [ exact ] PREFIX ] [ root PREFIX ] [ match PREFIX ] [ table { TABLE | all } ] [ dev DEV ]
+                [ via ADDRESS ] [ proto PROTO ] [ scope SCOPE ] [ type TYPE ]
+       ip route get ADDRESS
        ip route { add | append | replace | change | del } [ unicast | blackhole | unreachable | prohibit ] PREFIX
                 [ via ADDRESS ] [ dev DEV ] [ metric N ] [ table TABLE ] [ nexthop via ADDRESS [ dev DEV ] [ weight N ] ] ...
        ip neigh [ show [ DEV ] ]
@@ -36,16 +34,17 @@ const FAMILIES = ["-4", "-6"];
 const STATS = ["-s", "-stats", "-statistics"];
 const JSON_WORDS = ["-j", "-json"];
 const BRIEF = ["-br", "-brief"];
+const ONELINE = ["-o", "-oneline"];
 
 export const ip: Command = (router, words) => {
   const options = words.filter((word) => word.startsWith("-"));
   const [object, ...rest] = words.slice(options.length);
   if (words.includes("help") || options.includes("-help") || options.includes("-h")) return { stdout: HELP };
-  const unknown = options.find((word) => ![...FAMILIES, ...STATS, ...JSON_WORDS, ...BRIEF, "-c=never"].includes(word));
+  const unknown = options.find((word) => ![...FAMILIES, ...STATS, ...JSON_WORDS, ...BRIEF, ...ONELINE, "-c=never"].includes(word));
   if (unknown) throw usage(`Option "${unknown}" is unknown, try "ip -help".`);
   const family = options.includes("-4") ? 4 : options.includes("-6") ? 6 : undefined;
   const has = (names: readonly string[]) => options.some((word) => names.includes(word));
-  const asked: Asked = { family, withStats: has(STATS), json: has(JSON_WORDS), brief: has(BRIEF) };
+  const asked: Asked = { family, withStats: has(STATS), json: has(JSON_WORDS), brief: has(BRIEF), oneline: has(ONELINE) };
   const kind =
     object === undefined ? undefined : pick(object, ["link", "address", "route", "neighbour", "neighbor", "rule"] as const, "link");
   if (!kind) throw usage(`Object "${object ?? ""}" is unknown, try "ip help".`);
@@ -72,7 +71,7 @@ function link(router: Router, [verb, ...words]: readonly string[], asked: Asked)
   const [named, others] = takeWord(words, "dev");
   const [name, ...rest] = named === undefined ? words : [named, ...others];
   if (!name) throw usage('Not enough information: "dev" argument is required.');
-  devices(router, name);
+  interfaceOf(router.host, name);
   // All words are understood before one of them is done.
   const changes: (() => void)[] = [];
   for (let i = 0; i < rest.length; i++) {
@@ -95,10 +94,6 @@ function link(router: Router, [verb, ...words]: readonly string[], asked: Asked)
   return done;
 }
 
-function missing(word: string): never {
-  throw usage(`Command line is not complete. Try option "help": ${word} has no value`);
-}
-
 function enslave({ host }: Router, name: string, master: string): void {
   if (!host.links().some((each) => each.name === master)) throw usage(`Error: argument "${master}" is wrong: Device does not exist`);
   host.setMaster(name, master);
@@ -109,15 +104,15 @@ function address(router: Router, [verb, ...words]: readonly string[], asked: Ask
   if (verb === "add" || verb === "del" || verb === "delete") {
     const [name, [given = missing("local"), ...rest]] = takeWord(words, "dev");
     if (!name) throw usage('Not enough information: "dev" argument is required.');
-    devices(router, name);
+    interfaceOf(host, name);
     if (verb === "add") host.addAddress(name, given, lifetimesOf(rest));
     else removeAddress(router, name, given, rest);
     return done;
   }
   if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip address help".`);
   const { family, brief } = asked;
-  const all = host.addresses().filter((each) => family === undefined || each.address.includes(":") === (family === 6));
-  const every = devices(router, deviceOf(words)).map((each) => [each, all.filter((own) => own.interface === each.name)] as const);
+  const every = devices(router, deviceOf(words)).map((each) => [each, addressesOf(host, each.name, family)] as const);
+  if (asked.oneline && !asked.json && !brief) return lines(every.flatMap(([each, own]) => oneLines(router, each, own)));
   return shown(
     asked,
     every.filter(([, own]) => family === undefined || own.length > 0),
@@ -131,6 +126,22 @@ function address(router: Router, [verb, ...words]: readonly string[], asked: Ask
     ([each, own]) => addressJson(router, each, own, family),
   );
 }
+
+/**
+ * Addresses of an interface in a kernel's order: of IPv4 those that are the first of their subnet, then the others; of IPv6 the widest scope first, and in
+ * it the newest.
+ */
+function addressesOf(host: Host, name: string, family: 4 | 6 | undefined): ShownAddress[] {
+  const own = host.addresses().filter((each) => each.interface === name);
+  const is4 = ({ address }: AddressInfo) => !address.includes(":");
+  const subnet = ({ address, length }: AddressInfo) => String(networkOf(IpAddress.parse(address), length)) + length;
+  const four = own.filter(is4).map((each, i, all) => ({ ...each, secondary: all.findIndex((one) => subnet(one) === subnet(each)) < i }));
+  const six = own.filter((each) => !is4(each)).map((each) => ({ ...each, secondary: false }));
+  const ordered = six.reverse().sort((a, b) => SCOPES.indexOf(a.scope) - SCOPES.indexOf(b.scope));
+  return [...(family === 6 ? [] : four.sort((a, b) => Number(a.secondary) - Number(b.secondary))), ...(family === 4 ? [] : ordered)];
+}
+
+const SCOPES: readonly string[] = ["global", "link", "host"];
 
 /** `valid_lft` and `preferred_lft`, in seconds or "forever"; `brd +` is what every address has. */
 function lifetimesOf(words: readonly string[]): AddressOptions {
@@ -154,167 +165,8 @@ function removeAddress({ host }: Router, name: string, given: string, [extra]: r
   const address = IpAddress.parse(text);
   const own = host.addresses().filter((each) => each.interface === name && IpAddress.parse(each.address).equals(address));
   if (!own.some((each) => length === undefined || String(each.length) === length))
-    throw usage(`Error: ipv${address.family}: ${address.family === 4 ? "Address" : "address"} not found.`);
+    throw refused(`Error: ipv${address.family}: ${address.family === 4 ? "Address" : "address"} not found.`);
   host.removeAddress(name, text);
-}
-
-function route(router: Router, [verb, ...words]: readonly string[], asked: Asked): Output {
-  const { host } = router;
-  const { family } = asked;
-  if (["add", "append", "replace", "change", "del", "delete"].includes(verb ?? "")) return changeRoute(router, verb, words, family);
-  if (verb === "get") return routeTo(router, words, asked);
-  if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip route help".`);
-  const [table, rest] = takeWord(words, "table");
-  const [device, left] = takeWord(rest, "dev");
-  const [exact, ...more] = left.filter((word) => word !== "to" && word !== "exact");
-  if (more.length > 0) throw usage(`Error: either "to" is duplicate, or "${more[0]}" is a garbage.`);
-  const prefix = exact === undefined ? undefined : prefixOf(exact, family ?? (exact.includes(":") ? 6 : 4));
-  const number = table === undefined ? MAIN_TABLE : tableNumber(table);
-  const { rules, routes } = host.ip;
-  const known =
-    number === MAIN_TABLE || number === LOCAL_TABLE
-      ? routes
-      : rules.list().some((each) => each.table === number)
-        ? rules.table(number)
-        : undefined;
-  if (!known) throw usage("Error: ipv4: FIB table does not exist.");
-  const wanted = known.list().filter(({ prefix: own, kind, nextHops }) => {
-    const isLocal = kind === "local";
-    const fits = prefix ? byPrefix({ prefix } as Route, { prefix: own } as Route) === 0 : own.family === (family ?? 4);
-    return fits && isLocal === (number === LOCAL_TABLE) && (!device || nextHops.some(({ iface }) => iface.name === device));
-  });
-  return shown(asked, wanted.sort(byPrefix), routeText, routeJson);
-}
-
-function prefixOf(word: string, family: 4 | 6): Prefix {
-  const text = word === "default" ? (family === 6 ? "::/0" : "0.0.0.0/0") : word;
-  const prefix = tryParsePrefix(text);
-  if (typeof prefix === "string") throw usage(`Error: any valid prefix is expected rather than "${word}".`);
-  return prefix;
-}
-
-/** What the kernel says of routes that lead nowhere. */
-const NO_WAY: Readonly<Record<string, string>> = {
-  blackhole: "Invalid argument",
-  unreachable: "No route to host",
-  prohibit: "Permission denied",
-};
-
-/** `ip route get`: where a packet of this router's own would go. */
-function routeTo({ host }: Router, [word = missing("get"), extra]: readonly string[], { json }: Asked): Output {
-  if (extra !== undefined) throw usage(`Error: ip route get ${word} ${extra}: "${extra}" is not known here; expected an address alone`);
-  const prefix = tryParsePrefix(word);
-  if (typeof prefix === "string" || word.includes("/")) throw usage(`Error: any valid address is expected rather than "${word}".`);
-  const to = IpAddress.parse(word);
-  const path = host.ip.pathTo(to);
-  const source = host.ip.sourceFor(to, path);
-  if (!path.isLocal && !path.iface) {
-    const kind = host.ip.routes.meaning(to.family, path.hop)?.kind ?? "";
-    throw usage(`RTNETLINK answers: ${Object.hasOwn(NO_WAY, kind) ? NO_WAY[kind] : "Network is unreachable"}`);
-  }
-  const gateway = path.neighbour && !path.neighbour.address.equals(to) ? String(path.neighbour.address) : undefined;
-  if (json) {
-    const way = {
-      ...(path.isLocal && { type: "local" }),
-      dst: word,
-      ...(gateway && { gateway }),
-      dev: path.isLocal ? "lo" : path.iface?.name,
-      ...(path.isLocal && { table: "local" }),
-    };
-    const all = { ...way, ...(source && { prefsrc: String(source) }), flags: [], uid: 0, cache: path.isLocal ? ["local"] : [] };
-    return { stdout: `${JSON.stringify([all])}\n` };
-  }
-  const router = gateway ? ` via ${gateway}` : "";
-  const way = path.isLocal ? `local ${to} dev lo table local` : `${to}${router} dev ${path.iface?.name}`;
-  return lines([`${way}${source ? ` src ${source}` : ""} uid 0 \n    cache ${path.isLocal ? "<local> " : ""}`]);
-}
-
-/** As the kernel walks its tries. */
-function byPrefix({ prefix: a }: Route, { prefix: b }: Route): number {
-  if (a.family === 4 && b.family === 4) return a.address - b.address || a.length - b.length;
-  if (a.family !== 6 || b.family !== 6) return a.family - b.family;
-  const order = a.high === b.high ? a.low - b.low : a.high - b.high;
-  return order === 0n ? a.length - b.length : order < 0n ? -1 : 1;
-}
-
-function changeRoute({ host }: Router, verb: string, words: readonly string[], family: 4 | 6 | undefined): Output {
-  const kinds = ["unicast", "blackhole", "unreachable", "prohibit"] as const;
-  const kind = kinds.find((each) => each === words[0]);
-  const [to = missing(`route ${verb}`), ...rest] = kind ? words.slice(1) : words;
-  let options: readonly string[] = rest;
-  const value = (name: string) => {
-    const [found, left] = takeWord(options, name);
-    options = left;
-    return found;
-  };
-  const hopWords = rest.indexOf("nexthop");
-  const hops = hopWords < 0 ? undefined : hopsOf(rest.slice(hopWords));
-  if (hops) options = rest.slice(0, hopWords);
-  const [via, device, metric, table] = [value("via"), value("dev"), value("metric"), value("table")];
-  value("proto");
-  if (options.length > 0) throw usage(`Error: either "to" is duplicate, or "${options[0]}" is a garbage.`);
-  const is6 = family === 6 || via?.includes(":") || hops?.some((hop) => hop.via?.includes(":"));
-  const prefix = to === "default" ? (is6 ? "::/0" : "0.0.0.0/0") : to.includes("/") ? to : `${to}/${to.includes(":") ? 128 : 32}`;
-  const number = table === undefined ? undefined : tableNumber(table);
-  const route: RouteOptions = {
-    to: prefix,
-    kind,
-    via,
-    interface: device,
-    ...(metric !== undefined && { metric: numberOf(metric, "metric") }),
-    ...(number !== undefined && { table: number }),
-    ...(hops && { nextHops: hops }),
-  };
-  const alike = host.ip.rules
-    .table(number ?? MAIN_TABLE)
-    .list()
-    .filter((each) => formatPrefix(each.prefix) === formatPrefix(parsePrefix(prefix)));
-  if (verb.startsWith("del")) {
-    const found = alike.find((each) => isMeant(each, route));
-    if (!found) throw usage("RTNETLINK answers: No such process");
-    host.removeRoute(prefix, found.metric, number);
-  } else if (verb === "replace" || verb === "change") {
-    const isThere = alike.some((each) => each.metric === (route.metric ?? 0));
-    if (verb === "change" && !isThere) throw usage("RTNETLINK answers: No such file or directory");
-    host.replaceRoute(route);
-  } else host.addRoute(route);
-  return done;
-}
-
-/** Is a route what the words say of one to be deleted? What they do not say may be anything. */
-function isMeant({ kind, metric, nextHops }: Route, wanted: RouteOptions): boolean {
-  if (kind === "local" || (wanted.kind !== undefined && kind !== wanted.kind)) return false;
-  if (wanted.metric !== undefined && metric !== wanted.metric) return false;
-  const hops = wanted.nextHops ?? (wanted.via === undefined && wanted.interface === undefined ? [] : [wanted]);
-  return hops.every(({ via, interface: device }) =>
-    nextHops.some(
-      (each) =>
-        (via === undefined || each.via?.equals(IpAddress.parse(via)) === true) && (device === undefined || each.iface.name === device),
-    ),
-  );
-}
-
-function numberOf(word: string, what: string): number {
-  if (!/^\d{1,10}$/.test(word)) throw usage(`Error: argument "${word}" is wrong: "${what}" value is invalid`);
-  return Number(word);
-}
-
-function hopsOf(words: readonly string[]) {
-  return words
-    .join(" ")
-    .split("nexthop")
-    .slice(1)
-    .map((text) => {
-      const given = text.trim().split(" ");
-      let left: readonly string[] = given;
-      const [via, device, weight] = ["via", "dev", "weight"].map((name) => {
-        const [value, others] = takeWord(left, name);
-        left = others;
-        return value;
-      });
-      if (left.length > 0) throw usage(`Error: "nexthop" or end of line is expected instead of "${left[0]}"`);
-      return { via, interface: device, ...(weight && { weight: numberOf(weight, "weight") }) };
-    });
 }
 
 function rule({ host }: Router, [verb, ...words]: readonly string[], asked: Asked): Output {
@@ -333,14 +185,14 @@ function rule({ host }: Router, [verb, ...words]: readonly string[], asked: Aske
   };
   if (verb === "del" || verb === "delete") {
     const [found] = given === undefined && rest.length === 0 ? [] : alike();
-    if (!found) throw usage("RTNETLINK answers: No such file or directory");
+    if (!found) throw refused("RTNETLINK answers: No such file or directory");
     host.removeRule(found.priority);
     return done;
   }
   if (verb === "add") {
     if (rest.length === 0 && given === undefined) throw usage('"ip rule add" requires arguments.');
     if (given !== undefined) numberOf(given, "preference");
-    if (rest.length > 0 && alike().length > 0) throw new LoomError("EEXIST", "RTNETLINK answers: File exists");
+    if (rest.length > 0 && alike().length > 0) throw refused("RTNETLINK answers: File exists");
     const lowest = Math.min(...rules.list().map(({ priority }) => priority));
     host.addRule(ruleOf(rest, given === undefined ? lowest - 1 : Number(given)));
     return done;
@@ -349,11 +201,14 @@ function rule({ host }: Router, [verb, ...words]: readonly string[], asked: Aske
   const wanted = rules
     .list()
     .filter(({ from, to }) => (from ?? to)?.address.family === undefined || (from ?? to)?.address.family === (family ?? 4));
-  return shown(asked, [LOCAL_RULE, ...wanted], ruleText, ruleJson);
+  const ends = family === 6 ? [] : [DEFAULT_RULE];
+  return shown(asked, [LOCAL_RULE, ...wanted, ...ends], ruleText, ruleJson);
 }
 
 /** The one in front of all, which nobody takes away here. */
 const LOCAL_RULE: Rule = { priority: 0, table: LOCAL_TABLE };
+/** And the one behind all, of IPv4, whose table is empty unless somebody fills it. */
+const DEFAULT_RULE: Rule = { priority: 32_767, table: 253 };
 
 /** Names of ip(8) for what our rules look at. */
 const SELECTORS: Readonly<Record<string, (value: string) => Partial<RuleOptions>>> = {

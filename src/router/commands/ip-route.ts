@@ -1,0 +1,219 @@
+/** `ip route …`: routes, shown, asked for and changed. */
+import { formatPrefix, type Prefix, parsePrefix, tryParsePrefix } from "../../base/address.ts";
+import { LoomError } from "../../base/errors.ts";
+import { IpAddress } from "../../base/ip-address.ts";
+import type { Host, RouteOptions } from "../../host/host.ts";
+import { MAIN_TABLE } from "../../ip/policy-routing.ts";
+import type { Route } from "../../ip/routes.ts";
+import type { Router } from "../router.ts";
+import { type Output, refused, takeWord, usage } from "./command.ts";
+import { routeJson } from "./ip-json.ts";
+import { fits, metricOf, type RouteFilter, routesOf, type ShownRoute, tablesOf } from "./ip-routes.ts";
+import { protocolOf, routeText, tableNumber } from "./ip-show.ts";
+import { type Asked, done, interfaceOf, isShow, lines, missing, numberOf, shown } from "./ip-words.ts";
+
+const CHANGES = ["add", "append", "replace", "change", "del", "delete"];
+
+export function route(router: Router, [verb, ...words]: readonly string[], asked: Asked): Output {
+  if (verb !== undefined && CHANGES.includes(verb)) return changeRoute(router, verb, words, asked.family);
+  if (verb === "get") return routeTo(router, words, asked);
+  if (verb === "flush") return flush(router, words, asked.family);
+  if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip route help".`);
+  const filter = filterOf(words, asked.family);
+  const wanted = found(router.host, filter);
+  return shown(
+    asked,
+    wanted,
+    (each) => routeText(each, filter),
+    (each) => routeJson(each, filter),
+  );
+}
+
+const WORDS = ["table", "dev", "via", "proto", "protocol", "scope", "type", "root", "match", "exact"];
+
+function filterOf(words: readonly string[], given: 4 | 6 | undefined): RouteFilter {
+  const values: Record<string, string> = {};
+  let exact: string | undefined;
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i];
+    if (word === "to") continue;
+    if (WORDS.includes(word)) values[word] = words[++i] ?? missing(word);
+    else if (exact === undefined) exact = word;
+    else throw usage(`Error: either "to" is duplicate, or "${word}" is a garbage.`);
+  }
+  const wanted = exact ?? values.exact;
+  const said = [wanted, values.root, values.match, values.via].find((word) => word !== undefined && word !== "default");
+  const family = given ?? (said === undefined ? (values.table === "all" ? undefined : 4) : said.includes(":") ? 6 : 4);
+  const prefix = (word: string | undefined) => (word === undefined ? undefined : prefixNamed(word, family ?? 4));
+  return {
+    family,
+    table: values.table === "all" ? undefined : values.table === undefined ? MAIN_TABLE : tableNumber(values.table),
+    device: values.dev,
+    via: values.via,
+    protocol: protocolOf(values.proto ?? values.protocol),
+    scope: values.scope,
+    type: values.type,
+    root: prefix(values.root),
+    match: prefix(values.match),
+    exact: prefix(wanted),
+  };
+}
+
+function prefixNamed(word: string, family: 4 | 6): Prefix {
+  const text = word === "default" ? (family === 6 ? "::/0" : "0.0.0.0/0") : word;
+  const prefix = tryParsePrefix(text);
+  if (typeof prefix === "string") throw usage(`Error: any valid prefix is expected rather than "${word}".`);
+  return prefix;
+}
+
+function found(host: Host, filter: RouteFilter): ShownRoute[] {
+  const { table, device } = filter;
+  if (device !== undefined) interfaceOf(host, device);
+  const families = filter.family === undefined ? ([4, 6] as const) : [filter.family];
+  if (table !== undefined) {
+    const routes = routesOf(host, table, families[0]);
+    if (!routes) throw refused(`Error: ipv${families[0]}: FIB table does not exist.\nDump terminated`);
+    return routes.filter((each) => fits(each, filter));
+  }
+  return families
+    .flatMap((family) => tablesOf(host).flatMap((each) => routesOf(host, each, family) ?? []))
+    .filter((each) => fits(each, filter));
+}
+
+/** `ip route flush`: all that it finds, but for what this host keeps by itself. */
+function flush({ host }: Router, words: readonly string[], family: 4 | 6 | undefined): Output {
+  if (words.length === 0) throw usage('"ip route flush" requires arguments.');
+  for (const { prefix, table, protocol } of found(host, filterOf(words, family))) {
+    const { rules } = host.ip;
+    if (protocol === "kernel") continue;
+    const [first] = rules
+      .table(table)
+      .list()
+      .filter((each) => formatPrefix(each.prefix) === formatPrefix(prefix) && each.protocol === protocol);
+    if (first) host.removeRoute(formatPrefix(prefix), first.metric, table);
+  }
+  return done;
+}
+
+/** What the kernel says of routes that lead nowhere. */
+const NO_WAY: Readonly<Record<string, string>> = {
+  blackhole: "Invalid argument",
+  unreachable: "No route to host",
+  prohibit: "Permission denied",
+};
+
+/** `ip route get`: where a packet of this router's own would go. */
+function routeTo({ host }: Router, [word = missing("get"), extra]: readonly string[], { json }: Asked): Output {
+  if (extra !== undefined) throw usage(`Error: ip route get ${word} ${extra}: "${extra}" is not known here; expected an address alone`);
+  const prefix = tryParsePrefix(word);
+  if (typeof prefix === "string" || word.includes("/")) throw usage(`Error: any valid address is expected rather than "${word}".`);
+  const to = IpAddress.parse(word);
+  const path = host.ip.pathTo(to);
+  const source = host.ip.sourceFor(to, path);
+  if (!path.isLocal && !path.iface) {
+    const kind = host.ip.routes.meaning(to.family, path.hop)?.kind ?? "";
+    throw refused(`RTNETLINK answers: ${Object.hasOwn(NO_WAY, kind) ? NO_WAY[kind] : "Network is unreachable"}`);
+  }
+  const gateway = path.neighbour && !path.neighbour.address.equals(to) ? String(path.neighbour.address) : undefined;
+  if (json) {
+    const way = {
+      ...(path.isLocal && { type: "local" }),
+      dst: word,
+      ...(gateway && { gateway }),
+      dev: path.isLocal ? "lo" : path.iface?.name,
+      ...(path.isLocal && { table: "local" }),
+    };
+    const all = { ...way, ...(source && { prefsrc: String(source) }), flags: [], uid: 0, cache: path.isLocal ? ["local"] : [] };
+    return { stdout: `${JSON.stringify([all])}\n` };
+  }
+  const router = gateway ? ` via ${gateway}` : "";
+  const way = path.isLocal ? `local ${to} dev lo table local` : `${to}${router} dev ${path.iface?.name}`;
+  return lines([`${way}${source ? ` src ${source}` : ""} uid 0 \n    cache ${path.isLocal ? "<local> " : ""}`]);
+}
+
+function changeRoute({ host }: Router, verb: string, words: readonly string[], family: 4 | 6 | undefined): Output {
+  const kinds = ["unicast", "blackhole", "unreachable", "prohibit"] as const;
+  const kind = kinds.find((each) => each === words[0]);
+  const [to = missing(`route ${verb}`), ...rest] = kind ? words.slice(1) : words;
+  let options: readonly string[] = rest;
+  const value = (name: string) => {
+    const [found, left] = takeWord(options, name);
+    options = left;
+    return found;
+  };
+  const hopWords = rest.indexOf("nexthop");
+  const hops = hopWords < 0 ? undefined : hopsOf(rest.slice(hopWords));
+  if (hops) options = rest.slice(0, hopWords);
+  const [via, device, metric, table] = [value("via"), value("dev"), value("metric"), value("table")];
+  value("proto");
+  if (options.length > 0) throw usage(`Error: either "to" is duplicate, or "${options[0]}" is a garbage.`);
+  const is6 = family === 6 || via?.includes(":") || hops?.some((hop) => hop.via?.includes(":"));
+  const prefix = to === "default" ? (is6 ? "::/0" : "0.0.0.0/0") : to.includes("/") ? to : `${to}/${to.includes(":") ? 128 : 32}`;
+  const number = table === undefined ? undefined : tableNumber(table);
+  for (const name of [device, ...(hops ?? []).map((hop) => hop.interface)]) if (name !== undefined) interfaceOf(host, name);
+  const route: RouteOptions = {
+    to: prefix,
+    kind,
+    via,
+    interface: device,
+    ...(metric !== undefined && { metric: numberOf(metric, "metric") }),
+    ...(number !== undefined && { table: number }),
+    ...(hops && { nextHops: hops }),
+  };
+  const alike = host.ip.rules
+    .table(number ?? MAIN_TABLE)
+    .list()
+    .filter((each) => formatPrefix(each.prefix) === formatPrefix(parsePrefix(prefix)));
+  if (verb.startsWith("del")) {
+    const found = alike.find((each) => isMeant(each, route));
+    if (!found) throw refused("RTNETLINK answers: No such process");
+    host.removeRoute(prefix, found.metric, number);
+  } else if (verb === "replace" || verb === "change") {
+    const isThere = alike.some((each) => metricOf(each) === metricOf({ prefix: each.prefix, metric: route.metric ?? 0 }));
+    if (verb === "change" && !isThere) throw refused("RTNETLINK answers: No such file or directory");
+    host.replaceRoute(route);
+  } else addRoute(host, route, verb);
+  return done;
+}
+
+function addRoute(host: Host, route: RouteOptions, verb: string): void {
+  try {
+    host.addRoute(route);
+  } catch (error) {
+    if (!(error instanceof LoomError) || error.code !== "EEXIST") throw error;
+    if (verb === "add") throw refused("RTNETLINK answers: File exists");
+    throw refused(`Error: of two routes to ${route.to} with one metric only one is kept; expected another metric`);
+  }
+}
+
+/** Is a route what the words say of one to be deleted? What they do not say may be anything. */
+function isMeant(route: Route, wanted: RouteOptions): boolean {
+  const { kind, nextHops } = route;
+  if (kind === "local" || (wanted.kind !== undefined && kind !== wanted.kind)) return false;
+  if (wanted.metric !== undefined && metricOf(route) !== wanted.metric && route.metric !== wanted.metric) return false;
+  const hops = wanted.nextHops ?? (wanted.via === undefined && wanted.interface === undefined ? [] : [wanted]);
+  return hops.every(({ via, interface: device }) =>
+    nextHops.some(
+      (each) =>
+        (via === undefined || each.via?.equals(IpAddress.parse(via)) === true) && (device === undefined || each.iface.name === device),
+    ),
+  );
+}
+
+function hopsOf(words: readonly string[]) {
+  return words
+    .join(" ")
+    .split("nexthop")
+    .slice(1)
+    .map((text) => {
+      const given = text.trim().split(" ");
+      let left: readonly string[] = given;
+      const [via, device, weight] = ["via", "dev", "weight"].map((name) => {
+        const [value, others] = takeWord(left, name);
+        left = others;
+        return value;
+      });
+      if (left.length > 0) throw usage(`Error: "nexthop" or end of line is expected instead of "${left[0]}"`);
+      return { via, interface: device, ...(weight && { weight: numberOf(weight, "weight") }) };
+    });
+}
