@@ -3,7 +3,8 @@
  *
  * A table, or one JSON object a line. Every profile verifies what it measured.
  */
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { Command } from "commander";
 import { table } from "../src/cli/output.ts";
 import { filter } from "./filter.ts";
@@ -47,6 +48,7 @@ for (const name of wanted) {
     if (options.json) console.log(JSON.stringify({ ...one, ...about }));
   }
 }
+mkdirSync(dirname(options.out), { recursive: true });
 writeFileSync(options.out, `${results.map((one) => JSON.stringify({ ...one, ...about })).join("\n")}\n`);
 
 if (!options.json) {

@@ -192,6 +192,21 @@ describe("a router with a bridge in a lab", () => {
       await ask(router, "bridge", "vlan"),
       "port              vlan-id  \nlan1              1 PVID Egress Untagged\n                  7\nlan2              5\n                  8 PVID Egress Untagged\nbr0               1 PVID Egress Untagged\n",
     );
+    assert.equal(await ask(router, "bridge", "vlan", "add", "vid", "20-22", "dev", "lan1"), "");
+    assert.equal(await ask(router, "bridge", "vlan", "del", "vid", "21", "dev", "lan1"), "");
+    const own = { name: "lan1", vlans: router.host.vlans("lan1").map(({ vlan }) => vlan) };
+    assert.deepEqual(own, { name: "lan1", vlans: [1, 7, 20, 22] });
+    for (const [words, message] of [
+      ["add vid foo dev lan1", /^Invalid VLAN ID "foo"; expected 1 to 4094/],
+      ["add vid 4095 dev lan1", /^Invalid VLAN ID "4095"/],
+      ["add vid 30-20 dev lan1", /^Invalid VLAN ID "30-20"/],
+      ["add vid 30-31 pvid untagged dev lan1", /^a port has one pvid/],
+      ["del vid 99 dev lan1", /^RTNETLINK answers: No such file or directory/],
+      ["del vid 1-5 dev lan1", /^VLAN 1 is what untagged frames of lan1 are in/],
+    ] as const) {
+      const { stderr = "" } = await runCommand(router, { tool: "bridge", words: ["vlan", ...words.split(" ")] });
+      assert.match(stderr, message, words);
+    }
     await router.close();
     await lab.engine.close();
     assert.equal(lab.engine.pool().inFlight + lab.engine.pool("bare").inFlight, 0);

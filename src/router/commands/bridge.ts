@@ -9,7 +9,7 @@ const HELP = `Usage: bridge [ -j ] OBJECT COMMAND
        bridge link [ show [ dev DEV ] ]
        bridge fdb [ show [ br BRIDGE ] [ dev DEV ] ]
        bridge vlan [ show [ dev DEV ] ]
-       bridge vlan { add | del } vid VLAN [ pvid untagged ] dev DEV
+       bridge vlan { add | del } vid VLAN[-VLAN] [ pvid untagged ] dev DEV
 `;
 /** What the kernel gives ports unless it is told otherwise (IEEE 802.1D §17.14): nothing here chooses by them. */
 const PRIORITY = 32;
@@ -115,18 +115,29 @@ function changeVlan(router: Router, isAdded: boolean, words: readonly string[]):
   if (wrong !== undefined) throw usage(`Error: argument "${wrong}" is wrong: expected pvid untagged, or neither`);
   if (flags.includes("pvid") !== flags.includes("untagged"))
     throw usage("a port's untagged VLAN is its pvid: expected pvid untagged, or neither");
-  const vid = Number(word);
+  const vids = rangeOf(word);
+  const [vid] = vids;
+  if (flags.length > 0 && vids.length > 1) throw usage(`a port has one pvid: expected one VLAN instead of ${word}`);
   const { master } = host.ip.interface(device);
   if (!master) throw usage(`${device} is no port of a bridge`);
   const now = host.vlans(device);
   const pvid = now.find(({ isDefault }) => isDefault)?.vlan ?? 1;
-  const tagged = now.filter((each) => each.tagged && each.vlan !== vid).map(({ vlan }) => vlan);
-  if (!isAdded && vid === pvid) throw usage(`VLAN ${vid} is what untagged frames of ${device} are in; give it another pvid first`);
+  const tagged = now.filter((each) => each.tagged && !vids.includes(each.vlan)).map(({ vlan }) => vlan);
+  if (!isAdded && vids.includes(pvid)) throw usage(`VLAN ${pvid} is what untagged frames of ${device} are in; give it another pvid first`);
+  const absent = isAdded ? undefined : vids.find((each) => !now.some(({ vlan }) => vlan === each));
+  if (absent !== undefined) throw usage("RTNETLINK answers: No such file or directory");
   const isDefault = isAdded && flags.length > 0;
   const kept = isDefault && pvid !== vid ? [pvid] : [];
   host.setMaster(device, master.name, {
     pvid: isDefault ? vid : pvid,
-    vlans: isAdded && !isDefault ? [...tagged, vid] : [...tagged, ...kept],
+    vlans: isAdded && !isDefault ? [...tagged, ...vids.filter((each) => each !== pvid)] : [...tagged, ...kept],
   });
   return done;
+}
+
+/** "10", or "10-20". */
+function rangeOf(word: string): number[] {
+  const [first, last = first] = /^\d{1,4}(-\d{1,4})?$/.test(word) ? word.split("-").map(Number) : [0];
+  if (first < 1 || last > 4094 || last < first) throw usage(`Invalid VLAN ID "${word}"; expected 1 to 4094, or two of them with - between`);
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }
