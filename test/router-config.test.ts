@@ -158,6 +158,11 @@ const BAD: readonly (readonly [name: string, source: string, ...lines: (string |
     'router.yaml:4:12: interfaces[0].qdisc: tc: "fast" is no rate; expected a number with a unit, like 10mbit',
   ],
   [
+    "two routes to one prefix",
+    "interfaces:\n  - name: lan\nroutes:\n  - { to: 10.9.0.0/16, via: 10.0.0.2 }\n  - { to: 10.9.0.0/16, via: 10.0.0.3 }",
+    "router.yaml:5:11: routes[1].to is 10.9.0.0/16, as of routes[0]; expected another metric, or one route with nextHops",
+  ],
+  [
     "a route that leads nowhere",
     `${LAN}routes:\n  - to: default\n`,
     "router.yaml:5:5: routes[0] leads nowhere; expected via, interface or nextHops",

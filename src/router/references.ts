@@ -1,12 +1,15 @@
 /** What a schema cannot see: names that have to exist, and things that exclude each other. */
 import { NETNS_MOST_PAIRS } from "../../assembly/abi.ts";
+import { formatPrefix, parsePrefix } from "../base/address.ts";
 import type { LoomError } from "../base/errors.ts";
 import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
 import { misplacedOptions } from "../host/bridges.ts";
+import { MAIN_TABLE } from "../ip/policy-routing.ts";
 import { parseAllow } from "./egress.ts";
 import { type Mistake, type Path, pathText } from "./mistakes.ts";
 import { NAT64_INTERFACE } from "./nat64.ts";
 import { checkWords } from "./queues.ts";
+import { targets } from "./routing.ts";
 import type { RouterConfig } from "./schema.ts";
 import { parseEndpoint } from "./schema-parts.ts";
 import { serviceMistakes } from "./service-references.ts";
@@ -68,8 +71,19 @@ export function references(config: RouterConfig): Mistake[] {
         add(["interfaces", i, "device", "destinations"], `interfaces[${i}].device.destinations: expected addresses of one family`);
     }
   });
+  const ways = new Map<string, number>();
   config.routes?.forEach((route, i) => {
     known(route.interface, "routes", i, "interface");
+    for (const to of targets(route)) {
+      const way = `${formatPrefix(parsePrefix(to))} ${route.metric ?? 0} ${route.table ?? MAIN_TABLE}`;
+      const other = ways.get(way);
+      if (other !== undefined)
+        add(
+          ["routes", i, "to"],
+          `routes[${i}].to is ${route.to}, as of routes[${other}]; expected another metric, or one route with nextHops`,
+        );
+      ways.set(way, i);
+    }
     route.nextHops?.forEach((hop, j) => {
       known(hop.interface, "routes", i, "nextHops", j, "interface");
     });

@@ -59,7 +59,7 @@ export class Routing {
 }
 
 /** "default" is of the family of its gateway, or of both where it has none. */
-function targets({ to, via, nextHops }: RouteConfig): string[] {
+export function targets({ to, via, nextHops }: RouteConfig): string[] {
   if (to !== "default") return [to];
   const gateway = via ?? nextHops?.find((hop) => hop.via !== undefined)?.via;
   if (gateway === undefined) return ["0.0.0.0/0", "::/0"];
