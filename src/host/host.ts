@@ -4,7 +4,7 @@
  *   const host = await Host.create({ interfaces: [{ name: "eth0", device, addresses: ["192.0.2.2/24"], gateway: "192.0.2.1" }] });
  *   const socket = await host.connect({ hostname: "192.0.2.1", port: 80 });
  */
-import { formatPrefix, parsePrefix } from "../base/address.ts";
+import { parsePrefix } from "../base/address.ts";
 import { invalid, LoomError } from "../base/errors.ts";
 import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { IpAddress, parseInterfaceAddress } from "../base/ip-address.ts";
@@ -428,17 +428,7 @@ export class Host {
 
   /** `ip route replace`: in place of the one to the same prefix with the same metric, if there is one. What cannot be leaves that as it is. */
   replaceRoute(route: RouteOptions): void {
-    const made = this.routeOf(route);
-    const routes = this.ip.rules.table(route.table ?? MAIN_TABLE);
-    const name = formatPrefix(made.prefix);
-    const before = routes.list().find(({ prefix, metric }) => metric === made.metric && formatPrefix(prefix) === name);
-    if (before) routes.delete(before.prefix, before.metric);
-    try {
-      routes.add(made);
-    } catch (error) {
-      if (before) routes.add(before);
-      throw error;
-    }
+    this.ip.rules.table(route.table ?? MAIN_TABLE).replace(this.routeOf(route));
   }
 
   private routeOf(route: RouteOptions): Route {

@@ -85,9 +85,7 @@ export class Routes {
     if (known.routes.some((other) => other.metric === route.metric)) {
       throw new LoomError("EEXIST", `there is a route to ${key} with metric ${route.metric} already`);
     }
-    if (route.kind === "unicast" && route.nextHops.length === 0) {
-      throw invalid(`the route to ${key} names neither a gateway nor a device`);
-    }
+    checkEnds(route, key);
     known.routes.push(route);
     known.routes.sort((a, b) => a.metric - b.metric);
     this.byPrefix.set(key, known);
@@ -98,6 +96,28 @@ export class Routes {
       if (known.routes.length === 0) this.byPrefix.delete(key);
       throw error;
     }
+    if (route.kind === "local") for (const mirror of this.mirrors) mirror.add(route);
+  }
+
+  /** In place of the one to that prefix with that metric, if there is one: no packet finds neither. What cannot be leaves that as it is. */
+  replace(route: Route): void {
+    const key = formatPrefix(route.prefix);
+    const known = this.byPrefix.get(key);
+    const at = known?.routes.findIndex(({ metric }) => metric === route.metric) ?? -1;
+    if (!known || at < 0) {
+      this.add(route);
+      return;
+    }
+    checkEnds(route, key);
+    const before = known.routes[at];
+    known.routes[at] = route;
+    try {
+      this.install(route.prefix, known);
+    } catch (error) {
+      known.routes[at] = before;
+      throw error;
+    }
+    if (before.kind === "local") for (const mirror of this.mirrors) mirror.delete(before.prefix, before.metric);
     if (route.kind === "local") for (const mirror of this.mirrors) mirror.add(route);
   }
 
@@ -274,6 +294,10 @@ function leadsTo(route: Route, iface: NetInterface): boolean {
 /** Next hops whose interface is up. */
 function upHops(route: Route): readonly NextHopSpec[] {
   return route.nextHops.every((hop) => hop.iface.up) ? route.nextHops : route.nextHops.filter((hop) => hop.iface.up);
+}
+
+function checkEnds({ kind, nextHops }: Route, key: string): void {
+  if (kind === "unicast" && nextHops.length === 0) throw invalid(`the route to ${key} names neither a gateway nor a device`);
 }
 
 function isUsable(route: Route): boolean {
