@@ -289,6 +289,24 @@ describe("routers' messages", () => {
 });
 
 describe("a host and its routers", () => {
+  it("says what cannot be advertised when it is asked to", async () => {
+    const lab = await Lab.create({ seed: SEED });
+    for (const [advertise, message] of [
+      [{ searchList: ["example.net."] }, undefined],
+      [{ searchList: [`${"a".repeat(64)}.example`] }, /is no domain; expected labels of 1 to 63 characters/],
+      [{ searchList: ["a..b"] }, /^"a\.\.b" is no domain/],
+      [{ searchList: Array.from({ length: 200 }, (_, i) => `host-${i}.example`) }, /^a search list of \d+ bytes; expected 2032 at most/],
+      [{ nameServers: ["192.0.2.53"] }, /^name server 192\.0\.2\.53 is of IPv4/],
+      [{ nameServers: Array.from({ length: 128 }, () => "2001:db8::53") }, /^128 name servers; expected 127 at most/],
+      [{ routes: [{ prefix: "10.0.0.0/8" }] }, /^10\.0\.0\.0\/8 is no IPv6 prefix/],
+    ] as const) {
+      const making = lab.host({ forwarding: true, interfaces: [{ addresses: ["2001:db8:5::1/64"], advertise }] } as never);
+      if (message) await assert.rejects(making, { code: "EINVAL", message });
+      else await making;
+    }
+    await lab.engine.close();
+  });
+
   it("makes addresses and routes of what a router says, and forgets them when it says so", async () => {
     const { lab, a, b } = await pair(
       { autoconf: true },

@@ -188,15 +188,42 @@ export class Advertiser {
       prefixes: this.prefixesOf(entry),
       routes: (options.routes ?? []).map(({ prefix, preference = "medium", lifetime }) => {
         const { address, length } = parseInterfaceAddress(prefix);
+        if (address.family !== 6) throw invalid(`${prefix} is no IPv6 prefix`);
         return { prefix: networkOf(address, length), length, preference, seconds: lifetime ?? lifetimeSeconds };
       }),
-      nameServers: options.nameServers ? [{ seconds: forNames, addresses: options.nameServers.map((each) => IpAddress.parse(each)) }] : [],
-      searchList: options.searchList ? [{ seconds: forNames, domains: options.searchList }] : [],
+      nameServers: options.nameServers?.length ? [{ seconds: forNames, addresses: serversOf(options.nameServers) }] : [],
+      searchList: options.searchList?.length ? [{ seconds: forNames, domains: domainsOf(options.searchList) }] : [],
     };
   }
 }
 
 const keyOf = ({ prefix, length }: AdvertisedPrefix) => `${prefix}/${length}`;
+
+/** An option has room for so many (RFC 8106 §5.1, its length is a byte). */
+const MOST_SERVERS = 127;
+/** And for names in so many bytes (§5.2). */
+const MOST_NAMES = 254 * 8;
+const LABEL = /^[\x21-\x2d\x2f-\x7e]{1,63}$/;
+
+function serversOf(given: readonly string[]): IpAddress[] {
+  if (given.length > MOST_SERVERS) throw invalid(`${given.length} name servers; expected ${MOST_SERVERS} at most`);
+  return given.map((text) => {
+    const address = IpAddress.parse(text);
+    if (address.family !== 6) throw invalid(`name server ${text} is of IPv4; expected an IPv6 address`);
+    return address;
+  });
+}
+
+function domainsOf(given: readonly string[]): string[] {
+  const names = given.map((text) => text.replace(/\.$/, ""));
+  for (const name of names) {
+    const isName = name.length < 254 && name.split(".").every((label) => LABEL.test(label));
+    if (!isName) throw invalid(`"${name}" is no domain; expected labels of 1 to 63 characters with dots between, 253 in all`);
+  }
+  const bytes = names.reduce((sum, { length }) => sum + length + 2, 0);
+  if (bytes > MOST_NAMES) throw invalid(`a search list of ${bytes} bytes; expected ${MOST_NAMES} at most`);
+  return names;
+}
 
 function prefixOption(given: NonNullable<AdvertiseOptions["prefixes"]>[number]): AdvertisedPrefix {
   const { address, length } = parseInterfaceAddress(given.prefix);
