@@ -51,6 +51,12 @@ const namespaces = new Set<string>();
 const ip = (...args: string[]) => execFileSync("ip", args, { stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" });
 let made = 0;
 
+/** Numbers of processes come again: what one that was killed has left behind is passed by. */
+function freshName(): string {
+  const name = `loom${process.pid}x${made++}`;
+  return existsSync(`/run/netns/${name}`) ? freshName() : name;
+}
+
 function daemonOf(name: string, program: string, args: readonly string[], ending = () => {}): Daemon {
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
   let text = "";
@@ -85,7 +91,7 @@ export async function startRouter(file: string): Promise<Daemon> {
 }
 
 export class Namespace {
-  readonly name = `loom${process.pid}x${made++}`;
+  readonly name = freshName();
   private readonly daemons = new Set<Daemon>();
 
   constructor() {
