@@ -3,6 +3,9 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
+import { checkQdisc } from "../src/queue/options.ts";
+import { TCP_SHAPE } from "../src/tcp/option-shape.ts";
+import { DEFAULT_OPTIONS } from "../src/tcp/tcb.ts";
 
 const PAGES: Readonly<Record<string, readonly RegExp[]>> = {
   balance: [
@@ -35,3 +38,54 @@ for (const [name, shown] of Object.entries(PAGES))
         assert.match(stdout, shown[i]);
       });
   });
+
+describe("options on pages", () => {
+  const cell = (row: string, i: number) => row.split("|")[i + 1]?.trim() ?? "";
+  const quoted = (text: string) => [...text.matchAll(/`([^`]+)`/g)].map((match) => match[1]);
+
+  it("docs/tcp.md names each of TCP, with its default", () => {
+    const section = readFileSync("docs/tcp.md", "utf8").split("## Options")[1].split("\n## ")[0];
+    const rows = section.split("\n").filter((line) => line.startsWith("| `"));
+    const found = new Map<string, unknown>();
+    for (const row of rows) {
+      const defaults = quoted(cell(row, 1)).map((text) => JSON.parse(text) as unknown);
+      quoted(cell(row, 0)).forEach((name, i) => {
+        found.set(name, defaults[i] ?? defaults[0]);
+      });
+    }
+    assert.deepEqual(Object.fromEntries([...found].sort()), Object.fromEntries(Object.entries(DEFAULT_OPTIONS).sort()));
+    assert.deepEqual([...found.keys()].sort(), Object.keys(TCP_SHAPE).sort());
+  });
+
+  it("docs/queue.md names each of each kind", () => {
+    const section = readFileSync("docs/queue.md", "utf8").split("### Options")[1].split("\n## ")[0];
+    const rows = new Map(
+      section
+        .split("\n")
+        .filter((line) => line.startsWith("| `"))
+        .map((row) => [quoted(cell(row, 0))[0], cell(row, 1)]),
+    );
+    for (const kind of ["pfifo", "bfifo", "prio", "tbf", "htb", "fq", "fq_codel", "cake", "red"]) {
+      const told = refusal(() => checkQdisc({ kind, "no such option at all": 1 } as never));
+      const names = told
+        .slice(told.indexOf("one of ") + 7)
+        .split(", ")
+        .filter((name) => name !== "kind" && name !== "handle");
+      assert.ok(names.length > 0, told);
+      assert.deepEqual(
+        names.filter((name) => !quoted(rows.get(kind) ?? "").includes(name)),
+        [],
+        kind,
+      );
+    }
+  });
+});
+
+function refusal(what: () => void): string {
+  try {
+    what();
+  } catch (error) {
+    return (error as Error).message;
+  }
+  throw new Error("nothing was refused");
+}

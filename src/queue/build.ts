@@ -7,7 +7,16 @@ import { invalid } from "../base/errors.ts";
 import { writeCake } from "./cake.ts";
 import { writeHtb } from "./htb.ts";
 import { Image } from "./image.ts";
-import type { FifoOptions, FqCodelOptions, FqOptions, PrioOptions, QdiscOptions, RedOptions, TbfOptions } from "./options.ts";
+import type {
+  BfifoOptions,
+  FqCodelOptions,
+  FqOptions,
+  PfifoOptions,
+  PrioOptions,
+  QdiscOptions,
+  RedOptions,
+  TbfOptions,
+} from "./options.ts";
 import { bytesOf, NANO, type Node, type Place, type Plan, writeFilters, writeFlows } from "./plan.ts";
 
 const ROOT_HANDLE = 0x8001;
@@ -63,7 +72,7 @@ function writeKind(plan: Plan, node: Node, mtu: number): void {
   else writeFifo(plan, node, options, mtu);
 }
 
-function writeFifo({ image }: Plan, { at }: Node, options: FifoOptions, mtu: number): void {
+function writeFifo({ image }: Plan, { at }: Node, options: PfifoOptions | BfifoOptions, mtu: number): void {
   if (options.kind === "pfifo") image.u32(at + abi.QDISC_MOST_PACKETS, options.limitPackets ?? 1000);
   else image.u32(at + abi.QDISC_MOST_BYTES, options.limitBytes ?? 1000 * (mtu + 14));
 }

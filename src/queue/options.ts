@@ -47,9 +47,13 @@ interface Handled {
   handle?: number;
 }
 
-export interface FifoOptions extends Handled {
-  kind: "pfifo" | "bfifo";
+export interface PfifoOptions extends Handled {
+  kind: "pfifo";
   limitPackets?: number;
+}
+
+export interface BfifoOptions extends Handled {
+  kind: "bfifo";
   limitBytes?: number;
 }
 
@@ -162,7 +166,16 @@ export interface RedOptions extends Handled {
   nodrop?: boolean;
 }
 
-export type QdiscOptions = FifoOptions | PrioOptions | TbfOptions | HtbOptions | FqOptions | FqCodelOptions | CakeOptions | RedOptions;
+export type QdiscOptions =
+  | PfifoOptions
+  | BfifoOptions
+  | PrioOptions
+  | TbfOptions
+  | HtbOptions
+  | FqOptions
+  | FqCodelOptions
+  | CakeOptions
+  | RedOptions;
 
 // ── What is looked at ───────────────────────────────────────────────────────────────────────────
 
@@ -201,7 +214,6 @@ const inner: Expectation = (value) => {
   return undefined;
 };
 const isolations = ["flowblind", "srchost", "dsthost", "hosts", "flows", "dual-srchost", "dual-dsthost", "triple-isolate"];
-const fifo = { kind: anything, handle, limitPackets: packets, limitBytes: packets };
 
 const HTB_CLASS: Shape<HtbClass> = {
   id: classId,
@@ -217,8 +229,8 @@ const HTB_CLASS: Shape<HtbClass> = {
 
 type KindShape = Record<string, Expectation>;
 const SHAPES: Record<QdiscOptions["kind"], KindShape> = {
-  pfifo: fifo,
-  bfifo: fifo,
+  pfifo: { kind: anything, handle, limitPackets: packets },
+  bfifo: { kind: anything, handle, limitBytes: packets },
   prio: { kind: anything, handle, bands: whole(2, 16), priomap: listOf(whole(0, 15)), children: anything, filters },
   tbf: {
     kind: anything,
