@@ -346,6 +346,21 @@ describe("Deno's TLS, serve and Unix domain sockets", { timeout: 60_000 }, () =>
     const [error] = await once(cut, "error");
     assert.deepEqual([got, error.code, told], ["abc", "ECONNRESET", ["no more"]]);
     await server.shutdown();
+    const asked: unknown[] = [];
+    const other = forHost(hosts.server).serve({
+      hostname: "10.0.0.2",
+      port: 8104,
+      handler: () => {
+        throw new Error("handler");
+      },
+      onError: (fault) => {
+        asked.push((fault as Error).message);
+        throw new Error("onError");
+      },
+    });
+    await assert.rejects(ask({ port: 8104 }), { code: /ECONNRESET|ECONNABORTED/ });
+    assert.deepEqual(asked, ["handler"]);
+    await other.shutdown();
   });
 
   it("serve: over TLS and over a Unix domain socket", async () => {

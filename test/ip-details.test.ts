@@ -569,6 +569,9 @@ describe("an address that is taken away", () => {
     await lab.run(100);
     assert.equal(String(inbox.tryReceive()?.address), "192.0.2.7");
     await opening;
+    const pinging = b.ping("192.0.2.9");
+    await lab.run(100);
+    await pinging;
     assert.throws(() => a.datagram({ hostname: "198.51.100.1" }), { code: "EADDRNOTAVAIL" });
     await lab.engine.close();
   });

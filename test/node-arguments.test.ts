@@ -7,7 +7,7 @@ import * as nodeDgram from "node:dgram";
 import * as nodeDns from "node:dns";
 import * as nodeNet from "node:net";
 import { after, before, describe, it } from "node:test";
-import { inspect } from "node:util";
+import { inspect, promisify } from "node:util";
 import { Host, Lab } from "../src/index.ts";
 import { forHost } from "../src/node/index.ts";
 
@@ -146,6 +146,11 @@ it("addresses as inet_aton(3) reads them are addresses to dns.lookup; names of p
   }
   assert.deepEqual(await dns.promises.lookupService("10.0.0.7", 22), { hostname: "db.test", service: "ssh" });
   assert.deepEqual(await dns.promises.lookupService("127.0.0.1", 59_999), { hostname: "localhost", service: "59999" });
+  assert.deepEqual(await promisify(dns.lookupService)("10.0.0.7", 22), { hostname: "db.test", service: "ssh" });
+  assert.deepEqual(await (promisify(dns.lookup) as (name: string) => Promise<unknown>)("127.0.0.1"), { address: "127.0.0.1", family: 4 });
+  assert.deepEqual(await dns.promises.lookup("127.1", { family: 6, hints: dns.V4MAPPED }), { address: "::ffff:127.0.0.1", family: 6 });
+  new dns.Resolver().setLocalAddress("fe80::1%eth0");
+  await assert.rejects(dns.promises.lookupService("fe80::1%eth0", 22), { code: "ENOTFOUND" });
   const unknown = { code: "ENOTFOUND", syscall: "getnameinfo", hostname: "10.0.0.9", message: "getnameinfo ENOTFOUND 10.0.0.9" };
   await assert.rejects(dns.promises.lookupService("10.0.0.9", 22), unknown);
   await host.close();

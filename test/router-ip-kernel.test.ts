@@ -96,6 +96,37 @@ describe("ip against the kernel's", { skip: missing("ip", "sysctl") }, () => {
     }
   });
 
+  it("changes and flushes the routes that are meant, and makes no table for the others", async () => {
+    const both = async (line: string) => {
+      const mine = await runCommand(router, { tool: "ip", words: line.split(" ") });
+      const theirs = await kernel.run(`ip ${line}`);
+      const plain = (text: string) => text.replaceAll(" dev vb", " dev va").trimEnd();
+      assert.equal(plain(mine.stderr ?? mine.stdout ?? ""), plain(theirs.out), line);
+      assert.equal(mine.code ?? 0, theirs.code, line);
+    };
+    for (const line of [
+      ...["route add 10.20.0.0/16 via 10.0.0.7 metric 10", "route add 10.20.0.0/16 via 10.0.0.8 metric 20", "route flush via 10.0.0.8"],
+      ...["route show 10.20.0.0/16", "route flush 10.20.0.0/16", "route show 10.20.0.0/16"],
+      ...["-6 route add fd01::/64 via 2001:db8::7", "-6 route add fd01::/64 via 2001:db8::8 metric 1024", "-6 route show fd01::/64"],
+      ...["-6 route replace fd01::/64 via 2001:db8::8 metric 1024", "-6 route show fd01::/64", "-6 route del fd01::/64 metric 1024"],
+      ...[
+        "-6 route show fd01::/64",
+        "route del 10.2.0.0/16 table 500",
+        "route show table 500",
+        "route change 10.2.0.0/16 via 10.0.0.7 table 501",
+      ],
+      ...["route show via zz"],
+    ])
+      await both(line);
+    const told = await runCommand(router, { tool: "ip", words: "route add 10.5.0.0/16 via 10.0.0.7 table local".split(" ") });
+    assert.match(told.stderr ?? "", /^Error: table local has this host's own addresses/);
+    for (const words of ["route show type bogus", "route show scope near"]) {
+      const { stderr = "", code } = await runCommand(router, { tool: "ip", words: words.split(" ") });
+      assert.match(stderr, /^Error: argument "(bogus|near)" is wrong/);
+      assert.equal(code, 1);
+    }
+  });
+
   it("neighbours by hand: what is refused, and how it is said", async () => {
     const both = async (line: string) => {
       const mine = await runCommand(router, { tool: "ip", words: line.split(" ") });

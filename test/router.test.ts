@@ -405,7 +405,7 @@ describe("words that the tools do not know", () => {
   for (const [words, text, code] of [
     ["ip help", /^Usage: ip .*\n {7}ip link/, 0],
     ["ip route help", /^Usage: ip /, 0],
-    ["ip route add default via 1.2.3.4", /no interface leads to gateway 1\.2\.3\.4/, 1],
+    ["ip route add default via 1.2.3.4", /no interface leads to gateway 1\.2\.3\.4/, 2],
     ["ip route add 192.0.2.0/24 via 10.0.0.7 metric x", /argument "x" is wrong: "metric"/, 1],
     ["ip neigh show dev nope", /Cannot find device "nope"/, 1],
     ["tc foo", /there is no "foo"; expected qdisc, class or filter/, 1],

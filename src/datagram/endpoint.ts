@@ -56,6 +56,8 @@ function checkReach(source: IpAddress, to: IpAddress, path: Path): void {
   if (source.isLoopback && !path.isLocal) throw new LoomError("EINVAL", `${source} reaches nobody but this host, and ${to} is not of it`);
 }
 
+const sameAddress = (a: IpAddress | undefined, b: IpAddress | undefined) => a === b || (a !== undefined && b !== undefined && a.equals(b));
+
 export abstract class DatagramEndpoint {
   protected readonly stack: IpStack;
   /** Its number in IP headers. */
@@ -103,7 +105,9 @@ export abstract class DatagramEndpoint {
   private pathTo: IpAddress | undefined;
   private pathBy: NetInterface | undefined;
   private pathPort = 0;
-  /** The address bound to, if packets can come from it: of what is bound to a group, or to a broadcast address, they come from the best. */
+  /** The source that was asked for with it. */
+  private pathFrom: IpAddress | undefined;
+  /** That, or the address bound to, if packets can come from it: of what is bound to a group, or to a broadcast address, they come from the best. */
   private pathSource: IpAddress | undefined;
   private readonly one: Uint8Array[] = [];
 
@@ -222,14 +226,13 @@ export abstract class DatagramEndpoint {
     const { stack } = this;
     stack.touch();
     const group = to.isMulticast;
-    const found = this.findPath(to, port, options?.iface ?? this.device ?? (group ? this.multicastInterface : this.unicastInterface));
-    if (found.hop === 0) throw this.unreachable(to);
-    const given = options?.source;
-    if (given && !stack.isSource(given)) throw new LoomError("EINVAL", `${given} is not an address of this host`);
+    const device = options?.iface ?? this.device ?? (group ? this.multicastInterface : this.unicastInterface);
+    const found = this.findPath(to, port, device, options?.source);
+    if (found.hop === 0) throw this.unreachable(to, options?.source);
     const path = this.discovery.byLink && found.mtu < found.linkMtu ? { ...found, mtu: found.linkMtu } : found;
     const isBroadcast = !group && (path.iface?.isBroadcast(to) ?? false);
     if (isBroadcast && !this.broadcast) throw new LoomError("EACCES", "broadcast is not allowed on this socket");
-    const source = given ?? this.pathSource ?? stack.sourceFor(to, path);
+    const source = this.pathSource ?? stack.sourceFor(to, path);
     if (!source) throw new LoomError("EADDRNOTAVAIL", `no address of this host can reach ${to}`);
     checkReach(source, to, path);
     const usual = group ? this.multicastTtl : (this.hopLimit ?? (to.family === 6 ? (path.iface?.hopLimit ?? 64) : 64));
@@ -259,19 +262,21 @@ export abstract class DatagramEndpoint {
     this.path = undefined;
   }
 
-  private unreachable(to: IpAddress): LoomError {
+  private unreachable(to: IpAddress, given: IpAddress | undefined): LoomError {
     const source = this.pathSource;
     if (!source || this.stack.isSource(source)) return new LoomError("ENETUNREACH", `there is no route to ${to}`);
-    return new LoomError("EINVAL", `${source}, which the socket is bound to, is not an address of this host`);
+    return new LoomError("EINVAL", `${source}${given ? "" : ", which the socket is bound to,"} is not an address of this host`);
   }
 
   /** Datagrams go in runs to one peer: its path is found once. */
-  private findPath(to: IpAddress, port: number, iface: NetInterface | undefined): Path {
+  private findPath(to: IpAddress, port: number, iface: NetInterface | undefined, given: IpAddress | undefined): Path {
     const { stack } = this;
-    const isKnown = this.path?.generation === stack.routes.generation && this.pathBy === iface && this.pathPort === port;
-    if (!this.path || !isKnown || !this.pathTo?.equals(to)) {
+    const isSame = this.pathBy === iface && this.pathPort === port && sameAddress(this.pathFrom, given);
+    if (!this.path || this.path.generation !== stack.routes.generation || !isSame || !this.pathTo?.equals(to)) {
       const { local } = this;
-      this.pathSource = local.isUnspecified || local.isMulticast || stack.isBroadcast(local) ? undefined : local;
+      const isNone = local.isUnspecified || local.isMulticast || stack.isBroadcast(local);
+      this.pathSource = given ?? (isNone ? undefined : local);
+      this.pathFrom = given;
       this.path = stack.pathTo(to, iface, {
         source: this.pathSource,
         mark: this.mark || undefined,

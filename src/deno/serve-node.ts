@@ -120,17 +120,19 @@ export class HttpServer implements AsyncDisposable {
     const remoteAddr = (incoming.socket as Remote).remoteAddr as NetAddr | UnixAddr;
     const body = new RequestBody(incoming);
     this.count(incoming.socket, 1);
-    try {
-      const response = await this.answer(() => requestOf(incoming, body, this.secure !== undefined, gone.signal), {
-        remoteAddr,
-        completed,
-      });
-      if (this.isClosing) outgoing.setHeader("connection", "close");
-      await send(response, outgoing, incoming.method === "HEAD");
-    } catch (error) {
-      outgoing.destroy();
-      await this.bodyFailed(error);
-    }
+    const response = await this.answer(() => requestOf(incoming, body, this.secure !== undefined, gone.signal), {
+      remoteAddr,
+      completed,
+    }).catch(() => undefined);
+    if (response) {
+      try {
+        if (this.isClosing) outgoing.setHeader("connection", "close");
+        await send(response, outgoing, incoming.method === "HEAD");
+      } catch (error) {
+        outgoing.destroy();
+        await this.bodyFailed(error);
+      }
+    } else outgoing.destroy();
     // The next request stands behind what nobody has read.
     await body.end();
     this.count(incoming.socket, -1);

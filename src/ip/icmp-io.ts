@@ -70,8 +70,9 @@ export class IcmpIo {
   /** To a group or broadcast: IPv4 hosts may stay silent (RFC 1122 §3.2.2.6), IPv6 ones answer from a real address. */
   private echo({ iface, from, to, message }: IncomingIcmp): void {
     const { world } = this;
-    if (to.family === 4 && !world.isLocal(to)) return;
-    const own = world.isLocal(to) ? to : undefined;
+    const isOwn = world.isSource(to);
+    if (to.family === 4 && !isOwn) return;
+    const own = isOwn ? to : undefined;
     this.send(
       from.isLinkLocal ? iface : undefined,
       own,
@@ -92,7 +93,7 @@ export class IcmpIo {
 
   /** A host's clock knows no midnight: the high bit says that the time is of another kind (RFC 792, RFC 1122 §3.2.2.8). */
   private timestamp({ iface, from, to, message }: IncomingIcmp): void {
-    if (message.length < 20 || message[1] !== 0 || !this.world.isLocal(to)) return;
+    if (message.length < 20 || message[1] !== 0 || !this.world.isSource(to)) return;
     const data = message.slice(8, 20);
     const view = new DataView(data.buffer);
     const now = (Math.floor(this.world.now) | 0x80000000) >>> 0;

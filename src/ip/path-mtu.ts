@@ -51,9 +51,10 @@ export class PathMtus {
    * True when that is news.
    */
   learn(to: IpAddress, said: number, before: number, now: number, length = before): boolean {
+    // It is about a packet that left before the last report came.
+    if (said === 0 && length > before) return false;
     const least = SMALLEST[to.family];
-    const tried = Math.min(before, length);
-    const mtu = Math.max(said || (PLATEAUS.find((plateau) => plateau < tried) ?? least), least);
+    const mtu = Math.max(said || (PLATEAUS.find((plateau) => plateau < length) ?? least), least);
     const isLocked = to.family === 4 && (said === 0 ? mtu >= before : said < least);
     if (mtu >= before && (!isLocked || this.isLocked(to))) return false;
     if (this.known.size >= MOST) this.known.delete(this.known.keys().next().value as string);

@@ -47,7 +47,7 @@ export class Redirects {
     if (!iface || message[1] > 3 || inner.length < 28 || inner[0] >>> 4 !== 4) return;
     const gateway = IpAddress.fromBytes(message.subarray(4, 8));
     const isSound = iface.isOnLink(gateway) && !gateway.isMulticast && !iface.isBroadcast(gateway) && !iface.owns(gateway);
-    if (isSound && this.world.isLocal(sourceOf(inner))) this.learn(iface, from, destinationOf(inner), gateway);
+    if (isSound && this.world.isSource(sourceOf(inner))) this.learn(iface, from, destinationOf(inner), gateway);
   }
 
   private receive6({ iface, from, hopLimit, message }: IncomingIcmp): void {

@@ -313,8 +313,8 @@ export class IpStack implements PuntReceiver, World {
   /** May packets of this host come from it: an address of an interface, or one of those that a route says are here? */
   isSource(address: IpAddress): boolean {
     if (this.isLocal(address)) return true;
-    const { routes } = this;
-    return routes.meaning(address.family, routes.lookup(address))?.kind === "local" && !this.isBroadcast(address);
+    const { routes, rules } = this;
+    return routes.meaning(address.family, rules.lookup(address))?.kind === "local" && !this.isBroadcast(address);
   }
 
   /** May a socket be bound to it: all addresses, a group, one of ours, a broadcast address of our links? */

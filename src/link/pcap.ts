@@ -209,7 +209,7 @@ export interface WriterOptions {
   snapLength?: number;
 }
 
-const WRITER: Shape<WriterOptions> = { format: oneOf("pcap", "pcapng"), linkType: whole(0, 0xffff), snapLength: whole(1, 0x7fffffff) };
+const WRITER: Shape<WriterOptions> = { format: oneOf("pcap", "pcapng"), linkType: whole(0, 0xffff), snapLength: whole(1, 0xffffffff) };
 
 /** Collects packets and gives the file's bytes; nanoseconds in both formats. */
 export class CaptureWriter {

@@ -40,7 +40,7 @@ export class Replay implements Device {
   private readonly options: ReplayOptions;
 
   constructor(port: Port, packets: readonly CapturedPacket[], options: ReplayOptions = {}) {
-    checkOptions("replay", REPLAY, options, options.speed === "recorded" ? ["clock"] : []);
+    checkOptions("replay", REPLAY, options, options?.speed === "recorded" ? ["clock"] : []);
     this.port = port;
     this.packets = packets;
     this.options = options;

@@ -1,6 +1,7 @@
 /** `dns.Resolver` of a host, with call-backs and with promises: questions by type to the host's name servers or to its own. */
 import { isIP } from "node:net";
 import process from "node:process";
+import { promisify } from "node:util";
 import { IpAddress } from "../base/ip-address.ts";
 import { serviceName } from "../base/services.ts";
 import type { Resolver } from "../dns/resolver.ts";
@@ -46,9 +47,9 @@ class Asker {
 
   /** Names of an address: the hosts file's, else those of PTR records. */
   async reverse(address: string): Promise<string[]> {
-    const known = this.host.names.hosts.reverse(IpAddress.parse(address));
+    const known = this.host.names.hosts.reverse(IpAddress.parse(bare(address)));
     if (known.length > 0) return [...known];
-    return this.wait("getHostByAddr", address, (signal) => this.resolver.reverse(address, { signal }));
+    return this.wait("getHostByAddr", address, (signal) => this.resolver.reverse(bare(address), { signal }));
   }
 
   private async wait<T>(syscall: string, hostname: string, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -65,7 +66,7 @@ class Asker {
 
   /** The name of an address, and that of a port (getnameinfo with NI_NAMEREQD). */
   async service(address: string, port: number): Promise<{ hostname: string; service: string }> {
-    if (IpAddress.parse(address).isLoopback) return { hostname: "localhost", service: serviceName(port) };
+    if (LOCALHOST.includes(address)) return { hostname: "localhost", service: serviceName(port) };
     const [hostname] = await this.reverse(address).catch(() => []);
     if (hostname === undefined) throw nameInfoError("ENOTFOUND", address);
     return { hostname, service: serviceName(port) };
@@ -77,7 +78,7 @@ class Asker {
     if (second !== undefined) checkText(second, "ipv6");
     const given = second === undefined ? [first] : [first, second];
     if (!given.every((each) => isIP(each))) throw nodeError("ERR_INVALID_ARG_VALUE", "Invalid IP address.", TypeError);
-    const [one, other] = given.map((each) => IpAddress.parse(each));
+    const [one, other] = given.map((each) => IpAddress.parse(bare(each)));
     if (one.family === other?.family) throw nodeError("ERR_INVALID_ARG_VALUE", `Cannot specify two IPv${one.family} addresses.`, TypeError);
     for (const family of [4, 6] as const) {
       const own = [one, other].find((each) => each?.family === family);
@@ -109,6 +110,10 @@ class Asker {
     }
   }
 }
+
+const LOCALHOST: readonly string[] = ["127.0.0.1", "::1"];
+/** Without its zone, which no name knows of. */
+const bare = (address: string) => address.split("%")[0];
 
 /** What c-ares would call it. */
 function nameOf(code: string): string {
@@ -195,6 +200,7 @@ function servicesOf(asker: Asker) {
     const [address, port] = args;
     return asker.service(address as string, checkService(address, port));
   };
+  Object.defineProperty(callbacks, promisify.custom, { value: promises });
   return { callbacks, promises };
 }
 

@@ -2,6 +2,7 @@
 import * as dns from "node:dns";
 import { isIP } from "node:net";
 import process from "node:process";
+import { promisify } from "node:util";
 import { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
 import { checkBoolean, checkFunction, checkNumber, checkOneOf, checkText, wrongType, wrongValue } from "./checks.ts";
@@ -120,6 +121,7 @@ export function dnsOf(host: Host): HostDns {
     const found = await answer(host, hostname, question);
     return question.all ? found : found[0];
   };
+  Object.defineProperty(lookup, promisify.custom, { value: promised });
   const { callbacks, promises } = dnsCallsOf(host);
   const calls = callbacks as unknown as Resolving;
   const both = { ...codes, ...ordering };
@@ -164,10 +166,11 @@ async function answer(host: Host, hostname: string, question: Question): Promise
   if (literal) return [{ address: hostname, family: literal }];
   const { family, hints } = question;
   const number = oldNotation(hostname);
-  let found = number === undefined ? await names(host, hostname, family) : family === 6 ? [] : [{ address: number, family: 4 }];
+  const found4 = number === undefined ? undefined : [{ address: number, family: 4 }];
+  let found = found4 === undefined ? await names(host, hostname, family) : family === 6 ? [] : found4;
   // RFC 3493 §6.1: AI_V4MAPPED where there is no IPv6 address, or with AI_ALL beside them.
   if (family === 6 && hints & V4MAPPED && (found.length === 0 || hints & ALL)) {
-    const four = await names(host, hostname, 4);
+    const four = found4 ?? (await names(host, hostname, 4));
     found = [...found, ...four.map(({ address }) => ({ address: `::ffff:${address}`, family: 6 }))];
   }
   if (hints & ADDRCONFIG) found = found.filter((each) => has(host, each.family));
@@ -178,7 +181,7 @@ async function answer(host: Host, hostname: string, question: Question): Promise
 
 /** An IPv4 address as inet_aton(3) reads them, and getaddrinfo with it: one to four numbers, the last for all bytes that are left; hexadecimal and octal ones. */
 function oldNotation(text: string): string | undefined {
-  if (!/^(0x[\da-f]*|\d+)(\.(0x[\da-f]*|\d+)){0,3}$/i.test(text)) return undefined;
+  if (!/^(0x[\da-f]+|\d+)(\.(0x[\da-f]+|\d+)){0,3}$/i.test(text)) return undefined;
   const numbers = text.split(".").map((part) => Number.parseInt(part, /^0x/i.test(part) ? 16 : /^0/.test(part) ? 8 : 10) || 0);
   if (/(^|\.)0\d*[89]/.test(text)) return undefined;
   const last = numbers.pop() as number;

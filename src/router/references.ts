@@ -74,16 +74,15 @@ export function references(config: RouterConfig): Mistake[] {
   const ways = new Map<string, number>();
   config.routes?.forEach((route, i) => {
     known(route.interface, "routes", i, "interface");
-    for (const to of targets(route)) {
-      const way = `${formatPrefix(parsePrefix(to))} ${route.metric ?? 0} ${route.table ?? MAIN_TABLE}`;
-      const other = ways.get(way);
-      if (other !== undefined)
-        add(
-          ["routes", i, "to"],
-          `routes[${i}].to is ${route.to}, as of routes[${other}]; expected another metric, or one route with nextHops`,
-        );
-      ways.set(way, i);
-    }
+    const own = targets(route).map((to) => `${formatPrefix(parsePrefix(to))} ${route.metric ?? 0} ${route.table ?? MAIN_TABLE}`);
+    const others = own.map((way) => ways.get(way));
+    // A default route by an interface alone is of the family that has none yet.
+    if (others.every((other) => other !== undefined))
+      add(
+        ["routes", i, "to"],
+        `routes[${i}].to is ${route.to}, as of routes[${others[0]}]; expected another metric, or one route with nextHops`,
+      );
+    for (const way of own) if (!ways.has(way)) ways.set(way, i);
     route.nextHops?.forEach((hop, j) => {
       known(hop.interface, "routes", i, "nextHops", j, "interface");
     });

@@ -8,7 +8,7 @@ import type { Route } from "../../ip/routes.ts";
 import type { Router } from "../router.ts";
 import { type Output, refused, takeWord, usage } from "./command.ts";
 import { routeJson } from "./ip-json.ts";
-import { fits, metricOf, type RouteFilter, routesOf, type ShownRoute, tablesOf } from "./ip-routes.ts";
+import { fits, LOCAL_TABLE, metricOf, type RouteFilter, routesOf, type ShownRoute, tablesOf } from "./ip-routes.ts";
 import { protocolOf, routeText, tableNumber } from "./ip-show.ts";
 import { type Asked, done, interfaceOf, isShow, lines, missing, numberOf, shown } from "./ip-words.ts";
 
@@ -49,14 +49,28 @@ function filterOf(words: readonly string[], given: 4 | 6 | undefined): RouteFilt
     family,
     table: values.table === "all" ? undefined : values.table === undefined ? MAIN_TABLE : tableNumber(values.table),
     device: values.dev,
-    via: values.via,
+    via: values.via === undefined ? undefined : addressNamed(values.via, "prefix"),
     protocol: protocolOf(values.proto ?? values.protocol),
-    scope: values.scope,
-    type: values.type,
+    scope: oneOf(values.scope, SCOPES, 'invalid "scope"'),
+    type: oneOf(values.type, TYPES, "node type value is invalid"),
     root: prefix(values.root),
     match: prefix(values.match),
     exact: prefix(wanted),
   };
+}
+
+const TYPES = ["unicast", "local", "broadcast", "multicast", "anycast", "blackhole", "unreachable", "prohibit", "throw"];
+const SCOPES = ["global", "site", "link", "host", "nowhere"];
+
+function oneOf(word: string | undefined, known: readonly string[], why: string): string | undefined {
+  if (word !== undefined && !known.includes(word)) throw usage(`Error: argument "${word}" is wrong: ${why}`);
+  return word;
+}
+
+function addressNamed(word: string, what = "address"): IpAddress {
+  const prefix = tryParsePrefix(word);
+  if (typeof prefix === "string" || word.includes("/")) throw usage(`Error: any valid ${what} is expected rather than "${word}".`);
+  return IpAddress.parse(word);
 }
 
 function prefixNamed(word: string, family: 4 | 6): Prefix {
@@ -83,14 +97,8 @@ function found(host: Host, filter: RouteFilter): ShownRoute[] {
 /** `ip route flush`: all that it finds, but for what this host keeps by itself. */
 function flush({ host }: Router, words: readonly string[], family: 4 | 6 | undefined): Output {
   if (words.length === 0) throw usage('"ip route flush" requires arguments.');
-  for (const { prefix, table, protocol } of found(host, filterOf(words, family))) {
-    const { rules } = host.ip;
-    if (protocol === "kernel") continue;
-    const [first] = rules
-      .table(table)
-      .list()
-      .filter((each) => formatPrefix(each.prefix) === formatPrefix(prefix) && each.protocol === protocol);
-    if (first) host.removeRoute(formatPrefix(prefix), first.metric, table);
+  for (const { table, kept } of found(host, filterOf(words, family))) {
+    if (kept && kept.protocol !== "kernel") host.removeRoute(formatPrefix(kept.prefix), kept.metric, table);
   }
   return done;
 }
@@ -105,9 +113,7 @@ const NO_WAY: Readonly<Record<string, string>> = {
 /** `ip route get`: where a packet of this router's own would go. */
 function routeTo({ host }: Router, [word = missing("get"), extra]: readonly string[], { json }: Asked): Output {
   if (extra !== undefined) throw usage(`Error: ip route get ${word} ${extra}: "${extra}" is not known here; expected an address alone`);
-  const prefix = tryParsePrefix(word);
-  if (typeof prefix === "string" || word.includes("/")) throw usage(`Error: any valid address is expected rather than "${word}".`);
-  const to = IpAddress.parse(word);
+  const to = addressNamed(word);
   const path = host.ip.pathTo(to);
   const source = host.ip.sourceFor(to, path);
   if (!path.isLocal && !path.iface) {
@@ -151,7 +157,8 @@ function changeRoute({ host }: Router, verb: string, words: readonly string[], f
   const prefix = to === "default" ? (is6 ? "::/0" : "0.0.0.0/0") : to.includes("/") ? to : `${to}/${to.includes(":") ? 128 : 32}`;
   const number = table === undefined ? undefined : tableNumber(table);
   for (const name of [device, ...(hops ?? []).map((hop) => hop.interface)]) if (name !== undefined) interfaceOf(host, name);
-  const route: RouteOptions = {
+  if (number === LOCAL_TABLE) throw refused("Error: table local has this host's own addresses; expected another table");
+  const wanted: RouteOptions = {
     to: prefix,
     kind,
     via,
@@ -160,30 +167,34 @@ function changeRoute({ host }: Router, verb: string, words: readonly string[], f
     ...(number !== undefined && { table: number }),
     ...(hops && { nextHops: hops }),
   };
-  const alike = host.ip.rules
-    .table(number ?? MAIN_TABLE)
-    .list()
-    .filter((each) => formatPrefix(each.prefix) === formatPrefix(parsePrefix(prefix)));
+  const alike = routesIn(host, number ?? MAIN_TABLE).filter((each) => formatPrefix(each.prefix) === formatPrefix(parsePrefix(prefix)));
   if (verb.startsWith("del")) {
-    const found = alike.find((each) => isMeant(each, route));
+    const isThere = number === undefined || number === MAIN_TABLE || host.ip.rules.numbers().includes(number);
+    if (!isThere && !prefix.includes(":")) throw refused("Error: FIB table does not exist.");
+    const found = alike.find((each) => isMeant(each, wanted));
     if (!found) throw refused("RTNETLINK answers: No such process");
     host.removeRoute(prefix, found.metric, number);
-  } else if (verb === "replace" || verb === "change") {
-    const isThere = alike.some((each) => metricOf(each) === metricOf({ prefix: each.prefix, metric: route.metric ?? 0 }));
-    if (verb === "change" && !isThere) throw refused("RTNETLINK answers: No such file or directory");
-    host.replaceRoute(route);
-  } else addRoute(host, route, verb);
+    return done;
+  }
+  // One that has none may be called by the one that a kernel takes for it.
+  const same = alike.find((each) => metricOf(each) === metricOf({ prefix: each.prefix, metric: wanted.metric ?? 0 }));
+  const made = same ? { ...wanted, metric: same.metric } : wanted;
+  if (verb === "change" && !same) throw refused("RTNETLINK answers: No such file or directory");
+  try {
+    if (verb === "add" || verb === "append") host.addRoute(made);
+    else host.replaceRoute(made);
+  } catch (error) {
+    if (!(error instanceof LoomError)) throw error;
+    if (error.code !== "EEXIST") throw refused(`Error: ${error.message}`);
+    if (verb === "add") throw refused("RTNETLINK answers: File exists");
+    throw refused(`Error: of two routes to ${to} with one metric only one is kept; expected another metric`);
+  }
   return done;
 }
 
-function addRoute(host: Host, route: RouteOptions, verb: string): void {
-  try {
-    host.addRoute(route);
-  } catch (error) {
-    if (!(error instanceof LoomError) || error.code !== "EEXIST") throw error;
-    if (verb === "add") throw refused("RTNETLINK answers: File exists");
-    throw refused(`Error: of two routes to ${route.to} with one metric only one is kept; expected another metric`);
-  }
+/** The routes of a table, which is not made for that. */
+function routesIn({ ip }: Host, table: number): readonly Route[] {
+  return table === MAIN_TABLE ? ip.routes.list() : ip.rules.numbers().includes(table) ? ip.rules.table(table).list() : [];
 }
 
 /** Is a route what the words say of one to be deleted? What they do not say may be anything. */

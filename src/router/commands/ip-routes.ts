@@ -25,6 +25,8 @@ export interface ShownRoute {
   readonly scope: "global" | "link" | "host";
   readonly source?: IpAddress;
   readonly metric: number;
+  /** The route itself, of those that somebody made. */
+  readonly kept?: Route;
 }
 
 /** The metric by which ip(8) calls a route. */
@@ -52,7 +54,7 @@ function shownRoute(route: Route, table: number): ShownRoute {
   const own = isKernels && hop ? usable(hop.iface, 4).find(({ address, length }) => isSame(prefixOf(address, length), prefix)) : undefined;
   const isLinks = isKernels || (prefix.family === 4 && kind === "unicast" && nextHops.every(({ via }) => !via));
   const scope = kind === "local" ? "host" : isLinks ? "link" : "global";
-  return { type: kind, prefix, hops: nextHops, table, protocol, scope, source: own?.address, metric: metricOf(route) };
+  return { type: kind, prefix, hops: nextHops, table, protocol, scope, source: own?.address, metric: metricOf(route), kept: route };
 }
 
 /** A route of the kernel's own over an interface. */
@@ -108,7 +110,7 @@ export function routesOf(host: Host, table: number, family: 4 | 6): ShownRoute[]
 
 /** Tables that there are, as a kernel walks them. */
 export function tablesOf(host: Host): number[] {
-  return [...host.ip.rules.numbers(), MAIN_TABLE, LOCAL_TABLE].sort((a, b) => (a & 255) - (b & 255) || a - b);
+  return [...new Set([...host.ip.rules.numbers(), MAIN_TABLE, LOCAL_TABLE])].sort((a, b) => (a & 255) - (b & 255) || a - b);
 }
 
 /** As a kernel walks its tries: IPv4 from the front, IPv6 what is inside of a prefix before the prefix itself. */
@@ -136,7 +138,7 @@ export interface RouteFilter {
   /** Undefined: all. */
   readonly table: number | undefined;
   readonly device?: string;
-  readonly via?: string;
+  readonly via?: IpAddress;
   readonly protocol?: string;
   readonly scope?: string;
   readonly type?: string;
@@ -155,5 +157,5 @@ export function fits(route: ShownRoute, { device, via, protocol, scope, type, ro
   // As iproute2 has it: these are asked of routes with one next hop.
   const hop = hops.length === 1 ? hops[0] : undefined;
   if (device !== undefined && hop?.iface.name !== device) return false;
-  return via === undefined || hop?.via?.equals(IpAddress.parse(via)) === true;
+  return via === undefined || hop?.via?.equals(via) === true;
 }

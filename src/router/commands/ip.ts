@@ -202,7 +202,8 @@ function rule({ host }: Router, [verb, ...words]: readonly string[], asked: Aske
     .list()
     .filter(({ from, to }) => (from ?? to)?.address.family === undefined || (from ?? to)?.address.family === (family ?? 4));
   const ends = family === 6 ? [] : [DEFAULT_RULE];
-  return shown(asked, [LOCAL_RULE, ...wanted, ...ends], ruleText, ruleJson);
+  const all = [LOCAL_RULE, ...wanted, ...ends].sort((a, b) => a.priority - b.priority);
+  return shown(asked, all, ruleText, ruleJson);
 }
 
 /** The one in front of all, which nobody takes away here. */
