@@ -15,6 +15,7 @@ type Loose = { [name: string | symbol]: unknown };
 
 /** Makes `server` listen on the host from now on; returns it. */
 export function adopt<S extends NodeServer>(context: Context, server: S): S {
+  context.adopted.add(server);
   const inner = new Server(context, settingsOf(server as unknown as Settings));
   inner.maxConnections = server.maxConnections;
   const emit = server.emit.bind(server) as (event: string | symbol, ...args: unknown[]) => boolean;

@@ -185,11 +185,9 @@ class Dialing implements Dial {
     if (good.length === 0) {
       const [{ address, family }] = list;
       if (!isIP(address)) return nodeError("ERR_INVALID_IP_ADDRESS", `Invalid IP address: ${address}`, TypeError);
-      return nodeError(
-        "ERR_INVALID_ADDRESS_FAMILY",
-        `Invalid address family: ${family} ${this.wanted.host}:${this.wanted.port}`,
-        RangeError,
-      );
+      const { host, port } = this.wanted;
+      const error = nodeError("ERR_INVALID_ADDRESS_FAMILY", `Invalid address family: ${family} ${host}:${port}`, RangeError);
+      return Object.assign(error, { host, port });
     }
     const first = good.filter((each) => each.family === good[0].family);
     const second = good.filter((each) => each.family !== good[0].family);
@@ -239,6 +237,9 @@ class Dialing implements Dial {
     const source = own?.address;
     const isAny = source?.isUnspecified;
     if (source && !isAny && !host.ip.isSource(source)) throw new BindError("EADDRNOTAVAIL", `${source} is not an address of this host`);
+    // As bind(2) has it: somebody listens there.
+    if (localPort !== 0 && host.tcp.users(localPort).listeners.some(({ local }) => local.isUnspecified || !source || local.equals(source)))
+      throw new BindError("EADDRINUSE", `a listener has port ${localPort}`);
     host.ip.touch();
     const { address: remote, iface } = host.ip.parse(address);
     if (source && source.family !== remote.family) throw new BindError("EINVAL", `${source} and ${remote} are of different families`);

@@ -2,8 +2,13 @@
 import type { Host } from "../host/host.ts";
 import type { Lookup } from "./dns.ts";
 import type { EventQueue } from "./events.ts";
+import type { Accepted, Socket, SocketOptions } from "./socket.ts";
 
 export interface Context {
+  /** A socket of the class that `net` shows, of a connection that a server has accepted. */
+  newSocket(options: SocketOptions, accepted: Accepted): Socket;
+  /** Servers of Node's own that listen on the host. */
+  readonly adopted: WeakSet<object>;
   readonly host: Host;
   readonly events: EventQueue;
   /** `dns.lookup` of the host. */

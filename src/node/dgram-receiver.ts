@@ -36,18 +36,20 @@ export class Receiver extends Held implements Teller {
   }
 
   private readAll(): void {
-    // Not by its owner, for then nobody would be told: with its host.
-    if (this.endpoint.closed) this.socket.close();
+    if (this.endpoint.closed) {
+      // With its host; one that its owner has closed meanwhile has nothing to tell.
+      if (this.endpoint.onEvent) this.socket.close();
+      return;
+    }
     try {
-      for (let next = this.next(); next; next = this.next()) {
-        if (next instanceof Error) this.socket.emit("error", next);
-        else
-          this.socket.emit("message", asBuffer(next.data), {
-            ...shown(next.address, this.socket.type, next.iface),
-            port: next.port,
-            size: next.data.length,
-          });
-      }
+      const next = this.next();
+      if (next instanceof Error) this.socket.emit("error", next);
+      else if (next)
+        this.socket.emit("message", asBuffer(next.data), {
+          ...shown(next.address, this.socket.type, next.iface),
+          port: next.port,
+          size: next.data.length,
+        });
     } finally {
       // A listener that throws does not lose what is behind.
       if (!this.endpoint.closed && this.endpoint.readable) this.context.events.note(this);

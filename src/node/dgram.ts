@@ -8,7 +8,7 @@ import { LoomError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip-address.ts";
 import type { ZonedAddress } from "../ip/zone.ts";
 import type { UdpEndpoint } from "../udp/endpoint.ts";
-import { checkFunction, checkInteger, checkPort, checkSignal } from "./checks.ts";
+import { checkFunction, checkInteger, checkNumber, checkPort, checkSignal, checkText } from "./checks.ts";
 import type { Context } from "./context.ts";
 import { type Payload, type SendArguments, sendArguments } from "./dgram-arguments.ts";
 import { ConfiguredSocket, type Setting } from "./dgram-options.ts";
@@ -248,6 +248,9 @@ export class Socket extends ConfiguredSocket {
 
   /** The old form. */
   sendto(bytes: Payload, offset: number, length: number, port: number, address: string, callback?: SendCallback): void {
+    checkNumber(offset, "offset");
+    checkNumber(length, "length");
+    checkText(address, "address");
     this.send(bytes as Uint8Array, offset, length, port, address, callback);
   }
 

@@ -87,7 +87,7 @@ export interface HostDns extends Resolving, ErrorNames, Ordering {
 }
 
 export function dnsOf(host: Host): HostDns {
-  let usual: Order = "verbatim";
+  let usual: Order = (dns.getDefaultResultOrder?.() as Order | undefined) ?? "verbatim";
   const ordering: Ordering = {
     setDefaultResultOrder(order) {
       checkOneOf(order, "dnsOrder", ORDERS);
@@ -192,8 +192,8 @@ function oldNotation(text: string): string | undefined {
 
 /** Addresses of a name; none when nobody knows it. */
 async function names(host: Host, hostname: string, family: 0 | 4 | 6): Promise<LookupAddress[]> {
-  // In brackets an address is a URL's, not a name's.
-  if (hostname.startsWith("[")) return [];
+  // In brackets an address is a URL's, not a name's; and no name has longer parts (RFC 1035 §2.3.4).
+  if (hostname.startsWith("[") || hostname.split(".").some((label) => label.length > 63)) return [];
   // The process waits for an answer, as it does for the system's.
   host.engine.hold();
   try {

@@ -5,16 +5,17 @@
  *   http.createServer(app).listen(80);
  *   http.get("http://192.0.2.1/", (response) => response.pipe(process.stdout));
  */
-import type { Server as NodeServer } from "node:net";
+import * as nodeNet from "node:net";
 import { checkHost, type Host } from "../host/host.ts";
 import { adopt } from "./adopt.ts";
+import { callable } from "./callable.ts";
 import type { Context } from "./context.ts";
 import { type MessageListener, Socket as UdpSocket, type SocketOptions as UdpSocketOptions } from "./dgram.ts";
 import { dnsOf, type HostDns, type Lookup } from "./dns.ts";
 import { EventQueue } from "./events.ts";
 import { type HostHttp, type HostHttps, httpOf, httpsOf } from "./http.ts";
 import { type HostHttp2, http2Of } from "./http2.ts";
-import { type HostNet, netOf } from "./net.ts";
+import { type HostNet, netOf, socketsOf } from "./net.ts";
 import { type HostTls, tlsOf } from "./tls.ts";
 
 /** `node:dgram` of a host. */
@@ -44,8 +45,20 @@ function modulesOf(host: Host): Made {
   const known = made.get(host);
   if (known) return known;
   const dns = dnsOf(host);
-  const context: Context = { host, events: new EventQueue(), lookup: dns.lookup as Lookup, attempts: { ...ATTEMPTS } };
-  const net = netOf(context);
+  const context: Context = {
+    host,
+    events: new EventQueue(),
+    // Looked up with every call: programs put their own in its place.
+    lookup: (...args) => (dns.lookup as Lookup)(...args),
+    attempts: {
+      autoSelectFamily: nodeNet.getDefaultAutoSelectFamily?.() ?? true,
+      timeoutMs: nodeNet.getDefaultAutoSelectFamilyAttemptTimeout?.() ?? 250,
+    },
+    adopted: new WeakSet(),
+    newSocket: (options, accepted) => new HostSocket(options, accepted),
+  };
+  const HostSocket = socketsOf(context);
+  const net = netOf(context, HostSocket);
   const tls = tlsOf(context, net);
   const http = httpOf(context, net);
   const https = httpsOf(context, net);
@@ -53,9 +66,6 @@ function modulesOf(host: Host): Made {
   made.set(host, modules);
   return modules;
 }
-
-/** Node's own. */
-const ATTEMPTS = { autoSelectFamily: true, timeoutMs: 250 };
 
 /** `net`, `dgram`, `dns`, `tls`, `http`, `https` and `http2` whose sockets are this host's. The same object every time. */
 export function forHost(host: Host): HostModules {
@@ -66,7 +76,7 @@ export function forHost(host: Host): HostModules {
  * Makes a server that was made by Node's own `http`, `https`, `http2` or `tls`, or by a framework, listen on a host; before
  * its `listen` is called: `onHost(host, server).listen(80)`.
  */
-export function onHost<S extends NodeServer>(host: Host, server: S): S {
+export function onHost<S extends nodeNet.Server>(host: Host, server: S): S {
   return adopt(modulesOf(host).context, server);
 }
 
@@ -77,5 +87,5 @@ function dgramOf(context: Context): HostDgram {
     }
   };
   Object.defineProperty(HostSocket, "name", { value: "Socket" });
-  return { Socket: HostSocket, createSocket: (options, listener) => new HostSocket(options, listener) };
+  return { Socket: callable(HostSocket), createSocket: (options, listener) => new HostSocket(options, listener) };
 }

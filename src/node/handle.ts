@@ -53,6 +53,7 @@ export class TcpHandle extends StreamHandle implements Handle {
   private isOpen = false;
   private toldOpen: boolean;
   private isMapped = false;
+  private isEndDue = false;
 
   /** `mapped`: the peer's IPv4 address is shown as a dual-stack socket shows it, ::ffff:192.0.2.1 (RFC 4291 §2.5.5.2). */
   constructor(host: Host, events: EventQueue, tcb: Tcb, owner: HandleOwner, options: { accepted?: boolean; mapped?: boolean } = {}) {
@@ -102,9 +103,17 @@ export class TcpHandle extends StreamHandle implements Handle {
 
   private tellData(): void {
     const { tcb } = this;
-    for (let n = user.readable(tcb); n > 0 && this.reading; n = user.readable(tcb)) this.owner?.readable(n);
-    if (!this.reading || this.toldEnd || this.failure) return;
-    if (user.ended(tcb) || tcb.state === CLOSED) this.tellEnd();
+    let isTold = false;
+    for (let n = user.readable(tcb); n > 0 && this.reading; n = user.readable(tcb)) {
+      isTold = true;
+      this.owner?.readable(n);
+    }
+    if (!this.reading || this.toldEnd) return;
+    if (!this.isEndDue && (this.failure || !(user.ended(tcb) || tcb.state === CLOSED))) return;
+    // What came before the end is dealt with before the end is told, whatever has happened by then.
+    this.isEndDue = true;
+    if (isTold) this.events.note(this);
+    else this.tellEnd();
   }
 
   // ── What is done ──────────────────────────────────────────────────────────────────────────────

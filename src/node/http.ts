@@ -32,7 +32,7 @@ export interface HostHttp
   readonly Agent: new (options?: http.AgentOptions) => http.Agent;
   readonly Server: new (options?: http.ServerOptions | Listener, listener?: Listener) => http.Server;
   /** What requests use that name no agent. */
-  readonly globalAgent: http.Agent;
+  globalAgent: http.Agent;
   createServer(options?: http.ServerOptions | Listener, listener?: Listener): http.Server;
   readonly request: HostRequest<http.RequestOptions>;
   readonly get: HostRequest<http.RequestOptions>;
@@ -41,7 +41,7 @@ export interface HostHttp
 export interface HostHttps {
   readonly Agent: new (options?: https.AgentOptions) => https.Agent;
   readonly Server: new (options?: https.ServerOptions | Listener, listener?: Listener) => https.Server;
-  readonly globalAgent: https.Agent;
+  globalAgent: https.Agent;
   createServer(options?: https.ServerOptions | Listener, listener?: Listener): https.Server;
   readonly request: HostRequest<https.RequestOptions>;
   readonly get: HostRequest<https.RequestOptions>;
@@ -52,28 +52,45 @@ const SHARED: http.AgentOptions = { keepAlive: true, scheduling: "lifo", timeout
 
 type Connect = { createConnection(options: object, callback?: (...args: unknown[]) => void): unknown };
 
+/** Node's own classes of these modules are functions: they are called without `new`, and called by those that inherit from them (`Agent.call(this)`). */
+type Made = (this: unknown, ...args: never[]) => unknown;
+
+/** A class as Node writes them: over `base`, with something `done` to what it has made. */
+function classOver<C extends new (...args: never[]) => object>(name: string, base: C, done: (made: InstanceType<C>) => void = () => {}): C {
+  const make: Made = function (this: unknown, ...args) {
+    if (!(this instanceof (make as unknown as C))) return new (make as unknown as C)(...args);
+    (base as unknown as Made).apply(this, args);
+    done(this as InstanceType<C>);
+    return undefined;
+  };
+  Object.setPrototypeOf(make, base);
+  make.prototype = Object.create(base.prototype, { constructor: { value: make, writable: true, configurable: true } });
+  Object.defineProperty(make, "name", { value: name });
+  return make as unknown as C;
+}
+
 export function httpOf(context: Context, net: HostNet): HostHttp {
-  class Agent extends http.Agent {}
-  // Not in the class: the types of Node know the method only since version 22.
+  const Agent = classOver("Agent", http.Agent);
   (Agent.prototype as unknown as Connect).createConnection = (options) => net.connect(options as never);
-  class Server extends http.Server {
-    constructor(options?: http.ServerOptions | Listener, listener?: Listener) {
-      super(options as http.ServerOptions, listener);
-      adopt(context, this);
-    }
-  }
-  const globalAgent = new Agent(SHARED);
-  const { METHODS, STATUS_CODES, ClientRequest, maxHeaderSize, IncomingMessage, OutgoingMessage, ServerResponse } = http;
+  const Server = classOver("Server", http.Server as HostHttp["Server"], (server) => adopt(context, server));
+  let globalAgent: http.Agent = new Agent(SHARED);
+  const agents = { shared: () => globalAgent, make: () => new Agent() };
+  const { METHODS, STATUS_CODES, maxHeaderSize, IncomingMessage, OutgoingMessage, ServerResponse } = http;
   const { validateHeaderName, validateHeaderValue } = http;
   return {
     Agent,
     Server,
-    globalAgent,
+    get globalAgent() {
+      return globalAgent;
+    },
+    set globalAgent(agent: http.Agent) {
+      globalAgent = agent;
+    },
     createServer: (options, listener) => new Server(options, listener),
-    ...requests(http.request, globalAgent, () => new Agent()),
+    ...requests(http.request, agents),
     METHODS,
     STATUS_CODES,
-    ClientRequest,
+    ClientRequest: clientRequest(agents),
     maxHeaderSize,
     IncomingMessage,
     OutgoingMessage,
@@ -83,43 +100,61 @@ export function httpOf(context: Context, net: HostNet): HostHttp {
   };
 }
 
+/** Node's class of requests, by the host's agent. */
+function clientRequest(agents: Agents): typeof http.ClientRequest {
+  const make = function (this: unknown, ...args: unknown[]): http.ClientRequest {
+    return Reflect.construct(http.ClientRequest, filled(args, agents), new.target ?? make);
+  } as unknown as typeof http.ClientRequest;
+  (make as { prototype: unknown }).prototype = http.ClientRequest.prototype;
+  Object.defineProperty(make, "name", { value: "ClientRequest" });
+  return make;
+}
+
 export function httpsOf(context: Context, net: HostNet): HostHttps {
-  class Agent extends https.Agent {}
+  const Agent = classOver("Agent", https.Agent);
   const { createConnection } = https.Agent.prototype as unknown as Connect;
   (Agent.prototype as unknown as Connect).createConnection = function (this: Connect, options, callback) {
     const dial = (to: object) => net.connect(to as never);
     return overDialed(options, dial, (ready) => createConnection.call(this, ready, callback) as TLSSocket);
   };
-  class Server extends https.Server {
-    constructor(options?: https.ServerOptions | Listener, listener?: Listener) {
-      super(options as https.ServerOptions, listener);
-      nameSockets(adopt(context, this));
-    }
-  }
-  const globalAgent = new Agent(SHARED);
+  const Server = classOver("Server", https.Server as HostHttps["Server"], (server) => nameSockets(adopt(context, server)));
+  let globalAgent: https.Agent = new Agent(SHARED);
   return {
     Agent,
     Server,
-    globalAgent,
+    get globalAgent() {
+      return globalAgent;
+    },
+    set globalAgent(agent: https.Agent) {
+      globalAgent = agent;
+    },
     createServer: (options, listener) => new Server(options, listener),
-    ...requests(https.request, globalAgent, () => new Agent()),
+    ...requests(https.request, { shared: () => globalAgent, make: () => new Agent() }),
   };
+}
+
+/** The agent of requests that name none, which programs may replace; and one for a single request. */
+interface Agents {
+  shared(): http.Agent;
+  make(): http.Agent;
+}
+
+/** The arguments of a request, with an agent. */
+function filled(args: readonly unknown[], agents: Agents): unknown[] {
+  const at = typeof args[0] === "string" || args[0] instanceof URL ? 1 : 0;
+  const isObject = typeof args[at] === "object" && args[at] !== null;
+  const options = isObject ? (args[at] as http.RequestOptions) : {};
+  const agent = options.agent === false ? agents.make() : (options.agent ?? (options.createConnection ? undefined : agents.shared()));
+  const rest = args.slice(isObject ? at + 1 : at).filter((each) => typeof each === "function");
+  return [...args.slice(0, at), { ...options, agent }, ...rest];
 }
 
 /** `request` and `get` that go by the host's agent unless they name another. */
 function requests<Options extends http.RequestOptions>(
   request: HostRequest<Options>,
-  globalAgent: http.Agent,
-  newAgent: () => http.Agent,
+  agents: Agents,
 ): { request: HostRequest<Options>; get: HostRequest<Options> } {
-  const ours = (...args: unknown[]): http.ClientRequest => {
-    const at = typeof args[0] === "string" || args[0] instanceof URL ? 1 : 0;
-    const isObject = typeof args[at] === "object" && args[at] !== null;
-    const options = isObject ? (args[at] as http.RequestOptions) : {};
-    const agent = options.agent === false ? newAgent() : (options.agent ?? (options.createConnection ? undefined : globalAgent));
-    const rest = args.slice(isObject ? at + 1 : at).filter((each) => typeof each === "function");
-    return (request as (...all: unknown[]) => http.ClientRequest)(...args.slice(0, at), { ...options, agent }, ...rest);
-  };
+  const ours = (...args: unknown[]): http.ClientRequest => (request as (...all: unknown[]) => http.ClientRequest)(...filled(args, agents));
   const get = (...args: unknown[]): http.ClientRequest => {
     const made = ours(...args);
     made.end();

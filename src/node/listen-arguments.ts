@@ -54,6 +54,7 @@ function fromOptions(given: Given): ListenOptions {
   if (typeof path === "string" && path !== "" && (port === undefined || port === null)) {
     return { path: checkPath(path), port: 0, backlog, exclusive, signal };
   }
+  if ("path" in given && !("port" in given)) throw wrongValue("options", given);
   if (!("port" in given || "path" in given)) throw wrongValue("options", given, 'must have the property "port" or "path"');
   if (port !== undefined && port !== null && typeof port !== "number" && typeof port !== "string") throw wrongValue("options", given);
   return { port: checkPort(port ?? 0, "options.port"), host, backlog, exclusive, ipv6Only, signal };

@@ -1,12 +1,13 @@
 /** `node:net` of a host: classes that know it, and what does not depend on any. */
 import { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from "node:net";
+import { callable } from "./callable.ts";
 import { wrongType } from "./checks.ts";
 import type { ConnectArguments } from "./connect.ts";
 import { connectArguments } from "./connect.ts";
 import type { Context } from "./context.ts";
 import { nodeError } from "./errors.ts";
 import { type ConnectionListener, Server, type ServerOptions } from "./server.ts";
-import { Socket, type SocketOptions } from "./socket.ts";
+import { type Accepted, Socket, type SocketOptions } from "./socket.ts";
 
 /** As in Node: less is no attempt. */
 const LEAST_ATTEMPT_MS = 10;
@@ -35,18 +36,34 @@ export interface HostNet {
   getDefaultAutoSelectFamilyAttemptTimeout(): number;
 }
 
-export function netOf(context: Context): HostNet {
+type SocketClass = new (options?: SocketOptions, accepted?: Accepted) => Socket;
+
+/** The class of a host's sockets. */
+export function socketsOf(context: Context): SocketClass {
   const HostSocket = class Socket_ extends Socket {
-    constructor(options?: SocketOptions) {
-      super(context, options);
+    constructor(options?: SocketOptions, accepted?: Accepted) {
+      super(context, options, accepted);
     }
   };
+  Object.defineProperty(HostSocket, "name", { value: "Socket" });
+  return HostSocket;
+}
+
+export function netOf(context: Context, HostSocket: SocketClass): HostNet {
   const HostServer = class Server_ extends Server {
     constructor(options?: ServerOptions | ConnectionListener, listener?: ConnectionListener) {
       super(context, options, listener);
     }
+
+    /** Servers of `http` and its like are servers of `net`, too. */
+    static override [Symbol.hasInstance](this: { prototype: object }, value: unknown): boolean {
+      if (typeof value !== "object" || value === null) return false;
+      return (
+        Object.prototype.isPrototypeOf.call(this.prototype, value) ||
+        (this.prototype === HostServer.prototype && context.adopted.has(value))
+      );
+    }
   };
-  Object.defineProperty(HostSocket, "name", { value: "Socket" });
   Object.defineProperty(HostServer, "name", { value: "Server" });
   const connect = (...args: ConnectArguments): Socket => {
     const [options] = connectArguments(args);
@@ -55,10 +72,11 @@ export function netOf(context: Context): HostNet {
     if (timeout) socket.setTimeout(timeout);
     return socket.connect(...args);
   };
+  const shownSocket = callable(HostSocket);
   return {
-    Socket: HostSocket,
-    Stream: HostSocket,
-    Server: HostServer,
+    Socket: shownSocket,
+    Stream: shownSocket,
+    Server: callable(HostServer),
     connect,
     createConnection: connect,
     createServer: (options, listener) => new HostServer(options, listener),

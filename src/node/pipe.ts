@@ -29,13 +29,18 @@ export class PipeHandle extends StreamHandle implements Handle {
   protected tellAll(): void {
     const { endpoint } = this;
     if (endpoint.isClosed) this.unref();
+    const hasData = this.reading && endpoint.available > 0;
     while (this.reading && endpoint.available > 0) this.owner?.readable(endpoint.available);
     if (this.writing) this.advance();
     const { error } = endpoint;
     // Both directions have ended in order: whatever comes later is nobody's loss.
     const isOver = this.toldEnd && this.isShut;
     if (error && !isOver && (this.reading || endpoint.isClosed)) this.fail(error);
-    else if (this.reading && endpoint.receiveEnded && endpoint.available === 0 && !this.toldEnd) this.tellEnd();
+    else if (this.reading && endpoint.receiveEnded && endpoint.available === 0 && !this.toldEnd) {
+      // What came before the end is dealt with before the end is told.
+      if (hasData) this.events.note(this);
+      else this.tellEnd();
+    }
   }
 
   readStart(): void {

@@ -4,7 +4,6 @@ import process from "node:process";
 import { promisify } from "node:util";
 import { abort } from "../tcp/end.ts";
 import type { TcpListener } from "../tcp/listener.ts";
-import type { Tcb } from "../tcp/tcb.ts";
 import { checkNumber, wrongType } from "./checks.ts";
 import type { Context } from "./context.ts";
 import { codeOf, explainedError, nodeError } from "./errors.ts";
@@ -13,7 +12,7 @@ import { type Handle, TcpHandle } from "./handle.ts";
 import { type HandleOwner, Held } from "./held.ts";
 import { type ListenArguments, type ListenOptions, listenArguments } from "./listen-arguments.ts";
 import { PipeAcceptor } from "./pipe.ts";
-import { Socket } from "./socket.ts";
+import type { Socket } from "./socket.ts";
 
 export interface ServerOptions {
   allowHalfOpen?: boolean;
@@ -154,8 +153,7 @@ export class Server extends EventEmitter {
       this.#drop(make(NOBODY));
       return;
     }
-    const socket = new Socket(
-      this.#context,
+    const socket = this.#context.newSocket(
       { ...options, readableHighWaterMark: options.highWaterMark, writableHighWaterMark: options.highWaterMark },
       {
         handle: make,
@@ -182,6 +180,12 @@ export class Server extends EventEmitter {
     // As Node: a pipe that is dropped has nothing to be told by.
     this.emit("drop", names);
     handle.close();
+  }
+
+  /** What an `async` listener throws, where somebody asked to hear of it (`captureRejections`). */
+  [Symbol.for("nodejs.rejection")](error: Error, event: string | symbol, socket?: Socket): void {
+    if (event === "connection") socket?.destroy(error);
+    else this.emit("error", error);
   }
 
   #leave(): void {
@@ -250,20 +254,19 @@ class Acceptor extends Held implements Teller {
   }
 
   tell(): void {
-    this.runInAsyncScope(this.acceptAll, this);
+    this.runInAsyncScope(this.acceptOne, this);
   }
 
-  private acceptAll(): void {
+  private acceptOne(): void {
     const { host, events } = this.context;
     const mapped = this.listener.local.family === 6 && !this.v6Only;
-    for (let tcb = this.listener.accept(); tcb; tcb = this.listener.accept()) {
-      const accepted: Tcb = tcb;
-      try {
-        this.accept((owner) => new TcpHandle(host, events, accepted, owner, { accepted: true, mapped }));
-      } finally {
-        // A listener that throws does not lose the connections behind it.
-        if (this.listener.waiting > 0) this.context.events.note(this);
-      }
+    const accepted = this.listener.accept();
+    if (!accepted) return;
+    try {
+      this.accept((owner) => new TcpHandle(host, events, accepted, owner, { accepted: true, mapped }));
+    } finally {
+      // A listener that throws does not lose the connections behind it.
+      if (this.listener.waiting > 0) events.note(this);
     }
   }
 

@@ -190,7 +190,7 @@ export class Socket extends Duplex {
     const into = typeof onread.buffer === "function" ? onread.buffer() : onread.buffer;
     const bytes = handle.read(into);
     // A buffer without room would be asked for for ever.
-    if (bytes === 0 || onread.callback(bytes, into) === false) handle.readStop();
+    if (bytes === 0 || onread.callback.call(this, bytes, into) === false) handle.readStop();
   }
 
   override pause(): this {
