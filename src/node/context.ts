@@ -2,11 +2,10 @@
 import type { Host } from "../host/host.ts";
 import type { Lookup } from "./dns.ts";
 import type { EventQueue } from "./events.ts";
-import type { Accepted, Socket, SocketOptions } from "./socket.ts";
 
 export interface Context {
-  /** A socket of the class that `net` shows, of a connection that a server has accepted. */
-  newSocket(options: SocketOptions, accepted: Accepted): Socket;
+  /** The class of sockets that `net` shows. */
+  socketClass: unknown;
   /** Servers of Node's own that listen on the host. */
   readonly adopted: WeakSet<object>;
   readonly host: Host;

@@ -55,9 +55,10 @@ function modulesOf(host: Host): Made {
       timeoutMs: nodeNet.getDefaultAutoSelectFamilyAttemptTimeout?.() ?? 250,
     },
     adopted: new WeakSet(),
-    newSocket: (options, accepted) => new HostSocket(options, accepted),
+    socketClass: undefined,
   };
   const HostSocket = socketsOf(context);
+  context.socketClass = HostSocket;
   const net = netOf(context, HostSocket);
   const tls = tlsOf(context, net);
   const http = httpOf(context, net);

@@ -54,6 +54,9 @@ export class TcpHandle extends StreamHandle implements Handle {
   private toldOpen: boolean;
   private isMapped = false;
   private isEndDue = false;
+  private isLooking = false;
+  /** Its owner has left it: it is waited for as `linger` says. */
+  private isClosing = false;
 
   /** `mapped`: the peer's IPv4 address is shown as a dual-stack socket shows it, ::ffff:192.0.2.1 (RFC 4291 §2.5.5.2). */
   constructor(host: Host, events: EventQueue, tcb: Tcb, owner: HandleOwner, options: { accepted?: boolean; mapped?: boolean } = {}) {
@@ -77,6 +80,7 @@ export class TcpHandle extends StreamHandle implements Handle {
         note();
       },
     };
+    this.update();
     // It may have broken while it waited to be accepted.
     if (tcb.state !== CLOSED) return;
     this.failure = brokenBefore(tcb);
@@ -97,6 +101,7 @@ export class TcpHandle extends StreamHandle implements Handle {
   private tellOpen(): boolean {
     if (!this.isOpen && this.tcb.state !== CLOSED) return false;
     this.toldOpen = true;
+    this.update();
     this.owner?.opened(this.isOpen ? undefined : this.failure);
     return this.isOpen;
   }
@@ -120,7 +125,7 @@ export class TcpHandle extends StreamHandle implements Handle {
 
   readStart(): void {
     if (this.reading || this.toldEnd) return;
-    this.reading = true;
+    this.setReading(true);
     // What is there already is told like the rest: not within the call.
     if (user.readable(this.tcb) > 0 || this.tcb.finReceived || this.tcb.state === CLOSED) this.events.note(this);
   }
@@ -151,6 +156,7 @@ export class TcpHandle extends StreamHandle implements Handle {
   }
 
   private end(how: () => void): void {
+    this.isClosing = true;
     this.leave();
     this.tcb.events = { closed: () => this.unref() };
     how();
@@ -186,7 +192,23 @@ export class TcpHandle extends StreamHandle implements Handle {
   // ── Keeping the process alive ─────────────────────────────────────────────────────────────────
 
   protected override get isAlive(): boolean {
-    return this.tcb?.state !== CLOSED;
+    const { tcb } = this;
+    if (!tcb) return true;
+    return tcb.state !== CLOSED && (!this.toldOpen || super.isAlive || this.isClosing || this.isSending);
+  }
+
+  /** Bytes, or the end, that the peer has not acknowledged: when the process is gone nobody sends them again. That is looked at now and then. */
+  private get isSending(): boolean {
+    const { tcb } = this;
+    const isSending = tcb.nxt !== tcb.una || tcb.unsent > 0;
+    if (isSending && !this.isLooking) {
+      this.isLooking = true;
+      this.host.names.alarms.after(LOOK_MS, () => {
+        this.isLooking = false;
+        this.update();
+      });
+    }
+    return isSending;
   }
 
   /** An operating system sends what is left when the process is gone. Here the process waits for it, but not for ever. */

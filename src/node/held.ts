@@ -12,24 +12,34 @@ export abstract class Held extends AsyncResource {
   noted = false;
   protected readonly host: Host;
   protected holds = false;
+  private isReferenced = true;
 
   constructor(type: string, host: Host) {
     super(type);
     this.host = host;
-    this.ref();
+    this.update();
   }
 
   ref(): void {
-    if (!this.holds && this.isAlive) this.host.engine.hold();
-    this.holds ||= this.isAlive;
+    this.isReferenced = true;
+    this.update();
   }
 
   unref(): void {
-    if (this.holds) this.host.engine.letGo();
-    this.holds = false;
+    this.isReferenced = false;
+    this.update();
   }
 
-  /** Whether it can still keep the process. */
+  /** What it waits for has changed. */
+  protected update(): void {
+    const holds = this.isReferenced && this.isAlive;
+    if (holds === this.holds) return;
+    this.holds = holds;
+    if (holds) this.host.engine.hold();
+    else this.host.engine.letGo();
+  }
+
+  /** Whether there is something to wait for. */
   protected get isAlive(): boolean {
     return true;
   }
@@ -86,8 +96,18 @@ export abstract class StreamHandle extends Held implements Teller {
 
   protected tellEnd(): void {
     this.toldEnd = true;
-    this.reading = false;
+    this.setReading(false);
     this.owner?.ended();
+  }
+
+  /** As in libuv, a connection is waited for while it is read, written or made: one that nobody reads is nobody's concern. */
+  protected override get isAlive(): boolean {
+    return this.reading || this.writing !== undefined;
+  }
+
+  protected setReading(on: boolean): void {
+    this.reading = on;
+    this.update();
   }
 
   /** Nobody hears of it after that. */
@@ -98,7 +118,7 @@ export abstract class StreamHandle extends Held implements Teller {
   }
 
   readStop(): void {
-    this.reading = false;
+    this.setReading(false);
   }
 
   /** Writes all of the chunks; `done` when the last byte is in the send buffer. One call at a time. */
@@ -106,6 +126,7 @@ export abstract class StreamHandle extends Held implements Teller {
     // None is empty: the last one says that no more follows.
     const full = chunks.length > 1 ? chunks.filter((chunk) => chunk.length > 0) : chunks;
     this.writing = { chunks: full, index: 0, offset: 0, done };
+    this.update();
     this.advance();
   }
 
@@ -118,6 +139,7 @@ export abstract class StreamHandle extends Held implements Teller {
       error = thrown as LoomError;
     }
     this.writing = undefined;
+    this.update();
     writing.done(error);
   }
 
@@ -141,9 +163,9 @@ export abstract class StreamHandle extends Held implements Teller {
   /** Nobody hears of it any more. */
   protected leave(): void {
     this.owner = undefined;
-    this.reading = false;
     const { writing } = this;
     this.writing = undefined;
+    this.setReading(false);
     // Whoever waits for it hears that it is over, as of a request that libuv has cancelled: without an error, in a turn of its own.
     if (writing) process.nextTick(() => writing.done());
   }

@@ -7,7 +7,7 @@ import { connectArguments } from "./connect.ts";
 import type { Context } from "./context.ts";
 import { nodeError } from "./errors.ts";
 import { type ConnectionListener, Server, type ServerOptions } from "./server.ts";
-import { type Accepted, Socket, type SocketOptions } from "./socket.ts";
+import { type Accepted, Socket, type SocketClass, type SocketOptions } from "./socket.ts";
 
 /** As in Node: less is no attempt. */
 const LEAST_ATTEMPT_MS = 10;
@@ -35,8 +35,6 @@ export interface HostNet {
   setDefaultAutoSelectFamilyAttemptTimeout(ms: number): void;
   getDefaultAutoSelectFamilyAttemptTimeout(): number;
 }
-
-type SocketClass = new (options?: SocketOptions, accepted?: Accepted) => Socket;
 
 /** The class of a host's sockets. */
 export function socketsOf(context: Context): SocketClass {

@@ -45,7 +45,7 @@ export class PipeHandle extends StreamHandle implements Handle {
 
   readStart(): void {
     if (this.reading || this.toldEnd) return;
-    this.reading = true;
+    this.setReading(true);
     if (this.endpoint.available > 0 || this.endpoint.receiveEnded || this.endpoint.error) this.events.note(this);
   }
 

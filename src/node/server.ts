@@ -12,7 +12,7 @@ import { type Handle, TcpHandle } from "./handle.ts";
 import { type HandleOwner, Held } from "./held.ts";
 import { type ListenArguments, type ListenOptions, listenArguments } from "./listen-arguments.ts";
 import { PipeAcceptor } from "./pipe.ts";
-import type { Socket } from "./socket.ts";
+import type { Socket, SocketClass } from "./socket.ts";
 
 export interface ServerOptions {
   allowHalfOpen?: boolean;
@@ -153,7 +153,8 @@ export class Server extends EventEmitter {
       this.#drop(make(NOBODY));
       return;
     }
-    const socket = this.#context.newSocket(
+    const HostSocket = this.#context.socketClass as SocketClass;
+    const socket = new HostSocket(
       { ...options, readableHighWaterMark: options.highWaterMark, writableHighWaterMark: options.highWaterMark },
       {
         handle: make,

@@ -33,6 +33,9 @@ export interface Accepted {
   readonly left: () => void;
 }
 
+/** The class of a host's sockets, which knows it. */
+export type SocketClass = new (options?: SocketOptions, accepted?: Accepted) => Socket;
+
 type Chunk = { chunk: Uint8Array; encoding: BufferEncoding };
 type Done = (error?: Error | null) => void;
 
@@ -407,15 +410,22 @@ export class Socket extends Duplex {
   }
 
   get bytesRead(): number {
+    if (!(#handle in this)) return undefined as never;
     return this.#handle?.bytesRead ?? this.#readInAll;
   }
 
   get bytesWritten(): number {
+    if (!(#handle in this)) return undefined as never;
     return this.#handedDown + Math.max(this.writableLength - this.#inHand, 0);
   }
 
   address(): { address: string; family: string; port: number } | Record<string, never> {
     return this.#names("local") ?? {};
+  }
+
+  /** The prototype, and what has it without being a socket, is asked by those who look at objects: it knows nothing. */
+  static #namesOf(value: object, which: "local" | "remote"): Name | undefined {
+    return #handle in value ? (value as Socket).#names(which) : undefined;
   }
 
   #names(which: "local" | "remote"): Name | undefined {
@@ -424,27 +434,27 @@ export class Socket extends Duplex {
   }
 
   get localAddress(): string | undefined {
-    return this.#names("local")?.address;
+    return Socket.#namesOf(this, "local")?.address;
   }
 
   get localPort(): number | undefined {
-    return this.#names("local")?.port;
+    return Socket.#namesOf(this, "local")?.port;
   }
 
   get localFamily(): string | undefined {
-    return this.#names("local")?.family;
+    return Socket.#namesOf(this, "local")?.family;
   }
 
   get remoteAddress(): string | undefined {
-    return this.#names("remote")?.address;
+    return Socket.#namesOf(this, "remote")?.address;
   }
 
   get remotePort(): number | undefined {
-    return this.#names("remote")?.port;
+    return Socket.#namesOf(this, "remote")?.port;
   }
 
   get remoteFamily(): string | undefined {
-    return this.#names("remote")?.family;
+    return Socket.#namesOf(this, "remote")?.family;
   }
 }
 
