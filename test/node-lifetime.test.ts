@@ -30,6 +30,8 @@ describe("the life of a process", { concurrency: 2 }, () => {
     ["unref", "listening"],
     ["exchange", "got 3000000"],
     ["last", "got 200000"],
+    ["idle", "bye"],
+    ["paused", "accepted"],
     ["lookup", "address 10.0.0.9"],
     ["datagram", "datagram"],
   ]) {

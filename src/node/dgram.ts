@@ -250,6 +250,7 @@ export class Socket extends ConfiguredSocket {
   sendto(bytes: Payload, offset: number, length: number, port: number, address: string, callback?: SendCallback): void {
     checkNumber(offset, "offset");
     checkNumber(length, "length");
+    checkNumber(port, "port");
     checkText(address, "address");
     this.send(bytes as Uint8Array, offset, length, port, address, callback);
   }

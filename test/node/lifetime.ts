@@ -57,6 +57,24 @@ const CASES: Record<string, () => void> = {
       const socket = near.net.connect(80, "10.0.0.2", () => socket.write(Buffer.alloc(200_000), () => socket.destroy()));
     });
   },
+  /** An end of a connection that may still be written, and that nobody writes: the other is gone. */
+  idle: () => {
+    const listening = far.net.createServer((socket) => {
+      socket.end("bye", () => socket.destroy());
+      listening.close();
+    });
+    listening.listen(80, () => {
+      near.net.connect({ port: 80, host: "10.0.0.2", allowHalfOpen: true } as never).on("data", (data) => say(String(data)));
+    });
+  },
+  /** One that is open at both ends, and that nobody reads. */
+  paused: () => {
+    const listening = far.net.createServer({ pauseOnConnect: true }, () => {
+      listening.close();
+      say("accepted");
+    });
+    listening.listen(80, () => near.net.connect(80, "10.0.0.2").pause());
+  },
   /** A lookup that is under way. */
   lookup: () => {
     const zone = new Zone("loom.test", [{ name: "www.loom.test", type: "A", address: "10.0.0.9" }]);
