@@ -58,10 +58,14 @@ type Made = (this: unknown, ...args: never[]) => unknown;
 /** A class as Node writes them: over `base`, with something `done` to what it has made. */
 function classOver<C extends new (...args: never[]) => object>(name: string, base: C, done: (made: InstanceType<C>) => void = () => {}): C {
   const make: Made = function (this: unknown, ...args) {
-    if (!(this instanceof (make as unknown as C))) return new (make as unknown as C)(...args);
-    (base as unknown as Made).apply(this, args);
-    done(this as InstanceType<C>);
-    return undefined;
+    if (new.target === undefined && this instanceof (make as unknown as C)) {
+      (base as unknown as Made).apply(this, args);
+      done(this as InstanceType<C>);
+      return undefined;
+    }
+    const made = Reflect.construct(base, args, new.target ?? make) as InstanceType<C>;
+    done(made);
+    return made;
   };
   Object.setPrototypeOf(make, base);
   make.prototype = Object.create(base.prototype, { constructor: { value: make, writable: true, configurable: true } });
