@@ -5,7 +5,7 @@ import * as nodeHttp2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { forHost } from "../src/node/index.ts";
-import { type Pair, pair } from "./node/places.ts";
+import { linesOf, type Pair, pair } from "./node/places.ts";
 
 interface Place {
   readonly near: Pick<typeof nodeHttp2, "connect">;
@@ -76,12 +76,7 @@ describe("HTTP/2 in the clear", () => {
 
   for (const [name, program] of Object.entries(PROGRAMS)) {
     it(name, { timeout: 10_000 }, async () => {
-      const play = async (place: Place) => {
-        const lines: string[] = [];
-        await program(place, (...words) => lines.push(words.join(" ")));
-        return lines;
-      };
-      assert.deepEqual(await play(ours), await play(node));
+      assert.deepEqual(await linesOf(program, ours), await linesOf(program, node));
     });
   }
 });

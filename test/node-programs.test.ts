@@ -11,7 +11,7 @@ import * as nodeNet from "node:net";
 import { after, before, describe, it } from "node:test";
 import { inherits } from "node:util";
 import { forHost } from "../src/node/index.ts";
-import { type Pair, pair } from "./node/places.ts";
+import { linesOf, type Pair, pair } from "./node/places.ts";
 
 interface Modules {
   readonly net: typeof nodeNet;
@@ -231,16 +231,11 @@ describe("programs", { timeout: 60_000 }, () => {
 
   for (const [name, program] of Object.entries(PROGRAMS)) {
     it(name, { timeout: 10_000 }, async () => {
-      const play = async (place: Place) => {
-        const lines: string[] = [];
-        await program(place, (...words) => lines.push(words.join(" ")));
-        return lines;
-      };
-      const mine = await play(ours);
+      const mine = await linesOf(program, ours);
       assert.ok(mine.length > 0);
       // Node's own module cannot be told what to ask here: it has been asked all the same.
       if (name.includes("dns.lookup")) assert.deepEqual(mine, ["asked for some.test"]);
-      else assert.deepEqual(mine, await play(node));
+      else assert.deepEqual(mine, await linesOf(program, node));
     });
   }
 });

@@ -118,6 +118,11 @@ describe("ip against the kernel's", { skip: missing("ip", "sysctl") }, () => {
       ...["route show via zz"],
     ])
       await both(line);
+    router.host.addRoute({ to: "198.18.0.0/15", kind: "local" });
+    const before = await ours("route show table local");
+    assert.equal(await ours("route flush table local"), "");
+    assert.equal(await ours("route show table local"), before);
+    router.host.removeRoute("198.18.0.0/15");
     const told = await runCommand(router, { tool: "ip", words: "route add 10.5.0.0/16 via 10.0.0.7 table local".split(" ") });
     assert.match(told.stderr ?? "", /^Error: table local has this host's own addresses/);
     for (const words of ["route show type bogus", "route show scope near"]) {

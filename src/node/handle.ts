@@ -197,18 +197,20 @@ export class TcpHandle extends StreamHandle implements Handle {
     return tcb.state !== CLOSED && (!this.toldOpen || super.isAlive || this.isClosing || this.isSending);
   }
 
-  /** Bytes, or the end, that the peer has not acknowledged: when the process is gone nobody sends them again. That is looked at now and then. */
+  /** Bytes, or the end, that the peer has not acknowledged: when the process is gone nobody sends them again. */
   private get isSending(): boolean {
-    const { tcb } = this;
-    const isSending = tcb.nxt !== tcb.una || tcb.unsent > 0;
-    if (isSending && !this.isLooking) {
-      this.isLooking = true;
-      this.host.names.alarms.after(LOOK_MS, () => {
-        this.isLooking = false;
-        this.update();
-      });
-    }
-    return isSending;
+    return this.tcb.nxt !== this.tcb.una || this.tcb.unsent > 0;
+  }
+
+  /** One that is waited for because of that alone is looked at now and then: nobody tells when all has arrived. */
+  protected override update(): void {
+    super.update();
+    if (!this.holds || !this.tcb || !this.toldOpen || super.isAlive || this.isClosing || this.isLooking) return;
+    this.isLooking = true;
+    this.host.names.alarms.after(LOOK_MS, () => {
+      this.isLooking = false;
+      this.update();
+    });
   }
 
   /** An operating system sends what is left when the process is gone. Here the process waits for it, but not for ever. */

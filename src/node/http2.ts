@@ -85,9 +85,10 @@ function waitFor(session: http2.ClientHttp2Session, raw: Socket): void {
   Object.defineProperty(session, "connecting", { get: () => raw.connecting, configurable: true });
   session.emit = (event: string | symbol, ...args: unknown[]) => {
     const tell = () => (emit as (event: string | symbol, ...args: unknown[]) => boolean).call(session, event, ...args);
-    if (event !== "connect" || !raw.connecting) return raw.pending && event === "connect" ? false : tell();
-    raw.once("connect", tell);
-    return true;
+    if (event !== "connect" || !raw.pending) return tell();
+    // One that has failed meanwhile never is.
+    if (raw.connecting) raw.once("connect", tell);
+    return raw.connecting;
   };
 }
 

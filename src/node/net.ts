@@ -1,11 +1,10 @@
 /** `node:net` of a host: classes that know it, and what does not depend on any. */
 import { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from "node:net";
 import { callable } from "./callable.ts";
-import { wrongType } from "./checks.ts";
+import { checkBoolean, checkInteger } from "./checks.ts";
 import type { ConnectArguments } from "./connect.ts";
 import { connectArguments } from "./connect.ts";
 import type { Context } from "./context.ts";
-import { nodeError } from "./errors.ts";
 import { type ConnectionListener, Server, type ServerOptions } from "./server.ts";
 import { type Accepted, Socket, type SocketClass, type SocketOptions } from "./socket.ts";
 
@@ -91,18 +90,12 @@ export function netOf(context: Context, HostSocket: SocketClass): HostNet {
 function attemptsOf({ attempts }: Context) {
   return {
     setDefaultAutoSelectFamily(value: boolean): void {
-      if (typeof value !== "boolean") throw wrongType("value", "of type boolean", value);
+      checkBoolean(value, "value");
       attempts.autoSelectFamily = value;
     },
     getDefaultAutoSelectFamily: () => attempts.autoSelectFamily,
     setDefaultAutoSelectFamilyAttemptTimeout(ms: number): void {
-      if (typeof ms !== "number") throw wrongType("value", "of type number", ms);
-      if (!(Number.isInteger(ms) && ms >= 1 && ms <= 2 ** 31 - 1))
-        throw nodeError(
-          "ERR_OUT_OF_RANGE",
-          `The value of "value" is out of range. It must be >= 1 && <= 2147483647. Received ${ms}`,
-          RangeError,
-        );
+      checkInteger(ms, "value", 1, 2 ** 31 - 1);
       attempts.timeoutMs = Math.max(ms, LEAST_ATTEMPT_MS);
     },
     getDefaultAutoSelectFamilyAttemptTimeout: () => attempts.timeoutMs,

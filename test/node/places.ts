@@ -64,3 +64,10 @@ export async function ofPacketloom(): Promise<Place> {
     close,
   };
 }
+
+/** What a program notes when it runs in a place. */
+export async function linesOf<P>(program: (place: P, log: (...words: unknown[]) => void) => Promise<void>, place: P): Promise<string[]> {
+  const lines: string[] = [];
+  await program(place, (...words) => lines.push(words.join(" ")));
+  return lines;
+}

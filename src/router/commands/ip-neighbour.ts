@@ -1,12 +1,12 @@
 /** `ip neigh …`: neighbours, shown and set by hand. */
-import { parseMac, tryParsePrefix } from "../../base/address.ts";
-import { IpAddress } from "../../base/ip-address.ts";
+import { parseMac } from "../../base/address.ts";
+import type { IpAddress } from "../../base/ip-address.ts";
 import type { Neighbour } from "../../ip/neighbours.ts";
 import type { Router } from "../router.ts";
 import { type Output, refused, takeWord, usage } from "./command.ts";
 import { neighbourJson } from "./ip-json.ts";
 import { neighbourText } from "./ip-show.ts";
-import { type Asked, deviceOf, done, isShow, shown } from "./ip-words.ts";
+import { type Asked, addressNamed, deviceOf, done, interfaceOf, isShow, shown } from "./ip-words.ts";
 
 export function neighbour({ host }: Router, [verb, ...words]: readonly string[], asked: Asked): Output {
   const { family } = asked;
@@ -15,7 +15,7 @@ export function neighbour({ host }: Router, [verb, ...words]: readonly string[],
   if (!isOne && verb !== "flush" && !isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip neigh help".`);
   const [state, named] = takeWord(words, "nud");
   const device = isOne ? takeWord(words, "dev")[0] : deviceOf(named);
-  if (device && !host.ip.interfaces.some(({ name }) => name === device)) throw usage(`Cannot find device "${device}"`);
+  if (device) interfaceOf(host, device);
   const { neighbours } = host.ip;
   const wanted = neighbours
     .list()
@@ -40,10 +40,7 @@ function isKnown({ state, probes }: Neighbour): boolean {
 function addressIn(words: readonly string[]): IpAddress {
   const [, others] = takeWord(words, "dev");
   const [, rest] = takeWord(others, "lladdr");
-  const word = rest.find((each) => each !== "to") ?? "";
-  const prefix = tryParsePrefix(word);
-  if (typeof prefix === "string" || word.includes("/")) throw usage(`Error: any valid address is expected rather than "${word}".`);
-  return IpAddress.parse(word);
+  return addressNamed(rest.find((each) => each !== "to") ?? "");
 }
 
 /** A neighbour that is known once and for all (`nud permanent`, the only state that is set by hand here). */
@@ -52,8 +49,7 @@ function setNeighbour(host: Router["host"], verb: "add" | "change" | "replace", 
   if (state !== "permanent") throw usage(`Error: argument "${state}" is wrong: nud state is bad; expected permanent`);
   const [device, [mac]] = [takeWord(words, "dev")[0], takeWord(words, "lladdr")];
   if (device === undefined) throw usage("Device and destination are required arguments.");
-  const iface = host.ip.interfaces.find(({ name }) => name === device);
-  if (!iface) throw usage(`Cannot find device "${device}"`);
+  const iface = interfaceOf(host, device);
   if (mac === undefined) throw usage("Error: No link layer address given.");
   const address = addressIn(words);
   const known = host.ip.neighbours.list().some((each) => each.iface === iface && each.address.equals(address) && each.mac !== undefined);

@@ -10,7 +10,7 @@ import { type Output, refused, takeWord, usage } from "./command.ts";
 import { routeJson } from "./ip-json.ts";
 import { fits, LOCAL_TABLE, metricOf, type RouteFilter, routesOf, type ShownRoute, tablesOf } from "./ip-routes.ts";
 import { protocolOf, routeText, tableNumber } from "./ip-show.ts";
-import { type Asked, done, interfaceOf, isShow, lines, missing, numberOf, shown } from "./ip-words.ts";
+import { type Asked, addressNamed, done, interfaceOf, isShow, lines, missing, numberOf, shown } from "./ip-words.ts";
 
 const CHANGES = ["add", "append", "replace", "change", "del", "delete"];
 
@@ -67,12 +67,6 @@ function oneOf(word: string | undefined, known: readonly string[], why: string):
   return word;
 }
 
-function addressNamed(word: string, what = "address"): IpAddress {
-  const prefix = tryParsePrefix(word);
-  if (typeof prefix === "string" || word.includes("/")) throw usage(`Error: any valid ${what} is expected rather than "${word}".`);
-  return IpAddress.parse(word);
-}
-
 function prefixNamed(word: string, family: 4 | 6): Prefix {
   const text = word === "default" ? (family === 6 ? "::/0" : "0.0.0.0/0") : word;
   const prefix = tryParsePrefix(text);
@@ -98,7 +92,7 @@ function found(host: Host, filter: RouteFilter): ShownRoute[] {
 function flush({ host }: Router, words: readonly string[], family: 4 | 6 | undefined): Output {
   if (words.length === 0) throw usage('"ip route flush" requires arguments.');
   for (const { table, kept } of found(host, filterOf(words, family))) {
-    if (kept && kept.protocol !== "kernel") host.removeRoute(formatPrefix(kept.prefix), kept.metric, table);
+    if (kept && kept.protocol !== "kernel" && table !== LOCAL_TABLE) host.removeRoute(formatPrefix(kept.prefix), kept.metric, table);
   }
   return done;
 }

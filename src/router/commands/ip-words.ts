@@ -1,4 +1,6 @@
 /** What the objects of ip(8) have in common: words that choose, and how what was found is printed. */
+import { tryParsePrefix } from "../../base/address.ts";
+import { IpAddress } from "../../base/ip-address.ts";
 import type { Host } from "../../host/host.ts";
 import type { NetInterface } from "../../ip/interface.ts";
 import { type Output, pick, takeWord, usage } from "./command.ts";
@@ -40,4 +42,10 @@ export function interfaceOf(host: Host, name: string): NetInterface {
   const iface = host.ip.interfaces.find((each) => each.name === name);
   if (!iface) throw usage(`Cannot find device "${name}"`);
   return iface;
+}
+
+export function addressNamed(word: string, what = "address"): IpAddress {
+  const prefix = tryParsePrefix(word);
+  if (typeof prefix === "string" || word.includes("/")) throw usage(`Error: any valid ${what} is expected rather than "${word}".`);
+  return IpAddress.parse(word);
 }
