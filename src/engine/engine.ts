@@ -195,10 +195,14 @@ export class Engine {
 
   // ── Parts ─────────────────────────────────────────────────────────────────────────────────────
 
+  /** Ports that interfaces may have: those of bridges are not among them. */
+  get portCount(): number {
+    return this.ports.length - this.memory.layout.sizes.bridges;
+  }
+
   port(index: number): Port {
-    const visible = this.ports.length - this.memory.layout.sizes.bridges;
-    const port = index < visible ? this.ports[index] : undefined;
-    if (!port) throw new LoomError("ENOENT", `there is no port ${index}; this engine has ports 0 to ${visible - 1}`);
+    const port = index < this.portCount ? this.ports[index] : undefined;
+    if (!port) throw new LoomError("ENOENT", `there is no port ${index}; this engine has ports 0 to ${this.portCount - 1}`);
     return port;
   }
 

@@ -87,15 +87,22 @@ export class Port {
     this.scratch = scratch;
     this.mtuChanged = mtuChanged;
     const at = memory.port(index);
-    memory.u8[at + abi.PORT_KIND] = abi.KIND_RINGS;
+    this.useRings();
     memory.setU16(at + abi.PORT_PVID, 1);
     memory.setU16(at + abi.PORT_TABLE4, abi.NO_TABLE);
     memory.setU16(at + abi.PORT_TABLE6, abi.NO_TABLE);
+    this.configure({ mac: Uint8Array.of(2, 0, 0, 0, index >> 8, index & 255), mtu: 1500, up: true });
+  }
+
+  /** Frames come and go by the port's own rings, whatever moved them before. */
+  useRings(): void {
+    const { memory, index } = this;
+    const at = memory.port(index);
+    memory.u8[at + abi.PORT_KIND] = abi.KIND_RINGS;
     for (let w = 0; w < memory.layout.workers; w++) {
       memory.setU32(at + abi.PORT_RX + 4 * w, memory.ring(index, w, false));
       memory.setU32(at + abi.PORT_TX + 4 * w, memory.ring(index, w, true));
     }
-    this.configure({ mac: Uint8Array.of(2, 0, 0, 0, index >> 8, index & 255), mtu: 1500, up: true });
   }
 
   /** Changes what is given and leaves the rest. Safe while workers run. */

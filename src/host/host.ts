@@ -15,7 +15,6 @@ import { type LookupAddress, type LookupOptions, literal } from "../dns/lookup.t
 import type { Resolver } from "../dns/resolver.ts";
 import { type Device, Engine, type EngineOptions } from "../engine/engine.ts";
 import type { Network } from "../engine/network.ts";
-import type { Port } from "../engine/port.ts";
 import type { Firewall } from "../filter/firewall.ts";
 import type { TraceEntry } from "../filter/trace.ts";
 import type { AddressInfo, AddressOptions } from "../ip/addresses.ts";
@@ -55,11 +54,13 @@ import type {
   UnixPath,
 } from "./options.ts";
 import type { QueueCounters, QueueHandler, QueueOptions } from "./packet-queues.ts";
+import { HostPorts, type PreparedInterface } from "./prepared-interface.ts";
 import { openRaw, type RawOptions } from "./raw-options.ts";
 import { type RuleOptions, ruleOf } from "./rule-options.ts";
 
 export type { PortVlan, PortVlans, StationInfo } from "./bridges.ts";
 export type * from "./options.ts";
+export type { PreparedInterface } from "./prepared-interface.ts";
 
 const NOBODY = { pid: 0, uid: 0, gid: 0 };
 const UNIX_BACKLOG = 511;
@@ -101,14 +102,12 @@ export class Host {
   private readonly devices = new Map<NetInterface, Device>();
   private readonly bridges: HostBridges;
   private readonly clockwork: Device;
-  private nextPort = 0;
   /** Why the host does nothing any more. */
   private over: LoomError | undefined;
   private shutting: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
   private readonly forget: () => void;
-  /** Ports of interfaces that were removed. */
-  private readonly freed: Port[] = [];
+  private readonly ports: HostPorts;
 
   private constructor(engine: Engine, options: HostOptions) {
     this.engine = engine;
@@ -118,6 +117,7 @@ export class Host {
     this.ip = new IpStack(engine, { random, forwarding: options.forwarding, neighbours: options.neighbours });
     // A seed fixes the secrets too, so that a run can be repeated bit for bit.
     const key = options.seed === undefined ? undefined : random.fill(new Uint8Array(16));
+    this.ports = new HostPorts(engine, random);
     this.tcp = new TcpLayer(this.ip, { defaults: options.tcp, secret: key, handshakes: options.handshakes });
     this.udp = new UdpLayer(this.ip);
     this.names = new HostNames(this.ip, this.udp, this.tcp, options);
@@ -224,16 +224,34 @@ export class Host {
   /** Adds an interface, on a running host too. */
   async addInterface(options: InterfaceOptions): Promise<NetInterface> {
     this.check();
+    this.checkName(options?.name);
+    const prepared = await this.prepareInterface(options);
+    try {
+      return this.addPrepared(prepared);
+    } finally {
+      prepared.close();
+    }
+  }
+
+  /**
+   * The part of `addInterface` that may fail for reasons outside: opens the device, on a port of its own, without telling the rest of the host.
+   * `addPrepared` does the rest, at once; or `close` what is not wanted after all.
+   */
+  async prepareInterface(options: InterfaceOptions): Promise<PreparedInterface> {
+    this.check();
     checkOptions("interface", INTERFACE satisfies Shape<InterfaceOptions>, options);
     checkPort(options);
-    const { engine, ip } = this;
+    return this.ports.prepare(options);
+  }
+
+  /** Makes an interface of what was prepared. */
+  addPrepared(prepared: PreparedInterface): NetInterface {
+    this.check();
+    const { ip, engine } = this;
+    const { options, port, device } = prepared;
+    this.checkName(options.name);
+    prepared.taken();
     const name = options.name ?? this.freeName();
-    if (ip.interfaces.some((iface) => iface.name === name)) throw new LoomError("EEXIST", `there is an interface ${name} already`);
-    const port = options.port ?? this.takePort();
-    port.configure({ mac: options.mac ?? randomMac(ip.random), mtu: options.mtu, up: true });
-    const device = await options.device?.(engine, port);
-    // What was asked for counts more than what the device brought along.
-    port.configure({ mac: options.mac, mtu: options.mtu });
     const probes = options.probes ?? (options.autoconf ? 1 : 0);
     const iface = ip.addInterface(name, port, probes, options.master !== undefined);
     iface.proxy = options.proxy ?? false;
@@ -251,6 +269,10 @@ export class Host {
       throw error;
     }
     return iface;
+  }
+
+  private checkName(name: string | undefined): void {
+    if (this.ip.interfaces.some((iface) => iface.name === name)) throw new LoomError("EEXIST", `there is an interface ${name} already`);
   }
 
   private configureInterface(iface: NetInterface, options: InterfaceOptions, probes: number): void {
@@ -278,7 +300,7 @@ export class Host {
     this.dhcpClients.stop(name, false);
     this.ip.removeInterface(iface);
     if (device) this.engine.detach(device);
-    this.freed.push(iface.port);
+    this.ports.give(iface.port);
   }
 
   /**
@@ -305,12 +327,6 @@ export class Host {
   vlans(name: string): PortVlan[] {
     this.check();
     return this.bridges.vlans(this.ip.interface(name));
-  }
-
-  private takePort(): Port {
-    const port = this.freed.pop() ?? this.engine.port(this.nextPort);
-    this.nextPort = Math.max(this.nextPort, port.index + 1);
-    return port.configure({ mtu: 1500, promiscuous: false, offload: { chains: false, segmentation: false, partialChecksum: false } });
   }
 
   private freeName(): string {
@@ -724,11 +740,6 @@ function checkMemory(engine: Engine): void {
 }
 
 /** A locally administered unicast address (IEEE 802 §8.4). */
-function randomMac(random: Random): string {
-  const bytes = random.fill(new Uint8Array(6));
-  bytes[0] = (bytes[0] & 0xfc) | 2;
-  return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join(":");
-}
 
 /** Waits for the handshake, until `signal` says otherwise. */
 async function whenConnected(socket: TcpSocket, signal: AbortSignal): Promise<TcpSocket> {

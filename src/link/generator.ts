@@ -38,22 +38,41 @@ export interface GeneratorOptions {
   count?: bigint;
 }
 
-/** Memory in the generators' region is handed out in order and taken back all at once. */
-const spaces = new WeakMap<Engine, { next: number; end: number }>();
+interface Span {
+  readonly at: number;
+  readonly end: number;
+  readonly port: Port;
+}
 
-function take(engine: Engine, bytes: number): number {
-  const base = engine.memory.base(abi.REGION_GENERATORS);
-  const space = spaces.get(engine) ?? { next: base, end: base + engine.memory.size(abi.REGION_GENERATORS) };
-  spaces.set(engine, space);
-  const at = space.next;
-  space.next += Math.ceil(bytes / 64) * 64;
-  if (space.next > space.end) throw new LoomError("ENOMEM", `a generator needs ${bytes} bytes more; raise generatorBytes`);
+/** What is taken of the generators' region, in order. */
+const taken = new WeakMap<Engine, Span[]>();
+
+const spansOf = (engine: Engine) => taken.get(engine) ?? [];
+
+/** The first gap that is large enough. */
+function take(engine: Engine, port: Port, bytes: number): number {
+  const size = Math.ceil(bytes / 64) * 64;
+  const spans = spansOf(engine);
+  let at = engine.memory.base(abi.REGION_GENERATORS);
+  let place = 0;
+  while (place < spans.length && spans[place].at - at < size) at = spans[place++].end;
+  if (at + size > engine.memory.base(abi.REGION_GENERATORS) + engine.memory.size(abi.REGION_GENERATORS))
+    throw new LoomError("ENOMEM", `a generator needs ${bytes} bytes more; raise generatorBytes`);
+  taken.set(engine, spans.toSpliced(place, 0, { at, end: at + size, port }));
   return at;
 }
 
-/** Takes all generators' memory back; ports must be given new ones before they are polled again. */
-export function clearGenerators(engine: Engine): void {
-  spaces.delete(engine);
+function give(engine: Engine, port: Port): void {
+  taken.set(
+    engine,
+    spansOf(engine).filter((span) => span.port !== port),
+  );
+}
+
+/** The port generates no more, its memory is for others; it moves frames by its rings again. */
+export function detachGenerator(engine: Engine, port: Port): void {
+  port.useRings();
+  give(engine, port);
 }
 
 /** Bytes that `attachGenerator` will take, for sizing the engine. */
@@ -62,35 +81,57 @@ export function generatorBytes(options: Pick<GeneratorOptions, "flows" | "destin
   return 256 + stream + workers * (abi.GENERATOR_SIZE + (options.flows ?? 1024) * abi.TEMPLATE_SIZE + 128);
 }
 
-/** Makes a port generate. Each worker of `workers` (default all that poll it: worker 0) gets flows of its own. */
+/**
+ * Makes a port generate, instead of what it generated until now. Each worker of `workers` (default all that poll it: worker 0) gets flows of
+ * its own. Throws ENOMEM when the engine's `generatorBytes` are used up.
+ */
 export function attachGenerator(engine: Engine, port: Port, options: GeneratorOptions, workers: readonly number[] = [0]): void {
-  const { memory } = engine;
-  const flows = options.flows ?? 1024;
   const destinations = options.family === 4 ? options.destinations.length : options.destinations.length / 16;
-  if (flows < 1 || destinations < 1) throw invalid("a generator needs at least one flow and one destination");
+  if ((options.flows ?? 1024) < 1 || destinations < 1) throw invalid("a generator needs at least one flow and one destination");
   const frames = frameLengths(options);
-  const stream = options.everyPacket ? writeStream(engine, options) : 0;
-  for (const [share, worker] of workers.entries()) {
-    const templates = take(engine, flows * abi.TEMPLATE_SIZE);
-    for (let flow = 0; flow < flows; flow++) {
-      const frame = frames[flow % frames.length];
-      writeTemplate(engine, port, options, templates + flow * abi.TEMPLATE_SIZE, share * flows + flow, frame, destinations);
+  give(engine, port);
+  try {
+    const stream = options.everyPacket ? writeStream(engine, port, options) : 0;
+    const shares = workers.map((_, share) =>
+      writeShare(engine, port, options, frames, { stream, destinations, share, of: workers.length }),
+    );
+    for (let w = 0; w < engine.memory.layout.workers; w++) {
+      engine.memory.setU32(engine.memory.port(port.index) + abi.PORT_RX + 4 * w, shares[workers.indexOf(w)] ?? 0);
     }
-    const generator = take(engine, abi.GENERATOR_SIZE);
-    memory.setU32(generator + abi.GEN_TEMPLATES, templates);
-    memory.setU32(generator + abi.GEN_TEMPLATE_COUNT, flows);
-    memory.setU32(generator + abi.GEN_STREAM, stream);
-    memory.setU32(generator + abi.GEN_STREAM_LENGTH, options.everyPacket ? destinations : 1);
-    memory.setU32(generator + abi.GEN_NEXT_TEMPLATE, 0);
-    memory.setU32(generator + abi.GEN_NEXT_STREAM, options.everyPacket ? Math.floor((destinations * share) / workers.length) : 0);
-    memory.setU32(generator + abi.GEN_FAMILY, options.everyPacket ? options.family : 0);
-    memory.u64[(generator + abi.GEN_LEFT) / 8] = options.count ?? 0xffffffffffffffffn;
-    memory.setU32(memory.port(port.index) + abi.PORT_RX + 4 * worker, generator);
+  } catch (error) {
+    detachGenerator(engine, port);
+    throw error;
   }
-  for (let w = 0; w < memory.layout.workers; w++) {
-    if (!workers.includes(w)) memory.setU32(memory.port(port.index) + abi.PORT_RX + 4 * w, 0);
+  engine.memory.u8[engine.memory.port(port.index) + abi.PORT_KIND] = abi.KIND_GENERATOR;
+}
+
+interface Share {
+  readonly stream: number;
+  readonly destinations: number;
+  readonly share: number;
+  readonly of: number;
+}
+
+/** One worker's flows, and what it knows of where it is among them. */
+function writeShare(engine: Engine, port: Port, options: GeneratorOptions, frames: readonly number[], part: Share): number {
+  const { memory } = engine;
+  const { flows = 1024, everyPacket } = options;
+  const { stream, destinations, share, of } = part;
+  const templates = take(engine, port, flows * abi.TEMPLATE_SIZE);
+  for (let flow = 0; flow < flows; flow++) {
+    const frame = frames[flow % frames.length];
+    writeTemplate(engine, port, options, templates + flow * abi.TEMPLATE_SIZE, share * flows + flow, frame, destinations);
   }
-  memory.u8[memory.port(port.index) + abi.PORT_KIND] = abi.KIND_GENERATOR;
+  const generator = take(engine, port, abi.GENERATOR_SIZE);
+  memory.setU32(generator + abi.GEN_TEMPLATES, templates);
+  memory.setU32(generator + abi.GEN_TEMPLATE_COUNT, flows);
+  memory.setU32(generator + abi.GEN_STREAM, stream);
+  memory.setU32(generator + abi.GEN_STREAM_LENGTH, everyPacket ? destinations : 1);
+  memory.setU32(generator + abi.GEN_NEXT_TEMPLATE, 0);
+  memory.setU32(generator + abi.GEN_NEXT_STREAM, everyPacket ? Math.floor((destinations * share) / of) : 0);
+  memory.setU32(generator + abi.GEN_FAMILY, everyPacket ? options.family : 0);
+  memory.u64[(generator + abi.GEN_LEFT) / 8] = options.count ?? 0xffffffffffffffffn;
+  return generator;
 }
 
 /** Bytes in memory of the frames a load is made of, in turn. */
@@ -103,9 +144,9 @@ export function frameLengths(options: Pick<GeneratorOptions, "frameSize" | "fami
 }
 
 /** The address stream in network order. */
-function writeStream(engine: Engine, options: GeneratorOptions): number {
+function writeStream(engine: Engine, port: Port, options: GeneratorOptions): number {
   const { u8 } = engine.memory;
-  const at = take(engine, options.destinations.byteLength);
+  const at = take(engine, port, options.destinations.byteLength);
   if (options.family === 6) u8.set(options.destinations as Uint8Array, at);
   else {
     const view = new DataView(engine.memory.buffer, at, options.destinations.byteLength);

@@ -9,7 +9,7 @@ import type { HopSpec, RouteSet } from "../base/routes.ts";
 import type { Counters } from "../engine/counters.ts";
 import { Engine, type EngineOptions } from "../engine/engine.ts";
 import type { RouteTable } from "../engine/route-table.ts";
-import { attachGenerator, clearGenerators, flowFrame, frameLengths, type GeneratorOptions, Samples } from "../link/generator.ts";
+import { attachGenerator, flowFrame, frameLengths, type GeneratorOptions, Samples } from "../link/generator.ts";
 import { PrefixMap4, PrefixMap6 } from "../rib/prefix-map.ts";
 import { type OracleHop, route } from "../wire/forward.ts";
 import { type Distribution, destinations4, destinations6 } from "./destinations.ts";
@@ -111,7 +111,6 @@ export class Rig {
   /** Sets the traffic; counters are taken as zero from here. */
   offer(load: Load): void {
     const destinations = this.stream(load);
-    clearGenerators(this.engine);
     this.load = {
       family: load.family,
       frameSize: load.frameSize,

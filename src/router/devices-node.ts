@@ -5,7 +5,7 @@ import { IpAddress } from "../base/ip-address.ts";
 import type { Device, Engine } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
 import type { DeviceFor } from "../host/host.ts";
-import { attachGenerator } from "../link/generator.ts";
+import { attachGenerator, detachGenerator } from "../link/generator.ts";
 import { packet } from "../link/packet.ts";
 import { CaptureWriter, readCapture } from "../link/pcap.ts";
 import { qemuListen } from "../link/qemu-node.ts";
@@ -87,5 +87,5 @@ function generator({ destinations, frameSize = 64, flows, count }: Of<"generator
     destinations: targets,
     count: count === undefined ? undefined : BigInt(count),
   });
-  return { name: "generator", poll: () => 0 };
+  return { name: "generator", poll: () => 0, close: () => detachGenerator(engine, port) };
 }

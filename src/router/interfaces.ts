@@ -1,11 +1,12 @@
 /** A router's interfaces, made and changed as the configuration says; what stays the same is not touched. */
 import { LoomError } from "../base/errors.ts";
 import type { Port } from "../engine/port.ts";
-import type { DeviceFor, Host } from "../host/host.ts";
+import type { DeviceFor, Host, InterfaceOptions } from "../host/host.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import { bridge } from "../link/bridge.ts";
 import { changed, same } from "./changes.ts";
-import type { DeviceConfig, InterfaceConfig, OuterDevice } from "./schema.ts";
+import { Opening } from "./opening.ts";
+import type { InterfaceConfig, OuterDevice } from "./schema.ts";
 
 /** Makes devices: by their description, or ready ones by the interface's name. */
 export type DeviceMaker = (config: OuterDevice, interfaceName: string) => DeviceFor;
@@ -46,46 +47,69 @@ export class Interfaces {
       });
   }
 
+  /** Opens what the next configuration has and this one has not. When something cannot be it throws, and nothing has changed. */
+  open(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[]): Promise<Opening> {
+    const gone = this.gone(next, before);
+    // One whose device is another one has a name that is taken until that goes; what it is to have is opened all the same.
+    const fresh = next.filter(({ name, device }) => device?.kind !== "bridge" && (!this.isThere(name) || gone.includes(name)));
+    return Opening.open(
+      this.host,
+      fresh.map((config) => this.optionsOf(config)),
+      gone.length > 0,
+    );
+  }
+
+  private isThere(name: string): boolean {
+    return this.host.ip.interfaces.some((iface) => iface.name === name);
+  }
+
+  private gone(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[]): string[] {
+    const stays = (old: InterfaceConfig) => next.some(({ name, device }) => name === old.name && same(device, old.device));
+    return before.filter((old) => this.isThere(old.name) && !stays(old)).map(({ name }) => name);
+  }
+
   /** Those that are gone, or whose device is another one, go first. */
   remove(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[], leaving: (iface: NetInterface) => void): void {
-    for (const old of before) {
-      const now = next.find(({ name }) => name === old.name);
-      const isThere = this.host.ip.interfaces.some(({ name }) => name === old.name);
-      if (!isThere || (now && same(now.device, old.device))) continue;
-      leaving(this.host.ip.interface(old.name));
-      this.host.removeInterface(old.name);
+    for (const name of this.gone(next, before)) {
+      leaving(this.host.ip.interface(name));
+      this.host.removeInterface(name);
     }
   }
 
-  async set(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[]): Promise<void> {
+  async set(next: readonly InterfaceConfig[], before: readonly InterfaceConfig[], opening: Opening): Promise<void> {
     // What another interface is to have now is taken from the one that had it first.
     for (const config of next) {
       const old = before.find(({ name }) => name === config.name);
-      const gone =
-        old && this.host.ip.interfaces.some(({ name }) => name === old.name)
-          ? changed([config.gateway ?? []].flat(), [old.gateway ?? []].flat()).gone
-          : [];
+      const gone = old && this.isThere(old.name) ? changed([config.gateway ?? []].flat(), [old.gateway ?? []].flat()).gone : [];
       for (const via of gone) this.host.removeRoute(everything(via));
     }
     // Bridges before their ports.
     const ordered = [...next].sort((a, b) => Number(a.master !== undefined) - Number(b.master !== undefined));
     for (const config of ordered) {
       const old = before.find(({ name }) => name === config.name);
-      const isThere = this.host.ip.interfaces.some(({ name }) => name === config.name);
-      if (isThere && old) this.change(config, old);
-      else await this.add(config);
+      if (this.isThere(config.name) && old) this.change(config, old);
+      else await this.add(config, opening);
     }
   }
 
-  private async add({ device, qdisc: _, up, ...options }: InterfaceConfig): Promise<void> {
-    const { name } = options;
-    const ready = this.ready[name] ?? (device && this.made(device, name));
-    const mac = options.mac ?? this.macOf?.(name);
-    await this.host.addInterface({ ...options, ...(mac && { mac }), device: ready, port: this.ports[name] });
-    if (up === false) this.host.setUp(name, false);
+  private async add(config: InterfaceConfig, opening: Opening): Promise<void> {
+    const { host } = this;
+    const prepared = opening.of(config.name);
+    if (prepared) host.addPrepared(prepared);
+    else await host.addInterface(this.optionsOf(config));
+    if (config.up === false) host.setUp(config.name, false);
   }
 
-  private made(device: DeviceConfig, name: string): DeviceFor {
+  private optionsOf(config: InterfaceConfig): InterfaceOptions {
+    const { device: _, qdisc: __, up: ___, ...options } = config;
+    const mac = config.mac ?? this.macOf?.(config.name);
+    return { ...options, ...(mac && { mac }), device: this.makerOf(config), port: this.ports[config.name] };
+  }
+
+  /** What opens an interface's device, if it has one. */
+  private makerOf({ name, device }: InterfaceConfig): DeviceFor | undefined {
+    const ready = this.ready[name];
+    if (ready || !device) return ready;
     if (device.kind !== "bridge") return this.deviceOf(device, name);
     const { kind: _, ...options } = device;
     return bridge(options);

@@ -21,6 +21,7 @@ import { checkConfig } from "./config.ts";
 import { egressPolicy } from "./egress.ts";
 import { type InterfaceSources, Interfaces } from "./interfaces.ts";
 import { NAT64_INTERFACE, Nat64, pref64Of } from "./nat64.ts";
+import type { Opening } from "./opening.ts";
 import { PortMapping } from "./port-mapping.ts";
 import { Queues } from "./queues.ts";
 import { Routing } from "./routing.ts";
@@ -132,6 +133,7 @@ export class Router {
         await this.apply(next);
       } catch (error) {
         // What was wrong is told, not what went wrong on the way back.
+        if (this.current === before) throw error;
         await this.apply(before).catch((second) => {
           if (error instanceof Error) error.cause ??= second;
         });
@@ -145,12 +147,21 @@ export class Router {
 
   private async apply(next: RouterConfig): Promise<void> {
     const before = this.current;
+    const opening = await this.interfaces.open(next.interfaces, before.interfaces);
+    try {
+      await this.become(next, before, opening);
+    } finally {
+      opening.close();
+    }
+  }
+
+  private async become(next: RouterConfig, before: RouterConfig, opening: Opening): Promise<void> {
     // Whatever happens on the way, the next change compares with what was attempted.
     this.current = next;
     this.interfaces.remove(next.interfaces, before.interfaces, (iface) => this.queues.remove(iface));
     // Rules before interfaces: nothing passes a new interface without them.
     this.rules.set(next);
-    await this.interfaces.set(next.interfaces, before.interfaces);
+    await this.interfaces.set(next.interfaces, before.interfaces, opening);
     await this.nat64.set(next);
     this.rules.refresh();
     this.routing.set(next, before);
