@@ -777,10 +777,10 @@ export const SEEN_STATIC = 0xffffffff;
 
 // ── Generators ──────────────────────────────────────────────────────────────────────────────────
 /*
- *  +0 template | templates | stream | stream length | position per worker: separate generators
- * +16 next template | next stream entry | stride of a template | stream family
- * +32 packets left (u64, all ones = endless) | packets per burst
- * Template: 16 bytes {frame length u32, checksum base u32, …} and TEMPLATE_FRAME bytes of frame.
+ *  +0 templates | how many | stream (0: none) | stream length in entries; each worker has a generator of its own
+ * +16 next template | next stream entry | family (4 or 6) | next flow
+ * +32 packets left (u64, all ones = endless) | flows | how many
+ * Template: 16 bytes {frame length u32, …} and TEMPLATE_FRAME_SIZE bytes of frame. Flow i is written over template i modulo their number.
  */
 export const GENERATOR_SIZE = 64;
 export const GEN_TEMPLATES = 0;
@@ -790,12 +790,25 @@ export const GEN_STREAM_LENGTH = 12;
 export const GEN_NEXT_TEMPLATE = 16;
 export const GEN_NEXT_STREAM = 20;
 export const GEN_FAMILY = 24;
+export const GEN_NEXT_FLOW = 28;
 export const GEN_LEFT = 32;
+export const GEN_FLOWS = 40;
+export const GEN_FLOW_COUNT = 44;
 export const TEMPLATE_SIZE = 96;
 export const TEMPLATE_LENGTH = 0;
-export const TEMPLATE_SUM = 4;
 export const TEMPLATE_FRAME = 16;
 export const TEMPLATE_FRAME_SIZE = 80;
+/*
+ * What frames of a flow have of their own, as it lies in them: source and destination address, ports; of IPv4 the identification; the checksum of
+ * IPv4's header or of UDP over IPv6, in front of a stream the sum without the destination.
+ */
+export const GENFLOW4_SIZE = 16;
+export const GENFLOW4_PORTS = 8;
+export const GENFLOW4_ID = 12;
+export const GENFLOW4_SUM = 14;
+export const GENFLOW6_SIZE = 40;
+export const GENFLOW6_PORTS = 32;
+export const GENFLOW6_SUM = 36;
 
 /* Sample ring of a sink: +0 stride (every n-th packet) | countdown | capacity | written | +64 slots {length u32, port u32, sequence u64, bytes} */
 export const SAMPLES_STRIDE = 0;

@@ -6,8 +6,8 @@ import * as abi from "../assembly/abi.ts";
 import { Balancer } from "../src/balance/index.ts";
 import { IpAddress } from "../src/base/ip-address.ts";
 import { Firewall } from "../src/filter/index.ts";
-import { Engine, type EngineOptions, Random } from "../src/index.ts";
-import { attachGenerator, Samples } from "../src/link/generator.ts";
+import { Engine, type EngineOptions } from "../src/index.ts";
+import { attachGenerator, type GeneratorOptions, generatorBytes, Samples } from "../src/link/generator.ts";
 import { Conntrack } from "../src/track/index.ts";
 import { checksum, l4Checksum, parseEthernet, parseIpv4, parseIpv6 } from "../src/wire/index.ts";
 import { kernelRates } from "./compare/kernel.ts";
@@ -48,7 +48,7 @@ async function middle({ flows, family = 4, ruleset, destinations = spread(flows)
     flows: Math.ceil(flows * 1.1) + 1024,
     flowAccounting: 0,
     filterBytes: 16 << 20,
-    generatorBytes: flows * (abi.TEMPLATE_SIZE + 1) + (1 << 20),
+    generatorBytes: generatorBytes({ flows, destinations }),
     samples: 256,
     routes4: 1000,
     ...options,
@@ -65,9 +65,15 @@ async function middle({ flows, family = 4, ruleset, destinations = spread(flows)
   network.configure({ track: true });
   const firewall = new Firewall(engine, network);
   if (ruleset) firewall.apply(ruleset);
-  const addressed = family === 4 ? { family, destinations } : { family, destinations: spread6(flows) };
-  attachGenerator(engine, engine.port(0), { ...addressed, frameSize: 64, flows, sourceMac: mac(9) });
-  return { engine, network, firewall, table4, conntrack: new Conntrack(engine) };
+  const load: GeneratorOptions = {
+    family,
+    destinations: family === 4 ? destinations : spread6(flows),
+    frameSize: 64,
+    flows,
+    sourceMac: mac(9),
+  };
+  attachGenerator(engine, engine.port(0), load);
+  return { engine, network, firewall, table4, load, conntrack: new Conntrack(engine) };
 }
 
 type Middle = Awaited<ReturnType<typeof middle>>;
@@ -83,19 +89,6 @@ function drive({ engine }: Middle, ms: number): number {
     now = performance.now();
   }
   return (sent() - before) / (now - start) / 1000;
-}
-
-/** Flows take turns in another order than that in which they began, so that their records are met all over memory. */
-function shuffle({ engine: { memory } }: Middle, flows: number): void {
-  const base = memory.getU32(memory.getU32(memory.port(0) + abi.PORT_RX) + abi.GEN_TEMPLATES);
-  const random = new Random(1);
-  const kept = new Uint8Array(abi.TEMPLATE_SIZE);
-  for (let i = flows - 1; i > 0; i--) {
-    const [a, b] = [base + i * abi.TEMPLATE_SIZE, base + random.below(i + 1) * abi.TEMPLATE_SIZE];
-    kept.set(memory.u8.subarray(a, a + abi.TEMPLATE_SIZE));
-    memory.u8.copyWithin(a, b, b + abi.TEMPLATE_SIZE);
-    memory.u8.set(kept, b);
-  }
 }
 
 /** What is wrong with the packets that came out, if anything. */
@@ -130,7 +123,8 @@ async function measure(
   prepare?.(it);
   // Every flow has been seen before the clock runs.
   while (it.conntrack.count < setup.flows) drive(it, 50);
-  shuffle(it, setup.flows);
+  // Flows take turns in another order than that in which they began, so that their records are met all over memory.
+  attachGenerator(it.engine, it.engine.port(0), { ...it.load, shuffle: 1 });
   const samples = new Samples(it.engine, [it.engine.port(1)], 20_011);
   const rates = repeat(context, () => drive(it, context.ms));
   const wrong = problem(it, samples, fits) ?? (it.conntrack.count === setup.flows ? undefined : `${it.conntrack.count} flows`);

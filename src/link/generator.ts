@@ -4,9 +4,10 @@
  */
 import * as abi from "../../assembly/abi.ts";
 import { invalid, LoomError } from "../base/errors.ts";
+import { Random } from "../base/random.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
-import { checksum, pseudoSum } from "../wire/checksum.ts";
+import { checksum } from "../wire/checksum.ts";
 import { ETHERTYPE, serializeEthernet } from "../wire/ethernet.ts";
 import { addressBytes4, PROTOCOL, serializeIpv4 } from "../wire/ipv4.ts";
 import { serializeIpv6 } from "../wire/ipv6.ts";
@@ -36,6 +37,8 @@ export interface GeneratorOptions {
   stations?: { sources: readonly Uint8Array[]; targets: readonly Uint8Array[] };
   /** Packets to make per worker; default endless. */
   count?: bigint;
+  /** Seed of the order in which flows take turns; default: by their numbers. */
+  shuffle?: number;
 }
 
 interface Span {
@@ -75,10 +78,20 @@ export function detachGenerator(engine: Engine, port: Port): void {
   give(engine, port);
 }
 
-/** Bytes that `attachGenerator` will take, for sizing the engine. */
-export function generatorBytes(options: Pick<GeneratorOptions, "flows" | "destinations" | "everyPacket">, workers = 1): number {
+/** Bytes that `attachGenerator` will take at most, for sizing the engine. */
+export function generatorBytes(options: SizedBy, workers = 1): number {
   const stream = options.everyPacket ? options.destinations.byteLength + 64 : 0;
-  return 256 + stream + workers * (abi.GENERATOR_SIZE + (options.flows ?? 1024) * abi.TEMPLATE_SIZE + 128);
+  const templates = templateCount(options) * abi.TEMPLATE_SIZE;
+  return 256 + stream + workers * (abi.GENERATOR_SIZE + templates + (options.flows ?? DEFAULT_FLOWS) * abi.GENFLOW6_SIZE + 192);
+}
+
+type SizedBy = Pick<GeneratorOptions, "flows" | "destinations" | "everyPacket" | "stations"> & { frameSize?: number | "imix" };
+
+const DEFAULT_FLOWS = 1024;
+
+/** Flow i is written over template i modulo this. */
+function templateCount({ stations, frameSize, flows = DEFAULT_FLOWS }: SizedBy): number {
+  return stations ? flows : frameSize === "imix" ? IMIX.length : 1;
 }
 
 /**
@@ -86,50 +99,91 @@ export function generatorBytes(options: Pick<GeneratorOptions, "flows" | "destin
  * its own. Throws ENOMEM when the engine's `generatorBytes` are used up.
  */
 export function attachGenerator(engine: Engine, port: Port, options: GeneratorOptions, workers: readonly number[] = [0]): void {
-  const destinations = options.family === 4 ? options.destinations.length : options.destinations.length / 16;
-  if ((options.flows ?? 1024) < 1 || destinations < 1) throw invalid("a generator needs at least one flow and one destination");
-  const frames = frameLengths(options);
+  const { memory } = engine;
+  const load = loadOf(options, port);
   give(engine, port);
   try {
     const stream = options.everyPacket ? writeStream(engine, port, options) : 0;
-    const shares = workers.map((_, share) =>
-      writeShare(engine, port, options, frames, { stream, destinations, share, of: workers.length }),
-    );
-    for (let w = 0; w < engine.memory.layout.workers; w++) {
-      engine.memory.setU32(engine.memory.port(port.index) + abi.PORT_RX + 4 * w, shares[workers.indexOf(w)] ?? 0);
+    const shares = workers.map((_, share) => {
+      const at = writeShare(engine, port, load, share);
+      memory.setU32(at + abi.GEN_STREAM, stream);
+      memory.setU32(at + abi.GEN_STREAM_LENGTH, stream === 0 ? 1 : load.destinations);
+      memory.setU32(at + abi.GEN_NEXT_STREAM, stream === 0 ? 0 : Math.floor((load.destinations * share) / workers.length));
+      return at;
+    });
+    for (let w = 0; w < memory.layout.workers; w++) {
+      memory.setU32(memory.port(port.index) + abi.PORT_RX + 4 * w, shares[workers.indexOf(w)] ?? 0);
     }
   } catch (error) {
     detachGenerator(engine, port);
     throw error;
   }
-  engine.memory.u8[engine.memory.port(port.index) + abi.PORT_KIND] = abi.KIND_GENERATOR;
+  memory.u8[memory.port(port.index) + abi.PORT_KIND] = abi.KIND_GENERATOR;
 }
 
-interface Share {
-  readonly stream: number;
+/** What is asked for, with everything that is left out. */
+interface Load {
+  readonly options: GeneratorOptions;
+  readonly flows: number;
   readonly destinations: number;
-  readonly share: number;
-  readonly of: number;
+  /** In the order in which flows take turns. */
+  readonly order: Uint32Array;
+  readonly templates: readonly Uint8Array[];
 }
 
-/** One worker's flows, and what it knows of where it is among them. */
-function writeShare(engine: Engine, port: Port, options: GeneratorOptions, frames: readonly number[], part: Share): number {
+function loadOf(options: GeneratorOptions, port: Port): Load {
+  const { flows = DEFAULT_FLOWS, family, shuffle } = options;
+  const destinations = family === 4 ? options.destinations.length : options.destinations.length / 16;
+  if (flows < 1 || destinations < 1) throw invalid("a generator needs at least one flow and one destination");
+  const lengths = frameLengths(options);
+  const order = Uint32Array.from({ length: flows }, (_, i) => i);
+  if (shuffle !== undefined) shuffled(order, new Random(shuffle));
+  const templates = Array.from({ length: templateCount(options) }, (_, i) =>
+    flowFrame(options, port.macBytes, i, lengths[i % lengths.length], destinationOf(options, i % destinations)),
+  );
+  return { options, flows, destinations, order, templates };
+}
+
+function shuffled(order: Uint32Array, random: Random): void {
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = random.below(i + 1);
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+}
+
+function destinationOf({ family, destinations }: GeneratorOptions, turn: number): number | Uint8Array {
+  return family === 4 ? (destinations[turn] as number) : (destinations as Uint8Array).subarray(16 * turn, 16 * turn + 16);
+}
+
+/** One worker's flows, and where it is among them. */
+function writeShare(engine: Engine, port: Port, load: Load, share: number): number {
   const { memory } = engine;
-  const { flows = 1024, everyPacket } = options;
-  const { stream, destinations, share, of } = part;
-  const templates = take(engine, port, flows * abi.TEMPLATE_SIZE);
-  for (let flow = 0; flow < flows; flow++) {
-    const frame = frames[flow % frames.length];
-    writeTemplate(engine, port, options, templates + flow * abi.TEMPLATE_SIZE, share * flows + flow, frame, destinations);
+  const { options, flows, order, templates, destinations } = load;
+  const { family } = options;
+  const frames = take(engine, port, templates.length * abi.TEMPLATE_SIZE);
+  for (const [i, frame] of templates.entries()) {
+    const at = frames + i * abi.TEMPLATE_SIZE;
+    memory.setU32(at + abi.TEMPLATE_LENGTH, frame.length);
+    memory.u8.set(frame.subarray(0, abi.TEMPLATE_FRAME_SIZE), at + abi.TEMPLATE_FRAME);
+  }
+  const size = family === 4 ? abi.GENFLOW4_SIZE : abi.GENFLOW6_SIZE;
+  const records = take(engine, port, flows * size);
+  const view = new DataView(memory.buffer);
+  const bases = templates.map(family === 4 ? base4 : base6);
+  for (let i = 0; i < flows; i++) {
+    const flow = share * flows + order[i];
+    const destination = destinationOf(options, flow % destinations);
+    const write = family === 4 ? writeFlow4 : writeFlow6;
+    write(view, records + i * size, flow, bases[i % bases.length], destination as number & Uint8Array, options.everyPacket ?? false);
   }
   const generator = take(engine, port, abi.GENERATOR_SIZE);
-  memory.setU32(generator + abi.GEN_TEMPLATES, templates);
-  memory.setU32(generator + abi.GEN_TEMPLATE_COUNT, flows);
-  memory.setU32(generator + abi.GEN_STREAM, stream);
-  memory.setU32(generator + abi.GEN_STREAM_LENGTH, everyPacket ? destinations : 1);
+  memory.setU32(generator + abi.GEN_TEMPLATES, frames);
+  memory.setU32(generator + abi.GEN_TEMPLATE_COUNT, templates.length);
+  memory.setU32(generator + abi.GEN_FLOWS, records);
+  memory.setU32(generator + abi.GEN_FLOW_COUNT, flows);
   memory.setU32(generator + abi.GEN_NEXT_TEMPLATE, 0);
-  memory.setU32(generator + abi.GEN_NEXT_STREAM, everyPacket ? Math.floor((destinations * share) / of) : 0);
-  memory.setU32(generator + abi.GEN_FAMILY, everyPacket ? options.family : 0);
+  memory.setU32(generator + abi.GEN_NEXT_FLOW, 0);
+  memory.setU32(generator + abi.GEN_FAMILY, family);
   memory.u64[(generator + abi.GEN_LEFT) / 8] = options.count ?? 0xffffffffffffffffn;
   return generator;
 }
@@ -172,7 +226,7 @@ export function flowFrame(
   length: number,
   destination: number | Uint8Array,
 ): Uint8Array {
-  const ports = { sourcePort: 1024 + (flow % 60_000), destinationPort: 9 };
+  const ports = portsOf(flow);
   const { stations } = options;
   const link = {
     destination: stations?.targets[flow % stations.targets.length] ?? options.destinationMac ?? mac,
@@ -193,42 +247,56 @@ export function flowFrame(
   return serializeEthernet({ ...link, type: ETHERTYPE.ipv6, payload: packet });
 }
 
-function writeTemplate(
-  engine: Engine,
-  port: Port,
-  options: GeneratorOptions,
-  at: number,
-  flow: number,
-  length: number,
-  destinations: number,
-): void {
-  const { memory } = engine;
-  const turn = flow % destinations;
-  const destination =
-    options.family === 4 ? (options.destinations[turn] as number) : (options.destinations as Uint8Array).slice(16 * turn, 16 * turn + 16);
-  const frame = flowFrame(options, port.macBytes, flow, length, destination);
-  memory.u8.set(frame.subarray(0, abi.TEMPLATE_FRAME_SIZE), at + abi.TEMPLATE_FRAME);
-  memory.setU32(at + abi.TEMPLATE_LENGTH, length);
-  memory.setU32(at + abi.TEMPLATE_SUM, options.family === 4 ? sum4(frame) : sum6(frame));
-}
+const portsOf = (flow: number) => ({ sourcePort: 1024 + (flow % 60_000), destinationPort: 9 });
 
-/** Sum of the IPv4 header without checksum and destination, in memory order: the generator adds the rest. */
-function sum4(frame: Uint8Array): number {
+/** Sum of the IPv4 header without addresses, identification and checksum. */
+function base4(frame: Uint8Array): number {
   const header = frame.slice(14, 34);
-  header.fill(0, 10, 12);
-  header.fill(0, 16, 20);
-  return swapped(~checksum(header) & 0xffff);
+  header.fill(0, 4, 6);
+  header.fill(0, 10, 20);
+  return ~checksum(header) & 0xffff;
 }
 
-/** Sum of pseudo-header and UDP without checksum and destination. */
-function sum6(frame: Uint8Array): number {
-  const udp = frame.slice(54);
-  udp.fill(0, 6, 8);
-  const pseudo = pseudoSum(frame.subarray(22, 38), new Uint8Array(16), PROTOCOL.udp, udp.length);
-  return swapped(~checksum(udp, pseudo) & 0xffff);
+/** Sum of pseudo-header and UDP over IPv6 without addresses, ports and checksum; the payload is zeros. */
+function base6(frame: Uint8Array): number {
+  const length = frame.length - 54;
+  return PROTOCOL.udp + 2 * length;
 }
 
-const swapped = (word: number) => ((word & 255) << 8) | (word >>> 8);
+/** Without the destination where that comes from a stream. */
+function writeFlow4(view: DataView, at: number, flow: number, base: number, destination: number, streams: boolean): void {
+  const { sourcePort, destinationPort } = portsOf(flow);
+  const source = source4(flow);
+  view.setUint32(at, source);
+  view.setUint32(at + 4, destination);
+  view.setUint16(at + abi.GENFLOW4_PORTS, sourcePort);
+  view.setUint16(at + abi.GENFLOW4_PORTS + 2, destinationPort);
+  view.setUint16(at + abi.GENFLOW4_ID, flow & 0xffff);
+  const sum = folded(base + (flow & 0xffff) + words(view, at, streams ? 4 : 8));
+  view.setUint16(at + abi.GENFLOW4_SUM, streams ? sum : ~sum);
+}
+
+function writeFlow6(view: DataView, at: number, flow: number, base: number, destination: Uint8Array, streams: boolean): void {
+  const { sourcePort, destinationPort } = portsOf(flow);
+  const bytes = new Uint8Array(view.buffer);
+  bytes.set(source6(flow), at);
+  bytes.set(destination, at + 16);
+  view.setUint16(at + abi.GENFLOW6_PORTS, sourcePort);
+  view.setUint16(at + abi.GENFLOW6_PORTS + 2, destinationPort);
+  const sum = folded(base + sourcePort + destinationPort + words(view, at, streams ? 16 : 32));
+  view.setUint16(at + abi.GENFLOW6_SUM, streams || sum === 0xffff ? sum : ~sum);
+}
+
+function words(view: DataView, at: number, length: number): number {
+  let sum = 0;
+  for (let i = 0; i < length; i += 2) sum += view.getUint16(at + i);
+  return sum;
+}
+
+function folded(sum: number): number {
+  const once = (sum >>> 16) + (sum & 0xffff);
+  return (once >>> 16) + (once & 0xffff);
+}
 
 /** Copies of every n-th packet that a generator port swallowed, of one worker. */
 export class Samples {
