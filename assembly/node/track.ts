@@ -159,18 +159,47 @@ function guessSlow(worker: usize, list: usize, kind: u32, zoned: bool, k: u32, i
   store<u32>(worker + (<usize>p << 2), cached ? candidate(hash) : hash, VEC_FLOW);
 }
 
+/** What VEC_FLOW has of one of four positions that a word of a list holds. */
+@inline
+function foundOf(worker: usize, four: u64, i: u32): u32 {
+  return load<u32>(worker + (<usize>(<u32>(four >> (i << 4)) & 0xffff) << 2), VEC_FLOW);
+}
+
+/** Reads the first bucket of each hash of a list. What is returned means nothing: without it nothing would be read. */
+function touchBuckets(worker: usize, list: usize, n: u32): u32 {
+  const buckets = <usize>load<u32>(flows(), FLOWS_BUCKET_BASE), count = load<u32>(flows(), FLOWS_BUCKETS);
+  const end = list + (<usize>n << 1), fours = end - (<usize>(n & 3) << 1);
+  let at = list, touched: u32 = 0;
+  for (; at < fours; at += 8) {
+    const four = load<u64>(at);
+    touched ^= load<u32>(bucketOf(buckets, count, foundOf(worker, four, 0))) ^ load<u32>(bucketOf(buckets, count, foundOf(worker, four, 1)))
+      ^ load<u32>(bucketOf(buckets, count, foundOf(worker, four, 2))) ^ load<u32>(bucketOf(buckets, count, foundOf(worker, four, 3)));
+  }
+  for (; at < end; at += 2) touched ^= load<u32>(bucketOf(buckets, count, foundOf(worker, <u64>load<u16>(at), 0)));
+  return touched;
+}
+
+/** The same for the records that a list's candidates are in. */
+function touchRecords(worker: usize, list: usize, n: u32): u32 {
+  const records = <usize>load<u32>(flows(), FLOWS_HOT), end = list + (<usize>n << 1), fours = end - (<usize>(n & 3) << 1);
+  let at = list, touched: u32 = 0;
+  for (; at < fours; at += 8) {
+    const four = load<u64>(at);
+    touched ^= load<u32>(records + <usize>(foundOf(worker, four, 0) >>> 1) * FLOW_SIZE) ^ load<u32>(records + <usize>(foundOf(worker, four, 1) >>> 1) * FLOW_SIZE)
+      ^ load<u32>(records + <usize>(foundOf(worker, four, 2) >>> 1) * FLOW_SIZE) ^ load<u32>(records + <usize>(foundOf(worker, four, 3) >>> 1) * FLOW_SIZE);
+  }
+  for (; at < end; at += 2) touched ^= load<u32>(records + <usize>(foundOf(worker, <u64>load<u16>(at), 0) >>> 1) * FLOW_SIZE);
+  return touched;
+}
+
 /**
  * Second pass of a table that no cache holds: from hashes to what their tags point at. In front of a loop that needs memory from all
  * over the table stands one that only touches it: so short that a core has many of its misses under way at once (1,000,000 flows:
- * 5.5 → 9.8 million packets a second).
+ * 5.5 → 9.8 million packets a second; four at a time: 11.1 → 11.5).
  */
 function candidates(worker: usize, list: usize, n: u32): void {
-  const records = <usize>load<u32>(flows(), FLOWS_HOT), buckets = <usize>load<u32>(flows(), FLOWS_BUCKET_BASE), count = load<u32>(flows(), FLOWS_BUCKETS);
-  let touched: u32 = 0, others: u32 = 0;
-  for (let k: u32 = 0; k < n; k++) {
-    const p = <usize>load<u16>(list + (<usize>k << 1));
-    touched ^= load<u32>(bucketOf(buckets, count, load<u32>(worker + (p << 2), VEC_FLOW)));
-  }
+  const buckets = <usize>load<u32>(flows(), FLOWS_BUCKET_BASE), count = load<u32>(flows(), FLOWS_BUCKETS);
+  let touched = touchBuckets(worker, list, n), others: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = <usize>load<u16>(list + (<usize>k << 1)), at = worker + (p << 2), hash = load<u32>(at, VEC_FLOW), bucket = bucketOf(buckets, count, hash);
     // Without a hash (untracked, not whole, another protocol) there is nothing to guess.
@@ -187,11 +216,7 @@ function candidates(worker: usize, list: usize, n: u32): void {
     const p = <usize>load<u16>(worker + (<usize>m << 1), VEC_MISSES), at = worker + (p << 2), hash = load<u32>(at, VEC_FLOW);
     store<u32>(at, candidateIn(otherBucket(hash), hash), VEC_FLOW);
   }
-  for (let k: u32 = 0; k < n; k++) {
-    const p = <usize>load<u16>(list + (<usize>k << 1));
-    touched ^= load<u32>(records + <usize>(load<u32>(worker + (p << 2), VEC_FLOW) >>> 1) * FLOW_SIZE);
-  }
-  store<u32>(worker, touched, WORKER_SCRATCH);
+  store<u32>(worker, touched ^ touchRecords(worker, list, n), WORKER_SCRATCH);
 }
 
 /** Third pass: is the guess right, and does the flow still live? */
