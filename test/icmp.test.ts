@@ -79,6 +79,11 @@ describe("IPv4 options at a host (RFC 1122 §3.2.1.8)", () => {
     ["an option of length one", [0x9e, 1, 0, 0], 0, [[12, 0, 20]]],
     ["an option that reaches beyond the header", [1, 0x9e, 9, 0], 0, [[12, 0, 21]]],
     ["a record route whose pointer is too small", [7, 7, 3, 0, 0, 0, 0, 0], 0, [[12, 0, 22]]],
+    ["a record route with half a place", [7, 6, 4, 0, 0, 0, 1, 1], 0, [[12, 0, 22]]],
+    ["a full record route", [7, 7, 8, 10, 0, 0, 9, 0], 1, []],
+    ["a timestamp with room for a time but not for its address", [68, 8, 5, 1, 0, 0, 0, 0], 0, [[12, 0, 22]]],
+    ["a full timestamp", [68, 8, 9, 0, 0, 0, 0, 1], 1, []],
+    ["a timestamp that fifteen have found full", [68, 4, 5, 0xf0], 0, [[12, 0, 23]]],
   ] as const) {
     it(`${what}: ${got ? "taken" : told.length ? "answered with a parameter problem" : "dropped"}`, async () => {
       const { send, lab } = await pair();

@@ -75,6 +75,20 @@ describe("programs and a host", { skip: missing("ping", "curl"), timeout: 60_000
     serve(host.listen({ port: 82 }), http2.createServer(answer));
   });
 
+  it("ping -R and -T get the way back, as from a kernel; whole and in fragments", async () => {
+    const [us, them] = [OURS[4], THEIRS[4]];
+    const shown = async (options: string) => {
+      const { out, code } = await namespace.run(`ping -n -c 1 -W 2 ${options}`);
+      assert.equal(code, 0, `${options}: ${out}`);
+      return [...out.matchAll(/^(?:RR: |TS: )?\t(?:([\d.]+)\b)?/gm)].map(([, address]) => address);
+    };
+    for (const size of ["", "-s 4000"]) assert.deepEqual(await shown(`${size} -R ${us}`), [them, us, us, them], size);
+    assert.deepEqual(await shown(`-T tsandaddr ${us}`), [them, us, us, them]);
+    assert.equal((await shown(`-T tsonly ${us}`)).length, 4);
+    const prespecified = await namespace.run(`ping -n -c 1 -W 2 -T tsprespec ${us} ${us} 10.9.9.9 ${us}`);
+    assert.match(prespecified.out, new RegExp(`TS: \t${us}\t\\d+ absolute not-standard|TS: \t${us}\t`), prespecified.out);
+  });
+
   for (const family of FAMILIES) {
     const url = (port: number, path: string) => `http://${hostIn(OURS[family])}:${port}/${path}`;
 

@@ -2,7 +2,7 @@
 
 import * as abi from "../../assembly/abi.ts";
 import { u32 } from "../base/bytes.ts";
-import type { IpAddress } from "../base/ip-address.ts";
+import { IpAddress } from "../base/ip-address.ts";
 import { checksum } from "../wire/index.ts";
 import { checkExtensions, upperLayer } from "./extensions.ts";
 import {
@@ -17,9 +17,9 @@ import {
   RateLimits,
 } from "./icmp.ts";
 import type { NetInterface } from "./interface.ts";
-import { checkOptions4 } from "./options4.ts";
+import { answeredOptions4, checkOptions4 } from "./options4.ts";
 import { aboutOf, destinationOf, sourceOf } from "./packet-io.ts";
-import type { IcmpHandler, IncomingIcmp, PacketNote, Transport } from "./types.ts";
+import type { IcmpHandler, IncomingIcmp, PacketNote, Path, Transport } from "./types.ts";
 import type { World } from "./world.ts";
 
 /** Linux's icmp_msgs_per_sec and icmp_msgs_burst. */
@@ -35,6 +35,10 @@ const TIMESTAMP = 13;
 /** RFC 8200 §5. */
 const SMALLEST_MTU6 = 1280;
 const TIMESTAMP_REPLY = 14;
+
+const LARGEST_HEADER4 = 60;
+
+const hopsTo = (to: IpAddress, { iface }: Path) => (to.family === 6 ? (iface?.hopLimit ?? 64) : 64);
 
 export class IcmpIo {
   private readonly world: World;
@@ -68,38 +72,46 @@ export class IcmpIo {
   }
 
   /** To a group or broadcast: IPv4 hosts may stay silent (RFC 1122 §3.2.2.6), IPv6 ones answer from a real address. */
-  private echo({ iface, from, to, message }: IncomingIcmp): void {
-    const { world } = this;
-    const isOwn = world.isSource(to);
-    if (to.family === 4 && !isOwn) return;
-    const own = isOwn ? to : undefined;
-    this.send(
-      from.isLinkLocal ? iface : undefined,
-      own,
-      from,
-      ECHO_REPLY[to.family],
-      0,
-      u32(message, 4),
-      message.subarray(8),
-      undefined,
-      this.tos,
-    );
-  }
-
-  /** Of the packet in hand: answers have the same (RFC 1122 §3.2.2.6). */
-  private get tos(): number {
-    return (this.world.words[0] >>> 16) & 255;
+  private echo(request: IncomingIcmp): void {
+    const { to, message } = request;
+    if (to.family === 4 && !this.world.isSource(to)) return;
+    this.answer(request, ECHO_REPLY[to.family], message.subarray(8));
   }
 
   /** A host's clock knows no midnight: the high bit says that the time is of another kind (RFC 792, RFC 1122 §3.2.2.8). */
-  private timestamp({ iface, from, to, message }: IncomingIcmp): void {
+  private get time(): number {
+    return (Math.floor(this.world.now) | 0x80000000) >>> 0;
+  }
+
+  private timestamp(request: IncomingIcmp): void {
+    const { to, message } = request;
     if (message.length < 20 || message[1] !== 0 || !this.world.isSource(to)) return;
     const data = message.slice(8, 20);
     const view = new DataView(data.buffer);
-    const now = (Math.floor(this.world.now) | 0x80000000) >>> 0;
-    view.setUint32(4, now);
-    view.setUint32(8, now);
-    this.send(from.isLinkLocal ? iface : undefined, to, from, TIMESTAMP_REPLY, 0, u32(message, 4), data, undefined, this.tos);
+    view.setUint32(4, this.time);
+    view.setUint32(8, this.time);
+    this.answer(request, TIMESTAMP_REPLY, data);
+  }
+
+  /** To the packet in hand: with its type of service and its records of the way (RFC 1122 §3.2.2.6). */
+  private answer(request: IncomingIcmp, type: number, data: Uint8Array): void {
+    const { iface, from, to, message } = request;
+    const { world } = this;
+    const path = world.pathTo(from, from.isLinkLocal ? iface : undefined);
+    const source = world.isSource(to) ? to : world.sourceFor(from, path);
+    if (!source) return;
+    const tos = (world.words[0] >>> 16) & 255;
+    const options = from.family === 4 ? this.answeredOptions(request) : undefined;
+    const bytes = icmpMessage(type, 0, u32(message, 4), data, source, from);
+    world.sendPacket(world.packetOf(source, from, from.family === 4 ? 1 : 58, bytes, hopsTo(from, path), tos, options), path);
+  }
+
+  private answeredOptions({ id, to }: IncomingIcmp): Uint8Array | undefined {
+    const { world } = this;
+    const { memory } = world.engine;
+    if ((memory.getU32(memory.descriptor(id) + abi.DESC_FLAGS) & abi.FLAG_OPTIONS) === 0) return undefined;
+    const header = world.packetBytes(id, LARGEST_HEADER4);
+    return answeredOptions4(header, to, (address) => world.isSource(IpAddress.fromBytes(address)), this.time);
   }
 
   private receiveError(message: Uint8Array, from: IpAddress, to: IpAddress, iface: NetInterface | undefined): void {
@@ -140,11 +152,10 @@ export class IcmpIo {
   ): boolean {
     const { world } = this;
     const path = world.pathTo(to, iface);
-    const defaultHops = to.family === 6 ? (path.iface?.hopLimit ?? 64) : 64;
     const source = from ?? world.sourceFor(to, path);
     if (!source) return false;
     const message = icmpMessage(type, code, rest, data, source, to);
-    return world.sendPacket(world.packetOf(source, to, to.family === 4 ? 1 : 58, message, hopLimit ?? defaultHops, tos), path, note);
+    return world.sendPacket(world.packetOf(source, to, to.family === 4 ? 1 : 58, message, hopLimit ?? hopsTo(to, path), tos), path, note);
   }
 
   reassemblyTimedOut(first: Uint8Array): void {

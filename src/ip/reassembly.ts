@@ -6,6 +6,7 @@
 import { Timer, type Timers } from "../base/timers.ts";
 import { parseIpv4, parseIpv6, serializeIpv4, serializeIpv6 } from "../wire/index.ts";
 import { upperLayer } from "./extensions.ts";
+import { copiedOptions4 } from "./options4.ts";
 
 /** Milliseconds: Linux's 30 s for IPv4, RFC 8200's 60 s for IPv6. */
 const LIFETIME = { 4: 30_000, 6: 60_000 } as const;
@@ -120,6 +121,10 @@ export class Reassembly {
       return undefined;
     }
     if (queue.total !== queue.have || !queue.first) return undefined;
+    if (isOversize(queue, queue.first)) {
+      this.fail(queue);
+      return undefined;
+    }
     this.close(queue);
     const inOrder = queue.pieces.toSorted((a, b) => a.start - b.start);
     this.complete(
@@ -222,7 +227,12 @@ function isSound({ family, offset, more, payload }: Fragment): boolean {
   return payload.length > 0 && (!more || payload.length % 8 === 0) && offset + payload.length <= mostPayload(family);
 }
 
-/** The length field of IPv4 counts the header, which has no options when the packet is whole again. */
+/** With the options of the first fragment. */
+function isOversize({ family, total }: Unfinished, first: Uint8Array): boolean {
+  return family === 4 && (first[0] & 15) * 4 + total > 65_535;
+}
+
+/** The length field of IPv4 counts the header. */
 function mostPayload(family: 4 | 6): number {
   return family === 4 ? 65_515 : 65_535;
 }
@@ -273,10 +283,10 @@ function assemble(queue: Unfinished): Uint8Array {
   const first = queue.first as Uint8Array;
   const mark = queue.ecn & (1 << CE) ? CE : 0;
   if (queue.family === 4) {
-    const { tos, id, ttl, protocol, source, destination } = parseIpv4(first);
+    const { tos, id, ttl, protocol, source, destination, options } = parseIpv4(first);
     // Whose largest fragment was not to be cut is not to be cut either.
     const dontFragment = queue.largestDf === queue.largest;
-    return serializeIpv4({ tos: tos | mark, id, ttl, protocol, source, destination, dontFragment, payload });
+    return serializeIpv4({ tos: tos | mark, id, ttl, protocol, source, destination, dontFragment, options, payload });
   }
   const { trafficClass, flowLabel, hopLimit, source, destination } = parseIpv6(first);
   const { protocol } = upperLayer(first, true);
@@ -327,8 +337,9 @@ export function fragmentPacket(packet: Uint8Array, mtu: number, id: number, cuts
       const fragmentOffset = whole.fragmentOffset + at;
       const moreFragments = whole.moreFragments || i + 1 < places.length;
       const payload = whole.payload.subarray(at, places[i + 1]);
+      const options = fragmentOffset === 0 ? whole.options : copiedOptions4(whole.options);
       // Whoever cuts it does not ask for it to be left whole.
-      return serializeIpv4({ ...whole, id: whole.id || id, dontFragment: false, fragmentOffset, moreFragments, payload });
+      return serializeIpv4({ ...whole, options, id: whole.id || id, dontFragment: false, fragmentOffset, moreFragments, payload });
     });
   }
   const whole = parseIpv6(packet);

@@ -538,11 +538,19 @@ export class IpStack implements PuntReceiver, World {
   }
 
   /** A whole IP packet around a payload. */
-  packetOf(source: IpAddress, destination: IpAddress, protocol: number, payload: Uint8Array, hopLimit = 64, tos = 0): Uint8Array {
+  packetOf(
+    source: IpAddress,
+    destination: IpAddress,
+    protocol: number,
+    payload: Uint8Array,
+    hopLimit = 64,
+    tos = 0,
+    options?: Uint8Array,
+  ): Uint8Array {
     if (source.family === 6) {
       return serializeIpv6({ source: source.bytes(), destination: destination.bytes(), protocol, payload, hopLimit, trafficClass: tos });
     }
     const id = this.identifications.next(source, destination, protocol) & 0xffff;
-    return serializeIpv4({ source: source.v4, destination: destination.v4, protocol, payload, ttl: hopLimit, id, tos });
+    return serializeIpv4({ source: source.v4, destination: destination.v4, protocol, payload, ttl: hopLimit, id, tos, options });
   }
 }

@@ -58,7 +58,16 @@ export interface World {
   packetBytes(id: number, most?: number): Uint8Array;
   /** A buffer chain that holds a packet; undefined without buffers. */
   chainOf(packet: Uint8Array): number | undefined;
-  packetOf(source: IpAddress, destination: IpAddress, protocol: number, payload: Uint8Array, hopLimit?: number, tos?: number): Uint8Array;
+  /** `options`: of IPv4. */
+  packetOf(
+    source: IpAddress,
+    destination: IpAddress,
+    protocol: number,
+    payload: Uint8Array,
+    hopLimit?: number,
+    tos?: number,
+    options?: Uint8Array,
+  ): Uint8Array;
 
   pathTo(to: IpAddress, iface?: NetInterface, hint?: PathHint): Path;
   /** The best own address of an interface for a destination. */
