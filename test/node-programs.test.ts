@@ -42,7 +42,45 @@ async function listening<S extends nodeNet.Server>(server: S, address: string): 
   return server;
 }
 
+/** A class as programs made them before there were any. */
+function inheriting<T extends object>(base: unknown, ...args: unknown[]): new () => T {
+  function Mine(this: T & { mine?: number }) {
+    Reflect.apply(base as Callable, this, args);
+    this.mine = 7;
+  }
+  inherits(Mine, base as () => void);
+  return Mine as unknown as new () => T;
+}
+
 const PROGRAMS: Record<string, Program> = {
+  "classes that inherit by inherits() and call": async ({ near, far, address }, log) => {
+    const MyServer = inheriting<nodeNet.Server>(far.net.Server, { allowHalfOpen: true }, (socket: nodeNet.Socket) =>
+      socket.on("data", (data) => socket.end(`you said ${data}`)),
+    );
+    const MySocket = inheriting<nodeNet.Socket>(near.net.Socket);
+    const server = await listening(new MyServer(), address);
+    const socket = new MySocket();
+    log(socket instanceof MySocket, socket instanceof near.net.Socket, (socket as unknown as { mine: number }).mine);
+    log(server instanceof MyServer, server instanceof far.net.Server, socket.constructor === MySocket);
+    const other = new MySocket();
+    log(other !== socket, other.listenerCount("end") === socket.listenerCount("end"));
+    socket.connect(portOf(server), address);
+    await once(socket, "connect");
+    socket.end("hello");
+    let text = "";
+    for await (const chunk of socket) text += chunk;
+    log(text, socket.bytesRead, socket.bytesWritten);
+    server.close();
+    await once(server, "close");
+    const MyDatagrams = inheriting<nodeDgram.Socket>(far.dgram.Socket, { type: "udp4" });
+    const inbox = new MyDatagrams().bind(0, address);
+    await once(inbox, "listening");
+    const out = near.dgram.createSocket("udp4");
+    out.send("datagram", inbox.address().port, address);
+    const [message] = await once(inbox, "message");
+    log(String(message), inbox instanceof far.dgram.Socket);
+    for (const each of [inbox, out]) each.close();
+  },
   "datagrams that come at once are awaited one after the other": async ({ near, far, address }, log) => {
     const inbox = far.dgram.createSocket("udp4").bind(0, address);
     await once(inbox, "listening");

@@ -6,12 +6,13 @@ import { IpAddress } from "../base/ip-address.ts";
 import type { Host } from "../host/host.ts";
 import type { NetInterface } from "../ip/interface.ts";
 import type { UdpEndpoint } from "../udp/endpoint.ts";
+import { calledOn } from "./callable.ts";
 import { checkNumber, checkText } from "./checks.ts";
 import { nodeError, systemError } from "./errors.ts";
 
 export type Setting = (endpoint: UdpEndpoint) => void;
 
-export abstract class ConfiguredSocket extends EventEmitter {
+export abstract class ConfiguredSocket extends calledOn(EventEmitter) {
   protected readonly host: Host;
 
   constructor(host: Host) {

@@ -4,6 +4,7 @@ import process from "node:process";
 import { promisify } from "node:util";
 import { abort } from "../tcp/end.ts";
 import type { TcpListener } from "../tcp/listener.ts";
+import { calledOn } from "./callable.ts";
 import { checkNumber, wrongType } from "./checks.ts";
 import type { Context } from "./context.ts";
 import { codeOf, explainedError, nodeError } from "./errors.ts";
@@ -27,7 +28,7 @@ export interface ServerOptions {
 
 export type ConnectionListener = (socket: Socket) => void;
 
-export class Server extends EventEmitter {
+export class Server extends calledOn(EventEmitter) {
   /** More than so many sockets at a time are dropped, with a "drop" event. */
   maxConnections?: number;
   readonly #context: Context;

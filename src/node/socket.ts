@@ -5,6 +5,7 @@
 import process from "node:process";
 import { addAbortSignal, Duplex, type DuplexOptions } from "node:stream";
 import { Timer } from "../base/timers.ts";
+import { calledOn } from "./callable.ts";
 import { checkFunction, checkInteger, checkNumber, outOfRange, wrongValue } from "./checks.ts";
 import { type ConnectArguments, type ConnectOptions, connectArguments, type Dial, type Dialer, dial } from "./connect.ts";
 import type { Context } from "./context.ts";
@@ -39,7 +40,7 @@ export type SocketClass = new (options?: SocketOptions, accepted?: Accepted) => 
 type Chunk = { chunk: Uint8Array; encoding: BufferEncoding };
 type Done = (error?: Error | null) => void;
 
-export class Socket extends Duplex {
+export class Socket extends calledOn(Duplex) {
   connecting = false;
   timeout?: number;
   /** Set by a server for its sockets. */
