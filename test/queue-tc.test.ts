@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { describe, it } from "node:test";
+import { Engine } from "../src/index.ts";
 import { Tc } from "../src/queue/index.ts";
 import { formatRate, formatSize, formatTime, parseRate, parseSize, parseTime } from "../src/queue/units.ts";
 import { Shaped } from "./queue-support.ts";
@@ -51,11 +52,22 @@ describe("tc", () => {
     it(`prints what the kernel's tc prints: ${commands[0]}`, { skip: probe ? false : "no namespace with tc" }, async () => {
       const { tc, shaped } = await tcOf();
       for (const command of commands) tc.run(`tc ${command}`);
-      for (const show of ["-s qdisc show dev lo", "-s class show dev lo", "qdisc show dev lo", "class show dev lo"]) {
+      for (const show of [
+        "-s qdisc show dev lo",
+        "-s class show dev lo",
+        "qdisc show dev lo",
+        "class show dev lo",
+        "qdisc show dev lo root",
+        "class show dev lo parent 1:1",
+        "class show dev lo root",
+      ]) {
         const script = ["ip link set lo mtu 1500", ...commands.map((each) => `tc ${each}`), `tc ${show}`].join(" && ");
         const kernel = plain(inNamespace(script) ?? "");
         const ours = plain(tc.run(`tc ${show}`));
         assert.deepEqual(ours.sort(), kernel.sort(), show);
+        if (!show.includes("qdisc")) continue;
+        const json = (text: string) => JSON.parse(plain(text).join("")) as unknown;
+        assert.deepEqual(json(tc.run(`tc -j ${show}`)), json(inNamespace(script.replace(/tc ([^&]*)$/, "tc -j $1")) ?? ""), show);
       }
       await shaped.close();
     });
@@ -97,7 +109,7 @@ describe("tc", () => {
     tc.run("tc class del dev lo classid 1:10");
     assert.doesNotMatch(tc.run("tc class show dev lo"), /1:10/);
     tc.run("tc qdisc del dev lo root");
-    assert.equal(tc.run("tc qdisc show dev lo"), "");
+    assert.equal(tc.run("tc qdisc show dev lo"), "qdisc noqueue 0: root refcnt 2 \n");
     await shaped.close();
   });
 
@@ -133,9 +145,12 @@ describe("tc", () => {
     shaped.send({ bytes: 1000 }, 10);
     assert.equal(shaped.departures.length, 2);
     assert.match(
-      tc.run("tc -s filter show dev lo"),
+      tc.run("tc -s filter show dev lo egress"),
       /police rate 1Mbit burst 2Kb action drop\n {2}Sent 10000 bytes 10 pkt \(dropped 8, overlimits 8/,
     );
+    assert.equal(tc.run("tc filter show dev lo") + tc.run("tc filter show dev lo ingress"), "", "those of other places");
+    assert.throws(() => tc.run("tc filter show dev lo foo"), /What is "foo"\? Try "tc filter help"/);
+    assert.throws(() => tc.run("tc class change dev lo classid 1:9 htb rate 1mbit"), { code: "ENOENT" });
     tc.run("tc filter del dev lo egress");
     shaped.send({ bytes: 1000 }, 10);
     assert.equal(shaped.departures.length, 12);
@@ -169,5 +184,32 @@ describe("tc", () => {
     assert.deepEqual([1e6, 1500e3, 999, 1e9, 12_345].map(formatRate), ["1Mbit", "1500Kbit", "999bit", "1Gbit", "12345bit"]);
     assert.deepEqual([10_240, 1600, 33_554_432, 5000].map(formatSize), ["10Kb", "1600b", "32Mb", "5000b"]);
     assert.deepEqual([50, 0.5, 1000, 5.25].map(formatTime), ["50ms", "500us", "1s", "5.25ms"]);
+  });
+
+  it("keeps what is at an interface while others come and go, and nothing of one that is gone", async () => {
+    const engine = await Engine.create({ ports: 2, queueBytes: 1 << 20 });
+    const [one, other] = [engine.port(0), engine.port(1)];
+    const tc = new Tc(engine, { a: one });
+    tc.run("tc filter add dev a ingress protocol ip prio 7 matchall action police rate 1mbit burst 10k");
+    tc.run("tc qdisc add dev a root pfifo limit 5");
+    tc.use({ a: one, b: other });
+    assert.match(tc.run("tc filter show dev a ingress"), /^filter ingress protocol ip pref 7 /);
+    assert.deepEqual(
+      (JSON.parse(tc.run("tc -j -s qdisc show")) as { dev: string; kind: string; bytes: number }[]).map(({ dev, kind, bytes }) => [
+        dev,
+        kind,
+        bytes,
+      ]),
+      [
+        ["a", "pfifo", 0],
+        ["a", "clsact", 0],
+        ["b", "noqueue", 0],
+      ],
+    );
+    tc.use({ b: other });
+    tc.use({ c: one });
+    assert.equal(tc.run("tc filter show dev c ingress"), "");
+    assert.equal(tc.run("tc qdisc show dev c"), "qdisc noqueue 0: root refcnt 2 \n");
+    await engine.close();
   });
 });

@@ -149,15 +149,20 @@ describe("a router in a lab", () => {
       "class add dev wan parent 1: classid 1:10 htb rate 50mbit ceil 100mbit",
       "qdisc add dev wan parent 1:10 handle 10: fq_codel",
     ]) {
-      assert.equal(await printed("tc", ...words.split(" ")), words.startsWith("class") ? "" : undefined);
+      assert.equal(await printed("tc", ...words.split(" ")), "");
     }
     assert.match(
       (await printed("tc", "class", "show", "dev", "wan")) ?? "",
       /^class htb 1:10 root leaf 10: prio 0 rate 50Mbit ceil 100Mbit /,
     );
     assert.match((await run("tc", "qdisc", "add", "dev", "wan", "root", "fq")).stderr ?? "", /wan has a root qdisc already/);
-    assert.deepEqual(await run("tc", "qdisc", "del", "dev", "wan", "root"), {});
-    assert.equal(await printed("tc", "qdisc", "show", "dev", "wan"), "qdisc noqueue 0: dev wan root refcnt 2 \n");
+    assert.deepEqual(await run("tc", "qdisc", "del", "dev", "wan", "root"), { stdout: "" });
+    assert.equal(await printed("tc", "qdisc", "show", "dev", "wan"), "qdisc noqueue 0: root refcnt 2 \n");
+    const all = JSON.parse((await printed("tc", "-j", "qdisc")) ?? "") as { dev: string; kind: string }[];
+    assert.deepEqual(
+      all.map(({ dev, kind }) => `${dev} ${kind}`),
+      ["wan noqueue", "lan fq_codel"],
+    );
   });
 
   it("conntrack: what is tracked, as conntrack prints it", async () => {

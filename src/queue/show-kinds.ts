@@ -1,11 +1,10 @@
 /** What tc prints of each kind: its options behind the handle, and the numbers that only it keeps. */
-import type { CakeOptions, FqOptions, QdiscOptions, RedOptions, TbfOptions } from "./options.ts";
-import { bytesOf, FRAME } from "./plan.ts";
+import type { CakeOptions, FqCodelOptions, FqOptions, QdiscOptions, RedOptions, TbfOptions } from "./options.ts";
+import { FRAME } from "./plan.ts";
 import type { QdiscReport } from "./queue.ts";
+import { fqCodelOf, fqOf, PRIOMAP, tbfOf } from "./shown.ts";
 import type { TinStats } from "./stats.ts";
 import { formatRate, formatSize, formatTime } from "./units.ts";
-
-const PRIOMAP = [1, 2, 2, 2, 1, 2, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1];
 
 export function showOptions(options: QdiscOptions, report: QdiscReport): string {
   switch (options.kind) {
@@ -20,12 +19,8 @@ export function showOptions(options: QdiscOptions, report: QdiscReport): string 
       const direct = `direct_packets_stat ${report.own.direct_packets_stat} direct_qlen ${options.directPackets ?? 1000}`;
       return `r2q ${options.r2q ?? 10} default ${usual} ${direct}`;
     }
-    case "fq_codel": {
-      const { limitPackets = 10_240, flows = 1024, quantumBytes = FRAME, targetMs = 5, intervalMs = 100, memoryBytes = 32 << 20 } = options;
-      const ce = options.ceThresholdMs ? `ce_threshold ${formatTime(options.ceThresholdMs)} ` : "";
-      const head = `limit ${limitPackets}p flows ${flows} quantum ${quantumBytes} target ${formatTime(targetMs)} ${ce}interval ${formatTime(intervalMs)}`;
-      return `${head} memory_limit ${formatSize(memoryBytes)} ${(options.ecn ?? true) ? "ecn " : ""}drop_batch ${options.dropBatch ?? 64} `;
-    }
+    case "fq_codel":
+      return showFqCodel(options);
     case "tbf":
       return showTbf(options);
     case "fq":
@@ -37,26 +32,26 @@ export function showOptions(options: QdiscOptions, report: QdiscReport): string 
   }
 }
 
-function showTbf({ rateBps, burstBytes, limitBytes, latencyMs, peakBps, mtuBytes }: TbfOptions): string {
-  const peak = peakBps === undefined ? "" : `peakrate ${formatRate(peakBps)} minburst ${formatSize(mtuBytes ?? FRAME)} `;
-  const limit = limitBytes ?? (bytesOf(rateBps) * (latencyMs ?? 50)) / 1000 + burstBytes;
-  const latency = ((limit - burstBytes) / bytesOf(rateBps)) * 1000;
-  return `rate ${formatRate(rateBps)} burst ${formatSize(burstBytes)} ${peak}lat ${formatTime(Math.max(latency, 0))} `;
+function showFqCodel(options: FqCodelOptions): string {
+  const { limitPackets, flows, quantumBytes, targetMs, intervalMs, memoryBytes, ceThresholdMs, ecn, dropBatch } = fqCodelOf(options);
+  const ce = ceThresholdMs ? `ce_threshold ${formatTime(ceThresholdMs)} ` : "";
+  const head = `limit ${limitPackets}p flows ${flows} quantum ${quantumBytes} target ${formatTime(targetMs)} ${ce}interval ${formatTime(intervalMs)}`;
+  return `${head} memory_limit ${formatSize(memoryBytes)} ${ecn ? "ecn " : ""}drop_batch ${dropBatch} `;
+}
+
+function showTbf(options: TbfOptions): string {
+  const { rateBps, burstBytes, peakBps, mtuBytes, latencyMs } = tbfOf(options);
+  const peak = peakBps === undefined ? "" : `peakrate ${formatRate(peakBps)} minburst ${formatSize(mtuBytes)} `;
+  return `rate ${formatRate(rateBps)} burst ${formatSize(burstBytes)} ${peak}lat ${formatTime(latencyMs)} `;
 }
 
 function showFq(options: FqOptions): string {
-  const {
-    limitPackets = 10_000,
-    flowLimitPackets = 100,
-    buckets = 1024,
-    quantumBytes = 2 * FRAME,
-    initialQuantumBytes = 10 * FRAME,
-  } = options;
-  const rate = options.maxRateBps === undefined ? "" : `maxrate ${formatRate(options.maxRateBps)} `;
-  const ce = options.ceThresholdMs ? `ce_threshold ${formatTime(options.ceThresholdMs)} ` : "";
+  const { limitPackets, flowLimitPackets, buckets, quantumBytes, initialQuantumBytes, ...rest } = fqOf(options);
+  const rate = rest.maxRateBps === undefined ? "" : `maxrate ${formatRate(rest.maxRateBps)} `;
+  const ce = rest.ceThresholdMs ? `ce_threshold ${formatTime(rest.ceThresholdMs)} ` : "";
   const head = `limit ${limitPackets}p flow_limit ${flowLimitPackets}p buckets ${buckets}`;
-  const tail = `refill_delay ${formatTime(options.refillDelayMs ?? 40)} horizon ${formatTime(options.horizonMs ?? 10_000)}`;
-  return `${head} quantum ${quantumBytes}b initial_quantum ${initialQuantumBytes}b ${rate}${ce}${tail} ${(options.horizonDrop ?? true) ? "horizon_drop" : "horizon_cap"}`;
+  const tail = `refill_delay ${formatTime(rest.refillDelayMs)} horizon ${formatTime(rest.horizonMs)}`;
+  return `${head} quantum ${quantumBytes}b initial_quantum ${initialQuantumBytes}b ${rate}${ce}${tail} ${rest.horizonDrop ? "horizon_drop" : "horizon_cap"}`;
 }
 
 function showRed(options: RedOptions): string {

@@ -9,6 +9,17 @@ import { showOptions, showOwn } from "./show-kinds.ts";
 import type { QueueStats } from "./stats.ts";
 import { formatId, formatRate, formatSize } from "./units.ts";
 
+/** Of what keeps no count. */
+export const NOTHING: QueueStats = {
+  sentBytes: 0,
+  sentPackets: 0,
+  dropped: 0,
+  overlimits: 0,
+  requeues: 0,
+  backlogBytes: 0,
+  backlogPackets: 0,
+};
+
 /** Lines that every qdisc and class has. */
 function showStats(stats: QueueStats): string {
   const { sentBytes, sentPackets, dropped, overlimits, requeues, backlogBytes, backlogPackets } = stats;
@@ -18,27 +29,63 @@ function showStats(stats: QueueStats): string {
   );
 }
 
+/** A device and what is attached to it; `dev`: its name, where it is told. */
+export interface ShownDevice {
+  readonly dev: string | undefined;
+  readonly report: readonly QdiscReport[];
+  readonly hasClsact: boolean;
+}
+
+/** What of a device is to be shown: everything, or what is there, below that parent, or of that name. */
+export interface Wanted {
+  readonly place?: "root" | "ingress" | "egress";
+  readonly parent?: { readonly major: number; readonly minor: number };
+  readonly id?: { readonly major: number; readonly minor: number };
+}
+
 /** Leaves that nobody made have no handle and are not shown. */
-export function showQdiscs(report: readonly QdiscReport[], dev: string, statistics: boolean): string {
+export function shownQdiscs(report: readonly QdiscReport[], { place, parent, id }: Wanted): QdiscReport[] {
+  return report.filter((qdisc) => {
+    if (qdisc.handle === 0 || place === "ingress" || (place === "root" && qdisc.parent)) return false;
+    if (parent && !(qdisc.parent?.handle === parent.major && qdisc.parent.class === parent.minor)) return false;
+    return !id || qdisc.handle === id.major;
+  });
+}
+
+/** Whether the place of filters, or that there is no queue, is to be shown among them. */
+export const showsClsact = ({ hasClsact }: ShownDevice, { place, parent, id }: Wanted) =>
+  hasClsact && place !== "root" && !parent && (!id || id.major === 0xffff);
+export const showsNothing = ({ report }: ShownDevice, { place, parent, id }: Wanted) =>
+  report.every(({ handle }) => handle === 0) && place !== "ingress" && !parent && !id;
+
+export function showQdiscs(device: ShownDevice, wanted: Wanted, statistics: boolean): string {
+  const dev = device.dev === undefined ? "" : ` dev ${device.dev}`;
+  const qdiscs = shownQdiscs(device.report, wanted).map((qdisc) => {
+    const { options, handle, parent } = qdisc;
+    const where = parent ? `parent ${formatId(parent.handle, parent.class)}` : "root refcnt 2";
+    const line = `qdisc ${options.kind} ${formatId(handle)}${dev} ${where} ${showOptions(options, qdisc)}\n`;
+    return statistics ? line + showStats(qdisc) + showOwn(qdisc) : line;
+  });
+  const nothing = statistics ? showStats(NOTHING) : "";
+  if (showsNothing(device, wanted)) qdiscs.push(`qdisc noqueue 0:${dev} root refcnt 2 \n${nothing}`);
+  if (showsClsact(device, wanted)) qdiscs.push(`qdisc clsact ffff:${dev} parent ffff:fff1 \n${nothing}`);
+  return qdiscs.join("");
+}
+
+export function showClasses(report: readonly QdiscReport[], wanted: Wanted, statistics: boolean): string {
   return report
-    .filter(({ handle }) => handle !== 0)
     .map((qdisc) => {
-      const { options, handle, parent } = qdisc;
-      const where = parent ? `parent ${formatId(parent.handle, parent.class)}` : "root refcnt 2";
-      const line = `qdisc ${options.kind} ${formatId(handle)}${dev} ${where} ${showOptions(options, qdisc)}\n`;
-      return statistics ? line + showStats(qdisc) + showOwn(qdisc) : line;
+      if (qdisc.options.kind === "htb") return showHtb(report, qdisc, qdisc.options, wanted, statistics);
+      if (qdisc.options.kind === "prio") return showBands(report, qdisc, wanted, statistics);
+      return qdisc.options.kind === "tbf" && qdisc.handle !== 0 ? showBucket(report, qdisc, wanted, statistics) : "";
     })
     .join("");
 }
 
-export function showClasses(report: readonly QdiscReport[], statistics: boolean): string {
-  return report
-    .map((qdisc) => {
-      if (qdisc.options.kind === "htb") return showHtb(report, qdisc, qdisc.options, statistics);
-      if (qdisc.options.kind === "prio") return showBands(report, qdisc, statistics);
-      return qdisc.options.kind === "tbf" && qdisc.handle !== 0 ? showBucket(report, qdisc, statistics) : "";
-    })
-    .join("");
+/** Is a class of a qdisc asked for? As in Linux all of the parent's qdisc are, and none by `root`. */
+function isClassWanted({ place, parent, id }: Wanted, handle: number, minor: number): boolean {
+  if (id && !(id.major === handle && id.minor === minor)) return false;
+  return place !== "root" && (!parent || parent.major === handle);
 }
 
 function leafOf(report: readonly QdiscReport[], handle: number, id: number): string {
@@ -46,11 +93,18 @@ function leafOf(report: readonly QdiscReport[], handle: number, id: number): str
   return leaf && leaf.handle !== 0 ? `leaf ${formatId(leaf.handle)} ` : "";
 }
 
-function showHtb(report: readonly QdiscReport[], { handle, classes }: QdiscReport, options: HtbOptions, statistics: boolean): string {
+function showHtb(
+  report: readonly QdiscReport[],
+  { handle, classes }: QdiscReport,
+  options: HtbOptions,
+  wanted: Wanted,
+  statistics: boolean,
+): string {
   const list = options.classes ?? [];
   const byId = new Map(list.map((cls) => [cls.id, cls]));
   const parents = new Set(list.flatMap(({ parent }) => (parent === undefined ? [] : [parent])));
   return classes
+    .filter(({ id }) => isClassWanted(wanted, handle, id))
     .map((stats) => {
       const cls = byId.get(stats.id) as HtbClass;
       const ceil = cls.ceilBps ?? cls.rateBps;
@@ -68,9 +122,9 @@ function showHtb(report: readonly QdiscReport[], { handle, classes }: QdiscRepor
     .join("");
 }
 
-function showBands(report: readonly QdiscReport[], { handle }: QdiscReport, statistics: boolean): string {
+function showBands(report: readonly QdiscReport[], { handle }: QdiscReport, wanted: Wanted, statistics: boolean): string {
   return report
-    .filter(({ parent }) => parent?.handle === handle)
+    .filter(({ parent }) => parent?.handle === handle && isClassWanted(wanted, handle, parent.class))
     .map((child) => {
       const id = child.parent?.class ?? 0;
       const line = `class prio ${formatId(handle, id)} parent ${formatId(handle)} ${leafOf(report, handle, id)}\n`;
@@ -80,7 +134,8 @@ function showBands(report: readonly QdiscReport[], { handle }: QdiscReport, stat
 }
 
 /** tbf has one class, without statistics. */
-function showBucket(report: readonly QdiscReport[], { handle }: QdiscReport, statistics: boolean): string {
+function showBucket(report: readonly QdiscReport[], { handle }: QdiscReport, wanted: Wanted, statistics: boolean): string {
+  if (!isClassWanted(wanted, handle, 1)) return "";
   return `class tbf ${formatId(handle, 1)} parent ${formatId(handle)} ${leafOf(report, handle, 1)}\n${statistics ? "\n" : ""}`;
 }
 
@@ -104,18 +159,21 @@ const familyOf = (match: Match) => (match.family === undefined ? "all" : match.f
 const prefOf = (prio: number | undefined) => (prio === undefined ? "" : `pref ${prio} `);
 const filtersOf = (options: QdiscOptions) => (options.kind === "htb" || options.kind === "prio" ? (options.filters ?? []) : []);
 
-export function showFilters(
-  report: readonly QdiscReport[],
-  policers: Record<"in" | "out", { filters: readonly ReadFilter[]; attached?: Policers }>,
-  statistics: boolean,
-): string {
+interface Filtered extends ShownDevice {
+  readonly policers: Record<"in" | "out", { filters: readonly ReadFilter[]; attached?: Policers }>;
+}
+
+/** Of the root, unless another place is asked for. */
+export function showFilters({ report: all, policers }: Filtered, { place = "root", parent }: Wanted, statistics: boolean): string {
+  const report = place === "root" ? all.filter(({ handle }) => !parent || handle === parent.major) : [];
+  const sides = (["in", "out"] as const).filter((side) => place === (side === "in" ? "ingress" : "egress"));
   const classes = report.flatMap(({ handle, options }) =>
     filtersOf(options).map(
       ({ match, class: id, prio }) =>
         `filter parent ${formatId(handle)} protocol ${familyOf(match)} ${prefOf(prio)}flower classid ${formatId(handle, id)}\n${showMatch(match)}`,
     ),
   );
-  const polices = (["in", "out"] as const).flatMap((side) =>
+  const polices = sides.flatMap((side) =>
     policers[side].filters.map(({ match, police, prio }, i) => {
       const head = `filter ${side === "in" ? "ingress" : "egress"} protocol ${familyOf(match)} ${prefOf(prio)}flower\n${showMatch(match)}`;
       const stats = policers[side].attached?.stats()[i];

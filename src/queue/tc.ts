@@ -15,7 +15,8 @@ import { type ReadFilter, readFamily, readFilter, setMark } from "./match-words.
 import type { Filter, HtbOptions, PrioOptions, QdiscOptions } from "./options.ts";
 import { attachPolicers, type Policers } from "./police.ts";
 import { attachQueue, queueOf } from "./queue.ts";
-import { showClasses, showFilters, showQdiscs } from "./show.ts";
+import { showClasses, showFilters, showQdiscs, type Wanted } from "./show.ts";
+import { qdiscsJson } from "./show-json.ts";
 import { formatId, parseId, parseNumber } from "./units.ts";
 import { readClass, readQdisc, Words } from "./words.ts";
 
@@ -29,23 +30,85 @@ interface PortState {
   readonly name: string;
   readonly port: Port;
   root: QdiscOptions | undefined;
+  /** Somebody has made a place for filters at ingress and egress. */
+  hasClsact: boolean;
   readonly policers: Record<Direction, { filters: ReadFilter[]; attached?: Policers }>;
+}
+
+/** How something is shown. */
+interface Manner {
+  statistics: boolean;
+  json: boolean;
+  pretty: boolean;
+}
+
+/** Words in front of the object. */
+const MANNERS: Record<string, keyof Manner> = {
+  "-s": "statistics",
+  "-stats": "statistics",
+  "-statistics": "statistics",
+  "-j": "json",
+  "-json": "json",
+  "-p": "pretty",
+  "-pretty": "pretty",
+};
+
+function readManner(words: Words): Manner {
+  const how = { statistics: false, json: false, pretty: false };
+  for (let word = words.takeIf(...Object.keys(MANNERS)); word !== undefined; word = words.takeIf(...Object.keys(MANNERS)))
+    how[MANNERS[word]] = true;
+  return how;
+}
+
+/** Which of all is to be shown. */
+function readWanted(object: string, words: Words): Wanted & { dev?: string } {
+  const wanted: Draft<Wanted> & { dev?: string } = {};
+  while (words.next !== undefined) {
+    if (words.takeIf("dev")) wanted.dev = words.take("the name");
+    else if (words.takeIf("root")) wanted.place = "root";
+    else if (object !== "class" && words.takeIf("ingress")) wanted.place = "ingress";
+    else if (object === "filter" && words.takeIf("egress")) wanted.place = "egress";
+    else if (object === "qdisc" && words.takeIf("clsact")) wanted.place = "ingress";
+    else if (words.takeIf("parent")) wanted.parent = parseId(words.take("the parent"));
+    else if (words.takeIf(object === "class" ? "classid" : "handle")) wanted.id = parseId(words.take("the id"));
+    else throw invalid(`What is "${words.next}"? Try "tc ${object} help".`);
+  }
+  return wanted;
 }
 
 export class Tc {
   private readonly engine: Engine;
-  private readonly ports: Map<string, PortState>;
+  private ports: ReadonlyMap<string, PortState> = new Map();
   private nextHandle = FIRST_HANDLE;
 
   constructor(engine: Engine, ports: Readonly<Record<string, Port>>) {
     this.engine = engine;
-    const state = (name: string, port: Port): PortState => ({
+    this.use(ports);
+  }
+
+  /** The interfaces from now on. What is not among them any more loses its queue and its filters. */
+  use(ports: Readonly<Record<string, Port>>): void {
+    for (const state of this.ports.values()) {
+      // Whoever has the port now has made its queue.
+      if (Object.values(ports).includes(state.port)) continue;
+      queueOf(this.engine, state.port)?.remove();
+      for (const { attached } of Object.values(state.policers)) attached?.remove();
+    }
+    const kept = (name: string, port: Port) => {
+      const state = this.ports.get(name);
+      return state?.port === port ? state : this.fresh(name, port);
+    };
+    this.ports = new Map(Object.entries(ports).map(([name, port]) => [name, kept(name, port)]));
+  }
+
+  private fresh(name: string, port: Port): PortState {
+    return {
       name,
       port,
-      root: queueOf(engine, port)?.options,
+      root: queueOf(this.engine, port)?.options,
+      hasClsact: false,
       policers: { in: { filters: [] }, out: { filters: [] } },
-    });
-    this.ports = new Map(Object.entries(ports).map(([name, port]) => [name, state(name, port)]));
+    };
   }
 
   /** Does what a command says; what tc would print. */
@@ -53,12 +116,11 @@ export class Tc {
     const list = typeof command === "string" ? command.split(/\s+/).filter(Boolean) : command;
     const words = new Words(list);
     words.takeIf("tc");
-    let statistics = false;
-    while (words.takeIf("-s", "-statistics", "-stats")) statistics = true;
+    const how = readManner(words);
     const object = words.take("what it is about (qdisc, class, filter)");
     if (!["qdisc", "class", "filter"].includes(object)) throw invalid(`tc: there is no "${object}"; expected qdisc, class or filter`);
     const verb = words.next === undefined ? "show" : words.take("the command");
-    if (verb === "show" || verb === "list" || verb === "ls") return this.show(object, words, statistics);
+    if (verb === "show" || verb === "list" || verb === "ls") return this.show(object, words, how);
     const dev = words.take('"dev"');
     if (dev !== "dev") throw invalid(`tc: "${dev}" stands where "dev NAME" was expected`);
     const state = this.state(words.take("the name of the interface"));
@@ -74,17 +136,23 @@ export class Tc {
     return state;
   }
 
-  private show(object: string, words: Words, statistics: boolean): string {
-    const states = words.takeIf("dev") ? [this.state(words.take("the name"))] : [...this.ports.values()];
-    return states
-      .map((state) => {
-        const report = queueOf(this.engine, state.port)?.report() ?? [];
-        const dev = words.next === undefined && states.length === 1 ? "" : ` dev ${state.name}`;
-        if (object === "qdisc") return showQdiscs(report, dev, statistics);
-        if (object === "class") return showClasses(report, statistics);
-        return showFilters(report, state.policers, statistics);
-      })
-      .join("");
+  private show(object: string, words: Words, { statistics, json, pretty }: Manner): string {
+    const wanted = readWanted(object, words);
+    const states = wanted.dev === undefined ? [...this.ports.values()] : [this.state(wanted.dev)];
+    const devices = states.map((state) => ({
+      dev: wanted.dev === undefined ? state.name : undefined,
+      report: queueOf(this.engine, state.port)?.report() ?? [],
+      hasClsact: state.hasClsact,
+      policers: state.policers,
+    }));
+    if (object === "class") return devices.map(({ report }) => showClasses(report, wanted, statistics)).join("");
+    if (object === "filter") return devices.map((device) => showFilters(device, wanted, statistics)).join("");
+    if (!json) return devices.map((device) => showQdiscs(device, wanted, statistics)).join("");
+    return `${JSON.stringify(
+      devices.flatMap((device) => qdiscsJson(device, wanted, statistics)),
+      undefined,
+      pretty ? 4 : 0,
+    )}\n`;
   }
 
   /** Makes the port's queue what its state says. */
@@ -107,6 +175,7 @@ export class Tc {
       else break;
     }
     if (words.takeIf("clsact", "ingress")) {
+      state.hasClsact = !isRemoval(verb);
       if (isRemoval(verb)) for (const side of ["in", "out"] as const) this.police(state, side, []);
       return;
     }
@@ -163,6 +232,7 @@ export class Tc {
       if (isRemoval(verb))
         return { ...qdisc, classes: withoutClass(qdisc, minor), filters: qdisc.filters?.filter((f) => f.class !== minor) };
       if (verb === "add" && there) throw new LoomError("EEXIST", `tc: class ${formatId(major, minor)} exists already`);
+      if (verb === "change" && !there) throw new LoomError("ENOENT", `tc: there is no class ${formatId(major, minor)} to change`);
       if (words.take("htb") !== "htb") throw invalid("tc: classes are of htb here");
       const above = parent && parent.minor !== 0 ? parent.minor : there?.parent;
       return { ...qdisc, classes: [...others, { ...there, ...readClass(words), id: minor, parent: above }] };
@@ -218,6 +288,7 @@ export class Tc {
     const there = state.policers[side];
     const list = filters.flatMap(({ match, police }) => (police ? [{ ...police, match }] : []));
     if (list.length === 0) there.attached?.remove();
+    if (list.length > 0) state.hasClsact = true;
     state.policers[side] = { filters, attached: list.length === 0 ? undefined : attachPolicers(this.engine, state.port, side, list) };
   }
 }

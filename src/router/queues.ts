@@ -36,27 +36,22 @@ export function checkWords(text: string): void {
 
 export class Queues {
   private readonly host: Host;
-  private ports: Readonly<Record<string, Port>> = {};
-  private tc: Tc | undefined;
+  private readonly tc: Tc;
   private readonly applied = new Map<string, string>();
 
   constructor(host: Host) {
     this.host = host;
+    this.tc = new Tc(host.engine, {});
   }
 
   /** Does what a command of tc says; what tc would print. */
   run(words: readonly string[]): string {
-    return this.current().run(words);
+    this.tc.use(this.ports());
+    return this.tc.run(words);
   }
 
-  private current(): Tc {
-    const { engine, ip } = this.host;
-    const names = ip.interfaces.map(({ name }) => name);
-    const isSame = names.length === Object.keys(this.ports).length && ip.interfaces.every(({ name, port }) => this.ports[name] === port);
-    if (this.tc && isSame) return this.tc;
-    this.ports = Object.fromEntries(ip.interfaces.map(({ name, port }) => [name, port]));
-    this.tc = new Tc(engine, this.ports);
-    return this.tc;
+  private ports(): Record<string, Port> {
+    return Object.fromEntries(this.host.ip.interfaces.map(({ name, port }) => [name, port]));
   }
 
   set(interfaces: readonly InterfaceConfig[]): void {
@@ -78,10 +73,11 @@ export class Queues {
     }
   }
 
-  /** A port that is given back keeps no queue for the next interface. */
+  /** A port that is given back keeps no queue and no filters for the next interface. */
   remove({ name, port }: NetInterface): void {
     queueOf(this.host.engine, port)?.remove();
     this.applied.delete(name);
-    this.tc = undefined;
+    const { [name]: _, ...others } = this.ports();
+    this.tc.use(others);
   }
 }
