@@ -25,8 +25,27 @@ const SHOWS = [
   "-6 route",
   "neigh",
   "rule",
-  "route get 10.7.0.1",
-  "route get 10.0.0.1",
+  ...["10.7.0.1", "10.0.0.1", "10.0.0.3", "8.8.8.8"].map((to) => `route get ${to}`),
+  "route get 10.7.0.1 from 10.0.0.1",
+  "route get to 10.77.0.1 from 10.2.0.5 iif va",
+  "route get 10.7.0.1 from 10.0.0.9 iif va",
+  "route get 10.0.0.1 from 10.0.0.9 iif va",
+  "route get 10.7.0.1 mark 0x700",
+  "route get 10.77.0.9 ipproto udp dport 5005 mark 0x100",
+  "-6 route get 2001:db8::1",
+  "-6 route get 2001:db8::9",
+  "-6 route get 2001:db8::9 from 2001:db8::5 iif va",
+];
+const GETS = [
+  ...SHOWS.filter((each) => each.includes("get")),
+  "route get 10.7.0.1 from 10.99.0.1",
+  "route get 10.7.0.1 iif va",
+  "route get 10.7.0.1 iif nope",
+  "route get 10.7.0.1 foo",
+  "route get 10.66.0.1",
+  "route get 10.7.0.1 mark 7",
+  "route get 10.7.0.1 from 2001:db8::1",
+  "route get 10.7.0.1 oif va uid 5",
 ];
 
 describe("ip against the kernel's", { skip: missing("ip", "sysctl") }, () => {
@@ -42,7 +61,7 @@ describe("ip against the kernel's", { skip: missing("ip", "sysctl") }, () => {
   before(async () => {
     kernel = new Namespace();
     kernel.ip("link", "add", "va", "address", "02:00:00:00:00:01", "type", "veth", "peer", "name", "vb");
-    await kernel.run("sysctl -qw net.ipv6.conf.va.addr_gen_mode=1; ip link set vb up");
+    await kernel.run("sysctl -qw net.ipv6.conf.va.addr_gen_mode=1 net.ipv4.ip_forward=1; ip link set vb up");
     kernel.up("va", "10.0.0.1/24", "2001:db8::1/64");
     lab = await Lab.create({ seed: 3, memory: { tables: 6 } });
     const ports = { va: lab.engine.port(6) };
@@ -88,6 +107,15 @@ describe("ip against the kernel's", { skip: missing("ip", "sysctl") }, () => {
       assert.equal(JSON.stringify(mine), JSON.stringify(theirs));
     });
   }
+
+  it("route get, and why not", async () => {
+    for (const line of GETS) {
+      const mine = await runCommand(router, { tool: "ip", words: line.split(" ") });
+      const theirs = await kernel.run(`ip ${line}`);
+      assert.equal((mine.stderr ?? mine.stdout ?? "").trimEnd(), theirs.out.trimEnd(), line);
+      assert.equal(mine.code ?? 0, theirs.code, line);
+    }
+  });
 
   it("-br", async () => {
     for (const what of ["link show va", "-4 addr show va"]) {

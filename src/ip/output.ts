@@ -32,7 +32,7 @@ export class Output {
   pathTo(to: IpAddress, iface?: NetInterface, hint?: PathHint): Path {
     const { world } = this;
     const { family } = to;
-    if (hint?.source && !world.isSource(hint.source)) return this.path(family, 0, undefined);
+    if (hint?.source && !hint.iif && !world.isSource(hint.source)) return this.path(family, 0, undefined);
     if ((family === 6 && to.isLinkLocal) || to.isMulticast || (family === 4 && to.v4 === 0xffffffff)) {
       return this.scopedPath(to, iface ?? this.interfaceFor(to));
     }

@@ -149,12 +149,15 @@ export class PolicyRouting {
   lookup(to: IpAddress, hint?: PathHint, oif?: NetInterface): number {
     const own = this.main.lookup(to);
     if (this.isPlain || this.main.meaning(to.family, own)?.kind === "local") return own;
-    for (const rule of this.rules) {
-      if (!matches(rule, to, hint, oif)) continue;
-      if (rule.action) return this.main.endHop(to.family, rule.action);
-      const hop = this.table(rule.table).lookup(to);
-      if (hop !== 0) return hop;
-    }
-    return 0;
+    const rule = this.ruleFor(to, hint, oif);
+    if (!rule) return 0;
+    return rule.action ? this.main.endHop(to.family, rule.action) : this.table(rule.table).lookup(to);
+  }
+
+  /** The rule by which a packet finds its way. */
+  ruleFor(to: IpAddress, hint?: PathHint, oif?: NetInterface): Rule | undefined {
+    return this.rules.find(
+      (rule) => matches(rule, to, hint, oif) && (rule.action !== undefined || this.table(rule.table).lookup(to) !== 0),
+    );
   }
 }

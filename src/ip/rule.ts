@@ -43,6 +43,8 @@ export interface Rule {
 /** What a rule may look at beside the destination. */
 export interface PathHint {
   readonly source?: IpAddress;
+  /** Of a packet that comes in by it; this host's own come in by none. */
+  readonly iif?: NetInterface;
   readonly mark?: number;
   readonly protocol?: number;
   readonly sourcePort?: number;
@@ -55,14 +57,14 @@ export function isOf(rule: Rule, family: 4 | 6): boolean {
   return own === undefined || own === family;
 }
 
-/** Whether a rule is for a packet that this host sends, from a socket bound to `oif` or to no interface. */
+/** Whether a rule is for a packet that this host sends, from a socket bound to `oif` or to no interface; or for one that comes in. */
 export function matches(rule: Rule, to: IpAddress, hint: PathHint | undefined, oif: NetInterface | undefined): boolean {
   return isOf(rule, to.family) && describes(rule, to, hint, oif) !== (rule.not ?? false);
 }
 
 function describes(rule: Rule, destination: IpAddress, hint: PathHint | undefined, oif: NetInterface | undefined): boolean {
   const { from, to, iif, protocol, sourcePorts, destinationPorts } = rule;
-  if (iif || (rule.oif && rule.oif !== oif) || !isMarked(rule, hint?.mark ?? 0)) return false;
+  if ((iif && iif !== hint?.iif) || (rule.oif && (hint?.iif || rule.oif !== oif)) || !isMarked(rule, hint?.mark ?? 0)) return false;
   if (from && !(hint?.source && covers(from, hint.source))) return false;
   if (to && !covers(to, destination)) return false;
   if (protocol !== undefined && hint?.protocol !== protocol) return false;

@@ -8,15 +8,16 @@ import type { Route } from "../../ip/routes.ts";
 import type { Router } from "../router.ts";
 import { type Output, refused, takeWord, usage } from "./command.ts";
 import { routeJson } from "./ip-json.ts";
+import { routeGet } from "./ip-route-get.ts";
 import { fits, LOCAL_TABLE, metricOf, type RouteFilter, routesOf, type ShownRoute, tablesOf } from "./ip-routes.ts";
 import { protocolOf, routeText, tableNumber } from "./ip-show.ts";
-import { type Asked, addressNamed, done, interfaceOf, isShow, lines, missing, numberOf, shown } from "./ip-words.ts";
+import { type Asked, addressNamed, done, interfaceOf, isShow, missing, numberOf, shown } from "./ip-words.ts";
 
 const CHANGES = ["add", "append", "replace", "change", "del", "delete"];
 
 export function route(router: Router, [verb, ...words]: readonly string[], asked: Asked): Output {
   if (verb !== undefined && CHANGES.includes(verb)) return changeRoute(router, verb, words, asked.family);
-  if (verb === "get") return routeTo(router, words, asked);
+  if (verb === "get") return routeGet(router, words, asked);
   if (verb === "flush") return flush(router, words, asked.family);
   if (!isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip route help".`);
   const filter = filterOf(words, asked.family);
@@ -95,40 +96,6 @@ function flush({ host }: Router, words: readonly string[], family: 4 | 6 | undef
     if (kept && kept.protocol !== "kernel" && table !== LOCAL_TABLE) host.removeRoute(formatPrefix(kept.prefix), kept.metric, table);
   }
   return done;
-}
-
-/** What the kernel says of routes that lead nowhere. */
-const NO_WAY: Readonly<Record<string, string>> = {
-  blackhole: "Invalid argument",
-  unreachable: "No route to host",
-  prohibit: "Permission denied",
-};
-
-/** `ip route get`: where a packet of this router's own would go. */
-function routeTo({ host }: Router, [word = missing("get"), extra]: readonly string[], { json }: Asked): Output {
-  if (extra !== undefined) throw usage(`Error: ip route get ${word} ${extra}: "${extra}" is not known here; expected an address alone`);
-  const to = addressNamed(word);
-  const path = host.ip.pathTo(to);
-  const source = host.ip.sourceFor(to, path);
-  if (!path.isLocal && !path.iface) {
-    const kind = host.ip.routes.meaning(to.family, path.hop)?.kind ?? "";
-    throw refused(`RTNETLINK answers: ${Object.hasOwn(NO_WAY, kind) ? NO_WAY[kind] : "Network is unreachable"}`);
-  }
-  const gateway = path.neighbour && !path.neighbour.address.equals(to) ? String(path.neighbour.address) : undefined;
-  if (json) {
-    const way = {
-      ...(path.isLocal && { type: "local" }),
-      dst: word,
-      ...(gateway && { gateway }),
-      dev: path.isLocal ? "lo" : path.iface?.name,
-      ...(path.isLocal && { table: "local" }),
-    };
-    const all = { ...way, ...(source && { prefsrc: String(source) }), flags: [], uid: 0, cache: path.isLocal ? ["local"] : [] };
-    return { stdout: `${JSON.stringify([all])}\n` };
-  }
-  const router = gateway ? ` via ${gateway}` : "";
-  const way = path.isLocal ? `local ${to} dev lo table local` : `${to}${router} dev ${path.iface?.name}`;
-  return lines([`${way}${source ? ` src ${source}` : ""} uid 0 \n    cache ${path.isLocal ? "<local> " : ""}`]);
 }
 
 function changeRoute({ host }: Router, verb: string, words: readonly string[], family: 4 | 6 | undefined): Output {

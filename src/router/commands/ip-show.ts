@@ -145,7 +145,9 @@ const TABLE_NAMES: Readonly<Record<number, string>> = { [MAIN_TABLE]: "main", 25
 export const tableName = (number: number) => TABLE_NAMES[number] ?? String(number);
 export const tableNumber = (word: string) => Number(Object.entries(TABLE_NAMES).find(([, name]) => name === word)?.[0] ?? word);
 
-export const protocolName = (protocol: number) => ({ 1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp" })[protocol] ?? String(protocol);
+const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp" };
+export const protocolName = (protocol: number) => PROTOCOL_NAMES[protocol] ?? String(protocol);
+export const protocolNumber = (word: string) => Number(Object.entries(PROTOCOL_NAMES).find(([, name]) => name === word)?.[0] ?? word);
 
 const range = ({ low, high }: { low: number; high: number }) => (low === high ? `${low}` : `${low}-${high}`);
 
