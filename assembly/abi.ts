@@ -1294,6 +1294,9 @@ export const COLD_TCP = 0;
 export const COLD_TCP_SIZE = 16;
 export const COLD_LAST = 32;
 export const COLD_STATE = 48;
+/** States of TCP in which both ends are done with a connection. */
+export const TCP_TIME_WAIT = 7;
+export const TCP_CLOSE = 8;
 export const COLD_FLAGS = 49;
 export const COLD_SCALES = 51;
 export const COLD_WHEEL_SLOT = 52;

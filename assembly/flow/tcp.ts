@@ -9,7 +9,7 @@
  */
 import {
   COLD_FLAGS, COLD_LAST, COLD_SCALES, COLD_STATE, COLD_TCP, COLD_TCP_SIZE, FLOWS_FLAGS, FLOWS_IGNORE_INVALID_RST, FLOWS_TCP_LIBERAL,
-  EVENT_UPDATE, FLOWS_TCP_LOOSE, FLOWS_TIMEOUTS, FLOW_PROTOCOL, FLOW_STATUS, IPS_ASSURED, IPS_CONFIRMED, IPS_SEEN_REPLY, TIMEOUT_TCP, TIMEOUT_TCP_RETRANS, TIMEOUT_TCP_UNACK,
+  EVENT_UPDATE, FLOWS_TCP_LOOSE, FLOWS_TIMEOUTS, FLOW_PROTOCOL, FLOW_STATUS, IPS_ASSURED, IPS_CONFIRMED, IPS_SEEN_REPLY, TCP_CLOSE, TCP_TIME_WAIT, TIMEOUT_TCP, TIMEOUT_TCP_RETRANS, TIMEOUT_TCP_UNACK,
 } from "../abi";
 import { coldAt, flowAt, flows, lockFlow, setStatus, unlockFlow } from "../table/flow";
 import { tell } from "../table/flow-events";
@@ -24,8 +24,8 @@ export const ESTABLISHED: u32 = 3;
 export const FIN_WAIT: u32 = 4;
 export const CLOSE_WAIT: u32 = 5;
 export const LAST_ACK: u32 = 6;
-export const TIME_WAIT: u32 = 7;
-export const CLOSE: u32 = 8;
+export const TIME_WAIT: u32 = TCP_TIME_WAIT;
+export const CLOSE: u32 = TCP_CLOSE;
 /** Both sides sent a SYN. */
 export const SYN_SENT2: u32 = 9;
 /** The packet passes and changes nothing. */
@@ -523,12 +523,6 @@ export function close(flow: u32, ticks: u32): void {
   unlockFlow(hot);
   refresh(flow, hot, ticks, timeout(TIMEOUT_TCP + CLOSE));
   tell(flow, EVENT_UPDATE, ticks);
-}
-
-/** Both ends are done with it, and only stragglers are waited for. */
-export function isOver(flow: u32): bool {
-  const state = <u32>load<u8>(coldAt(flow), COLD_STATE);
-  return state == TIME_WAIT || state == CLOSE;
 }
 
 /** Timeout of a flow that has just begun. */

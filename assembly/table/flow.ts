@@ -11,16 +11,17 @@
  * he knows but the keys.
  */
 import {
-  BURST, COLD_SIZE, COLD_WHEEL_NEXT, COLD_WHEEL_SLOT, EXTENSION_ADDRESSES, EXTENSION_NEXT, EXTENSION_SIZE, FLOWS_BUCKETS, FLOWS_BUCKET_BASE,
+  BURST, COLD_SIZE, COLD_STATE, COLD_WHEEL_NEXT, COLD_WHEEL_SLOT, EXTENSION_ADDRESSES, EXTENSION_NEXT, EXTENSION_SIZE, FLOWS_BUCKETS, FLOWS_BUCKET_BASE,
   FLOWS_CAPACITY, FLOWS_COLD, FLOWS_COUNT, FLOWS_COUNTERS, FLOWS_EXTENSIONS, FLOWS_EXTENSION_COUNT, FLOWS_EXTENSION_FREE,
   FLOWS_EXTENSION_FRESH, FLOWS_FREE, FLOWS_FRESH, FLOWS_HOT, FLOWS_KEYS, FLOWS_LOCK, FLOWS_RECORDS, FLOWS_RETIRED_FIRST, FLOWS_RETIRED_LAST,
   FLOWS_RETIRED_NOW, FLOWS_STATS, FLOWS_USED, FLOW_BUCKET_META, FLOW_BUCKET_REFS, FLOW_BUCKET_SIZE, FLOW_BUCKET_SLOTS, FLOW_COUNTER_SIZE,
-  FLOW_EXTENSION, FLOW_PHASE, FLOW_PORTS, FLOW_SIZE, FLOW_STATUS, HEADER, HEADER_EPOCH, HEADER_WORKERS, PHASE_BUSY, PHASE_ENDING,
-  PHASE_LINKED, REGION_FLOWS, TUPLE_HASH, TUPLE_KIND, TUPLE_PORTS, FLOW_KIND, FLOW_SPACE, KIND_IP6, PHASE_ZONE_ORIGINAL, PHASE_ZONE_REPLY, SPACE_IP6,
+  FLOW_EXTENSION, FLOW_PHASE, FLOW_PORTS, FLOW_PROTOCOL, FLOW_SIZE, FLOW_STATUS, HEADER, HEADER_EPOCH, HEADER_WORKERS, PHASE_BUSY, PHASE_ENDING,
+  PHASE_LINKED, REGION_FLOWS, TCP_CLOSE, TCP_TIME_WAIT, TUPLE_HASH, TUPLE_KIND, TUPLE_PORTS, FLOW_KIND, FLOW_SPACE, KIND_IP6, PHASE_ZONE_ORIGINAL, PHASE_ZONE_REPLY, SPACE_IP6,
 } from "../abi";
 import { advanceEpoch, hasPassed } from "../core/arena";
 import { header, region } from "../core/layout";
 import { compareExchange, fetchAdd, fetchAnd, fetchOr, loadAcquire, lock, storeRelease, storeRelease16, unlock } from "../core/sync";
+import { TCP } from "../wire/l4";
 
 /** A first bucket with so many entries leaves its last places to tuples that have no choice. */
 const CROWDED: u32 = 8;
@@ -424,6 +425,13 @@ export function lockFlow(hot: usize): void {
 @inline
 export function unlockFlow(hot: usize): void {
   if (header(HEADER_WORKERS) > 1) fetchAnd(hot + FLOW_PHASE, ~PHASE_BUSY);
+}
+
+/** Both ends of a TCP connection are done with it, and only stragglers are waited for. */
+export function isOver(flow: u32): bool {
+  if (<u32>load<u8>(flowAt(flow), FLOW_PROTOCOL) != TCP) return false;
+  const state = <u32>load<u8>(coldAt(flow), COLD_STATE);
+  return state == TCP_TIME_WAIT || state == TCP_CLOSE;
 }
 
 // ── Records ─────────────────────────────────────────────────────────────────────────────────────

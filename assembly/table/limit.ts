@@ -8,6 +8,7 @@ import {
 } from "../abi";
 import { allocateNow, retire } from "../core/arena";
 import { region } from "../core/layout";
+import { isOver } from "./flow";
 
 /** Takes a packet's tokens if they are there; true when it is within the rate. */
 export function takeTokens(limit: usize, length: u32, now: u64): bool {
@@ -35,7 +36,7 @@ export function countFlows(state: usize, flow: u32): i32 {
   for (let i: u32 = 0; i < n; i++) {
     const id = load<u32>(list + (<usize>i << 3)), seen = load<u32>(list + (<usize>i << 3), 4);
     const same = id == flow && seen == mine;
-    if (!same && !isAlive(hot + <usize>id * FLOW_SIZE, seen)) continue;
+    if (!same && (!isAlive(hot + <usize>id * FLOW_SIZE, seen) || isOver(id))) continue;
     known = known || same;
     store<u32>(list + (<usize>kept << 3), id);
     store<u32>(list + (<usize>kept << 3), seen, 4);

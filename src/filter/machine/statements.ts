@@ -217,8 +217,26 @@ export function synproxy(e: Emitter, expression: Of<"synproxy">): void {
 
 type Nat = Of<"nat"> | Of<"masq"> | Of<"redir">;
 
-/** Fills a record (NATREQ_*) and has the flow translated; what comes of it is the verdict. */
+/** Whether the packet is of the other family. */
+function pushIsOther(e: Emitter, family: 4 | 6): void {
+  e.code.get(e.base("descriptor")).load(1, abi.DESC_FLAGS).i32(abi.FLAG_IP4).and();
+  if (family === 4) e.code.eqz();
+}
+
+/** In a table of both families an address is for packets of its own: others go on behind it (nft_nat_inet). */
 export function nat(e: Emitter, expression: Nat): void {
+  if (e.family !== "inet" || expression.op !== "nat" || expression.addrMin === undefined) {
+    translation(e, expression);
+    return;
+  }
+  pushIsOther(e, expression.family);
+  e.code.eqz().if();
+  translation(e, expression);
+  e.code.end();
+}
+
+/** Fills a record (NATREQ_*) and has the flow translated; what comes of it is the verdict. */
+function translation(e: Emitter, expression: Nat): void {
   const source = expression.op === "masq" || (expression.op === "nat" && expression.kind === "snat");
   const at = abi.WORKER_SCRATCH + RECORD;
   const c = e.code
@@ -284,6 +302,10 @@ export function dup(e: Emitter, { addr, device }: Of<"dup">): void {
 }
 
 export function fwd(e: Emitter, { addr, device, family }: Of<"fwd">): void {
+  if (addr !== undefined) {
+    pushIsOther(e, family ?? 4);
+    e.failIf();
+  }
   // Afterwards it is somebody else's.
   tell(e, abi.VERDICT_STOLEN);
   pushTarget(e, addr === undefined ? 0 : (family ?? 4), addr, device);

@@ -296,6 +296,8 @@ export class Interpreter {
       case "nat":
       case "masq":
       case "redir": {
+        const isOthers = e.op === "nat" && e.addrMin !== undefined && packet.family !== e.family;
+        if (isOthers && table.spec.family === "inet") return "go on";
         const verdict = world.nat(packet, this.natRequest(e, packet));
         return verdict === abi.VERDICT_ACCEPT ? { verdict, argument: FINAL } : { verdict };
       }
@@ -315,6 +317,7 @@ export class Interpreter {
         );
         return "go on";
       case "fwd":
+        if (e.addr !== undefined && packet.family !== (e.family ?? 4)) return "break";
         return {
           verdict: world.forward(packet, e.addr === undefined ? 0 : (e.family ?? 4), this.get(e.addr ?? 1, 16), this.device(e.device)),
         };
