@@ -5,6 +5,7 @@ import { after, before, describe, it } from "node:test";
 import { forHost } from "../src/deno/index.ts";
 import { Zone } from "../src/dns/index.ts";
 import { serveDns } from "../src/host/index.ts";
+import { Engine, Host } from "../src/index.ts";
 import { type Pair, pair } from "./node/places.ts";
 
 const DENO = "node_modules/.bin/deno";
@@ -85,5 +86,23 @@ describe("names for Deno's calls", () => {
       assert.throws(() => listen({ port: port as never }), error);
       await assert.rejects(connect({ hostname: "10.0.0.2", port: port as never }), error);
     }
+  });
+});
+
+describe("groups for Deno's calls", () => {
+  it("are joined by an interface's address, index or name", async () => {
+    const engine = await Engine.create({ ports: 1, tables: 4 });
+    const host = await Host.create({ engine, interfaces: [{ port: engine.port(0), addresses: ["10.0.0.2/24", "fd00::2/64"] }] });
+    const [{ name, index }] = host.ip.interfaces;
+    const conn = forHost(host).listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 0 });
+    for (const which of ["10.0.0.2", name, "0.0.0.0"]) await (await conn.joinMulticastV4("239.1.1.1", which)).leave();
+    const six = forHost(host).listenDatagram({ transport: "udp", hostname: "::", port: 0 });
+    for (const which of [index, name, 0]) await (await six.joinMulticastV6("ff15::9", which)).leave();
+    await assert.rejects(conn.joinMulticastV4("239.1.1.1", "10.0.0.9"), /there is no interface 10\.0\.0\.9/);
+    await assert.rejects(six.joinMulticastV6("ff15::9", 99), /there is no interface 99/);
+    conn.close();
+    six.close();
+    await host.close();
+    await engine.close();
   });
 });

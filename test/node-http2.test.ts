@@ -4,6 +4,7 @@ import { once } from "node:events";
 import * as nodeHttp2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
+import { promisify } from "node:util";
 import { forHost } from "../src/node/index.ts";
 import { linesOf, type Pair, pair } from "./node/places.ts";
 
@@ -35,6 +36,8 @@ function watch(session: nodeHttp2.ClientHttp2Session, place: Place, log: (...wor
   return request;
 }
 
+const connected = (place: Place, authority: string) => promisify(place.near.connect)(authority) as Promise<nodeHttp2.ClientHttp2Session>;
+
 const closed = (session: nodeHttp2.ClientHttp2Session) => new Promise<void>((resolve) => session.once("close", resolve));
 
 const PROGRAMS: Record<string, Program> = {
@@ -53,6 +56,39 @@ const PROGRAMS: Record<string, Program> = {
     const session = place.near.connect(`http://${place.address}:${NOBODY}`);
     watch(session, place, log);
     await closed(session);
+  },
+  "responses without a body, one after the other": async (place, log) => {
+    const server = place.far.createServer();
+    server.on("stream", (stream) => stream.on("end", () => stream.respond({ ":status": 204 }, { endStream: true })).resume());
+    server.listen(0, place.address);
+    await once(server, "listening");
+    const session = place.near.connect({
+      protocol: "http:",
+      host: place.address,
+      port: String((server.address() as AddressInfo).port),
+    } as never);
+    for (let i = 0; i < 20; i++) {
+      const request = session.request({ ":method": "POST" });
+      request.end();
+      const [headers] = (await once(request, "response")) as [{ ":status": number }];
+      request.resume();
+      await once(request, "close");
+      log(headers[":status"], request.rstCode, request.readableEnded);
+    }
+    session.close();
+    await closed(session);
+    server.close();
+  },
+  promisify: async (place, log) => {
+    const server = place.far.createServer().listen(0, place.address);
+    await once(server, "listening");
+    const session = await connected(place, `http://${place.address}:${(server.address() as AddressInfo).port}`);
+    log(session.connecting, session.destroyed);
+    session.close();
+    await closed(session);
+    server.close();
+    const failed = await connected(place, `http://${place.address}:${NOBODY}`).catch((error: NodeJS.ErrnoException) => error.code);
+    log(failed);
   },
   "destroyed before it is connected": async (place, log) => {
     const session = place.near.connect(`http://${place.address}:${NOBODY}`);

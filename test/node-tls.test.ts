@@ -7,7 +7,7 @@ import { once } from "node:events";
 import * as nodeHttps from "node:https";
 import * as nodeNet from "node:net";
 import { after, before, describe, it } from "node:test";
-import * as nodeTls from "node:tls";
+import nodeTls from "node:tls";
 import { forHost } from "../src/node/index.ts";
 import { CERTIFICATE, KEY } from "./node/certificate.ts";
 import { type Pair, pair } from "./node/places.ts";
@@ -251,6 +251,49 @@ const PROGRAMS: Record<string, (stage: Stage) => Promise<void>> = {
     const socket = dial(0, { socket: raw });
     client.note(socket.connecting);
     await gone(socket);
+  },
+  "over a socket that connects later": async ({ serve, dial, near, address, gone, client }) => {
+    const port = await serve((each) => each.write("x"));
+    const raw = new near.net.Socket();
+    const socket = dial(0, { socket: raw });
+    socket.once("data", () => socket.destroy());
+    client.note(socket.connecting, socket instanceof near.net.Socket);
+    raw.connect(port, address);
+    await gone(socket);
+  },
+  "a request over a socket that is given": async ({ far, near, address, client }) => {
+    const server = far.https.createServer(SECURE, (_request, response) => response.end("ok")).listen(0, address);
+    await once(server, "listening");
+    const { port } = server.address() as nodeNet.AddressInfo;
+    const raw = near.net.connect(port, address);
+    await once(raw, "connect");
+    const options = { path: "/", socket: raw, agent: false as const, rejectUnauthorized: false };
+    const [response] = (await once(near.https.get(options as never), "response")) as [AsyncIterable<Buffer>];
+    let text = "";
+    for await (const chunk of response) text += chunk;
+    client.note(text, raw.destroyed);
+    const agent = new near.https.Agent({ rejectUnauthorized: false });
+    const { createConnection } = agent as unknown as { createConnection(port: number, host: string, options: object): nodeTls.TLSSocket };
+    const direct = createConnection.call(agent, port, address, { rejectUnauthorized: false });
+    await once(direct, "secureConnect");
+    client.note(direct.encrypted, direct.remotePort === port);
+    direct.destroy();
+    server.close();
+    await once(server, "close");
+  },
+  "versions that hold for all, and classes without new": async ({ serve, dial, near, gone, client }) => {
+    const { tls } = near;
+    const before = tls.DEFAULT_MAX_VERSION;
+    (tls as { DEFAULT_MAX_VERSION: string }).DEFAULT_MAX_VERSION = "TLSv1.2";
+    try {
+      const socket = dial(await serve((each) => each.end("x")));
+      socket.once("secureConnect", () => client.note(socket.getProtocol(), tls.DEFAULT_MAX_VERSION));
+      await gone(socket);
+    } finally {
+      (tls as { DEFAULT_MAX_VERSION: string }).DEFAULT_MAX_VERSION = before;
+    }
+    const make = (of: unknown, ...args: unknown[]) => (of as (...all: unknown[]) => object)(...args);
+    client.note(make(tls.Server, SECURE) instanceof tls.Server);
   },
   "over a socket that is connected": async ({ serve, dial, near, address, gone, client }) => {
     const raw = near.net.connect(await serve((each) => each.end("x")), address);

@@ -26,10 +26,12 @@ const SPACE = 65_536;
 
 export class DatagramConn extends Resource implements AsyncIterable<[Uint8Array, NetAddr]> {
   readonly addr: NetAddr;
+  private readonly host: Host;
   private readonly socket: DatagramSocket;
 
   constructor(host: Host, socket: DatagramSocket) {
     super(host);
+    this.host = host;
     this.socket = socket;
     const { address, port } = socket.address;
     this.addr = { transport: "udp", hostname: address, port };
@@ -52,19 +54,20 @@ export class DatagramConn extends Resource implements AsyncIterable<[Uint8Array,
     return bytes.length;
   }
 
-  /** `interfaceAddress` is accepted for Deno's sake; "0.0.0.0" and the name of an interface have a meaning. */
+  /** By the interface that has the address; "0.0.0.0" is any. An interface's name is taken, too. */
   async joinMulticastV4(group: string, interfaceAddress = "0.0.0.0"): Promise<MulticastMembership> {
     return this.join(group, interfaceAddress === "0.0.0.0" ? undefined : interfaceAddress);
   }
 
-  async joinMulticastV6(group: string, name?: string | number): Promise<MulticastMembership> {
-    return this.join(group, typeof name === "string" ? name : undefined);
+  /** By the interface of that index; 0 is any. An interface's name is taken, too. */
+  async joinMulticastV6(group: string, interfaceIndex: string | number = 0): Promise<MulticastMembership> {
+    return this.join(group, interfaceIndex === 0 ? undefined : interfaceIndex);
   }
 
-  private join(group: string, name: string | undefined): MulticastMembership {
+  private join(group: string, which: string | number | undefined): MulticastMembership {
     this.check();
     const { socket } = this;
-    const options = { interface: name };
+    const options = { interface: which === undefined ? undefined : interfaceOf(this.host, which) };
     throwing(() => socket.join(group, options));
     return {
       leave: async () => throwing(() => socket.leave(group, options)),
@@ -99,4 +102,13 @@ export function listenDatagram(host: Host, options: UdpListenOptions): DatagramC
     const socket = host.datagram({ hostname: addressOf(hostname), port, reuseAddress, broadcast: true });
     return new DatagramConn(host, socket.configure({ multicastLoop: loopback }));
   });
+}
+
+/** The name of an interface by an address of its own, its index or its name. */
+function interfaceOf({ ip }: Host, which: string | number): string {
+  const found = ip.interfaces.find(({ name, index, addresses }) =>
+    typeof which === "number" ? index === which : name === which || addresses.some(({ address }) => String(address) === which),
+  );
+  if (!found) throw new errors.NotFound(`there is no interface ${which}; expected an address of one, its index or its name`);
+  return found.name;
 }

@@ -39,3 +39,31 @@ export function calledOn<C extends Class>(base: C): C {
   Object.setPrototypeOf(Base, base);
   return Base as unknown as C;
 }
+
+/** Node's own classes of these modules are functions: they are called without `new`, and called by those that inherit from them (`Agent.call(this)`). */
+type Made = (this: unknown, ...args: never[]) => unknown;
+
+/** A class as Node writes them: over `base`, with something done to what it has made, and to what it is made of. */
+export function classOver<C extends new (...args: never[]) => object>(
+  name: string,
+  base: C,
+  done: (made: InstanceType<C>, ...args: ConstructorParameters<C>) => void = () => {},
+  before: (...args: ConstructorParameters<C>) => void = () => {},
+): C {
+  const make: Made = function (this: unknown, ...args) {
+    const given = args as unknown as ConstructorParameters<C>;
+    before(...given);
+    if (new.target === undefined && Object.prototype.isPrototypeOf.call(make.prototype, this as object)) {
+      (base as unknown as Made).apply(this, args);
+      done(this as InstanceType<C>, ...given);
+      return undefined;
+    }
+    const made = Reflect.construct(base, args, new.target ?? make) as InstanceType<C>;
+    done(made, ...given);
+    return made;
+  };
+  Object.setPrototypeOf(make, base);
+  make.prototype = Object.create(base.prototype, { constructor: { value: make, writable: true, configurable: true } });
+  Object.defineProperty(make, "name", { value: name });
+  return make as unknown as C;
+}

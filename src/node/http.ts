@@ -1,11 +1,13 @@
 /** `http` and `https` of a host: Node's own servers and agents, over the host's sockets. */
 import * as http from "node:http";
 import * as https from "node:https";
-import type { TLSSocket } from "node:tls";
+import type { ConnectionOptions, TLSSocket } from "node:tls";
 import { adopt } from "./adopt.ts";
+import { classOver } from "./callable.ts";
 import type { Context } from "./context.ts";
 import type { HostNet } from "./net.ts";
-import { nameSockets, overDialed } from "./tls-socket.ts";
+import { passedOn } from "./passed-on.ts";
+import { nameSockets, overDialed, overGiven, prepare } from "./tls-socket.ts";
 
 type Listener = http.RequestListener;
 type Callback = (response: http.IncomingMessage) => void;
@@ -36,6 +38,8 @@ export interface HostHttp
   createServer(options?: http.ServerOptions | Listener, listener?: Listener): http.Server;
   readonly request: HostRequest<http.RequestOptions>;
   readonly get: HostRequest<http.RequestOptions>;
+  /** Node 18.8 and newer. */
+  readonly setMaxIdleHTTPParsers?: (max: number) => void;
 }
 
 export interface HostHttps {
@@ -50,32 +54,11 @@ export interface HostHttps {
 /** As Node's own global agents. */
 const SHARED: http.AgentOptions = { keepAlive: true, scheduling: "lifo", timeout: 5000 };
 
-type Connect = { createConnection(options: object, callback?: (...args: unknown[]) => void): unknown };
-
-/** Node's own classes of these modules are functions: they are called without `new`, and called by those that inherit from them (`Agent.call(this)`). */
-type Made = (this: unknown, ...args: never[]) => unknown;
-
-/** A class as Node writes them: over `base`, with something `done` to what it has made. */
-function classOver<C extends new (...args: never[]) => object>(name: string, base: C, done: (made: InstanceType<C>) => void = () => {}): C {
-  const make: Made = function (this: unknown, ...args) {
-    if (new.target === undefined && this instanceof (make as unknown as C)) {
-      (base as unknown as Made).apply(this, args);
-      done(this as InstanceType<C>);
-      return undefined;
-    }
-    const made = Reflect.construct(base, args, new.target ?? make) as InstanceType<C>;
-    done(made);
-    return made;
-  };
-  Object.setPrototypeOf(make, base);
-  make.prototype = Object.create(base.prototype, { constructor: { value: make, writable: true, configurable: true } });
-  Object.defineProperty(make, "name", { value: name });
-  return make as unknown as C;
-}
+type Connect = { createConnection(...args: unknown[]): unknown };
 
 export function httpOf(context: Context, net: HostNet): HostHttp {
   const Agent = classOver("Agent", http.Agent);
-  (Agent.prototype as unknown as Connect).createConnection = (options) => net.connect(options as never);
+  (Agent.prototype as unknown as Connect).createConnection = (...args) => net.connect(...(args as never as [never]));
   const Server = classOver("Server", http.Server as HostHttp["Server"], (server) => adopt(context, server));
   let globalAgent: http.Agent = new Agent(SHARED);
   const agents = { shared: () => globalAgent, make: () => new Agent() };
@@ -101,6 +84,7 @@ export function httpOf(context: Context, net: HostNet): HostHttp {
     ServerResponse,
     validateHeaderName,
     validateHeaderValue,
+    ...passedOn(http, "setMaxIdleHTTPParsers"),
   };
 }
 
@@ -117,9 +101,13 @@ function clientRequest(agents: Agents): typeof http.ClientRequest {
 export function httpsOf(context: Context, net: HostNet): HostHttps {
   const Agent = classOver("Agent", https.Agent);
   const { createConnection } = https.Agent.prototype as unknown as Connect;
-  (Agent.prototype as unknown as Connect).createConnection = function (this: Connect, options, callback) {
+  (Agent.prototype as unknown as Connect).createConnection = function (this: Connect, ...given) {
+    const { options, callback } = connectionArguments(given);
     const dial = (to: object) => net.connect(to as never);
-    return overDialed(options, dial, (ready) => createConnection.call(this, ready, callback) as TLSSocket);
+    const secure = (ready: object) => createConnection.call(this, ready, callback) as TLSSocket;
+    if (!options.socket) return overDialed(options, dial, secure);
+    prepare(options.socket);
+    return overGiven(secure(options), options.socket);
   };
   const Server = classOver("Server", https.Server as HostHttps["Server"], (server) => nameSockets(adopt(context, server)));
   let globalAgent: https.Agent = new Agent(SHARED);
@@ -135,6 +123,18 @@ export function httpsOf(context: Context, net: HostNet): HostHttps {
     createServer: (options, listener) => new Server(options, listener),
     ...requests(https.request, { shared: () => globalAgent, make: () => new Agent() }),
   };
+}
+
+/** What Node's agents of TLS take: options, or a port and a host in front of them. */
+function connectionArguments(given: readonly unknown[]) {
+  const [port, host] = given;
+  const found = given.find((each) => typeof each === "object" && each !== null) as (ConnectionOptions & { timeout?: number }) | undefined;
+  const options = {
+    ...found,
+    ...((typeof port === "number" || typeof port === "string") && { port: Number(port) }),
+    ...(typeof host === "string" && { host }),
+  };
+  return { options, callback: given.find((each) => typeof each === "function") as ((...args: unknown[]) => void) | undefined };
 }
 
 /** The agent of requests that name none, which programs may replace; and one for a single request. */

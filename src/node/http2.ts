@@ -3,10 +3,12 @@ import * as http2 from "node:http2";
 import { isIP, type Server as NodeServer } from "node:net";
 import process from "node:process";
 import type { Duplex } from "node:stream";
+import { promisify } from "node:util";
 import { adopt } from "./adopt.ts";
 import type { Context } from "./context.ts";
 import { nodeError } from "./errors.ts";
 import type { HostNet } from "./net.ts";
+import { passedOn } from "./passed-on.ts";
 import { Socket } from "./socket.ts";
 import type { HostTls } from "./tls.ts";
 import { nameSockets } from "./tls-socket.ts";
@@ -27,8 +29,16 @@ export interface HostHttp2
     | "createServer"
     | "createSecureServer"
   > {
-  connect(authority: string | URL, listener?: SessionListener): http2.ClientHttp2Session;
-  connect(authority: string | URL, options?: SessionOptions, listener?: SessionListener): http2.ClientHttp2Session;
+  readonly connect: HostConnect;
+  /** Node 20.12 and newer. */
+  readonly performServerHandshake?: (socket: Duplex, options?: http2.ServerOptions) => http2.ServerHttp2Session;
+}
+
+interface HostConnect {
+  (authority: string | URL, listener?: SessionListener): http2.ClientHttp2Session;
+  (authority: string | URL, options?: SessionOptions, listener?: SessionListener): http2.ClientHttp2Session;
+  /** `util.promisify(connect)`: the session once it is connected. */
+  [promisify.custom](authority: string | URL, options?: SessionOptions): Promise<http2.ClientHttp2Session>;
 }
 
 export function http2Of(context: Context, net: HostNet, tls: HostTls): HostHttp2 {
@@ -55,12 +65,22 @@ export function http2Of(context: Context, net: HostNet, tls: HostTls): HostHttp2
     answerFirst(session);
     return session;
   };
+  const connected = (authority: string | URL, options?: SessionOptions) =>
+    new Promise<http2.ClientHttp2Session>((resolve, reject) => {
+      const session = connect(authority, options, () => {
+        session.removeListener("error", reject);
+        resolve(session);
+      });
+      session.once("error", reject);
+    });
+  Object.defineProperty(connect, promisify.custom, { value: connected });
   const { constants, getDefaultSettings, getPackedSettings, getUnpackedSettings, sensitiveHeaders } = http2;
   const { Http2ServerRequest, Http2ServerResponse } = http2;
   return {
     createServer: createServer as typeof http2.createServer,
     createSecureServer: createSecureServer as typeof http2.createSecureServer,
-    connect: connect as HostHttp2["connect"],
+    connect: connect as unknown as HostConnect,
+    ...passedOn(http2, "performServerHandshake"),
     constants,
     getDefaultSettings,
     getPackedSettings,
@@ -72,7 +92,7 @@ export function http2Of(context: Context, net: HostNet, tls: HostTls): HostHttp2
 }
 
 function dial(net: HostNet, tls: HostTls, url: URL, options: http2.SecureClientSessionOptions) {
-  const host = url.hostname.replace(/^\[(.*)\]$/, "$1") || "localhost";
+  const host = (url.hostname || url.host || "localhost").replace(/^\[(.*)\]$/, "$1");
   if (url.protocol === "http:") return net.connect({ port: url.port || 80, host });
   if (url.protocol !== "https:") throw nodeError("ERR_HTTP2_UNSUPPORTED_PROTOCOL", `protocol "${url.protocol}" is unsupported.`);
   const servername = isIP(host) ? undefined : host;
@@ -102,7 +122,14 @@ function answerFirst(session: http2.ClientHttp2Session): void {
     const stream = request.apply(session, args);
     const { push } = stream;
     stream.push = (chunk, encoding) => {
-      process.nextTick(() => stream.destroyed || push.call(stream, chunk, encoding));
+      const pushed = () => {
+        if (stream.destroyed) return;
+        push.call(stream, chunk, encoding);
+        // Whoever closed the stream has asked for its end already.
+        if (chunk === null) stream.read(0);
+      };
+      // Behind that tick, and before what ends in it: one who awaits the response is told of it first.
+      process.nextTick(() => queueMicrotask(pushed));
       return true;
     };
     stream.prependOnceListener("response", () => {
@@ -113,7 +140,8 @@ function answerFirst(session: http2.ClientHttp2Session): void {
 }
 
 /** Where the ends of a session without TLS are: Node's wrapper of the stream is told, as it cannot ask. */
-function nameSession({ socket }: http2.Http2Session, raw: unknown): void {
+function nameSession(session: http2.Http2Session, raw: unknown): void {
+  const { socket } = session;
   const { _handle: handle } = socket as unknown as { _handle: Record<string, (out: object) => number> };
   if (!(raw instanceof Socket)) return;
   // Asked before there is a connection, it is kept all the same: what it says is looked up when it is read.
@@ -124,6 +152,13 @@ function nameSession({ socket }: http2.Http2Session, raw: unknown): void {
   };
   handle.getsockname = tell("local");
   handle.getpeername = tell("remote");
+  holdBy(session, raw);
+}
+
+/** Whether the process waits for a session is for the stream below it to say. */
+function holdBy(session: http2.Http2Session, raw: { ref(): unknown; unref(): unknown }): void {
+  session.ref = () => void raw.ref();
+  session.unref = () => void raw.unref();
 }
 
 function nameSessions(server: NodeServer): NodeServer {

@@ -1,5 +1,5 @@
 /** `node:net` of a host: classes that know it, and what does not depend on any. */
-import { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from "node:net";
+import { BlockList, isIP, isIPv4, isIPv6, Socket as NodeSocket, SocketAddress } from "node:net";
 import { callable } from "./callable.ts";
 import { checkBoolean, checkInteger } from "./checks.ts";
 import type { ConnectArguments } from "./connect.ts";
@@ -40,6 +40,15 @@ export function socketsOf(context: Context): SocketClass {
   const HostSocket = class Socket_ extends Socket {
     constructor(options?: SocketOptions, accepted?: Accepted) {
       super(context, options, accepted);
+    }
+
+    /** Sockets of TLS, and what Node's HTTP/2 shows of one, are Node's own, and sockets all the same. */
+    static override [Symbol.hasInstance](this: { prototype: object }, value: unknown): boolean {
+      if (typeof value !== "object" || value === null) return false;
+      return (
+        Object.prototype.isPrototypeOf.call(this.prototype, value) ||
+        (this.prototype === HostSocket.prototype && value instanceof NodeSocket)
+      );
     }
   };
   Object.defineProperty(HostSocket, "name", { value: "Socket" });

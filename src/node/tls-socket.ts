@@ -11,15 +11,29 @@ const NAMES = ["remoteAddress", "remotePort", "remoteFamily", "localAddress", "l
 /** What a socket tells while it connects, besides "connect". */
 const DIALING = ["lookup", "connectionAttempt", "connectionAttemptFailed", "connectionAttemptTimeout"] as const;
 
+/** Before there is a TLS socket over a stream that a program gave: a handshake begins at once, also over one that connects later. */
+export function prepare(raw: unknown): void {
+  if (!(raw instanceof Socket) || !isUnused(raw)) return;
+  const write = raw.write as (...args: unknown[]) => boolean;
+  raw.write = ((...args: unknown[]) => {
+    if (!isUnused(raw)) return write.apply(raw, args);
+    raw.once("connect", () => write.apply(raw, args));
+    return false;
+  }) as typeof raw.write;
+}
+
 /** A TLS socket over a stream that a program gave. */
 export function overGiven(socket: tls.TLSSocket, raw: unknown): tls.TLSSocket {
   if (!(raw instanceof Socket)) return socket;
   carry(raw);
   for (const name of NAMES) Object.defineProperty(socket, name, { get: () => raw[name], configurable: true, enumerable: true });
   socket.address = () => raw.address();
-  if (raw.connecting) awaitConnection(socket, raw);
+  if (raw.connecting || isUnused(raw)) awaitConnection(socket, raw);
   return socket;
 }
+
+/** A socket that is to connect later. */
+const isUnused = (raw: Socket) => raw.pending && !raw.connecting && !raw.destroyed;
 
 type Options = tls.ConnectionOptions & { timeout?: number; signal?: AbortSignal };
 
