@@ -115,11 +115,22 @@ describe("IPv6 extension headers at a host (RFC 8200 §4)", () => {
       0,
       [[4, 0, 50]],
     ],
+    [
+      "hop-by-hop options behind others (RFC 8200 §4)",
+      [
+        { type: 60, bytes: [0, 0, 1, 4, 0, 0, 0, 0] },
+        { type: 0, bytes: [0, 0, 1, 4, 0, 0, 0, 0] },
+      ],
+      0,
+      [[4, 1, 40]],
+    ],
+    ["a first fragment that ends in its upper layer's header (RFC 7112)", [{ type: 44, bytes: [0, 0, 0, 1, 0, 0, 0, 7] }], 0, [[4, 3, 0]]],
     ["an atomic fragment (RFC 6946)", [{ type: 44, bytes: [0, 0, 0, 0, 0, 0, 0, 7] }], 1, []],
   ] as const) {
     it(`${what}: ${got ? "taken" : told.length ? "answered with a parameter problem" : "dropped"}`, async () => {
       const { send, lab } = await pair();
-      assert.deepEqual(await send(v6(extensions as never)), { told, got });
+      const isCut = what.includes("ends in");
+      assert.deepEqual(await send(v6(extensions as never, isCut ? 6 : 17, isCut ? new Uint8Array(8) : undefined)), { told, got });
       assert.equal(lab.engine.pool().inFlight, 0);
     });
   }

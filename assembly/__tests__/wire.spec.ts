@@ -46,12 +46,26 @@ describe("IPv6 extension chain", () => {
     expect(flags(walk)).toBe(FLAG_FRAGMENT);
   });
 
-  it("refuses a header that runs over the end, a late hop-by-hop and a chain without end", () => {
+  it("leaves a first fragment that ends within its headers to its receiver", () => {
+    packet(44, 16);
+    store<u8>(AT, 60, 40);
+    store<u8>(AT, 1, 43);
+    store<u8>(AT, 5, 49);
+    const walk = walkExtensions(AT, 56);
+    expect(reason(walk)).toBe(DROP_NONE);
+    expect(offset(walk)).toBe(48);
+    expect(flags(walk)).toBe(FLAG_FRAGMENT | FLAG_FIRST_FRAGMENT);
+  });
+
+  it("refuses a header that runs over the end and a chain without end; stops at a late hop-by-hop", () => {
     packet(60, 16);
     store<u8>(AT, 5, 41);
     expect(reason(walkExtensions(AT, 56))).toBe(DROP_IP6_BAD_EXTENSION);
     packet(60, 16);
-    expect(reason(walkExtensions(AT, 56))).toBe(DROP_IP6_BAD_EXTENSION);
+    const late = walkExtensions(AT, 56);
+    expect(reason(late)).toBe(DROP_NONE);
+    expect(offset(late)).toBe(48);
+    expect(<u32>(late >> 16) & 0xff).toBe(0);
     packet(60, 200);
     for (let i: usize = 40; i < 240; i += 8) store<u8>(AT + i, 60);
     expect(reason(walkExtensions(AT, 240))).toBe(DROP_IP6_TOO_MANY_EXTENSIONS);

@@ -52,6 +52,8 @@ export function upperLayer(packet: Uint8Array, toFragment = false): UpperLayer {
   let fragmentAt = -1;
   let fragmentNamed = -1;
   for (let i = 0; i < MOST_HEADERS && isExtension(protocol) && offset + 8 <= packet.length; i++) {
+    // Elsewhere than in front it is a protocol that nobody speaks (RFC 8200 §4).
+    if (i > 0 && protocol === HOP_BY_HOP) break;
     const size = sizeOf(protocol, packet[offset + 1]);
     const isFragment = protocol === FRAGMENT;
     if (isFragment) {
@@ -65,6 +67,16 @@ export function upperLayer(packet: Uint8Array, toFragment = false): UpperLayer {
     if (isFragment && (toFragment || isLater)) break;
   }
   return { protocol, offset, pointer, fragmentAt, fragmentNamed };
+}
+
+/** Bytes of an upper layer that a first fragment must have, as Linux asks for them. */
+const LEAST: Readonly<Record<number, number>> = { 6: 20, 17: 8, 58: 8, 59: 0 };
+
+/** Does a first fragment lack a part of its headers (RFC 7112, RFC 8200 §4.5)? */
+export function isIncomplete(packet: Uint8Array): boolean {
+  const { protocol, offset } = upperLayer(packet);
+  if (isExtension(protocol) && protocol !== HOP_BY_HOP) return true;
+  return offset + (LEAST[protocol] ?? 1) > Math.min(packet.length, 40 + ((packet[4] << 8) | packet[5]));
 }
 
 /** The first thing that stops a packet for us on its way to the upper layer. */

@@ -216,9 +216,9 @@ export class IcmpIo {
     this.sendErrorFor(id, "protocolUnreachable", packet[0] >>> 4 === 4 ? 0 : upperLayer(packet).pointer);
   }
 
-  /** A fragment whose numbers cannot be right (RFC 8200 §4.5). */
-  fragmentProblem(id: number, packet: Uint8Array, pointer: number): void {
-    if (packet[0] >>> 4 === 6) this.sendError(id, packet, 4, 0, pointer, false);
+  /** A fragment whose numbers cannot be right, or a first one without all headers (RFC 8200 §4.5). */
+  fragmentProblem(id: number, packet: Uint8Array, pointer: number, code: number): void {
+    if (packet[0] >>> 4 === 6) this.sendError(id, packet, 4, code, pointer, false);
   }
 
   /** A packet to be forwarded that the next link does not take. */

@@ -145,7 +145,7 @@ export class Input {
   private receiveFragment(id: number): void {
     const { world } = this;
     const packet = world.packetBytes(id);
-    const whole = this.reassembly.add(packet, world.now, (pointer) => this.icmp.fragmentProblem(id, packet, pointer));
+    const whole = this.reassembly.add(packet, world.now, (pointer, code) => this.icmp.fragmentProblem(id, packet, pointer, code));
     const chain = whole && world.chainOf(whole);
     if (chain === undefined) return;
     const { memory } = world.engine;

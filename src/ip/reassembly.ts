@@ -5,7 +5,7 @@
  */
 import { Timer, type Timers } from "../base/timers.ts";
 import { parseIpv4, parseIpv6, serializeIpv4, serializeIpv6 } from "../wire/index.ts";
-import { upperLayer } from "./extensions.ts";
+import { isIncomplete, upperLayer } from "./extensions.ts";
 import { copiedOptions4 } from "./options4.ts";
 
 /** Milliseconds: Linux's 30 s for IPv4, RFC 8200's 60 s for IPv6. */
@@ -66,6 +66,10 @@ interface Fragment {
 const CE = 3;
 const NOT_ECT = 0;
 
+/** Codes of an IPv6 parameter problem (RFC 4443 §3.4, RFC 7112 §5). */
+const ERRONEOUS_FIELD = 0;
+const INCOMPLETE_CHAIN = 3;
+
 export class Reassembly {
   readonly counters: ReassemblyCounters = { reasm_reqds: 0, reasm_oks: 0, reasm_fails: 0, reasm_timeout: 0, reasm_overlaps: 0 };
   /** Of the packet that was completed last: bytes of its largest fragment with its IP header, 0 where it was alone; and what each carried, in order. */
@@ -90,7 +94,7 @@ export class Reassembly {
   }
 
   /** Takes one fragment, from its IP header on, with its mark; the whole packet when it was the last that was missing. */
-  add(packet: Uint8Array, now: number, problem: (pointer: number) => void = () => {}, mark = 0): Uint8Array | undefined {
+  add(packet: Uint8Array, now: number, problem: (pointer: number, code: number) => void = () => {}, mark = 0): Uint8Array | undefined {
     this.counters.reasm_reqds++;
     // RFC 6946: of no packet but its own, whatever others with its identification there are.
     if (isAlone(packet)) {
@@ -101,7 +105,12 @@ export class Reassembly {
     if (!fragment || !isSound(fragment)) {
       this.counters.reasm_fails++;
       const pointer = fragment && faultyField(fragment, packet);
-      if (pointer !== undefined) problem(pointer);
+      if (pointer !== undefined) problem(pointer, ERRONEOUS_FIELD);
+      return undefined;
+    }
+    if (fragment.family === 6 && fragment.offset === 0 && fragment.more && isIncomplete(packet)) {
+      this.counters.reasm_fails++;
+      problem(0, INCOMPLETE_CHAIN);
       return undefined;
     }
     const queue = this.queues.get(fragment.key) ?? this.open(fragment, now);

@@ -147,7 +147,7 @@ export class Verdicts {
     const { memory, plane } = world.engine;
     const d = memory.descriptor(id);
     const mark = memory.getU32(d + abi.DESC_MARK);
-    const whole = this.reassembly.add(packet, world.now, (pointer) => this.icmp.fragmentProblem(id, packet, pointer), mark);
+    const whole = this.reassembly.add(packet, world.now, (pointer, code) => this.icmp.fragmentProblem(id, packet, pointer, code), mark);
     if (!whole) return;
     const port = memory.getU16(d + abi.DESC_INGRESS);
     const frame = new Uint8Array(ETHERNET + whole.length);
