@@ -1,6 +1,7 @@
 /** Linux's struct tcp_info (include/uapi/linux/tcp.h) of a connection: as an object, and as the struct's bytes. */
 import { congestionState, segmentCounts } from "../tcp/info.ts";
 import { mssFor } from "../tcp/output.ts";
+import { windowRate } from "../tcp/pacing.ts";
 import { ESTABLISHED, TIME_WAIT } from "../tcp/states.ts";
 import type { Tcb } from "../tcp/tcb.ts";
 import * as user from "../tcp/user.ts";
@@ -116,6 +117,7 @@ export function tcpInfo(socket: TcpSocket): TcpInfo {
   const us = (ms: number) => Math.round(ms * 1000);
   const { accounts } = tcb;
   const times = accounts?.times(tcb.now) ?? { busy: 0, byWindow: 0, byBuffer: 0 };
+  const window = tcb.state === TIME_WAIT ? 0 : Math.max((tcb.announced - tcb.received) | 0, 0);
   return {
     state: STATES[tcb.state],
     ca_state: congestionState(tcb),
@@ -141,7 +143,7 @@ export function tcpInfo(socket: TcpSocket): TcpInfo {
     advmss: tcb.path ? mssFor(tcb.path.linkMtu, tcb.remote.family, options.maxMss) : options.maxMss,
     rcv_space: s.receiveSpace,
     total_retrans: s.retransmissions,
-    pacing_rate: s.pacingRate,
+    pacing_rate: s.pacingRate ?? Math.round(windowRate(tcb)),
     bytes_acked: s.bytesAcked,
     bytes_received: s.bytesReceived,
     segs_out: accounts?.segmentsOut,
@@ -171,7 +173,8 @@ export function tcpInfo(socket: TcpSocket): TcpInfo {
     received_ce_bytes: tcb.ecn?.bytesReceived[3] ?? 0,
     min_rtt: s.minRtt === undefined ? undefined : us(s.minRtt),
     snd_wnd: s.sendWindow,
-    rcv_wnd: tcb.state === TIME_WAIT ? 0 : Math.max((tcb.announced - tcb.received) | 0, 0),
+    rcv_wnd: window,
+    rcv_ssthresh: window,
   };
 }
 
@@ -188,6 +191,14 @@ function optionBits(tcb: Tcb): number {
   );
 }
 
+/** Without a limit of its own a socket has the highest there is. */
+const NO_LIMIT = 0xffff_ffff_ffff_ffffn;
+
+/** All names of the struct, without `tcpi_`, with their values; what is not counted is 0. */
+export function tcpInfoFields(info: TcpInfo): [name: string, value: number][] {
+  return FIELDS.map(([name]) => [name, info[name] ?? (name === "max_pacing_rate" ? Number(NO_LIMIT) : 0)]);
+}
+
 /** The struct; fields that are not counted are 0. */
 export function encodeTcpInfo(socket: TcpSocket): Uint8Array {
   const info = tcpInfo(socket);
@@ -199,6 +210,7 @@ export function encodeTcpInfo(socket: TcpSocket): Uint8Array {
     if (bytes === 1) view.setUint8(at, value);
     else if (bytes === 2) view.setUint16(at, value, true);
     else if (bytes === 4) view.setUint32(at, value, true);
+    else if (name === "max_pacing_rate" && value === 0) view.setBigUint64(at, NO_LIMIT, true);
     else view.setBigUint64(at, BigInt(Math.round(value)), true);
     at += bytes;
   }

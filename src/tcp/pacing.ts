@@ -32,14 +32,18 @@ export function noteDeparture(tcb: Tcb, record: SentRecord): void {
   tcb.releaseAt = Math.max(tcb.releaseAt, earliest) + (bytes * 1000) / tcb.pacingRate;
 }
 
+/** Bytes a second by the window, whether it is sent at that rate or not; 0 before a round trip was measured. */
+export function windowRate(tcb: Tcb): number {
+  const { srtt } = tcb.rtt;
+  const ratio = tcb.cwnd < tcb.ssthresh / 2 ? SLOW_START_RATIO : AVOIDANCE_RATIO;
+  return srtt > 0 ? (ratio * Math.max(tcb.cwnd, tcb.sent.pipe) * 1000) / srtt : 0;
+}
+
 /** The rate for controllers that have a window only, and the limit for all. */
 export function setPace(tcb: Tcb): void {
   const { pacing, maxPacingRate } = tcb.options;
   if (!tcb.control.steers) {
-    const { srtt } = tcb.rtt;
-    const ratio = tcb.cwnd < tcb.ssthresh / 2 ? SLOW_START_RATIO : AVOIDANCE_RATIO;
-    const isPaced = (pacing || maxPacingRate > 0) && srtt > 0;
-    tcb.pacingRate = isPaced ? (ratio * Math.max(tcb.cwnd, tcb.sent.pipe) * 1000) / srtt : 0;
+    tcb.pacingRate = pacing || maxPacingRate > 0 ? windowRate(tcb) : 0;
   }
   if (maxPacingRate > 0 && (tcb.pacingRate === 0 || tcb.pacingRate > maxPacingRate)) tcb.pacingRate = maxPacingRate;
 }

@@ -1,4 +1,7 @@
 /** Runs the events of a script, one after the other, in virtual time. */
+import * as c from "../../src/posix/constants.ts";
+import type { Process } from "../../src/posix/process.ts";
+import { tcpInfoFields } from "../../src/posix/tcp-info.ts";
 import { Calls } from "./calls.ts";
 import type { Config } from "./config.ts";
 import { icmpNumbers } from "./icmp.ts";
@@ -174,12 +177,39 @@ export class Runner {
   private code(code: string): void {
     const fd = this.calls.descriptors.liveUnderTest;
     const info = fd === undefined ? undefined : this.calls.process.tcpInfo(fd);
-    for (const [name, value] of Object.entries(info ?? {})) if (value !== undefined) this.names.set(`tcpi_${name}`, value);
+    for (const [name, value] of info ? tcpInfoFields(info) : []) this.names.set(`tcpi_${name}`, value);
+    if (fd !== undefined) for (const [name, value] of moreFacts(this.calls.process, fd)) this.names.set(name, value);
     if (info?.scales !== undefined) {
       this.names.set("tcpi_snd_wscale", info.scales & 15);
       this.names.set("tcpi_rcv_wscale", info.scales >> 4);
       this.names.set("tcpi_delivery_rate_app_limited", (info.flags ?? 0) & 1);
     }
     runPython(code, this.names, (text) => this.options.trace?.(text));
+  }
+}
+
+const MEMORY = ["RMEM_ALLOC", "RCVBUF", "WMEM_ALLOC", "SNDBUF", "FWD_ALLOC", "WMEM_QUEUED", "OPTMEM", "BACKLOG", "DROPS"];
+const CONTROL: Readonly<Record<string, readonly string[]>> = {
+  bbr: ["bbr_bw_lo", "bbr_bw_hi", "bbr_min_rtt", "bbr_pacing_gain", "bbr_cwnd_gain"],
+  dctcp: ["dctcp_enabled_and_ce_state", "dctcp_alpha", "dctcp_ab_ecn", "dctcp_ab_tot"],
+};
+
+/** What packetdrill's code may ask beside TCP_INFO: SO_MEMINFO and TCP_CC_INFO, by the names that packetdrill gives their words. */
+function* moreFacts(process: Process, fd: number): Generator<[name: string, value: number]> {
+  const read = (level: number, option: number) => {
+    const space = new Uint8Array(64);
+    const length = process.getsockopt(fd, level, option, space);
+    return length > 0 ? space.slice(0, length) : new Uint8Array(0);
+  };
+  const words = (bytes: Uint8Array) =>
+    Array.from({ length: bytes.length >> 2 }, (_, i) => new DataView(bytes.buffer).getUint32(4 * i, true));
+  for (const [i, word] of words(read(c.SOL_SOCKET, c.SO_MEMINFO)).entries()) yield [`SK_MEMINFO_${MEMORY[i]}`, word];
+  const name = new TextDecoder().decode(read(c.IPPROTO_TCP, c.TCP_CONGESTION)).replace(/\0.*$/s, "");
+  for (const [i, word] of words(read(c.IPPROTO_TCP, c.TCP_CC_INFO)).entries()) {
+    const known = CONTROL[name]?.[i];
+    if (known === "dctcp_enabled_and_ce_state") {
+      yield ["dctcp_enabled", word & 0xffff];
+      yield ["dctcp_ce_state", word >>> 16];
+    } else if (known) yield [known, word];
   }
 }
