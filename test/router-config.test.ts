@@ -153,6 +153,46 @@ const BAD: readonly (readonly [name: string, source: string, ...lines: (string |
     'router.yaml:4:12: interfaces[0].qdisc: tc: there is no qdisc "fq_coddle"; expected one of pfifo, bfifo, prio, tbf, htb, fq, fq_codel, cake, red',
   ],
   [
+    "a line behind a qdisc",
+    `${LAN}    qdisc: |\n      htb default 10\n      class add parent 1: classid 1:10 htb rate 5mbit\n`,
+    'router.yaml:4:12: interfaces[0].qdisc: line 2: "class add parent 1: classid 1:10 htb rate 5mbit" stands behind a qdisc; with more lines the first begins with "qdisc add root"',
+  ],
+  [
+    "a line of a tree of queues",
+    `${LAN}    qdisc: |\n      qdisc add root handle 1: htb default 10\n      class add parent 1: classid 1:10 htb rate foo\n`,
+    'router.yaml:4:12: interfaces[0].qdisc: line 2: tc: "foo" is no rate; expected a number with a unit, like 10mbit',
+  ],
+  [
+    "a class below none",
+    `${LAN}    qdisc: |\n      qdisc add root handle 1: htb\n      qdisc add parent 1:7 fq_codel\n`,
+    "router.yaml:4:12: interfaces[0].qdisc: line 2: tc: there is no class 1:7",
+  ],
+  [
+    "queues without room for them",
+    `${LAN}    qdisc: fq_codel\nmemory: { queueBytes: 0 }\n`,
+    "router.yaml:5:23: memory.queueBytes is 0, and interfaces[0] has a qdisc; expected room for it",
+  ],
+  [
+    "memory for rules that is too little",
+    `${LAN}memory: { filterBytes: 100 }\n`,
+    /^router\.yaml:4:9: memory: filterBytes is 100; expected /,
+  ],
+  [
+    "one TAP device for two",
+    "interfaces:\n  - { name: a, device: { kind: tap, name: t0 } }\n  - { name: b, device: { kind: tap, name: t0 } }\n",
+    "router.yaml:3:24: interfaces[1].device is the TAP device t0, as that of interfaces[0]",
+  ],
+  [
+    "a backend twice",
+    `${LAN}balancers: [{ address: 192.0.2.80, port: 80, backends: [{ address: 10.0.0.5 }, { address: 10.0.0.5 }] }]\n`,
+    "router.yaml:4:80: balancers[0].backends[1] is 10.0.0.5:80, which is there already",
+  ],
+  [
+    "a status that is none",
+    `${LAN}balancers: [{ address: 192.0.2.80, port: 80, virtualNodes: 10, mostLoad: 1.25, health: { kind: http, status: 20 } }]\n`,
+    /health\.status is 20; expected/,
+  ],
+  [
     "a qdisc's rate",
     `${LAN}    qdisc: tbf rate fast burst 10k latency 5ms\n`,
     'router.yaml:4:12: interfaces[0].qdisc: tc: "fast" is no rate; expected a number with a unit, like 10mbit',

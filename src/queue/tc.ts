@@ -11,10 +11,11 @@
 import { invalid, LoomError } from "../base/errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Port } from "../engine/port.ts";
+import { planTree } from "./build.ts";
 import { type ReadFilter, readFamily, readFilter, setMark } from "./match-words.ts";
 import type { Filter, HtbOptions, PrioOptions, QdiscOptions } from "./options.ts";
 import { attachPolicers, type Policers } from "./police.ts";
-import { attachQueue, queueOf } from "./queue.ts";
+import { attachQueue, type PortQueue, queueOf } from "./queue.ts";
 import { showClasses, showFilters, showQdiscs, type Wanted } from "./show.ts";
 import { qdiscsJson } from "./show-json.ts";
 import { formatId, parseId, parseNumber } from "./units.ts";
@@ -76,12 +77,22 @@ function readWanted(object: string, words: Words): Wanted & { dev?: string } {
   return wanted;
 }
 
+/** Reads commands as they would be run one after the other, and runs none; throws for the first that would fail. */
+export function tryCommands(commands: readonly (readonly string[])[], dev: string): void {
+  const tc = new Tc(undefined, { [dev]: {} as Port });
+  for (const command of commands) tc.run(command);
+}
+
+/** Of a link that has not said. */
+const USUAL_MTU = 1500;
+
 export class Tc {
-  private readonly engine: Engine;
+  private readonly engine: Engine | undefined;
   private ports: ReadonlyMap<string, PortState> = new Map();
   private nextHandle = FIRST_HANDLE;
 
-  constructor(engine: Engine, ports: Readonly<Record<string, Port>>) {
+  /** Without an engine nothing comes of what is said: commands are tried. */
+  constructor(engine: Engine | undefined, ports: Readonly<Record<string, Port>>) {
     this.engine = engine;
     this.use(ports);
   }
@@ -91,7 +102,7 @@ export class Tc {
     for (const state of this.ports.values()) {
       // Whoever has the port now has made its queue.
       if (Object.values(ports).includes(state.port)) continue;
-      queueOf(this.engine, state.port)?.remove();
+      this.queueAt(state.port)?.remove();
       for (const { attached } of Object.values(state.policers)) attached?.remove();
     }
     const kept = (name: string, port: Port) => {
@@ -101,11 +112,15 @@ export class Tc {
     this.ports = new Map(Object.entries(ports).map(([name, port]) => [name, kept(name, port)]));
   }
 
+  private queueAt(port: Port): PortQueue | undefined {
+    return this.engine && queueOf(this.engine, port);
+  }
+
   private fresh(name: string, port: Port): PortState {
     return {
       name,
       port,
-      root: queueOf(this.engine, port)?.options,
+      root: this.queueAt(port)?.options,
       hasClsact: false,
       policers: { in: { filters: [] }, out: { filters: [] } },
     };
@@ -141,7 +156,7 @@ export class Tc {
     const states = wanted.dev === undefined ? [...this.ports.values()] : [this.state(wanted.dev)];
     const devices = states.map((state) => ({
       dev: wanted.dev === undefined ? state.name : undefined,
-      report: queueOf(this.engine, state.port)?.report() ?? [],
+      report: this.queueAt(state.port)?.report() ?? [],
       hasClsact: state.hasClsact,
       policers: state.policers,
     }));
@@ -157,8 +172,9 @@ export class Tc {
 
   /** Makes the port's queue what its state says. */
   private apply(state: PortState, root: QdiscOptions | undefined): void {
-    if (root) attachQueue(this.engine, state.port, root);
-    else queueOf(this.engine, state.port)?.remove();
+    if (!root) this.queueAt(state.port)?.remove();
+    else if (this.engine) attachQueue(this.engine, state.port, root);
+    else planTree(root, USUAL_MTU);
     state.root = root;
   }
 
@@ -289,7 +305,8 @@ export class Tc {
     const list = filters.flatMap(({ match, police }) => (police ? [{ ...police, match }] : []));
     if (list.length === 0) there.attached?.remove();
     if (list.length > 0) state.hasClsact = true;
-    state.policers[side] = { filters, attached: list.length === 0 ? undefined : attachPolicers(this.engine, state.port, side, list) };
+    const attached = list.length > 0 && this.engine ? attachPolicers(this.engine, state.port, side, list) : undefined;
+    state.policers[side] = { filters, attached };
   }
 }
 

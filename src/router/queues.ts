@@ -7,31 +7,55 @@
  *   qdisc add parent 1:10 handle 10: fq_codel
  */
 
+import { invalid } from "../base/errors.ts";
 import type { Port } from "../engine/port.ts";
 import type { Host } from "../host/host.ts";
 import type { NetInterface } from "../ip/interface.ts";
-import { checkQdisc } from "../queue/options.ts";
 import { queueOf } from "../queue/queue.ts";
-import { Tc } from "../queue/tc.ts";
-import { readQdisc, Words } from "../queue/words.ts";
+import { Tc, tryCommands } from "../queue/tc.ts";
 import type { InterfaceConfig } from "./schema.ts";
+
+interface TcLine {
+  /** Of all that was written, the first is 1. */
+  readonly number: number;
+  readonly words: readonly string[];
+}
+
+function linesOf(text: string): TcLine[] {
+  return text
+    .split(/[\n;]/)
+    .map((line, i) => ({ number: i + 1, words: line.trim().split(/\s+/).filter(Boolean) }))
+    .filter(({ words }) => words.length > 0);
+}
+
+const OBJECTS = ["qdisc", "class", "filter"];
+const isWhole = ([first]: readonly TcLine[]) => first !== undefined && OBJECTS.includes(first.words[0]);
 
 /** Commands without "tc" and the device, as words. */
 function commandsOf(text: string): string[][] {
-  const lines = text
-    .split(/[\n;]/)
-    .map((line) => line.trim().split(/\s+/).filter(Boolean))
-    .filter((words) => words.length > 0);
-  const isWhole = ["qdisc", "class", "filter"].includes(lines[0]?.[0]);
-  if (!isWhole) return [["qdisc", "replace", "root", ...(lines[0] ?? [])]];
+  const lines = linesOf(text);
+  if (!isWhole(lines)) return [["qdisc", "replace", "root", ...(lines[0]?.words ?? [])]];
   // What is there already is replaced, with what waits in it.
-  return lines.map(([object, verb, ...rest]) => [object, verb === "add" && rest.includes("root") ? "replace" : verb, ...rest]);
+  return lines.map(({ words: [object, verb, ...rest] }) => [object, verb === "add" && rest.includes("root") ? "replace" : verb, ...rest]);
 }
 
-/** Throws for words of a single qdisc that tc would not take; lines are tried when they are applied. */
+const withDevice = ([object, verb, ...rest]: readonly string[], dev: string) => [object, verb, "dev", dev, ...rest];
+
+/** Throws for what tc would not take, by its line where there are more. */
 export function checkWords(text: string): void {
-  const [[, , , kind = "", ...words], ...more] = commandsOf(text);
-  if (more.length === 0 && !text.trim().startsWith("qdisc")) checkQdisc(readQdisc(kind, new Words(words)));
+  const lines = linesOf(text);
+  if (!isWhole(lines) && lines.length > 1)
+    throw invalid(
+      `line ${lines[1].number}: "${lines[1].words.join(" ")}" stands behind a qdisc; with more lines the first begins with "qdisc add root"`,
+    );
+  const commands = commandsOf(text).map((words) => withDevice(words, "dev"));
+  for (let i = 0; i < commands.length; i++) {
+    try {
+      tryCommands(commands.slice(0, i + 1), "dev");
+    } catch (error) {
+      throw lines.length > 1 ? invalid(`line ${lines[i].number}: ${(error as Error).message}`) : error;
+    }
+  }
 }
 
 export class Queues {
@@ -67,7 +91,7 @@ export class Queues {
         const commands = commandsOf(qdisc);
         // What is replaced hands over what waits; lines that do not begin so find nothing there.
         if (isThere && commands[0]?.[1] !== "replace") this.run(["qdisc", "del", "dev", name, "root"]);
-        for (const [object, verb, ...rest] of commands) this.run([object, verb, "dev", name, ...rest]);
+        for (const words of commands) this.run(withDevice(words, name));
         this.applied.set(name, qdisc);
       }
     }

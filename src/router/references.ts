@@ -3,6 +3,7 @@ import { NETNS_MOST_PAIRS } from "../../assembly/abi.ts";
 import { formatPrefix, parsePrefix } from "../base/address.ts";
 import type { LoomError } from "../base/errors.ts";
 import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
+import { layout } from "../engine/layout.ts";
 import { misplacedOptions } from "../host/bridges.ts";
 import { MAIN_TABLE } from "../ip/policy-routing.ts";
 import { parseAllow } from "./egress.ts";
@@ -13,6 +14,7 @@ import { targets } from "./routing.ts";
 import type { RouterConfig } from "./schema.ts";
 import { parseEndpoint } from "./schema-parts.ts";
 import { serviceMistakes } from "./service-references.ts";
+import { sizesOf } from "./sizes.ts";
 
 const familyOf = (address: string) => IpAddress.parse(address).family;
 
@@ -71,6 +73,11 @@ export function references(config: RouterConfig): Mistake[] {
         add(["interfaces", i, "device", "destinations"], `interfaces[${i}].device.destinations: expected addresses of one family`);
     }
   });
+  devices(config, add);
+  tries(["memory"], () => layout(sizesOf(config)));
+  const queued = config.interfaces.findIndex(({ qdisc }) => qdisc !== undefined);
+  if (config.memory?.queueBytes === 0 && queued >= 0)
+    add(["memory", "queueBytes"], `memory.queueBytes is 0, and interfaces[${queued}] has a qdisc; expected room for it`);
   const ways = new Map<string, number>();
   config.routes?.forEach((route, i) => {
     known(route.interface, "routes", i, "interface");
@@ -240,4 +247,23 @@ function nat64Faults({ prefix, pool }: NonNullable<RouterConfig["nat64"]>, { int
   const within = own.find((each) => each.address.family === 4 && networkOf(each.address, length).equals(networkOf(address, length)));
   if (within) faults.push(["pool", `has ${within.address} in it, which is an interface's; expected a network that is nobody's`]);
   return faults;
+}
+
+/** What only one interface can have: an interface of the kernel's, a queue of it, a socket's path. */
+function devices({ interfaces }: RouterConfig, add: (path: Path, message: string) => void): void {
+  const owners = new Map<string, number>();
+  for (const [i, { device }] of interfaces.entries()) {
+    const name = device && outsideOf(device);
+    if (name === undefined) continue;
+    const other = owners.get(name);
+    if (other === undefined) owners.set(name, i);
+    else add(["interfaces", i, "device"], `interfaces[${i}].device is ${name}, as that of interfaces[${other}]`);
+  }
+}
+
+function outsideOf(device: NonNullable<Iface["device"]>): string | undefined {
+  const inside = "namespace" in device && device.namespace !== undefined ? ` in ${device.namespace}` : "";
+  if (device.kind === "tap") return device.name && `the TAP device ${device.name}${inside}`;
+  if (device.kind === "xdp") return `queue ${device.queue ?? 0} of ${device.interface}${inside}`;
+  return device.kind === "qemu" ? `the socket ${device.listen}` : undefined;
 }

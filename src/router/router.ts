@@ -14,7 +14,7 @@ import { Balancer } from "../balance/balancer.ts";
 import type { BackendOptions, ServiceOptions } from "../balance/options.ts";
 import { facts, INSPECT, type Inspect } from "../base/inspect.ts";
 import { callback, checkOptions, having, type Shape, whole } from "../base/options.ts";
-import type { Engine, EngineOptions } from "../engine/engine.ts";
+import type { Engine } from "../engine/engine.ts";
 import { Host } from "../host/host.ts";
 import { same } from "./changes.ts";
 import { checkConfig } from "./config.ts";
@@ -29,6 +29,7 @@ import { Rules } from "./rules.ts";
 import { checkRules } from "./ruleset.ts";
 import type { RouterConfig } from "./schema.ts";
 import { Services } from "./services.ts";
+import { sizesOf } from "./sizes.ts";
 import { type RouterStatus, statusOf } from "./status.ts";
 
 export interface RouterOptions extends InterfaceSources {
@@ -197,37 +198,4 @@ function at(config: RouterConfig, path: string): unknown {
 
 function serviceOf({ backends, health, ...service }: NonNullable<RouterConfig["balancers"]>[number]): ServiceOptions {
   return { ...service, health, backends: backends as readonly BackendOptions[] | undefined } as ServiceOptions;
-}
-
-const DEFAULT_FLOWS = 65_536;
-
-/** Room in memory for what the configuration has, and for as much again to be added while it runs. */
-function sizesOf({ interfaces, routes, policyRules, balancers = [], conntrack = {}, memory = {} }: RouterConfig): EngineOptions {
-  const { neighbours: _, ...sizes } = memory;
-  const tables = new Set([...(routes ?? []), ...(policyRules ?? [])].map(({ table }) => table).filter((each) => each !== undefined));
-  const isGenerating = interfaces.filter(({ device }) => device?.kind === "generator");
-  const backends = balancers.reduce((sum, each) => sum + (each.backends?.length ?? 0), 0);
-  return {
-    ports: Math.max(8, 2 * interfaces.length),
-    bridges: Math.max(1, 2 * interfaces.filter(({ device }) => device?.kind === "bridge").length),
-    tables: 2 + 2 * (tables.size + 3),
-    buffers: 16_384,
-    ringCapacity: 4096,
-    puntCapacity: 8192,
-    bareDescriptors: 16_384,
-    nextHops: 4096,
-    routes4: 100_000,
-    routes6: 20_000,
-    appBytes: 64 << 20,
-    filterBytes: 16 << 20,
-    queueBytes: 16 << 20,
-    flows: conntrack.max ?? DEFAULT_FLOWS,
-    flowEvents: conntrack.events ?? 4096,
-    flowAccounting: (conntrack.accounting ?? true) ? 1 : 0,
-    services: Math.max(4, 2 * balancers.length),
-    backends: Math.max(256, 4 * backends),
-    clients: 4096,
-    generatorBytes: isGenerating.length * (4 << 20),
-    ...sizes,
-  };
 }

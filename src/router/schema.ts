@@ -156,6 +156,9 @@ const health = object("health check", {
   path: optional(text),
   host: optional(text),
   body: optional(text),
+  status: optional(
+    v.union([whole(100, 599), v.tuple([whole(100, 599), whole(100, 599)])], "expected a status, or the first and the last one"),
+  ),
 });
 const balancer = object("balancer", {
   address,
@@ -168,6 +171,8 @@ const balancer = object("balancer", {
   mtu: optional(whole(576, 65_535)),
   affinityMs: optional(amount("milliseconds")),
   slowStartMs: optional(amount("milliseconds")),
+  virtualNodes: optional(whole(1, 65_536)),
+  mostLoad: optional(amount("times the share", 1)),
   health: optional(health),
   backends: optional(list(object("backend", { address, port: optional(port), weight: optional(whole(0, 65_535)) }), "backends")),
 });

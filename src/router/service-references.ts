@@ -1,6 +1,6 @@
 /** What a schema cannot see of a configuration's services: ends that do not fit each other, addresses that are somebody's already. */
 
-import { type BackendOptions, checkBackend, checkService, type ServiceOptions, serviceName } from "../balance/options.ts";
+import { type BackendOptions, backendName, checkBackend, checkService, type ServiceOptions, serviceName } from "../balance/options.ts";
 import { IpAddress, networkOf, parseInterfaceAddress } from "../base/ip-address.ts";
 import { parseServer } from "../dns/resolver.ts";
 import { type Path, pathText } from "./mistakes.ts";
@@ -46,7 +46,12 @@ function balancers({ balancers: all = [] }: RouterConfig, add: Add, tries: Tries
     tries(path, () => {
       checkService(service);
       const address = IpAddress.parse(service.address);
-      for (const backend of (service.backends ?? []) as readonly BackendOptions[]) checkBackend(backend, service, address);
+      const names = new Set<string>();
+      for (const [j, backend] of ((service.backends ?? []) as readonly BackendOptions[]).entries()) {
+        const name = backendName(checkBackend(backend, service, address), backend, service);
+        if (names.has(name)) add([...path, "backends", j], `${pathText([...path, "backends", j])} is ${name}, which is there already`);
+        names.add(name);
+      }
     });
     const name = serviceName(service);
     const other = names.get(name);
