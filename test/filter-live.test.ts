@@ -221,7 +221,7 @@ for (const build of BUILDS)
       const text = firewall.list();
       for (const line of [
         "packets 4 bytes 160",
-        "over 100 bytes used 160 bytes",
+        "over 100 bytes used 100 bytes",
         "ip saddr 10.0.0.2 counter packets 1 bytes 40 quota 1 mbytes used 40 bytes accept",
         "elements = { 10.0.0.1 counter packets 3 bytes 120 expires 57s500ms }",
         "elements = { 20.0.0.1 . 53,\n\t\t\t     20.0.0.1 . 60 }",

@@ -137,3 +137,34 @@ describe("connections at once", () => {
     });
   });
 });
+
+describe("objects", () => {
+  it("that a map leads to stay; quotas tell no more than they have", async () => {
+    const ruleset = `table inet n {
+  counter c1 { }
+  quota q { over 1000 bytes }
+  map names {
+    type inet_service : counter
+    elements = { 80 : "c1" }
+  }
+  chain f {
+    type filter hook forward priority 0
+    quota name "q" counter
+    quota over 500 bytes counter
+  }
+}
+`;
+    await between(ruleset, async (lab, client, _server, router) => {
+      assert.throws(
+        () => router.firewall.apply("delete counter inet n c1\n"),
+        /1:23-24: Error: Could not process rule: Device or resource busy/,
+      );
+      const ping = client.ping(SERVER[4], { size: 2000 });
+      await lab.run(1000);
+      await ping;
+      const list = router.firewall.list();
+      assert.match(list, /quota over 500 bytes used 500 bytes/);
+      assert.match(list, /over 1000 bytes used 1000 bytes/);
+    });
+  });
+});

@@ -62,7 +62,8 @@ function liveRule(held: HeldRule, chain: string, statesOf: StatesOf, nowMs: numb
 
 function read(statement: Statement, { packets = 0, bytes = 0, used = 0, lastMs }: StateReading, nowMs: number): Statement {
   if (statement.k === "counter") return { ...statement, packets, bytes };
-  if (statement.k === "quota") return { ...statement, used };
+  // What went over it is not told, as in Linux.
+  if (statement.k === "quota") return { ...statement, used: Math.min(used, statement.bytes) };
   if (statement.k === "last") return { ...statement, usedMs: lastMs === undefined ? undefined : Math.max(0, nowMs - lastMs) };
   return statement;
 }
@@ -72,7 +73,8 @@ function liveObject(held: HeldObject, states: readonly StateReading[] | undefine
   const { spec } = held;
   const [{ packets = 0, bytes = 0, used = 0 }] = states;
   if (spec.object.type === "counter") return { ...held, spec: { ...spec, object: { ...spec.object, packets, bytes } } };
-  if (spec.object.type === "quota") return { ...held, spec: { ...spec, object: { ...spec.object, used } } };
+  if (spec.object.type === "quota")
+    return { ...held, spec: { ...spec, object: { ...spec.object, used: Math.min(used, spec.object.bytes) } } };
   return held;
 }
 

@@ -1,4 +1,5 @@
 /** `delete`, `destroy` and `flush`. */
+import type { ObjectType } from "../expressions.ts";
 import type { Command, DeleteCommand, InTable, Named } from "./ast.ts";
 import { Fault } from "./faults.ts";
 import type { SetDefinition } from "./model.ts";
@@ -64,7 +65,8 @@ export function deleteCommand(command: DeleteCommand & { readonly at: Span }, ho
     absent();
     return;
   }
-  if (isUsed(table, "objref", (table.objects.get(name) as { spec: { name: string } }).spec.name)) throw new Fault(at(command), BUSY);
+  const { spec } = table.objects.get(name) as { spec: { name: string; object: { type: ObjectType } } };
+  if (isUsed(table, "objref", spec.name) || isLedTo(table, spec.object.type, spec.name)) throw new Fault(at(command), BUSY);
   table.objects.delete(name);
 }
 function deleteTable(command: DeleteCommand, host: Host, absent: () => void): void {
@@ -132,6 +134,11 @@ function isUsed(table: DraftTable, kind: "set" | "objref", name: string): boolea
   return mentions(rulesOf(table), (object) =>
     kind === "set" ? "elements" in object && object.name === name : object.k === "objref" && object.name === name,
   );
+}
+/** Do elements of a map lead to it? */
+function isLedTo(table: DraftTable, type: ObjectType, name: string): boolean {
+  const maps = [...table.sets.values()].filter(({ data }) => data?.kind === "object" && data.type === type);
+  return maps.some(({ elements }) => elements.some(({ data }) => data === name));
 }
 /** By rules, by sets of their own, or by what the table's maps hold now: rules have these as they were. */
 function isJumpedTo(table: DraftTable, chain: string): boolean {

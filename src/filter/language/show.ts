@@ -79,7 +79,9 @@ export class Shower {
         return `${this.value(value.e)} map ${this.setOf(value.set)}`;
       case "binary": {
         const [inner, ops] = operations(value);
-        const left = inner.k === "binary" ? `(${this.value(inner)})` : this.value(inner);
+        // Shifts bind more closely than all that stands around them.
+        const isShift = inner.k === "binary" && (inner.op === "<<" || inner.op === ">>");
+        const left = inner.k === "binary" && !isShift ? `(${this.value(inner)})` : this.value(inner);
         const text = (op: string, number: bigint) => {
           if (op === "<<" || op === ">>") return number.toString();
           const shown = this.typed(value.l.k === "binary" ? inner : value.l, number);
@@ -218,7 +220,11 @@ export class Shower {
     if (r.k === "set") return `${this.value(l)} ${op === "!=" ? "!= " : l.k === "binary" ? "== " : ""}${this.setOf(r.set)}`;
     const prefix = op === "==" || op === "!=" ? prefixOf(l, r) : undefined;
     if (prefix && l.k === "binary") return `${this.value(l.l)} ${op === "!=" ? "!= " : ""}${this.constant(prefix)}`;
-    const implied = op === "implicit" || (op === "==" && l.k !== "binary" && (r.type.kind !== "bitmask" || r.form !== "value"));
+    const implied =
+      op === "implicit" ||
+      (op === "==" &&
+        (l.k !== "binary" || (r.form === "range" && operations(l)[0].k !== "payload")) &&
+        (r.type.kind !== "bitmask" || r.form !== "value"));
     const right =
       r.form === "value" && r.type.kind !== "string" && !(l.type.kind === "bitmask") ? this.typedRight(l, r) : this.compared(l, r, op);
     if (l.k === "payload" && !l.field && (l.offset % 8 !== 0 || l.bits % 8 !== 0)) return this.unaligned(l, r, op);

@@ -154,24 +154,17 @@ export function operations(value: Binary): readonly [inner: Value, ops: readonly
     else [mask, xor] = [mask & ~r.from, (xor & ~r.from) | r.from];
   }
   mask &= all;
-  if (xor === 0n) return [inner, [["&", mask]]];
-  if (mask === all) return [inner, [["^", xor]]];
-  if (mask === (all ^ xor)) return [inner, [["|", xor]]];
-  if ((mask & xor) === 0n)
-    return [
-      inner,
-      [
-        ["&", mask | xor],
-        ["|", xor],
-      ],
-    ];
-  return [
-    inner,
-    [
-      ["&", mask],
-      ["^", xor],
-    ],
-  ];
+  // What is set whatever was there is an "or"; of the rest, what is turned round.
+  const set = (mask & xor) ^ xor;
+  const turned = xor & mask;
+  const kept = mask | set;
+  const ops = [
+    ["&", kept, kept !== all],
+    ["^", turned, turned !== 0n],
+    ["|", set, set !== 0n],
+  ] as const;
+  const shown = ops.filter(([, , isShown]) => isShown).map(([op, number]) => [op, number] as const);
+  return [inner, shown.length > 0 ? shown : [["&", mask]]];
 }
 /** `ip saddr & 255.255.255.0 == 10.1.2.0` is a prefix. */
 export function prefixOf(l: Value, r: Constant): Constant | undefined {
