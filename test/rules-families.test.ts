@@ -168,3 +168,46 @@ describe("objects", () => {
     });
   });
 });
+
+describe("statements of elements", () => {
+  for (const [what, body, told] of [
+    ["none in the set", "set s { type ipv4_addr; elements = { 1.1.1.1 counter } }", "missing statement in set declaration"],
+    [
+      "another than the set's",
+      "map s { type ipv4_addr : mark; counter; elements = { 1.1.1.1 limit rate 7/second : 5 } }",
+      "statement mismatch, element expects limit, but map has type counter",
+    ],
+    [
+      "fewer than the set's",
+      "set s { type ipv4_addr; counter quota 5 bytes; elements = { 1.1.1.1 counter } }",
+      "number of statements mismatch, set expects 2 but element has 1",
+    ],
+    [
+      "another limit than the set's",
+      "set s { type ipv4_addr; limit rate 5/second; elements = { 1.1.1.1 limit rate 7/second } }",
+      "this limit differs from the set's; all elements have that here",
+    ],
+    [
+      "a rule's that are not the set's",
+      "set s { type ipv4_addr; flags dynamic; counter; }\n  chain c { update @s { ip saddr limit rate 10/second }; }",
+      "Could not process rule: Operation not supported",
+    ],
+    [
+      "more of a rule than the set has",
+      "set s { type ipv4_addr; flags dynamic; counter; }\n  chain c { update @s { ip saddr counter quota 5 bytes }; }",
+      "Could not process rule: Invalid argument",
+    ],
+  ])
+    it(`are refused: ${what}`, () =>
+      between("", async (_lab, _client, _server, router) => {
+        assert.throws(() => router.firewall.apply(`table inet t {\n  ${body}\n}\n`), { reason: told });
+      }));
+
+  it("of rules are the set's, and told there alone", () =>
+    between("", async (_lab, _client, _server, router) => {
+      router.firewall.apply(
+        "table inet t {\n  set s { type ipv4_addr; flags dynamic; counter; }\n  chain c { add @s { ip saddr counter }; }\n}\n",
+      );
+      assert.match(router.firewall.list(), /\t\tadd @s \{ ip saddr \}\n/);
+    }));
+});

@@ -18,6 +18,7 @@ import {
   prefixOf,
   shownElements,
   shownStatements,
+  toldStatements,
 } from "./shown.ts";
 import { IP_PROTOCOLS } from "./symbols.ts";
 import type { HeldChain, HeldObject, HeldTable } from "./tables.ts";
@@ -258,7 +259,7 @@ class Writer {
     };
   }
   private dynset(each: Statement & { k: "dynset" }): Json {
-    const inner = each.statements.map((statement) => (statement.k === "counter" ? { counter: null } : this.statement(statement)));
+    const inner = toldStatements(each).map((statement) => (statement.k === "counter" ? { counter: null } : this.statement(statement)));
     const key = this.value(each.key);
     const elem = each.timeoutMs === undefined ? key : { elem: { val: key, timeout: Math.floor(each.timeoutMs / 1000) } };
     if (each.set.meter) return { meter: { key: elem, stmt: inner[0], size: each.set.size, name: each.set.name } };

@@ -131,7 +131,29 @@ const contextOf = (scope: RuleScope): ElementContext => new RuleEvaluator(scope)
 export function writtenElements(set: SetDefinition, written: Node, scope: RuleScope): readonly Element[] {
   const node = resolve(written, scope);
   if (node.k !== "set") throw new Fault(written.at, "expected elements: { … }");
+  for (const item of node.items) checkStatements(item, set);
   return elementsOf(node, set.parts, set.data, contextOf(scope));
+}
+/** A statement without what it has counted. */
+function termsOf(statement: Statement): string {
+  const { k, used: _, packets: __, usedMs: ___, ...terms } = statement as unknown as Record<string, unknown>;
+  return JSON.stringify(k === "counter" ? k : [k, terms], (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value));
+}
+/** What an element counts and limits is what its set says that elements do. */
+function checkStatements({ key, options }: SetNode["items"][number], { statements = [], data, dynamic }: SetDefinition): void {
+  const own = options.flatMap((option) => (option.o === "statement" ? [option.statement] : []));
+  const what = data ? "map" : "set";
+  // What packets add may carry what their rules say.
+  if (own.length === 0 || (dynamic && statements.length === 0)) return;
+  if (statements.length === 0) throw new Fault(own[0].at, `missing statement in ${what} declaration`);
+  if (own.length !== statements.length)
+    throw new Fault(key.at, `number of statements mismatch, ${what} expects ${statements.length} but element has ${own.length}`);
+  own.forEach((each, i) => {
+    const wanted = statements[i];
+    if (each.k !== wanted.k) throw new Fault(each.at, `statement mismatch, element expects ${each.k}, but ${what} has type ${wanted.k}`);
+    if (termsOf(plain(each)) !== termsOf(wanted))
+      throw new Fault(each.at, `this ${each.k} differs from the ${what}'s; all elements have that here`);
+  });
 }
 /** The set with more elements: one that is there already stays as it is, or with `create` may not be there. */
 export function addElements(set: SetDefinition, written: Node, scope: RuleScope, create = false): SetDefinition {

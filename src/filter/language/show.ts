@@ -16,6 +16,7 @@ import {
   prefixOf,
   shownElements,
   shownStatements,
+  toldStatements,
 } from "./shown.ts";
 import { ICMP_CODES, ICMPV6_CODES, ICMPX_CODES } from "./symbols.ts";
 import { type Names, stringOf, timeText, type Wording } from "./types.ts";
@@ -251,7 +252,7 @@ export class Shower {
   private dynset(each: Statement & { k: "dynset" }): string {
     const words = [this.value(each.key)];
     if (each.timeoutMs !== undefined) words.push(`timeout ${timeText(each.timeoutMs, this.names.wording)}`);
-    for (const statement of each.statements) words.push(statement.k === "counter" ? "counter" : this.statement(statement));
+    for (const statement of toldStatements(each)) words.push(statement.k === "counter" ? "counter" : this.statement(statement));
     const inner = `{ ${words.join(" ")}${each.data ? ` : ${this.value(each.data)}` : ""} }`;
     return each.set.meter ? `meter ${each.set.name} size ${each.set.size} ${inner}` : `${each.op} @${each.set.name} ${inner}`;
   }

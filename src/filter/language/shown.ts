@@ -240,3 +240,7 @@ export const LOG_FLAGS: readonly (readonly [number, string])[] = [
 export function flagNames(flags: number, names: readonly (readonly [number, string])[]): readonly string[] {
   return names.filter(([bit]) => (flags & bit) !== 0).map(([, name]) => name);
 }
+/** Statements of what packets add to a set; those that all of its elements have are told with the set alone. */
+export function toldStatements({ set, statements }: Statement & { readonly k: "dynset" }): readonly Statement[] {
+  return set.statements && !set.meter ? [] : statements;
+}

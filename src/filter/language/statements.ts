@@ -413,9 +413,16 @@ export class RuleEvaluator implements ElementContext, Evaluation {
     if (each.data && found.data?.kind !== "data") throw new Fault(each.set.at, "the set has no values: expected a map of data");
     if (!each.data && found.data) throw new Fault(this.at ?? each.at, "Could not process rule: Invalid argument");
     if (found.interval || (options.timeoutMs !== undefined && !found.timeouts)) throw new Fault(this.at ?? each.at, KERNEL_UNSUPPORTED);
+    this.checkCounted(options.statements, found, each.at);
     const set = this.scope.grows(found);
     const data = each.data && set.data?.kind === "data" ? this.argument(each.data, set.data.parts[0]) : undefined;
     this.out.push({ k: "dynset", op: each.op, set, key, ...(data ? { data } : {}), ...options });
+  }
+  /** As the kernel: what a set's elements carry is the set's to say. */
+  private checkCounted(own: readonly Statement[], { statements = [] }: SetDefinition, at: Span): void {
+    if (own.length === 0 || statements.length === 0) return;
+    if (own.length > statements.length) throw new Fault(this.at ?? at, "Could not process rule: Invalid argument");
+    if (own.length < statements.length || own.some(({ k }, i) => k !== statements[i].k)) throw new Fault(this.at ?? at, KERNEL_UNSUPPORTED);
   }
   private meter(each: StatementNode & { k: "meter" }): void {
     if (!each.options.some(({ o }) => o === "statement"))
