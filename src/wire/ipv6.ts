@@ -35,11 +35,12 @@ export function parseIpv6(bytes: Uint8Array): Ipv6Packet {
   let fragment: Ipv6Packet["fragment"];
   let protocol = bytes[6];
   let at = 40;
-  while (EXTENSIONS.includes(protocol)) {
+  // Hop-by-hop options elsewhere than in front are a protocol that nobody speaks (RFC 8200 §4).
+  while (EXTENSIONS.includes(protocol) && !(protocol === EXTENSION.hopByHop && at !== 40)) {
     if (extensions.length === MAX_EXTENSIONS) throw new WireError(`IPv6 packet: more than ${MAX_EXTENSIONS} extension headers`);
-    if (at + 8 > length) throw new WireError("IPv6 extension header: cut off");
-    if (protocol === EXTENSION.hopByHop && at !== 40) throw new WireError("IPv6 hop-by-hop header: not the first");
-    const size = extensionSize(protocol, bytes[at + 1]);
+    const size = at + 8 > length ? 8 : extensionSize(protocol, bytes[at + 1]);
+    // A first fragment may end anywhere: what is wrong with that is its receiver's to say.
+    if (at + size > length && fragment) break;
     if (at + size > length) throw new WireError("IPv6 extension header: longer than the packet");
     extensions.push({ type: protocol, bytes: bytes.subarray(at, at + size) });
     const isFragment = protocol === EXTENSION.fragment;
