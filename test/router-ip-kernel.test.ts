@@ -171,6 +171,7 @@ describe("ip against the kernel's", { skip: missing("ip", "sysctl") }, () => {
     await both("neigh change 10.0.0.99 lladdr 02:00:00:00:00:09 dev va");
     await both("neigh del 10.0.0.99 dev va");
     await both("neigh flush");
+    await both("neigh flush all");
     await both("neigh replace 10.0.0.7 lladdr 02:00:00:00:00:09 dev va");
     await both("neigh del 10.0.0.8 dev va");
     await both("neigh");

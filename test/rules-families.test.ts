@@ -211,3 +211,32 @@ describe("statements of elements", () => {
       assert.match(router.firewall.list(), /\t\tadd @s \{ ip saddr \}\n/);
     }));
 });
+
+describe("a map where a set is asked", () => {
+  it("says whether it has the key, and nothing of what it leads to", async () => {
+    const ruleset = `table inet t {
+  map marks { type ipv4_addr : mark; elements = { ${CLIENT[4]} : 5 }
+  }
+  map ends { type ipv4_addr : verdict; elements = { ${CLIENT[4]} : drop }
+  }
+  chain f {
+    type filter hook forward priority 0
+    icmp type echo-request ip saddr @marks counter comment "in marks"
+    icmp type echo-request ip saddr != @marks counter comment "not in marks"
+    icmp type echo-request ip saddr @ends counter comment "in ends"
+    icmp type echo-request ip saddr != @ends counter comment "not in ends"
+  }
+}
+`;
+    await between(ruleset, async (lab, client, _server, router) => {
+      const ping = client.ping(SERVER[4]);
+      await lab.run(1000);
+      await ping;
+      assert.deepEqual(
+        ["in marks", "not in marks", "in ends", "not in ends"].map((comment) => counted(router, comment)),
+        [1, 0, 1, 0],
+      );
+      assert.match(router.firewall.list(), /icmp type echo-request ip saddr != @ends counter/);
+    });
+  });
+});

@@ -289,7 +289,6 @@ export class RuleEvaluator implements ElementContext, Evaluation {
   }
   private inNamedSet(l: Value, name: string, op: RelationOp, each: MatchNode): void {
     const set = this.namedSet(name, each.r.at);
-    if (set.data) throw new Fault(each.r.at, "Set reference is a map, expected a set: use map or vmap");
     sameTypes(partsOf(l), set.parts, each.l.at, each.r.at);
     this.out.push({ k: "match", op: op === "!=" ? "!=" : "==", l, r: { k: "set", set } });
   }

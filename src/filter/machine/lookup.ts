@@ -49,7 +49,8 @@ export function lookup(e: Emitter, { sreg, set: name, dreg, invert }: Of<"lookup
       .load(4, set.dataOffset + 4 * i)
       .set(local);
   runExpressions(e, set, element);
-  if (set.kind === "verdict") verdictOf(e, element, set.dataOffset);
+  // Without a register it is asked alone whether the map has the key.
+  if (set.kind === "verdict" && dreg !== undefined) verdictOf(e, element, set.dataOffset);
   else if (dreg !== undefined && data.length > 0)
     e.assign(
       dreg,

@@ -14,7 +14,8 @@ export function neighbour({ host }: Router, [verb, ...words]: readonly string[],
   const isOne = verb === "del" || verb === "delete";
   if (!isOne && verb !== "flush" && !isShow(verb)) throw usage(`Command "${verb}" is unknown, try "ip neigh help".`);
   const [state, named] = takeWord(words, "nud");
-  const device = isOne ? takeWord(words, "dev")[0] : deviceOf(named);
+  const isAll = verb === "flush" && named[0] === "all";
+  const device = isOne ? takeWord(words, "dev")[0] : deviceOf(isAll ? named.slice(1) : named);
   if (device) interfaceOf(host, device);
   const { neighbours } = host.ip;
   const wanted = neighbours
@@ -22,7 +23,7 @@ export function neighbour({ host }: Router, [verb, ...words]: readonly string[],
     .filter(({ address: own, iface }) => (family === undefined || own.family === family) && (!device || iface.name === device));
   if (isShow(verb))
     return shown(asked, wanted.filter(words.join(" ").includes("nud all") ? () => true : isKnown), neighbourText, neighbourJson);
-  if (!device) throw usage(isOne ? "Device and destination are required arguments." : "Flush requires arguments.");
+  if (!device && !isAll) throw usage(isOne ? "Device and destination are required arguments." : "Flush requires arguments.");
   const found = isOne
     ? wanted.filter(({ address: own }) => own.equals(addressIn(words)))
     : wanted.filter((each) => (state === undefined ? each.state !== "PERMANENT" : state === "all" || each.state === state.toUpperCase()));

@@ -391,8 +391,9 @@ export class Interpreter {
     if (e.invert) return element === undefined || set.hasCatchAll ? "go on" : "break";
     if (!element || !this.carried(element, packet)) return "break";
     const { map } = set.spec;
+    if (e.dreg === undefined) return "go on";
     if (map?.kind === "verdict") return this.verdict(table, element.spec.verdict ?? { code: "continue" }, packet);
-    if (map?.kind !== "data" || e.dreg === undefined) return "go on";
+    if (map?.kind !== "data") return "go on";
     const data = new Uint8Array(map.length);
     data.set((element.data ?? data).subarray(0, map.length));
     return this.put(e.dreg, data);
