@@ -1294,14 +1294,14 @@ export const COLD_TCP = 0;
 export const COLD_TCP_SIZE = 16;
 export const COLD_LAST = 32;
 export const COLD_STATE = 48;
-/** States of TCP in which both ends are done with a connection. */
-export const TCP_TIME_WAIT = 7;
-export const TCP_CLOSE = 8;
 export const COLD_FLAGS = 49;
 export const COLD_SCALES = 51;
 export const COLD_WHEEL_SLOT = 52;
 export const COLD_WHEEL_NEXT = 56;
 export const COLD_WHEEL_PREVIOUS = 60;
+/** States of TCP in which both ends are done with a connection. */
+export const TCP_TIME_WAIT = 7;
+export const TCP_CLOSE = 8;
 
 /** Bytes (u64, low 48 bits) of original and reply, then packets (low 32 bits; the bits above them are the high 16 of the bytes' words). */
 export const FLOW_COUNTER_SIZE = 24;

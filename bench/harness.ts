@@ -34,7 +34,9 @@ const median = (values: number[]) => [...values].sort((a, b) => a - b)[values.le
 /** A result from the rates of several runs. */
 export function result(profile: string, unit: string, rates: number[], rest: Partial<Result> = {}): Result {
   const value = median(rates);
-  return { profile, value, unit, spread: [Math.min(...rates) / value, Math.max(...rates) / value], vs: {}, verified: true, ...rest };
+  // Of nothing there is no share.
+  const share = (rate: number) => (value === 0 ? 1 : rate / value);
+  return { profile, value, unit, spread: [share(Math.min(...rates)), share(Math.max(...rates))], vs: {}, verified: true, ...rest };
 }
 
 /** Calls `run` once to warm up, then as often as the context says, on one core where the system lets us choose it. */

@@ -739,8 +739,6 @@ function checkMemory(engine: Engine): void {
   );
 }
 
-/** A locally administered unicast address (IEEE 802 §8.4). */
-
 /** Waits for the handshake, until `signal` says otherwise. */
 async function whenConnected(socket: TcpSocket, signal: AbortSignal): Promise<TcpSocket> {
   const stop = () => socket.abort();

@@ -77,6 +77,7 @@ export class HostPorts {
   }
 }
 
+/** A locally administered unicast address (IEEE 802 §8.4). */
 function randomMac(random: Random): string {
   const bytes = random.fill(new Uint8Array(6));
   bytes[0] = (bytes[0] & 0xfc) | 2;

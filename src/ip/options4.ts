@@ -78,6 +78,7 @@ function record(option: Uint8Array, own: Uint8Array, isOwn: (address: Uint8Array
     if (!isRoute && flags !== PRESPECIFIED && option[3] >>> 4 < 15) option[3] += 16;
     return;
   }
+  if (![TIMES, ADDRESSES, PRESPECIFIED].includes(flags)) return;
   if (flags === PRESPECIFIED && !isOwn(option.subarray(at, at + 4))) return;
   if (flags === ADDRESSES) option.set(own, at);
   if (!isRoute) new DataView(option.buffer, option.byteOffset).setUint32(at + size - 4, time);
